@@ -1,0 +1,5 @@
+"""`python -m probe` is `userns-probe`."""
+
+from probe.cli import main
+
+main()

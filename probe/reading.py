@@ -1,0 +1,63 @@
+"""What was read from a node: a value with its source, or a problem with its source."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Generic, Literal, TypeVar
+
+from msgspec import Struct
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+ProblemKind = Literal["absent", "not-permitted", "timed-out", "not-readable", "not-tried"]
+"""Why there is no value.
+
+`absent` (it does not exist here) can be an answer in itself; the others mean that nobody knows.
+"""
+
+_KIND_OF_ERRNO: dict[int, ProblemKind] = {
+    errno.ENOENT: "absent",
+    errno.ENOTDIR: "absent",
+    errno.ESRCH: "absent",  # the process ended between listing and reading
+    errno.EACCES: "not-permitted",
+    errno.EPERM: "not-permitted",
+    errno.ETIMEDOUT: "timed-out",
+}
+
+
+class Reading(Struct, Generic[T], frozen=True, omit_defaults=True):
+    """A value and where it comes from, or why there is none. Never both, never neither."""
+
+    source: str
+    value: T | None = None
+    problem: str = ""
+    kind: ProblemKind | None = None
+
+    def __post_init__(self) -> None:
+        if (self.value is None) != bool(self.problem) or bool(self.problem) != bool(self.kind):
+            raise ValueError(f"a reading of {self.source} needs a value or a problem")
+
+    @classmethod
+    def without(cls, source: str, kind: ProblemKind, problem: str) -> Reading[T]:
+        """A reading that failed: *problem* is half a sentence that an administrator understands."""
+        return cls(source, None, problem, kind)
+
+    @classmethod
+    def from_error(cls, source: str, error: OSError) -> Reading[T]:
+        """The reading that *error* prevented; its errno decides the kind."""
+        kind = _KIND_OF_ERRNO.get(error.errno or 0, "not-readable")
+        return cls.without(source, kind, error.strerror or str(error) or "failed")
+
+    def parse(self, parser: Callable[[T], U]) -> Reading[U]:
+        """The value turned by *parser*, whose ValueError becomes a problem; a problem stays what it is."""
+        if self.value is None:
+            return Reading(self.source, None, self.problem, self.kind)
+        try:
+            return Reading(self.source, parser(self.value))
+        except ValueError as error:
+            return Reading.without(self.source, "not-readable", f"not understood: {str(error)[:200]}")
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.value if self.value is not None else self.problem}"

@@ -1,0 +1,46 @@
+"""What a probe may be told: typed, frozen, checked before any work."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+
+from msgspec import Struct
+
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """How one probe is made."""
+
+    node_name: str | None = None
+    """As Kubernetes names the node; never guessed from the host name."""
+    proc: str = "/proc"
+    """Where the node's /proc is mounted; another place than /proc in a container without hostPID."""
+    budget: timedelta = timedelta(seconds=20)
+    """How long the whole probe may take, hung mounts included."""
+    interval: timedelta = timedelta(minutes=5)
+    """How often probes are made; a report expires after three."""
+    volume_paths: bool = False
+    """Whether the report names the paths of volumes, and with them Pods."""
+
+    def __post_init__(self) -> None:
+        if self.node_name is not None and (len(self.node_name) > 253 or not _DNS_SUBDOMAIN.fullmatch(self.node_name)):
+            raise ValueError(f"node name {self.node_name!r} is no DNS subdomain (lower case letters, digits, '-', '.')")
+        if not os.path.isabs(self.proc):
+            raise ValueError(f"proc {self.proc!r} is not an absolute path")
+        if not timedelta(seconds=1) <= self.budget <= timedelta(minutes=10):
+            raise ValueError(f"budget {self.budget.total_seconds():g}s is not between 1s and 10m")
+        if not timedelta(seconds=10) <= self.interval <= timedelta(days=1):
+            raise ValueError(f"interval {self.interval.total_seconds():g}s is not between 10s and 24h")
+
+
+def parse_duration(text: str) -> timedelta:
+    """A duration as Prometheus and Go write it: `90s`, `5m`, `1h30m`; ValueError for anything else."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is no duration such as 90s, 5m or 1h30m")
+    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
