@@ -1,0 +1,1 @@
+"""The only code that touches files, processes and the kernel."""

@@ -1,0 +1,177 @@
+"""The one way to run what may hang, crash, or needs another namespace: a forked child that can be abandoned.
+
+SIGKILL does not end a process that waits inside a file system whose server took the request and never
+answers, so nothing here ever waits for a child without a deadline.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from probe.host import syscalls
+
+DEFAULT_LIMIT = 1 << 20
+"""Bytes that a child may hand back."""
+
+_GRACE = 0.2  # seconds in which a killed child that can still die does
+
+
+class ChildError(Exception):
+    """The child crashed, was killed, or said more than it may."""
+
+
+class Child:
+    """A forked process that runs *function* with a way to write to its parent, and then ends.
+
+    It dies with its parent (PR_SET_PDEATHSIG), and `close` never waits long: what will not die is left behind.
+    """
+
+    def __init__(self, function: Callable[[Callable[[bytes], None]], None], name: str = "") -> None:
+        read_end, write_end = os.pipe()
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(read_end)
+            _run(function, write_end, parent, name)
+        os.close(write_end)
+        self._read_end = read_end
+        self._reaped: int | None = None
+
+    def read(self, deadline: float, limit: int = DEFAULT_LIMIT) -> bytes:
+        """All that the child writes until it closes its end; *deadline* in seconds of time.monotonic().
+
+        *Errors*: TimeoutError; ChildError when it writes more than *limit* bytes.
+        """
+        return b"".join(self._chunks(deadline, limit))
+
+    def lines(self, patience: float, limit: int = DEFAULT_LIMIT) -> Iterator[bytes]:
+        """Each line when it comes; TimeoutError when the child is silent for *patience* seconds."""
+        pending, budget = b"", limit
+        while chunk := self._chunk(time.monotonic() + patience):
+            budget -= len(chunk)
+            if budget < 0:
+                raise ChildError(f"wrote more than {limit} bytes")
+            *complete, pending = (pending + chunk).split(b"\n")
+            yield from complete
+
+    def exit_status(self) -> int | None:
+        """Status of the child as waitpid(2) gives it, once it ended; None while it does not end."""
+        deadline = time.monotonic() + _GRACE
+        pause = 0.0002
+        while self._reaped is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._reaped = status
+            elif time.monotonic() > deadline:
+                return None
+            else:
+                time.sleep(pause)
+                pause = min(pause * 2, 0.02)
+        return self._reaped
+
+    def close(self) -> bool:
+        """End the child if it still runs; False when it is stuck in the kernel and had to be abandoned."""
+        if self._read_end >= 0:
+            os.close(self._read_end)
+            self._read_end = -1
+        if self._reaped is None:
+            os.kill(self.pid, signal.SIGKILL)
+        return self.exit_status() is not None
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _chunks(self, deadline: float, limit: int) -> Iterator[bytes]:
+        while chunk := self._chunk(deadline):
+            limit -= len(chunk)
+            if limit < 0:
+                raise ChildError("wrote more than it may")
+            yield chunk
+
+    def _chunk(self, deadline: float) -> bytes:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0 or not select.select([self._read_end], [], [], remaining)[0]:
+            raise TimeoutError("no answer in time")
+        return os.read(self._read_end, 1 << 16)
+
+
+def run_child(function: Callable[[], bytes], timeout: float, limit: int = DEFAULT_LIMIT, name: str = "") -> bytes:
+    """What *function* returns, run in a child.
+
+    *Errors*: TimeoutError after *timeout* seconds; ChildError when it crashed, was killed, or returned more
+    than *limit* bytes. An OSError that *function* raises is raised here with the same errno, a ValueError with
+    the same text.
+    """
+    with Child(lambda write: write(_enclosed(function)), name) as child:
+        answer = child.read(time.monotonic() + timeout, limit + 32)
+        if not answer:
+            status = child.exit_status()
+            raise ChildError(f"ended without an answer ({_describe(status)})")
+    tag, _, body = answer.partition(b"\n")
+    if tag == b"ok":
+        return body
+    if tag == b"value":
+        raise ValueError(body.decode())
+    raise OSError(int(tag), os.strerror(int(tag)))
+
+
+def _enclosed(function: Callable[[], bytes]) -> bytes:
+    try:
+        return b"ok\n" + function()
+    except OSError as error:
+        return b"%d\n" % (error.errno or errno.EIO)
+    except ValueError as error:
+        return b"value\n" + str(error).encode()
+
+
+def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, parent: int, name: str) -> NoReturn:
+    """The child's life. It never returns, and never runs the parent's cleanup."""
+    status = 1
+    try:
+        # A terminal's Ctrl-C goes to the whole group; the parent decides, and kills.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        die_with_parent(parent)
+        if name:
+            syscalls.set_name(name)
+        function(lambda data: _write_all(write_end, data))
+        status = 0
+    except BrokenPipeError:
+        pass
+    except BaseException as error:  # its traceback would belong to nobody; the parent sees the exit status
+        if os.environ.get("USERNS_PROBE_DEBUG"):
+            import traceback
+
+            traceback.print_exception(error)
+    finally:
+        os._exit(status)
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask to be killed when *parent* ends; to be asked again after a change of credentials clears it."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    # 0: the parent is outside our PID namespace. If it ended meanwhile, the next write to it says so.
+    if os.getppid() not in (parent, 0):
+        os._exit(1)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _describe(status: int | None) -> str:
+    if status is None:
+        return "it will not end"
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {-code}" if code < 0 else f"exit status {code}"

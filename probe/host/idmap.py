@@ -1,0 +1,284 @@
+"""The attempt at the heart of the probe: one user namespace, and idmapped mounts of real file systems with it.
+
+Every clone made here is detached: it appears in no mount table and goes with its descriptor, also after SIGKILL.
+While it is open it pins its file system even against umount(8), so each is held for microseconds only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from probe.host import syscalls
+from probe.host.child import Child, ChildError, die_with_parent
+
+FIRST_HOST_ID = 65536 * 32767
+"""Where the attempted map starts: a block of the kubelet's default pool, far above the IDs of accounts."""
+MAP_LENGTH = 65536
+
+FUSE_PAUSE = 0.15
+"""Seconds before a FUSE mount is asked again: until FUSE_INIT is answered, the kernel says EINVAL for all of them."""
+HELPER_NAME = "up "
+"""How the name of a helper starts; the device of the mount it is busy with follows."""
+
+
+class NamespaceAnswer(Struct, frozen=True):
+    """How far the making of a user namespace came."""
+
+    step: str
+    """`unshare`, `uid_map`, `gid_map`, `read back`; `done` when it worked; `threads` when it was not tried."""
+    error: int = 0
+    """errno of that step, 0 when it worked."""
+
+
+class Answer(Struct, frozen=True):
+    """How far an attempt at an idmapped mount came."""
+
+    step: str
+    """The call that failed: `open_tree`, `control`, `mount_setattr`, …; `done` when all worked."""
+    error: int = 0
+    owner: tuple[int, int] | None = None
+    """Owner before and through the mapping, where it was asked for."""
+    waiting: bool = False
+    """The FUSE server left requests unanswered all the while, so nobody knows what it offers."""
+
+
+class Target(Struct, frozen=True):
+    """One path to be tried."""
+
+    path: str
+    device: str
+    fstype: str
+    ask_owner: bool = False
+    """Only where a server that hangs cannot be behind it: fstat(2) waits for servers."""
+    server: str = ""
+    """Device of the mount above it whose server must answer before the path is found; empty when none must."""
+
+
+def attempt_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
+    """Make a user namespace with a map of 65536 IDs, and return its descriptor, or -1, and how far it came.
+
+    *own_proc* is a descriptor of the /proc of our own PID namespace: after entering the node's mount namespace
+    the visible /proc counts pids differently. *Source*: user_namespaces(7).
+    """
+    if len(os.listdir(f"/proc/self/fd/{own_proc}/self/task")) > 1:
+        return -1, NamespaceAnswer("threads", errno.EINVAL)
+    hold_read, hold_write = os.pipe()
+    parent = os.getpid()
+
+    def member(write: Callable[[bytes], None]) -> None:
+        os.close(hold_write)
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWUSER)
+            die_with_parent(parent)  # the new credentials have cleared it
+        except OSError as error:
+            write(b"%d\n" % (error.errno or errno.EIO))
+            return
+        write(b"0\n")
+        os.read(hold_read, 1)
+
+    child = Child(member)
+    os.close(hold_read)
+    try:
+        error = int(next(child.lines(patience=5.0), b"5"))
+        if error:
+            return -1, NamespaceAnswer("unshare", error)
+        return _map_and_open(own_proc, child.pid)
+    except (TimeoutError, ChildError):
+        return -1, NamespaceAnswer("unshare", errno.ETIMEDOUT)
+    finally:
+        os.close(hold_write)
+        child.close()
+
+
+def _map_and_open(own_proc: int, pid: int) -> tuple[int, NamespaceAnswer]:
+    line = f"0 {FIRST_HOST_ID} {MAP_LENGTH}"
+    for name in ("uid_map", "gid_map"):
+        try:
+            map_fd = os.open(f"{pid}/{name}", os.O_RDWR | os.O_CLOEXEC, dir_fd=own_proc)
+            try:
+                os.write(map_fd, line.encode())  # one write: the kernel takes no second
+                os.lseek(map_fd, 0, os.SEEK_SET)
+                seen = os.read(map_fd, 4096).split()
+            finally:
+                os.close(map_fd)
+        except OSError as error:
+            return -1, NamespaceAnswer(name, error.errno or errno.EIO)
+        if seen != line.encode().split():
+            return -1, NamespaceAnswer("read back", errno.EINVAL)
+    try:
+        return os.open(f"{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own_proc), NamespaceAnswer("done")
+    except OSError as error:
+        return -1, NamespaceAnswer("open", error.errno or errno.EIO)
+
+
+def attempt_idmap(target: Target, userns_fd: int) -> Answer:
+    """Ask the kernel for an idmapped mount of *target*, as OCI runtimes do: its top mount only.
+
+    The control call changes the same clone without MOUNT_ATTR_IDMAP, so that an EINVAL afterwards is about the
+    mapping and nothing else. *Source*: mount_setattr(2), NOTES.
+    """
+    flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | syscalls.AT_NO_AUTOMOUNT
+    try:
+        clone = syscalls.open_tree(syscalls.AT_FDCWD, target.path, flags)
+    except OSError as error:
+        return Answer("open_tree", error.errno or errno.EIO)
+    return _map_clone(clone, userns_fd, target.ask_owner)
+
+
+def attempt_tmpfs(userns_fd: int) -> Answer:
+    """The same for a fresh tmpfs of our own, like the ones that hold tokens and Secrets."""
+    try:
+        clone = syscalls.mount_detached("tmpfs", mode="0755")
+    except OSError as error:
+        return Answer("fsmount", error.errno or errno.EIO)
+    return _map_clone(clone, userns_fd, ask_owner=True)
+
+
+def attempt_overlay(layers: str, userns_fd: int) -> Answer:
+    """Mount an overlay whose lower layer is an idmapped clone of *layers*, in a mount namespace of our own.
+
+    To be called in a child: it moves its caller. Nothing is created in *layers*; the other layer lies on a tmpfs.
+    *Errors*: of the call named by the step; EINVAL from `overlay` before Linux 5.19.
+    """
+    step = "unshare"
+    clone = -1
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        # Slave: what the node unmounts goes from here as well, and nothing of ours reaches the node.
+        syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
+        step = "open_tree"
+        flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | syscalls.AT_NO_AUTOMOUNT
+        clone = syscalls.open_tree(syscalls.AT_FDCWD, layers, flags)
+        owner = os.fstat(clone).st_uid
+        step = "mount_setattr"
+        syscalls.mount_setattr(clone, syscalls.MOUNT_ATTR_IDMAP, userns_fd)
+        step = "tmpfs"
+        syscalls.mount("tmpfs", "/proc", "tmpfs")  # any directory that surely exists: nobody else sees it
+        for name in ("lower", "other", "merged"):
+            os.mkdir(f"/proc/{name}")
+        step = "move_mount"
+        syscalls.move_mount(clone, "/proc/lower")
+        step = "overlay"
+        syscalls.mount("overlay", "/proc/merged", "overlay", syscalls.MS_RDONLY, "lowerdir=/proc/lower:/proc/other")
+        return Answer("done", 0, (owner, os.stat("/proc/merged").st_uid))
+    except OSError as error:
+        return Answer(step, error.errno or errno.EIO)
+    finally:
+        if clone >= 0:
+            os.close(clone)
+
+
+def attempt_all(
+    targets: Sequence[Target], userns_fd: int, deadline: float, patience: float, prepare: Callable[[], None]
+) -> Iterator[tuple[int, Answer]]:
+    """The answer for each target by its index, tried by helpers that may be abandoned.
+
+    A helper announces each target before it touches it. One that is silent for *patience* seconds is left behind,
+    its target is answered with ETIMEDOUT, and a new helper takes the rest; what can only be found through the same
+    server is answered likewise without being touched. What is not reached by *deadline* (time.monotonic()) is not
+    answered at all. Each helper calls *prepare* first, to enter a mount namespace.
+    """
+    pending = dict(enumerate(targets))
+    while pending and time.monotonic() < deadline:
+        current, announced = next(iter(pending)), False
+        with Child(lambda write, rest=pending: _walk(rest, userns_fd, prepare, write)) as helper:  # type: ignore[misc]
+            try:
+                for line in helper.lines(patience, limit=64 << 20):
+                    current, answer = msgspec.json.decode(line, type=tuple[int, Answer | None])
+                    announced = answer is None
+                    if answer:
+                        del pending[current]
+                        yield current, answer
+                    if time.monotonic() > deadline:
+                        return
+                if not announced:
+                    return  # all done, or `prepare` failed
+                yield current, Answer("helper", errno.EIO)
+            except TimeoutError:
+                hung = {targets[current].device, targets[current].server} - {""}
+                for index in [i for i, target in pending.items() if i == current or target.server in hung]:
+                    yield index, Answer("open_tree", errno.ETIMEDOUT)
+                    pending.pop(index)
+            except (ChildError, msgspec.DecodeError):
+                yield current, Answer("helper", errno.EIO)
+        pending.pop(current, None)
+
+
+def _walk(
+    targets: dict[int, Target],
+    userns_fd: int,
+    prepare: Callable[[], None],
+    write: Callable[[bytes], None],
+) -> None:
+    prepare()
+    again = []
+    for index, target in targets.items():
+        syscalls.set_name(HELPER_NAME + target.device)
+        write(msgspec.json.encode((index, None)) + b"\n")
+        answer = attempt_idmap(target, userns_fd)
+        if is_fuse(target.fstype) and answer.step == "mount_setattr" and answer.error == errno.EINVAL:
+            again.append((index, target, _fuse_requests(target.device)))
+        else:
+            write(msgspec.json.encode((index, answer)) + b"\n")
+    if again:
+        select.select([], [], [], FUSE_PAUSE)
+    for index, target, waiting in again:
+        syscalls.set_name(HELPER_NAME + target.device)
+        write(msgspec.json.encode((index, None)) + b"\n")
+        answer = attempt_idmap(target, userns_fd)
+        if answer.error and waiting and _fuse_requests(target.device):
+            answer = msgspec.structs.replace(answer, waiting=True)
+        write(msgspec.json.encode((index, answer)) + b"\n")
+
+
+def is_fuse(fstype: str) -> bool:
+    """Whether a server decides what such a mount offers: FUSE in all its forms, and virtiofs."""
+    return fstype in ("fuse", "fuseblk", "virtiofs") or fstype.startswith(("fuse.", "fuseblk."))
+
+
+def _fuse_requests(device: str) -> int:
+    """How many requests the server of that FUSE mount has not answered yet; 0 when nobody can tell.
+
+    *Source*: Documentation/filesystems/fuse.rst, the control file system. It is mounted nowhere for this.
+    """
+    try:
+        control = syscalls.mount_detached("fusectl")
+    except OSError:
+        return 0
+    try:
+        major, minor = (int(part) for part in device.split(":"))
+        file = os.open(f"{major << 20 | minor}/waiting", os.O_RDONLY | os.O_CLOEXEC, dir_fd=control)
+        with open(file) as waiting:
+            return int(waiting.read(32))
+    except (OSError, ValueError):
+        return 0
+    finally:
+        os.close(control)
+
+
+def _map_clone(clone: int, userns_fd: int, ask_owner: bool) -> Answer:
+    """Map a detached mount and close it."""
+    step = "control"
+    before = after = -1
+    try:
+        syscalls.mount_setattr(clone, syscalls.MOUNT_ATTR_NOSUID)
+        if ask_owner:
+            step = "fstat"
+            before = os.fstat(clone).st_uid
+        step = "mount_setattr"
+        syscalls.mount_setattr(clone, syscalls.MOUNT_ATTR_IDMAP, userns_fd)
+        if ask_owner:
+            step = "fstat"
+            after = os.fstat(clone).st_uid
+    except OSError as error:
+        return Answer(step, error.errno or errno.EIO)
+    finally:
+        os.close(clone)
+    return Answer("done", 0, (before, after) if ask_owner else None)

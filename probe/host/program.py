@@ -1,0 +1,181 @@
+"""Running a program of the node, without ever running a tenant's code."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import stat
+import time
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from probe.host import syscalls
+from probe.host.child import ChildError, die_with_parent
+
+OUTPUT_LIMIT = 1 << 20
+"""Bytes of stdout, and of stderr, that a program may print."""
+
+
+class Output(Struct, frozen=True):
+    """What a program left behind."""
+
+    status: int
+    """Exit status; a program ended by a signal is no Output but a problem."""
+    stdout: str
+    stderr: str
+
+
+class Untrusted(ValueError):
+    """Somebody but root could have put that program there."""
+
+
+def run_program(path: str, arguments: Sequence[str], environment: dict[str, str], timeout: float) -> Output:
+    """Run the program at *path* by a descriptor opened once, without capabilities, its output bounded.
+
+    *Errors*: Untrusted; TimeoutError; ChildError when it was killed or printed more than it may; OSError of
+    opening it. *Source*: the rule for PATH of sudoers(5), applied to every directory above.
+    """
+    fd = open_trusted(path)
+    try:
+        return run_open(fd, path, arguments, environment, timeout)
+    finally:
+        os.close(fd)
+
+
+def open_trusted(path: str) -> int:
+    """A descriptor of an executable that root owns, and nobody else may write, as each directory above it.
+
+    Symlinks are resolved first, so what is judged is what runs.
+    """
+    real = os.path.realpath(path, strict=True)
+    _demand_root_above(real)
+    fd = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _demand_program(real, os.fstat(fd))
+    except Untrusted:
+        os.close(fd)
+        raise
+    return fd
+
+
+def open_executable(process: int) -> tuple[int, str]:
+    """A descriptor of the executable that a process runs, and its path as the process knows it.
+
+    *process* is a descriptor of its directory in /proc. Only root may own the file or write to it; the directories
+    above count as well, as long as the path still leads to it. It does not after an upgrade, nor out of another root.
+    """
+    path = os.readlink("exe", dir_fd=process).removesuffix(" (deleted)")
+    fd = os.open("exe", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=process)
+    try:
+        running = os.fstat(fd)
+        _demand_program(path, running)
+        if _is_file(path, running):
+            _demand_root_above(path)
+    except Untrusted:
+        os.close(fd)
+        raise
+    return fd, path
+
+
+def _is_file(path: str, file: os.stat_result) -> bool:
+    """Whether *path* leads to that very file."""
+    try:
+        return os.path.samestat(os.stat(path), file)
+    except OSError:
+        return False
+
+
+def _demand_root_above(path: str) -> None:
+    parent = os.path.dirname(path)
+    while True:
+        _demand_root(parent, os.stat(parent))
+        if parent == "/":
+            break
+        parent = os.path.dirname(parent)
+
+
+def _demand_program(path: str, seen: os.stat_result) -> None:
+    if not stat.S_ISREG(seen.st_mode):
+        raise Untrusted("is not a regular file")
+    _demand_root(path, seen)
+
+
+def _demand_root(path: str, seen: os.stat_result) -> None:
+    if seen.st_uid != 0:
+        raise Untrusted(f"not run: {path} belongs to UID {seen.st_uid}, not to root")
+    sticky = stat.S_ISDIR(seen.st_mode) and seen.st_mode & stat.S_ISVTX  # there, nobody moves what is root's
+    if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
+        raise Untrusted(f"not run: {path} is writable by others than root")
+
+
+def run_open(fd: int, path: str, arguments: Sequence[str], environment: dict[str, str], timeout: float) -> Output:
+    """Run the program that *fd* is, under the name *path*, as `run_program` does."""
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _become(fd, (path, *arguments), environment, out_write, err_write, parent)
+    os.close(out_write)
+    os.close(err_write)
+    try:
+        stdout, stderr = _collect([out_read, err_read], time.monotonic() + timeout)
+        status = _wait(pid, time.monotonic() + 0.5)
+    except (TimeoutError, ChildError):
+        os.killpg(pid, signal.SIGKILL)
+        _wait(pid, time.monotonic() + 0.2)
+        raise
+    finally:
+        os.close(out_read)
+        os.close(err_read)
+    if status is None:
+        os.killpg(pid, signal.SIGKILL)
+        raise TimeoutError("closed its output and went on running")
+    if status < 0:
+        raise ChildError(f"was ended by signal {-status}")
+    return Output(status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], stdout: int, stderr: int, parent: int) -> None:
+    try:
+        os.setpgid(0, 0)
+        null = os.open("/dev/null", os.O_RDONLY)
+        for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
+            os.dup2(source, target)
+        os.chdir("/")
+        syscalls.drop_capabilities()
+        die_with_parent(parent)  # after the capabilities: a change of credentials clears it
+        os.execve(fd, argv, environment)
+    finally:
+        os._exit(127)
+
+
+def _collect(pipes: list[int], deadline: float) -> list[bytes]:
+    collected: dict[int, bytes] = dict.fromkeys(pipes, b"")
+    pending = list(pipes)
+    while pending:
+        remaining = deadline - time.monotonic()
+        ready = select.select(pending, [], [], remaining)[0] if remaining > 0 else []
+        if not ready:
+            raise TimeoutError("no answer in time")
+        for pipe in ready:
+            chunk = os.read(pipe, 1 << 16)
+            collected[pipe] += chunk
+            if not chunk:
+                pending.remove(pipe)
+            if len(collected[pipe]) > OUTPUT_LIMIT:
+                raise ChildError(f"printed more than {OUTPUT_LIMIT} bytes")
+    return [collected[pipe] for pipe in pipes]
+
+
+def _wait(pid: int, deadline: float) -> int | None:
+    """Exit status, or the signal as a negative number; None if it still runs at the deadline."""
+    while True:
+        reaped, status = os.waitpid(pid, os.WNOHANG)
+        if reaped:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.001)

@@ -1,0 +1,192 @@
+"""System calls that Python does not offer, under their kernel names.
+
+Each wrapper calls, tests and raises OSError with errno and path. All go through syscall(2), because musl
+has no wrappers for the mount API and glibc only since 2.36.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+from typing import NoReturn
+
+AT_EMPTY_PATH = 0x1000
+AT_FDCWD = -100
+AT_NO_AUTOMOUNT = 0x800
+AT_STATX_DONT_SYNC = 0x4000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWNET = 0x40000000
+CLONE_NEWNS = 0x00020000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWUTS = 0x04000000
+FSCONFIG_CMD_CREATE = 6
+FSCONFIG_SET_STRING = 1
+FSMOUNT_CLOEXEC = 1
+FSOPEN_CLOEXEC = 1
+MNT_DETACH = 2
+MOUNT_ATTR_IDMAP = 0x00100000
+MOUNT_ATTR_NOSUID = 0x00000002
+MOUNT_ATTR_RDONLY = 0x00000001
+MOVE_MOUNT_F_EMPTY_PATH = 0x00000004
+MS_BIND = 0x1000
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_NOSUID = 0x2
+MS_RDONLY = 0x1
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+OPEN_TREE_CLONE = 1
+PR_SET_NAME = 15
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_PDEATHSIG = 1
+RESOLVE_IN_ROOT = 0x10
+RESOLVE_NO_SYMLINKS = 0x04
+
+# Numbers from 424 on are the same on every architecture but alpha; only these two were ever tried.
+SUPPORTED_ARCHITECTURE = platform.machine() in ("x86_64", "aarch64") and struct.calcsize("P") == 8
+_NR_OPEN_TREE = 428
+_NR_MOVE_MOUNT = 429
+_NR_FSOPEN = 430
+_NR_FSCONFIG = 431
+_NR_FSMOUNT = 432
+_NR_OPENAT2 = 437
+_NR_MOUNT_SETATTR = 442
+_NR_CAPSET = {"x86_64": 126, "aarch64": 91}.get(platform.machine(), -1)
+
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.unshare.argtypes = (ctypes.c_int,)
+_libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
+_libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+
+
+def open_tree(dir_fd: int, path: str, flags: int) -> int:
+    """A descriptor of the mount at *path*; with OPEN_TREE_CLONE of a detached copy of it.
+
+    Needs CAP_SYS_ADMIN to clone. *Errors*: EPERM; EINVAL for an unbindable mount or one of another mount
+    namespace; ENOSYS before Linux 5.2 or under a seccomp filter. *Source*: open_tree(2).
+    """
+    return _call(_NR_OPEN_TREE, path, _int(dir_fd), _path(path), _int(flags))
+
+
+def mount_setattr(fd: int, attr_set: int, userns_fd: int = 0) -> None:
+    """Set attributes of the mount that *fd* is; with MOUNT_ATTR_IDMAP its mapping becomes that of *userns_fd*.
+
+    *Errors*: EINVAL when the file system cannot be idmapped (among a dozen other causes); EPERM without
+    CAP_SYS_ADMIN over the file system, or when it is idmapped already; ENOSYS before Linux 5.12.
+    *Source*: mount_setattr(2).
+    """
+    attributes = ctypes.create_string_buffer(struct.pack("=QQQQ", attr_set, 0, 0, userns_fd), 32)
+    _call(_NR_MOUNT_SETATTR, None, _int(fd), _path(""), _int(AT_EMPTY_PATH), attributes, _int(32))
+
+
+def move_mount(from_fd: int, path: str) -> None:
+    """Attach the detached mount *from_fd* at *path*. *Source*: move_mount(2)."""
+    _call(_NR_MOVE_MOUNT, path, _int(from_fd), _path(""), _int(AT_FDCWD), _path(path), _int(MOVE_MOUNT_F_EMPTY_PATH))
+
+
+def mount_detached(fstype: str, **options: str) -> int:
+    """A descriptor of a fresh file system of that type, attached nowhere; gone with its last descriptor.
+
+    *Errors*: ENODEV when the kernel does not know the type; EPERM without CAP_SYS_ADMIN; ENOSYS before
+    Linux 5.2. *Source*: fsopen(2), fsconfig(2), fsmount(2).
+    """
+    context = _call(_NR_FSOPEN, fstype, _path(fstype), _int(FSOPEN_CLOEXEC))
+    try:
+        for key, value in options.items():
+            _call(_NR_FSCONFIG, fstype, _int(context), _int(FSCONFIG_SET_STRING), _path(key), _path(value), _int(0))
+        _call(_NR_FSCONFIG, fstype, _int(context), _int(FSCONFIG_CMD_CREATE), None, None, _int(0))
+        return _call(_NR_FSMOUNT, fstype, _int(context), _int(FSMOUNT_CLOEXEC), _int(0))
+    finally:
+        os.close(context)
+
+
+def openat2(dir_fd: int, path: str, flags: int, resolve: int) -> int:
+    """Open *path* below *dir_fd*, resolved as *resolve* allows.
+
+    *Errors*: ELOOP when RESOLVE_NO_SYMLINKS meets a symlink; ENOSYS before Linux 5.6. *Source*: openat2(2).
+    """
+    how = ctypes.create_string_buffer(struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve), 24)
+    return _call(_NR_OPENAT2, path, _int(dir_fd), _path(path), how, _int(24))
+
+
+def mount(source: str, target: str, fstype: str | None, flags: int = 0, data: str = "") -> None:
+    """Attach a file system, or change a mount. *Source*: mount(2)."""
+    kind = None if fstype is None else os.fsencode(fstype)
+    if _libc.mount(os.fsencode(source), os.fsencode(target), kind, flags, data.encode()):
+        _raise(target)
+
+
+def umount2(target: str, flags: int) -> None:
+    """Detach a mount. *Source*: umount2(2)."""
+    if _libc.umount2(os.fsencode(target), flags):
+        _raise(target)
+
+
+def unshare(flags: int) -> None:
+    """Move the caller into new namespaces.
+
+    *Errors*: EINVAL for CLONE_NEWUSER from a process with threads, or without CONFIG_USER_NS; EPERM in a chroot;
+    ENOSPC when `user.max_*_namespaces` is reached. *Source*: unshare(2), user_namespaces(7).
+    """
+    if _libc.unshare(flags):
+        _raise(None)
+
+
+def setns(fd: int, flags: int) -> None:
+    """Enter the namespace that *fd* is.
+
+    A mount namespace needs CAP_SYS_ADMIN and CAP_SYS_CHROOT, and refuses a process with threads (EINVAL).
+    *Source*: setns(2).
+    """
+    if _libc.setns(fd, flags):
+        _raise(None)
+
+
+def prctl(option: int, argument: int) -> None:
+    """Change an attribute of this process that takes one argument. *Source*: prctl(2)."""
+    if _libc.prctl(option, argument, 0, 0, 0):
+        _raise(None)
+
+
+def set_name(name: str) -> None:
+    """Name this process as proc_pid_comm(5) shows it: at most 15 bytes, the rest is cut."""
+    buffer = ctypes.create_string_buffer(name.encode()[:15])
+    prctl(PR_SET_NAME, ctypes.addressof(buffer))
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, and the way back to them through execve(2). *Source*: capabilities(7)."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
+    _call(_NR_CAPSET, None, header, ctypes.create_string_buffer(24))
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _int(value: int) -> ctypes.c_long:
+    return ctypes.c_long(value)
+
+
+def _path(path: str) -> ctypes.c_char_p:
+    return ctypes.c_char_p(os.fsencode(path))
+
+
+def _call(number: int, path: str | None, *arguments: object) -> int:
+    result = int(_syscall(ctypes.c_long(number), *arguments))
+    if result < 0:
+        _raise(path)
+    return result
+
+
+def _raise(path: str | None) -> NoReturn:
+    error = ctypes.get_errno()
+    raise OSError(error, os.strerror(error), path)
