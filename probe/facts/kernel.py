@@ -1,0 +1,146 @@
+"""The kernel and its switches, and how confined the probe itself is."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shlex
+
+from probe.facts.types import KernelFacts, ProbeFacts
+from probe.host import syscalls
+from probe.host.root import Host, parse_status
+from probe.reading import Reading
+
+INITIAL_USER_NAMESPACE = "user:[4026531837]"
+"""What the link of the first user namespace says on every Linux. *Source*: linux/nsfs.h, `USER_NS_INIT_INO`."""
+
+NAMESPACE_KINDS = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
+"""The namespaces of a Pod's own, each with a limit `user.max_KIND_namespaces`."""
+
+_ROOT_MOUNT = re.compile(rb"^\d+ \d+ \d+:\d+ [^ ]+ / ", re.MULTILINE)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RELEASE_WORD = re.compile(r"[A-Za-z0-9._+~^-]{1,64}")
+
+
+def gather_probe(host: Host, entered: Reading[bool]) -> ProbeFacts:
+    """What binds this process; *entered* is what became of entering the node."""
+    status = host.read_text("/proc/self/status").parse(parse_status)
+    own = status.parse(_parse_own_status)
+    uid, capabilities, threads, _ = own.value or (-1, 0, 0, 0)
+    mounts = host.read("/proc/self/mountinfo", limit=64 << 20)
+    return ProbeFacts(
+        uid=uid,
+        effective_capabilities=capabilities,
+        seccomp=own.parse(lambda fields: fields[3]),
+        in_initial_user_namespace=_in_initial_user_namespace(host),
+        # Mount points are shown as the reader's root sees them: only a root that is a mount has one named `/`.
+        chrooted=mounts.value is not None and not _ROOT_MOUNT.search(mounts.value),
+        threads=threads,
+        entered=entered,
+        supported_architecture=syscalls.SUPPORTED_ARCHITECTURE,
+    )
+
+
+def gather_kernel(host: Host) -> KernelFacts:
+    """What the kernel says of itself."""
+    return KernelFacts(
+        release=_read_word(host, "/proc/sys/kernel/osrelease"),
+        architecture=_read_word(host, "/proc/sys/kernel/arch").value or platform.machine(),  # the file: since Linux 6.1
+        boot_id=host.read_text("/proc/sys/kernel/random/boot_id").parse(parse_boot_id),
+        user_namespace_file=host.read_link("/proc/self/ns/user"),
+        namespace_limits={
+            f"user.max_{kind}_namespaces": _read_number(host, f"/proc/sys/user/max_{kind}_namespaces")
+            for kind in NAMESPACE_KINDS
+        },
+        unprivileged_userns_clone=_read_number(host, "/proc/sys/kernel/unprivileged_userns_clone"),
+        apparmor_restrict_unprivileged_userns=_read_number(
+            host, "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+        ),
+        lsm=host.read_text("/sys/kernel/security/lsm").parse(parse_lsm),
+        selinux_enforcing=_read_number(host, "/sys/fs/selinux/enforce").parse(bool),
+        cgroup_version=host.read_text("/proc/self/cgroup").parse(parse_cgroup_version),
+    )
+
+
+def gather_distribution(host: Host) -> Reading[str]:
+    """The node's distribution: `debian 12`."""
+    reading = host.read_text("/etc/os-release")
+    if reading.kind == "absent":
+        reading = host.read_text("/usr/lib/os-release")
+    return reading.parse(parse_os_release)
+
+
+def parse_os_release(content: str) -> str:
+    """`ID` and `VERSION_ID` of os-release(5), the latter where there is one; the last of two equal names wins."""
+    fields = {}
+    for line in content.split("\n"):
+        name, separator, value = line.strip().partition("=")
+        if separator and name in ("ID", "VERSION_ID"):
+            fields[name] = "".join(shlex.split(value, comments=False))
+    words = [word for word in (fields.get("ID") or "linux", fields.get("VERSION_ID", "")) if word]
+    return " ".join(_word(word) for word in words)
+
+
+def parse_boot_id(content: str) -> str:
+    """The UUID of this boot, as `.status.nodeInfo.bootID` of the Node spells it too."""
+    boot_id = content.strip()
+    if not _UUID.fullmatch(boot_id):
+        raise ValueError("no boot id")
+    return boot_id
+
+
+def parse_lsm(content: str) -> str:
+    """The active security modules, separated by commas, in the order in which they are asked."""
+    lsm = content.strip()
+    if not re.fullmatch(r"[a-z0-9_,-]{1,1000}", lsm):
+        raise ValueError("no list of security modules")
+    return lsm
+
+
+def parse_cgroup_version(content: str) -> int:
+    """2 where processes and memory are counted by the unified hierarchy, 1 where a hierarchy of version 1 does that.
+
+    A hybrid system, which has both, counts as 1, as it does for the kubelet. *Source*: proc_pid_cgroup(5).
+    """
+    hierarchies = [line.split(":", 2) for line in content.splitlines()]
+    controllers = {name for fields in hierarchies if len(fields) == 3 for name in fields[1].split(",")}
+    if controllers & {"cpu", "memory", "pids"}:
+        return 1
+    if "" not in controllers:
+        raise ValueError("no cgroup hierarchy")
+    return 2
+
+
+def _in_initial_user_namespace(host: Host) -> Reading[bool]:
+    link = host.read_link("/proc/self/ns/user")
+    if link.kind == "absent" and host.read_link("/proc/self/ns/mnt").value:
+        return Reading(link.source, True)  # built without CONFIG_USER_NS: there is no other
+    return link.parse(lambda target: target == INITIAL_USER_NAMESPACE)
+
+
+def _parse_own_status(fields: dict[str, str]) -> tuple[int, int, int, int]:
+    """Effective UID, effective capabilities, threads, seccomp mode; a kernel without seccomp is silent about it."""
+    try:
+        return (
+            int(fields["Uid"].split()[1]),
+            int(fields["CapEff"], 16),
+            int(fields["Threads"]),
+            int(fields.get("Seccomp", "0")),
+        )
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"no {error}") from error
+
+
+def _read_number(host: Host, path: str) -> Reading[int]:
+    return host.read_text(path).parse(lambda content: int(content.strip()))
+
+
+def _read_word(host: Host, path: str) -> Reading[str]:
+    return host.read_text(path).parse(lambda content: _word(content.strip()))
+
+
+def _word(text: str) -> str:
+    """A name or a version: nothing that could reach a terminal or a label and do harm there."""
+    if not _RELEASE_WORD.fullmatch(text):
+        raise ValueError(f"{text[:80]!r} is no name or version")
+    return text

@@ -1,0 +1,216 @@
+"""What a kubelet was told: flags above configuration files, by its own rules. All of it pure.
+
+*Source*: kubernetes.io, "Set Kubelet Parameters Via A Configuration File"; KEP-3983 for drop-in files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import yaml
+from msgspec import Struct
+
+from probe.reading import Reading
+
+T = TypeVar("T", str, int, bool)
+Flags = dict[str, tuple[str, ...]]
+"""Each flag's values in the order of the command line, under its name without dashes."""
+
+CONFIG_LIMIT = 256 << 10
+"""Bytes of one configuration file. The largest sensible ones have a few KiB, and YAML is slow to parse."""
+_MAX_NODES = 20_000
+_MAX_DEPTH = 40
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SWITCHES = {"fail-cgroupv1", "help", "version", "docker", "disable-agent"}
+"""Flags that take no value from the next argument."""
+_TRUE = ("1", "t", "T", "true", "TRUE", "True")
+_FALSE = ("0", "f", "F", "false", "FALSE", "False")
+
+
+class Configuration(Struct, frozen=True):
+    """A kubelet's flags, and what its configuration files say together."""
+
+    flags: Reading[Flags]
+    files: Reading[dict[str, Any]]
+
+    def find(self, flag: str | None, field: str, kind: type[T], default: Reading[T]) -> Reading[T]:
+        """The value of a flag, else of a field (`userNamespaces.idsPerPod`), else *default*."""
+        if self.flags.value is None:
+            return problem_of(self.flags)
+        if flag is not None and (given := self.flags.value.get(flag)):
+            return Reading(f"--{flag}", given[-1]).parse(lambda text: _from_text(text, kind))
+        if self.files.value is None:
+            return problem_of(self.files)
+        value: object = self.files.value
+        for name in field.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is None:
+            return default
+        return Reading(field, value).parse(lambda found: _of_kind(found, kind))
+
+    def flag_gates(self) -> Reading[dict[str, bool]]:
+        """What `--feature-gates` sets; each occurrence adds to the ones before."""
+        return self.flags.parse(lambda flags: parse_gates(",".join(flags.get("feature-gates", ()))))
+
+    def gates(self) -> Reading[dict[str, bool]]:
+        """All gates that are set by name, the command line above the files, gate by gate."""
+        from_flags = self.flag_gates()
+        from_files = self.files.parse(_file_gates)
+        if from_flags.value is None or from_files.value is None:
+            return from_files if from_flags.value is not None else from_flags
+        return Reading("featureGates", from_files.value | from_flags.value)
+
+
+def parse_flags(arguments: Sequence[str]) -> Flags:
+    """The arguments behind a program's name, `--name=value` and `--name value` alike; `_` counts as `-`.
+
+    Shorthands and words of their own are left out.
+    """
+    flags: dict[str, tuple[str, ...]] = {}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        argument.encode()  # a UnicodeEncodeError, which is a ValueError, for bytes that no Report could carry
+        if argument == "--":
+            break
+        if not argument.startswith("--"):
+            continue
+        name, equals, value = argument[2:].partition("=")
+        name = name.replace("_", "-")
+        if not equals and name not in _SWITCHES and rest and not rest[0].startswith("--"):
+            value = rest.pop(0)
+        elif not equals:
+            value = "true"
+        flags[name] = (*flags.get(name, ()), value)
+    return flags
+
+
+def parse_gates(text: str) -> dict[str, bool]:
+    """`A=true,B=false` as a dictionary."""
+    gates: dict[str, bool] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"no value for the feature gate {part[:80]!r}")
+        gates[name.strip()] = _from_text(value.strip(), bool)
+    return gates
+
+
+def parse_configuration(text: str) -> dict[str, Any]:
+    """A KubeletConfiguration, in YAML or JSON; without its kind and version the kubelet refuses to start."""
+    document = parse_document(text)
+    if document.get("kind") != "KubeletConfiguration":
+        raise ValueError("kind is not KubeletConfiguration")
+    if not str(document.get("apiVersion")).startswith("kubelet.config.k8s.io/"):
+        raise ValueError("apiVersion is not one of kubelet.config.k8s.io")
+    return document
+
+
+def parse_document(text: str) -> dict[str, Any]:
+    """The first document of a YAML or JSON file, which has to be a mapping; an empty file is an empty one.
+
+    Aliases are refused as well as depth and number beyond all need: ten lines could else mean a billion values.
+    """
+    try:
+        document = _parse_json(text) if text.lstrip().startswith("{") else _parse_yaml(text)
+    except (yaml.YAMLError, RecursionError, OverflowError) as error:
+        raise ValueError(" ".join(str(error).split())[:200]) from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ValueError("is not a mapping")
+    return document
+
+
+def merge_patch(target: object, patch: object) -> Any:
+    """*patch* laid over *target*: maps merge, lists are replaced, null removes. *Source*: RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged
+
+
+def parse_endpoint(text: str) -> str:
+    """The socket's path in a CRI endpoint: `/run/x.sock`, `unix:/run/x.sock`, `unix:///run/x.sock`.
+
+    As in the kubelet, what stands between `unix://` and the next slash is a host name, and ignored.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in ("", "unix") or not parts.path.startswith("/"):
+        raise ValueError(f"{text[:80]!r} is no path of a UNIX socket")
+    return "/" + parts.path.lstrip("/")
+
+
+def _parse_json(text: str) -> object:
+    try:
+        document = json.loads(text)
+    except ValueError:  # a flow mapping of YAML starts like JSON
+        return _parse_yaml(text)
+    _demand_shallow(document, _MAX_DEPTH)
+    return document
+
+
+def _parse_yaml(text: str) -> object:
+    _demand_modest(text)
+    return next(iter(yaml.load_all(text, _Loader)), None)
+
+
+def _demand_modest(text: str) -> None:
+    """Walk through the events of a YAML stream, which takes no recursion, before anything is built from them."""
+    depth = 0
+    for nodes, event in enumerate(yaml.parse(text, _Loader)):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("has a YAML alias")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
+            raise ValueError("is nested too deeply" if depth > _MAX_DEPTH else "has too many values")
+
+
+def _demand_shallow(value: object, depth: int) -> None:
+    if depth < 0:
+        raise ValueError("is nested too deeply")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        _demand_shallow(each, depth - 1)
+
+
+def _file_gates(document: dict[str, Any]) -> dict[str, bool]:
+    gates = document.get("featureGates") or {}
+    if not isinstance(gates, dict):
+        raise ValueError("featureGates is not a mapping")
+    return {str(name): _of_kind(value, bool) for name, value in gates.items()}
+
+
+def _from_text(text: str, kind: type[T]) -> T:
+    """A flag's value, as Go's strconv reads it."""
+    if kind is bool:
+        if text not in _TRUE + _FALSE:
+            raise ValueError(f"{text[:80]!r} is neither true nor false")
+        return kind(text in _TRUE)
+    if kind is int and len(text) > 20:
+        raise ValueError("is a number of too many digits")
+    return kind(text)
+
+
+def _of_kind(value: object, kind: type[T]) -> T:
+    if type(value) is not kind:
+        raise ValueError(f"is {type(value).__name__}, not {kind.__name__}")
+    if isinstance(value, str):
+        value.encode()
+    return value
+
+
+def problem_of(reading: Reading[Any]) -> Reading[Any]:
+    """The same problem, as a reading of anything."""
+    return Reading(reading.source, None, reading.problem, reading.kind)

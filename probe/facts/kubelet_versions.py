@@ -1,0 +1,83 @@
+"""What each version of the kubelet does about `hostUsers: false`, as rows of one table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+GATE = "UserNamespacesSupport"
+
+
+class VersionRule(Struct, frozen=True):
+    """What holds from one minor version until the next row."""
+
+    since: tuple[int, int]
+    gate: str
+    """The feature gate's name; empty before there was one."""
+    stage: Literal["", "alpha", "beta", "stable"]
+    default: bool
+    locked: bool
+    """Whether the gate cannot be switched any more: the kubelet does not start with another value."""
+    unable: Literal["ignores", "refuses"]
+    """What becomes of `hostUsers: false` where it cannot be done: `ignores` runs the Pod as the host's users."""
+    source: str
+
+
+VERSION_RULES = (
+    VersionRule((0, 0), "", "", False, False, "ignores", "spec.hostUsers is unknown before 1.25"),
+    VersionRule((1, 25), "UserNamespacesStatelessPodsSupport", "alpha", False, False, "ignores", "KEP-127"),
+    VersionRule((1, 28), GATE, "alpha", False, False, "ignores", "KEP-127, renamed in 1.28"),
+    VersionRule((1, 30), GATE, "beta", False, False, "refuses", "KEP-127: from 1.30 on CRI is asked first"),
+    VersionRule((1, 33), GATE, "beta", True, False, "refuses", "KEP-127, on by default in 1.33"),
+    VersionRule((1, 36), GATE, "stable", True, True, "refuses", "KEP-127, stable and locked in 1.36"),
+)
+
+_FAIL_CGROUP_V1_SINCE = (1, 35)  # KubeletConfiguration v1beta1, failCgroupV1; the field exists since 1.31
+_IDS_PER_POD_SINCE = (1, 33)  # KubeletConfiguration v1beta1, userNamespaces.idsPerPod
+_PRINTED = re.compile(r"(?:Kubernetes|k3s version) v([0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,5}[0-9A-Za-z.+~_-]{0,60})(?:\s|$)")
+_RELEASE = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.|$)")
+
+
+def parse_version(output: str) -> str:
+    """The version in what `--version` prints: `Kubernetes v1.36.2`, `k3s version v1.33.1+k3s1 (99d91538)`."""
+    found = _PRINTED.match(output)
+    if not found:
+        raise ValueError(f"no Kubernetes version in {output[:80]!r}")
+    return found[1]
+
+
+def parse_release(version: str) -> tuple[int, int]:
+    """Major and minor number of a version: `1.33.1+k3s1` is (1, 33)."""
+    found = _RELEASE.match(version)
+    if not found:
+        raise ValueError(f"no version: {version[:80]!r}")
+    return int(found[1]), int(found[2])
+
+
+def version_rule(release: tuple[int, int]) -> VersionRule:
+    """The row that a kubelet of that release belongs to."""
+    return next(rule for rule in reversed(VERSION_RULES) if rule.since <= release)
+
+
+def gate_in_force(rule: VersionRule, gates: Mapping[str, bool]) -> bool:
+    """Whether the gate is on when flags and files together set *gates*.
+
+    *Source*: component-base, featuregate: AllAlpha and AllBeta move only gates that nobody set by name.
+    """
+    if rule.locked or not rule.gate:
+        return rule.locked
+    umbrella = {"alpha": "AllAlpha", "beta": "AllBeta"}.get(rule.stage, "")
+    return gates.get(rule.gate, gates.get(umbrella, rule.default))
+
+
+def fails_on_cgroup_v1(release: tuple[int, int]) -> bool:
+    """The default of `failCgroupV1`."""
+    return release >= _FAIL_CGROUP_V1_SINCE
+
+
+def knows_ids_per_pod(release: tuple[int, int]) -> bool:
+    """Whether `userNamespaces.idsPerPod` means anything to it."""
+    return release >= _IDS_PER_POD_SINCE

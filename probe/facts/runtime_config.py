@@ -1,0 +1,220 @@
+"""What containerd and CRI-O tell of their own configuration.
+
+Both tell it in two ways: as JSON in Status' verbose info, which is in force, and as TOML by a command that reads
+the files again. The configuration files themselves are never parsed: they import each other by each daemon's rules.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+T = TypeVar("T")
+
+_CONTAINERD_SHIMS = ("io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux")
+_CRIO_OCI_TYPES = ("", "oci", "pod")
+
+
+class ConfiguredHandler(Struct, frozen=True):
+    """What is configured for one runtime handler."""
+
+    binary: str
+    """A path, or a name to be looked for in the daemon's PATH; empty when no OCI runtime is run by its name."""
+    shim: str
+    """What stands in the OCI runtime's place where `binary` is empty: `io.containerd.kata.v2`, `vm`."""
+    snapshotter: str = ""
+
+
+class RuntimeConfig(Struct, frozen=True, kw_only=True):
+    """As much of a daemon's configuration as matters here. Empty or None: not told."""
+
+    default_handler: str = ""
+    handlers: dict[str, ConfiguredHandler] = {}
+    root: str = ""
+    state: str = ""
+    snapshotter: str = ""
+    slow_chown: bool | None = None
+    """Of containerd's overlayfs snapshotter, since 2.0."""
+    extra_path: str = ""
+    """Directory that containerd puts before its PATH, invisible from outside. *Source*: its plugin `opt`."""
+    imports: tuple[str, ...] = ()
+    """Files that the daemon names as having been merged."""
+
+
+class _Options(Struct):
+    binary: str = field(default="", name="BinaryName")
+
+
+class _InfoRuntime(Struct, rename="camel"):
+    runtime_type: str = ""
+    snapshotter: str = ""
+    options: _Options | None = None
+
+
+class _InfoContainerd(Struct, rename="camel"):
+    default_runtime_name: str = ""
+    snapshotter: str = ""  # moved to the plugin for images in 2.0
+    runtimes: dict[str, _InfoRuntime] | None = None
+
+
+class _Info(Struct, rename="camel"):
+    containerd: _InfoContainerd
+    containerd_root_dir: str = ""
+    state_dir: str = ""
+
+
+class _DumpRuntime(Struct):
+    runtime_type: str = ""
+    snapshotter: str = ""
+    options: _Options | None = None
+
+
+class _DumpContainerd(Struct):
+    default_runtime_name: str = ""
+    snapshotter: str = ""
+    runtimes: dict[str, _DumpRuntime] = {}
+
+
+class _DumpCri(Struct):
+    containerd: _DumpContainerd | None = None
+
+
+class _DumpImages(Struct):
+    snapshotter: str = ""
+
+
+class _DumpOverlayfs(Struct):
+    slow_chown: bool | None = None
+
+
+class _DumpOpt(Struct):
+    path: str = ""
+
+
+class _DumpPlugins(Struct):
+    old_cri: _DumpCri = field(default_factory=_DumpCri, name="io.containerd.grpc.v1.cri")
+    cri: _DumpCri = field(default_factory=_DumpCri, name="io.containerd.cri.v1.runtime")
+    images: _DumpImages = field(default_factory=_DumpImages, name="io.containerd.cri.v1.images")
+    overlayfs: _DumpOverlayfs = field(default_factory=_DumpOverlayfs, name="io.containerd.snapshotter.v1.overlayfs")
+    opt: _DumpOpt = field(default_factory=_DumpOpt, name="io.containerd.internal.v1.opt")
+
+
+class _Dump(Struct):
+    plugins: _DumpPlugins
+    root: str = ""
+    state: str = ""
+    imports: tuple[str, ...] | None = None
+
+
+class _CrioRuntime(Struct, rename="pascal"):
+    runtime_path: str = ""
+    runtime_type: str = ""
+
+
+class _CrioInfoTable(Struct, rename="pascal"):
+    runtimes: dict[str, _CrioRuntime]
+    default_runtime: str = ""
+
+
+class _CrioInfo(Struct):
+    crio: _CrioInfoTable
+
+
+class _CrioDumpRuntime(Struct):
+    runtime_path: str = ""
+    runtime_type: str = ""
+
+
+class _CrioDumpTable(Struct):
+    default_runtime: str = ""
+    runtimes: dict[str, _CrioDumpRuntime] = {}
+
+
+class _CrioDumpCrio(Struct):
+    runtime: _CrioDumpTable
+    root: str = ""
+    runroot: str = ""
+
+
+class _CrioDump(Struct):
+    crio: _CrioDumpCrio
+
+
+def parse_containerd_info(text: str) -> RuntimeConfig:
+    """`config` of containerd's verbose Status: 1.x and 2.x."""
+    info = _decode_json(text, _Info)
+    runtimes = info.containerd.runtimes or {}
+    return RuntimeConfig(
+        default_handler=info.containerd.default_runtime_name,
+        handlers={name: _containerd_handler(one) for name, one in runtimes.items()},
+        root=info.containerd_root_dir,
+        state=os.path.dirname(info.state_dir),  # of the CRI plugin, which lies in the daemon's
+        snapshotter=info.containerd.snapshotter,
+    )
+
+
+def parse_containerd_dump(text: str) -> RuntimeConfig:
+    """`containerd config dump`, versions 2 to 4 of the configuration."""
+    dump = _decode_toml(text, _Dump)
+    plugins = dump.plugins
+    containerd = plugins.cri.containerd or plugins.old_cri.containerd or _DumpContainerd()
+    return RuntimeConfig(
+        default_handler=containerd.default_runtime_name,
+        handlers={name: _containerd_handler(one) for name, one in containerd.runtimes.items()},
+        root=dump.root,
+        state=dump.state,
+        snapshotter=plugins.images.snapshotter or containerd.snapshotter,
+        slow_chown=plugins.overlayfs.slow_chown,
+        extra_path=os.path.join(plugins.opt.path, "bin") if plugins.opt.path else "",
+        imports=dump.imports or (),
+    )
+
+
+def parse_crio_info(text: str) -> RuntimeConfig:
+    """`config` of CRI-O's verbose Status."""
+    crio = _decode_json(text, _CrioInfo).crio
+    return RuntimeConfig(
+        default_handler=crio.default_runtime,
+        handlers={name: _crio_handler(name, one) for name, one in crio.runtimes.items()},
+    )
+
+
+def parse_crio_dump(text: str) -> RuntimeConfig:
+    """`crio config`, which leaves what is default in comments: then the default handler is not told."""
+    crio = _decode_toml(text, _CrioDump).crio
+    return RuntimeConfig(
+        default_handler=crio.runtime.default_runtime,
+        handlers={name: _crio_handler(name, one) for name, one in crio.runtime.runtimes.items()},
+        root=crio.root,
+        state=crio.runroot,
+    )
+
+
+def _containerd_handler(configured: _InfoRuntime | _DumpRuntime) -> ConfiguredHandler:
+    options = configured.options or _Options()
+    binary = (options.binary or "runc") if configured.runtime_type in _CONTAINERD_SHIMS else ""
+    return ConfiguredHandler(binary, configured.runtime_type, configured.snapshotter)
+
+
+def _crio_handler(name: str, configured: _CrioRuntime | _CrioDumpRuntime) -> ConfiguredHandler:
+    binary = (configured.runtime_path or name) if configured.runtime_type in _CRIO_OCI_TYPES else ""
+    return ConfiguredHandler(binary, configured.runtime_type or "oci")
+
+
+def _decode_json(text: str, wanted: type[T]) -> T:
+    try:
+        return msgspec.json.decode(text, type=wanted)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _decode_toml(text: str, wanted: type[T]) -> T:
+    try:
+        content: dict[str, Any] = tomllib.loads(text)
+        return msgspec.convert(content, wanted)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
