@@ -1,0 +1,1 @@
+"""What is thought of a node: pure functions of its facts."""

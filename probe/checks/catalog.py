@@ -1,0 +1,51 @@
+"""Every check, in stack order: from the kernel up to the file systems of volumes."""
+
+from __future__ import annotations
+
+from probe.checks import filesystems, kernel, kubelet, runtime
+from probe.checks.check import Check, Finding, Outcome, UnknownReason
+from probe.facts.types import Facts
+
+_FIND_OUT: dict[str, str] = {
+    "KubeletNotFound": "Start the node's kubelet, and see why it ended:\n"
+    "  systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager",
+    "NotPermitted": "Run the probe as root on the node itself, or as the container of daemonset.yaml.",
+    "TimedOut": "See why it does not answer (a dead server, an overloaded node), then probe again.",
+    "NotReadable": "Look at the source that the evidence names, then probe again.",
+    "NotTried": "Mend what stands before it in this report, then probe again.",
+    "ReportStale": "See why no newer report was written.",
+}
+"""How an unknown becomes known; what a check declares mends a failure that nobody has seen."""
+
+CHECKS: tuple[Check, ...] = (*kernel.CHECKS, *kubelet.CHECKS, *runtime.CHECKS, *filesystems.CHECKS)
+
+
+def find(check_id: str) -> Check | None:
+    """The check of that id."""
+    return next((check for check in CHECKS if check.id == check_id), None)
+
+
+def judge(facts: Facts) -> tuple[Finding, ...]:
+    """One finding per check, in stack order, about the handler that *facts* name."""
+    return tuple(_finding(check, check.check(facts)) for check in CHECKS)
+
+
+def _finding(check: Check, outcome: Outcome) -> Finding:
+    allowed = {
+        "fail": check.reasons,
+        "unknown": UnknownReason.__args__,  # type: ignore[attr-defined]
+    }.get(outcome.status, ("",))
+    if outcome.reason not in allowed:
+        raise ValueError(f"{check.id} gave the reason {outcome.reason!r}, which it does not declare")
+    remediation = outcome.remediation or _FIND_OUT.get(outcome.reason, check.remediation)
+    return Finding(
+        id=check.id,
+        level=check.level,
+        gating=check.gating,
+        status=outcome.status,
+        reason=outcome.reason,
+        message=outcome.message,
+        remediation="" if outcome.status in ("pass", "skipped") else remediation,
+        documentation=check.documentation,
+        evidence=outcome.evidence,
+    )

@@ -1,0 +1,144 @@
+"""The words in which a check is declared, and in which it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from probe.facts.types import Facts
+from probe.reading import ProblemKind, Reading
+
+Status = Literal["pass", "warn", "fail", "unknown", "skipped"]
+"""`skipped` means only that the question does not arise on this node; nobody having looked is `unknown`."""
+
+Level = Literal["stateless", "projected", "local", "volumes"]
+"""What works, each including the ones before it.
+
+`stateless`: a user namespace, the image and the files that every Pod has; `projected`: tokens, Secrets and
+memory-backed volumes; `local`: emptyDir and ConfigMap on disk; `volumes`: every file system mounted for Pods here.
+"""
+LEVELS: tuple[Level, ...] = ("stateless", "projected", "local", "volumes")
+
+UnknownReason = Literal["KubeletNotFound", "NotPermitted", "TimedOut", "NotReadable", "NotTried", "ReportStale"]
+
+_REASON_OF_KIND: dict[ProblemKind, UnknownReason] = {
+    "absent": "NotReadable",
+    "not-permitted": "NotPermitted",
+    "timed-out": "TimedOut",
+    "not-readable": "NotReadable",
+    "not-tried": "NotTried",
+}
+
+
+class Evidence(Struct, frozen=True, omit_defaults=True):
+    """One thing that was seen, or could not be seen, and where."""
+
+    source: str
+    value: str = ""
+    problem: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.problem or self.value}"
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What a check found."""
+
+    status: Status
+    message: str
+    """One sentence, without a full stop."""
+    reason: str = ""
+    """CamelCase. Of a failure one of the check's own reasons; of an unknown an UnknownReason; else empty."""
+    evidence: tuple[Evidence, ...] = ()
+    remediation: str = ""
+    """Only where it differs from what the check declares."""
+
+    @classmethod
+    def passed(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:
+        """All is well."""
+        return cls(status="pass", message=message, evidence=_evidence(seen))
+
+    @classmethod
+    def warn(cls, message: str, *seen: Reading[Any] | Evidence, remediation: str = "") -> Outcome:
+        """Pods run, but an administrator wants to know this."""
+        return cls(status="warn", message=message, evidence=_evidence(seen), remediation=remediation)
+
+    @classmethod
+    def fail(cls, reason: str, message: str, *seen: Reading[Any] | Evidence, remediation: str = "") -> Outcome:
+        """It stands in the way."""
+        return cls(status="fail", reason=reason, message=message, evidence=_evidence(seen), remediation=remediation)
+
+    @classmethod
+    def skipped(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:
+        """The question does not arise on this node."""
+        return cls(status="skipped", message=message, evidence=_evidence(seen))
+
+    @classmethod
+    def unknown(
+        cls, kind: ProblemKind | UnknownReason, message: str, *seen: Reading[Any] | Evidence, remediation: str = ""
+    ) -> Outcome:
+        """Nobody knows, because *message*."""
+        reason = _REASON_OF_KIND.get(kind, kind)  # type: ignore[arg-type]
+        return cls(status="unknown", reason=reason, message=message, evidence=_evidence(seen), remediation=remediation)
+
+    @classmethod
+    def not_read(cls, what: str, reading: Reading[Any], *seen: Reading[Any] | Evidence) -> Outcome:
+        """Unknown, because *reading* has a problem."""
+        if reading.kind is None:
+            raise ValueError(f"{reading.source} was read")
+        return cls.unknown(reading.kind, f"{what} is unknown: {reading.source}: {reading.problem}", reading, *seen)
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One question to a node, as `userns-probe explain` prints it."""
+
+    id: str
+    """The same string in code, report, metrics, README and `explain`."""
+    level: Level
+    gating: bool
+    """Whether it decides the verdict; all others explain."""
+    question: str
+    why: str
+    """What breaks, and for whom, when the answer is no."""
+    reasons: tuple[str, ...] = ()
+    """Every reason that a failure of it can give; closed."""
+    remediation: str
+    """What to do, ready to be pasted where that is possible."""
+    documentation: str
+    """Manual page with section, KEP, specification: where to read on."""
+    contradiction: bool = False
+    """It compares what a layer claims with what was seen."""
+    check: Callable[[Facts], Outcome]
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One check's outcome, as the Report carries it."""
+
+    id: str
+    level: Level
+    gating: bool
+    status: Status
+    reason: str
+    message: str
+    remediation: str
+    """Empty when nothing needs to be done."""
+    documentation: str
+    evidence: tuple[Evidence, ...]
+
+
+def _evidence(seen: tuple[Reading[Any] | Evidence, ...]) -> tuple[Evidence, ...]:
+    return tuple(
+        one
+        if isinstance(one, Evidence)
+        else Evidence(one.source, "", one.problem)
+        if one.value is None
+        else Evidence(one.source, _text(one.value))
+        for one in seen
+    )
+
+
+def _text(value: object) -> str:
+    """A value in the words of the system it comes from: `true` rather than `True`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,168 @@
+"""Can the file systems that Pods need be idmapped?"""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.facts.types import Attempt, Facts, Handler, Role
+from probe.reading import Reading
+
+
+def check_runtime_root(facts: Facts) -> Outcome:
+    """Image layers and the files that the runtime adds (`/etc/hostname`, `/etc/resolv.conf`) lie there."""
+    return _judge_role(facts, "runtime-root", "RuntimeRootNotIdmappable", "the container runtime's root")
+
+
+def check_overlay_layers(facts: Facts) -> Outcome:
+    """Only overlay maps layers; other snapshotters copy them, which is slow and works."""
+    runtime = facts.runtime.value
+    if runtime is None:
+        return Outcome.not_read("the snapshotter", facts.runtime)
+    snapshotter = _snapshotter(facts, runtime.handlers.value or (), runtime.snapshotter)
+    if snapshotter.value is None:
+        return Outcome.not_read("the snapshotter", snapshotter)
+    if snapshotter.value not in ("overlayfs", "overlay"):
+        message = f"the snapshotter {snapshotter.value} copies layers instead of mapping them"
+        return Outcome.skipped(message, snapshotter)
+    if runtime.slow_chown.value:
+        return Outcome.skipped("slow_chown is on: layers are copied where they cannot be mapped", runtime.slow_chown)
+    outcome = _judge_role(facts, "overlay-layers", "OverlayLayersNotIdmappable", "overlay with idmapped layers")
+    if outcome.status != "fail":
+        return outcome
+    if runtime.name.value == "cri-o":
+        return Outcome.warn(
+            "layers cannot be mapped, so CRI-O copies each image once per ID range",
+            *outcome.evidence,
+            remediation="Put /var/lib/containers/storage on ext4, xfs or btrfs, with Linux 5.19 or later.",
+        )
+    if runtime.slow_chown.value is None:
+        return Outcome.not_read("whether slow_chown would help", runtime.slow_chown, *outcome.evidence)
+    return outcome
+
+
+def check_kubelet_root(facts: Facts) -> Outcome:
+    """`/etc/hosts` and the termination log of every container lie there, and are mapped for every Pod."""
+    return _judge_role(facts, "kubelet-root", "KubeletRootNotIdmappable", "the kubelet's root directory")
+
+
+def check_tmpfs(facts: Facts) -> Outcome:
+    """The service account token that nearly every Pod carries lies on a tmpfs."""
+    return _judge_role(facts, "tmpfs", "TmpfsNotIdmappable", "a fresh tmpfs")
+
+
+def check_volumes(facts: Facts) -> Outcome:
+    """Every file system that Pods have mounted here, one by one."""
+    volumes = [attempt for attempt in facts.attempts if attempt.role == "volume"]
+    if not volumes:
+        return Outcome.skipped("no Pod has a volume with a file system of its own mounted here")
+    refused = [attempt for attempt in volumes if attempt.result == "refused"]
+    unknown = [attempt for attempt in volumes if attempt.result == "unknown"]
+    evidence = [_evidence(attempt) for attempt in (*refused, *unknown)][:20]
+    if refused:
+        kinds = ", ".join(sorted({attempt.fstype for attempt in refused}))
+        message = f"{len(refused)} of {len(volumes)} volume file systems cannot be idmapped: {kinds}"
+        return Outcome.fail("VolumesNotIdmappable", message, *evidence)
+    if unknown:
+        message = f"{len(unknown)} of {len(volumes)} volume file systems could not be judged: {unknown[0].reason}"
+        return Outcome.unknown(unknown[0].kind or "not-tried", message, *evidence)
+    partly = [_evidence(attempt) for attempt in volumes if attempt.usable == "partly"]
+    if partly:
+        message = f"{len(partly)} volumes have further mounts below, whose files show up as nobody's (UID 65534)"
+        return Outcome.warn(message, *partly[:20], remediation="Mount what lies below as a volume of its own.")
+    return Outcome.passed(f"all {len(volumes)} volume file systems can be idmapped")
+
+
+def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
+    attempt = next((attempt for attempt in facts.attempts if attempt.role == role), None)
+    if attempt is None:
+        return Outcome.unknown("NotTried", f"{what} was not tried")
+    evidence = _evidence(attempt)
+    where = f" ({attempt.fstype})" if attempt.fstype and attempt.role != "tmpfs" else ""
+    if attempt.result == "supported":
+        return Outcome.passed(f"{what}{where} can be idmapped", evidence)
+    if attempt.result == "refused":
+        return Outcome.fail(reason, f"{what}{where}: {attempt.reason}", evidence)
+    return Outcome.unknown(attempt.kind or "not-tried", f"{what}{where}: {attempt.reason}", evidence)
+
+
+def _evidence(attempt: Attempt) -> Evidence:
+    """The call and its answer; of volumes the device, since their paths name Pods."""
+    place = f"{attempt.fstype} {attempt.device}" if attempt.role == "volume" else attempt.path or attempt.fstype
+    answer = f"{attempt.errno} from {attempt.step}" if attempt.errno else attempt.reason or "accepted"
+    if attempt.owner:
+        answer += f", UID {attempt.owner[0]} is seen as {attempt.owner[1]}"
+    return Evidence(f"idmapped mount of {place}", answer)
+
+
+def _snapshotter(facts: Facts, handlers: tuple[Handler, ...], default: Reading[str]) -> Reading[str]:
+    """A handler may have a snapshotter of its own."""
+    own = next((handler.snapshotter for handler in handlers if handler.name == facts.handler), default)
+    return own if own.value else default
+
+
+CHECKS = (
+    Check(
+        id="filesystem-runtime-root",
+        level="stateless",
+        gating=True,
+        question="Can the file system of the container runtime's root directory be idmapped?",
+        why="Image layers lie there, and with them /etc/hostname and /etc/resolv.conf of every Pod, which are "
+        "idmapped one by one. Where it cannot be, no Pod with a user namespace starts.",
+        reasons=("RuntimeRootNotIdmappable",),
+        remediation="Put the runtime's root (/var/lib/containerd, /var/lib/containers/storage) on ext4, xfs or btrfs.",
+        documentation="mount_setattr(2), NOTES: ID-mapped mounts",
+        check=check_runtime_root,
+    ),
+    Check(
+        id="filesystem-overlay-layers",
+        level="stateless",
+        gating=True,
+        question="Does overlay take idmapped layers of the container runtime's root?",
+        why="The overlayfs snapshotter maps the layers of an image instead of copying them. Where it cannot, "
+        "containerd refuses the Pod unless slow_chown is on.",
+        reasons=("OverlayLayersNotIdmappable",),
+        remediation="Use Linux 5.19 or later with the runtime's root on ext4, xfs or btrfs, or let containerd copy:\n"
+        "  [plugins.'io.containerd.snapshotter.v1.overlayfs']\n"
+        "    slow_chown = true\n"
+        "  systemctl restart containerd",
+        documentation="containerd docs/user-namespaces; Linux Documentation/filesystems/overlayfs.rst",
+        check=check_overlay_layers,
+    ),
+    Check(
+        id="filesystem-kubelet-root",
+        level="stateless",
+        gating=True,
+        question="Can the file system of the kubelet's root directory be idmapped?",
+        why="/etc/hosts and the termination log of every container lie below its pods directory, beside emptyDir "
+        "and ConfigMap volumes on disk. Where it cannot be idmapped, no Pod with a user namespace starts.",
+        reasons=("KubeletRootNotIdmappable",),
+        remediation="Put the kubelet's root directory (/var/lib/kubelet) on ext4, xfs or btrfs.",
+        documentation="KEP-127, Pod volumes; mount_setattr(2), NOTES: ID-mapped mounts",
+        check=check_kubelet_root,
+    ),
+    Check(
+        id="filesystem-tmpfs",
+        level="projected",
+        gating=True,
+        question="Can tmpfs be idmapped?",
+        why="Service account tokens, Secrets, projected volumes and memory-backed emptyDir lie on tmpfs. Where it "
+        "cannot be idmapped, only Pods without any of them run (automountServiceAccountToken: false).",
+        reasons=("TmpfsNotIdmappable",),
+        remediation="Boot Linux 6.3 or later, for instance on Debian 12:\n"
+        "  apt-get install -t bookworm-backports linux-image-amd64 && reboot",
+        documentation="Kubernetes documentation, User Namespaces: before you begin (Linux 6.3)",
+        check=check_tmpfs,
+    ),
+    Check(
+        id="filesystem-volumes",
+        level="volumes",
+        gating=False,
+        question="Can each file system that Pods have mounted here be idmapped?",
+        why="A Pod with a user namespace starts only if the top mount of each of its volumes can be idmapped. "
+        "Other Pods of the node are not concerned, so this never decides the node's verdict.",
+        reasons=("VolumesNotIdmappable",),
+        remediation="Pods with such volumes need hostUsers: true, or a volume on a file system that can be idmapped "
+        "(ext4, xfs, btrfs; FUSE from Linux 6.12 on, if the server offers FUSE_ALLOW_IDMAP; never NFS or SMB).",
+        documentation="Kubernetes documentation, User Namespaces: limitations",
+        check=check_volumes,
+    ),
+)

@@ -1,0 +1,228 @@
+"""Whether the kernel lets Pods have user namespaces, and mount /proc and /sys in them."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from probe.checks import privileges
+from probe.checks.check import Check, Evidence, Outcome
+from probe.facts.types import Facts, NamespaceAttempt, Visibility
+from probe.reading import Reading
+
+USER_LIMIT = "user.max_user_namespaces"
+
+
+def check_user_namespaces(facts: Facts) -> Outcome:
+    """The live attempt decides; limits and links explain it, and speak alone only where it gave no answer."""
+    kernel, attempt, own = facts.kernel, facts.user_namespace, facts.probe.in_initial_user_namespace
+    limit = kernel.namespace_limits.get(USER_LIMIT, _LIMIT_NOT_READ)
+    link = kernel.user_namespace_file
+    seen = (_attempt_evidence(attempt), limit, link)
+    if attempt.result == "supported":
+        return Outcome.passed(f"a user namespace with the map {attempt.map} was made and read back", *seen)
+    if link.kind == "absent" and kernel.release.value is not None:  # the release proves that /proc is there
+        message = f"kernel {kernel.release.value} was built without user namespaces"
+        return Outcome.fail("UserNamespacesNotBuilt", message, *seen, remediation=_NOT_BUILT)
+    if own.value and limit.value == 0 and (attempt.result == "unknown" or attempt.errno == "ENOSPC"):
+        message = f"user namespaces are switched off: {USER_LIMIT} is 0"
+        remediation = _LIMIT_OF_DISTRIBUTION.get((facts.distribution.value or "").split(" ")[0], "")
+        return Outcome.fail("UserNamespacesDisabled", message, *seen, remediation=remediation)
+    if attempt.result == "unknown":
+        message = f"no user namespace could be tried: {_step(attempt)}"
+        remediation = (
+            privileges.GRANT if attempt.kind == "not-permitted" else "Probe again, and read the kernel's log (dmesg)."
+        )
+        return Outcome.unknown(attempt.kind or "not-tried", message, *seen, remediation=remediation)
+    if own.value is None:
+        return Outcome.not_read(
+            "whether the probe was refused by the node or by a user namespace around it", own, *seen
+        )
+    if not own.value:
+        message = "the probe lives in a user namespace itself, so what it is refused says nothing about the node"
+        return Outcome.unknown("not-permitted", message, *seen, own, remediation=privileges.GRANT)
+    return _refused(attempt, *seen)
+
+
+def check_namespace_limits(facts: Facts) -> Outcome:
+    """Only 0 is told: any other number may be enough, and the live trial would show when it is not."""
+    limits = {name: limit for name, limit in facts.kernel.namespace_limits.items() if name != USER_LIMIT}
+    unread = [limit for limit in limits.values() if limit.kind not in (None, "absent")]
+    zero = {name: limit for name, limit in limits.items() if limit.value == 0}
+    if zero:
+        lines = "\n".join(f"  sysctl -w {name}=65536" for name in zero)
+        message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
+        return Outcome.warn(message, *zero.values(), remediation=f"{lines}\n  {_PERSIST}")
+    if unread:
+        return Outcome.not_read("a limit of namespaces", *unread)
+    if not limits:
+        return Outcome.unknown("not-tried", "the limits of namespaces were not read")
+    if all(limit.kind == "absent" for limit in limits.values()):
+        return Outcome.skipped("this kernel has no limits of namespaces (they came with 4.9)")
+    return Outcome.passed("no limit of namespaces is 0", *limits.values())
+
+
+def check_unprivileged_switches(facts: Facts) -> Outcome:
+    """Container runtimes run as root with CAP_SYS_ADMIN: these switches do not ask about them."""
+    kernel = facts.kernel
+    switches = {
+        "kernel.unprivileged_userns_clone": kernel.unprivileged_userns_clone,
+        "kernel.apparmor_restrict_unprivileged_userns": kernel.apparmor_restrict_unprivileged_userns,
+    }
+    present = {name: reading for name, reading in switches.items() if reading.value is not None}
+    if not present:
+        return Outcome.skipped("this kernel has no switch that restricts unprivileged users")
+    values = ", ".join(f"{name}={reading.value}" for name, reading in present.items())
+    return Outcome.passed(f"{values} binds only unprivileged users, no container runtime", *present.values())
+
+
+def check_security_modules(facts: Facts) -> Outcome:
+    """Modules judge the runtime's own label, which is another check's question; here they are only named."""
+    lsm, selinux = facts.kernel.lsm, facts.kernel.selinux_enforcing
+    named = []
+    if selinux.value is not None:
+        named.append(f"SELinux is {'enforcing' if selinux.value else 'permissive'}")
+    if lsm.value is not None:
+        named.append(f"active security modules: {lsm.value}")
+    if named:
+        return Outcome.passed("; ".join(named), *(reading for reading in (selinux, lsm) if reading.value is not None))
+    for reading in (lsm, selinux):
+        if reading.kind != "absent":
+            return Outcome.not_read("which security modules are active", reading)
+    return Outcome.skipped("the kernel lists no security modules here (securityfs is not mounted)", lsm, selinux)
+
+
+def check_proc_sysfs(facts: Facts) -> Outcome:
+    """A mount table that is not the node's says nothing: containers have a covered /proc of their own."""
+    mounts = facts.mounts
+    if mounts.value is None:
+        return Outcome.not_read("whether /proc and /sys are covered", mounts)
+    if facts.probe.entered.value is not True:
+        message = "whether /proc and /sys are covered is unknown: the node's mount table could not be reached"
+        return Outcome.unknown(facts.probe.entered.kind or "not-permitted", message, facts.probe.entered)
+    kinds = (("proc", "ProcCovered", mounts.value.proc), ("sysfs", "SysfsCovered", mounts.value.sysfs))
+    covered = [(fstype, reason, seen) for fstype, reason, seen in kinds if not seen.visible]
+    if not covered:
+        where = Evidence(mounts.source, f"{mounts.value.count} mounts, none of which hides a part of /proc or /sys")
+        return Outcome.passed("a Pod's user namespace may mount /proc and /sys", where)
+    return Outcome.fail(
+        covered[0][1],
+        "a Pod's user namespace may not mount "
+        + " and ".join(f"{fstype} ({_list(seen.covering)})" for fstype, _, seen in covered),
+        *(Evidence(mounts.source, f"{fstype}: {what}") for fstype, _, seen in covered for what in seen.covering),
+        remediation="\n".join(_uncover(fstype, seen) for fstype, _, seen in covered),
+    )
+
+
+def _refused(attempt: NamespaceAttempt, *seen: Evidence | Reading[Any]) -> Outcome:
+    """What the kernel's errno means: only EINVAL is about what the kernel can do, all else about this moment."""
+    if attempt.errno == "EINVAL":
+        return Outcome.fail("UserNamespaceRefused", f"the kernel refuses user namespaces: {_step(attempt)}", *seen)
+    if attempt.errno in ("ENOSPC", "EUSERS"):
+        message = f"{USER_LIMIT} or the depth of nesting is reached for now: {_step(attempt)}"
+        return Outcome.unknown("not-tried", message, *seen, remediation=_RAISE)
+    return Outcome.unknown("not-readable", f"no user namespace could be made for now: {_step(attempt)}", *seen)
+
+
+def _step(attempt: NamespaceAttempt) -> str:
+    return ": ".join(part for part in (attempt.step, attempt.message) if part)
+
+
+def _attempt_evidence(attempt: NamespaceAttempt) -> Evidence:
+    answer = f"{attempt.result} at {attempt.step or 'the start'}"
+    return Evidence(f"user namespace with the map {attempt.map}", f"{answer} ({attempt.errno or attempt.message})")
+
+
+def _list(covering: tuple[str, ...]) -> str:
+    rest = len(covering) - 3
+    return ", ".join(covering[:3]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _uncover(fstype: str, seen: Visibility) -> str:
+    """The commands that take the covers away, or, if those have to stay, put a whole mount beside them."""
+    points = [f"  umount {shlex.quote(each)}" for each in seen.covering if each.startswith("/")]
+    own = "/proc" if fstype == "proc" else "/sys"
+    if any(each.startswith("option ") for each in seen.covering):
+        points.append(f"  mount -o remount,rw,relatime {own}")
+    spare = f"/run/{fstype}-clean"
+    beside = f"  mkdir -p {spare} && mount -t {fstype} {fstype} {spare}"
+    heading = "Uncover it, in the mount namespace of the container runtime:"
+    return "\n".join(
+        [heading, *points, "or mount a whole one beside it, at each boot:", beside] if points else [beside]
+    )
+
+
+_LIMIT_NOT_READ: Reading[int] = Reading(f"/proc/sys/{USER_LIMIT.replace('.', '/')}", None, "not read", "not-tried")
+_PERSIST = "write the same to /etc/sysctl.d/60-user-namespaces.conf to keep it"
+_RAISE = (
+    f"echo '{USER_LIMIT} = 65536' > /etc/sysctl.d/60-user-namespaces.conf && sysctl --system\n"
+    "Make sure that no file that is read later sets it back (grep -r max_user_namespaces /etc/sysctl.*)."
+)
+_LIMIT_OF_DISTRIBUTION = {
+    "bottlerocket": (
+        'apiclient set --json \'{"settings": {"kernel": {"sysctl": {"user.max_user_namespaces": "65536"}}}}\''
+    ),
+    "talos": f'In the machine configuration:\n  machine:\n    sysctls:\n      {USER_LIMIT}: "65536"',
+}
+_NOT_BUILT = "Boot a kernel that was built with CONFIG_USER_NS=y: every current distribution's is."
+CHECKS = (
+    privileges.CHECK,
+    Check(
+        id="kernel-user-namespaces",
+        level="stateless",
+        gating=True,
+        question="Can a user namespace with a full map be made?",
+        why="Each Pod with hostUsers: false gets one. Where the kernel refuses it, the sandbox of such a Pod fails "
+        "with 'no space left on device' or 'invalid argument'.",
+        reasons=("UserNamespacesDisabled", "UserNamespacesNotBuilt", "UserNamespaceRefused"),
+        remediation=_RAISE,
+        documentation="user_namespaces(7); namespaces(7), The /proc/sys/user directory",
+        check=check_user_namespaces,
+    ),
+    Check(
+        id="kernel-namespace-limits",
+        level="stateless",
+        gating=False,
+        question="Is no limit of the other namespaces 0?",
+        why="A Pod's sandbox needs mount, PID, network, IPC, UTS and cgroup namespaces too. A limit of 0 stops every "
+        "Pod that wants one of its own, with or without a user namespace.",
+        remediation=f"  sysctl -w user.max_net_namespaces=65536\n  {_PERSIST}",
+        documentation="namespaces(7), The /proc/sys/user directory",
+        check=check_namespace_limits,
+    ),
+    Check(
+        id="kernel-unprivileged-switches",
+        level="stateless",
+        gating=False,
+        question="Are user namespaces of unprivileged users restricted?",
+        why="Debian and Ubuntu have switches against user namespaces of unprivileged users. Container runtimes are "
+        "privileged, so Pods are not concerned, whatever they are set to.",
+        remediation="Nothing needs to be done.",
+        documentation="user_namespaces(7); Ubuntu security documentation, unprivileged user namespace restrictions",
+        check=check_unprivileged_switches,
+    ),
+    Check(
+        id="kernel-security-modules",
+        level="stateless",
+        gating=False,
+        question="Which security modules are active?",
+        why="AppArmor, SELinux and BPF modules may forbid a confined container runtime to make user namespaces. "
+        "This only names them; whether they bind the runtime is judged by its label.",
+        remediation="Mount securityfs to have them listed:\n  mount -t securityfs securityfs /sys/kernel/security",
+        documentation="Linux Documentation/admin-guide/LSM",
+        check=check_security_modules,
+    ),
+    Check(
+        id="kernel-proc-sysfs",
+        level="stateless",
+        gating=True,
+        question="May a Pod's user namespace mount /proc and /sys?",
+        why="The kernel refuses both where every existing one is partly covered, as by lxcfs, by a masking outer "
+        "container, or on nodes that are containers. Then no Pod with a user namespace gets a sandbox: "
+        "'mounting proc: operation not permitted'.",
+        reasons=("ProcCovered", "SysfsCovered"),
+        remediation="  mkdir -p /run/proc-clean && mount -t proc proc /run/proc-clean",
+        documentation="mount_namespaces(7), Restrictions on mount namespaces",
+        check=check_proc_sysfs,
+    ),
+)

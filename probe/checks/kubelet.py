@@ -1,0 +1,238 @@
+"""Is there a kubelet, can it do user namespaces, and will it come back after its next restart."""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.facts.kubelet_versions import GATE, parse_release, version_rule
+from probe.facts.types import Facts, KubeletFacts
+
+_KEP = "KEP-127; kubernetes.io, User Namespaces"
+_RESTART = {
+    "kubelet": "systemctl restart kubelet",
+    "k3s": "systemctl restart k3s || systemctl restart k3s-agent",
+    "rke2": "systemctl restart rke2-agent || systemctl restart rke2-server",
+    "k0s": "systemctl restart k0sworker || systemctl restart k0scontroller",
+    "microk8s": "snap restart microk8s.daemon-kubelite",
+}
+_SWITCH_ON = {
+    "kubelet": f"set featureGates: {{{GATE}: true}} in the kubelet's configuration file",
+    "k3s": f"printf 'kubelet-arg+: [\"feature-gates={GATE}=true\"]\\n' > /etc/rancher/k3s/config.yaml.d/userns.yaml",
+    "rke2": f"printf 'kubelet-arg+: [\"feature-gates={GATE}=true\"]\\n' > /etc/rancher/rke2/config.yaml.d/userns.yaml",
+    "k0s": f"add --kubelet-extra-args=--feature-gates={GATE}=true to the arguments of k0s",
+    "microk8s": f"echo --feature-gates={GATE}=true >> /var/snap/microk8s/current/args/kubelet",
+}
+
+
+def check_running(facts: Facts) -> Outcome:
+    """Without a kubelet there is no node; of several kubelets only one is judged."""
+    kubelet = facts.kubelet.value
+    if kubelet is None:
+        return _no_kubelet(facts)
+    version = kubelet.version.value or "of unknown version"
+    message = f"kubelet {version} ({kubelet.distribution}) runs as process {kubelet.pid}"
+    seen = Evidence(facts.kubelet.source, f"{kubelet.distribution}, PID {kubelet.pid}")
+    if kubelet.others:
+        plural = "kubelet runs" if kubelet.others == 1 else "kubelets run"
+        return Outcome.warn(
+            f"{message}; {kubelet.others} more {plural} on this node, of which nothing is said here", seen
+        )
+    return Outcome.passed(message, seen, kubelet.version)
+
+
+def check_user_namespaces(facts: Facts) -> Outcome:
+    """Before 1.30 a kubelet that cannot do it runs the Pod as if nobody had asked; from 1.30 on it refuses."""
+    kubelet = facts.kubelet.value
+    if kubelet is None:
+        return _no_kubelet(facts)
+    release = kubelet.version.parse(parse_release)
+    if release.value is None:
+        return Outcome.not_read("the kubelet's version", release)
+    rule, version = version_rule(release.value), kubelet.version.value
+    if not rule.gate:
+        message = f"kubelet {version} does not know hostUsers: Pods that ask for it run in the host's user namespace"
+        return Outcome.fail("KubeletTooOld", message, kubelet.version)
+    if rule.unable == "ignores":
+        message = (
+            f"kubelet {version} does not ask the runtime: where hostUsers: false cannot be done, it is ignored"
+            " silently and the Pod runs in the host's user namespace"
+        )
+        return Outcome.fail("KubeletTooOld", message, kubelet.version, kubelet.gate)
+    if kubelet.gate.value is None:
+        what = f"whether the gate {GATE} is on in the running kubelet"
+        return Outcome.unknown(
+            kubelet.gate.kind or "not-readable",
+            f"{what} is unknown: {kubelet.gate.source}: {kubelet.gate.problem}",
+            kubelet.gate,
+            kubelet.version,
+            remediation=f"Restart the kubelet, then probe again: {_RESTART[kubelet.distribution]}"
+            if _changed(kubelet)
+            else "",
+        )
+    if not kubelet.gate.value:
+        return Outcome.fail(
+            "KubeletGateOff",
+            f"the feature gate {GATE} is off in kubelet {version}: it refuses Pods with hostUsers: false",
+            kubelet.version,
+            kubelet.gate,
+            kubelet.gate_configured,
+            remediation=_switch_on(kubelet, release.value),
+        )
+    return Outcome.passed(f"kubelet {version} supports user namespaces", kubelet.version, kubelet.gate)
+
+
+def check_configuration_pending(facts: Facts) -> Outcome:
+    """What changed after the start of the kubelet is not in force, but will be."""
+    kubelet = facts.kubelet.value
+    if kubelet is None:
+        return _does_not_arise(facts)
+    changed = _changed(kubelet)
+    if changed:
+        return Outcome.warn(
+            f"{', '.join(changed)} changed after the kubelet started: takes effect at the next restart",
+            *(Evidence(path, "newer than the process") for path in changed),
+            kubelet.started_at,
+            remediation=f"Restart the kubelet when it suits you: {_RESTART[kubelet.distribution]}",
+        )
+    for reading in (kubelet.files, kubelet.executable):
+        if reading.value is None:
+            return Outcome.not_read("whether the kubelet's configuration changed after its start", reading)
+    read = [*(kubelet.files.value or ()), *filter(None, [kubelet.executable.value])]
+    return Outcome.passed(
+        "the kubelet runs with the files that lie on disk",
+        *(Evidence(file.path, "older than the process") for file in read),
+    )
+
+
+def check_gate_restart(facts: Facts) -> Outcome:
+    """Since 1.36 a kubelet that is told to switch the gate off panics instead of starting."""
+    kubelet = facts.kubelet.value
+    if kubelet is None:
+        return _does_not_arise(facts)
+    configured = kubelet.gate_configured
+    if configured.value is None and configured.kind != "absent":
+        return Outcome.not_read(f"what the configuration says of {GATE}", configured)
+    if configured.value is not False:
+        return Outcome.passed(f"nothing switches the gate {GATE} off", configured)
+    release = kubelet.version.parse(parse_release)
+    if release.value is None:
+        return Outcome.not_read("the kubelet's version", release, configured)
+    if not version_rule(release.value).locked:
+        return Outcome.skipped(f"kubelet {kubelet.version.value} still lets the gate be off", kubelet.version)
+    return Outcome.warn(
+        f"{GATE} is set to false, which kubelet {kubelet.version.value} does not accept: it will panic at its next"
+        f' start ("cannot set feature gate {GATE} to false, feature is locked to true")',
+        configured,
+        kubelet.version,
+        remediation=f"Before the next restart remove {GATE} from {_where(kubelet)}.",
+    )
+
+
+def check_cgroup_v1(facts: Facts) -> Outcome:
+    """Since 1.35 a kubelet refuses to start on cgroup v1 unless it is told otherwise."""
+    kubelet, version = facts.kubelet.value, facts.kernel.cgroup_version
+    if kubelet is None:
+        return _does_not_arise(facts)
+    if version.value is None:
+        return Outcome.not_read("the version of cgroups", version)
+    if version.value == 2:
+        return Outcome.skipped("this node has cgroup v2", version)
+    if kubelet.fail_cgroup_v1.value is None:
+        return Outcome.not_read("failCgroupV1", kubelet.fail_cgroup_v1, version)
+    if not kubelet.fail_cgroup_v1.value:
+        return Outcome.passed("the kubelet accepts cgroup v1", version, kubelet.fail_cgroup_v1)
+    return Outcome.warn(
+        "this node has cgroup v1 and failCgroupV1 is true: the kubelet will not come back after its next restart"
+        ' ("kubelet is configured to not run on a host using cgroup v1")',
+        version,
+        kubelet.fail_cgroup_v1,
+        kubelet.version,
+    )
+
+
+def _no_kubelet(facts: Facts) -> Outcome:
+    if facts.kubelet.kind == "absent":
+        return Outcome.unknown("KubeletNotFound", "no kubelet runs on this node", facts.kubelet)
+    return Outcome.not_read("the node's kubelet", facts.kubelet)
+
+
+def _does_not_arise(facts: Facts) -> Outcome:
+    if facts.kubelet.kind == "absent":
+        return Outcome.skipped("no kubelet runs on this node", facts.kubelet)
+    return Outcome.not_read("the node's kubelet", facts.kubelet)
+
+
+def _changed(kubelet: KubeletFacts) -> list[str]:
+    """Paths of what is newer than the process."""
+    files = [*(kubelet.files.value or ()), *filter(None, [kubelet.executable.value])]
+    return [file.path for file in files if file.newer]
+
+
+def _where(kubelet: KubeletFacts) -> str:
+    """Where its gates may stand."""
+    return ", ".join(("--feature-gates", *(file.path for file in kubelet.files.value or ())))
+
+
+def _switch_on(kubelet: KubeletFacts, release: tuple[int, int]) -> str:
+    server = " The API server needs the same gate." if release < (1, 33) else ""
+    restart = _RESTART[kubelet.distribution]
+    if kubelet.gate_configured.value is False:
+        return f"Remove {GATE}=false from {_where(kubelet)}, then: {restart}.{server}"
+    return f"Switch the gate on: {_SWITCH_ON[kubelet.distribution]}; then: {restart}.{server}"
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        id="kubelet-running",
+        level="stateless",
+        gating=True,
+        question="Does a kubelet run on this node?",
+        why="Only a kubelet starts Pods here. Without one, this says what kernel and file systems would allow.",
+        remediation="Start it, and see why it ended: systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager",
+        documentation="kubelet(1); kubernetes.io, Troubleshooting kubeadm",
+        check=check_running,
+    ),
+    Check(
+        id="kubelet-user-namespaces",
+        level="stateless",
+        gating=True,
+        question="Is the kubelet new enough for user namespaces, and its feature gate on?",
+        why="Before 1.30 it may silently run a Pod without the user namespace it asked for; with the gate off, it"
+        " refuses the Pod, which then stays in ContainerCreating.",
+        reasons=("KubeletTooOld", "KubeletGateOff"),
+        remediation="Upgrade the kubelet to 1.33 or newer, where user namespaces are on by default.",
+        documentation=_KEP,
+        check=check_user_namespaces,
+    ),
+    Check(
+        id="kubelet-configuration-pending",
+        level="stateless",
+        gating=False,
+        question="Does the kubelet run with the configuration and the program that lie on disk?",
+        why="The kubelet reads its files once. What changed since then takes effect, or breaks, at its next restart.",
+        remediation="Restart the kubelet when it suits you: systemctl restart kubelet",
+        documentation="kubernetes.io, Set Kubelet Parameters Via A Configuration File; KEP-3983",
+        check=check_configuration_pending,
+    ),
+    Check(
+        id="kubelet-gate-restart",
+        level="stateless",
+        gating=False,
+        question=f"Does the configuration leave the locked gate {GATE} alone?",
+        why="Since 1.36 the gate cannot be switched off: a kubelet told so panics at its next start, and takes the"
+        " node with it.",
+        remediation=f"Before the next restart remove {GATE} from --feature-gates and featureGates.",
+        documentation="KEP-127; kubernetes.io, Feature Gates",
+        check=check_gate_restart,
+    ),
+    Check(
+        id="kubelet-cgroup-v1",
+        level="stateless",
+        gating=False,
+        question="Will the kubelet start again on this node's version of cgroups?",
+        why="Since 1.35 a kubelet does not start on cgroup v1 unless failCgroupV1 is false.",
+        remediation="Boot with cgroup v2 (kernel parameter systemd.unified_cgroup_hierarchy=1), or set"
+        " failCgroupV1: false in the kubelet's configuration before its next restart.",
+        documentation="KubeletConfiguration v1beta1, failCgroupV1; KEP-4569; cgroups(7)",
+        check=check_cgroup_v1,
+    ),
+)

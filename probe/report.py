@@ -1,0 +1,208 @@
+"""The Report: everything that is said about a node, in one immutable, versioned document."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from probe.checks.catalog import CHECKS, judge
+from probe.checks.check import Finding
+from probe.facts.types import Attempt, Facts, Role, Usable
+from probe.reading import Reading
+from probe.verdict import Verdict, conclude
+
+SCHEMA: Literal["userns-probe.io/v1"] = "userns-probe.io/v1"
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """Which node, and which boot of it, the Report speaks of."""
+
+    name: str | None
+    boot_id: str
+    """Empty when it could not be read; compare with `.status.nodeInfo.bootID`."""
+    distribution: str
+
+
+class HandlerVerdict(Struct, frozen=True, kw_only=True):
+    """Whether Pods run whose RuntimeClass names this handler; the empty name is the default handler."""
+
+    name: str
+    verdict: Verdict
+    reason: str
+
+
+class FilesystemRow(Struct, frozen=True, kw_only=True):
+    """One attempt at an idmapped mount."""
+
+    role: Role
+    path: str | None
+    """None for volumes, whose paths name Pods, unless they were asked for."""
+    fstype: str
+    device: str
+    result: Literal["supported", "refused", "unknown"]
+    reason: str
+    step: str
+    errno: str
+    usable: Usable | None
+    mounts_below: int
+
+
+class VolumeRow(Struct, frozen=True, kw_only=True):
+    """A CSI driver or plugin on one kind of file system, learned from the mounts of Pods on this node."""
+
+    driver: str
+    fstype: str
+    result: Literal["supported", "refused", "unknown"]
+    reason: str
+    usable: Usable | None
+
+
+class OciRuntime(Struct, frozen=True, kw_only=True):
+    """The OCI runtime behind one handler; empty fields could not be read."""
+
+    handler: str
+    name: str
+    version: str
+    idmap: bool | None
+    user_namespaces: bool | None
+    """What CRI says of the handler."""
+
+
+class ReportFacts(Struct, frozen=True, kw_only=True):
+    """The parsed values behind the findings: an allow-list, so nothing private slips out. Empty: not read."""
+
+    kernel_release: str
+    architecture: str
+    kubelet_version: str
+    kubelet_distribution: str
+    runtime_name: str
+    runtime_version: str
+    snapshotter: str
+    oci_runtimes: tuple[OciRuntime, ...]
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """The spine: outputs read only this."""
+
+    schema: Literal["userns-probe.io/v1"] = SCHEMA
+    agent_version: str
+    node: Node
+    probed_at: str
+    """RFC 3339, UTC."""
+    expires_at: str
+    """RFC 3339, UTC: three intervals after the probe; older than that it says nothing any more."""
+    duration_seconds: float
+    verdict: Verdict
+    reason: str
+    message: str
+    levels: dict[str, Verdict]
+    handlers: tuple[HandlerVerdict, ...]
+    findings: tuple[Finding, ...]
+    filesystems: tuple[FilesystemRow, ...]
+    volumes: tuple[VolumeRow, ...]
+    contradictions: tuple[str, ...]
+    """Ids of findings in which a layer claims what the live attempt disproves, or the reverse."""
+    facts: ReportFacts
+
+
+def make_report(
+    facts: Facts,
+    *,
+    agent_version: str,
+    probed_at: str,
+    expires_at: str,
+    duration_seconds: float,
+    volume_paths: bool = False,
+) -> Report:
+    """Judge *facts* and put all that is said of them into one Report."""
+    findings = judge(facts)
+    conclusion = conclude(findings)
+    contradicting = {check.id for check in CHECKS if check.contradiction}
+    return Report(
+        agent_version=agent_version,
+        node=Node(
+            name=facts.node_name,
+            boot_id=facts.kernel.boot_id.value or "",
+            distribution=facts.distribution.value or "",
+        ),
+        probed_at=probed_at,
+        expires_at=expires_at,
+        duration_seconds=duration_seconds,
+        verdict=conclusion.verdict,
+        reason=conclusion.reason,
+        message=conclusion.message,
+        levels=conclusion.levels,
+        handlers=_handler_verdicts(facts),
+        findings=findings,
+        filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in facts.attempts),
+        volumes=_volume_rows(facts.attempts),
+        contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status == "warn"),
+        facts=_report_facts(facts),
+    )
+
+
+def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow:
+    """The public part of an attempt."""
+    return FilesystemRow(
+        role=attempt.role,
+        path=attempt.path if volume_paths or attempt.role != "volume" else None,
+        fstype=attempt.fstype,
+        device=attempt.device,
+        result=attempt.result,
+        reason=attempt.reason,
+        step=attempt.step,
+        errno=attempt.errno,
+        usable=attempt.usable,
+        mounts_below=attempt.mounts_below,
+    )
+
+
+def _handler_verdicts(facts: Facts) -> tuple[HandlerVerdict, ...]:
+    """One verdict per handler that CRI names: the same checks, asked of that handler."""
+    runtime = facts.runtime.value
+    rows = []
+    for handler in (runtime.handlers.value or ()) if runtime else ():
+        conclusion = conclude(judge(msgspec.structs.replace(facts, handler=handler.name)))
+        rows.append(HandlerVerdict(name=handler.name, verdict=conclusion.verdict, reason=conclusion.reason))
+    return tuple(rows)
+
+
+def _volume_rows(attempts: tuple[Attempt, ...]) -> tuple[VolumeRow, ...]:
+    """One row per driver, file system and answer, the worst news first within a driver."""
+    rows = {
+        (a.plugin, a.fstype, a.result, a.usable or "", a.reason): VolumeRow(
+            driver=a.plugin, fstype=a.fstype, result=a.result, reason=a.reason, usable=a.usable
+        )
+        for a in attempts
+        if a.role == "volume"
+    }
+    return tuple(rows[key] for key in sorted(rows))
+
+
+def _report_facts(facts: Facts) -> ReportFacts:
+    kubelet, runtime = facts.kubelet.value, facts.runtime.value
+    return ReportFacts(
+        kernel_release=facts.kernel.release.value or "",
+        architecture=facts.kernel.architecture,
+        kubelet_version=_value(kubelet.version if kubelet else None),
+        kubelet_distribution=kubelet.distribution if kubelet else "",
+        runtime_name=_value(runtime.name if runtime else None),
+        runtime_version=_value(runtime.version if runtime else None),
+        snapshotter=_value(runtime.snapshotter if runtime else None),
+        oci_runtimes=tuple(
+            OciRuntime(
+                handler=handler.name,
+                name=handler.oci_runtime.value or "",
+                version=handler.oci_version.value or "",
+                idmap=handler.oci_idmap.value,
+                user_namespaces=handler.user_namespaces,
+            )
+            for handler in (runtime.handlers.value or () if runtime else ())
+        ),
+    )
+
+
+def _value(reading: Reading[str] | None) -> str:
+    return (reading.value if reading else None) or ""
