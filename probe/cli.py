@@ -1,0 +1,330 @@
+"""The verbs, and what their exit codes mean.
+
+0 ready, 1 not ready, 2 unknown: these come from a verdict only. 64 usage, 70 unforeseen, 130 Ctrl-C, 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+import click
+
+from probe import __version__
+from probe.settings import Settings, parse_duration
+
+EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
+USAGE = 64
+"""EX_USAGE of sysexits.h(3head)."""
+UNFORESEEN = 70
+"""EX_SOFTWARE."""
+
+
+class Verbs(click.Group):
+    """Without a verb it is `report`, so that its options can be given right away."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `report` in front of options that are not the group's own."""
+        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help", "--version")):
+            args = ["report", *args]
+        return super().parse_args(ctx, args)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """`90s`, `5m`, `1h30m`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The duration, or a usage error that shows what one looks like."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every verb that touches the node."""
+    for option in reversed(
+        (
+            click.option(
+                "--proc",
+                default="/proc",
+                show_default=True,
+                envvar="USERNS_PROBE_PROC",
+                help="The node's /proc, where a container without hostPID has it mounted.",
+            ),
+            click.option(
+                "--budget",
+                type=Duration(),
+                default="20s",
+                show_default=True,
+                envvar="USERNS_PROBE_BUDGET",
+                help="How long the probe may take, with file systems that hang.",
+            ),
+            click.option(
+                "--colour",
+                "--color",
+                type=click.Choice(["auto", "always", "never"]),
+                default="auto",
+                show_default=True,
+                help="Colours for people; NO_COLOR in the environment means never.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="userns-probe")
+def cli() -> None:
+    """Do Pods with `hostUsers: false` run on this node, and if not, what stands in the way?
+
+    Without a verb it makes a report of this node. It needs root on the node, changes nothing and leaves nothing.
+
+    \b
+    Examples:
+      userns-probe                       probe this node, print a report for people
+      userns-probe -v                    the same with all evidence
+      userns-probe -o json               the same for machines
+      userns-probe path /srv /mnt/nfs    will volumes on these paths work?
+      userns-probe explain               what is checked, and why
+
+    \b
+    Exit codes:
+      0 ready   1 not ready   2 unknown   64 usage   70 unforeseen   130 Ctrl-C   143 SIGTERM
+    """
+
+
+@cli.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json", "yaml"]),
+    default="text",
+    show_default=True,
+    envvar="USERNS_PROBE_OUTPUT",
+    help="text is for people; json and yaml follow docs/report.schema.json.",
+)
+@click.option("-v", "--verbose", count=True, help="Show passed checks and all evidence, too.")
+@click.option("--volume-paths", is_flag=True, help="Name the paths of volumes, and with them Pods.")
+@click.option("--node-name", envvar="NODE_NAME", help="As Kubernetes names this node.  [env var: NODE_NAME]")
+@click.option(
+    "--interval",
+    type=Duration(),
+    default="5m",
+    show_default=True,
+    envvar="USERNS_PROBE_INTERVAL",
+    help="The report expires after three of these.",
+)
+@probing_options
+def report(
+    output: str,
+    verbose: int,
+    volume_paths: bool,
+    node_name: str | None,
+    interval: timedelta,
+    proc: str,
+    budget: timedelta,
+    colour: str,
+) -> int:
+    """Probe this node and print the report.
+
+    \b
+    Examples:
+      userns-probe report
+      userns-probe report -o json | jq .verdict
+      userns-probe report || echo "do not schedule hostUsers: false here"
+    """
+    from probe.facts.gather import gather_facts
+    from probe.report import make_report
+
+    settings = _settings(
+        node_name=node_name or None,
+        proc=proc,
+        budget=budget,
+        interval=interval,
+        volume_paths=volume_paths,
+    )
+    probed_at, began = datetime.now(UTC), time.monotonic()
+    with _progress(budget):
+        facts = gather_facts(settings)
+    made = make_report(
+        facts,
+        agent_version=__version__,
+        probed_at=_rfc3339(probed_at),
+        expires_at=_rfc3339(probed_at + 3 * interval),
+        duration_seconds=round(time.monotonic() - began, 3),
+        volume_paths=volume_paths,
+    )
+    if output == "text":
+        from probe.outputs.terminal import render_report
+
+        text = render_report(made, width=_width(), colour=_coloured(colour), verbose=verbose)
+    else:
+        from probe.outputs.documents import render_json, render_yaml
+
+        text = render_json(made) if output == "json" else render_yaml(made)
+    _print(text)
+    return EXIT_CODES[made.verdict]
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
+@probing_options
+def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colour: str) -> int:
+    """Will volumes on these paths work in Pods with a user namespace?
+
+    The exit code is that of the worst path: 1 when one is refused, else 2 when one is unknown.
+
+    \b
+    Examples:
+      userns-probe path /srv/data
+      userns-probe path /mnt/* -o json
+    """
+    from probe.facts.gather import gather_paths
+    from probe.report import filesystem_row
+
+    settings = _settings(proc=proc, budget=budget)
+    with _progress(budget):
+        attempts = gather_paths(settings, [os.path.abspath(one) for one in paths])
+    rows = [filesystem_row(attempt) for attempt in attempts]
+    if output == "text":
+        from probe.outputs.filesystems import render_paths
+
+        text = render_paths(rows, width=_width() if sys.stdout.isatty() else None, colour=_coloured(colour))
+    else:
+        from probe.outputs.documents import render_json, render_yaml
+
+        text = render_json(rows) if output == "json" else render_yaml(rows)
+    _print(text)
+    results = {row.result for row in rows}
+    return 1 if "refused" in results else 2 if "unknown" in results else 0
+
+
+@cli.command()
+@click.argument("check", required=False, shell_complete=lambda *_: _check_ids())
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--colour", "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+def explain(check: str | None, output: str, colour: str) -> int:
+    """What a check asks, why, and how to fix it; without CHECK, all of them.
+
+    \b
+    Examples:
+      userns-probe explain
+      userns-probe explain filesystem-tmpfs
+    """
+    from probe.checks.catalog import CHECKS, find
+    from probe.outputs.explain import render_catalog, render_check, render_checks_json
+
+    chosen = find(check) if check else None
+    if check and chosen is None:
+        raise click.UsageError(f"no check is called {check!r}; `userns-probe explain` lists them all")
+    if output == "json":
+        _print(render_checks_json((chosen,) if chosen else CHECKS))
+    elif chosen:
+        _print(render_check(chosen, width=_width(), colour=_coloured(colour)))
+    else:
+        _print(render_catalog(CHECKS, width=_width(), colour=_coloured(colour)))
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; every way it can end has its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = cli.main(arguments, prog_name="userns-probe", standalone_mode=False)
+    except click.exceptions.Exit as ending:
+        code = ending.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = USAGE
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except Exception as error:  # the outermost: whatever it is, it must not look like a verdict
+        if os.environ.get("USERNS_PROBE_DEBUG"):
+            raise
+        click.echo(
+            f"userns-probe: internal error: {type(error).__name__}: {error}; USERNS_PROBE_DEBUG=1 shows where", err=True
+        )
+        code = UNFORESEEN
+    sys.exit(code or 0)
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    sys.exit(143)
+
+
+def _settings(**values: Any) -> Settings:
+    try:
+        return Settings(**values)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _check_ids() -> list[str]:
+    from probe.checks.catalog import CHECKS
+
+    return [check.id for check in CHECKS]
+
+
+def _print(text: str) -> None:
+    """Write to stdout. A reader that went away keeps the verdict's exit code."""
+    from probe.outputs.text import safe
+
+    try:
+        sys.stdout.write(safe(text, sys.stdout.encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+
+
+def _width() -> int:
+    return max(40, min(shutil.get_terminal_size((100, 24)).columns, 200))
+
+
+def _coloured(choice: str) -> bool:
+    if choice == "auto":
+        return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return choice == "always"
+
+
+class _progress:  # noqa: N801
+    """Says on a terminal that a probe takes longer than usual, and wipes it away again."""
+
+    def __init__(self, budget: timedelta) -> None:
+        self._budget = budget.total_seconds()
+        self._shown = False
+
+    def __enter__(self) -> None:
+        if sys.stderr.isatty():
+            signal.signal(signal.SIGALRM, self._show)
+            signal.setitimer(signal.ITIMER_REAL, 1.5)
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+
+    def _show(self, _signal: int, _frame: object) -> None:
+        self._shown = True
+        sys.stderr.write(f"still probing: something on this node is slow (at most {self._budget:g} s)")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The Report, and whatever else is printed, for machines: JSON, YAML, and the schema of both.
+
+Consumers ignore keys that they do not know: within one `schema` version keys are added, and none is
+removed or changes its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from probe.report import FilesystemRow, Report
+
+# YAML 1.1 and 1.2 disagree on what other words mean: `y`, `1e3`, `0o17`, `1:30`. Quoted they are strings to both.
+_PLAIN_YAML = re.compile(r"(?![ynYN]\Z)[A-Za-z/][^\n]*", re.ASCII)
+
+
+def render_json(value: object) -> str:
+    """A Report, rows of file systems, or anything else made of Structs, as indented JSON in ASCII alone.
+
+    What is not ASCII is escaped, because people read it on terminals too; no reader can tell the difference.
+    """
+    return json.dumps(_builtins(value), indent=2) + "\n"
+
+
+def render_yaml(value: object) -> str:
+    """The same document as YAML, in ASCII alone; loading it gives what the JSON gives."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes each string that any YAML version could take for something else, and knows no aliases."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def represent_string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        style = None if _PLAIN_YAML.fullmatch(text) else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(str, represent_string)
+    return str(yaml.dump(_builtins(value), Dumper=Dumper, sort_keys=False, width=1 << 30))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the Report; `$defs/FilesystemRow` is the schema of one row of `userns-probe path`."""
+    (report, _), definitions = msgspec.json.schema_components((Report, FilesystemRow), ref_template="#/$defs/{name}")
+    definitions["Report"]["required"].insert(0, "schema")  # it has a default here, and is always there
+    for definition in definitions.values():
+        definition.pop("description", None)  # docstrings speak to those who work on the code
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "userns-probe.io/v1",
+        **report,
+        "$defs": definitions,
+    }
+
+
+def _builtins(value: object) -> Any:
+    """*value* in dictionaries, lists and clean strings."""
+    return _clean(msgspec.to_builtins(value))
+
+
+def _clean(value: Any) -> Any:
+    """Half a surrogate pair is no character, and strict readers refuse a whole document for one: spell it out."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value
