@@ -1,0 +1,106 @@
+"""The checks of file systems, in every status that each can give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from probe.checks.check import Outcome
+from probe.checks.filesystems import CHECKS
+from probe.facts.types import Attempt, Facts
+from tests.factory import (
+    make_attempt,
+    make_attempts,
+    make_facts,
+    make_handler,
+    make_refusal,
+    make_runtime,
+    make_unknown_attempt,
+    unread,
+)
+
+CHECK = {check.id: check for check in CHECKS}
+ROLES = {
+    "filesystem-runtime-root": ("runtime-root", "RuntimeRootNotIdmappable"),
+    "filesystem-overlay-layers": ("overlay-layers", "OverlayLayersNotIdmappable"),
+    "filesystem-kubelet-root": ("kubelet-root", "KubeletRootNotIdmappable"),
+    "filesystem-tmpfs": ("tmpfs", "TmpfsNotIdmappable"),
+}
+
+
+def outcome(check_id: str, facts: Facts) -> Outcome:
+    """What that check says."""
+    return CHECK[check_id].check(facts)
+
+
+def facts_with(role: str, attempt: Attempt | None, **overrides: Any) -> Facts:
+    """A good node on which one attempt went that way, or was not made."""
+    return make_facts(attempts=make_attempts(**{role.replace("-", "_"): attempt}), **overrides)
+
+
+@pytest.mark.parametrize("check_id", ROLES)
+def test_every_role_in_every_status(check_id: str) -> None:
+    """Supported passes, refused fails with the reason of the check, unknown keeps its kind, and so does nothing."""
+    role, reason = ROLES[check_id]
+    assert outcome(check_id, facts_with(role, make_attempt(role=role))).status == "pass"
+    failed = outcome(check_id, facts_with(role, make_refusal(role=role)))
+    assert (failed.status, failed.reason) == ("fail", reason)
+    assert "EINVAL" in str(failed.evidence[0])
+    unknown = outcome(check_id, facts_with(role, make_unknown_attempt(role=role)))
+    assert (unknown.status, unknown.reason) == ("unknown", "TimedOut")
+    untried = outcome(check_id, facts_with(role, None))
+    assert (untried.status, untried.reason) == ("unknown", "NotTried")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "status", "reason"),
+    [
+        ({"snapshotter": "native"}, "skipped", ""),
+        ({"slow_chown": True}, "skipped", ""),
+        ({"slow_chown": unread("config dump")}, "unknown", "NotPermitted"),
+        ({"snapshotter": unread("CRI")}, "unknown", "NotPermitted"),
+        ({"name": "cri-o", "snapshotter": "overlay"}, "warn", ""),
+        ({"name": "cri-o", "snapshotter": "overlay", "slow_chown": unread()}, "warn", ""),
+    ],
+)
+def test_layers_matter_only_where_they_are_mapped(runtime: dict[str, Any], status: str, reason: str) -> None:
+    """A refused overlay stands in the way only of a snapshotter that maps layers and cannot copy them instead."""
+    overlay = make_refusal(role="overlay-layers")
+    handlers = (make_handler(snapshotter=runtime.get("snapshotter", "overlayfs")),)
+    facts = facts_with("overlay-layers", overlay, runtime=make_runtime(**runtime, handlers=handlers))
+    found = outcome("filesystem-overlay-layers", facts)
+    assert (found.status, found.reason) == (status, reason)
+
+
+def test_without_a_runtime_nobody_knows_the_snapshotter() -> None:
+    """An unreadable runtime makes the question of layers unknown."""
+    found = outcome("filesystem-overlay-layers", make_facts(runtime=unread("CRI", "timed-out")))
+    assert (found.status, found.reason) == ("unknown", "TimedOut")
+
+
+def test_a_handler_with_a_snapshotter_of_its_own_is_judged_by_it() -> None:
+    """The default handler maps layers, the other one copies them."""
+    handlers = (make_handler(), make_handler(name="native", snapshotter="native"))
+    runtime = make_runtime(handlers=handlers)
+    refused = make_refusal(role="overlay-layers")
+    assert outcome("filesystem-overlay-layers", facts_with("overlay-layers", refused, runtime=runtime)).status == "fail"
+    native = facts_with("overlay-layers", refused, runtime=runtime, handler="native")
+    assert outcome("filesystem-overlay-layers", native).status == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("volumes", "status", "reason"),
+    [
+        ([], "skipped", ""),
+        ([make_attempt()], "pass", ""),
+        ([make_attempt(), make_attempt(usable="partly", mounts_below=1)], "warn", ""),
+        ([make_attempt(), make_unknown_attempt()], "unknown", "TimedOut"),
+        ([make_unknown_attempt(), make_refusal(fstype="nfs4")], "fail", "VolumesNotIdmappable"),
+    ],
+)
+def test_volumes_in_every_status(volumes: list[Attempt], status: str, reason: str) -> None:
+    """The worst volume decides; none of it names a path, which would name a Pod."""
+    found = outcome("filesystem-volumes", make_facts(attempts=(*make_attempts(), *volumes)))
+    assert (found.status, found.reason) == (status, reason)
+    assert "/pods/" not in " ".join(map(str, found.evidence))

@@ -1,0 +1,205 @@
+"""Every kubelet check in every status it can return, with its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from probe.checks.check import Check, Outcome
+from probe.checks.kubelet import CHECKS
+from probe.facts.types import DropIn, Facts
+from probe.reading import ProblemKind, Reading
+from tests.factory import absent, make_facts, make_kernel, make_kubelet, unread
+
+BY_ID = {check.id: check for check in CHECKS}
+CHANGED = Reading("configuration files", (DropIn(path="/a.yaml", newer=False), DropIn(path="/b.conf", newer=True)))
+
+
+def ask(check_id: str, facts: Facts) -> Outcome:
+    return BY_ID[check_id].check(facts)
+
+
+def with_kubelet(**fields: object) -> Facts:
+    return make_facts(kubelet=make_kubelet(**fields))
+
+
+def test_the_order_of_checks_is_the_order_of_questions() -> None:
+    """A kubelet that is missing is said before anything else of it."""
+    assert list(BY_ID) == [
+        "kubelet-running",
+        "kubelet-user-namespaces",
+        "kubelet-configuration-pending",
+        "kubelet-gate-restart",
+        "kubelet-cgroup-v1",
+    ]
+    assert [check.id for check in CHECKS if check.gating] == ["kubelet-running", "kubelet-user-namespaces"]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_without_a_kubelet_gating_checks_are_unknown_and_the_others_do_not_arise(check: Check) -> None:
+    """No kubelet is an answer for what a restart would do, and none for whether Pods run."""
+    outcome = check.check(make_facts(kubelet=absent("processes of this node")))
+    expected = ("unknown", "KubeletNotFound") if check.gating else ("skipped", "")
+    assert (outcome.status, outcome.reason) == expected
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("not-permitted", "NotPermitted"), ("timed-out", "TimedOut"), ("not-readable", "NotReadable")],
+)
+def test_a_kubelet_that_could_not_be_looked_at_is_unknown(check: Check, kind: ProblemKind, reason: str) -> None:
+    """Nobody knows, and the reason says why."""
+    outcome = check.check(make_facts(kubelet=unread("/proc/7", kind)))
+    assert (outcome.status, outcome.reason) == ("unknown", reason)
+    assert "/proc/7" in outcome.message
+
+
+def test_a_running_kubelet_passes() -> None:
+    """Its version and process are told."""
+    outcome = ask("kubelet-running", make_facts())
+    assert (outcome.status, outcome.reason) == ("pass", "")
+    assert "1.36.2" in outcome.message
+
+
+def test_several_kubelets_are_a_warning() -> None:
+    """A verdict about one of two kubelets says so."""
+    outcome = ask("kubelet-running", with_kubelet(others=2))
+    assert outcome.status == "warn"
+    assert "2 more kubelets" in outcome.message
+
+
+@pytest.mark.parametrize("version", ["1.30.4", "1.33.1+k3s1", "1.36.2", "1.37.0-beta.0+", "2.0.0"])
+def test_a_new_kubelet_with_its_gate_on_passes(version: str) -> None:
+    """From 1.30 on the gate alone decides."""
+    assert ask("kubelet-user-namespaces", with_kubelet(version=version, gate=True)).status == "pass"
+
+
+@pytest.mark.parametrize("gate", [True, False])
+@pytest.mark.parametrize("version", ["1.25.0", "1.27.16", "1.29.15"])
+def test_a_kubelet_that_ignores_silently_is_too_old(version: str, gate: bool) -> None:
+    """Before 1.30 nobody asks the runtime, so even an alpha gate that is on promises nothing."""
+    outcome = ask("kubelet-user-namespaces", with_kubelet(version=version, gate=gate))
+    assert (outcome.status, outcome.reason) == ("fail", "KubeletTooOld")
+    assert "silently" in outcome.message
+    assert "host's user namespace" in outcome.message
+
+
+def test_a_kubelet_before_host_users_is_too_old() -> None:
+    """It does not know the field at all."""
+    outcome = ask("kubelet-user-namespaces", with_kubelet(version="1.24.17", gate=False))
+    assert (outcome.status, outcome.reason) == ("fail", "KubeletTooOld")
+    assert "does not know hostUsers" in outcome.message
+
+
+@pytest.mark.parametrize("distribution", ["kubelet", "k3s", "rke2", "k0s", "microk8s"])
+def test_a_gate_that_is_off_fails_with_what_switches_it_on(distribution: str) -> None:
+    """The way to do that is the distribution's own."""
+    outcome = ask("kubelet-user-namespaces", with_kubelet(version="1.31.0", gate=False, distribution=distribution))
+    assert (outcome.status, outcome.reason) == ("fail", "KubeletGateOff")
+    assert "UserNamespacesSupport" in outcome.remediation
+    assert "API server" in outcome.remediation
+    assert "restart" in outcome.remediation
+
+
+def test_a_gate_that_somebody_switched_off_is_to_be_removed() -> None:
+    """With its default on, nothing needs to be added, and the place is named."""
+    facts = with_kubelet(version="1.34.2", gate=False, gate_configured=False, files=CHANGED)
+    outcome = ask("kubelet-user-namespaces", facts)
+    assert outcome.reason == "KubeletGateOff"
+    assert outcome.remediation.startswith("Remove UserNamespacesSupport=false from --feature-gates, /a.yaml")
+
+
+def test_a_version_that_could_not_be_read_is_unknown() -> None:
+    """No version, no rule."""
+    facts = with_kubelet(version=unread("/proc/800/exe --version", "timed-out"))
+    outcome = ask("kubelet-user-namespaces", facts)
+    assert (outcome.status, outcome.reason) == ("unknown", "TimedOut")
+    assert ask("kubelet-user-namespaces", with_kubelet(version="banana")).reason == "NotReadable"
+
+
+def test_a_gate_that_could_not_be_read_is_unknown_and_a_restart_may_settle_it() -> None:
+    """What the process read before a file changed is gone; what it reads next is on disk."""
+    problem = unread("/b.conf", "not-readable")
+    outcome = ask("kubelet-user-namespaces", with_kubelet(version="1.34.2", gate=problem, files=CHANGED))
+    assert (outcome.status, outcome.reason) == ("unknown", "NotReadable")
+    assert "systemctl restart kubelet" in outcome.remediation
+    outcome = ask("kubelet-user-namespaces", with_kubelet(version="1.34.2", gate=unread("/c", "not-permitted")))
+    assert (outcome.status, outcome.reason, outcome.remediation) == ("unknown", "NotPermitted", "")
+
+
+def test_files_older_than_the_process_are_in_force() -> None:
+    """Nothing waits for a restart."""
+    assert ask("kubelet-configuration-pending", make_facts()).status == "pass"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"files": CHANGED}, {"executable": DropIn(path="/b.conf", newer=True), "files": unread()}]
+)
+def test_a_newer_file_or_executable_waits_for_a_restart(fields: dict[str, object]) -> None:
+    """It is named, and that it is not in force."""
+    outcome = ask("kubelet-configuration-pending", with_kubelet(**fields))
+    assert (outcome.status, outcome.reason) == ("warn", "")
+    assert outcome.message == "/b.conf changed after the kubelet started: takes effect at the next restart"
+
+
+@pytest.mark.parametrize("field", ["files", "executable"])
+def test_files_that_could_not_be_looked_at_are_unknown(field: str) -> None:
+    """Unread is not unchanged."""
+    outcome = ask("kubelet-configuration-pending", with_kubelet(**{field: unread(kind="not-permitted")}))
+    assert (outcome.status, outcome.reason) == ("unknown", "NotPermitted")
+
+
+@pytest.mark.parametrize("configured", [True, absent("featureGates")])
+def test_a_gate_that_nobody_switches_off_passes(configured: object) -> None:
+    """Whatever the version is."""
+    facts = with_kubelet(gate_configured=configured, version=unread())
+    assert ask("kubelet-gate-restart", facts).status == "pass"
+
+
+@pytest.mark.parametrize("version", ["1.36.0", "1.38.1"])
+def test_a_locked_gate_set_to_false_is_a_kubelet_that_panics(version: str) -> None:
+    """With the words that a real kubelet 1.36.2 left behind."""
+    outcome = ask("kubelet-gate-restart", with_kubelet(gate_configured=False, version=version, files=CHANGED))
+    assert (outcome.status, outcome.reason) == ("warn", "")
+    recorded = "cannot set feature gate UserNamespacesSupport to false, feature is locked to true"
+    assert recorded in outcome.message
+    assert "/b.conf" in outcome.remediation
+
+
+def test_a_gate_set_to_false_is_allowed_before_it_was_locked() -> None:
+    """The question does not arise."""
+    outcome = ask("kubelet-gate-restart", with_kubelet(gate_configured=False, version="1.35.9"))
+    assert outcome.status == "skipped"
+
+
+@pytest.mark.parametrize("fields", [{"gate_configured": unread()}, {"gate_configured": False, "version": unread()}])
+def test_a_gate_or_version_that_could_not_be_read_is_unknown(fields: dict[str, object]) -> None:
+    """A panic is neither promised nor excluded."""
+    outcome = ask("kubelet-gate-restart", with_kubelet(**fields))
+    assert (outcome.status, outcome.reason) == ("unknown", "NotPermitted")
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "fails", "status", "reason"),
+    [
+        (2, True, "skipped", ""),
+        (1, False, "pass", ""),
+        (1, True, "warn", ""),
+        (1, unread(), "unknown", "NotPermitted"),
+        (unread(kind="timed-out"), True, "unknown", "TimedOut"),
+    ],
+)
+def test_cgroup_v1_matters_to_kubelets_that_refuse_it(cgroups: object, fails: object, status: str, reason: str) -> None:
+    """Only both together keep it from coming back."""
+    facts = make_facts(kernel=make_kernel(cgroup_version=cgroups), kubelet=make_kubelet(fail_cgroup_v1=fails))
+    outcome = ask("kubelet-cgroup-v1", facts)
+    assert (outcome.status, outcome.reason) == (status, reason)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_every_check_can_be_explained(check: Check) -> None:
+    """No empty sentence, and a question that is one."""
+    assert check.question.endswith("?")
+    assert check.why
+    assert check.remediation
+    assert check.documentation

@@ -1,0 +1,24 @@
+"""What all tests share: prerequisites that may be missing on a laptop and may not be missing in CI."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.real import packages
+
+
+def require(condition: object, why: str) -> None:
+    """Skip this test, naming *why*, unless *condition* holds. With CI=true fail: there nothing may be missing."""
+    if condition:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"missing in CI: {why}", pytrace=False)
+    pytest.skip(f"missing: {why}")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if config.getoption("markexpr") == "not real":
+        return []
+    return [f"kernel: {os.uname().release}", f"runtimes: {packages.recorded() or 'none fetched yet'}"]

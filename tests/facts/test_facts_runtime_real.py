@@ -1,0 +1,92 @@
+"""A real containerd with a real runc, from its socket to the checks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from probe.checks.runtime import CHECKS
+from probe.facts.runtime import gather_runtime
+from probe.facts.types import RuntimeFacts
+from probe.host.child import run_child
+from probe.host.cri import ANSWER_LIMIT, CriAnswer, ask_cri
+from probe.host.root import Host
+from probe.reading import Reading
+from tests.conftest import require
+from tests.factory import make_facts
+from tests.real import packages
+from tests.real.daemon import serving
+
+pytestmark = pytest.mark.real
+
+
+@contextmanager
+def _containerd(workspace: Path, runc: Path) -> Iterator[str]:
+    """containerd 2 whose runc is the file *runc*, at first a copy of one that is new enough."""
+    require(os.geteuid() == 0, "root")
+    try:
+        containerd, new = packages.containerd(), packages.runtime("runc", (1, 2))
+    except packages.Unavailable as problem:
+        require(False, str(problem))
+        raise
+    shutil.copy(new.path, runc)
+    with serving(containerd, replace(new, path=str(runc)), str(workspace)) as socket:
+        yield socket
+
+
+def _gather(socket: str) -> RuntimeFacts:
+    answer = run_child(lambda: msgspec.json.encode(ask_cri(socket)), 20, limit=ANSWER_LIMIT)
+    facts = gather_runtime(Host(), socket, Reading("CRI", msgspec.json.decode(answer, type=CriAnswer))).value
+    assert facts is not None
+    return facts
+
+
+def _statuses(runtime: RuntimeFacts) -> dict[str, str]:
+    facts = make_facts(runtime=runtime)
+    return {check.id: check.check(facts).status for check in CHECKS}
+
+
+def test_containerd_and_runc(tmp_path: Path) -> None:
+    """All that a probe asks of containerd 2 and runc is answered, by themselves."""
+    runc = tmp_path / "runc"
+    with _containerd(tmp_path, runc) as socket:
+        facts = _gather(socket)
+        assert (facts.name.value, (facts.version.value or "")[:2]) == ("containerd", "2.")
+        handlers = {handler.name: handler for handler in facts.handlers.value or ()}
+        assert sorted(handlers) == ["", "runc"]
+        for handler in handlers.values():
+            assert handler.user_namespaces is True
+            assert (handler.binary.value, handler.oci_runtime.value) == (str(runc), "runc")
+            assert (handler.oci_idmap.value, handler.oci_user_namespace.value) == (True, True)
+            assert handler.binary_newer.value is False
+        assert (facts.snapshotter.value, facts.slow_chown.value) == ("overlayfs", False)
+        assert facts.root_dir.value == f"{Path(socket).parent}/root"
+        assert facts.confinement.value is not None
+        assert Path(f"/proc/{facts.confinement.value.pid}/comm").read_text() == "containerd\n"
+        assert _statuses(facts) == dict.fromkeys(_statuses(facts), "pass")
+
+
+def test_runc_downgraded_without_restart(tmp_path: Path) -> None:
+    """containerd goes on promising what its runc cannot do any more; the probe does not believe it."""
+    runc = tmp_path / "runc"
+    with _containerd(tmp_path, runc) as socket:
+        try:
+            old = packages.machine_runtime("runc")
+        except packages.Unavailable as problem:
+            require(False, str(problem))
+            raise
+        require(old.version < (1, 2), f"a runc older than 1.2, not {old}")
+        runc.unlink()
+        shutil.copy2(old.path, runc)  # with its own time, years ago, as a package manager does
+        facts = _gather(socket)
+    (handler, _) = facts.handlers.value or ()
+    assert (handler.user_namespaces, handler.oci_idmap.value, handler.binary_newer.value) == (True, False, True)
+    statuses = _statuses(facts)
+    assert (statuses["runtime-user-namespaces"], statuses["runtime-oci-features"]) == ("fail", "warn")

@@ -1,0 +1,417 @@
+"""CRI over a real socket, against real gRPC servers that replay recorded bytes, and against everything else."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probe.host import cri
+from probe.host.child import Child, run_child
+from probe.host.cri import ANSWER_LIMIT, CriAnswer, CriHandler, ask_cri, cri_child, no_answer
+from tests.conftest import require
+
+ROOT = Path(__file__).parents[2]
+RECORDED = ROOT / "tests/data/cri"
+SERVER = Path(__file__).with_name("cri_server.py")
+
+Serve = Callable[..., tuple[str, subprocess.Popen[str]]]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start a server in a process of its own; gives the path of its socket."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(
+        recording: str = "containerd-2.1.9", misbehaviour: str = "", name: str = "runtime.sock"
+    ) -> tuple[str, subprocess.Popen[str]]:
+        endpoint = str(tmp_path / name)
+        command = [sys.executable, str(SERVER), endpoint, str(RECORDED / recording), misbehaviour]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        running.append(server)
+        assert server.stdout is not None
+        assert server.stdout.readline() == "listening\n"
+        return endpoint, server
+
+    yield start
+    for server in running:
+        server.kill()
+        server.wait()
+
+
+def ask(endpoint: str, timeout: float = 5.0) -> CriAnswer:
+    answer = run_child(lambda: msgspec.json.encode(ask_cri(endpoint, timeout)), timeout + 20, limit=ANSWER_LIMIT)
+    return msgspec.json.decode(answer, type=CriAnswer)
+
+
+@pytest.mark.parametrize(
+    ("recording", "name", "version", "handlers", "images"),
+    [
+        (
+            "containerd-1.6.20",
+            "containerd",
+            "1.6.20~ds1",
+            [],
+            "/var/lib/containerd-1.6.20/io.containerd.snapshotter.v1.overlayfs",
+        ),
+        (
+            "containerd-1.7.24",
+            "containerd",
+            "1.7.24~ds1",
+            [],
+            "/var/lib/containerd-1.7.24/io.containerd.snapshotter.v1.overlayfs",
+        ),
+        (
+            "containerd-2.1.9",
+            "containerd",
+            "2.1.9+unknown",
+            [("", True), ("crun", True), ("oldcrun", None), ("oldrunc", False), ("runc", True)],
+            "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs",
+        ),
+        (
+            "containerd-2.4.0-beta",
+            "containerd",
+            "2.4.0-beta+unknown",
+            [("", True), ("crun", True), ("oldcrun", None), ("oldrunc", False), ("runc", True)],
+            "/var/lib/containerd-2.4.0-beta/io.containerd.snapshotter.v1.overlayfs",
+        ),
+        (
+            "cri-o-1.37.0-dev",
+            "cri-o",
+            "1.37.0",
+            [("oldrunc", False), ("oldcrun", False), ("crun", True), ("runc", True), ("", True)],
+            "/var/lib/containers/storage/overlay-images",
+        ),
+    ],
+)
+def test_recorded_runtime(
+    serve: Serve, recording: str, name: str, version: str, handlers: list[tuple[str, bool | None]], images: str
+) -> None:
+    """Each recorded runtime gives exactly its handlers: no list, no features message, and an explicit no differ."""
+    endpoint, server = serve(recording)
+    answer = ask(endpoint)
+    assert (answer.name.value, answer.version.value) == (name, version)
+    assert answer.handlers.value is not None
+    # The order of a protobuf list is the runtime's; containerd sorts, CRI-O walks a Go map.
+    assert sorted(answer.handlers.value, key=lambda one: one.name) == sorted(
+        (CriHandler(*pair) for pair in handlers), key=lambda one: one.name
+    )
+    assert answer.image_filesystem.value == images
+    assert answer.config.value is not None
+    assert msgspec.json.decode(answer.config.value)["containerd" if name == "containerd" else "crio"]
+    assert answer.listener.value == server.pid
+    assert answer.endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("misbehaviour", "kind", "problem"),
+    [
+        ("hang", "timed-out", "no answer in time"),
+        ("unimplemented", "absent", "UNIMPLEMENTED"),
+        ("deny", "not-permitted", "PERMISSION_DENIED: not you"),
+        ("crash", "not-readable", "UNKNOWN"),
+        ("huge", "not-readable", "RESOURCE_EXHAUSTED"),
+        ("bomb", "not-readable", ""),
+        ("garbage", "not-readable", "not understood"),
+    ],
+)
+def test_misbehaving_server(serve: Serve, misbehaviour: str, kind: str, problem: str) -> None:
+    """Whatever a server does instead of answering becomes a problem of each part, with its kind."""
+    endpoint, server = serve(misbehaviour=misbehaviour)
+    answer = ask(endpoint, timeout=2.0)
+    for part in (answer.name, answer.version, answer.handlers, answer.config):
+        assert part.kind == kind
+        assert problem in part.problem
+        assert len(part.problem) < 400
+    assert answer.image_filesystem.kind == kind
+    assert answer.listener.value == server.pid
+
+
+def test_what_came_before_a_hang_is_kept(serve: Serve) -> None:
+    """A runtime that hangs in Status has told its version, and is asked nothing more."""
+    endpoint, _ = serve(misbehaviour="hang in Status")
+    answer = ask(endpoint, timeout=1.5)
+    assert answer.version.value == "2.1.9+unknown"
+    assert answer.handlers.kind == "timed-out"
+    assert "earlier call" in answer.image_filesystem.problem
+
+
+def _listen(path: Path, talk: Callable[[socket.socket], None]) -> Child:
+    """A process that talks like that to each connection, one after another."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(path))
+    server.listen()
+
+    def accept(_: object) -> None:
+        while True:
+            connection, _address = server.accept()
+            with connection, contextlib.suppress(OSError):
+                talk(connection)
+
+    with server:
+        return Child(accept)
+
+
+def _hold(connection: socket.socket) -> None:
+    while True:  # the first connection ends at once: it only asks who listens
+        if not connection.recv(4096):
+            return
+
+
+def _close(connection: socket.socket) -> None:
+    connection.close()
+
+
+def _babble(connection: socket.socket) -> None:
+    for _ in range(1000):
+        connection.sendall(b"\x00\xffHTTP/1.1 200 OK\r\n" * 100)
+
+
+@pytest.mark.parametrize("talk", [_hold, _close, _babble], ids=["mute", "closed", "noise"])
+def test_server_without_grpc(tmp_path: Path, talk: Callable[[socket.socket], None]) -> None:
+    """A socket behind which nobody speaks gRPC is a problem, in bounded time."""
+    with _listen(tmp_path / "s", talk):
+        answer = ask(str(tmp_path / "s"), timeout=1.5)
+    assert answer.name.kind == ("timed-out" if talk is _hold else "not-readable")
+    assert answer.handlers.value is None
+
+
+@pytest.mark.parametrize("stay", [False, True], ids=["then closed", "then silent"])
+@pytest.mark.parametrize("length", [9, 40, 90, 120, 1000])
+def test_half_a_reply(serve: Serve, tmp_path: Path, length: int, stay: bool) -> None:
+    """A reply that ends in the middle of a frame is a problem, whatever was in its first half."""
+    endpoint, _ = serve()
+
+    def relay(client: socket.socket) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as upstream:
+            upstream.connect(endpoint)
+            left = length
+            while left:
+                ready, _, _ = select.select([client, upstream], [], [])
+                if client in ready:
+                    if not (request := client.recv(4096)):
+                        return
+                    upstream.sendall(request)
+                if upstream in ready:
+                    reply = upstream.recv(left)
+                    client.sendall(reply)
+                    left -= len(reply)
+            while stay and client.recv(4096):
+                pass
+
+    with _listen(tmp_path / "half", relay):
+        answer = ask(str(tmp_path / "half"), timeout=1.5)
+    assert answer.handlers.value is None
+    assert answer.handlers.kind == ("timed-out" if stay else "not-readable")
+
+
+def _make_file(path: Path) -> None:
+    path.write_text("no socket")
+
+
+def _make_stale(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(path))
+
+
+def _make_datagram(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(path))
+        os.set_inheritable(server.detach(), False)
+
+
+def _make_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "problem"),
+    [
+        (None, "absent", "No such file"),
+        (_make_file, "not-readable", "is not a socket"),
+        (os.mkfifo, "not-readable", "is not a socket"),
+        (os.mkdir, "not-readable", "is not a socket"),
+        (_make_loop, "not-readable", "symbolic links"),
+        (_make_stale, "not-readable", "nobody listens"),
+        (_make_datagram, "not-readable", "another type"),
+    ],
+)
+def test_no_server_at_all(tmp_path: Path, make: Callable[[Path], object] | None, kind: str, problem: str) -> None:
+    """A path behind which nobody listens is told apart by what lies there."""
+    path = tmp_path / "s"
+    if make:
+        make(path)
+    answer = ask(str(path))
+    assert answer.name.kind == kind
+    assert problem in answer.name.problem
+    assert answer == no_answer(str(path), answer.name.kind, answer.name.problem)
+
+
+@pytest.mark.parametrize("endpoint", ["/" + "x" * 200, "/a\0b"], ids=["too long", "NUL"])
+def test_impossible_path(endpoint: str) -> None:
+    """A path that can be no socket is a problem."""
+    assert ask(endpoint).name.value is None
+
+
+def test_full_queue(tmp_path: Path) -> None:
+    """A daemon that accepts no connections is not waited for."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen(0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+            first.connect(str(tmp_path / "s"))
+            assert ask(str(tmp_path / "s")).name.kind == "timed-out"
+
+
+def test_odd_path_and_proxies(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path with spaces, per cent signs and umlauts is reached, whatever proxies the environment names."""
+    for variable in ("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(variable, "http://192.0.2.1:1")
+    endpoint, _ = serve(name="a b%20ü.sock")
+    assert ask(endpoint).name.value == "containerd"
+
+
+def test_nothing_is_imported_after_entering(serve: Serve) -> None:
+    """With our own files out of sight, as after entering the node's mount namespace, the answer is complete."""
+    endpoint, _ = serve()
+
+    class Refuse:
+        def find_spec(self, name: str, *_: object) -> None:
+            raise ImportError(f"{name} would be read from the node")
+
+    def enter() -> None:
+        sys.path.clear()
+        sys.path_importer_cache.clear()
+        sys.meta_path.insert(0, Refuse())  # type: ignore[arg-type]
+
+    answer = run_child(lambda: cri_child(lambda: endpoint, enter), 20, limit=ANSWER_LIMIT)
+    assert msgspec.json.decode(answer, type=CriAnswer).image_filesystem.value
+
+
+def test_order_of_the_child() -> None:
+    """Entering comes after the import of grpc and before the endpoint is waited for."""
+
+    def life() -> bytes:
+        seen: list[str] = []
+
+        def enter() -> None:
+            seen.append("grpc" if "grpc" in sys.modules else "nothing")
+
+        def read_endpoint() -> None:
+            seen.append("endpoint")
+
+        answer = msgspec.json.decode(cri_child(read_endpoint, enter), type=CriAnswer)
+        return msgspec.json.encode((seen, answer.name.kind))
+
+    assert msgspec.json.decode(run_child(life, 20)) == [["grpc", "endpoint"], "not-tried"]
+
+
+def test_parent_stays_without_grpc() -> None:
+    """Importing the module, and all that gathers facts from it, starts no gRPC and no threads."""
+    code = (
+        "import sys, probe.facts.runtime, probe.host.cri\n"
+        "print([name for name in sys.modules if name.partition('.')[0] in ('grpc', 'google')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("misbehaviour", ["", "garbage", "huge", "crash"])
+def test_silence(serve: Serve, misbehaviour: str) -> None:
+    """gRPC's own logging never reaches the administrator's terminal."""
+    endpoint, _ = serve(misbehaviour=misbehaviour)
+    code = f"from probe.host.cri import ask_cri; ask_cri({endpoint!r}, 3)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+class _Channel:
+    """Answers every call with the same bytes."""
+
+    class RpcError(Exception):
+        pass
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+
+    def unary_unary(self, method: str) -> Callable[..., bytes]:
+        return lambda request, timeout: self.reply
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes(reply: bytes) -> None:
+    """Any reply gives an answer that survives the way to the parent."""
+    from probe.host import cri_pb2
+
+    deadline = time.monotonic() + 60
+    conversation = cri._Conversation(_Channel, cri_pb2, _Channel(reply), "/s", deadline)
+    answer = conversation.answer(no_answer("/s", "absent", "none").listener)
+    assert msgspec.json.decode(msgspec.json.encode(answer), type=CriAnswer) == answer
+
+
+def _status(**fields: object) -> bytes:
+    from probe.host import cri_pb2
+
+    return bytes(cri_pb2.StatusResponse(**fields).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("reply", "part", "kind"),
+    [
+        (lambda: _status(runtime_handlers=[{"name": str(n)} for n in range(257)]), "handlers", "not-readable"),
+        (lambda: _status(runtime_handlers=[{"name": "x" * 257}]), "handlers", "not-readable"),
+        (lambda: _status(info={"config": "x" * 600_000}), "config", "not-readable"),
+        (lambda: _status(info={"golang": "go1.27"}), "config", "absent"),
+    ],
+)
+def test_bounds(reply: Callable[[], bytes], part: str, kind: str) -> None:
+    """More handlers, longer names, and a larger configuration than any runtime has are problems."""
+    from probe.host import cri_pb2
+
+    conversation = cri._Conversation(_Channel, cri_pb2, _Channel(reply()), "/s", time.monotonic() + 60)
+    assert getattr(conversation.answer(no_answer("/s", "absent", "none").listener), part).kind == kind
+
+
+def test_no_features_and_empty_features() -> None:
+    """A handler without a features message is told apart from one whose features are all off."""
+    from probe.host import cri_pb2
+
+    reply = _status(runtime_handlers=[{"name": "a"}, {"name": "b", "features": {}}])
+    conversation = cri._Conversation(_Channel, cri_pb2, _Channel(reply), "/s", time.monotonic() + 60)
+    answer = conversation.answer(no_answer("/s", "absent", "none").listener)
+    assert answer.handlers.value == (CriHandler("a", None), CriHandler("b", False))
+
+
+def test_generated_messages(tmp_path: Path) -> None:
+    """cri_pb2.py is what the generator makes of cri.proto, but for the version that made it."""
+    require(importlib.util.find_spec("grpc_tools"), "Python package grpcio-tools")
+    source = ROOT / "probe/host"
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{source}", f"--python_out={tmp_path}", "cri.proto"]
+    subprocess.run(command, check=True)
+    assert _descriptor(tmp_path / "cri_pb2.py") == _descriptor(source / "cri_pb2.py")
+
+
+def _descriptor(generated: Path) -> bytes:
+    """The serialized descriptor, which is all that the generator puts in."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse(generated.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "AddSerializedFile"
+    ]
+    (argument,) = calls[0].args
+    return bytes(ast.literal_eval(argument))

@@ -1,0 +1,338 @@
+"""The Report on a terminal: the same words as ever, and nothing of a node's that could touch the terminal."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from probe.checks.check import LEVELS, Evidence
+from probe.facts.types import Role
+from probe.outputs.terminal import render_paths, render_report
+from probe.outputs.text import Page, safe, visible
+from probe.report import HandlerVerdict, Node, Report
+from probe.verdict import conclude
+from tests.outputs.golden_files import FOLDER, render_all
+from tests.outputs.reports import PATH_ROWS, REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
+
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+GOLDEN = render_all()
+
+# Whatever a node may hold: controls, escape sequences, bidi overrides, surrogates, wide and combining characters.
+evil = st.one_of(
+    st.text(st.characters(codec=None), max_size=60),
+    st.text("\x1b[]0;31m\r\n\x07\x9b\x85\u202e\u2066\u200b\u2028\udc80\u0301\ufe0f\u3164 /ab漢字🦀👍🏻", max_size=60),
+    st.sampled_from(["[red]x[/red]", "[link=file:///etc]x[/link]", ":warning:", "\x1b]8;;http://x\x1b\\", " " * 50]),
+)
+roles = st.sampled_from(Role.__args__)  # type: ignore[attr-defined]
+findings = st.builds(
+    make_finding,
+    id=st.one_of(st.sampled_from(["kernel-x", "kubelet-x", "runtime-x", "filesystem-x"]), evil),
+    level=st.sampled_from(LEVELS),
+    gating=st.booleans(),
+    status=st.sampled_from(["pass", "warn", "fail", "unknown", "skipped"]),
+    reason=st.one_of(st.just("TimedOut"), evil),
+    message=evil,
+    remediation=evil.filter(lambda text: not re.search("(^|\n) ", text)),  # what can be pasted has a test of its own
+    documentation=evil,
+    evidence=st.lists(st.builds(Evidence, source=evil, value=evil, problem=evil), max_size=8).map(tuple),
+)
+rows = st.builds(
+    make_row,
+    role=roles,
+    path=st.none() | evil,
+    fstype=evil,
+    device=evil,
+    result=st.sampled_from(["supported", "refused", "unknown"]),
+    reason=evil,
+    step=evil,
+    errno=evil,
+    usable=st.sampled_from([None, "yes", "read-only", "partly", "no"]),
+    mounts_below=st.integers(0, 10**9),
+)
+
+
+@st.composite
+def hostile_reports(draw: st.DrawFn) -> Report:
+    """A report in which every string is the node's worst."""
+    made = tuple(draw(st.lists(findings, max_size=5)))
+    conclusion = conclude(made)
+    names = draw(st.lists(evil, max_size=12))
+    return make_report(
+        findings=made,
+        node=Node(name=draw(st.none() | evil), boot_id=draw(evil), distribution=draw(evil)),
+        agent_version=draw(evil),
+        probed_at=draw(evil),
+        expires_at=draw(evil),
+        verdict=conclusion.verdict,
+        reason=conclusion.reason,
+        message=draw(evil),
+        levels=conclusion.levels,
+        handlers=tuple(HandlerVerdict(name=name, verdict="ready", reason=draw(evil)) for name in names),
+        filesystems=tuple(draw(st.lists(rows, max_size=12))),
+        contradictions=tuple(finding.id for finding in made[:1]),
+        facts=make_facts(
+            kernel_release=draw(evil), architecture=draw(evil), kubelet_version=draw(evil),
+            kubelet_distribution=draw(evil), runtime_name=draw(evil), runtime_version=draw(evil),
+            snapshotter=draw(evil),
+            oci_runtimes=tuple(make_oci_runtime(handler=name, name=draw(evil), version=draw(evil)) for name in names),
+        ),
+    )  # fmt: skip
+
+
+def cells(line: str) -> int:
+    """Columns of a line, counted without the library that laid it out."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in line)
+
+
+def assert_harmless(text: str, width: int | None) -> None:
+    for line in SGR.sub("", text).split("\n"):
+        assert line.isprintable()
+        assert not [char for char in line if unicodedata.category(char)[0] == "M"]
+        assert width is None or cells(line) <= width
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden(name: str) -> None:
+    """Each example report reads as its golden file does (scripts/update-golden writes them anew)."""
+    assert (FOLDER / name).read_text(encoding="utf-8") == GOLDEN[name]
+
+
+def test_no_golden_file_is_left_over() -> None:
+    """Every golden file is compared with something."""
+    assert {path.name for path in FOLDER.iterdir()} == GOLDEN.keys()
+
+
+@settings(max_examples=150, deadline=None)
+@given(hostile_reports(), st.integers(40, 200), st.booleans(), st.integers(0, 2))
+def test_hostile_report(report: Report, width: int, colour: bool, verbose: int) -> None:
+    """No string of a node moves the cursor, colours, hides, forges a line, or makes one too wide."""
+    text = render_report(report, width=width, colour=colour, verbose=verbose)
+    assert_harmless(text, width)
+    assert colour or "\x1b" not in text
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(rows, max_size=5), st.none() | st.integers(40, 200), st.booleans())
+def test_hostile_paths(some: list, width: int | None, colour: bool) -> None:
+    """The same holds for the rows of `userns-probe path`, each of which is one line where nothing is wrapped."""
+    text = render_paths(some, width=width, colour=colour)
+    assert_harmless(text, width)
+    assert width is not None or len(text.splitlines()) == len(some)
+
+
+@settings(deadline=None)
+@given(st.lists(evil, min_size=1, max_size=4), st.integers(40, 120))
+def test_what_can_be_pasted_stays_whole(lines: list[str], width: int) -> None:
+    """An indented line of a remediation is printed on one line of its own, at every width."""
+    commands = [f"  {line.strip()}x" for line in (line.replace("\n", "") for line in lines)]
+    report = make_report(
+        make_finding(status="fail", reason="X", remediation="\n".join(["Do this:", *commands]), evidence=())
+    )
+    text = render_report(report, width=width, colour=False)
+    assert_harmless(text, None)
+    for command in commands:
+        assert f"    {visible(command[2:])}".rstrip() in text.splitlines()
+
+
+@given(st.text(st.characters(codec=None)))
+def test_visible(text: str) -> None:
+    """What is escaped is printable, has no zero-width character, and plain ASCII stays what it is."""
+    assert_harmless(visible(text), None)
+    assert all(char in visible(text) for char in text if " " <= char <= "~")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\x9b31m", "\\x9b31m"),
+        ("a\nb", "a\\x0ab"),
+        ("\x7f", "\\x7f"),
+        ("\u202egpj", "\\u202egpj"),
+        ("\u2066", "\\u2066"),
+        ("a\u200bb", "a\\u200bb"),
+        ("\u2028", "\\u2028"),
+        ("\udc80", "\\udc80"),
+        ("e\u0301", "e\\u0301"),
+        ("\u00a0", "\\xa0"),
+        ("\u3164", "\\u3164"),
+        ("\U000e0041", "\\U000e0041"),
+        ("漢字é🦀", "漢字é🦀"),
+    ],
+)
+def test_visible_examples(text: str, shown: str) -> None:
+    """Each kind of character that could deceive is spelled out; letters of all languages stay."""
+    assert visible(text) == shown
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_markup_in_data_is_text(colour: bool) -> None:
+    """A path may be called `[red]`, and looks exactly so."""
+    names = ["/[red]x[/red]", "/[/]", "/[link=http://x]y", "/:warning:", "/[bold"]
+    text = SGR.sub("", render_paths([replace(PATH_ROWS[0], path=name) for name in names], width=None, colour=colour))
+    assert [line.split()[1] for line in text.splitlines()] == names
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(REPORTS)), st.sampled_from(["ascii", "latin-1", "cp437", "koi8-r", "utf-8", "shift_jis"]))
+def test_safe(name: str, encoding: str) -> None:
+    """A report can be written in every encoding of a terminal."""
+    text = render_report(REPORTS[name], width=80, colour=True)
+    safe(text, encoding).encode(encoding)
+
+
+@given(
+    st.text(st.characters(codec=None)), st.sampled_from(["ascii", "utf-8", "latin-1", "no-such-encoding", "hex", None])
+)
+def test_safe_never_fails(text: str, encoding: str | None) -> None:
+    """No text and no encoding makes it raise; an encoding that nobody knows gets ASCII."""
+    result = safe(text, encoding)
+    result.encode("utf-8" if encoding == "utf-8" else "latin-1" if encoding == "latin-1" else "ascii")
+
+
+def test_safe_keeps_marks_apart() -> None:
+    """In ASCII the four marks are still four different characters."""
+    assert safe("✔ ✘ ? ! · é", "ascii") == "+ x ? ! - \\xe9"
+    assert safe("✔ é", "utf-8") == "✔ é"
+
+
+@pytest.mark.parametrize(
+    "variable", ["FORCE_COLOR", "NO_COLOR", "COLUMNS", "TERM", "TTY_COMPATIBLE", "UNICODE_VERSION"]
+)
+@pytest.mark.parametrize("value", ["1", "dumb"])
+def test_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """Width and colour are arguments; no variable of the environment overrules them."""
+    monkeypatch.setenv(variable, value)
+    assert render_all() == GOLDEN
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_first_lines_answer(name: str) -> None:
+    """The first line is the verdict with its reason, the second the message."""
+    report = REPORTS[name]
+    first, second, *_ = render_report(report, width=200, colour=False).splitlines()
+    words = {"ready": "✔ READY", "not-ready": "✘ NOT READY", "unknown": "? UNKNOWN"}[report.verdict]
+    assert first == f"{words}  {report.reason}".rstrip()
+    assert second == f"  {report.message}"
+
+
+def test_fix_of_the_decisive_finding_is_on_top_once() -> None:
+    """What to do about the reason of the verdict stands above all else, and is not said again."""
+    text = render_report(REPORTS["user-namespaces-off"], width=80, colour=False)
+    fix = "sysctl -w user.max_user_namespaces=16384"
+    assert text.count(fix) == 1
+    assert text.index(fix) < text.index("STACK")
+
+
+def test_a_stale_verdict_has_no_fix() -> None:
+    """A reason that no finding gives (a report that expired) is shown without anybody's remediation."""
+    report = replace(REPORTS["tmpfs-refused"], verdict="unknown", reason="ReportStale", message="too old")
+    text = render_report(report, width=80, colour=False)
+    assert text.startswith("? UNKNOWN  ReportStale\n  too old\n")
+    assert text.index("apt-get") > text.index("STACK")
+
+
+def test_passed_checks_are_one_line_until_asked_for() -> None:
+    """Without -v a passed check is a number; with it everything is shown with its evidence."""
+    report = REPORTS["ready"]
+    quiet = render_report(report, width=120, colour=False)
+    full = " ".join(render_report(report, width=120, colour=False, verbose=1).split())
+    assert "7 checks passed, 2 do not apply here" in quiet
+    for finding in report.findings:
+        assert finding.id not in quiet
+        assert finding.id in full
+        assert all(str(one) in full for one in finding.evidence)
+
+
+def test_huge_strings_and_lists_are_cut_and_say_so() -> None:
+    """A report stays a screen or two, whatever a node holds; -v has everything."""
+    evidence = tuple(Evidence(f"file-{number}", "v" * 10_000) for number in range(20))
+    report = make_report(
+        make_finding(status="fail", reason="X", message="m" * 100_000, evidence=evidence),
+        handlers=tuple(HandlerVerdict(name=f"h{n}", verdict="ready", reason=f"r{n}") for n in range(100)),
+        filesystems=tuple(make_row(role="volume", path=None, fstype=f"fuse.{n}") for n in range(100)),
+    )
+    quiet = render_report(report, width=80, colour=False)
+    assert len(quiet.splitlines()) < 150
+    assert quiet.count("more (-v)") == 3
+    assert "more characters)" in quiet
+    assert render_report(report, width=80, colour=False, verbose=1).count("v" * 60) >= 20 * 130
+
+
+def test_many_volumes_are_counted() -> None:
+    """Two hundred volumes are a row for each kind and answer, the worst first."""
+    text = render_report(REPORTS["many-volumes"], width=120, colour=False)
+    table = [line.split()[:5] for line in text.splitlines() if re.match(r"  . \d+ volumes? ", line)]
+    assert table == [
+        ["✘", "12", "volumes", "nfs4", "refused"],
+        ["!", "1", "volume", "ext4", "partly"],
+        ["✔", "177", "volumes", "ext4", "supported"],
+        ["✔", "10", "volumes", "squashfs", "read-only"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "✔ /p  ext4  supported"),
+        ({"usable": "read-only"}, "✔ /p  ext4  supported, read-only"),
+        ({"usable": "partly", "mounts_below": 1}, "! /p  ext4  partly: 1 mount below shows up as nobody"),
+        ({"usable": "no"}, "✘ /p  ext4  not usable"),
+        (
+            {"result": "refused", "usable": "no", "reason": "because", "errno": "EINVAL"},
+            "✘ /p  ext4  refused: because (EINVAL from mount_setattr)",
+        ),
+        ({"result": "unknown", "usable": None, "reason": "timed out"}, "? /p  ext4  unknown: timed out"),
+        ({"result": "unknown", "usable": None, "errno": "EPERM"}, "? /p  ext4  unknown: EPERM from mount_setattr"),
+        ({"fstype": ""}, "✔ /p  -  supported"),
+    ],
+)
+def test_path_lines(changes: dict, line: str) -> None:
+    """Each answer about a path is one line with mark, path, file system, answer and reason."""
+    assert render_paths([make_row(role="path", path="/p", **changes)], width=None, colour=False) == f"{line}\n"
+
+
+def test_no_rows() -> None:
+    """Nothing asked, nothing said."""
+    assert render_paths([], width=80, colour=False) == ""
+
+
+def test_rich_is_imported_with_the_first_page_only() -> None:
+    """Documents for machines do not pay for what draws tables."""
+    code = (
+        "import sys, probe.outputs.terminal, probe.outputs.documents, probe.outputs.explain;"
+        "sys.exit('rich' in sys.modules or 'yaml' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_narrow_page_is_at_least_forty_columns() -> None:
+    """A width that no terminal has is brought into bounds."""
+    assert Page(width=0, colour=False).width == 40
+    assert Page(width=10**9, colour=False).width == 120
+
+
+def test_what_follows_from_the_decisive_finding_is_not_said_again() -> None:
+    """Findings with the same cause keep id and message; advice and evidence stand once, at the top."""
+    cause = make_finding(status="unknown", reason="KubeletNotFound", message="no kubelet", remediation="Start it.")
+    same = replace(cause, id="runtime-handler", message="no socket")
+    other = replace(cause, id="filesystem-tmpfs", message="no answer", evidence=(Evidence("tmpfs", "nothing"),))
+    lines = [
+        line.strip() for line in render_report(make_report(cause, same, other), width=80, colour=False).splitlines()
+    ]
+    below = lines[lines.index("FURTHER PROBLEMS  2 unknown") + 1 :]
+    assert below[:6] == [
+        "? runtime-handler  KubeletNotFound",
+        "no socket",
+        "? filesystem-tmpfs  KubeletNotFound",
+        "no answer",
+        "next   as above",
+        "seen   tmpfs: nothing",
+    ]

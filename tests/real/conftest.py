@@ -1,0 +1,97 @@
+"""Where real tests happen: a mount namespace of the test process's own, and what can be made in it.
+
+The first test that asks for `workspace` moves the whole test process into the namespace, for the rest of its life, so
+that runtimes and servers started by tests see the same mounts and the machine sees none of them, whatever happens. A
+test that enters the mount namespace of process 1 therefore leaves these mounts behind: it takes its own process as
+"the host" instead.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+
+from tests.conftest import require
+from tests.real import bundle, kernel, packages
+from tests.real.debian import Unavailable
+from tests.real.filesystems import CATALOG, filesystem
+
+UNIFIED = "/sys/fs/cgroup/unified"
+
+
+@pytest.fixture(scope="session")
+def workspace() -> Iterator[str]:
+    """An empty directory on a tmpfs, passable for everybody, as a container's root must get through it."""
+    require(os.geteuid() == 0, "root")
+    kernel.own_mount_namespace()
+    _hide_hybrid_cgroups()
+    directory = tempfile.mkdtemp(prefix="userns-probe-test-", dir="/tmp")  # TMPDIR could be private to root
+    kernel.mount("test", directory, "tmpfs", 0, "mode=0711")
+    yield directory
+    bundle.sweep(bundle.CGROUPS)
+    kernel.detach(directory)
+    os.rmdir(directory)
+
+
+def _hide_hybrid_cgroups() -> None:
+    """crun refuses a machine whose cgroup v1 stands beside a v2 with controllers; without the v2 it takes the v1."""
+    try:
+        with open(f"{UNIFIED}/cgroup.controllers") as file:
+            if file.read().strip():
+                kernel.mount("test", UNIFIED, "tmpfs")
+    except FileNotFoundError:
+        pass
+
+
+@pytest.fixture(scope="session")
+def volume(workspace: str) -> Iterator[Callable[[str], str]]:
+    """Row of the catalog of file systems -> path of a volume on it, made once for the session. Do not change it."""
+    made: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def get(name: str) -> str:
+            if name not in made:
+                missing = CATALOG[name].missing()
+                require(not missing, missing)
+                made[name] = stack.enter_context(filesystem(name, workspace))
+            return made[name]
+
+        yield get
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Callable[..., packages.Runtime]:
+    """packages.runtime, or a missing prerequisite."""
+    return partial(_or_missing, packages.runtime)
+
+
+@pytest.fixture(scope="session")
+def machine_runtime() -> Callable[[str], packages.Runtime]:
+    """packages.machine_runtime, or a missing prerequisite."""
+    return partial(_or_missing, packages.machine_runtime)
+
+
+@pytest.fixture(scope="session")
+def containerd() -> packages.Runtime:
+    """containerd 2 or newer, or a missing prerequisite."""
+    return _or_missing(packages.containerd)
+
+
+def _or_missing(get: Callable[..., packages.Runtime], *args: object, **kwargs: object) -> packages.Runtime:
+    try:
+        return get(*args, **kwargs)
+    except Unavailable as problem:
+        require(False, str(problem))
+        raise
+
+
+@pytest.fixture(scope="session")
+def container(workspace: str) -> Callable[..., bundle.Outcome]:
+    """(runtime, source, readonly=False) -> what becomes of a container with that volume."""
+    require(os.path.exists(bundle.BUSYBOX), f"{bundle.BUSYBOX} (package busybox-static)")
+    return partial(bundle.run, workspace=workspace)

@@ -1,0 +1,191 @@
+"""One package of one Debian suite, with the libraries it needs, unpacked into a cache and never installed.
+
+The machine's own mirror is asked through a private apt configuration, authenticated by Debian's archive keyring; the
+machine's package sources, lists and database stay as they are. No version is pinned: what was fetched is recorded in
+`versions.json` beside it. When the mirror cannot be reached, what the cache holds is used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+FRESH_FOR = 24 * 3600  # seconds in which the mirror is not asked again
+
+
+class Unavailable(Exception):
+    """Something cannot be had here; the text says why."""
+
+
+def fetch(package: str, suite: str) -> Path:
+    """The directory where *package* of *suite* and its libraries lie as below `/`, as new as can be had."""
+    with _locked(_directory(suite)) as directory:
+        return directory / _installed(package, suite, directory)
+
+
+def recorded(suite: str) -> dict[str, str]:
+    """Package -> its Debian version, as the cache holds them; asks no mirror."""
+    return {package: entry["version"] for package, entry in _read_record(_directory(suite)).items()}
+
+
+def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
+    """What *command* prints; Unavailable with its own words when it fails."""
+    if environment is None:
+        environment = os.environ | {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    except FileNotFoundError:
+        raise Unavailable(f"command {command[0]} is not there") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise Unavailable(next((line for line in lines if line.startswith("E: ")), lines[-1]))
+    return done.stdout
+
+
+def once(function: Callable[P, T]) -> Callable[P, T]:
+    """Like functools.cache, but a failure is remembered too: finding out took the mirror's timeout."""
+    outcomes: dict[tuple[object, ...], T | Unavailable] = {}
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        if args not in outcomes:
+            try:
+                outcomes[args] = function(*args, **kwargs)
+            except Unavailable as problem:
+                outcomes[args] = problem
+        outcome = outcomes[args]
+        if isinstance(outcome, Unavailable):
+            raise outcome
+        return outcome
+
+    return wrapper
+
+
+def _directory(suite: str) -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(base, "userns-probe", "packages", suite)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[Path]:
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield directory
+
+
+def _read_record(directory: Path) -> dict[str, dict[str, str]]:
+    try:
+        return dict(json.loads((directory / "versions.json").read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _installed(package: str, suite: str, directory: Path) -> str:
+    """The name of the directory in *directory* that holds *package* and its libraries, as new as can be had."""
+    record = _read_record(directory)
+    old = record.get(package)
+    if old and not (directory / old["directory"]).is_dir():
+        old = None
+    if old and time.time() - float(old["asked"]) < FRESH_FOR:
+        return old["directory"]
+    try:
+        new = _fetch(package, suite, directory)
+    except Unavailable:
+        if old:
+            return old["directory"]
+        raise
+    (directory / "versions.json.new").write_text(json.dumps(record | {package: new}, indent=2) + "\n")
+    os.replace(directory / "versions.json.new", directory / "versions.json")
+    if old and old["directory"] != new["directory"]:
+        shutil.rmtree(directory / old["directory"])
+    return new["directory"]
+
+
+def _fetch(package: str, suite: str, directory: Path) -> dict[str, str]:
+    options = _private_apt(suite, directory)
+    # Against an empty package database everything counts as missing, so this names the package and all its libraries.
+    install = ("apt-get", *options, "install", "-y", "--no-install-recommends", package)
+    archives = [line.split()[1] for line in run(*install, "--print-uris").splitlines() if line.startswith("'")]
+    version = next(name.split("_")[1] for name in archives if name.startswith(f"{package}_"))
+    name = f"{package}-{hashlib.sha256(' '.join(sorted(archives)).encode()).hexdigest()[:12]}"
+    if not (directory / name).is_dir():
+        run(*install, "--download-only")
+        _unpack([directory / "archives" / archive for archive in archives], directory / name)
+        run("apt-get", *options, "clean")
+    return {"version": version, "directory": name, "archives": " ".join(archives), "asked": str(int(time.time()))}
+
+
+@once
+def _private_apt(suite: str, directory: Path) -> tuple[str, ...]:
+    """Options that make apt see *suite* alone, its lists just brought up to date."""
+    for folder in ("lists/partial", "archives/partial"):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+    (directory / "status").touch()
+    (directory / "sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror(directory)} {suite} main\n")
+    settings = {
+        "Dir::Etc::SourceList": directory / "sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": "/dev/null",
+        "Dir::State::Lists": directory / "lists",
+        "Dir::State::Status": directory / "status",
+        "Dir::Cache": directory,
+        "Dir::Cache::Archives": directory / "archives",
+        "Dir::Cache::PkgCache": "pkgcache.bin",  # switched off in container images; halves the time of each call
+        "APT::Sandbox::User": "",  # apt's own user may not enter root's home, where the cache usually lies
+        "Acquire::Check-Valid-Until": "false",  # a mirror that stands still is as good to test with
+        "Acquire::Retries": 1,
+        "Acquire::http::Timeout": 10,
+        "Acquire::https::Timeout": 10,
+    }
+    options = tuple(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))
+    run("apt-get", *options, "update", "--error-on=any")  # else a suite that cannot be had is only a warning
+    return options
+
+
+def _mirror(directory: Path) -> str:
+    """Where this machine gets Debian from; apt itself reads its many forms of source lists."""
+    wanted = ("--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main")
+    mirrors = run("apt-get", "indextargets", *wanted).split()
+    if not mirrors:  # apt knows an origin only after an update, which a fresh machine may never have had
+        (directory / "machine/partial").mkdir(parents=True, exist_ok=True)
+        options = ("-o", f"Dir::State::Lists={directory}/machine", "-o", "APT::Sandbox::User=")
+        run("apt-get", *options, "update")
+        mirrors = run("apt-get", *options, "indextargets", *wanted).split()
+    if not mirrors:
+        raise Unavailable("no Debian mirror among this machine's package sources")
+    return mirrors[0]
+
+
+def _unpack(archives: Sequence[Path], target: Path) -> None:
+    """Unpack *archives* at *target*, whole or not at all, so that the programs run there with these libraries."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        root = Path(scratch, "root")
+        for archive in archives:
+            run("dpkg-deb", "-x", archive, root)
+        # The loader and the library path go into the programs themselves: runc starts itself anew as /proc/self/exe
+        # with an empty environment, which neither `ld.so PROGRAM` nor LD_LIBRARY_PATH would survive. RPATH and not
+        # RUNPATH, because it holds for the libraries' libraries too.
+        loader = next(path for path in root.glob("**/ld-linux*.so.*") if not path.is_symlink()).relative_to(root)
+        change = ("--set-interpreter", target / loader, "--force-rpath", "--set-rpath", target / loader.parent)
+        for program in (*root.glob("usr/bin/*"), *root.glob("usr/sbin/*")):
+            if not program.is_symlink() and b"ld-linux" in program.read_bytes()[:4096]:
+                run("patchelf", *change, program)
+        root.chmod(0o755)
+        root.rename(target)

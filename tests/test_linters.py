@@ -1,0 +1,21 @@
+"""The linters' verdict is a test like any other."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require
+
+
+@pytest.mark.parametrize("command", [["ruff", "check"], ["mypy"]], ids=lambda command: command[0])
+def test_linter_finds_nothing(command: list[str]) -> None:
+    require(importlib.util.find_spec(command[0]), f"Python package {command[0]}")
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
