@@ -160,6 +160,7 @@ def try_subjects(
             subject.device,
             subject.fstype,
             ask_owner=subject.role in ("kubelet-root", "runtime-root") and not is_served(subject.fstype),
+            unbindable=subject.unbindable,
             server=table.server_above(subject.path),
         )
         if subject.device in held or target.server in held:
@@ -183,14 +184,19 @@ def try_overlay(bench: Bench, host: Host, layers: Subject) -> tuple[Subject, Ans
 
 
 def judge(
-    tried: Sequence[tuple[Subject, Answer | Attempt]], bench: Bench, probe: ProbeFacts, kernel: KernelFacts
+    tried: Sequence[tuple[Subject, Answer | Attempt]],
+    bench: Bench,
+    probe: ProbeFacts,
+    kernel: KernelFacts,
+    oci_runtime: str,
 ) -> tuple[Attempt, ...]:
-    """The rows of the report: each answer read against all the others."""
+    """The rows of the report: each answer read against all the others, for Pods that *oci_runtime* makes."""
     circumstances = Circumstances(
         worked_elsewhere=any(isinstance(answer, Answer) and not answer.error for _, answer in tried),
         proc_refused=bench.userns_fd < 0 or bool(bench.control().error),
         seccomp=probe.seccomp.value != 0,
         release=kernel.release.value or "",
+        oci_runtime=oci_runtime,
     )
     rows = [
         judge_answer(subject, answer, circumstances) if isinstance(answer, Answer) else answer

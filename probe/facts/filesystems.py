@@ -45,6 +45,8 @@ class Circumstances(Struct, frozen=True, kw_only=True):
     seccomp: bool
     """A filter may have answered instead of the kernel; also when nobody knows."""
     release: str
+    oci_runtime: str
+    """Whose ways count where runtimes differ: `runc`, `crun`, or empty for what all of them can."""
 
 
 class _Meaning(Struct, frozen=True):
@@ -95,7 +97,7 @@ def _meaning(subject: Subject, answer: Answer, circumstances: Circumstances) -> 
     if not circumstances.proc_refused:
         return _unknown("not-readable", "the negative control failed: even procfs seemed to accept a mapping")
     if not answer.error:
-        return _owner_meaning(answer)
+        return _accepted_meaning(subject, answer, circumstances)
     if answer.error == errno.ETIMEDOUT and answer.step in ("open_tree", "helper"):
         return _unknown("timed-out", "timed out: its server does not answer")
     if answer.error == errno.ENOSYS:
@@ -108,8 +110,11 @@ def _meaning(subject: Subject, answer: Answer, circumstances: Circumstances) -> 
     return _unknown(kind, f"{answer.step} failed: {os.strerror(answer.error)}")
 
 
-def _owner_meaning(answer: Answer) -> _Meaning:
+def _accepted_meaning(subject: Subject, answer: Answer, circumstances: Circumstances) -> _Meaning:
     """Accepted; where the owner was asked for, it must have moved by the mapping."""
+    if subject.unbindable and circumstances.oci_runtime != "runc":
+        # runc binds in the container's own mount namespace, where the mount is bindable again; crun on the node.
+        return _Meaning("refused", "the mount is unbindable, and crun cannot bind it into a Pod (runc can)")
     if answer.owner is None:
         return _Meaning("supported")
     before, through = answer.owner
@@ -129,8 +134,6 @@ def _no_system_call(answer: Answer, circumstances: Circumstances) -> _Meaning:
 
 
 def _open_tree_meaning(subject: Subject, answer: Answer) -> _Meaning:
-    if answer.error == errno.EINVAL and subject.unbindable:
-        return _Meaning("refused", "the mount is unbindable, so no runtime can bind it into a Pod")
     if answer.error == errno.EINVAL:
         return _unknown("not-tried", "the mount belongs to another mount namespace than the probe")
     if answer.error == errno.EPERM:

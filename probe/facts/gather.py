@@ -57,10 +57,14 @@ def gather_facts(settings: Settings) -> Facts:
         return know_nothing(settings.node_name, "not-readable", f"it failed: {error}")
 
 
-def gather_paths(settings: Settings, paths: Sequence[str]) -> tuple[Attempt, ...]:
-    """The answer of the kernel for each path, for the verb `path`."""
+def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = "") -> tuple[Attempt, ...]:
+    """The answer of the kernel for each path; where runtimes differ, for *oci_runtime*, else for all of them.
+
+    *Errors*: TimeoutError and ChildError when the trying process did not come back.
+    """
     budget = settings.budget.total_seconds()
-    answer = run_child(lambda: msgspec.json.encode(_try_paths(settings, paths)), budget + 1, limit=_FACTS_LIMIT)
+    try_paths = lambda: msgspec.json.encode(_try_paths(settings, paths, oci_runtime))  # noqa: E731
+    answer = run_child(try_paths, budget + 1, limit=_FACTS_LIMIT)
     return msgspec.json.decode(answer, type=tuple[Attempt, ...])
 
 
@@ -107,9 +111,15 @@ def gather_node(
         user_namespace=namespace,
         kubelet=kubelet,
         runtime=runtime,
-        attempts=attempts.judge(rows, bench, probe, kernel),
+        attempts=attempts.judge(rows, bench, probe, kernel, _oci_runtime(runtime)),
         userns_pod_runs=gather_userns_pod_runs(host, root_dir, processes),
     )
+
+
+def _oci_runtime(runtime: Reading[RuntimeFacts]) -> str:
+    """What makes the Pods of the default handler; empty when it is not known."""
+    handlers = (runtime.value.handlers.value if runtime.value else None) or ()
+    return next((one.oci_runtime.value or "" for one in handlers if not one.name), "")
 
 
 def _root_dir(kubelet: Reading[KubeletFacts]) -> str:
@@ -208,7 +218,7 @@ def _mount_facts(mounts: tuple[Mount, ...]) -> MountFacts:
     return MountFacts(count=len(mounts), proc=visibility(mounts, "proc"), sysfs=visibility(mounts, "sysfs"))
 
 
-def _try_paths(settings: Settings, paths: Sequence[str]) -> tuple[Attempt, ...]:
+def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tuple[Attempt, ...]:
     deadline = time.monotonic() + settings.budget.total_seconds()
     own_proc = open_own_proc()
     host = Host()
@@ -230,7 +240,7 @@ def _try_paths(settings: Settings, paths: Sequence[str]) -> tuple[Attempt, ...]:
     present = [subject for index, subject in enumerate(subjects) if index not in missing]
     tried = iter(attempts.try_subjects(bench, present, table, attempts.held_devices(processes, host)))
     rows = [(subject, missing[i]) if i in missing else next(tried) for i, subject in enumerate(subjects)]
-    return attempts.judge([*rows, (attempts.TMPFS, bench.tmpfs())], bench, probe, kernel)[: len(paths)]
+    return attempts.judge([*rows, (attempts.TMPFS, bench.tmpfs())], bench, probe, kernel, oci_runtime)[: len(paths)]
 
 
 def _kind(reading: Reading[str]) -> Literal["not-permitted", "timed-out", "not-readable"]:

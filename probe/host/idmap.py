@@ -57,6 +57,8 @@ class Target(Struct, frozen=True):
     fstype: str
     ask_owner: bool = False
     """Only where a server that hangs cannot be behind it: fstat(2) waits for servers."""
+    unbindable: bool = False
+    """Tried in a mount namespace of our own, as runc does: a copy of the mount table can be bound again."""
     server: str = ""
     """Device of the mount above it whose server must answer before the path is found; empty when none must."""
 
@@ -150,9 +152,7 @@ def attempt_overlay(layers: str, userns_fd: int) -> Answer:
     step = "unshare"
     clone = -1
     try:
-        syscalls.unshare(syscalls.CLONE_NEWNS)
-        # Slave: what the node unmounts goes from here as well, and nothing of ours reaches the node.
-        syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
+        enter_own_mount_namespace()
         step = "open_tree"
         flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | syscalls.AT_NO_AUTOMOUNT
         clone = syscalls.open_tree(syscalls.AT_FDCWD, layers, flags)
@@ -219,10 +219,10 @@ def _walk(
 ) -> None:
     prepare()
     again = []
-    for index, target in targets.items():
+    for index, target in sorted(targets.items(), key=lambda item: item[1].unbindable):
         syscalls.set_name(HELPER_NAME + target.device)
         write(msgspec.json.encode((index, None)) + b"\n")
-        answer = attempt_idmap(target, userns_fd)
+        answer = _attempt_in_own_namespace(target, userns_fd) if target.unbindable else attempt_idmap(target, userns_fd)
         if is_fuse(target.fstype) and answer.step == "mount_setattr" and answer.error == errno.EINVAL:
             again.append((index, target, _fuse_requests(target.device)))
         else:
@@ -236,6 +236,24 @@ def _walk(
         if answer.error and waiting and _fuse_requests(target.device):
             answer = msgspec.structs.replace(answer, waiting=True)
         write(msgspec.json.encode((index, answer)) + b"\n")
+
+
+def _attempt_in_own_namespace(target: Target, userns_fd: int) -> Answer:
+    """The same in a copy of the mount table, where the unbindable mounts of the original are bindable."""
+    try:
+        enter_own_mount_namespace()
+    except OSError as error:
+        return Answer("unshare", error.errno or errno.EIO)
+    return attempt_idmap(target, userns_fd)
+
+
+def enter_own_mount_namespace() -> None:
+    """Move the caller into a copy of its mount namespace.
+
+    Slave: what the node unmounts goes from the copy as well, and nothing of ours reaches the node.
+    """
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
 
 
 def is_fuse(fstype: str) -> bool:

@@ -23,7 +23,7 @@ def subject(**overrides: Any) -> Subject:
 
 def around(**overrides: Any) -> Circumstances:
     """A probe that nothing binds, on a new kernel, where the mapping worked elsewhere."""
-    fields = {"worked_elsewhere": True, "proc_refused": True, "seccomp": False, "release": "6.12.1"}
+    fields = {"worked_elsewhere": True, "proc_refused": True, "seccomp": False, "release": "6.12.1", "oci_runtime": ""}
     return Circumstances(**fields | overrides)
 
 
@@ -77,7 +77,10 @@ def around(**overrides: Any) -> Circumstances:
         ),
         ({}, Answer("open_tree", errno.ENOSYS), {"release": "4.18.0-553.el8"}, "refused", "", "5.12"),
         ({}, Answer("mount_setattr", errno.EBUSY), {}, "unknown", "not-readable", "for now"),
-        ({"unbindable": True}, Answer("open_tree", errno.EINVAL), {}, "refused", "", "unbindable"),
+        ({"unbindable": True}, Answer("done"), {}, "refused", "", "crun cannot bind it"),
+        ({"unbindable": True}, Answer("done"), {"oci_runtime": "crun"}, "refused", "", "unbindable"),
+        ({"unbindable": True}, Answer("done"), {"oci_runtime": "runc"}, "supported", "", ""),
+        ({"unbindable": True}, Answer("mount_setattr", errno.EINVAL), {"oci_runtime": "runc"}, "refused", "", "ext4"),
         ({}, Answer("open_tree", errno.EINVAL), {}, "unknown", "not-tried", "another mount namespace"),
         ({}, Answer("open_tree", errno.EPERM), {}, "unknown", "not-permitted", "may not clone"),
         ({}, Answer("open_tree", errno.ENOENT), {}, "unknown", "not-readable", "gone"),
