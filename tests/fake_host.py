@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +30,8 @@ class FakeHost(Host):
     """By the whole command line, `/usr/bin/runc --version`; a text is the stdout of a success."""
     modified: dict[str, float] = field(default_factory=dict)
     """Modification times in seconds since the epoch; 0 where nothing is said."""
+    modes: dict[str, int] = field(default_factory=dict)
+    """Of files; 0644 where nothing is said."""
     started: dict[int, float] = field(default_factory=dict)
     process_list: list[Process] = field(default_factory=list)
     processes_problem: Reading[tuple[Process, ...]] | None = None
@@ -139,7 +142,12 @@ class FakeHost(Host):
             return _error(path, errno.ENOENT)
         if isinstance(content, int):
             return _error(path, content)
-        return Reading(path, FileStatus(0o100644, 0, len(content or ""), self.modified.get(natural, 0.0)))
+        return Reading(
+            path,
+            FileStatus(
+                stat.S_IFREG | self.modes.get(natural, 0o644), 0, len(content or ""), self.modified.get(natural, 0.0)
+            ),
+        )
 
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
@@ -160,6 +168,10 @@ class FakeHost(Host):
         target = self.links.get(own, "")
         known = " ".join((own, *arguments)) in self.commands or not isinstance(target, str)
         return self.run(own if known else str(target), *arguments, timeout=timeout)
+
+    def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
+        """The same answer: there is one node here, and one root."""
+        return self.run(path, *arguments, timeout=timeout)
 
     def processes(self) -> Reading[tuple[Process, ...]]:
         """The processes that the test added, by pid."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.facts.oci import OciRuntimes, no_answers
-from probe.facts.runtime_daemon import find_daemon, gather_confinement, same_problem
+from probe.facts.runtime_daemon import START_UNCERTAINTY, find_daemon, gather_confinement, same_problem
 from probe.facts.runtime_settings import RuntimeSettings
 from probe.facts.types import Handler, RuntimeFacts
 from probe.host.cri import CriAnswer, CriHandler, no_answer
@@ -78,5 +78,5 @@ def _gather_newer(host: Host, binary: Reading[str], daemon: Reading[int]) -> Rea
     started = host.started_at(daemon.value)
     if started.value is None:
         return same_problem(started)
-    since = started.value
+    since = started.value + START_UNCERTAINTY
     return host.status(binary.value).parse(lambda file: file.newest > since)

@@ -15,6 +15,8 @@ from probe.reading import Reading
 
 INITIAL_USER_NAMESPACE = "user:[4026531837]"
 """The inode number that the kernel gives it since Linux 3.8 (PROC_USER_INIT_INO)."""
+START_UNCERTAINTY = 2.0
+"""Seconds: starts are counted from the time of the kernel's boot, which it tells in whole seconds."""
 
 _PROCESS_NAMES = {"containerd": "containerd", "cri-o": "crio", "docker": "cri-dockerd"}
 _LISTENS = 0x10000  # __SO_ACCEPTCON in the column Flags

@@ -16,7 +16,7 @@ from probe.facts.runtime_config import (
     parse_crio_dump,
     parse_crio_info,
 )
-from probe.facts.runtime_daemon import parse_flag, read_arguments, read_search_path, same_problem
+from probe.facts.runtime_daemon import START_UNCERTAINTY, parse_flag, read_arguments, read_search_path, same_problem
 from probe.host.cri import CriAnswer
 from probe.host.root import Host
 from probe.reading import Reading
@@ -163,7 +163,7 @@ class RuntimeSettings:
             seen = self._host.status(os.path.dirname(path) if "*" in path else path)
             if seen.kind == "absent":
                 continue
-            if seen.value is None or started.value is None or seen.value.newest > started.value:
+            if seen.value is None or started.value is None or seen.value.newest > started.value + START_UNCERTAINTY:
                 return path
         return ""
 

@@ -33,6 +33,7 @@ class Child:
     """
 
     def __init__(self, function: Callable[[Callable[[bytes], None]], None], name: str = "") -> None:
+        keep_ended_children()
         read_end, write_end = os.pipe()
         parent = os.getpid()
         self.pid = os.fork()
@@ -108,29 +109,40 @@ def run_child(function: Callable[[], bytes], timeout: float, limit: int = DEFAUL
     """What *function* returns, run in a child.
 
     *Errors*: TimeoutError after *timeout* seconds; ChildError when it crashed, was killed, or returned more
-    than *limit* bytes. An OSError that *function* raises is raised here with the same errno, a ValueError with
-    the same text.
+    than *limit* bytes. An OSError that *function* raises is raised here with the same errno, a ValueError or
+    ChildError with the same text.
     """
     with Child(lambda write: write(_enclosed(function)), name) as child:
-        answer = child.read(time.monotonic() + timeout, limit + 32)
-        if not answer:
-            status = child.exit_status()
-            raise ChildError(f"ended without an answer ({_describe(status)})")
-    tag, _, body = answer.partition(b"\n")
-    if tag == b"ok":
+        answer = child.read(time.monotonic() + timeout, limit + 64)
+        tag, separator, body = answer.partition(b"\n")
+        kind, _, detail = tag.partition(b" ")
+        # One that was killed while it wrote leaves half an answer behind.
+        if not separator or len(body) != int(detail.split()[0]):
+            raise ChildError(f"ended without an answer ({_describe(child.exit_status())})")
+        if len(body) > limit:
+            raise ChildError("wrote more than it may")
+    if kind == b"ok":
         return body
-    if tag == b"value":
+    if kind == b"value":
         raise ValueError(body.decode())
-    raise OSError(int(tag), os.strerror(int(tag)))
+    if kind == b"child":
+        raise ChildError(body.decode())
+    number = int(detail.split()[1])
+    raise OSError(number, os.strerror(number))
 
 
 def _enclosed(function: Callable[[], bytes]) -> bytes:
+    """The outcome with its length and, of an OSError, the errno in front."""
     try:
-        return b"ok\n" + function()
+        body = function()
+        return b"ok %d\n" % len(body) + body
+    except TimeoutError:
+        return b"os 0 %d\n" % errno.ETIMEDOUT
     except OSError as error:
-        return b"%d\n" % (error.errno or errno.EIO)
-    except ValueError as error:
-        return b"value\n" + str(error).encode()
+        return b"os 0 %d\n" % (error.errno or errno.EIO)
+    except (ValueError, ChildError) as error:
+        text = str(error)[:1000].encode("utf-8", "backslashreplace")
+        return b"%s %d\n" % (b"value" if isinstance(error, ValueError) else b"child", len(text)) + text
 
 
 def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, parent: int, name: str) -> NoReturn:
@@ -154,6 +166,12 @@ def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, pa
             traceback.print_exception(error)
     finally:
         os._exit(status)
+
+
+def keep_ended_children() -> None:
+    """Let children be waited for, even if whoever started us had SIGCHLD ignored: then the kernel forgets them."""
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def die_with_parent(parent: int) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
 import stat
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 
 from probe.host import syscalls
-from probe.host.child import ChildError, die_with_parent
+from probe.host.child import ChildError, die_with_parent, keep_ended_children
 
 OUTPUT_LIMIT = 1 << 20
 """Bytes of stdout, and of stderr, that a program may print."""
@@ -112,44 +114,60 @@ def _demand_root(path: str, seen: os.stat_result) -> None:
 
 def run_open(fd: int, path: str, arguments: Sequence[str], environment: dict[str, str], timeout: float) -> Output:
     """Run the program that *fd* is, under the name *path*, as `run_program` does."""
+    keep_ended_children()
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
+    failure_read, failure_write = os.pipe()
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(fd, (path, *arguments), environment, out_write, err_write, parent)
-    os.close(out_write)
-    os.close(err_write)
+        _become(fd, (path, *arguments), environment, (out_write, err_write, failure_write), parent)
+    for end in (out_write, err_write, failure_write):
+        os.close(end)
+    status = None
     try:
-        stdout, stderr = _collect([out_read, err_read], time.monotonic() + timeout)
+        stdout, stderr, failure = _collect([out_read, err_read, failure_read], time.monotonic() + timeout)
         status = _wait(pid, time.monotonic() + 0.5)
-    except (TimeoutError, ChildError):
-        os.killpg(pid, signal.SIGKILL)
-        _wait(pid, time.monotonic() + 0.2)
-        raise
     finally:
-        os.close(out_read)
-        os.close(err_read)
+        if status is None:
+            _kill(pid)
+        for end in (out_read, err_read, failure_read):
+            os.close(end)
     if status is None:
-        os.killpg(pid, signal.SIGKILL)
         raise TimeoutError("closed its output and went on running")
+    if failure:
+        raise OSError(int(failure), os.strerror(int(failure)), path)
     if status < 0:
         raise ChildError(f"was ended by signal {-status}")
     return Output(status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
 
-def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], stdout: int, stderr: int, parent: int) -> None:
+def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], ends: tuple[int, ...], parent: int) -> None:
+    """The child's life until it is that program; *ends*: stdout, stderr, and where to tell why it could not be."""
+    stdout, stderr, failure = ends
     try:
         os.setpgid(0, 0)
-        null = os.open("/dev/null", os.O_RDONLY)
+        for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        null = os.open("/dev/null", os.O_RDONLY | os.O_NONBLOCK)
         for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
             os.dup2(source, target)
         os.chdir("/")
         syscalls.drop_capabilities()
         die_with_parent(parent)  # after the capabilities: a change of credentials clears it
         os.execve(fd, argv, environment)
+    except OSError as error:
+        os.write(failure, b"%d" % (error.errno or errno.EIO))
     finally:
         os._exit(127)
+
+
+def _kill(pid: int) -> None:
+    """End the program with its process group, in which it may not be yet."""
+    for kill in (os.killpg, os.kill):
+        with suppress(ProcessLookupError):
+            kill(pid, signal.SIGKILL)
+    _wait(pid, time.monotonic() + 0.2)
 
 
 def _collect(pipes: list[int], deadline: float) -> list[bytes]:

@@ -249,9 +249,9 @@ def test_binary_where_pods_keep_files(path: str) -> None:
     assert f"{path} --version" not in host.touched
 
 
-@pytest.mark.parametrize(("modified", "newer"), [(STARTED - 1, False), (STARTED + 1, True)])
+@pytest.mark.parametrize(("modified", "newer"), [(STARTED - 1, False), (STARTED + 1, False), (STARTED + 3, True)])
 def test_binary_newer_than_the_daemon(modified: float, newer: bool) -> None:
-    """A binary from after the daemon's start is not the one that it asked."""
+    """A binary from after the daemon's start, which is known to two seconds, is not the one that it asked."""
     host = make_host()
     host.modified["/usr/sbin/runc"] = modified
     handlers = gather(host, _answer()).handlers.value or ()
@@ -309,7 +309,7 @@ def test_dump_that_fails(dump: Output | str | Reading[Output]) -> None:
 
 @pytest.mark.parametrize(
     ("modified", "slow_chown"),
-    [({}, True), ({"/etc/containerd/config.toml": STARTED + 1}, None), ({"/etc/containerd/conf.d": STARTED + 1}, None)],
+    [({}, True), ({"/etc/containerd/config.toml": STARTED + 3}, None), ({"/etc/containerd/conf.d": STARTED + 3}, None)],
 )
 def test_slow_chown_not_yet_in_force(modified: dict[str, float], slow_chown: bool | None) -> None:
     """slow_chown that was written after the daemon started excuses nothing before its next start."""

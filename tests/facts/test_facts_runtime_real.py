@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -83,6 +84,7 @@ def test_runc_downgraded_without_restart(tmp_path: Path) -> None:
             require(False, str(problem))
             raise
         require(old.version < (1, 2), f"a runc older than 1.2, not {old}")
+        time.sleep(3)  # the start of a process is known to two seconds
         runc.unlink()
         shutil.copy2(old.path, runc)  # with its own time, years ago, as a package manager does
         facts = _gather(socket)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -22,6 +23,12 @@ from tests.real.debian import Unavailable
 from tests.real.filesystems import CATALOG, filesystem
 
 UNIFIED = "/sys/fs/cgroup/unified"
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Return when *condition* holds; the test's own timeout is the only limit."""
+    while not condition():
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ class FuseServer:
         self.mountpoint = mountpoint
         self.idmap = idmap
         self.init = init
-        self._mute = mmap.mmap(-1, 1)  # shared with the server
+        self._shared = mmap.mmap(-1, 2)  # with the server: whether it is mute, and how many requests it swallowed
         self._fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         options = f"fd={self._fuse},rootmode=40000,user_id=0,group_id=0,allow_other"
         try:
@@ -94,15 +94,19 @@ class FuseServer:
 
     def mute(self) -> None:
         """The server reads each request and answers none: whoever waits cannot even be killed."""
-        self._mute[0] = 1
+        self._shared[0] = 1
 
     def resume(self) -> None:
         """The server answers new requests again; what it swallowed while mute stays unanswered."""
-        self._mute[0] = 0
+        self._shared[0] = 0
         os.kill(self.pid, signal.SIGCONT)
 
+    def swallowed(self) -> int:
+        """How many requests the mute server has read, and so who asked cannot be killed any more."""
+        return self._shared[1]
+
     def waiting(self) -> int:
-        """How many requests have no answer yet."""
+        """How many requests have no answer yet, read by the server or not."""
         with self._fusectl() as control, open(f"{control}/waiting") as file:
             return int(file.read())
 
@@ -146,7 +150,10 @@ class FuseServer:
                     continue
                 os._exit(0)  # ENODEV: unmounted or aborted
             _, opcode, unique, nodeid, *_ = fuse_in_header.unpack_from(request)
-            if opcode in _WITHOUT_REPLY or self._mute[0] or (opcode == FUSE_INIT and not self.init):
+            if opcode in _WITHOUT_REPLY or (opcode == FUSE_INIT and not self.init):
+                continue
+            if self._shared[0]:
+                self._shared[1] = min(self._shared[1] + 1, 255)
                 continue
             failure, payload = self._reply(opcode, nodeid, request[fuse_in_header.size :])
             with suppress(OSError):  # ENOENT: nobody waits for it any more

@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+RELEASE = tuple(map(int, os.uname().release.split(".")[:2]))  # (6, 12)
+
 # linux/sched.h
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -18,7 +14,7 @@ import pytest
 
 from tests.conftest import require
 from tests.real import bundle, daemon, debian, kernel, packages
-from tests.real.conftest import UNIFIED
+from tests.real.conftest import UNIFIED, wait_for
 from tests.real.filesystems import CATALOG, IDMAPPED_FIRST, filesystem
 from tests.real.fuse_server import FuseServer
 
@@ -28,20 +24,7 @@ GetRuntime = Callable[..., packages.Runtime]
 Container = Callable[..., bundle.Outcome]
 Volume = Callable[[str], str]
 
-KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))
 IDMAPPING = [("runc", (1, 2)), ("crun", (1, 9))]
-
-
-def answers(mountpoint: Path) -> bool:
-    with suppress(ConnectionError, OSError):
-        return bool(os.stat(mountpoint))
-    return False
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Return when *condition* holds; the test's own timeout is the only limit."""
-    while not condition():
-        time.sleep(0.01)
 
 
 def assert_gone(path: str, workspace: str) -> None:
@@ -92,90 +75,6 @@ def test_the_machine_sees_no_mount_of_ours(volume: Volume) -> None:
         assert path not in mounts.read()
 
 
-# FUSE
-
-
-def idmapped(source: str, target: str) -> int:
-    """The errno that an idmapped mount of *source* ends with."""
-    try:
-        kernel.mount_idmapped(source, target, bundle.FIRST)
-    except OSError as error:
-        return error.errno or 0
-    kernel.detach(target)
-    return 0
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"idmap": True}, 0),
-        ({"idmap": False}, errno.EINVAL),
-        ({"idmap": True, "init": False}, errno.EINVAL),
-    ],
-)
-def test_fuse_can_be_idmapped_only_when_its_server_has_said_so(
-    options: dict[str, bool], expected: int, workspace: str, tmp_path: Path
-) -> None:
-    require(KERNEL >= (6, 12), "a kernel from 6.12 on, which idmaps FUSE at all")
-    (tmp_path / "fuse").mkdir()
-    (tmp_path / "again").mkdir()
-    with FuseServer(f"{tmp_path}/fuse", default_permissions=True, **options):
-        assert idmapped(f"{tmp_path}/fuse", f"{tmp_path}/again") == expected
-    assert not kernel.mounts_below(str(tmp_path))
-
-
-def test_fuse_that_opts_in_without_default_permissions_is_dead(workspace: str, tmp_path: Path) -> None:
-    require(KERNEL >= (6, 12), "a kernel from 6.12 on, which knows the opt-in")
-    with FuseServer(str(tmp_path), idmap=True), pytest.raises(ConnectionRefusedError):
-        os.listdir(tmp_path)
-
-
-def test_fuse_has_entries(volume: Volume) -> None:
-    path = volume("fuse")
-    assert sorted(os.listdir(path)) == ["d", "f"]
-    assert os.listdir(f"{path}/d") == []
-    with open(f"{path}/f") as file:
-        assert file.read() == "served by a test\n"
-
-
-def test_who_waits_for_a_stopped_server_can_be_killed(workspace: str, tmp_path: Path) -> None:
-    with FuseServer(str(tmp_path)) as server:
-        server.stop()
-        waiting = subprocess.Popen(["stat", f"{tmp_path}/f"])
-        wait_for(server.waiting)
-        waiting.kill()
-        assert waiting.wait() == -signal.SIGKILL
-        server.resume()
-        assert os.path.isfile(f"{tmp_path}/f")
-
-
-@pytest.mark.parametrize("freed_by", ["abort", "close"])
-def test_who_waits_for_a_mute_server_can_only_be_freed(freed_by: str, workspace: str, tmp_path: Path) -> None:
-    with FuseServer(str(tmp_path)) as server:
-        server.mute()
-        waiting = subprocess.Popen(["stat", f"{tmp_path}/f"])
-        wait_for(server.waiting)
-        waiting.kill()
-        with pytest.raises(subprocess.TimeoutExpired):
-            waiting.wait(0.2)
-        getattr(server, freed_by)()
-        assert waiting.wait() == -signal.SIGKILL
-
-
-def test_a_server_does_not_outlive_a_test_run_that_is_killed(workspace: str, tmp_path: Path) -> None:
-    code = f"from tests.real import fuse_server; fuse_server.FuseServer({str(tmp_path)!r}); print(); input()"
-    command, checkout = [sys.executable, "-c", code], Path(__file__).parents[2]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=checkout) as run:
-        assert run.stdout
-        run.stdout.readline()
-        os.stat(tmp_path)
-        run.kill()
-    try:
-        wait_for(lambda: not answers(tmp_path))
-    finally:
-        kernel.detach(str(tmp_path))
-
-
 # Runtimes
 
 
@@ -190,7 +89,7 @@ def test_a_fetched_runtime_runs_by_its_path_alone(name: str, at_least: tuple[int
 def test_a_container_sees_its_volume_as_its_own(
     row: str, name: str, at_least: tuple[int, ...], runtime: GetRuntime, container: Container, volume: Volume
 ) -> None:
-    require(row != "tmpfs" or KERNEL >= (6, 3), "a kernel from 6.3 on, which idmaps tmpfs")
+    require(row != "tmpfs" or kernel.RELEASE >= (6, 3), "a kernel from 6.3 on, which idmaps tmpfs")
     found = container(runtime(name, at_least), volume(row), readonly=CATALOG[row].readonly)
     assert found == bundle.Outcome(started=True, error="", owner_seen=0)
 
@@ -224,7 +123,7 @@ def test_an_old_runc_ignores_the_mapping_without_a_word(
 def test_a_container_leaves_no_cgroup_and_no_file(
     hangs: bool, runtime: GetRuntime, container: Container, workspace: str, tmp_path: Path
 ) -> None:
-    require(KERNEL >= (6, 12), "a kernel from 6.12 on, which idmaps FUSE at all")
+    require(kernel.RELEASE >= (6, 12), "a kernel from 6.12 on, which idmaps FUSE at all")
     before = sorted(os.listdir(workspace))
     with FuseServer(str(tmp_path), idmap=True, default_permissions=True) as server:
         if hangs:
