@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from probe.checks.catalog import CHECKS, judge
 from probe.checks.check import Finding
-from probe.facts.types import Attempt, Facts, Role, Usable
+from probe.facts.node import Facts
+from probe.facts.types import Attempt, Role, Usable
 from probe.reading import Reading
 from probe.verdict import Verdict, conclude
 

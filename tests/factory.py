@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from probe.facts.ids import IdFacts
+from probe.facts.node import Facts
 from probe.facts.types import (
     Attempt,
     Confinement,
     DropIn,
-    Facts,
     Handler,
     KernelFacts,
     KubeletFacts,
@@ -183,6 +184,33 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "executable": f"/proc/{KUBELET_PID}/exe",
     }
     return KubeletFacts(**_readings(fields | overrides, sources))
+
+
+def make_ids(**overrides: Any) -> IdFacts:
+    """No account `kubelet`, so the default range, and no Pod with a user namespace."""
+    root = f"/proc/{KUBELET_PID}/root"
+    not_asked: Reading[Any] = Reading.without("getsubids", "not-tried", "not asked")
+    fields: dict[str, Any] = {
+        "account": False,
+        "local_account": False,
+        "getsubids": not_asked,
+        "subuids": not_asked,
+        "subgids": not_asked,
+        "owners": Reading("/etc/subuid, /etc/subgid", ()),
+        "accounts": Reading("/etc/passwd, /etc/group", ()),
+        "files": Reading(f"{root}{KUBELET_ROOT}/pods", ()),
+    }
+    sources = {
+        "account": "/usr/bin/getent passwd kubelet",
+        "local_account": f"{root}/etc/passwd",
+        "getsubids": "getsubids on the kubelet's PATH",
+        "subuids": "/usr/bin/getsubids kubelet",
+        "subgids": "/usr/bin/getsubids -g kubelet",
+        "owners": "/etc/subuid, /etc/subgid",
+        "accounts": "/etc/passwd, /etc/group",
+        "files": f"{root}{KUBELET_ROOT}/pods",
+    }
+    return IdFacts(**_readings(fields | overrides, sources))
 
 
 def make_handler(**overrides: Any) -> Handler:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from probe.checks import filesystems, kernel, kubelet, runtime
+from probe.checks import filesystems, kernel, kubelet, runtime, sandbox
 from probe.checks.check import Check, Finding, Outcome, UnknownReason
-from probe.facts.types import Facts
+from probe.facts.node import Facts
 
 _FIND_OUT: dict[str, str] = {
     "KubeletNotFound": "Start the node's kubelet, and see why it ended:\n"
@@ -17,7 +17,13 @@ _FIND_OUT: dict[str, str] = {
 }
 """How an unknown becomes known; what a check declares mends a failure that nobody has seen."""
 
-CHECKS: tuple[Check, ...] = (*kernel.CHECKS, *kubelet.CHECKS, *runtime.CHECKS, *filesystems.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *kernel.CHECKS,
+    *kubelet.CHECKS,
+    *runtime.CHECKS,
+    *sandbox.CHECKS,
+    *filesystems.CHECKS,
+)
 
 
 def find(check_id: str) -> Check | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.facts.types import Attempt, Facts, Handler, Role
+from probe.facts.node import Facts
+from probe.facts.types import Attempt, Handler, Role
 from probe.reading import Reading
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from probe.checks import privileges
 from probe.checks.check import Check, Evidence, Outcome
-from probe.facts.types import Facts, NamespaceAttempt, Visibility
+from probe.facts.node import Facts
+from probe.facts.types import NamespaceAttempt, Visibility
 from probe.reading import Reading
 
 USER_LIMIT = "user.max_user_namespaces"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
 from probe.facts.kubelet_versions import GATE, parse_release, version_rule
-from probe.facts.types import Facts, KubeletFacts
+from probe.facts.node import Facts
+from probe.facts.types import KubeletFacts
 
 _KEP = "KEP-127; kubernetes.io, User Namespaces"
 _RESTART = {

@@ -16,8 +16,9 @@ from probe.checks.runtime_words import (
     runtime_name,
     upgrade_oci,
 )
+from probe.facts.node import Facts
 from probe.facts.oci import parse_version_number
-from probe.facts.types import Facts, Handler, RuntimeFacts
+from probe.facts.types import Handler, RuntimeFacts
 
 _MINIMUM_RUNTIME = {"containerd": "2.0", "cri-o": "1.30"}
 """Since when each lists `runtime_handlers` in Status."""

@@ -13,7 +13,8 @@ from probe.checks.runtime_words import (
     runtime_name,
     upgrade_oci,
 )
-from probe.facts.types import Attempt, Facts, Handler, RuntimeFacts
+from probe.facts.node import Facts
+from probe.facts.types import Attempt, Handler, RuntimeFacts
 
 _NODE_ROLES = {
     "kubelet-root": "the kubelet's root directory",

@@ -6,7 +6,7 @@ import re
 
 from probe.checks.check import Evidence, Outcome
 from probe.checks.runtime_words import no_runtime, runtime_name
-from probe.facts.types import Facts
+from probe.facts.node import Facts
 from probe.reading import Reading
 
 _CAPABILITIES = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from probe.checks.check import Evidence, Outcome
-from probe.facts.types import Facts, Handler, RuntimeFacts
+from probe.facts.node import Facts
+from probe.facts.types import Handler, RuntimeFacts
 
 MINIMUM_OCI = {"runc": "1.2", "crun": "1.9"}
 """Since when each maps mounts. *Source*: containerd, docs/user-namespaces."""

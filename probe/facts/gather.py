@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -11,37 +10,26 @@ from typing import Literal
 import msgspec
 
 from probe.facts import attempts
-from probe.facts.filesystems import Subject, not_tried
-from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe
+from probe.facts.assemble import entering, gather_node, mount_namespace_of, root_dir_of
+from probe.facts.filesystems import not_tried
+from probe.facts.kernel import gather_kernel, gather_probe
 from probe.facts.kubelet import gather_kubelet
-from probe.facts.mounts import Mount, MountTable, parse_mountinfo
+from probe.facts.mounts import MountTable, parse_mountinfo
+from probe.facts.node import Facts
 from probe.facts.nothing import know_nothing
-from probe.facts.pods import gather_userns_pod_runs
 from probe.facts.runtime import gather_runtime
-from probe.facts.types import (
-    Attempt,
-    Facts,
-    KubeletFacts,
-    MountFacts,
-    NamespaceAttempt,
-    ProbeFacts,
-    Role,
-    RuntimeFacts,
-)
-from probe.facts.visibility import visibility
+from probe.facts.sandbox import SandboxFacts, gather_sandbox
+from probe.facts.types import Attempt
 from probe.host.child import Child, ChildError, run_child
 from probe.host.cri import ANSWER_LIMIT, CriAnswer, cri_child
 from probe.host.enter import enter_mount_namespace, enter_node, open_own_proc
-from probe.host.idmap import Answer
-from probe.host.root import Host, Process
+from probe.host.root import Host
+from probe.host.sandbox import read_answer, sandbox_child
 from probe.reading import Reading
 from probe.settings import Settings
 
-KUBELET_ROOT = "/var/lib/kubelet"
-RUNTIME_ROOT = "/var/lib/containerd"
-"""Where they would be, on a node that has neither yet."""
-
 _CRI_PATIENCE = 5.0
+_SANDBOX_PATIENCE = 5.0
 _FACTS_LIMIT = 64 << 20
 
 
@@ -71,70 +59,48 @@ def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = ""
 def _gather(settings: Settings) -> Facts:
     deadline = time.monotonic() + settings.budget.total_seconds()
     own_proc = open_own_proc()
-    receive, send = os.pipe()
-    with Child(lambda write: write(_ask_cri(settings, receive, send))) as cri:
-        os.close(receive)
+    cri, tell_endpoint = _beside(lambda told: cri_child(told, lambda: enter_node(settings.proc)))
+    trial, tell_namespace = _beside(lambda told: _sandbox(settings, own_proc, told))
+    with cri, trial:
         host = Host()
         probe = gather_probe(host, enter_node(settings.proc))
         kubelet = gather_kubelet(host)
-        endpoint = _endpoint(kubelet)
-        os.write(send, endpoint.encode())
-        os.close(send)
+        endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
+        tell_endpoint(endpoint)
         userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
         answer = _cri_answer(cri, endpoint, deadline)
-    runtime = gather_runtime(host, endpoint, answer, _root_dir(kubelet))
-    bench = attempts.Bench(userns_fd, deadline, _enter_runtime(host, runtime))
-    return gather_node(settings.node_name, host, bench, probe, namespace, kubelet, runtime)
+        runtime = gather_runtime(host, endpoint, answer, root_dir_of(kubelet))
+        tell_namespace(mount_namespace_of(runtime))
+        bench = attempts.Bench(userns_fd, deadline, entering(host, runtime))
+        facts = gather_node(settings.node_name, host, bench, probe, namespace, kubelet, runtime)
+        return msgspec.structs.replace(facts, sandbox=_sandbox_facts(trial, deadline))
 
 
-def gather_node(
-    node_name: str | None,
-    host: Host,
-    bench: attempts.Bench,
-    probe: ProbeFacts,
-    namespace: NamespaceAttempt,
-    kubelet: Reading[KubeletFacts],
-    runtime: Reading[RuntimeFacts],
-) -> Facts:
-    """The rest, once it is known who runs here: the kernel, the mount table, and the attempts."""
-    kernel = gather_kernel(host)
-    root_dir = _root_dir(kubelet)
-    processes = host.processes().value or ()
-    mounts = _read_mounts(host, runtime)
-    rows = _try_node(host, bench, mounts, root_dir, runtime, processes)
-    return Facts(
-        node_name=node_name,
-        distribution=gather_distribution(host),
-        probe=probe,
-        kernel=kernel,
-        mounts=mounts.parse(_mount_facts),
-        user_namespace=namespace,
-        kubelet=kubelet,
-        runtime=runtime,
-        attempts=attempts.judge(rows, bench, probe, kernel, _oci_runtime(runtime)),
-        userns_pod_runs=gather_userns_pod_runs(host, root_dir, processes),
-    )
+def _beside(answer: Callable[[Callable[[], str]], bytes]) -> tuple[Child, Callable[[str], None]]:
+    """A child that imports what it needs while its parent still finds out what it has to be told."""
+    receive, send = os.pipe()
+
+    def told() -> str:
+        return os.read(receive, 4096).decode().rstrip("\n")
+
+    def tell(text: str) -> None:
+        os.write(send, f"{text}\n".encode())
+
+    return Child(lambda write: write(answer(told))), tell
 
 
-def _oci_runtime(runtime: Reading[RuntimeFacts]) -> str:
-    """What makes the Pods of the default handler; empty when it is not known."""
-    handlers = (runtime.value.handlers.value if runtime.value else None) or ()
-    return next((one.oci_runtime.value or "" for one in handlers if not one.name), "")
+def _sandbox(settings: Settings, own_proc: int, told: Callable[[], str]) -> bytes:
+    """The life of the process that tries out a sandbox, in the mount namespace in which the runtime makes them."""
+
+    def enter() -> Reading[bool]:
+        entered, link = enter_node(settings.proc), told()
+        return enter_mount_namespace(link) if link else entered
+
+    return sandbox_child(own_proc, enter)
 
 
-def _root_dir(kubelet: Reading[KubeletFacts]) -> str:
-    return (kubelet.value.root_dir.value if kubelet.value else None) or KUBELET_ROOT
-
-
-def _ask_cri(settings: Settings, receive: int, send: int) -> bytes:
-    """The life of the process that speaks gRPC: it imports while its parent still looks for the socket."""
-    os.close(send)
-    return cri_child(lambda: os.read(receive, 4096).decode(), lambda: enter_node(settings.proc))
-
-
-def _endpoint(kubelet: Reading[KubeletFacts]) -> str:
-    """The socket that the kubelet uses; empty when there is none to ask."""
-    return (kubelet.value.endpoint.value if kubelet.value else None) or ""
+def _sandbox_facts(trial: Child, deadline: float) -> Reading[SandboxFacts]:
+    return gather_sandbox(read_answer(trial, min(deadline, time.monotonic() + _SANDBOX_PATIENCE)))
 
 
 def _cri_answer(cri: Child, endpoint: str, deadline: float) -> Reading[CriAnswer]:
@@ -148,74 +114,6 @@ def _cri_answer(cri: Child, endpoint: str, deadline: float) -> Reading[CriAnswer
         return Reading.without(source, "timed-out", "no answer in time")
     except (ChildError, msgspec.DecodeError) as error:
         return Reading.without(source, "not-readable", f"the process that asked it failed: {error}")
-
-
-def _try_node(
-    host: Host,
-    bench: attempts.Bench,
-    mounts: Reading[tuple[Mount, ...]],
-    root_dir: str,
-    runtime: Reading[RuntimeFacts],
-    processes: Sequence[Process],
-) -> list[tuple[Subject, Answer | Attempt]]:
-    """Every file system that Pods need, then every one that they have."""
-    table = MountTable(mounts.value or ())
-    known = runtime.value
-    runtime_root = (known.root_dir.value if known else None) or RUNTIME_ROOT
-    layers = _directory(host, table, "overlay-layers", (known.layers_dir.value if known else None) or runtime_root)
-    subjects = [
-        _directory(host, table, "runtime-root", runtime_root),
-        _directory(host, table, "kubelet-root", f"{root_dir}/pods"),
-    ]
-    volumes = attempts.volume_subjects(host, table, root_dir)
-    if bench.userns_fd < 0:
-        why = "no user namespace could be made to try it with"
-        untried = [subjects[0], layers, subjects[1], attempts.TMPFS, *volumes]
-        return [(subject, not_tried(subject, "not-tried", why)) for subject in untried]
-    held = attempts.held_devices(processes, host)
-    tried = attempts.try_subjects(bench, [*subjects, *volumes], table, held)
-    return [
-        tried[0],
-        attempts.try_overlay(bench, host, layers),
-        tried[1],
-        (attempts.TMPFS, bench.tmpfs()),
-        *tried[2:],
-    ]
-
-
-def _directory(host: Host, table: MountTable, role: Role, path: str) -> Subject:
-    """A directory of the node, or where it would be made."""
-    found = attempts.existing(host, path)
-    return attempts.subject_of(table, role, found.value or path)
-
-
-def _enter_runtime(host: Host, runtime: Reading[RuntimeFacts]) -> Callable[[], None]:
-    """What brings a child into the mount namespace in which the runtime makes mounts; usually that of process 1."""
-    confinement = runtime.value.confinement.value if runtime.value else None
-    if confinement is None:
-        return lambda: None
-    link = f"/proc/{confinement.pid}/ns/mnt"
-
-    def enter() -> None:
-        entered = enter_mount_namespace(link)
-        if entered.value is None and host.read_link(link).value != host.read_link("/proc/self/ns/mnt").value:
-            raise PermissionError(errno.EPERM, entered.problem)
-
-    return enter
-
-
-def _read_mounts(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[tuple[Mount, ...]]:
-    """The runtime's mount table, else that of process 1, else our own."""
-    confinement = runtime.value.confinement.value if runtime.value else None
-    for owner in (confinement.pid if confinement else 1, "self"):
-        reading = host.read(f"/proc/{owner}/mountinfo", limit=64 << 20).parse(parse_mountinfo)
-        if reading.value is not None:
-            break
-    return reading
-
-
-def _mount_facts(mounts: tuple[Mount, ...]) -> MountFacts:
-    return MountFacts(count=len(mounts), proc=visibility(mounts, "proc"), sysfs=visibility(mounts, "sysfs"))
 
 
 def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tuple[Attempt, ...]:

@@ -8,7 +8,8 @@ import shlex
 
 from probe.facts.types import KernelFacts, ProbeFacts
 from probe.host import syscalls
-from probe.host.root import Host, parse_status
+from probe.host.processes import parse_status
+from probe.host.root import Host
 from probe.reading import Reading
 
 INITIAL_USER_NAMESPACE = "user:[4026531837]"
@@ -102,7 +103,7 @@ def parse_cgroup_version(content: str) -> int:
 
     A hybrid system, which has both, counts as 1, as it does for the kubelet. *Source*: proc_pid_cgroup(5).
     """
-    hierarchies = [line.split(":", 2) for line in content.splitlines()]
+    hierarchies = [line.split(":", 2) for line in content.split("\n")]
     controllers = {name for fields in hierarchies if len(fields) == 3 for name in fields[1].split(",")}
     if controllers & {"cpu", "memory", "pids"}:
         return 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-from probe.facts.types import Facts, KernelFacts, NamespaceAttempt, ProbeFacts
+from probe.facts.node import Facts
+from probe.facts.types import KernelFacts, NamespaceAttempt, ProbeFacts
 from probe.host import syscalls
 from probe.reading import ProblemKind, Reading
 

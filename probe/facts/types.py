@@ -1,4 +1,4 @@
-"""Everything that is known about a node: the input of the checks, handed from child to parent as JSON."""
+"""What is known of each part of a node; probe.facts.node puts the parts together."""
 
 from __future__ import annotations
 
@@ -186,23 +186,3 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     confinement: Reading[Confinement]
     layers_dir: Reading[str] = Reading("CRI ImageFsInfo", None, "not asked", "not-tried")
     """Where the default snapshotter keeps image layers: below the root unless configured elsewhere."""
-
-
-class Facts(Struct, frozen=True, kw_only=True):
-    """One node at one moment. Every part may be a problem; none is ever left out silently."""
-
-    node_name: str | None
-    distribution: Reading[str]
-    """`ID` and `VERSION_ID` of os-release(5): `debian 12`."""
-    probe: ProbeFacts
-    kernel: KernelFacts
-    mounts: Reading[MountFacts]
-    user_namespace: NamespaceAttempt
-    kubelet: Reading[KubeletFacts]
-    """Absent: no kubelet runs on this node."""
-    runtime: Reading[RuntimeFacts]
-    attempts: tuple[Attempt, ...]
-    userns_pod_runs: Reading[bool] = Reading("processes of Pods", None, "not looked for", "not-tried")
-    """Whether a Pod with a user namespace of its own runs here now: no better proof exists."""
-    handler: str = ""
-    """The runtime handler that is being judged; empty for the default one."""

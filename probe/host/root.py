@@ -5,11 +5,9 @@ Everything here may be missing, huge, hostile, or hang. What comes back is a Rea
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -17,11 +15,14 @@ import msgspec
 import psutil
 from msgspec import Struct
 
-from probe.host import syscalls
+from probe.host import files
 from probe.host.child import ChildError, run_child
 from probe.host.enter import enter_process
+from probe.host.processes import Process, in_pod_cgroup, parse_status, read_process
 from probe.host.program import Output, Untrusted, open_executable, run_open, run_program
 from probe.reading import Reading
+
+__all__ = ("FILE_LIMIT", "LISTING_LIMIT", "FileStatus", "Host", "Process")
 
 T = TypeVar("T")
 
@@ -29,21 +30,11 @@ FILE_LIMIT = 4 << 20
 """Bytes of a file that are read; a larger one is a problem, never a half truth."""
 LISTING_LIMIT = 20_000
 """Entries of a directory that are listed."""
-_PIECE = 1 << 16
+_RUN_LIMIT = 16 << 20  # of what a program printed, as JSON
 _PATIENCE = 2.0  # seconds for one file: a directory on a dead NFS server never answers
 
 # The kernel's own files answer without a server; anything else may lie on a file system that hangs.
-_KERNEL_FILE = re.compile(r"/(proc|sys)/(?!\d+/(root|cwd)/)")
-_THROUGH_A_ROOT = re.compile(r"(/proc/\d+/root)/+(.*)", re.DOTALL)
-_POD_CGROUP = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]|/(cri-containerd|crio|docker|libpod)-|/docker/|/libpod")
-
-
-class Process(Struct, frozen=True):
-    """One process of this node."""
-
-    pid: int
-    name: str
-    argv: tuple[str, ...]
+_KERNEL_FILE = re.compile(r"/(proc|sys)/(?!(self|\d+)/(root|cwd|exe|fd|task|map_files)(/|$))(?!.*\.\.)")
 
 
 class FileStatus(Struct, frozen=True):
@@ -69,8 +60,8 @@ class Host:
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A regular file, whole. A larger, missing or hanging one, or anything but a file, is a problem."""
         if _KERNEL_FILE.match(path):
-            return _reading(path, lambda: _read_file(path, _open_path(path), limit))
-        return _reading(path, lambda: run_child(lambda: _read_path(path, limit), _PATIENCE, limit))
+            return _reading(path, lambda: files.read_file(path, files.open_path(path), limit))
+        return _reading(path, lambda: run_child(lambda: files.read_path(path, limit), _PATIENCE, limit))
 
     def read_text(self, path: str, limit: int = FILE_LIMIT) -> Reading[str]:
         """The same as UTF-8; other bytes are a problem."""
@@ -79,14 +70,14 @@ class Host:
     def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A file at *path* below *directory*, where others choose the names: no symlink is followed (openat2)."""
         source = f"{directory}/{path}"
-        return _reading(source, lambda: run_child(lambda: _read_beneath(directory, path, limit), _PATIENCE, limit))
+        return _reading(source, lambda: run_child(lambda: files.read_beneath(directory, path, limit), _PATIENCE, limit))
 
     def read_all_beneath(self, directory: str, paths: Sequence[str], limit: int = 1 << 16) -> dict[str, Reading[bytes]]:
         """The same for many small files, by one child; when it hangs, none of them was read."""
 
         def contents() -> bytes:
             return msgspec.json.encode(
-                {path: _reading(path, lambda path=path: _read_beneath(directory, path, limit)) for path in paths}  # type: ignore[misc]
+                {path: _reading(path, lambda path=path: files.read_beneath(directory, path, limit)) for path in paths}  # type: ignore[misc]
             )
 
         answer = _reading(directory, lambda: run_child(contents, _PATIENCE, limit=64 << 20))
@@ -110,7 +101,7 @@ class Host:
         """The names in a directory, sorted; symlinks on the way are followed."""
 
         def listing() -> bytes:
-            with os.scandir(f"/proc/self/fd/{_open_path(path)}") as entries:
+            with os.scandir(f"/proc/self/fd/{files.open_path(path)}") as entries:
                 names = [entry.name for _, entry in zip(range(LISTING_LIMIT + 1), entries, strict=False)]
             if len(names) > LISTING_LIMIT:
                 return b"null"
@@ -128,7 +119,7 @@ class Host:
         """stat(2) of *path*, symlinks followed."""
 
         def status() -> bytes:
-            seen = os.fstat(_open_path(path))
+            seen = os.fstat(files.open_path(path))
             found = FileStatus(seen.st_mode, seen.st_uid, seen.st_size, seen.st_mtime, seen.st_ctime)
             return msgspec.json.encode(found)
 
@@ -143,7 +134,7 @@ class Host:
         environment; a program that hangs, is killed, or prints more than a mebibyte is a problem.
         """
         source = " ".join((path, *arguments))
-        return _reading(source, lambda: run_program(path, arguments, environment or {}, timeout))
+        return _run_reading(source, lambda: run_program(path, arguments, environment or {}, timeout), timeout)
 
     def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
         """What the executable of a running daemon of this node prints, even if it was replaced or deleted since.
@@ -166,7 +157,7 @@ class Host:
             finally:
                 os.close(process)
 
-        return _reading(source, run)
+        return _run_reading(source, run, timeout)
 
     def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
         """What the program prints that a daemon of this node has at *path*, in its mount namespace and its root.
@@ -191,13 +182,21 @@ class Host:
         return msgspec.json.decode(answer.value, type=Reading[Output])
 
     def processes(self) -> Reading[tuple[Process, ...]]:
-        """Every process that this /proc shows, in the order of its pids."""
+        """Every process that this /proc shows, in the order of its pids.
 
-        def processes() -> tuple[Process, ...]:
-            found = psutil.process_iter(["name", "cmdline"])
-            return tuple(Process(p.pid, p.info["name"] or "", tuple(p.info["cmdline"] or ())) for p in found)
+        Only those of host UID 0 in no Pod have an argv here: whoever wrote the others may have made reading it hang.
+        """
 
-        return _reading("/proc", processes)
+        def processes() -> bytes:
+            init = self.read_text("/proc/1/cgroup").value or ""
+            pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
+            return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
+
+        def found() -> tuple[Process, ...]:
+            rows = json.loads(run_child(processes, _PATIENCE, limit=64 << 20))
+            return tuple(Process(pid, name, tuple(argv)) for pid, name, argv in rows)
+
+        return _reading("/proc", found)
 
     def node_daemon(self, pid: int) -> Reading[bool]:
         """Whether that process belongs to the node and not to a Pod that imitates a daemon.
@@ -230,41 +229,6 @@ class Host:
         return _reading(f"/proc/{pid}/stat", lambda: float(psutil.Process(pid).create_time()))
 
 
-def parse_status(content: str) -> dict[str, str]:
-    """proc_pid_status(5) as a dictionary; the first of two lines of one name wins, as the kernel writes each once."""
-    fields: dict[str, str] = {}
-    for line in content.splitlines():
-        name, separator, value = line.partition(":")
-        if separator:
-            fields.setdefault(name, value.strip())
-    if "Uid" not in fields:
-        raise ValueError("no Uid field")
-    return fields
-
-
-def in_pod_cgroup(content: str, init: str = "") -> bool:
-    """Whether proc_pid_cgroup(5) names the cgroup of a Pod or container in any hierarchy.
-
-    *init* is the same of process 1: where the node is a container itself (kind), what lies above it does not count.
-    """
-    above = {
-        _hierarchy(line): os.path.dirname(line.split(":", 2)[2]).rstrip("/")
-        for line in init.splitlines()
-        if _hierarchy(line)
-    }
-    for line in content.splitlines():
-        path = line.split(":", 2)[-1]
-        if _POD_CGROUP.search(path.removeprefix(above.get(_hierarchy(line), ""))):
-            return True
-    return False
-
-
-def _hierarchy(line: str) -> str:
-    """The controllers of a line of proc_pid_cgroup(5), which name its hierarchy; empty where it is no such line."""
-    number, separator, rest = line.partition(":")
-    return number + separator + rest.partition(":")[0] if rest.count(":") else ""
-
-
 def _reading(source: str, read: Callable[[], T]) -> Reading[T]:
     """Run *read*; each way in which it may fail becomes a problem."""
     try:
@@ -281,57 +245,16 @@ def _reading(source: str, read: Callable[[], T]) -> Reading[T]:
         return Reading.from_error(source, error)
 
 
+def _run_reading(source: str, run: Callable[[], Output], timeout: float) -> Reading[Output]:
+    """The output of a program that a child runs: looking for it may hang as well."""
+
+    def encoded() -> bytes:
+        return msgspec.json.encode(run())
+
+    return _reading(source, lambda: msgspec.json.decode(run_child(encoded, timeout + 1, _RUN_LIMIT), type=Output))
+
+
 def _run_inside(process: int, path: str, arguments: Sequence[str], timeout: float) -> bytes:
     enter_process(process)
     source = " ".join((path, *arguments))
     return msgspec.json.encode(_reading(source, lambda: run_program(path, arguments, {}, timeout)))
-
-
-def _read_path(path: str, limit: int) -> bytes:
-    return _read_file(path, _open_path(path), limit)
-
-
-def _open_path(path: str) -> int:
-    """An O_PATH descriptor. Behind `/proc/<pid>/root` symlinks lead where that process finds them, not where we do."""
-    through = _THROUGH_A_ROOT.fullmatch(path)
-    if not through:
-        return os.open(path, os.O_PATH | os.O_CLOEXEC)
-    root = os.open(through[1], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return syscalls.openat2(root, through[2] or ".", os.O_PATH, syscalls.RESOLVE_IN_ROOT)
-    except OSError as error:
-        if error.errno != errno.ENOSYS:
-            raise
-        return os.open(path, os.O_PATH | os.O_CLOEXEC)
-    finally:
-        os.close(root)
-
-
-def _read_beneath(directory: str, path: str, limit: int) -> bytes:
-    parent = _open_path(directory)
-    try:
-        found = syscalls.openat2(parent, path, os.O_PATH | os.O_NOFOLLOW, syscalls.RESOLVE_NO_SYMLINKS)
-    finally:
-        os.close(parent)
-    return _read_file(path, found, limit)
-
-
-def _read_file(path: str, handle: int, limit: int) -> bytes:
-    """The content behind an O_PATH descriptor, which is closed.
-
-    Looking before opening keeps FIFOs from blocking and device nodes from doing whatever opening them does.
-    """
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError("is not a regular file")
-        fd = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    finally:
-        os.close(handle)
-    with open(fd, "rb", buffering=0) as file:
-        content = bytearray()
-        # Piece by piece: for /proc/sys the kernel allocates as much as is asked for, and fails with ENOMEM.
-        while chunk := file.read(min(_PIECE, limit + 1 - len(content))):
-            content += chunk
-    if len(content) > limit:
-        raise ValueError(f"is larger than {limit} bytes")
-    return bytes(content)

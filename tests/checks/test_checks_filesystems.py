@@ -8,7 +8,8 @@ import pytest
 
 from probe.checks.check import Outcome
 from probe.checks.filesystems import CHECKS
-from probe.facts.types import Attempt, Facts
+from probe.facts.node import Facts
+from probe.facts.types import Attempt
 from tests.factory import (
     make_attempt,
     make_attempts,

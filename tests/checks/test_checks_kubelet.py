@@ -6,7 +6,8 @@ import pytest
 
 from probe.checks.check import Check, Outcome
 from probe.checks.kubelet import CHECKS
-from probe.facts.types import DropIn, Facts
+from probe.facts.node import Facts
+from probe.facts.types import DropIn
 from probe.reading import ProblemKind, Reading
 from tests.factory import absent, make_facts, make_kernel, make_kubelet, unread
 

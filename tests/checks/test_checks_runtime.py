@@ -9,7 +9,8 @@ import pytest
 
 from probe.checks.check import Check, Outcome
 from probe.checks.runtime import CHECKS
-from probe.facts.types import Facts, Handler
+from probe.facts.node import Facts
+from probe.facts.types import Handler
 from probe.reading import ProblemKind, Reading
 from tests.factory import (
     ALL_CAPABILITIES,

@@ -1,0 +1,71 @@
+"""Whether the probe itself may do what it has to."""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.facts.node import Facts
+from probe.facts.types import ProbeFacts
+
+_CAPABILITIES = {6: "CAP_SETGID", 7: "CAP_SETUID", 18: "CAP_SYS_CHROOT", 21: "CAP_SYS_ADMIN"}
+"""What the probe needs, by bit. *Source*: linux/capability.h."""
+
+
+def check_privileges(facts: Facts) -> Outcome:
+    """A seccomp filter counts only where the live attempt was refused: many let all that is needed pass."""
+    probe = facts.probe
+    if not probe.supported_architecture:
+        message = f"the system calls of {facts.kernel.architecture} are not known to the probe, so nothing was tried"
+        return Outcome.unknown("not-tried", message, remediation="Use a node with x86-64 or arm64.")
+    if probe.seccomp.value is None:
+        return Outcome.not_read("what the probe may do", probe.seccomp)
+    if probe.entered.value is None:
+        entering = f"the node could not be entered ({probe.entered.source}: {probe.entered.problem})"
+    else:
+        entering = "" if probe.entered.value else "the node was not entered"
+    obstacles = [text for text in (entering, *_confinement(facts)) if text]
+    seen = (
+        Evidence("effective capabilities of the probe", f"{probe.effective_capabilities:#x}"),
+        probe.seccomp,
+        probe.in_initial_user_namespace,
+        probe.entered,
+    )
+    if obstacles:
+        return Outcome.unknown("not-permitted", "the probe is confined: " + "; ".join(obstacles), *seen)
+    return Outcome.passed("the probe may do all that it needs", *seen)
+
+
+def _confinement(facts: Facts) -> list[str]:
+    probe = facts.probe
+    missing = [name for bit, name in _CAPABILITIES.items() if not probe.effective_capabilities >> bit & 1]
+    obstacles = [f"without {', '.join(missing)}"] if missing else []
+    if probe.seccomp.value and facts.user_namespace.kind == "not-permitted":
+        obstacles.append("under a seccomp filter")
+    if probe.in_initial_user_namespace.value is not True:
+        obstacles.append(_user_namespace(probe))
+    if probe.chrooted:
+        obstacles.append("in a chroot, where user namespaces are forbidden even to root")
+    if probe.threads > 1:
+        obstacles.append(f"with {probe.threads} threads, where namespaces cannot be changed")
+    return obstacles
+
+
+def _user_namespace(probe: ProbeFacts) -> str:
+    own = probe.in_initial_user_namespace
+    return f"its user namespace is unknown ({own.problem})" if own.value is None else "in a user namespace of its own"
+
+
+GRANT = (
+    "Run the probe as root on the node, or in a Pod with hostUsers: true, hostPath /proc, and either privileged: true "
+    "or the capabilities SYS_ADMIN, SETUID, SETGID, SYS_CHROOT, SYS_PTRACE and DAC_READ_SEARCH."
+)
+
+CHECK = Check(
+    id="probe-privileges",
+    level="stateless",
+    gating=False,
+    question="May the probe try out what it has to?",
+    why="What the probe may not do, it cannot say of the node: such findings are unknown, however well it does.",
+    remediation=GRANT,
+    documentation="capabilities(7); setns(2); user_namespaces(7)",
+    check=check_privileges,
+)

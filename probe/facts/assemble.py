@@ -1,0 +1,136 @@
+"""One node put together: what was gathered of it, and what became of the attempts."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+
+from probe.facts import attempts
+from probe.facts.filesystems import Subject, not_tried
+from probe.facts.kernel import gather_distribution, gather_kernel
+from probe.facts.mounts import Mount, MountTable, parse_mountinfo
+from probe.facts.node import Facts
+from probe.facts.pods import gather_userns_pod_runs
+from probe.facts.types import Attempt, KubeletFacts, MountFacts, NamespaceAttempt, ProbeFacts, Role, RuntimeFacts
+from probe.facts.visibility import visibility
+from probe.host.enter import enter_mount_namespace
+from probe.host.idmap import Answer
+from probe.host.root import Host, Process
+from probe.reading import Reading
+
+KUBELET_ROOT = "/var/lib/kubelet"
+RUNTIME_ROOT = "/var/lib/containerd"
+"""Where they would be, on a node that has neither yet."""
+
+
+def gather_node(
+    node_name: str | None,
+    host: Host,
+    bench: attempts.Bench,
+    probe: ProbeFacts,
+    namespace: NamespaceAttempt,
+    kubelet: Reading[KubeletFacts],
+    runtime: Reading[RuntimeFacts],
+) -> Facts:
+    """What follows once it is known who runs here: the kernel, the mount table, and the attempts."""
+    kernel = gather_kernel(host)
+    root_dir = root_dir_of(kubelet)
+    processes = host.processes().value or ()
+    mounts = _read_mounts(host, runtime)
+    rows = _try_node(host, bench, mounts, root_dir, runtime, processes)
+    return Facts(
+        node_name=node_name,
+        distribution=gather_distribution(host),
+        probe=probe,
+        kernel=kernel,
+        mounts=mounts.parse(_mount_facts),
+        user_namespace=namespace,
+        kubelet=kubelet,
+        runtime=runtime,
+        attempts=attempts.judge(rows, bench, probe, kernel, _oci_runtime(runtime)),
+        userns_pod_runs=gather_userns_pod_runs(host, root_dir, processes),
+    )
+
+
+def _oci_runtime(runtime: Reading[RuntimeFacts]) -> str:
+    """What makes the Pods of the default handler; empty when it is not known."""
+    handlers = (runtime.value.handlers.value if runtime.value else None) or ()
+    return next((one.oci_runtime.value or "" for one in handlers if not one.name), "")
+
+
+def root_dir_of(kubelet: Reading[KubeletFacts]) -> str:
+    """The kubelet's root directory, or where it would be."""
+    return (kubelet.value.root_dir.value if kubelet.value else None) or KUBELET_ROOT
+
+
+def _try_node(
+    host: Host,
+    bench: attempts.Bench,
+    mounts: Reading[tuple[Mount, ...]],
+    root_dir: str,
+    runtime: Reading[RuntimeFacts],
+    processes: Sequence[Process],
+) -> list[tuple[Subject, Answer | Attempt]]:
+    """Every file system that Pods need, then every one that they have."""
+    table = MountTable(mounts.value or ())
+    known = runtime.value
+    runtime_root = (known.root_dir.value if known else None) or RUNTIME_ROOT
+    layers = _directory(host, table, "overlay-layers", (known.layers_dir.value if known else None) or runtime_root)
+    subjects = [
+        _directory(host, table, "runtime-root", runtime_root),
+        _directory(host, table, "kubelet-root", f"{root_dir}/pods"),
+    ]
+    volumes = attempts.volume_subjects(host, table, root_dir)
+    if bench.userns_fd < 0:
+        why = "no user namespace could be made to try it with"
+        untried = [subjects[0], layers, subjects[1], attempts.TMPFS, *volumes]
+        return [(subject, not_tried(subject, "not-tried", why)) for subject in untried]
+    held = attempts.held_devices(processes, host)
+    tried = attempts.try_subjects(bench, [*subjects, *volumes], table, held)
+    return [
+        tried[0],
+        attempts.try_overlay(bench, host, layers),
+        tried[1],
+        (attempts.TMPFS, bench.tmpfs()),
+        *tried[2:],
+    ]
+
+
+def _directory(host: Host, table: MountTable, role: Role, path: str) -> Subject:
+    """A directory of the node, or where it would be made."""
+    found = attempts.existing(host, path)
+    return attempts.subject_of(table, role, found.value or path)
+
+
+def entering(host: Host, runtime: Reading[RuntimeFacts]) -> Callable[[], None]:
+    """What brings a child into the mount namespace in which the runtime makes mounts; usually that of process 1."""
+    link = mount_namespace_of(runtime)
+    if not link:
+        return lambda: None
+
+    def enter() -> None:
+        entered = enter_mount_namespace(link)
+        if entered.value is None and host.read_link(link).value != host.read_link("/proc/self/ns/mnt").value:
+            raise PermissionError(errno.EPERM, entered.problem)
+
+    return enter
+
+
+def mount_namespace_of(runtime: Reading[RuntimeFacts]) -> str:
+    """The link of the runtime's mount namespace; empty when its process is not known."""
+    confinement = runtime.value.confinement.value if runtime.value else None
+    return f"/proc/{confinement.pid}/ns/mnt" if confinement else ""
+
+
+def _read_mounts(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[tuple[Mount, ...]]:
+    """The runtime's mount table, else that of process 1, else our own."""
+    confinement = runtime.value.confinement.value if runtime.value else None
+    for owner in (confinement.pid if confinement else 1, "self"):
+        reading = host.read(f"/proc/{owner}/mountinfo", limit=64 << 20).parse(parse_mountinfo)
+        if reading.value is not None:
+            break
+    return reading
+
+
+def _mount_facts(mounts: tuple[Mount, ...]) -> MountFacts:
+    return MountFacts(count=len(mounts), proc=visibility(mounts, "proc"), sysfs=visibility(mounts, "sysfs"))

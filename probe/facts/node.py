@@ -1,0 +1,38 @@
+"""Everything that is known about a node: the input of the checks, handed from child to parent as JSON."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from probe.facts.sandbox import SandboxFacts
+from probe.facts.types import (
+    Attempt,
+    KernelFacts,
+    KubeletFacts,
+    MountFacts,
+    NamespaceAttempt,
+    ProbeFacts,
+    RuntimeFacts,
+)
+from probe.reading import Reading
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """One node at one moment. Every part may be a problem; none is ever left out silently."""
+
+    node_name: str | None
+    distribution: Reading[str]
+    """`ID` and `VERSION_ID` of os-release(5): `debian 12`."""
+    probe: ProbeFacts
+    kernel: KernelFacts
+    mounts: Reading[MountFacts]
+    user_namespace: NamespaceAttempt
+    kubelet: Reading[KubeletFacts]
+    """Absent: no kubelet runs on this node."""
+    runtime: Reading[RuntimeFacts]
+    attempts: tuple[Attempt, ...]
+    sandbox: Reading[SandboxFacts] = Reading("sandbox trial", None, "not tried", "not-tried")
+    userns_pod_runs: Reading[bool] = Reading("processes of Pods", None, "not looked for", "not-tried")
+    """Whether a Pod with a user namespace of its own runs here now: no better proof exists."""
+    handler: str = ""
+    """The runtime handler that is being judged; empty for the default one."""

@@ -1,0 +1,65 @@
+"""Opening and reading files that may be anything, anywhere: what here may block is called in a child."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+
+from probe.host import syscalls
+
+_THROUGH_A_ROOT = re.compile(r"(/proc/\d+/root)/+(.*)", re.DOTALL)
+_PIECE = 1 << 16
+
+
+def read_path(path: str, limit: int) -> bytes:
+    """The content of a regular file; ValueError when it is larger than *limit* bytes, or anything else."""
+    return read_file(path, open_path(path), limit)
+
+
+def open_path(path: str) -> int:
+    """An O_PATH descriptor. Behind `/proc/<pid>/root` symlinks lead where that process finds them, not where we do."""
+    through = _THROUGH_A_ROOT.fullmatch(path)
+    if not through:
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    root = os.open(through[1], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return syscalls.openat2(root, through[2] or ".", os.O_PATH, syscalls.RESOLVE_IN_ROOT)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    finally:
+        os.close(root)
+
+
+def read_beneath(directory: str, path: str, limit: int) -> bytes:
+    """The same of a file below *directory*, on a way without symlinks; OSError with ELOOP where there is one."""
+    parent = open_path(directory)
+    try:
+        found = syscalls.openat2(parent, path, os.O_PATH | os.O_NOFOLLOW, syscalls.RESOLVE_NO_SYMLINKS)
+    finally:
+        os.close(parent)
+    return read_file(path, found, limit)
+
+
+def read_file(path: str, handle: int, limit: int) -> bytes:
+    """The same behind an O_PATH descriptor, which is closed.
+
+    Looking before opening keeps FIFOs from blocking and device nodes from doing whatever opening them does.
+    """
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("is not a regular file")
+        fd = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    finally:
+        os.close(handle)
+    with open(fd, "rb", buffering=0) as file:
+        content = bytearray()
+        # Piece by piece: for /proc/sys the kernel allocates as much as is asked for, and fails with ENOMEM.
+        while chunk := file.read(min(_PIECE, limit + 1 - len(content))):
+            content += chunk
+    if len(content) > limit:
+        raise ValueError(f"is larger than {limit} bytes")
+    return bytes(content)

@@ -1,0 +1,74 @@
+"""Processes as /proc shows them, and which of them belong to the node."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from msgspec import Struct
+
+_LIMIT = 1 << 16
+"""Bytes that are read of one file of a process."""
+
+_POD_CGROUP = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]|/(cri-containerd|crio|docker|libpod)-|/docker/|/libpod")
+
+
+class Process(Struct, frozen=True):
+    """One process of this node."""
+
+    pid: int
+    name: str
+    argv: tuple[str, ...]
+
+
+def parse_status(content: str) -> dict[str, str]:
+    """proc_pid_status(5) as a dictionary; the first of two lines of one name wins, as the kernel writes each once."""
+    fields: dict[str, str] = {}
+    for line in content.split("\n"):  # nothing else ends a line: a process may have a carriage return in its name
+        name, separator, value = line.partition(":")
+        if separator:
+            fields.setdefault(name, value.strip())
+    if "Uid" not in fields:
+        raise ValueError("no Uid field")
+    return fields
+
+
+def in_pod_cgroup(content: str, init: str = "") -> bool:
+    """Whether proc_pid_cgroup(5) names the cgroup of a Pod or container in any hierarchy.
+
+    *init* is the same of process 1: where the node is a container itself (kind), what lies above it does not count.
+    """
+    above = {
+        _hierarchy(line): os.path.dirname(line.split(":", 2)[2]).rstrip("/")
+        for line in init.split("\n")
+        if _hierarchy(line)
+    }
+    for line in content.split("\n"):
+        path = line.split(":", 2)[-1]
+        if _POD_CGROUP.search(path.removeprefix(above.get(_hierarchy(line), ""))):
+            return True
+    return False
+
+
+def _hierarchy(line: str) -> str:
+    """The controllers of a line of proc_pid_cgroup(5), which name its hierarchy; empty where it is no such line."""
+    number, separator, rest = line.partition(":")
+    return number + separator + rest.partition(":")[0] if rest.count(":") else ""
+
+
+def read_process(pid: int, init: str) -> tuple[int, str, list[str]] | None:
+    """Number, name and, of a process that may belong to the node, arguments; None when it has ended."""
+    try:
+        status = parse_status(read_proc(f"{pid}/status"))
+        name = read_proc(f"{pid}/comm").removesuffix("\n")
+        own = status["Uid"].split()[:1] == ["0"] and not in_pod_cgroup(read_proc(f"{pid}/cgroup"), init)
+        command = read_proc(f"{pid}/cmdline") if own else ""
+    except (OSError, ValueError):
+        return None
+    return pid, name, command.removesuffix("\0").split("\0") if command else []
+
+
+def read_proc(name: str) -> str:
+    """The beginning of a file of /proc, with surrogates for bytes that are no UTF-8."""
+    with open(f"/proc/{name}", "rb", buffering=0) as file:
+        return (file.read(_LIMIT) or b"").decode(errors="surrogateescape")

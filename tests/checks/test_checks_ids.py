@@ -1,0 +1,256 @@
+"""What is said of ID ranges, of the kubelet's next start, and of free slots."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+
+from probe.checks.check import Check, Outcome
+from probe.checks.ids import _MEND, CHECKS, check_range, check_restart, check_slots
+from probe.facts.ids import Account, SubIds
+from probe.facts.types import DropIn
+from probe.facts.userns_files import Mapping, PodUserns, UsernsFile
+from probe.facts.userns_manager import Cause
+from probe.host.program import Output
+from probe.reading import Reading
+from tests.factory import absent, make_attempt, make_facts, make_ids, make_kernel, make_kubelet, unread
+
+BLOCK = 65536
+DEFAULT = "default range: 65535 slots of 65536 IDs, 65536 to 4294967295"
+OWN = "range of the account kubelet: 110 slots of 65536 IDs, 65536 to 7274495"
+PREFIX = "failed to run Kubelet: failed to create kubelet: create user namespace manager: "
+
+
+def facts(ids: Any = None, kubelet: Any = None, **overrides: Any) -> Any:
+    """The parts of a node's facts that these checks read."""
+    node = make_facts(kubelet=make_kubelet() if kubelet is None else kubelet, **overrides)
+    ids = make_ids() if ids is None else ids
+    return SimpleNamespace(
+        ids=ids if isinstance(ids, Reading) else Reading("/proc/800", ids),
+        kubelet=node.kubelet,
+        kernel=node.kernel,
+        attempts=node.attempts,
+    )
+
+
+def with_range(first: int = BLOCK, count: int = 110 * BLOCK, **overrides: Any) -> Any:
+    """An account with that range."""
+    answer = Output(0, f"0: kubelet {first} {count}\n", "")
+    fields = {"account": True, "local_account": True, "getsubids": "/usr/bin/getsubids"}
+    return make_ids(**fields | {"subuids": answer, "subgids": answer} | overrides)
+
+
+def pods(count: int, first: int = BLOCK, length: int = BLOCK) -> tuple[UsernsFile, ...]:
+    """The files of that many Pods, in slots that follow each other."""
+    maps = [(Mapping(first + slot * length, 0, length),) for slot in range(count)]
+    return tuple(UsernsFile(pod=str(n), content=Reading("", PodUserns(each, each))) for n, each in enumerate(maps))
+
+
+NO_SUBIDS = make_ids(account=True, local_account=True, getsubids="/usr/bin/getsubids", subuids=Output(1, "", ""))
+HALF_READ = UsernsFile(pod="a", content=Reading.without("pods/a/userns", "not-readable", "is not a regular file"))
+OFF = make_kubelet(version="1.35.0", gate=False, gate_configured=False)
+LOCKED = make_kubelet(gate_configured=False)
+
+
+def said(outcome: Outcome) -> str:
+    return " | ".join((outcome.message, *map(str, outcome.evidence)))
+
+
+@pytest.mark.parametrize(
+    ("node", "status", "reason", "message"),
+    [
+        (facts(), "pass", "", f"{DEFAULT}, of which the kernel refuses the last one"),
+        (facts(with_range()), "pass", "", OWN),
+        (facts(kubelet=absent("processes")), "skipped", "", "no kubelet runs on this node"),
+        (facts(kubelet=OFF), "skipped", "", "user namespaces are off in this kubelet"),
+        (facts(kubelet=unread("processes")), "unknown", "NotPermitted", "the kubelet is unknown"),
+        (facts(unread("/proc/800")), "unknown", "NotPermitted", "where the kubelet takes IDs from is unknown"),
+        (facts(make_ids(account=unread("getent", "timed-out"))), "unknown", "TimedOut", "which IDs the kubelet uses"),
+        (facts(with_range(owners=unread())), "unknown", "NotPermitted", "whether the range overlaps others"),
+        (facts(with_range(accounts=unread())), "unknown", "NotPermitted", "whether the range overlaps others"),
+        (facts(kubelet=LOCKED), "unknown", "NotTried", "the range of IDs is unknown: the kubelet's next start ends"),
+        (facts(NO_SUBIDS), "warn", "", "no range of IDs that it would accept at its next start, because the account"),
+        (facts(with_range(count=BLOCK)), "warn", "", "because it refuses the range of IDs it is given"),
+        (
+            facts(kubelet=make_kubelet(ids_per_pod=3 * BLOCK)),
+            "warn",
+            "",
+            "because it refuses the range of IDs it is given",
+        ),
+        (
+            facts(with_range(2**32 - 10 * BLOCK)),
+            "warn",
+            "",
+            "it reaches beyond 4294967295, so 100 slots wrap around to the node's own IDs from 0 on",
+        ),
+        (
+            facts(with_range(2**32 - 110 * BLOCK)),
+            "warn",
+            "",
+            "its last slot holds 4294967295, which is no ID: the kernel refuses the Pod that gets it",
+        ),
+        (
+            facts(with_range(owners=(SubIds("alice", 100000, BLOCK, "/etc/subuid"),))),
+            "warn",
+            "",
+            "it overlaps alice:100000:65536 of /etc/subuid",
+        ),
+        (
+            facts(with_range(accounts=(Account("bob", 70000, "/etc/passwd"),))),
+            "warn",
+            "",
+            "it overlaps bob (70000) of /etc/passwd",
+        ),
+        (
+            facts(kubelet=make_kubelet(version="1.34.1", ids_per_pod=2 * BLOCK)),
+            "warn",
+            "",
+            "kubelet 1.34.1 ignores idsPerPod: 131072, and gives each Pod 65536 IDs",
+        ),
+        (
+            facts(
+                make_ids(local_account=True, account=Reading("getent, which is not on the kubelet's PATH", False)),
+                make_kubelet(version="1.38.0"),
+            ),
+            "warn",
+            "",
+            "does not find it (getent, which is not on the kubelet's PATH), so a range configured for it has no effect",
+        ),
+    ],
+)
+def test_the_range(node: Any, status: str, reason: str, message: str) -> None:
+    outcome = check_range(node)
+    assert (outcome.status, outcome.reason) == (status, reason)
+    assert message in outcome.message
+    assert bool(outcome.remediation) == (status == "warn")
+
+
+def test_a_default_range_that_holds_others_is_told_and_no_warning() -> None:
+    """Every node with an ordinary user has that; it is no setting of this node."""
+    owners = tuple(SubIds(f"user{number}", 100000 + number * BLOCK, BLOCK, "/etc/subuid") for number in range(7))
+    outcome = check_range(facts(make_ids(owners=owners)))
+    assert outcome.status == "pass"
+    assert "user0:100000:65536 of /etc/subuid" in said(outcome)
+    assert "and 2 more" in said(outcome)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"owners": (SubIds("below", 0, BLOCK, "/etc/subuid"), SubIds("above", 111 * BLOCK, 1, "/etc/subgid"))},
+        {"accounts": (Account("above", 111 * BLOCK, "/etc/group"),)},
+    ],
+)
+def test_neighbours_do_not_overlap(other: dict[str, Any]) -> None:
+    assert check_range(facts(with_range(**other))).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("node", "status", "reason", "message", "last_words"),
+    [
+        (facts(), "pass", "", "the kubelet starts again, and takes up the IDs of 0 Pods again", ""),
+        (facts(with_range(files=pods(3))), "pass", "", "takes up the IDs of 3 Pods again", ""),
+        (facts(kubelet=OFF), "pass", "", "without user namespaces it needs no IDs", ""),
+        (facts(kubelet=absent("processes")), "skipped", "", "no kubelet runs on this node", ""),
+        (facts(kubelet=unread("processes")), "unknown", "NotPermitted", "the kubelet is unknown", ""),
+        (facts(unread("/proc/800")), "unknown", "NotPermitted", "whether the kubelet starts again is unknown", ""),
+        (facts(make_ids(files=(HALF_READ,))), "unknown", "NotReadable", "pods/a/userns: is not a regular file", ""),
+        (
+            facts(kubelet=make_kubelet(executable=Reading("exe", DropIn(path="/usr/bin/kubelet", newer=True)))),
+            "unknown",
+            "NotTried",
+            "exe: was replaced since the kubelet started",
+            "",
+        ),
+        (
+            facts(kubelet=LOCKED),
+            "warn",
+            "",
+            "because the feature gate UserNamespacesSupport is locked, and set to false",
+            "panic: failed to merge global and in-flight KubeletConfiguration while setting defaults, error: cannot set"
+            " feature gate UserNamespacesSupport to false, feature is locked to true",
+        ),
+        (
+            facts(kernel=make_kernel(cgroup_version=1)),
+            "warn",
+            "",
+            "because it refuses its configuration",
+            "failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup"
+            " v1. cgroup v1 support is unsupported and will be removed in a future release, path:"
+            " &TypeMeta{Kind:,APIVersion:,}",
+        ),
+        (
+            facts(NO_SUBIDS),
+            "warn",
+            "",
+            "because the account kubelet exists, and getsubids has no range for it",
+            PREFIX + 'kubelet mappings: error retrieving additional uids for user "kubelet": exit status 1',
+        ),
+        (
+            facts(with_range(files=pods(1, first=200 * BLOCK))),
+            "warn",
+            "",
+            "does not fit 110 slots of 65536 IDs from 65536 on",
+            PREFIX + 'record pod mappings for existing pod "0": id 13107200 is out of range',
+        ),
+        (
+            facts(
+                attempts=(make_attempt(role="kubelet-root", path="/var/lib/kubelet", fstype="fuse.x", device="0:5"),)
+            ),
+            "warn",
+            "",
+            "lies on FUSE (fuse.x)",
+            'failed to get rootfs info: failed to get device for dir "/var/lib/kubelet": with major: 0, minor: 5: could'
+            " not find device in cached partitions map",
+        ),
+    ],
+)
+def test_the_next_start(node: Any, status: str, reason: str, message: str, last_words: str) -> None:
+    """A warning carries the kubelet's last words to the letter, and what prevents them."""
+    outcome = check_restart(node)
+    assert (outcome.status, outcome.reason) == (status, reason)
+    assert message in outcome.message
+    if status == "warn":
+        assert outcome.message.startswith("this kubelet will not come back after its next restart, because ")
+        assert [each.value for each in outcome.evidence] == [last_words]
+    assert bool(outcome.remediation) == (status == "warn")
+
+
+@pytest.mark.parametrize(
+    ("node", "status", "reason", "message"),
+    [
+        (facts(), "pass", "", "0 of 65535 slots for Pods with a user namespace are in use, 65535 are free"),
+        (facts(with_range(files=pods(99))), "pass", "", "99 of 110 slots for Pods with a user namespace are in use"),
+        (facts(with_range(files=pods(100))), "warn", "", "100 of 110 slots for Pods with a user namespace are in use"),
+        (facts(with_range(files=pods(110))), "warn", "", "0 are free"),
+        (facts(kubelet=absent("processes")), "skipped", "", "no kubelet runs on this node"),
+        (facts(kubelet=unread("processes")), "unknown", "NotPermitted", "the kubelet is unknown"),
+        (facts(kubelet=OFF), "skipped", "", "user namespaces are off"),
+        (facts(make_ids(files=unread())), "unknown", "NotPermitted", "how many of 65535 slots are in use is unknown"),
+        (facts(make_ids(files=(HALF_READ,))), "unknown", "NotReadable", "pods/a/userns: is not a regular file"),
+        (facts(NO_SUBIDS), "unknown", "NotTried", "the kubelet's next start ends before"),
+        (facts(with_range(files=pods(1, first=0))), "unknown", "NotTried", "how many of 110 slots are in use"),
+        (facts(unread("/proc/800")), "unknown", "NotPermitted", "which IDs the kubelet uses is unknown"),
+    ],
+)
+def test_the_slots(node: Any, status: str, reason: str, message: str) -> None:
+    outcome = check_slots(node)
+    assert (outcome.status, outcome.reason) == (status, reason)
+    assert message in outcome.message
+
+
+def test_every_failure_has_a_remedy_of_its_own() -> None:
+    assert set(_MEND) == set(get_args(Cause))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_none_of_them_gates(check: Check) -> None:
+    """What happens at the next restart does not keep Pods from running now."""
+    assert not check.gating
+    assert not check.reasons
+
+
+def test_their_order() -> None:
+    assert [check.id for check in CHECKS] == ["ids-range", "ids-restart-forecast", "ids-slots"]

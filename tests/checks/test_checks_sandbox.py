@@ -1,0 +1,141 @@
+"""What the check says of a trial, in every status it can have."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from probe.checks.check import Outcome
+from probe.checks.sandbox import CHECKS, check_sandbox_trial, judge_sandbox_trial
+from probe.facts.sandbox import _STEPS, SandboxFacts, SandboxStep
+from probe.reading import Reading
+
+
+def make_sandbox(**changed: dict[str, Any]) -> SandboxFacts:
+    """A trial in which every step passed; each keyword changes fields of the step so named, with `_` for a space."""
+    steps = []
+    for name, (role, meaning) in _STEPS.items():
+        fields: dict[str, Any] = {
+            "name": name,
+            "role": role,
+            "result": "passed",
+            "errno": "",
+            "kind": "",
+            "seconds": 0.001,
+            "meaning": meaning,
+        }
+        steps.append(SandboxStep(**fields | changed.get(name.replace(" ", "_"), {})))
+    return SandboxFacts(steps=tuple(steps), seconds=0.0234)
+
+
+FAILED = {"result": "failed", "errno": "EPERM"}
+ENOSPC = {"result": "failed", "errno": "ENOSPC", "meaning": "the limit is reached"}
+UNKNOWN = {"result": "unknown", "errno": "EPERM", "kind": "not-permitted", "meaning": "something confines the probe"}
+SKIPPED = {"result": "skipped", "meaning": "the running kernel does not know it now"}
+NOT_TRIED = {"result": "not-tried", "meaning": "an earlier step did not work"}
+
+
+def test_pass() -> None:
+    """Everything worked; the message counts the steps and names nothing else."""
+    outcome = judge_sandbox_trial(make_sandbox())
+    assert (outcome.status, outcome.reason) == ("pass", "")
+    assert outcome.message == f"a sandbox with a user namespace can be set up: {len(_STEPS)} steps worked"
+    assert [str(seen) for seen in outcome.evidence] == ["sandbox trial: took 23 ms"]
+
+
+def test_pass_without_some() -> None:
+    """What the kernel does not know now, and what only some Pods need, is named and is no warning."""
+    outcome = judge_sandbox_trial(make_sandbox(veth=SKIPPED, writable_sysfs=FAILED))
+    assert outcome.status == "pass"
+    assert "left out or not needed by most Pods: writable sysfs, veth" in outcome.message
+    assert [seen.source for seen in outcome.evidence][1:] == ["sandbox trial, writable sysfs", "sandbox trial, veth"]
+
+
+@pytest.mark.parametrize("control", ["mknod", "block_file_system"])
+def test_warn_when_a_control_is_allowed(control: str) -> None:
+    """What must be refused was allowed: nothing that the trial says is trusted, whatever else happened."""
+    outcome = judge_sandbox_trial(make_sandbox(**{control: {"result": "failed"}}, proc=FAILED, lo=UNKNOWN))
+    assert outcome.status == "warn"
+    assert outcome.message.startswith("the trial of a sandbox cannot be trusted")
+    assert len(outcome.evidence) == 1
+    assert outcome.remediation
+
+
+def test_warn_names_the_step_and_its_error() -> None:
+    """The first refused step explains, the others are named; unknown ones beside it are not dwelt upon."""
+    outcome = judge_sandbox_trial(make_sandbox(proc=FAILED, hostname=FAILED, lo=UNKNOWN))
+    assert outcome.status == "warn"
+    assert "proc (EPERM): each container has a /proc of its own PID namespace; also hostname" in outcome.message
+    assert [seen.source for seen in outcome.evidence] == ["sandbox trial, proc", "sandbox trial, hostname"]
+    assert "findmnt -R -o TARGET,FSTYPE,OPTIONS /proc" in outcome.remediation
+
+
+def test_warn_of_a_limit_can_be_pasted() -> None:
+    """ENOSPC comes with the line that raises the limit."""
+    outcome = judge_sandbox_trial(make_sandbox(net_namespace=ENOSPC, sysfs=NOT_TRIED, lo=NOT_TRIED, veth=NOT_TRIED))
+    assert outcome.status == "warn"
+    assert "sysctl -w user.max_net_namespaces=126000" in outcome.remediation
+
+
+def test_warn_of_another_step_uses_what_the_check_declares() -> None:
+    """Without anything special to say, the check's own remediation stands."""
+    assert judge_sandbox_trial(make_sandbox(devpts={"result": "failed", "errno": "EINVAL"})).remediation == ""
+    assert CHECKS[0].remediation
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("not-permitted", "NotPermitted"), ("timed-out", "TimedOut"), ("not-readable", "NotReadable")],
+)
+def test_unknown(kind: str, reason: str) -> None:
+    """What the probe may not do, or what was cut short, says nothing of the node."""
+    outcome = judge_sandbox_trial(make_sandbox(tmpfs=UNKNOWN | {"kind": kind}, proc=NOT_TRIED))
+    assert (outcome.status, outcome.reason) == ("unknown", reason)
+    assert "tmpfs (EPERM): something confines the probe" in outcome.message
+    assert outcome.evidence[0].problem
+
+
+def test_unknown_of_a_control() -> None:
+    """A control without a result is no pass."""
+    assert judge_sandbox_trial(make_sandbox(mknod=UNKNOWN)).status == "unknown"
+
+
+def test_unknown_when_not_reached() -> None:
+    """A required step that depends on a skipped one was not tried, which is no pass."""
+    outcome = judge_sandbox_trial(make_sandbox(tmpfs=SKIPPED, proc=NOT_TRIED))
+    assert (outcome.status, outcome.reason) == ("unknown", "NotTried")
+
+
+@pytest.mark.parametrize("name", list(_STEPS))
+@pytest.mark.parametrize("change", [FAILED, UNKNOWN, NOT_TRIED])
+def test_only_informational_steps_may_go_wrong(name: str, change: dict[str, Any]) -> None:
+    """No step but the informational ones can go wrong and leave a pass, and none makes the check fail."""
+    outcome = judge_sandbox_trial(make_sandbox(**{name.replace(" ", "_"): change}))
+    informational = _STEPS[name][0] == "informational"
+    assert (outcome.status == "pass") == informational
+    assert outcome.status in ("pass", "warn", "unknown")
+
+
+def check(reading: Reading[SandboxFacts]) -> Outcome:
+    return check_sandbox_trial(SimpleNamespace(sandbox=reading))  # type: ignore[arg-type]
+
+
+def test_unknown_without_a_trial() -> None:
+    """When there was no trial at all, the reason is that of the reading."""
+    outcome = check(Reading.without("sandbox trial", "timed-out", "no answer in time"))
+    assert (outcome.status, outcome.reason) == ("unknown", "TimedOut")
+    assert "no answer in time" in outcome.message
+
+
+def test_the_trial_is_judged() -> None:
+    """A trial that is there is judged as it is."""
+    assert check(Reading("sandbox trial", make_sandbox())).status == "pass"
+
+
+def test_it_never_gates() -> None:
+    """The check explains; what decides has checks of its own."""
+    assert [(one.id, one.level, one.gating, one.reasons) for one in CHECKS] == [
+        ("sandbox-trial", "stateless", False, ())
+    ]

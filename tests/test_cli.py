@@ -1,0 +1,152 @@
+"""The command line through real processes: what it prints, and what its exit codes mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from probe.cli import EXIT_CODES
+from tests.conftest import require
+
+ROOT = Path(__file__).parents[1]
+PROBE = (sys.executable, "-m", "probe")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One run of the command, as a shell would start it."""
+    return subprocess.run(
+        [*PROBE, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--no-such-option"], "No such option"),
+        (["no-such-verb"], "No such command"),
+        (["report", "-o", "xml"], "'xml' is not one of"),
+        (["--interval", "soon"], "no duration such as 90s"),
+        (["--interval", "1s"], "not between 10s and 24h"),
+        (["--budget", "0s"], "not between 1s and 10m"),
+        (["--node-name", "Not_A_Name"], "no DNS subdomain"),
+        (["--proc", "proc"], "not an absolute path"),
+        (["path"], "Missing argument"),
+        (["explain", "no-such-check"], "no check is called"),
+    ],
+)
+def test_usage_errors_are_64_and_name_the_option(arguments: list[str], words: str) -> None:
+    """A wrong option says what is wrong with it, on stderr alone, and is never mistaken for a verdict."""
+    done = run(*arguments)
+    assert done.returncode == 64
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_report_is_made_whoever_asks() -> None:
+    """The exit code is the verdict's, and the document says the same."""
+    done = run("-o", "json")
+    report = json.loads(done.stdout)
+    assert done.returncode == EXIT_CODES[report["verdict"]]
+    assert report["schema"] == "userns-probe.io/v1"
+    assert done.stderr == ""
+
+
+def test_without_a_verb_it_is_report() -> None:
+    """`userns-probe` and `userns-probe report` say the same."""
+    short, long = (json.loads(run(*verb, "-o", "json").stdout) for verb in ((), ("report",)))
+    assert [finding["status"] for finding in short["findings"]] == [finding["status"] for finding in long["findings"]]
+
+
+@pytest.mark.real
+def test_path_gives_the_code_of_the_worst() -> None:
+    """Refused over unknown over supported."""
+    require(os.geteuid() == 0, "root")
+    assert run("path", "/proc", "/no/such/path").returncode == 1
+    done = run("path", "/no/such/path", "-o", "json")
+    assert done.returncode == 2
+    (row,) = json.loads(done.stdout)
+    assert (row["result"], row["usable"]) == ("unknown", None)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["explain"], ["explain", "filesystem-tmpfs"]])
+def test_help_needs_no_privilege(arguments: list[str]) -> None:
+    """Asking for help is no probe: 0, and something to read."""
+    done = run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_colour_is_for_terminals() -> None:
+    """Into a pipe goes no escape sequence unless it was asked for, and NO_COLOR has the last word with auto."""
+    assert "\x1b" not in run("explain", "filesystem-tmpfs", NO_COLOR="1").stdout
+    assert "\x1b" not in run("explain", "filesystem-tmpfs").stdout
+    assert "\x1b" in run("explain", "filesystem-tmpfs", "--colour", "always").stdout
+
+
+def test_a_closed_pipe_keeps_the_verdict() -> None:
+    """`userns-probe | head -1` is no error of the node's, and no traceback."""
+    expected = run("-o", "json").returncode
+    script = f'{sys.executable} -m probe -v -o json | head -c 1 >/dev/null; exit "${{PIPESTATUS[0]}}"'
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (expected, "")
+
+
+def test_an_encoding_without_the_marks_is_no_crash() -> None:
+    """A terminal of the C locale gets ASCII."""
+    done = run(PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert done.returncode in EXIT_CODES.values()
+    assert done.stdout.isascii()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_it_at_once(number: signal.Signals, code: int) -> None:
+    """Ctrl-C and SIGTERM end a probe that takes long, without a traceback."""
+    slow = "import time, probe.facts.gather as g, probe.cli as c; g.gather_facts = lambda s: time.sleep(60); c.main([])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(0.7)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+
+
+def test_the_unforeseen_is_70() -> None:
+    """A bug is never taken for a verdict."""
+    broken = "import probe.facts.gather as g, probe.cli as c; g.gather_facts = None; c.main([])"
+    done = subprocess.run([sys.executable, "-c", broken], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 70
+    assert "internal error: TypeError" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_it(shell: str) -> None:
+    """The completion script comes from the command itself."""
+    program = "from probe.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"_USERNS_PROBE_COMPLETE": f"{shell}_source"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "userns-probe" in done.stdout
