@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from probe.checks.catalog import CHECKS, judge
 from probe.checks.check import Finding
+from probe.checks.ids import expect
+from probe.facts.forecast import Forecast
 from probe.facts.node import Facts
 from probe.facts.types import Attempt, Role, Usable
 from probe.reading import Reading
@@ -60,6 +62,29 @@ class VolumeRow(Struct, frozen=True, kw_only=True):
     usable: Usable | None
 
 
+class IdRange(Struct, frozen=True, kw_only=True):
+    """The host IDs that the kubelet gives to Pods, one slot each."""
+
+    first: int
+    count: int
+    ids_per_pod: int
+    configured: bool
+    """False for the kubelet's default: all IDs but the first slot."""
+    slots: int
+    used: int | None
+    """None when it is not known."""
+
+
+class RestartForecast(Struct, frozen=True, kw_only=True):
+    """What the kubelet does when it starts again."""
+
+    outcome: Literal["starts", "fails", "unknown"]
+    reason: str
+    """Why it fails, or why that is unknown; empty when it starts."""
+    message: str
+    """Of a failure: the kubelet's last words, as its log will have them."""
+
+
 class OciRuntime(Struct, frozen=True, kw_only=True):
     """The OCI runtime behind one handler; empty fields could not be read."""
 
@@ -103,6 +128,10 @@ class Report(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     filesystems: tuple[FilesystemRow, ...]
     volumes: tuple[VolumeRow, ...]
+    id_ranges: tuple[IdRange, ...]
+    """Empty when they are not known, or the kubelet does not take them up."""
+    forecast: RestartForecast | None
+    """None on a node without a kubelet."""
     contradictions: tuple[str, ...]
     """Ids of findings in which a layer claims what the live attempt disproves, or the reverse."""
     facts: ReportFacts
@@ -120,6 +149,7 @@ def make_report(
     """Judge *facts* and put all that is said of them into one Report."""
     findings = judge(facts)
     conclusion = conclude(findings)
+    expected = expect(facts, facts.kubelet.value) if facts.kubelet.value else None
     contradicting = {check.id for check in CHECKS if check.contradiction}
     return Report(
         agent_version=agent_version,
@@ -139,6 +169,10 @@ def make_report(
         findings=findings,
         filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in facts.attempts),
         volumes=_volume_rows(facts.attempts),
+        id_ranges=_id_ranges(expected),
+        forecast=RestartForecast(outcome=expected.outcome, reason=expected.reason, message=expected.message)
+        if expected
+        else None,
         contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status == "warn"),
         facts=_report_facts(facts),
     )
@@ -180,6 +214,22 @@ def _volume_rows(attempts: tuple[Attempt, ...]) -> tuple[VolumeRow, ...]:
         if a.role == "volume"
     }
     return tuple(rows[key] for key in sorted(rows))
+
+
+def _id_ranges(expected: Forecast | None) -> tuple[IdRange, ...]:
+    pool = expected.pool if expected else None
+    if expected is None or pool is None:
+        return ()
+    return (
+        IdRange(
+            first=pool.first,
+            count=pool.count,
+            ids_per_pod=pool.ids_per_pod,
+            configured=pool.configured,
+            slots=pool.slots,
+            used=expected.used,
+        ),
+    )
 
 
 def _report_facts(facts: Facts) -> ReportFacts:

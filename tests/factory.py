@@ -58,6 +58,7 @@ def make_facts(**overrides: Any) -> Facts:
         "kubelet": make_kubelet(),
         "runtime": make_runtime(),
         "attempts": make_attempts(),
+        "ids": make_ids(),
         "userns_pod_runs": Reading("processes of Pods", False),
         "handler": "",
     }
@@ -66,6 +67,7 @@ def make_facts(**overrides: Any) -> Facts:
         "mounts": f"/proc/{RUNTIME_PID}/mountinfo",
         "kubelet": f"/proc/{KUBELET_PID}",
         "runtime": f"CRI {ENDPOINT}",
+        "ids": f"/proc/{KUBELET_PID}",
         "userns_pod_runs": "processes of Pods",
     }
     return Facts(**_readings(fields | overrides, sources))

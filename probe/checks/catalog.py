@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.checks import filesystems, kernel, kubelet, runtime, sandbox
+from probe.checks import filesystems, ids, kernel, kubelet, runtime, sandbox
 from probe.checks.check import Check, Finding, Outcome, UnknownReason
 from probe.facts.node import Facts
 
@@ -20,6 +20,7 @@ _FIND_OUT: dict[str, str] = {
 CHECKS: tuple[Check, ...] = (
     *kernel.CHECKS,
     *kubelet.CHECKS,
+    *ids.CHECKS,
     *runtime.CHECKS,
     *sandbox.CHECKS,
     *filesystems.CHECKS,

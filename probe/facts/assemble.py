@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from probe.facts import attempts
 from probe.facts.filesystems import Subject, not_tried
+from probe.facts.ids import IdFacts, gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel
 from probe.facts.mounts import Mount, MountTable, parse_mountinfo
 from probe.facts.node import Facts
@@ -50,6 +51,13 @@ def gather_node(
         attempts=attempts.judge(rows, bench, probe, kernel, _oci_runtime(runtime)),
         userns_pod_runs=gather_userns_pod_runs(host, root_dir, processes),
     )
+
+
+def gather_node_ids(host: Host, kubelet: Reading[KubeletFacts]) -> Reading[IdFacts]:
+    """The ranges from which the node's kubelet takes the IDs of Pods."""
+    if kubelet.value is None:
+        return Reading(kubelet.source, None, kubelet.problem, kubelet.kind)
+    return gather_ids(host, kubelet.value)
 
 
 def _oci_runtime(runtime: Reading[RuntimeFacts]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-import time
+import signal
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -96,19 +96,19 @@ def _namespace(result: str, step: str, error: str, message: str, kind: str, line
 
 
 def held_devices(processes: Sequence[Process], host: Host) -> frozenset[str]:
-    """Devices whose helper of an earlier probe still hangs in the kernel: the process table is our only memory.
+    """Devices whose helper of an earlier probe still hangs in the kernel: the process table is our only memory."""
+    return frozenset(
+        process.name.removeprefix(idmap.HELPER_NAME)
+        for process in processes
+        if process.name.startswith(idmap.HELPER_NAME) and _is_stuck(host.process_status(process.pid).value or {})
+    )
 
-    A helper that is merely busy is younger than its patience.
-    """
-    now = time.time()
-    held = set()
-    for process in processes:
-        if process.name.startswith(idmap.HELPER_NAME) and not process.argv[1:]:
-            uid = host.process_status(process.pid).value or {}
-            started = host.started_at(process.pid).value
-            if uid.get("Uid", "").startswith("0\t") and started is not None and now - started > 2 * PATIENCE:
-                held.add(process.name.removeprefix(idmap.HELPER_NAME))
-    return frozenset(held)
+
+def _is_stuck(status: dict[str, str]) -> bool:
+    """Whether root's process was killed and cannot die; nobody else's name is to be believed, nor of one that runs."""
+    pending = int(status.get("SigPnd", "0"), 16) | int(status.get("ShdPnd", "0"), 16)
+    killed = pending >> (signal.SIGKILL - 1) & 1
+    return bool(killed) and status.get("State", "").startswith("D") and set(status["Uid"].split()) == {"0"}
 
 
 def subject_of(table: MountTable, role: Role, path: str, plugin: str = "", mount: Mount | None = None) -> Subject:

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from probe.facts import attempts
-from probe.facts.assemble import entering, gather_node, mount_namespace_of, root_dir_of
+from probe.facts.assemble import entering, gather_node, gather_node_ids, mount_namespace_of, root_dir_of
 from probe.facts.filesystems import not_tried
 from probe.facts.kernel import gather_kernel, gather_probe
 from probe.facts.kubelet import gather_kubelet
@@ -68,12 +68,13 @@ def _gather(settings: Settings) -> Facts:
         endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
         tell_endpoint(endpoint)
         userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
+        ids = gather_node_ids(host, kubelet)
         answer = _cri_answer(cri, endpoint, deadline)
         runtime = gather_runtime(host, endpoint, answer, root_dir_of(kubelet))
         tell_namespace(mount_namespace_of(runtime))
         bench = attempts.Bench(userns_fd, deadline, entering(host, runtime))
         facts = gather_node(settings.node_name, host, bench, probe, namespace, kubelet, runtime)
-        return msgspec.structs.replace(facts, sandbox=_sandbox_facts(trial, deadline))
+        return msgspec.structs.replace(facts, ids=ids, sandbox=_sandbox_facts(trial, deadline))
 
 
 def _beside(answer: Callable[[Callable[[], str]], bytes]) -> tuple[Child, Callable[[str], None]]:

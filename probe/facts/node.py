@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from probe.facts.ids import IdFacts
 from probe.facts.sandbox import SandboxFacts
 from probe.facts.types import (
     Attempt,
@@ -31,6 +32,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Absent: no kubelet runs on this node."""
     runtime: Reading[RuntimeFacts]
     attempts: tuple[Attempt, ...]
+    ids: Reading[IdFacts] = Reading("ID ranges", None, "not looked for", "not-tried")
     sandbox: Reading[SandboxFacts] = Reading("sandbox trial", None, "not tried", "not-tried")
     userns_pod_runs: Reading[bool] = Reading("processes of Pods", None, "not looked for", "not-tried")
     """Whether a Pod with a user namespace of its own runs here now: no better proof exists."""

@@ -53,5 +53,7 @@ def know_nothing(node_name: str | None, kind: ProblemKind, problem: str) -> Fact
         kubelet=unread,
         runtime=unread,
         attempts=(),
+        ids=unread,
+        sandbox=unread,
         userns_pod_runs=unread,
     )

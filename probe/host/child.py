@@ -21,6 +21,8 @@ DEFAULT_LIMIT = 1 << 20
 
 _GRACE = 0.2  # seconds in which a killed child that can still die does
 
+_to_parent = -1  # where this process writes to its parent, if it is a child itself
+
 
 class ChildError(Exception):
     """The child crashed, was killed, or said more than it may."""
@@ -153,6 +155,7 @@ def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, pa
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         die_with_parent(parent)
+        _let_go(write_end)
         if name:
             syscalls.set_name(name)
         function(lambda data: _write_all(write_end, data))
@@ -166,6 +169,22 @@ def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, pa
             traceback.print_exception(error)
     finally:
         os._exit(status)
+
+
+def _let_go(write_end: int) -> None:
+    """Close what somebody waits to see closed: a child that gets stuck in the kernel would keep them waiting for ever.
+
+    That is whoever reads what the command prints, and in a child's child the pipe of the former.
+    """
+    global _to_parent
+    if _to_parent >= 0:
+        os.close(_to_parent)
+    else:
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1) if os.environ.get("USERNS_PROBE_DEBUG") else (0, 1, 2):
+            os.dup2(null, stream)
+        os.close(null)
+    _to_parent = write_end
 
 
 def keep_ended_children() -> None:

@@ -152,6 +152,7 @@ def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], ends: t
         null = os.open("/dev/null", os.O_RDONLY | os.O_NONBLOCK)
         for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
             os.dup2(source, target)
+        _close_others(fd, failure)
         os.chdir("/")
         syscalls.drop_capabilities()
         die_with_parent(parent)  # after the capabilities: a change of credentials clears it
@@ -160,6 +161,15 @@ def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], ends: t
         os.write(failure, b"%d" % (error.errno or errno.EIO))
     finally:
         os._exit(127)
+
+
+def _close_others(*kept: int) -> None:
+    """Close what whoever started us left open, but for the standard streams."""
+    first = 3
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def _kill(pid: int) -> None:

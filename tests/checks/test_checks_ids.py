@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -25,13 +24,10 @@ PREFIX = "failed to run Kubelet: failed to create kubelet: create user namespace
 
 def facts(ids: Any = None, kubelet: Any = None, **overrides: Any) -> Any:
     """The parts of a node's facts that these checks read."""
-    node = make_facts(kubelet=make_kubelet() if kubelet is None else kubelet, **overrides)
-    ids = make_ids() if ids is None else ids
-    return SimpleNamespace(
-        ids=ids if isinstance(ids, Reading) else Reading("/proc/800", ids),
-        kubelet=node.kubelet,
-        kernel=node.kernel,
-        attempts=node.attempts,
+    return make_facts(
+        ids=make_ids() if ids is None else ids,
+        kubelet=make_kubelet() if kubelet is None else kubelet,
+        **overrides,
     )
 
 

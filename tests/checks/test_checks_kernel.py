@@ -8,7 +8,7 @@ import pytest
 
 from probe.checks.check import Check, Outcome, Status
 from probe.checks.kernel import CHECKS
-from probe.facts.types import Facts
+from probe.facts.node import Facts
 from tests.factory import (
     ALL_CAPABILITIES,
     NAMESPACE_LIMITS,

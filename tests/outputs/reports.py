@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from probe.checks.check import Evidence, Finding
-from probe.report import FilesystemRow, HandlerVerdict, Node, OciRuntime, Report, ReportFacts
+from probe.report import (
+    FilesystemRow,
+    HandlerVerdict,
+    IdRange,
+    Node,
+    OciRuntime,
+    Report,
+    ReportFacts,
+    RestartForecast,
+)
 from probe.verdict import conclude
 
 KUBELET_ROOT = "/var/lib/kubelet"
@@ -151,6 +160,10 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
         "findings": findings,
         "filesystems": ROWS,
         "volumes": (),
+        "id_ranges": (
+            IdRange(first=65536, count=4294901760, ids_per_pod=65536, configured=False, slots=65535, used=2),
+        ),
+        "forecast": RestartForecast(outcome="starts", reason="", message=""),
         "contradictions": (),
         "facts": make_facts(),
     }

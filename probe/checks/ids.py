@@ -1,0 +1,249 @@
+"""Which IDs do Pods get, and does the kubelet come back after its next restart?"""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.facts.forecast import Forecast, forecast
+from probe.facts.ids import ACCOUNT, IdFacts
+from probe.facts.kubelet_versions import parse_release
+from probe.facts.node import Facts
+from probe.facts.types import KubeletFacts
+from probe.facts.userns_manager import Cause, IdPool, ignores_ids_per_pod
+from probe.reading import Reading
+
+_ALL_IDS = 1 << 32
+_EXAMPLES = 5  # of what a range overlaps
+
+_GIVE_A_RANGE = (
+    "Give the account kubelet one range, a multiple of idsPerPod, the same for users and groups and nobody else's,"
+    " with one slot for each of maxPods (here 110 of 65536 IDs), then restart the kubelet on the drained node:\n"
+    "  sed -i '/^kubelet:/d' /etc/subuid /etc/subgid\n"
+    "  echo kubelet:4194304:7208960 | tee -a /etc/subuid >> /etc/subgid\n"
+    "  getsubids kubelet; getsubids -g kubelet"
+)
+_MEND: dict[Cause, str] = {
+    "gate": "Remove UserNamespacesSupport from --feature-gates and featureGates before the kubelet restarts.",
+    "configuration": "Correct maxPods in the kubelet's configuration before it restarts.",
+    "cgroup": "Boot with cgroup v2 (kernel parameter systemd.unified_cgroup_hierarchy=1), or set failCgroupV1: false in"
+    " the kubelet's configuration before it restarts.",
+    "ids-per-pod": "Set userNamespaces.idsPerPod in the kubelet's configuration to a multiple of 65536, or remove it.",
+    "getsubids": "Install getsubids on the kubelet's PATH before it restarts, or remove the account if nothing needs"
+    " it:\n  apt-get install -y uidmap || dnf install -y shadow-utils-subid\n  userdel kubelet",
+    "subids": _GIVE_A_RANGE,
+    "range": _GIVE_A_RANGE,
+    "root": "Put the kubelet's root directory on ext4, xfs or btrfs before it restarts.",
+    "files": "Before the kubelet restarts, either give it back the range and the idsPerPod with which these Pods were"
+    " started, or drain the node and wait until no Pod with a user namespace is left:\n"
+    "  kubectl drain NODE --ignore-daemonsets; ls /var/lib/kubelet/pods/*/userns",
+}
+
+
+_ABOUT_IDS: tuple[Cause, ...] = ("ids-per-pod", "getsubids", "subids", "range")
+
+
+def check_range(facts: Facts) -> Outcome:
+    """A range of its own, or all IDs but the first 65536, is fine; what collides or has no effect is a warning."""
+    kubelet = facts.kubelet.value
+    if kubelet is None:
+        return _no_kubelet(facts)
+    return judge_range(facts.ids, kubelet, expect(facts, kubelet))
+
+
+def check_restart(facts: Facts) -> Outcome:
+    """What a running kubelet has in memory says nothing of what it finds when it starts again."""
+    kubelet = facts.kubelet.value
+    if kubelet is None:
+        return _no_kubelet(facts)
+    return judge_restart(expect(facts, kubelet))
+
+
+def check_slots(facts: Facts) -> Outcome:
+    """The kubelet starts only with a slot for each of maxPods, but Pods that have ended hold theirs for a while."""
+    kubelet = facts.kubelet.value
+    if kubelet is None:
+        return _no_kubelet(facts)
+    return judge_slots(expect(facts, kubelet))
+
+
+def judge_range(ids: Reading[IdFacts], kubelet: KubeletFacts, expected: Forecast) -> Outcome:
+    """What is to be said of the range that the kubelet will use."""
+    if ids.value is None:
+        return Outcome.not_read("where the kubelet takes IDs from", ids)
+    pool = expected.pool
+    if pool is None:
+        return _refused_range(expected) or _no_pool(expected)
+    seen = [Evidence("range of IDs", _describe(pool)), _account_evidence(ids.value)]
+    faults = _faults(pool, ids.value, kubelet)
+    collisions = _collisions(pool, ids.value)
+    if collisions and pool.configured:
+        faults.append((f"it overlaps {_some(collisions)}", _GIVE_A_RANGE))
+    if faults:
+        message = f"{_describe(pool)}: {'; '.join(fault for fault, _ in faults)}"
+        return Outcome.warn(message, *seen, remediation=faults[0][1])
+    for unread in (ids.value.owners, ids.value.accounts):
+        if unread.value is None:
+            return Outcome.not_read("whether the range overlaps others", unread, *seen)
+    remarks = ""
+    if pool.end == _ALL_IDS:
+        remarks = ", of which the kernel refuses the last one (it holds the ID 4294967295, which is none)"
+    if collisions:
+        seen.append(Evidence("within the default range", _some(collisions)))
+    return Outcome.passed(_describe(pool) + remarks, *seen)
+
+
+def judge_restart(expected: Forecast) -> Outcome:
+    """Whether the kubelet will come back."""
+    if expected.outcome == "fails" and expected.cause is not None:
+        return Outcome.warn(
+            f"this kubelet will not come back after its next restart, because {expected.reason}",
+            Evidence("its last words will be", expected.message),
+            remediation=_MEND[expected.cause],
+        )
+    if expected.outcome == "unknown":
+        message = f"whether the kubelet starts again is unknown: {expected.reason}"
+        return Outcome.unknown(expected.kind or "not-readable", message)
+    if expected.pool is None:
+        return Outcome.passed("the kubelet starts again: without user namespaces it needs no IDs")
+    held = "" if expected.used is None else f", and takes up the IDs of {expected.used} Pods again"
+    return Outcome.passed(f"the kubelet starts again{held}", Evidence("range of IDs", _describe(expected.pool)))
+
+
+def judge_slots(expected: Forecast) -> Outcome:
+    """Whether more Pods can have a user namespace."""
+    pool, used = expected.pool, expected.used
+    if pool is None:
+        return _no_pool(expected)
+    if used is None:
+        message = f"how many of {pool.slots} slots are in use is unknown: {expected.reason}"
+        return Outcome.unknown(expected.kind or "not-tried", message)
+    free = pool.slots - used
+    message = f"{used} of {pool.slots} slots for Pods with a user namespace are in use, {free} are free"
+    if free * 10 < pool.slots:
+        return Outcome.warn(message, Evidence("range of IDs", _describe(pool)))
+    return Outcome.passed(message, Evidence("range of IDs", _describe(pool)))
+
+
+def expect(facts: Facts, kubelet: KubeletFacts) -> Forecast:
+    """What the next start of this node's kubelet does."""
+    root = next((attempt for attempt in facts.attempts if attempt.role == "kubelet-root"), None)
+    return forecast(facts.ids, kubelet, facts.kernel.cgroup_version, root)
+
+
+def _no_kubelet(facts: Facts) -> Outcome:
+    if facts.kubelet.kind == "absent":
+        return Outcome.skipped("no kubelet runs on this node", facts.kubelet)
+    return Outcome.not_read("the kubelet", facts.kubelet)
+
+
+def _refused_range(expected: Forecast) -> Outcome | None:
+    if expected.outcome != "fails" or expected.cause not in _ABOUT_IDS:
+        return None
+    return Outcome.warn(
+        f"the kubelet has no range of IDs that it would accept at its next start, because {expected.reason}",
+        Evidence("its last words will be", expected.message),
+        remediation=_MEND[expected.cause],
+    )
+
+
+def _no_pool(expected: Forecast) -> Outcome:
+    if expected.outcome == "fails":
+        message = f"the range of IDs is unknown: the kubelet's next start ends before, because {expected.reason}"
+        return Outcome.unknown("not-tried", message)
+    if expected.outcome == "unknown":
+        message = f"which IDs the kubelet uses is unknown: {expected.reason}"
+        return Outcome.unknown(expected.kind or "not-readable", message)
+    return Outcome.skipped("user namespaces are off in this kubelet, so it gives out no IDs")
+
+
+def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str, str]]:
+    """What is wrong with the range itself, or was configured in vain, each with what mends it."""
+    found = []
+    if pool.end > _ALL_IDS:
+        wrapped = (pool.end - _ALL_IDS + pool.ids_per_pod - 1) // pool.ids_per_pod
+        fault = f"it reaches beyond 4294967295, so {wrapped} slots wrap around to the node's own IDs from 0 on"
+        found.append((fault, _GIVE_A_RANGE))
+    elif pool.end == _ALL_IDS and pool.configured:
+        fault = "its last slot holds 4294967295, which is no ID: the kernel refuses the Pod that gets it"
+        found.append((fault, _GIVE_A_RANGE))
+    release, configured = kubelet.version.parse(parse_release).value, kubelet.ids_per_pod.value
+    if release is not None and configured is not None and ignores_ids_per_pod(configured, ids, release):
+        fault = f"kubelet {kubelet.version.value} ignores idsPerPod: {configured}, and gives each Pod 65536 IDs"
+        mend = "Upgrade the kubelet to 1.35 or newer, on the drained node: Pods started before have 65536 IDs."
+        found.append((fault, mend))
+    if ids.local_account.value and not pool.configured:
+        fault = f"the account kubelet exists, and the kubelet does not find it ({ids.account.source})"
+        mend = (
+            "Drain the node, install getent on the kubelet's PATH, and restart the kubelet, if the account is there to"
+            " give Pods a range; remove it otherwise:\n  apt-get install -y libc-bin || dnf install -y glibc-common"
+        )
+        found.append((f"{fault}, so a range configured for it has no effect", mend))
+    return found
+
+
+def _collisions(pool: IdPool, ids: IdFacts) -> list[str]:
+    """Who else has IDs of the range."""
+    subids = [
+        f"{each.owner}:{each.first}:{each.count} of {each.file}"
+        for each in ids.owners.value or ()
+        if each.first < pool.end and pool.first < each.first + each.count
+    ]
+    accounts = [
+        f"{each.name} ({each.id}) of {each.file}"
+        for each in ids.accounts.value or ()
+        if pool.first <= each.id < pool.end
+    ]
+    return subids + accounts
+
+
+def _describe(pool: IdPool) -> str:
+    kind = f"range of the account {ACCOUNT}" if pool.configured else "default range"
+    return f"{kind}: {pool.slots} slots of {pool.ids_per_pod} IDs, {pool.first} to {pool.end - 1}"
+
+
+def _account_evidence(ids: IdFacts) -> Evidence:
+    return Evidence(f"account {ACCOUNT}: {ids.account.source}", "found" if ids.account.value else "not found")
+
+
+def _some(found: list[str]) -> str:
+    more = f" and {len(found) - _EXAMPLES} more" if len(found) > _EXAMPLES else ""
+    return ", ".join(found[:_EXAMPLES]) + more
+
+
+_DOCUMENTATION = "kubernetes.io, User Namespaces: set up a node; subuid(5), getsubids(1)"
+
+CHECKS = (
+    Check(
+        id="ids-range",
+        level="stateless",
+        gating=False,
+        question="Which IDs does the kubelet give to Pods, and are they nobody else's?",
+        why="Two that share IDs are not isolated from each other: a Pod's root may own another user's files or"
+        " processes. A range that wraps around gives a Pod the node's own IDs.",
+        remediation=_GIVE_A_RANGE,
+        documentation=_DOCUMENTATION,
+        check=check_range,
+    ),
+    Check(
+        id="ids-restart-forecast",
+        level="stateless",
+        gating=False,
+        question="Will the kubelet come back after its next restart?",
+        why="It reads its account, its range and what its Pods hold only when it starts, and ends when they do not fit."
+        " A change made months ago then takes the node away with the next upgrade or reboot.",
+        remediation="Drain the node before the kubelet restarts, and mend what the message names.",
+        documentation=_DOCUMENTATION,
+        check=check_restart,
+    ),
+    Check(
+        id="ids-slots",
+        level="stateless",
+        gating=False,
+        question="Is there an ID range left for one more Pod?",
+        why="Each Pod with a user namespace takes a slot of the range, until its directory is cleaned up. Without a"
+        " free one it does not start: could not find an empty slot to allocate a user namespace.",
+        remediation="Give the account kubelet a larger range, or set maxPods lower. Slots of Pods that ended long ago"
+        " point to directories that the kubelet cannot clean up:\n  journalctl -u kubelet | grep -i orphan",
+        documentation=_DOCUMENTATION,
+        check=check_slots,
+    ),
+)
