@@ -52,6 +52,8 @@ def check_tmpfs(facts: Facts) -> Outcome:
 
 def check_volumes(facts: Facts) -> Outcome:
     """Every file system that Pods have mounted here, one by one."""
+    if facts.mounts.value is None:
+        return Outcome.not_read("which volumes are mounted", facts.mounts)
     volumes = [attempt for attempt in facts.attempts if attempt.role == "volume"]
     if not volumes:
         return Outcome.skipped("no Pod has a volume with a file system of its own mounted here")
@@ -81,8 +83,14 @@ def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
     if attempt.result == "supported":
         return Outcome.passed(f"{what}{where} can be idmapped", evidence)
     if attempt.result == "refused":
-        return Outcome.fail(reason, f"{what}{where}: {attempt.reason}", evidence)
+        remediation = _OTHER_KERNEL if _kernel_refuses_all(facts, attempt) else ""
+        return Outcome.fail(reason, f"{what}{where}: {attempt.reason}", evidence, remediation=remediation)
     return Outcome.unknown(attempt.kind or "not-tried", f"{what}{where}: {attempt.reason}", evidence)
+
+
+def _kernel_refuses_all(facts: Facts, attempt: Attempt) -> bool:
+    """Whether another file system would not help: the kernel knows no idmapped mounts, or has them switched off."""
+    return attempt.errno in ("ENOSYS", "EPERM") and all(one.result != "supported" for one in facts.attempts)
 
 
 def _evidence(attempt: Attempt) -> Evidence:
@@ -99,6 +107,11 @@ def _snapshotter(facts: Facts, handlers: tuple[Handler, ...], default: Reading[s
     own = next((handler.snapshotter for handler in handlers if handler.name == facts.handler), default)
     return own if own.value else default
 
+
+_OTHER_KERNEL = (
+    "Boot a kernel with idmapped mounts: Linux 6.3 or later; on EL9 5.14.0-334.el9 or later "
+    "(dnf upgrade kernel && reboot), since before they are switched off there."
+)
 
 CHECKS = (
     Check(

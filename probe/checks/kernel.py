@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from probe.checks import privileges
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.platforms import quoted
 from probe.facts.node import Facts
+from probe.facts.sandbox import proc_answer, sysfs_answer
 from probe.facts.types import NamespaceAttempt, Visibility
 from probe.reading import Reading
 
@@ -27,8 +28,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         return Outcome.fail("UserNamespacesNotBuilt", message, *seen, remediation=_NOT_BUILT)
     if own.value and limit.value == 0 and (attempt.result == "unknown" or attempt.errno == "ENOSPC"):
         message = f"user namespaces are switched off: {USER_LIMIT} is 0"
-        remediation = _LIMIT_OF_DISTRIBUTION.get((facts.distribution.value or "").split(" ")[0], "")
-        return Outcome.fail("UserNamespacesDisabled", message, *seen, remediation=remediation)
+        return Outcome.fail("UserNamespacesDisabled", message, *seen)
     if attempt.result == "unknown":
         message = f"no user namespace could be tried: {_step(attempt)}"
         remediation = (
@@ -41,7 +41,8 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         )
     if not own.value:
         message = "the probe lives in a user namespace itself, so what it is refused says nothing about the node"
-        return Outcome.unknown("not-permitted", message, *seen, own, remediation=privileges.GRANT)
+        whose = own.parse(privileges.user_namespace_words)
+        return Outcome.unknown("not-permitted", message, *seen, whose, remediation=privileges.GRANT)
     return _refused(attempt, *seen)
 
 
@@ -86,7 +87,8 @@ def check_security_modules(facts: Facts) -> Outcome:
     if lsm.value is not None:
         named.append(f"active security modules: {lsm.value}")
     if named:
-        return Outcome.passed("; ".join(named), *(reading for reading in (selinux, lsm) if reading.value is not None))
+        seen = (selinux.parse(lambda on: "enforcing" if on else "permissive"), lsm)
+        return Outcome.passed("; ".join(named), *(reading for reading in seen if reading.value is not None))
     for reading in (lsm, selinux):
         if reading.kind != "absent":
             return Outcome.not_read("which security modules are active", reading)
@@ -102,17 +104,33 @@ def check_proc_sysfs(facts: Facts) -> Outcome:
         message = "whether /proc and /sys are covered is unknown: the node's mount table could not be reached"
         return Outcome.unknown(facts.probe.entered.kind or "not-permitted", message, facts.probe.entered)
     kinds = (("proc", "ProcCovered", mounts.value.proc), ("sysfs", "SysfsCovered", mounts.value.sysfs))
-    covered = [(fstype, reason, seen) for fstype, reason, seen in kinds if not seen.visible]
+    tried = {fstype: _tried(facts, fstype) for fstype, _, _ in kinds}
+    # Where the sandbox trial mounted one, or was refused, that decides; the table then only explains.
+    covered = [
+        (fstype, reason, seen)
+        for fstype, reason, seen in kinds
+        if tried[fstype] == "failed" or (not seen.visible and tried[fstype] != "passed")
+    ]
+    answers = [Evidence(f"{fstype} mounted in the sandbox trial", answer) for fstype, answer in tried.items() if answer]
     if not covered:
         where = Evidence(mounts.source, f"{mounts.value.count} mounts, none of which hides a part of /proc or /sys")
-        return Outcome.passed("a Pod's user namespace may mount /proc and /sys", where)
+        return Outcome.passed("a Pod's user namespace may mount /proc and /sys", where, *answers)
     return Outcome.fail(
         covered[0][1],
         "a Pod's user namespace may not mount "
-        + " and ".join(f"{fstype} ({_list(seen.covering)})" for fstype, _, seen in covered),
+        + " and ".join(f"{fstype} ({_list(seen.covering) or 'EPERM'})" for fstype, _, seen in covered),
         *(Evidence(mounts.source, f"{fstype}: {what}") for fstype, _, seen in covered for what in seen.covering),
+        *answers,
         remediation="\n".join(_uncover(fstype, seen) for fstype, _, seen in covered),
     )
+
+
+def _tried(facts: Facts, fstype: str) -> str:
+    """What became of a fresh one in the sandbox trial: `passed`, `failed`, or empty when that says nothing."""
+    if facts.sandbox.value is None:
+        return ""
+    step = proc_answer(facts.sandbox.value) if fstype == "proc" else sysfs_answer(facts.sandbox.value)
+    return step.result if step.result in ("passed", "failed") else ""
 
 
 def _refused(attempt: NamespaceAttempt, *seen: Evidence | Reading[Any]) -> Outcome:
@@ -130,8 +148,10 @@ def _step(attempt: NamespaceAttempt) -> str:
 
 
 def _attempt_evidence(attempt: NamespaceAttempt) -> Evidence:
-    answer = f"{attempt.result} at {attempt.step or 'the start'}"
-    return Evidence(f"user namespace with the map {attempt.map}", f"{answer} ({attempt.errno or attempt.message})")
+    answer = f"{attempt.errno or attempt.result} from {attempt.step}" if attempt.step else attempt.message
+    if attempt.result == "supported":
+        answer = attempt.message
+    return Evidence(f"user namespace with the map {attempt.map}", answer or attempt.result)
 
 
 def _list(covering: tuple[str, ...]) -> str:
@@ -141,7 +161,7 @@ def _list(covering: tuple[str, ...]) -> str:
 
 def _uncover(fstype: str, seen: Visibility) -> str:
     """The commands that take the covers away, or, if those have to stay, put a whole mount beside them."""
-    points = [f"  umount {shlex.quote(each)}" for each in seen.covering if each.startswith("/")]
+    points = [f"  umount {quoted(each)}" for each in seen.covering if each.startswith("/")]
     own = "/proc" if fstype == "proc" else "/sys"
     if any(each.startswith("option ") for each in seen.covering):
         points.append(f"  mount -o remount,rw,relatime {own}")
@@ -154,17 +174,12 @@ def _uncover(fstype: str, seen: Visibility) -> str:
 
 
 _LIMIT_NOT_READ: Reading[int] = Reading(f"/proc/sys/{USER_LIMIT.replace('.', '/')}", None, "not read", "not-tried")
-_PERSIST = "write the same to /etc/sysctl.d/60-user-namespaces.conf to keep it"
 _RAISE = (
-    f"echo '{USER_LIMIT} = 65536' > /etc/sysctl.d/60-user-namespaces.conf && sysctl --system\n"
-    "Make sure that no file that is read later sets it back (grep -r max_user_namespaces /etc/sysctl.*)."
+    "Raise the limit, now and after each boot:\n"
+    f"  echo '{USER_LIMIT} = 65536' > /etc/sysctl.d/60-user-namespaces.conf && sysctl --system\n"
+    "Make sure that no file that is read later sets it back:\n"
+    "  grep -rs max_user_namespaces /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d"
 )
-_LIMIT_OF_DISTRIBUTION = {
-    "bottlerocket": (
-        'apiclient set --json \'{"settings": {"kernel": {"sysctl": {"user.max_user_namespaces": "65536"}}}}\''
-    ),
-    "talos": f'In the machine configuration:\n  machine:\n    sysctls:\n      {USER_LIMIT}: "65536"',
-}
 _NOT_BUILT = "Boot a kernel that was built with CONFIG_USER_NS=y: every current distribution's is."
 CHECKS = (
     privileges.CHECK,

@@ -88,7 +88,8 @@ def _try_node(
         _directory(host, table, "runtime-root", runtime_root),
         _directory(host, table, "kubelet-root", f"{root_dir}/pods"),
     ]
-    volumes = attempts.volume_subjects(host, table, root_dir)
+    # The mount table knows no symlinks: below an unresolved root directory it would show no volume at all.
+    volumes = attempts.volume_subjects(host, table, host.resolve(root_dir).value or root_dir)
     if bench.userns_fd < 0:
         why = "no user namespace could be made to try it with"
         untried = [subjects[0], layers, subjects[1], attempts.TMPFS, *volumes]

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from probe.host import syscalls
 from probe.host.child import Child, ChildError, die_with_parent
+from probe.host.processes import HELPER_NAME
 
 FIRST_HOST_ID = 65536 * 32767
 """Where the attempted map starts: a block of the kubelet's default pool, far above the IDs of accounts."""
@@ -24,8 +25,6 @@ MAP_LENGTH = 65536
 
 FUSE_PAUSE = 0.15
 """Seconds before a FUSE mount is asked again: until FUSE_INIT is answered, the kernel says EINVAL for all of them."""
-HELPER_NAME = "up "
-"""How the name of a helper starts; the device of the mount it is busy with follows."""
 
 
 class NamespaceAnswer(Struct, frozen=True):
@@ -182,15 +181,24 @@ def attempt_all(
 
     A helper announces each target before it touches it. One that is silent for *patience* seconds is left behind,
     its target is answered with ETIMEDOUT, and a new helper takes the rest; what can only be found through the same
-    server is answered likewise without being touched. What is not reached by *deadline* (time.monotonic()) is not
-    answered at all. Each helper calls *prepare* first, to enter a mount namespace.
+    server is answered likewise without being touched. Whatever needs no server comes first: those that hang cannot
+    take its time. What is not reached by *deadline* (time.monotonic()) is not answered at all. Each helper calls
+    *prepare* first, to enter a mount namespace.
     """
-    pending = dict(enumerate(targets))
-    while pending and time.monotonic() < deadline:
+    for served in (False, True):
+        group = {index: target for index, target in enumerate(targets) if bool(target.server) is served}
+        yield from _attempt_group(group, userns_fd, deadline, patience, prepare)
+
+
+def _attempt_group(
+    targets: dict[int, Target], userns_fd: int, deadline: float, patience: float, prepare: Callable[[], None]
+) -> Iterator[tuple[int, Answer]]:
+    pending = dict(targets)
+    while pending and (remaining := deadline - time.monotonic()) > 0:
         current, announced = next(iter(pending)), False
         with Child(lambda write, rest=pending: _walk(rest, userns_fd, prepare, write)) as helper:  # type: ignore[misc]
             try:
-                for line in helper.lines(patience, limit=64 << 20):
+                for line in helper.lines(min(patience, remaining), limit=64 << 20):
                     current, answer = msgspec.json.decode(line, type=tuple[int, Answer | None])
                     announced = answer is None
                     if answer:
@@ -202,6 +210,8 @@ def attempt_all(
                     return  # all done, or `prepare` failed
                 yield current, Answer("helper", errno.EIO)
             except TimeoutError:
+                if remaining < patience:
+                    return  # too little time to call it hung
                 hung = {targets[current].device, targets[current].server} - {""}
                 for index in [i for i, target in pending.items() if i == current or target.server in hung]:
                     yield index, Answer("open_tree", errno.ETIMEDOUT)

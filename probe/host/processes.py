@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 
 from msgspec import Struct
 
+HELPER_NAME = "up "
+"""How the name of a child begins that touches what may hang; the device of a mount or a digest of a path follows."""
 _LIMIT = 1 << 16
 """Bytes that are read of one file of a process."""
 
@@ -31,6 +34,16 @@ def parse_status(content: str) -> dict[str, str]:
     if "Uid" not in fields:
         raise ValueError("no Uid field")
     return fields
+
+
+def is_stuck(status: dict[str, str]) -> bool:
+    """Whether root's process was killed and cannot die: it waits for a server that never answers.
+
+    Nobody else's name is to be believed, nor that of a process that runs.
+    """
+    pending = int(status.get("SigPnd", "0"), 16) | int(status.get("ShdPnd", "0"), 16)
+    killed = pending >> (signal.SIGKILL - 1) & 1
+    return bool(killed) and status.get("State", "").startswith("D") and set(status["Uid"].split()) == {"0"}
 
 
 def in_pod_cgroup(content: str, init: str = "") -> bool:

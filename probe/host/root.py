@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -16,9 +17,9 @@ import psutil
 from msgspec import Struct
 
 from probe.host import files
-from probe.host.child import ChildError, run_child
+from probe.host.child import DEFAULT_LIMIT, ChildError, run_child
 from probe.host.enter import enter_process
-from probe.host.processes import Process, in_pod_cgroup, parse_status, read_process
+from probe.host.processes import HELPER_NAME, Process, in_pod_cgroup, is_stuck, parse_status, read_process
 from probe.host.program import Output, Untrusted, open_executable, run_open, run_program
 from probe.reading import Reading
 
@@ -57,11 +58,13 @@ class FileStatus(Struct, frozen=True):
 class Host:
     """One node. Tests put a folder and recorded answers in its place."""
 
+    _stuck: frozenset[str] = frozenset()
+
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A regular file, whole. A larger, missing or hanging one, or anything but a file, is a problem."""
         if _KERNEL_FILE.match(path):
             return _reading(path, lambda: files.read_file(path, files.open_path(path), limit))
-        return _reading(path, lambda: run_child(lambda: files.read_path(path, limit), _PATIENCE, limit))
+        return _reading(path, lambda: self._touch(path, lambda: files.read_path(path, limit), limit))
 
     def read_text(self, path: str, limit: int = FILE_LIMIT) -> Reading[str]:
         """The same as UTF-8; other bytes are a problem."""
@@ -70,7 +73,7 @@ class Host:
     def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A file at *path* below *directory*, where others choose the names: no symlink is followed (openat2)."""
         source = f"{directory}/{path}"
-        return _reading(source, lambda: run_child(lambda: files.read_beneath(directory, path, limit), _PATIENCE, limit))
+        return _reading(source, lambda: self._touch(source, lambda: files.read_beneath(directory, path, limit), limit))
 
     def read_all_beneath(self, directory: str, paths: Sequence[str], limit: int = 1 << 16) -> dict[str, Reading[bytes]]:
         """The same for many small files, by one child; when it hangs, none of them was read."""
@@ -80,7 +83,7 @@ class Host:
                 {path: _reading(path, lambda path=path: files.read_beneath(directory, path, limit)) for path in paths}  # type: ignore[misc]
             )
 
-        answer = _reading(directory, lambda: run_child(contents, _PATIENCE, limit=64 << 20))
+        answer = _reading(directory, lambda: self._touch(directory, contents, limit=64 << 20))
         if answer.value is None:
             return {path: Reading(f"{directory}/{path}", None, answer.problem, answer.kind) for path in paths}
         return msgspec.json.decode(answer.value, type=dict[str, Reading[bytes]])
@@ -91,7 +94,7 @@ class Host:
         def real() -> bytes:
             return os.fsencode(os.path.realpath(path, strict=True))
 
-        return _reading(path, lambda: os.fsdecode(run_child(real, _PATIENCE)))
+        return _reading(path, lambda: os.fsdecode(self._touch(path, real)))
 
     def read_link(self, path: str) -> Reading[str]:
         """Where a symlink of the kernel's points: `/proc/1/exe`, `/proc/1/ns/mnt`."""
@@ -108,7 +111,7 @@ class Host:
             return json.dumps(sorted(names)).encode()
 
         def names() -> tuple[str, ...]:
-            found = json.loads(run_child(listing, _PATIENCE, limit=16 << 20))
+            found = json.loads(self._touch(path, listing, limit=16 << 20))
             if found is None:
                 raise ValueError(f"has more than {LISTING_LIMIT} entries")
             return tuple(found)
@@ -123,7 +126,7 @@ class Host:
             found = FileStatus(seen.st_mode, seen.st_uid, seen.st_size, seen.st_mtime, seen.st_ctime)
             return msgspec.json.encode(found)
 
-        return _reading(path, lambda: msgspec.json.decode(run_child(status, _PATIENCE), type=FileStatus))
+        return _reading(path, lambda: msgspec.json.decode(self._touch(path, status), type=FileStatus))
 
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
@@ -187,16 +190,44 @@ class Host:
         Only those of host UID 0 in no Pod have an argv here: whoever wrote the others may have made reading it hang.
         """
 
-        def processes() -> bytes:
+        def listing() -> bytes:
             init = self.read_text("/proc/1/cgroup").value or ""
             pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
             return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
 
         def found() -> tuple[Process, ...]:
-            rows = json.loads(run_child(processes, _PATIENCE, limit=64 << 20))
+            rows = json.loads(run_child(listing, _PATIENCE, limit=64 << 20))
             return tuple(Process(pid, name, tuple(argv)) for pid, name, argv in rows)
 
-        return _reading("/proc", found)
+        processes_now = _reading("/proc", found)
+        self._stuck = self.stuck_helpers(processes_now.value or ())
+        return processes_now
+
+    def stuck_helpers(self, processes: Sequence[Process]) -> frozenset[str]:
+        """Names, without their common beginning, of children of earlier probes that cannot even be killed.
+
+        The process table is the only memory between probes: what such a child waits for is left alone.
+        """
+        helpers = [process for process in processes if process.name.startswith(HELPER_NAME)]
+        return frozenset(
+            process.name.removeprefix(HELPER_NAME)
+            for process in helpers
+            if is_stuck(self.process_status(process.pid).value or {})
+        )
+
+    def _touch(self, path: str, function: Callable[[], bytes], limit: int = DEFAULT_LIMIT) -> bytes:
+        """What *function* returns, run in a child that carries *path* in its name, unless one is stuck there already.
+
+        Nobody waits twice for the same path. *Errors*: as `run_child`.
+        """
+        name = f"{zlib.crc32(os.fsencode(path)):08x}"
+        if name in self._stuck:
+            raise TimeoutError
+        try:
+            return run_child(function, _PATIENCE, limit, HELPER_NAME + name)
+        except TimeoutError:
+            self._stuck |= {name}
+            raise
 
     def node_daemon(self, pid: int) -> Reading[bool]:
         """Whether that process belongs to the node and not to a Pod that imitates a daemon.

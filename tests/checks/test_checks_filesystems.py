@@ -105,3 +105,9 @@ def test_volumes_in_every_status(volumes: list[Attempt], status: str, reason: st
     found = outcome("filesystem-volumes", make_facts(attempts=(*make_attempts(), *volumes)))
     assert (found.status, found.reason) == (status, reason)
     assert "/pods/" not in " ".join(map(str, found.evidence))
+
+
+def test_without_a_mount_table_nobody_knows_the_volumes() -> None:
+    """None found in a table that nobody read is not none."""
+    found = outcome("filesystem-volumes", make_facts(mounts=unread("/proc/1/mountinfo", "timed-out")))
+    assert (found.status, found.reason) == ("unknown", "TimedOut")

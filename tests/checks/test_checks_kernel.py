@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from probe.checks.check import Check, Outcome, Status
 from probe.checks.kernel import CHECKS
 from probe.facts.node import Facts
+from probe.facts.sandbox import SandboxFacts, SandboxStep
+from probe.reading import Reading
 from tests.factory import (
     ALL_CAPABILITIES,
     NAMESPACE_LIMITS,
@@ -347,6 +350,33 @@ def test_what_is_covered_fails(proc: Any, sysfs: Any, reason: str) -> None:
     for covering in (*proc.covering, *sysfs.covering):
         assert covering in found.message
         assert f"umount {covering}" in found.remediation
+
+
+def sandbox(**results: str) -> Reading[SandboxFacts]:
+    """A trial in which these steps went that way."""
+    fields = {"role": "required", "errno": "", "kind": "", "seconds": 0.0, "meaning": ""}
+    steps = tuple(
+        msgspec.convert(fields | {"name": name, "result": results.get(name, "passed")}, SandboxStep)
+        for name in ("proc", "sysfs")
+    )
+    return Reading("sandbox trial", SandboxFacts(steps=steps, seconds=0.02))
+
+
+@pytest.mark.parametrize(
+    ("covering", "result", "status"),
+    [
+        ((), "failed", "fail"),
+        (("/proc/tty",), "passed", "pass"),
+        (("/proc/tty",), "failed", "fail"),
+        (("/proc/tty",), "unknown", "fail"),
+        ((), "unknown", "pass"),
+        ((), "not-tried", "pass"),
+    ],
+)
+def test_the_trial_decides_and_the_table_explains(covering: tuple[str, ...], result: str, status: str) -> None:
+    """What the kernel answered to a fresh /proc outweighs what the mount table lets one expect."""
+    found = proc_sysfs(mounts=make_mounts(proc=make_visibility(*covering)), sandbox=sandbox(proc=result))
+    assert (found.status, found.reason) == (status, "ProcCovered" if status == "fail" else "")
 
 
 def test_the_remedy_can_be_pasted() -> None:

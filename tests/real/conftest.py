@@ -9,10 +9,11 @@ test that enters the mount namespace of process 1 therefore leaves these mounts 
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 
 import pytest
@@ -21,6 +22,7 @@ from tests.conftest import require
 from tests.real import bundle, kernel, packages
 from tests.real.debian import Unavailable
 from tests.real.filesystems import CATALOG, filesystem
+from tests.real.node import Node, make_node
 
 UNIFIED = "/sys/fs/cgroup/unified"
 
@@ -55,9 +57,9 @@ def _hide_hybrid_cgroups() -> None:
         pass
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer, or its servers and mounts would be around in tests that count such things
 def volume(workspace: str) -> Iterator[Callable[[str], str]]:
-    """Row of the catalog of file systems -> path of a volume on it, made once for the session. Do not change it."""
+    """Row of the catalog of file systems -> path of a volume on it, made once for the module. Do not change it."""
     made: dict[str, str] = {}
     with ExitStack() as stack:
 
@@ -102,3 +104,23 @@ def container(workspace: str) -> Callable[..., bundle.Outcome]:
     """(runtime, source, readonly=False) -> what becomes of a container with that volume."""
     require(os.path.exists(bundle.BUSYBOX), f"{bundle.BUSYBOX} (package busybox-static)")
     return partial(bundle.run, workspace=workspace)
+
+
+@pytest.fixture(scope="session")
+def bare_node(workspace: str) -> Callable[..., AbstractContextManager[Node]]:
+    """make_node, or a missing prerequisite."""
+    require(platform.machine() == "x86_64", "an x86-64 machine: the tests' kubelet is written for it")
+    require(kernel.RELEASE >= (6, 3), "a kernel from 6.3 on, which idmaps tmpfs")
+    return partial(make_node, workspace)
+
+
+@pytest.fixture(scope="session")
+def node(
+    bare_node: Callable[..., AbstractContextManager[Node]],
+    containerd: packages.Runtime,
+    runtime: Callable[..., packages.Runtime],
+) -> Iterator[Node]:
+    """A node where all is well, its runtimes included, but for the kubelet, which each test starts itself."""
+    handlers = {"runc": runtime("runc", (1, 2)).path, "crun": runtime("crun", (1, 9)).path}
+    with bare_node() as made, made.containerd(containerd, handlers) as made.endpoint:
+        yield made

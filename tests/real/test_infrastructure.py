@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -31,8 +32,13 @@ def assert_gone(path: str, workspace: str) -> None:
     """The directory that the catalog made for *path* is gone, and so is, in a moment, the loop device on its image."""
     directory = os.path.join(workspace, os.path.relpath(path, workspace).split("/")[0])
     assert not os.path.exists(directory)
-    images = Path("/sys/block")
-    wait_for(lambda: not [each for each in images.glob("loop*/loop/backing_file") if directory in each.read_text()])
+    wait_for(lambda: not any(image.startswith(directory) for image in images_on_loop_devices()))
+
+
+def images_on_loop_devices() -> Iterator[str]:
+    for file in glob.glob("/sys/block/loop*/loop/backing_file"):
+        with suppress(OSError):  # other loop devices come and go meanwhile
+            yield Path(file).read_text()
 
 
 # The catalog
@@ -134,8 +140,8 @@ def test_a_container_leaves_no_cgroup_and_no_file(
             assert container(runtime("runc", (1, 2)), str(tmp_path)).started
     assert sorted(os.listdir(workspace)) == before
     # Below UNIFIED may lie a tmpfs of this test run in which crun made plain directories, see conftest.py.
-    cgroups = Path("/sys/fs/cgroup").glob(f"**/{bundle.CGROUPS}*")
-    assert not [path for path in cgroups if not str(path).startswith(f"{UNIFIED}/")]
+    cgroups = glob.glob(f"/sys/fs/cgroup/**/{bundle.CGROUPS}*", recursive=True)
+    assert not [path for path in cgroups if not path.startswith(f"{UNIFIED}/")]
 
 
 def test_containerd_serves_with_the_shim_of_its_package(

@@ -1,0 +1,135 @@
+"""From findings to a verdict: the rules, against findings of every kind."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probe.checks.check import LEVELS, Finding, Status
+from probe.verdict import Conclusion, conclude
+
+STATUSES = get_args(Status)
+
+
+def make_finding(status: str = "pass", **overrides: object) -> Finding:
+    fields: dict[str, object] = {
+        "id": "some-check",
+        "level": "stateless",
+        "gating": True,
+        "status": status,
+        "reason": f"{status.capitalize()}Reason" if status in ("fail", "unknown") else "",
+        "message": f"it is {status}",
+        "remediation": "",
+        "documentation": "",
+        "evidence": (),
+    }
+    return Finding(**fields | overrides)  # type: ignore[arg-type]
+
+
+FINDING = st.builds(
+    make_finding,
+    st.sampled_from(STATUSES),
+    level=st.sampled_from(LEVELS),
+    gating=st.booleans(),
+    reason=st.sampled_from(["A", "B", "C"]),
+    message=st.text(max_size=5),
+)
+FINDINGS = st.lists(FINDING, max_size=8)
+
+
+def outline(conclusion: Conclusion) -> tuple[str, str]:
+    return conclusion.verdict, conclusion.reason
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([], ("ready", "")),
+        (["pass", "skipped", "warn"], ("ready", "")),
+        (["pass", "unknown"], ("unknown", "UnknownReason")),
+        (["unknown", "fail"], ("not-ready", "FailReason")),
+        (["fail", "unknown"], ("not-ready", "FailReason")),
+    ],
+)
+def test_the_rules_in_short(statuses: list[str], expected: tuple[str, str]) -> None:
+    """A failure outweighs what is unknown, and that outweighs all else."""
+    assert outline(conclude([make_finding(status) for status in statuses])) == expected
+
+
+@given(FINDINGS)
+def test_any_gating_failure_is_not_ready(findings: list[Finding]) -> None:
+    """And nothing else is."""
+    failed = any(f.gating and f.status == "fail" for f in findings)
+    assert (conclude(findings).verdict == "not-ready") == failed
+
+
+@given(FINDINGS)
+def test_ready_means_that_every_gating_check_is_fine(findings: list[Finding]) -> None:
+    """Neither a failure nor an unknown among the gating ones, whatever the others say."""
+    fine = all(f.status in ("pass", "warn", "skipped") for f in findings if f.gating)
+    assert (conclude(findings).verdict == "ready") == fine
+
+
+@given(FINDINGS)
+def test_what_does_not_gate_changes_nothing(findings: list[Finding]) -> None:
+    """Verdict, reason and message come from the gating findings alone."""
+    full, gating = conclude(findings), conclude([f for f in findings if f.gating])
+    assert (full.verdict, full.reason, full.message) == (gating.verdict, gating.reason, gating.message)
+
+
+@given(FINDINGS)
+def test_a_warning_is_as_good_as_a_pass(findings: list[Finding]) -> None:
+    """A `warn` never changes a verdict or a level."""
+    calm = [make_finding("pass", level=f.level, gating=f.gating) if f.status == "warn" else f for f in findings]
+    assert conclude(findings) == conclude(calm)
+
+
+@given(FINDINGS)
+def test_the_reason_is_of_the_first_in_stack_order(findings: list[Finding]) -> None:
+    """Of the first failure, else of the first unknown; a node that is ready has none."""
+    ordered = [f for status in ("fail", "unknown") for f in findings if f.gating and f.status == status]
+    conclusion = conclude(findings)
+    assert conclusion.reason == (ordered[0].reason if ordered else "")
+    if ordered:
+        assert conclusion.message == ordered[0].message
+    else:
+        assert conclusion.message
+
+
+@given(FINDINGS)
+def test_a_level_includes_those_before_it(findings: list[Finding]) -> None:
+    """No level is better than an earlier one."""
+    worth = {"ready": 2, "unknown": 1, "not-ready": 0}
+    verdicts = [conclude(findings).levels[level] for level in LEVELS]
+    assert list(conclude(findings).levels) == list(LEVELS)
+    assert [worth[v] for v in verdicts] == sorted((worth[v] for v in verdicts), reverse=True)
+
+
+@given(FINDINGS, st.sampled_from(LEVELS))
+def test_a_level_knows_only_what_is_needed_for_it(findings: list[Finding], level: str) -> None:
+    """Findings of later levels do not touch it."""
+    index = LEVELS.index(level)  # type: ignore[arg-type]
+    needed = [f for f in findings if LEVELS.index(f.level) <= index]
+    assert conclude(findings).levels[level] == conclude(needed).levels[level]
+
+
+@given(FINDINGS)
+def test_a_node_is_ready_when_its_gating_levels_are(findings: list[Finding]) -> None:
+    """The checks of the first three levels gate, as the catalogue promises: then `local` is the node's verdict."""
+    declared = [f for f in findings if f.level != "volumes" or not f.gating]
+    assert conclude(declared).levels["local"] == conclude(declared).verdict
+
+
+def test_volumes_decide_their_level_and_nothing_else() -> None:
+    """A refused volume leaves the node ready, and says that volumes do not all work."""
+    conclusion = conclude([make_finding(), make_finding("fail", level="volumes", gating=False)])
+    assert outline(conclusion) == ("ready", "")
+    assert conclusion.levels == {
+        "stateless": "ready",
+        "projected": "ready",
+        "local": "ready",
+        "volumes": "not-ready",
+    }
