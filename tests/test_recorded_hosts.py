@@ -1,0 +1,163 @@
+"""Whole reports of recorded nodes: what is said of each, and what it is said from."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from probe.host.root import Host
+from probe.report import Report
+from tests.fake_host import FakeHost
+from tests.recorded import FOLDER, KERNELS, NAMES, Recording, expectation
+
+CSI = "containerd-2.1.9-kernel-6.18-with-constructed-csi-mounts"
+
+recorded = pytest.mark.parametrize("name", NAMES)
+
+
+@recorded
+def test_report(name: str) -> None:
+    """Verdict, reason, levels, each handler's verdict and every finding that is no pass are the expected ones."""
+    expected = json.loads((FOLDER / name / "expected.json").read_text())
+    assert expectation(Recording(name).report()) == expected
+
+
+@recorded
+def test_report_is_the_same_when_nobody_sees_who_listens(name: str) -> None:
+    """Where the owner of the socket cannot be seen, as in another PID namespace, the daemon is found by its name."""
+    node = Recording(name)
+    seen = node.report()
+    unseen = msgspec.structs.replace(node.cri.listener, value=0)
+    node.cri = msgspec.structs.replace(node.cri, listener=unseen)
+    assert node.report() == seen
+
+
+@recorded
+def test_facts_survive_the_pipe(name: str) -> None:
+    """What the gathering child knows reaches its parent unchanged."""
+    facts = Recording(name).facts()
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=type(facts)) == facts
+
+
+@recorded
+def test_pods_are_left_alone(name: str) -> None:
+    """Of Pods' processes nothing is read but what tells that they are Pods', and nothing of theirs is run."""
+    node = Recording(name)
+    node.facts()
+    pods = {pid for pid in node.host.started if b"kubepods" in read(node.host, f"/proc/{pid}/cgroup")}
+    entries = [re.fullmatch(r"/proc/(\d+)/(.*)", path) for path in node.host.touched]
+    seen = {found[2] for found in entries if found and int(found[1]) in pods}
+    assert seen <= {"cgroup", "uid_map", "status", "ns/pid"}
+    programs = {command.split()[0] for command in node.host.touched if " " in command}
+    daemons = {node.host.links[f"/proc/{pid}/exe"] for pid in (node.kubelet_pid, node.runtime_pid)}
+    assert programs <= {*(command.split()[0] for command in node.host.commands), *daemons}
+
+
+@recorded
+def test_running_pods_are_noticed(name: str) -> None:
+    """Pods with a user namespace ran on every node whose runtime can, and are a proof; on the others none did."""
+    can = not name.startswith(("containerd-1.6", "containerd-1.7"))
+    assert Recording(name).facts().userns_pod_runs.value is can
+
+
+@recorded
+def test_volumes_name_no_pod(name: str) -> None:
+    """Paths of volumes hold the UIDs of Pods, so no word of the Report does."""
+    pods = {
+        path.split("/")[5] for path in Recording(name).mountinfo.split() if path.startswith("/var/lib/kubelet/pods/")
+    }
+    assert pods
+    text = msgspec.json.encode(Recording(name).report()).decode()
+    assert not [pod for pod in pods if pod in text]
+
+
+def test_csi_volumes() -> None:
+    """Each CSI driver is named with its file system; one that cannot be idmapped spoils that level and nothing else."""
+    report = Recording(CSI).report()
+    drivers = {(row.driver, row.fstype, row.result, row.usable) for row in report.volumes if "csi" in row.driver}
+    assert drivers == {
+        ("disk.csi.example.com", "xfs", "supported", "yes"),
+        ("nfs-like.csi.example.com", "fuse.bindfs", "refused", "no"),
+    }
+    assert report.verdict == "ready"
+    assert report.levels["volumes"] == "not-ready"
+
+
+def test_node_says_more_than_it_keeps() -> None:
+    """On kernel 6.1 `.status.runtimeHandlers` promised user namespaces, and Pods with a token failed."""
+    report = Recording("containerd-2.1.9-kernel-6.1").report()
+    assert report.contradictions == ("runtime-kernel-claim",)
+    assert {row.handler: row.user_namespaces for row in report.facts.oci_runtimes}[""] is True
+    assert report.levels == {
+        "stateless": "ready",
+        "projected": "not-ready",
+        "local": "not-ready",
+        "volumes": "not-ready",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "boot_id"),
+    [
+        ("containerd-2.1.9-kernel-6.18", "50eac952-9782-4f04-a17d-88d706e55b41"),
+        ("cri-o-1.37.0-dev-kernel-6.18", "50eac952-9782-4f04-a17d-88d706e55b41"),
+    ],
+)
+def test_boot_id_is_the_node_objects(name: str, boot_id: str) -> None:
+    """The Report's boot id is what `.status.nodeInfo.bootID` of the recorded Node said."""
+    assert Recording(name).report().node.boot_id == boot_id
+
+
+def test_every_kernel_table_names_its_source() -> None:
+    """Answers come from somewhere, and one of a kernel is an answer of that series."""
+    for series, kernel in KERNELS.items():
+        assert re.search(rf"\bkernel {re.escape(series)}\.", kernel["source"])
+    for name in NAMES:
+        release = read(Recording(name).host, "/proc/sys/kernel/osrelease").decode()
+        series = json.loads((FOLDER / name / "answers.json").read_text())["kernel"]
+        assert re.match(rf"{re.escape(series)}\.", release)
+        assert re.match("recorded|constructed from", (FOLDER / name / "origin.txt").read_text())
+
+
+def test_a_recorded_node_touches_no_other() -> None:
+    """Each thing that Host does itself is answered from the recording, and never by the machine that runs the tests."""
+    built_on_others = {"read_text", "node_daemon", "process_status", "stuck_helpers"}
+    assert public(Host) - built_on_others <= public(FakeHost)
+
+
+def test_an_unrecorded_socket_answers_nothing() -> None:
+    """A kubelet that names another socket than the runtime's leaves all of that unknown, and the node with it."""
+    node = Recording("containerd-2.1.9-kernel-6.18")
+    node.socket = "/run/other.sock"
+    report = node.report()
+    assert report.verdict == "unknown"
+    assert report.levels["stateless"] == "unknown"
+    assert report.handlers == ()
+
+
+def test_without_a_kubelet() -> None:
+    """What kernel and file systems allow is said all the same; the node is unknown, or not ready if they refuse."""
+    node, old = Recording("containerd-2.1.9-kernel-6.18"), Recording("containerd-2.1.9-kernel-6.1")
+    for each in (node, old):
+        each.host.end_process(each.kubelet_pid)
+    assert verdict(node.report()) == ("unknown", "KubeletNotFound")
+    assert verdict(old.report()) == ("not-ready", "TmpfsNotIdmappable")
+    assert {row.role: row.result for row in node.report().filesystems}["tmpfs"] == "supported"
+
+
+def public(kind: Any) -> set[str]:
+    return {name for name in vars(kind) if not name.startswith("_")}
+
+
+def read(host: FakeHost, path: str) -> bytes:
+    content = host.files[path]
+    assert isinstance(content, bytes)
+    return content
+
+
+def verdict(report: Report) -> tuple[str, str]:
+    return report.verdict, report.reason
