@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from probe.facts.hazards import HookFacts, HookFiles
 from probe.facts.ids import IdFacts
 from probe.facts.node import Facts
+from probe.facts.pods import PodFacts
 from probe.facts.types import (
     Attempt,
     Confinement,
@@ -59,6 +61,8 @@ def make_facts(**overrides: Any) -> Facts:
         "runtime": make_runtime(),
         "attempts": make_attempts(),
         "ids": make_ids(),
+        "pods": make_pods(),
+        "hooks": make_hooks(),
         "userns_pod_runs": Reading("processes of Pods", False),
         "handler": "",
     }
@@ -68,6 +72,8 @@ def make_facts(**overrides: Any) -> Facts:
         "kubelet": f"/proc/{KUBELET_PID}",
         "runtime": f"CRI {ENDPOINT}",
         "ids": f"/proc/{KUBELET_PID}",
+        "pods": f"{KUBELET_ROOT}/pods/*/userns",
+        "hooks": "device hooks",
         "userns_pod_runs": "processes of Pods",
     }
     return Facts(**_readings(fields | overrides, sources))
@@ -186,6 +192,19 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "executable": f"/proc/{KUBELET_PID}/exe",
     }
     return KubeletFacts(**_readings(fields | overrides, sources))
+
+
+def make_pods(**overrides: Any) -> PodFacts:
+    """Two Pods with a user namespace, both running in it."""
+    fields = {"recorded": 2, "unread": 0, "own_namespace": 2, "host_namespace": 0, "last_block": 0}
+    return PodFacts(**fields | overrides)
+
+
+def make_hooks(**overrides: Any) -> HookFacts:
+    """A node without devices."""
+    nothing = Reading("specifications", HookFiles(found=0, hooked=0, unread=0))
+    fields: dict[str, Any] = {"toolkit": Reading("NVIDIA's programs", ()), "cdi": nothing, "oci_hooks": nothing}
+    return HookFacts(**fields | overrides)
 
 
 def make_ids(**overrides: Any) -> IdFacts:

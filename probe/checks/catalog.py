@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from probe.checks import filesystems, ids, kernel, kubelet, runtime, sandbox
+from probe.checks import filesystems, hazards, ids, kernel, kubelet, runtime, sandbox, snapshotter
 from probe.checks.check import Check, Finding, Outcome, UnknownReason
+from probe.checks.platforms import platforms_of
+from probe.checks.remediation import fitting
 from probe.facts.node import Facts
 
 _FIND_OUT: dict[str, str] = {
@@ -22,8 +24,10 @@ CHECKS: tuple[Check, ...] = (
     *kubelet.CHECKS,
     *ids.CHECKS,
     *runtime.CHECKS,
+    *snapshotter.CHECKS,
     *sandbox.CHECKS,
     *filesystems.CHECKS,
+    *hazards.CHECKS,
 )
 
 
@@ -34,17 +38,19 @@ def find(check_id: str) -> Check | None:
 
 def judge(facts: Facts) -> tuple[Finding, ...]:
     """One finding per check, in stack order, about the handler that *facts* name."""
-    return tuple(_finding(check, check.check(facts)) for check in CHECKS)
+    platforms = platforms_of(facts)
+    return tuple(_finding(check, check.check(facts), platforms) for check in CHECKS)
 
 
-def _finding(check: Check, outcome: Outcome) -> Finding:
+def _finding(check: Check, outcome: Outcome, platforms: tuple[str, ...]) -> Finding:
     allowed = {
         "fail": check.reasons,
         "unknown": UnknownReason.__args__,  # type: ignore[attr-defined]
     }.get(outcome.status, ("",))
     if outcome.reason not in allowed:
         raise ValueError(f"{check.id} gave the reason {outcome.reason!r}, which it does not declare")
-    remediation = outcome.remediation or _FIND_OUT.get(outcome.reason, check.remediation)
+    own = fitting(check.id, outcome.reason, platforms)
+    remediation = outcome.remediation or (own.text if own else _FIND_OUT.get(outcome.reason, check.remediation))
     return Finding(
         id=check.id,
         level=check.level,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.runtime_words import no_runtime
 from probe.facts.node import Facts
 from probe.facts.types import Attempt, Handler, Role
 from probe.reading import Reading
@@ -17,10 +18,12 @@ def check_overlay_layers(facts: Facts) -> Outcome:
     """Only overlay maps layers; other snapshotters copy them, which is slow and works."""
     runtime = facts.runtime.value
     if runtime is None:
-        return Outcome.not_read("the snapshotter", facts.runtime)
+        return no_runtime(facts, "the snapshotter")
     snapshotter = _snapshotter(facts, runtime.handlers.value or (), runtime.snapshotter)
     if snapshotter.value is None:
         return Outcome.not_read("the snapshotter", snapshotter)
+    if snapshotter.value == "erofs":
+        return _erofs(facts, snapshotter)
     if snapshotter.value not in ("overlayfs", "overlay"):
         message = f"the snapshotter {snapshotter.value} copies layers instead of mapping them"
         return Outcome.skipped(message, snapshotter)
@@ -38,6 +41,14 @@ def check_overlay_layers(facts: Facts) -> Outcome:
     if runtime.slow_chown.value is None:
         return Outcome.not_read("whether slow_chown would help", runtime.slow_chown, *outcome.evidence)
     return outcome
+
+
+def _erofs(facts: Facts, snapshotter: Reading[str]) -> Outcome:
+    """It maps mounts of its own making and never copies (containerd 2.3), so only a Pod shows that it works."""
+    if facts.userns_pod_runs.value:
+        return Outcome.passed("a Pod with a user namespace runs from the snapshotter erofs", facts.userns_pod_runs)
+    message = "whether the snapshotter erofs can map its layers was not tried, and no Pod shows it"
+    return Outcome.unknown("not-tried", message, snapshotter, facts.userns_pod_runs)
 
 
 def check_kubelet_root(facts: Facts) -> Outcome:
@@ -109,8 +120,9 @@ def _snapshotter(facts: Facts, handlers: tuple[Handler, ...], default: Reading[s
 
 
 _OTHER_KERNEL = (
-    "Boot a kernel with idmapped mounts: Linux 6.3 or later; on EL9 5.14.0-334.el9 or later "
-    "(dnf upgrade kernel && reboot), since before they are switched off there."
+    "Boot a kernel with idmapped mounts: Linux 6.3 or later; on EL9 5.14.0-334.el9 or later, since before they are "
+    "switched off there. On the drained node:\n"
+    "  dnf upgrade kernel && reboot"
 )
 
 CHECKS = (
@@ -134,9 +146,11 @@ CHECKS = (
         why="The overlayfs snapshotter maps the layers of an image instead of copying them. Where it cannot, "
         "containerd refuses the Pod unless slow_chown is on.",
         reasons=("OverlayLayersNotIdmappable",),
-        remediation="Use Linux 5.19 or later with the runtime's root on ext4, xfs or btrfs, or let containerd copy:\n"
+        remediation="Use Linux 5.19 or later with the runtime's root on ext4, xfs or btrfs, or let containerd copy "
+        "layers, which is slow, in /etc/containerd/config.toml:\n"
         "  [plugins.'io.containerd.snapshotter.v1.overlayfs']\n"
         "    slow_chown = true\n"
+        "then:\n"
         "  systemctl restart containerd",
         documentation="containerd docs/user-namespaces; Linux Documentation/filesystems/overlayfs.rst",
         check=check_overlay_layers,
@@ -161,8 +175,8 @@ CHECKS = (
         why="Service account tokens, Secrets, projected volumes and memory-backed emptyDir lie on tmpfs. Where it "
         "cannot be idmapped, only Pods without any of them run (automountServiceAccountToken: false).",
         reasons=("TmpfsNotIdmappable",),
-        remediation="Boot Linux 6.3 or later, for instance on Debian 12:\n"
-        "  apt-get install -t bookworm-backports linux-image-amd64 && reboot",
+        remediation="Boot Linux 6.3 or later, or a kernel of your distribution into which idmapped tmpfs was ported "
+        "back.",
         documentation="Kubernetes documentation, User Namespaces: before you begin (Linux 6.3)",
         check=check_tmpfs,
     ),

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 from probe.facts import attempts
 from probe.facts.filesystems import Subject, not_tried
+from probe.facts.hazards import gather_hooks
 from probe.facts.ids import IdFacts, gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel
 from probe.facts.mounts import Mount, MountTable, parse_mountinfo
 from probe.facts.node import Facts
-from probe.facts.pods import gather_userns_pod_runs
+from probe.facts.pods import gather_pods
 from probe.facts.types import Attempt, KubeletFacts, MountFacts, NamespaceAttempt, ProbeFacts, Role, RuntimeFacts
 from probe.facts.visibility import visibility
 from probe.host.enter import enter_mount_namespace
@@ -39,6 +40,7 @@ def gather_node(
     processes = host.processes().value or ()
     mounts = _read_mounts(host, runtime)
     rows = _try_node(host, bench, mounts, root_dir, runtime, processes)
+    pods = gather_pods(host, root_dir, processes)
     return Facts(
         node_name=node_name,
         distribution=gather_distribution(host),
@@ -49,7 +51,9 @@ def gather_node(
         kubelet=kubelet,
         runtime=runtime,
         attempts=attempts.judge(rows, bench, probe, kernel, _oci_runtime(runtime)),
-        userns_pod_runs=gather_userns_pod_runs(host, root_dir, processes),
+        pods=pods,
+        hooks=gather_hooks(host, (runtime.value.name.value if runtime.value else None) or ""),
+        userns_pod_runs=pods.parse(lambda found: found.own_namespace > 0),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from probe.facts.hazards import HookFacts
 from probe.facts.ids import IdFacts
+from probe.facts.pods import PodFacts
 from probe.facts.sandbox import SandboxFacts
 from probe.facts.types import (
     Attempt,
@@ -34,6 +36,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...]
     ids: Reading[IdFacts] = Reading("ID ranges", None, "not looked for", "not-tried")
     sandbox: Reading[SandboxFacts] = Reading("sandbox trial", None, "not tried", "not-tried")
+    pods: Reading[PodFacts] = Reading("Pods", None, "not looked for", "not-tried")
+    hooks: Reading[HookFacts] = Reading("device hooks", None, "not looked for", "not-tried")
     userns_pod_runs: Reading[bool] = Reading("processes of Pods", None, "not looked for", "not-tried")
     """Whether a Pod with a user namespace of its own runs here now: no better proof exists."""
     handler: str = ""

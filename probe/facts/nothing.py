@@ -55,5 +55,7 @@ def know_nothing(node_name: str | None, kind: ProblemKind, problem: str) -> Fact
         attempts=(),
         ids=unread,
         sandbox=unread,
+        pods=unread,
+        hooks=unread,
         userns_pod_runs=unread,
     )

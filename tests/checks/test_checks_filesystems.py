@@ -10,6 +10,7 @@ from probe.checks.check import Outcome
 from probe.checks.filesystems import CHECKS
 from probe.facts.node import Facts
 from probe.facts.types import Attempt
+from probe.reading import Reading
 from tests.factory import (
     make_attempt,
     make_attempts,
@@ -58,6 +59,7 @@ def test_every_role_in_every_status(check_id: str) -> None:
     ("runtime", "status", "reason"),
     [
         ({"snapshotter": "native"}, "skipped", ""),
+        ({"snapshotter": "erofs"}, "unknown", "NotTried"),
         ({"slow_chown": True}, "skipped", ""),
         ({"slow_chown": unread("config dump")}, "unknown", "NotPermitted"),
         ({"snapshotter": unread("CRI")}, "unknown", "NotPermitted"),
@@ -72,6 +74,14 @@ def test_layers_matter_only_where_they_are_mapped(runtime: dict[str, Any], statu
     facts = facts_with("overlay-layers", overlay, runtime=make_runtime(**runtime, handlers=handlers))
     found = outcome("filesystem-overlay-layers", facts)
     assert (found.status, found.reason) == (status, reason)
+
+
+def test_a_running_pod_shows_that_erofs_maps_its_layers() -> None:
+    """No better proof exists."""
+    handlers = (make_handler(snapshotter="erofs"),)
+    running = Reading("processes of Pods", True)
+    facts = make_facts(runtime=make_runtime(handlers=handlers), userns_pod_runs=running)
+    assert outcome("filesystem-overlay-layers", facts).status == "pass"
 
 
 def test_without_a_runtime_nobody_knows_the_snapshotter() -> None:

@@ -1,0 +1,253 @@
+"""What works here, and yet may hurt: known faults of versions, device hooks, Pods that are not what they asked for."""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.platforms import inline, quoted
+from probe.checks.runtime_words import judged_handler, no_runtime, oci_name, runtime_name
+from probe.facts.hazards import HookFacts
+from probe.facts.node import Facts
+from probe.facts.oci import parse_version_number
+from probe.facts.pods import PodFacts
+
+_IMAGE_VOLUMES_SINCE = (2, 1)
+_IMAGE_VOLUMES_FIXED = {(2, 1): 7, (2, 2): 2}
+"""First patch release of each minor one that maps them. *Source*: containerd's release notes."""
+
+_ALL_IDS = 1 << 32
+_BLOCK = 65_536
+
+
+def check_selinux_runc(facts: Facts) -> Outcome:
+    """That version labels /dev/mqueue before it becomes root of the user namespace that containerd made."""
+    selinux = facts.kernel.selinux_enforcing
+    if selinux.kind == "absent":
+        return Outcome.skipped("SELinux is not active on this node", selinux)
+    what = "whether SELinux meets runc 1.2.0"
+    if facts.runtime.value is None:
+        return no_runtime(facts, what)
+    if facts.runtime.value.handlers.value is None:
+        return Outcome.not_read(what, facts.runtime.value.handlers)
+    handler = judged_handler(facts)
+    if handler is None:
+        return Outcome.skipped(f"{runtime_name(facts.runtime.value)} names no such handler")
+    if handler.binary.kind == "absent":
+        return Outcome.skipped("this handler runs no OCI runtime like runc", handler.binary)
+    for reading in (handler.oci_runtime, handler.oci_version):
+        if reading.value is None:
+            return Outcome.not_read(what, reading, selinux)
+    if handler.oci_runtime.value != "runc" or parse_version_number(handler.oci_version.value or "") != (1, 2, 0):
+        return Outcome.passed(f"{oci_name(handler)} labels /dev/mqueue as it should", handler.oci_version, selinux)
+    if selinux.value is None:
+        return Outcome.not_read("whether SELinux is active beside runc 1.2.0", selinux, handler.oci_version)
+    return Outcome.warn(
+        f"{oci_name(handler)} cannot label /dev/mqueue in user namespaces, and SELinux is active: where the container "
+        "runtime labels containers, each Pod with a user namespace fails with “setxattr …/dev/mqueue: operation not "
+        "permitted”",
+        handler.oci_version,
+        selinux,
+        remediation=f"Install runc 1.2.1 or newer as {inline(handler.binary.value or 'runc')}; the next Pod uses it:\n"
+        "  dnf upgrade -y runc || { apt-get update && apt-get install -y --only-upgrade runc; }",
+    )
+
+
+def check_image_volumes(facts: Facts) -> Outcome:
+    """Until it learned to map their layers, containerd asked for an idmapped overlay, which no kernel then gave."""
+    runtime, what = facts.runtime.value, "whether volumes of type image work with user namespaces"
+    if runtime is None:
+        return no_runtime(facts, what)
+    for reading in (runtime.name, runtime.version):
+        if reading.value is None:
+            return Outcome.not_read(what, reading)
+    if runtime.name.value != "containerd":
+        return Outcome.skipped("only containerd had this fault", runtime.name)
+    number = parse_version_number(runtime.version.value or "")
+    if number is None:
+        return Outcome.unknown("not-readable", f"{what} is unknown: containerd tells no version", runtime.version)
+    if number[:2] < _IMAGE_VOLUMES_SINCE:
+        return Outcome.skipped(f"{runtime_name(runtime)} has no volumes of type image", runtime.version)
+    fixed = _IMAGE_VOLUMES_FIXED.get(number[:2], 0)
+    if number[2] >= fixed:
+        return Outcome.passed(f"{runtime_name(runtime)} maps volumes of type image", runtime.version)
+    wanted = f"containerd {number[0]}.{number[1]}.{fixed} or newer"
+    bundled = facts.kubelet.value.distribution if facts.kubelet.value else "kubelet"
+    upgrade = f"Upgrade to {wanted}." if bundled == "kubelet" else f"Upgrade {bundled} to a release with {wanted}."
+    return Outcome.warn(
+        f"with {runtime_name(runtime)} a Pod with a user namespace and a volume of type image fails with “failed to "
+        "set MOUNT_ATTR_IDMAP … invalid argument”",
+        runtime.version,
+        remediation=f"{upgrade} Until then put into an emptyDir, by an init container, what these Pods need.",
+    )
+
+
+def check_device_hooks(facts: Facts) -> Outcome:
+    """That a hook is there says only that containers may ask for it."""
+    if facts.hooks.value is None:
+        return Outcome.not_read("whether device hooks are installed", facts.hooks)
+    return judge_device_hooks(facts.hooks.value, facts)
+
+
+def judge_device_hooks(hooks: HookFacts, facts: Facts) -> Outcome:
+    """Presence is all that a node can tell; which Pods ask for such devices only the API server knows."""
+    with_oci_hooks = facts.runtime.value is None or facts.runtime.value.name.value != "containerd"
+    files = (hooks.cdi, *((hooks.oci_hooks,) if with_oci_hooks else ()))
+    found = []
+    if hooks.toolkit.value:
+        found.append(Evidence(hooks.toolkit.source, f"NVIDIA container toolkit: {', '.join(hooks.toolkit.value)}"))
+    for reading, kind in zip(files, ("CDI specifications", "OCI hooks"), strict=False):
+        if reading.value and reading.value.hooked:
+            makers = f" ({', '.join(reading.value.makers)})" if reading.value.makers else ""
+            text = f"{reading.value.hooked} of {reading.value.found} {kind} run a hook inside the container{makers}"
+            found.append(Evidence(reading.source, text))
+    if found:
+        message = (
+            "device hooks are installed that run with a Pod's own IDs; NVIDIA's fail so: a Pod with a user namespace "
+            "that is given such a device does not start"
+        )
+        return Outcome.warn(message, *found, remediation=_KEEP_DEVICES + _list_pods(facts.node_name))
+    for reading in (hooks.toolkit, *files):
+        if reading.value is None:
+            return Outcome.not_read("whether device hooks are installed", reading)
+    unread = [(reading, reading.value.unread) for reading in files if reading.value and reading.value.unread]
+    if unread:
+        message = f"whether device hooks are installed is unknown: {unread[0][1]} files could not be read"
+        return Outcome.unknown("not-readable", message, Evidence(unread[0][0].source, problem="not read"))
+    seen = Evidence(hooks.cdi.source, f"{hooks.cdi.value.found if hooks.cdi.value else 0} CDI specifications")
+    return Outcome.passed("no device hook is installed that would run with a Pod's own IDs", seen)
+
+
+def check_mapping_ignored(facts: Facts) -> Outcome:
+    """The worst that can happen: nobody notices."""
+    if facts.pods.value is None:
+        return Outcome.not_read("whether Pods have the user namespace that they asked for", facts.pods)
+    return judge_mapping_ignored(facts.pods.value, facts)
+
+
+def judge_mapping_ignored(pods: PodFacts, facts: Facts) -> Outcome:
+    """Only the kubelet's records tell who asked; a kubelet that ignores the field keeps none."""
+    seen = Evidence(
+        "kubelet's records against running processes",
+        f"{pods.recorded} Pods: {pods.own_namespace} with IDs of their own, {pods.host_namespace} with the node's",
+    )
+    if pods.host_namespace:
+        message = (
+            f"{pods.host_namespace} of {pods.recorded} Pods that asked for a user namespace run with the node's IDs: "
+            "root in them is root on the node, and nothing else says so"
+        )
+        return Outcome.warn(message, seen, remediation=_NOT_ISOLATED + _list_pods(facts.node_name))
+    if pods.unread:
+        return _unread(pods, "whether Pods have the user namespace that they asked for", seen)
+    if not pods.recorded:
+        return Outcome.skipped("the kubelet has recorded no Pod with a user namespace", seen)
+    message = f"none of {pods.recorded} Pods that asked for a user namespace runs with the node's IDs"
+    return Outcome.passed(message, seen)
+
+
+def check_last_block(facts: Facts) -> Outcome:
+    """One Pod among 65535 gets it, as long as the kubelet's range is the default one."""
+    if facts.pods.value is None:
+        return Outcome.not_read("whether a Pod holds the last block of IDs", facts.pods)
+    return judge_last_block(facts.pods.value, facts)
+
+
+def judge_last_block(pods: PodFacts, facts: Facts) -> Outcome:
+    """4294967295 means “no ID” to the kernel, so it refuses any map that reaches it."""
+    seen = Evidence("kubelet's records", f"{pods.recorded} Pods recorded, {pods.last_block} up to 4294967295")
+    if not pods.last_block:
+        if pods.unread:
+            return _unread(pods, "whether a Pod holds the last block of IDs", seen)
+        return Outcome.passed("no Pod holds the last block of IDs, which the kernel refuses", seen)
+    kubelet = facts.kubelet.value
+    root_dir = (kubelet.root_dir.value if kubelet else None) or "/var/lib/kubelet"
+    first = _ALL_IDS - ((kubelet.ids_per_pod.value if kubelet else None) or _BLOCK)
+    message = (
+        "a Pod was given the last block of IDs, which the kernel refuses: it stays in ContainerCreating for ever, with "
+        "“fork/exec /proc/self/exe: invalid argument”"
+    )
+    remediation = (
+        "Delete the Pod whose UID this prints; the next one gets another block:\n"
+        f"  grep -l '\"hostId\":{first},' {quoted(root_dir)}/pods/*/userns | awk -F/ '{{print $(NF-1)}}'\n"
+        "  kubectl get pods -A -o custom-columns=UID:.metadata.uid,NAMESPACE:.metadata.namespace,NAME:.metadata.name"
+    )
+    return Outcome.warn(message, seen, remediation=remediation)
+
+
+def _unread(pods: PodFacts, what: str, seen: Evidence) -> Outcome:
+    message = f"{what} is unknown: {pods.unread} of the kubelet's records could not be read"
+    return Outcome.unknown("not-readable", message, seen)
+
+
+def _list_pods(node_name: str | None) -> str:
+    """The command that names the Pods of this node that ask for a user namespace."""
+    node = quoted(node_name) if node_name else '"$(hostname)"'
+    return (
+        f"\n  kubectl get pods -A --field-selector spec.nodeName={node} -o json | "
+        "jq -r '.items[] | select(.spec.hostUsers == false) | .metadata.namespace + \"/\" + .metadata.name'"
+    )
+
+
+_KEEP_DEVICES = (
+    "Pods without such devices are not concerned. Pods with one need hostUsers: true for now; false is set in these:"
+)
+_NOT_ISOLATED = (
+    "Take these Pods for unprotected. Mend what the findings on kubelet and runtime name (kubelet 1.30 with containerd "
+    "2.0 or CRI-O 1.30, or newer), then delete them, so that they are made anew:"
+)
+
+CHECKS = (
+    Check(
+        id="hazard-selinux-runc-1-2-0",
+        level="stateless",
+        gating=False,
+        question="Is this not runc 1.2.0 beside SELinux?",
+        why="That version labels /dev/mqueue with rights that it lacks in a user namespace made by the container "
+        "runtime. 1.1 and 1.2.1 do not.",
+        remediation="Install runc 1.2.1 or newer.",
+        documentation="https://github.com/opencontainers/runc/issues/4466",
+        check=check_selinux_runc,
+    ),
+    Check(
+        id="hazard-image-volumes",
+        level="stateless",
+        gating=False,
+        question="Can Pods with a user namespace have volumes of type image?",
+        why="containerd before 2.1.7 and 2.2.2 asks the kernel to idmap the mounted overlay, which it refuses, instead "
+        "of its layers. Pods without such volumes are not concerned.",
+        remediation="Upgrade to containerd 2.1.7, 2.2.2 or newer.",
+        documentation="https://github.com/containerd/containerd/issues/12812",
+        check=check_image_volumes,
+    ),
+    Check(
+        id="hazard-device-hooks",
+        level="stateless",
+        gating=False,
+        question="Are there no device hooks that would run with a Pod's own IDs?",
+        why="A createContainer hook runs in the container's namespaces. In a user namespace it may not do what it is "
+        "there for, as reading the container's files; NVIDIA does not support such Pods.",
+        remediation="Keep Pods that ask for such devices at hostUsers: true.",
+        documentation="OCI runtime specification, config.md, POSIX-platform Hooks; NVIDIA GPU Operator release notes",
+        check=check_device_hooks,
+    ),
+    Check(
+        id="hazard-mapping-ignored",
+        level="stateless",
+        gating=False,
+        question="Do all Pods that asked for a user namespace have one?",
+        why="containerd 1.6 and older ignore the request, and kubelets before 1.30 let them. The Pod runs, and nobody "
+        "notices that its root is the node's.",
+        remediation="Upgrade kubelet and container runtime, then delete these Pods.",
+        documentation="KEP-127; user_namespaces(7)",
+        check=check_mapping_ignored,
+    ),
+    Check(
+        id="hazard-last-block",
+        level="stateless",
+        gating=False,
+        question="Does no Pod hold the last block of IDs?",
+        why="The default range of the kubelet ends with 4294967295, which is no ID. The kernel refuses the map of the "
+        "Pod that gets this block by chance, and the kubelet tries for ever.",
+        remediation="Delete the Pod; the next one gets another block.",
+        documentation="https://github.com/kubernetes/kubernetes/issues/139916; user_namespaces(7)",
+        check=check_last_block,
+    ),
+)
