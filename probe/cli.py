@@ -214,26 +214,31 @@ def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colo
 
 @cli.command()
 @click.argument("check", required=False, shell_complete=lambda *_: _check_ids())
+@click.option("--for", "platform", metavar="PLATFORM", help="What to do there: talos, k3s, ... (CHECK lists them).")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--colour", "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
-def explain(check: str | None, output: str, colour: str) -> int:
+def explain(check: str | None, platform: str | None, output: str, colour: str) -> int:
     """What a check asks, why, and how to fix it; without CHECK, all of them.
 
     \b
     Examples:
       userns-probe explain
       userns-probe explain filesystem-tmpfs
+      userns-probe explain kernel-user-namespaces --for talos
     """
     from probe.checks.catalog import CHECKS, find
+    from probe.checks.platforms import PLATFORMS
     from probe.outputs.explain import render_catalog, render_check, render_checks_json
 
     chosen = find(check) if check else None
     if check and chosen is None:
         raise click.UsageError(f"no check is called {check!r}; `userns-probe explain` lists them all")
+    if platform and (chosen is None or platform not in PLATFORMS):
+        raise click.UsageError(f"--for needs a CHECK and one of {', '.join(PLATFORMS)}")
     if output == "json":
         _print(render_checks_json((chosen,) if chosen else CHECKS))
     elif chosen:
-        _print(render_check(chosen, width=_width(), colour=_coloured(colour)))
+        _print(render_check(chosen, width=_width(), colour=_coloured(colour), platform=platform or ""))
     else:
         _print(render_catalog(CHECKS, width=_width(), colour=_coloured(colour)))
     return 0
@@ -242,6 +247,8 @@ def explain(check: str | None, output: str, colour: str) -> int:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every way it can end has its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = cli.main(arguments, prog_name="userns-probe", standalone_mode=False)
     except click.exceptions.Exit as ending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 import msgspec
@@ -26,6 +27,8 @@ class Node(Struct, frozen=True, kw_only=True):
     boot_id: str
     """Empty when it could not be read; compare with `.status.nodeInfo.bootID`."""
     distribution: str
+    uptime_seconds: float | None = None
+    """How long that boot had lasted when the probe began (CLOCK_BOOTTIME): its age, however wall clocks jump."""
 
 
 class HandlerVerdict(Struct, frozen=True, kw_only=True):
@@ -60,6 +63,8 @@ class VolumeRow(Struct, frozen=True, kw_only=True):
     result: Literal["supported", "refused", "unknown"]
     reason: str
     usable: Usable | None
+    count: int
+    """How many file systems of that kind are mounted."""
 
 
 class IdRange(Struct, frozen=True, kw_only=True):
@@ -144,6 +149,7 @@ def make_report(
     probed_at: str,
     expires_at: str,
     duration_seconds: float,
+    uptime_seconds: float | None = None,
     volume_paths: bool = False,
 ) -> Report:
     """Judge *facts* and put all that is said of them into one Report."""
@@ -157,6 +163,7 @@ def make_report(
             name=facts.node_name,
             boot_id=facts.kernel.boot_id.value or "",
             distribution=facts.distribution.value or "",
+            uptime_seconds=uptime_seconds,
         ),
         probed_at=probed_at,
         expires_at=expires_at,
@@ -205,15 +212,14 @@ def _handler_verdicts(facts: Facts) -> tuple[HandlerVerdict, ...]:
 
 
 def _volume_rows(attempts: tuple[Attempt, ...]) -> tuple[VolumeRow, ...]:
-    """One row per driver, file system and answer, the worst news first within a driver."""
-    rows = {
-        (a.plugin, a.fstype, a.result, a.usable or "", a.reason): VolumeRow(
-            driver=a.plugin, fstype=a.fstype, result=a.result, reason=a.reason, usable=a.usable
-        )
+    """One row per driver, file system and answer."""
+    rows = [
+        VolumeRow(driver=a.plugin, fstype=a.fstype, result=a.result, reason=a.reason, usable=a.usable, count=1)
         for a in attempts
         if a.role == "volume"
-    }
-    return tuple(rows[key] for key in sorted(rows))
+    ]
+    counted = (msgspec.structs.replace(row, count=count) for row, count in Counter(rows).items())
+    return tuple(sorted(counted, key=lambda row: (row.driver, row.fstype, row.result, row.usable or "", row.reason)))
 
 
 def _id_ranges(expected: Forecast | None) -> tuple[IdRange, ...]:

@@ -129,7 +129,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 def _evidence(seen: tuple[Reading[Any] | Evidence, ...]) -> tuple[Evidence, ...]:
-    return tuple(
+    found = (
         one
         if isinstance(one, Evidence)
         else Evidence(one.source, "", one.problem)
@@ -137,6 +137,7 @@ def _evidence(seen: tuple[Reading[Any] | Evidence, ...]) -> tuple[Evidence, ...]
         else Evidence(one.source, _text(one.value))
         for one in seen
     )
+    return tuple(dict.fromkeys(found))
 
 
 def _text(value: object) -> str:

@@ -52,9 +52,8 @@ def check_namespace_limits(facts: Facts) -> Outcome:
     unread = [limit for limit in limits.values() if limit.kind not in (None, "absent")]
     zero = {name: limit for name, limit in limits.items() if limit.value == 0}
     if zero:
-        lines = "\n".join(f"  sysctl -w {name}=65536" for name in zero)
         message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
-        return Outcome.warn(message, *zero.values(), remediation=f"{lines}\n  {_PERSIST}")
+        return Outcome.warn(message, *zero.values(), remediation=_raise("60-namespaces.conf", *zero))
     if unread:
         return Outcome.not_read("a limit of namespaces", *unread)
     if not limits:
@@ -139,7 +138,7 @@ def _refused(attempt: NamespaceAttempt, *seen: Evidence | Reading[Any]) -> Outco
         return Outcome.fail("UserNamespaceRefused", f"the kernel refuses user namespaces: {_step(attempt)}", *seen)
     if attempt.errno in ("ENOSPC", "EUSERS"):
         message = f"{USER_LIMIT} or the depth of nesting is reached for now: {_step(attempt)}"
-        return Outcome.unknown("not-tried", message, *seen, remediation=_RAISE)
+        return Outcome.unknown("not-tried", message, *seen, remediation=_raise("60-user-namespaces.conf", USER_LIMIT))
     return Outcome.unknown("not-readable", f"no user namespace could be made for now: {_step(attempt)}", *seen)
 
 
@@ -173,13 +172,16 @@ def _uncover(fstype: str, seen: Visibility) -> str:
     )
 
 
+def _raise(file: str, *limits: str) -> str:
+    return (
+        "Raise it, now and at each boot:\n"
+        f"  printf '%s = 65536\\n' {' '.join(limits)} > /etc/sysctl.d/{file} && sysctl --system\n"
+        "Make sure that no file that is read later sets it back:\n"
+        "  grep -rsE 'max_[a-z]+_namespaces' /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d"
+    )
+
+
 _LIMIT_NOT_READ: Reading[int] = Reading(f"/proc/sys/{USER_LIMIT.replace('.', '/')}", None, "not read", "not-tried")
-_RAISE = (
-    "Raise the limit, now and after each boot:\n"
-    f"  echo '{USER_LIMIT} = 65536' > /etc/sysctl.d/60-user-namespaces.conf && sysctl --system\n"
-    "Make sure that no file that is read later sets it back:\n"
-    "  grep -rs max_user_namespaces /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d"
-)
 _NOT_BUILT = "Boot a kernel that was built with CONFIG_USER_NS=y: every current distribution's is."
 CHECKS = (
     privileges.CHECK,
@@ -191,7 +193,7 @@ CHECKS = (
         why="Each Pod with hostUsers: false gets one. Where the kernel refuses it, the sandbox of such a Pod fails "
         "with 'no space left on device' or 'invalid argument'.",
         reasons=("UserNamespacesDisabled", "UserNamespacesNotBuilt", "UserNamespaceRefused"),
-        remediation=_RAISE,
+        remediation=_raise("60-user-namespaces.conf", USER_LIMIT),
         documentation="user_namespaces(7); namespaces(7), The /proc/sys/user directory",
         check=check_user_namespaces,
     ),
@@ -202,7 +204,7 @@ CHECKS = (
         question="Is no limit of the other namespaces 0?",
         why="A Pod's sandbox needs mount, PID, network, IPC, UTS and cgroup namespaces too. A limit of 0 stops every "
         "Pod that wants one of its own, with or without a user namespace.",
-        remediation=f"  sysctl -w user.max_net_namespaces=65536\n  {_PERSIST}",
+        remediation=_raise("60-namespaces.conf", "user.max_net_namespaces"),
         documentation="namespaces(7), The /proc/sys/user directory",
         check=check_namespace_limits,
     ),

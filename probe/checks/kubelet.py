@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.platforms import inline, restart_kubelet
 from probe.facts.kubelet_versions import GATE, parse_release, version_rule
 from probe.facts.node import Facts
 from probe.facts.types import KubeletFacts
+from probe.reading import Reading
 
 _KEP = "KEP-127; kubernetes.io, User Namespaces"
-_RESTART = {
-    "kubelet": "systemctl restart kubelet",
-    "k3s": "systemctl restart k3s || systemctl restart k3s-agent",
-    "rke2": "systemctl restart rke2-agent || systemctl restart rke2-server",
-    "k0s": "systemctl restart k0sworker || systemctl restart k0scontroller",
-    "microk8s": "snap restart microk8s.daemon-kubelite",
-}
-_SWITCH_ON = {
-    "kubelet": f"set featureGates: {{{GATE}: true}} in the kubelet's configuration file",
-    "k3s": f"printf 'kubelet-arg+: [\"feature-gates={GATE}=true\"]\\n' > /etc/rancher/k3s/config.yaml.d/userns.yaml",
-    "rke2": f"printf 'kubelet-arg+: [\"feature-gates={GATE}=true\"]\\n' > /etc/rancher/rke2/config.yaml.d/userns.yaml",
-    "k0s": f"add --kubelet-extra-args=--feature-gates={GATE}=true to the arguments of k0s",
-    "microk8s": f"echo --feature-gates={GATE}=true >> /var/snap/microk8s/current/args/kubelet",
-}
 
 
 def check_running(facts: Facts) -> Outcome:
@@ -57,7 +47,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             f"kubelet {version} does not ask the runtime: where hostUsers: false cannot be done, it is ignored"
             " silently and the Pod runs in the host's user namespace"
         )
-        return Outcome.fail("KubeletTooOld", message, kubelet.version, kubelet.gate)
+        return Outcome.fail("KubeletTooOld", message, kubelet.version, _gate(kubelet.gate))
     if kubelet.gate.value is None:
         what = f"whether the gate {GATE} is on in the running kubelet"
         return Outcome.unknown(
@@ -65,7 +55,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             f"{what} is unknown: {kubelet.gate.source}: {kubelet.gate.problem}",
             kubelet.gate,
             kubelet.version,
-            remediation=f"Restart the kubelet, then probe again: {_RESTART[kubelet.distribution]}"
+            remediation=f"Restart the kubelet, then probe again:\n{restart_kubelet(facts)}"
             if _changed(kubelet)
             else "",
         )
@@ -74,11 +64,11 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             "KubeletGateOff",
             f"the feature gate {GATE} is off in kubelet {version}: it refuses Pods with hostUsers: false",
             kubelet.version,
-            kubelet.gate,
-            kubelet.gate_configured,
-            remediation=_switch_on(kubelet, release.value),
+            _gate(kubelet.gate),
+            *([] if kubelet.gate_configured.kind == "absent" else [_gate(kubelet.gate_configured)]),
+            remediation=_switch_back(facts, kubelet) if kubelet.gate_configured.value is False else "",
         )
-    return Outcome.passed(f"kubelet {version} supports user namespaces", kubelet.version, kubelet.gate)
+    return Outcome.passed(f"kubelet {version} supports user namespaces", kubelet.version, _gate(kubelet.gate))
 
 
 def check_configuration_pending(facts: Facts) -> Outcome:
@@ -91,8 +81,8 @@ def check_configuration_pending(facts: Facts) -> Outcome:
         return Outcome.warn(
             f"{', '.join(changed)} changed after the kubelet started: takes effect at the next restart",
             *(Evidence(path, "newer than the process") for path in changed),
-            kubelet.started_at,
-            remediation=f"Restart the kubelet when it suits you: {_RESTART[kubelet.distribution]}",
+            kubelet.started_at.parse(_moment),
+            remediation=f"Restart the kubelet when it suits you:\n{restart_kubelet(facts)}",
         )
     for reading in (kubelet.files, kubelet.executable):
         if reading.value is None:
@@ -122,7 +112,7 @@ def check_gate_restart(facts: Facts) -> Outcome:
     return Outcome.warn(
         f"{GATE} is set to false, which kubelet {kubelet.version.value} does not accept: it will panic at its next"
         f' start ("cannot set feature gate {GATE} to false, feature is locked to true")',
-        configured,
+        _gate(configured),
         kubelet.version,
         remediation=f"Before the next restart remove {GATE} from {_where(kubelet)}.",
     )
@@ -131,23 +121,32 @@ def check_gate_restart(facts: Facts) -> Outcome:
 def check_cgroup_v1(facts: Facts) -> Outcome:
     """Since 1.35 a kubelet refuses to start on cgroup v1 unless it is told otherwise."""
     kubelet, version = facts.kubelet.value, facts.kernel.cgroup_version
+    seen = version.parse(lambda number: f"cgroup v{number}")
     if kubelet is None:
         return _does_not_arise(facts)
     if version.value is None:
         return Outcome.not_read("the version of cgroups", version)
     if version.value == 2:
-        return Outcome.skipped("this node has cgroup v2", version)
+        return Outcome.skipped("this node has cgroup v2", seen)
     if kubelet.fail_cgroup_v1.value is None:
-        return Outcome.not_read("failCgroupV1", kubelet.fail_cgroup_v1, version)
+        return Outcome.not_read("failCgroupV1", kubelet.fail_cgroup_v1, seen)
     if not kubelet.fail_cgroup_v1.value:
-        return Outcome.passed("the kubelet accepts cgroup v1", version, kubelet.fail_cgroup_v1)
+        return Outcome.passed("the kubelet accepts cgroup v1", seen, kubelet.fail_cgroup_v1)
     return Outcome.warn(
         "this node has cgroup v1 and failCgroupV1 is true: the kubelet will not come back after its next restart"
         ' ("kubelet is configured to not run on a host using cgroup v1")',
-        version,
+        seen,
         kubelet.fail_cgroup_v1,
         kubelet.version,
     )
+
+
+def _gate(reading: Reading[bool]) -> Reading[str]:
+    return reading.parse(lambda on: f"{GATE} is {'on' if on else 'off'}")
+
+
+def _moment(seconds: float) -> str:
+    return f"started {datetime.fromtimestamp(seconds, UTC).isoformat(sep=' ', timespec='seconds')}"
 
 
 def _no_kubelet(facts: Facts) -> Outcome:
@@ -170,15 +169,15 @@ def _changed(kubelet: KubeletFacts) -> list[str]:
 
 def _where(kubelet: KubeletFacts) -> str:
     """Where its gates may stand."""
-    return ", ".join(("--feature-gates", *(file.path for file in kubelet.files.value or ())))
+    return ", ".join(("--feature-gates", *(inline(file.path) for file in kubelet.files.value or ())))
 
 
-def _switch_on(kubelet: KubeletFacts, release: tuple[int, int]) -> str:
-    server = " The API server needs the same gate." if release < (1, 33) else ""
-    restart = _RESTART[kubelet.distribution]
-    if kubelet.gate_configured.value is False:
-        return f"Remove {GATE}=false from {_where(kubelet)}, then: {restart}.{server}"
-    return f"Switch the gate on: {_SWITCH_ON[kubelet.distribution]}; then: {restart}.{server}"
+def _switch_back(facts: Facts, kubelet: KubeletFacts) -> str:
+    """What to do where somebody switched the gate off."""
+    release = kubelet.version.parse(parse_release).value
+    remove = release is not None and version_rule(release).default
+    what = f"Remove {GATE}=false from" if remove else f"Set {GATE}=true in the API server, and in"
+    return f"{what} {_where(kubelet)}, then:\n{restart_kubelet(facts)}"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -188,7 +187,8 @@ CHECKS: tuple[Check, ...] = (
         gating=True,
         question="Does a kubelet run on this node?",
         why="Only a kubelet starts Pods here. Without one, this says what kernel and file systems would allow.",
-        remediation="Start it, and see why it ended: systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager",
+        remediation="Start it, and see why it ended:\n"
+        "  systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager",
         documentation="kubelet(1); kubernetes.io, Troubleshooting kubeadm",
         check=check_running,
     ),
@@ -210,7 +210,7 @@ CHECKS: tuple[Check, ...] = (
         gating=False,
         question="Does the kubelet run with the configuration and the program that lie on disk?",
         why="The kubelet reads its files once. What changed since then takes effect, or breaks, at its next restart.",
-        remediation="Restart the kubelet when it suits you: systemctl restart kubelet",
+        remediation="Restart the kubelet when it suits you:\n  systemctl restart kubelet",
         documentation="kubernetes.io, Set Kubelet Parameters Via A Configuration File; KEP-3983",
         check=check_configuration_pending,
     ),
@@ -231,8 +231,8 @@ CHECKS: tuple[Check, ...] = (
         gating=False,
         question="Will the kubelet start again on this node's version of cgroups?",
         why="Since 1.35 a kubelet does not start on cgroup v1 unless failCgroupV1 is false.",
-        remediation="Boot with cgroup v2 (kernel parameter systemd.unified_cgroup_hierarchy=1), or set"
-        " failCgroupV1: false in the kubelet's configuration before its next restart.",
+        remediation="Boot with cgroup v2 (kernel parameter systemd.unified_cgroup_hierarchy=1), or before the next"
+        " restart put this into the kubelet's configuration:\n  failCgroupV1: false",
         documentation="KubeletConfiguration v1beta1, failCgroupV1; KEP-4569; cgroups(7)",
         check=check_cgroup_v1,
     ),

@@ -25,13 +25,24 @@ def check_privileges(facts: Facts) -> Outcome:
     obstacles = [text for text in (entering, *_confinement(facts)) if text]
     seen = (
         Evidence("effective capabilities of the probe", f"{probe.effective_capabilities:#x}"),
-        probe.seccomp,
-        probe.in_initial_user_namespace,
-        probe.entered,
+        probe.seccomp.parse(seccomp_words),
+        probe.in_initial_user_namespace.parse(user_namespace_words),
+        probe.entered.parse(lambda entered: f"the node's mount namespace was {'' if entered else 'not '}entered"),
     )
     if obstacles:
         return Outcome.unknown("not-permitted", "the probe is confined: " + "; ".join(obstacles), *seen)
     return Outcome.passed("the probe may do all that it needs", *seen)
+
+
+def seccomp_words(mode: int) -> str:
+    """`Seccomp` of proc_pid_status(5), with its meaning."""
+    meaning = {0: "no filter", 1: "strict mode", 2: "under a filter"}.get(mode, "of unknown meaning")
+    return f"Seccomp {mode}, {meaning}"
+
+
+def user_namespace_words(initial: bool) -> str:
+    """What the link ns/user of a process says."""
+    return "the node's own user namespace" if initial else "another user namespace than the node's"
 
 
 def _confinement(facts: Facts) -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.platforms import PLATFORMS, inline, platforms_of
+from probe.checks.remediation import fitting
 from probe.checks.runtime_claims import check_kernel_claim, check_oci_features, is_able
 from probe.checks.runtime_confinement import check_confinement
 from probe.checks.runtime_words import (
     MINIMUM_OCI,
     cri_claim,
     handler_name,
+    idmap_claim,
     judged_handler,
     no_runtime,
     oci_name,
@@ -36,7 +39,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
     handler = judged_handler(facts)
     if handler is None:
         return _unknown_handler(facts, runtime, runtime.handlers.value)
-    seen = (cri_claim(handler, runtime), handler.oci_version, handler.oci_idmap)
+    seen = (cri_claim(handler, runtime), handler.oci_version, idmap_claim(handler))
     if not handler.user_namespaces:
         message, remediation = _why_denied(facts, runtime, handler)
         return Outcome.fail("HandlerWithoutUserNamespaces", message, *seen, remediation=remediation)
@@ -47,7 +50,20 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         )
         remediation = upgrade_oci(facts, handler)
         return Outcome.fail("HandlerWithoutUserNamespaces", message, *seen, remediation=remediation)
+    if _is_broken(handler):
+        broken = f"{handler.binary.value} does not answer any more: {handler.oci_idmap.problem}"
+        message = f"{runtime_name(runtime)} still promises user namespaces with {handler_name(handler)}, but {broken}"
+        return Outcome.unknown(handler.oci_idmap.kind or "not-readable", message, *seen)
     return Outcome.passed(f"{runtime_name(runtime)} offers user namespaces with {handler_name(handler)}", *seen)
+
+
+def _is_broken(handler: Handler) -> bool:
+    """Whether the binary was run and gave no answer, or was replaced and could not be: the promise is an old one."""
+    silence = handler.oci_idmap
+    if silence.value is not None or handler.binary.value is None:
+        return False
+    not_run = silence.kind in ("not-permitted", "not-tried") or silence.problem.startswith("not run")
+    return not not_run or bool(handler.binary_newer.value)
 
 
 def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
@@ -58,17 +74,18 @@ def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
     if name in _MINIMUM_RUNTIME:
         wanted = f"{name} {_MINIMUM_RUNTIME[name]}"
         bundled = facts.kubelet.value.distribution if facts.kubelet.value else "kubelet"
+        own = fitting("runtime-user-namespaces", "RuntimeTooOld", platforms_of(facts))
         what = f"Upgrade {name} to {_MINIMUM_RUNTIME[name]} or newer"
         if bundled != "kubelet":
-            what = f"Upgrade {bundled} to a release that ships {wanted} or newer"
-        remediation = f"{what}, with runc 1.2, crun 1.9 or newer."
+            what = f"Upgrade {PLATFORMS[bundled]} to a release that ships {wanted} or newer"
+        remediation = own.text if own else f"{what}, with runc 1.2, crun 1.9 or newer."
         return Outcome.fail("RuntimeTooOld", f"{message} (it does from {wanted} on)", seen, remediation=remediation)
     remediation = "Move the node to containerd 2.0 or newer, or to CRI-O."
     return Outcome.fail("RuntimeTooOld", message, seen, remediation=remediation)
 
 
 def _unknown_handler(facts: Facts, runtime: RuntimeFacts, handlers: tuple[Handler, ...]) -> Outcome:
-    known = ", ".join(handler.name or '""' for handler in handlers[:20])
+    known = ", ".join(inline(handler.name) or '""' for handler in handlers[:20])
     asked = f'handler "{facts.handler}"' if facts.handler else "default handler"
     return Outcome.fail(
         "HandlerUnknown",
@@ -126,7 +143,7 @@ CHECKS = (
         "without capabilities, under a seccomp filter or a security module may be refused the same.",
         reasons=("RuntimeConfined",),
         remediation="Run the container runtime as root in the node's user namespace, without CapabilityBoundingSet=, "
-        "SystemCallFilter= or a confining profile in its unit: systemctl cat containerd crio",
+        "SystemCallFilter= or a confining profile in its unit:\n  systemctl cat containerd crio",
         documentation="capabilities(7), systemd.exec(5)",
         check=check_confinement,
     ),

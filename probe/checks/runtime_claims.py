@@ -6,6 +6,7 @@ from probe.checks.check import Evidence, Outcome
 from probe.checks.runtime_words import (
     cri_claim,
     handler_name,
+    idmap_claim,
     judged_handler,
     no_runtime,
     oci_name,
@@ -43,9 +44,15 @@ def check_oci_features(facts: Facts) -> Outcome:
 
 
 def _compare(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> Outcome:
-    seen = (cri_claim(handler, runtime), handler.oci_idmap, handler.oci_version, handler.binary_newer)
+    name = runtime_name(runtime)
+    seen = (
+        cri_claim(handler, runtime),
+        idmap_claim(handler),
+        handler.oci_version,
+        handler.binary_newer.parse(lambda newer: f"{'newer' if newer else 'older'} than the running {name}"),
+    )
     able, promised = is_able(runtime, handler), bool(handler.user_namespaces)
-    name, binary = runtime_name(runtime), oci_name(handler)
+    binary = oci_name(handler)
     if promised and not able:
         message = (
             f"{name} still promises user namespaces, but {binary} cannot idmap mounts: containers fail with "
@@ -75,7 +82,7 @@ def check_kernel_claim(facts: Facts) -> Outcome:
         return Outcome.not_read("what the container runtime promises", runtime.handlers)
     if handler is None or not (handler.user_namespaces or handler.oci_idmap.value):
         return Outcome.skipped("the container runtime promises nothing that the kernel could refuse")
-    claim = cri_claim(handler, runtime) if handler.user_namespaces else handler.oci_idmap
+    claim = cri_claim(handler, runtime) if handler.user_namespaces else idmap_claim(handler)
     name = runtime_name(runtime) if handler.user_namespaces else oci_name(handler)
     attempts = [one for one in facts.attempts if one.role in _NODE_ROLES and _counts(runtime, handler, one)]
     refused = [f"{_place(one)}: {one.reason}" for one in attempts if one.result == "refused"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from probe.checks.check import Evidence, Outcome
+from probe.checks.privileges import seccomp_words, user_namespace_words
 from probe.checks.runtime_words import no_runtime, runtime_name
 from probe.facts.node import Facts
 from probe.reading import Reading
@@ -44,12 +45,17 @@ def check_confinement(facts: Facts) -> Outcome:
     """What surely forbids user namespaces fails; what only may is unknown, unless a running Pod disproves it."""
     runtime = facts.runtime.value
     if runtime is None:
-        return no_runtime(facts, "how confined the container runtime is")
+        return no_runtime(facts, "what confines the container runtime")
     confinement, name = runtime.confinement.value, runtime_name(runtime)
     if confinement is None:
-        return _unless_proven(facts, Outcome.not_read("how confined the container runtime is", runtime.confinement))
+        return _unless_proven(facts, Outcome.not_read("what confines the container runtime", runtime.confinement))
     capabilities, initial = confinement.effective_capabilities, confinement.in_initial_user_namespace
-    seen = (_in_hexadecimal(capabilities), initial, confinement.seccomp, confinement.label)
+    seen = (
+        _in_hexadecimal(capabilities),
+        initial.parse(user_namespace_words),
+        confinement.seccomp.parse(seccomp_words),
+        confinement.label.parse(lambda label: f"label {label}" if label else "no label"),
+    )
     missing = _missing(capabilities)
     if lost := [one for one in missing if one in _INDISPENSABLE]:
         return Outcome.fail("RuntimeConfined", f"{name} runs without {', '.join(lost)}", *seen)
@@ -58,7 +64,7 @@ def check_confinement(facts: Facts) -> Outcome:
         return Outcome.fail("RuntimeConfined", message, *seen)
     for part in (capabilities, initial, confinement.seccomp, confinement.label):
         if part.value is None:
-            return _unless_proven(facts, Outcome.not_read("how confined the container runtime is", part, *seen))
+            return _unless_proven(facts, Outcome.not_read("what confines the container runtime", part, *seen))
     if missing:
         return _cannot_tell(facts, f"{name} runs without {', '.join(missing)}", *seen)
     if confinement.seccomp.value:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from probe.checks.check import Evidence, Outcome
+from probe.checks.platforms import SERVICES, inline, own_command, platforms_of
 from probe.facts.node import Facts
 from probe.facts.types import Handler, RuntimeFacts
+from probe.reading import Reading
 
 MINIMUM_OCI = {"runc": "1.2", "crun": "1.9"}
 """Since when each maps mounts. *Source*: containerd, docs/user-namespaces."""
-
-_SERVICES = {"containerd": "containerd", "cri-o": "crio"}
-_RESTART = {
-    "k3s": "systemctl restart k3s (on an agent: k3s-agent)",
-    "rke2": "systemctl restart rke2-server (on an agent: rke2-agent)",
-    "k0s": "systemctl restart k0sworker (on a controller: k0scontroller)",
-    "microk8s": "snap restart microk8s",
-}
 
 
 def no_runtime(facts: Facts, what: str) -> Outcome:
@@ -54,17 +48,26 @@ def cri_claim(handler: Handler, runtime: RuntimeFacts) -> Evidence:
     return Evidence(runtime.handlers.source, f"{handler_name(handler)}: {said}")
 
 
+def idmap_claim(handler: Handler) -> Reading[str]:
+    """What the OCI runtime says of idmapped mounts, in the words of its `features`."""
+    return handler.oci_idmap.parse(lambda enabled: f"mountExtensions.idmap.enabled {str(enabled).lower()}")
+
+
 def restart(facts: Facts) -> str:
-    """The command that restarts the runtime, which asks its OCI runtimes for their features only then."""
-    runtime, kubelet = facts.runtime.value, facts.kubelet.value
-    service = _SERVICES.get(runtime.name.value or "", "containerd") if runtime else "containerd"
-    command = _RESTART.get(kubelet.distribution if kubelet else "", f"systemctl restart {service}")
-    return f"Restart the runtime, which leaves running containers alone: {command}"
+    """How to restart the runtime, which asks its OCI runtimes for their features only then."""
+    if "talos" in platforms_of(facts):
+        return "Drain the node, and reboot it:\n  talosctl reboot"
+    if "microk8s" in platforms_of(facts):
+        return "Restart the runtime:\n  snap restart microk8s.daemon-containerd"
+    runtime = facts.runtime.value
+    unit = "crio" if runtime and runtime.name.value == "cri-o" else "containerd"
+    command = own_command(facts, SERVICES) or f"systemctl restart {unit}"
+    return f"Restart the runtime, which leaves running containers alone:\n  {command}"
 
 
 def upgrade_oci(facts: Facts, handler: Handler) -> str:
     """How to get an OCI runtime with idmapped mounts."""
     name = handler.oci_runtime.value or ""
     wanted = f"{name} {MINIMUM_OCI[name]} or newer" if name in MINIMUM_OCI else "runc 1.2, crun 1.9 or newer"
-    place = f" as {handler.binary.value}" if handler.binary.value else ""
+    place = f" as {inline(handler.binary.value)}" if handler.binary.value else ""
     return f"Install {wanted}{place}. {restart(facts)}"

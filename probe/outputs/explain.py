@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from probe.checks.check import Check, Level
+from probe.checks.platforms import PLATFORMS
+from probe.checks.remediation import remedies_of
 from probe.outputs.documents import render_json
 from probe.outputs.text import Cell, Page
+
+_FIX = "fix     "
 
 
 class CheckDocument(Struct, frozen=True, kw_only=True):
@@ -22,24 +26,41 @@ class CheckDocument(Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     remediation: str
     documentation: str
+    remediations: tuple[dict[str, str], ...]
+    """What fits a reason, or a platform, better; each with `reason`, `platform`, `text` and `source`."""
 
 
-def render_check(check: Check, *, width: int, colour: bool) -> str:
-    """One check, whole."""
+def render_check(check: Check, *, width: int, colour: bool, platform: str = "") -> str:
+    """One check, whole, with what to do on *platform*, or on any."""
     page = Page(width=width, colour=colour)
     page.line((check.id, "bold"))
     page.line(check.question, indent=2)
     page.blank()
     gating = "decides the verdict" if check.gating else "explains, and never changes the verdict"
     rows: list[list[Cell]] = [
-        [("level", "dim"), f"{check.level}; {gating}"],
+        [("level   ", "dim"), f"{check.level}; {gating}"],
         [("why", "dim"), check.why],
         [("fails as", "dim"), ", ".join(check.reasons) or "never"],
         [("read on", "dim"), check.documentation],
     ]
+    remedies = remedies_of(check.id)
+    fitted = [name for name in PLATFORMS if any(row.platform == name for row in remedies)]
+    if fitted:
+        rows.append([("--for", "dim"), ", ".join(fitted)])
     page.table(rows)
-    page.blank()
-    page.advice(("fix     ", "dim"), check.remediation)
+    own = [row for row in remedies if row.platform == platform]
+    if platform and not own:
+        page.blank()
+        page.line(f"For {PLATFORMS[platform]} nothing special is known. For all platforms:", indent=2)
+    if not platform or not own:
+        page.blank()
+        page.advice((_FIX, "dim"), check.remediation)
+    for row in own or [row for row in remedies if not row.platform]:
+        page.blank()
+        where = " on ".join(part for part in (row.reason, PLATFORMS.get(platform, "")) if part)
+        page.line((where, "bold"), indent=2)
+        page.advice((_FIX, "dim"), row.text)
+        page.table([[("source  ", "dim"), row.source]])
     return str(page)
 
 
@@ -60,4 +81,6 @@ def render_checks_json(checks: Sequence[Check]) -> str:
 
 
 def _document(check: Check) -> CheckDocument:
-    return CheckDocument(**{name: getattr(check, name) for name in CheckDocument.__struct_fields__})
+    fields = {name: getattr(check, name) for name in CheckDocument.__struct_fields__ if name != "remediations"}
+    rows = tuple(row._asdict() for row in remedies_of(check.id))
+    return CheckDocument(**fields, remediations=tuple({k: v for k, v in row.items() if k != "check"} for row in rows))

@@ -1,13 +1,16 @@
-"""File systems for people: one row each, or one for each kind of volume where there are many."""
+"""File systems for people, one row each; volumes by what mounts them, and how many there are of each kind."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from probe.checks.check import Status
 from probe.outputs.text import FEW, STYLES, WORST_FIRST, Cell, Page, Part, mark, shortened
-from probe.report import FilesystemRow
+from probe.report import FilesystemRow, VolumeRow
+
+_ORDER = (*WORST_FIRST, "pass")
+_IN_TREE = "kubernetes.io~"
+"""What the kubelet puts before the names of its own volume plugins."""
 
 
 def render_paths(rows: Sequence[FilesystemRow], *, width: int | None, colour: bool) -> str:
@@ -24,47 +27,48 @@ def render_paths(rows: Sequence[FilesystemRow], *, width: int | None, colour: bo
 
 
 def add_filesystems(page: Page, rows: Sequence[FilesystemRow], verbose: int) -> None:
-    """A row each; volumes that are many, or come without a path, as one row for each kind and answer."""
+    """A row each; of volumes only when they are asked for: with *verbose*, or by their paths and no more than a few."""
+    volumes = [row for row in rows if row.role == "volume"]
+    shown = verbose or (len(volumes) <= FEW and all(row.path for row in volumes))
+    cells = [_single(page, row, verbose) for row in rows if shown or row.role != "volume"]
+    if cells:
+        page.heading(("FILE SYSTEMS", "bold"))
+        page.table(cells, marked=True)
+
+
+def add_volumes(page: Page, rows: Sequence[VolumeRow], verbose: int) -> None:
+    """A row for each driver, file system and answer, the worst news first."""
     if not rows:
         return
-    volumes = [row for row in rows if row.role == "volume"]
-    single = verbose or (len(volumes) <= FEW and all(row.path for row in volumes))
-    cells = [_single(page, row, verbose) for row in rows if single or row.role != "volume"]
-    page.heading(("FILE SYSTEMS", "bold"))
-    page.table(cells if single else [*cells, *shortened(_groups(page, volumes))], marked=True)
+    page.heading(("VOLUMES", "bold"))
+    ordered = sorted(rows, key=lambda row: _ORDER.index(_state(row)[0]))
+    cells = [_kind(page, row) for row in ordered]
+    head: list[list[Cell]] = [["", ("driver", "dim"), ("file system", "dim"), ("count", "dim"), ("result", "dim")]]
+    page.table([*(head if not page.narrow else []), *(cells if verbose else shortened(cells))], marked=True)
+
+
+def _kind(page: Page, row: VolumeRow) -> list[Cell]:
+    status, state = _state(row)
+    driver, fstype = row.driver.removeprefix(_IN_TREE) or "-", row.fstype or "-"
+    why = row.reason or ("further mounts below show up as nobody's" if state == "partly" else "")
+    if page.narrow:
+        return [mark(status), [f"{driver}  {fstype}  {row.count} {state}", *([why] if why else [])]]
+    return [mark(status), driver, fstype, str(row.count), (f"{state}{why and ': '}{why}", STYLES[status])]
 
 
 def _single(page: Page, row: FilesystemRow, verbose: int) -> list[Cell]:
+    """Columns, or everything stacked where the terminal is narrow."""
+    status, state = _state(row)
     details: list[Part] = [text for text in (row.path, _why(row)) if text]
     if verbose:
         device = f"device {row.device}" if row.device else ""
         details.append((", ".join(text for text in (device, row.step and f"last call {row.step}") if text), "dim"))
-    return _cells(page, row, row.role, details)
-
-
-def _groups(page: Page, volumes: list[FilesystemRow]) -> list[list[Cell]]:
-    groups: dict[tuple[str, str], list[FilesystemRow]] = {}
-    for row in volumes:
-        groups.setdefault((row.fstype, _state(row)[1]), []).append(row)
-    order = (*WORST_FIRST, "pass")
-    rows = []
-    for group in sorted(groups.values(), key=lambda group: order.index(_state(group[0])[0])):
-        reasons = [reason for reason, _ in Counter(_why(row) for row in group).most_common() if reason]
-        more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
-        label = f"{len(group)} volume{'s' if len(group) > 1 else ''}"
-        rows.append(_cells(page, group[0], label, [f"{reasons[0]}{more}"] if reasons else []))
-    return rows
-
-
-def _cells(page: Page, row: FilesystemRow, label: str, details: list[Part]) -> list[Cell]:
-    """Columns, or everything stacked where the terminal is narrow."""
-    status, state = _state(row)
     if page.narrow:
-        return [mark(status), [f"{label}  {row.fstype or '-'}  {state}", *details]]
-    return [mark(status), label, row.fstype or "-", (state, STYLES[status]), details]
+        return [mark(status), [f"{row.role}  {row.fstype or '-'}  {state}", *details]]
+    return [mark(status), row.role, row.fstype or "-", (state, STYLES[status]), details]
 
 
-def _state(row: FilesystemRow) -> tuple[Status, str]:
+def _state(row: FilesystemRow | VolumeRow) -> tuple[Status, str]:
     """How good the answer is, and the one word for it."""
     if row.result == "refused":
         return "fail", "refused"

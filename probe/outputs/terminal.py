@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from probe.checks.check import Finding, Status
-from probe.outputs.filesystems import add_filesystems, render_paths
+from probe.outputs.filesystems import add_filesystems, add_volumes, render_paths
 from probe.outputs.text import FEW, MARKS, STYLES, WORST_FIRST, Cell, Page, Part, mark, shortened, spaced
 from probe.report import OciRuntime, Report
 from probe.verdict import Verdict
@@ -22,6 +23,7 @@ LEVEL_NAMES = {
 }
 
 _VERDICT_STATUS: dict[Verdict, Status] = {"ready": "pass", "not-ready": "fail", "unknown": "unknown"}
+_ONE_CAUSE = ("KubeletNotFound", "NotPermitted", "NotTried")  # others tell of several servers, or several files
 _FEW_EVIDENCE = 4  # pieces of a finding's evidence without -v
 _LONG, _LONG_VERBOSE = 600, 20_000  # characters of one string
 
@@ -35,6 +37,7 @@ def render_report(report: Report, *, width: int, colour: bool, verbose: int = 0)
     _add_stack(page, report, verbose)
     _add_levels(page, report)
     add_filesystems(page, report.filesystems, verbose)
+    add_volumes(page, report.volumes, verbose)
     _add_problems(page, report, others, decisive, verbose)
     _add_rest(page, report, verbose)
     return str(page)
@@ -131,11 +134,42 @@ def _add_problems(page: Page, report: Report, others: list[Finding], decisive: F
         return
     page.heading(("FURTHER PROBLEMS" if decisive else "PROBLEMS", "bold"), f"  {counts}")
     said = {decisive.remediation} if decisive else set()
+    same, untried = ([], []) if verbose else (_consequences(others, decisive), _untried(others, decisive))
     for status in WORST_FIRST:
         for finding in others:
-            if finding.status == status:
+            if finding.status == status and finding not in same and finding not in untried:
                 _add_finding(page, report, _unrepeated(finding, decisive, said), verbose)
                 said.add(finding.remediation)
+        if status == "unknown":
+            _add_folded(page, "also unknown for the same reason", same)
+            _add_folded(page, "also unknown, since they could not be tried", untried)
+
+
+def _consequences(others: list[Finding], decisive: Finding | None) -> list[Finding]:
+    """What is unknown for no other reason than the decisive one, and goes away with it."""
+    if decisive is None:
+        return []
+    return [
+        finding
+        for finding in others
+        if finding.status == "unknown"
+        and finding.reason == decisive.reason
+        and (finding.reason in _ONE_CAUSE or finding.evidence == decisive.evidence)
+    ]
+
+
+def _untried(others: list[Finding], decisive: Finding | None) -> list[Finding]:
+    """What waits for something before it, where there is more than one of that kind and the same to be done."""
+    if decisive is None or decisive.reason == "NotTried":
+        return []
+    waiting = [finding for finding in others if finding.status == "unknown" and finding.reason == "NotTried"]
+    advice = Counter(finding.remediation for finding in waiting)
+    return [finding for finding in waiting if advice[finding.remediation] > 1]
+
+
+def _add_folded(page: Page, label: str, folded: list[Finding]) -> None:
+    if folded:
+        page.table([[mark("unknown"), f"{label}: {', '.join(finding.id for finding in folded)}"]], marked=True)
 
 
 def _unrepeated(finding: Finding, decisive: Finding | None, said: set[str]) -> Finding:

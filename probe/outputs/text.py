@@ -138,7 +138,7 @@ class Page:
         self._console.print(table)
 
     def advice(self, label: Part, text: str, indent: int = 2) -> None:
-        """What to do: sentences beside *label*, and below them, as they are, the indented lines, which can be pasted.
+        """What to do: a sentence beside *label*, and below it, as they are, the indented lines, which can be pasted.
 
         Those alone may be longer than the page is wide. Broken in two, a command is another command; whole, the
         terminal wraps it, and gives it back whole when it is copied.
@@ -151,8 +151,9 @@ class Page:
             if line[:1] == " ":
                 command = f"{' ' * (indent + 2)}{visible(line[margin:])}"
                 self._console.print(Text(command, style="bold"), soft_wrap=True)
+                label = ""  # what is said after a command stands before the next one, not beside the first sentence
             elif line:
-                self.table([[label, line]], indent)
+                self.table([[label, line] if label else [line]], indent)
                 label = " " * len(label if isinstance(label, str) else label[0])
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from probe.checks.check import Check, Outcome
 from probe.checks.kubelet import CHECKS
+from probe.checks.remediation import fitting
 from probe.facts.node import Facts
 from probe.facts.types import DropIn
 from probe.reading import ProblemKind, Reading
@@ -92,14 +93,11 @@ def test_a_kubelet_before_host_users_is_too_old() -> None:
     assert "does not know hostUsers" in outcome.message
 
 
-@pytest.mark.parametrize("distribution", ["kubelet", "k3s", "rke2", "k0s", "microk8s"])
-def test_a_gate_that_is_off_fails_with_what_switches_it_on(distribution: str) -> None:
-    """The way to do that is the distribution's own."""
-    outcome = ask("kubelet-user-namespaces", with_kubelet(version="1.31.0", gate=False, distribution=distribution))
-    assert (outcome.status, outcome.reason) == ("fail", "KubeletGateOff")
-    assert "UserNamespacesSupport" in outcome.remediation
-    assert "API server" in outcome.remediation
-    assert "restart" in outcome.remediation
+def test_a_gate_that_is_off_fails() -> None:
+    """What switches it on is the distribution's own, and stands in the table of remedies."""
+    outcome = ask("kubelet-user-namespaces", with_kubelet(version="1.31.0", gate=False))
+    assert (outcome.status, outcome.reason, outcome.remediation) == ("fail", "KubeletGateOff", "")
+    assert fitting("kubelet-user-namespaces", "KubeletGateOff")
 
 
 def test_a_gate_that_somebody_switched_off_is_to_be_removed() -> None:
@@ -108,6 +106,14 @@ def test_a_gate_that_somebody_switched_off_is_to_be_removed() -> None:
     outcome = ask("kubelet-user-namespaces", facts)
     assert outcome.reason == "KubeletGateOff"
     assert outcome.remediation.startswith("Remove UserNamespacesSupport=false from --feature-gates, /a.yaml")
+    assert outcome.remediation.endswith("then:\n  systemctl restart kubelet")
+
+
+def test_before_its_default_was_on_a_gate_has_to_be_set_everywhere() -> None:
+    """Taking the false away would leave it off."""
+    facts = with_kubelet(version="1.31.0", gate=False, gate_configured=False, files=CHANGED)
+    outcome = ask("kubelet-user-namespaces", facts)
+    assert outcome.remediation.startswith("Set UserNamespacesSupport=true in the API server, and in --feature-gates, ")
 
 
 def test_a_version_that_could_not_be_read_is_unknown() -> None:

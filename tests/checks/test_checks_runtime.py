@@ -109,7 +109,8 @@ def test_no_status(check_id: str, kind: ProblemKind) -> None:
             "Upgrade containerd to 2.0 or newer",
         ),
         ("cri-o", "1.29.1", "kubelet", "cri-o 1.29.1 is too old", "Upgrade cri-o to 1.30 or newer"),
-        ("containerd", "1.7.11-k3s2", "k3s", "(it does from containerd 2.0 on)", "Upgrade k3s to a release that ships"),
+        ("containerd", "1.7.11-k3s2", "k3s", "(it does from containerd 2.0 on)", "Upgrade K3s to v1.31.6+k3s1"),
+        ("containerd", "1.7.11", "rke2", "(it does from containerd 2.0 on)", "Upgrade RKE2 to a release that ships"),
         ("docker", "27.0.1", "kubelet", "docker 27.0.1 is too old", "Move the node to containerd 2.0 or newer"),
     ],
 )
@@ -136,8 +137,8 @@ def test_handler_unknown() -> None:
         (
             {"user_namespaces": False, "oci_version": "1.1.15+ds1", "oci_idmap": False},
             "runc 1.1.15+ds1 (/usr/bin/runc) is older than 1.2",
-            "Install runc 1.2 or newer as /usr/bin/runc. Restart the runtime, which leaves running containers alone: "
-            "systemctl restart containerd",
+            "Install runc 1.2 or newer as /usr/bin/runc. Restart the runtime, which leaves running containers alone:\n"
+            "  systemctl restart containerd",
         ),
         (
             {"user_namespaces": None, "oci_runtime": "crun", "oci_version": "1.8.1", "oci_idmap": False},
@@ -219,17 +220,17 @@ def test_handlers_are_judged_one_by_one() -> None:
     [
         ("kubelet", "containerd", "systemctl restart containerd"),
         ("kubelet", "cri-o", "systemctl restart crio"),
-        ("k3s", "containerd", "systemctl restart k3s"),
-        ("rke2", "containerd", "systemctl restart rke2-server"),
-        ("k0s", "containerd", "systemctl restart k0sworker"),
-        ("microk8s", "containerd", "snap restart microk8s"),
+        ("k3s", "containerd", "systemctl try-restart k3s k3s-agent"),
+        ("rke2", "containerd", "systemctl try-restart rke2-server rke2-agent"),
+        ("k0s", "containerd", "systemctl try-restart k0sworker k0scontroller"),
+        ("microk8s", "containerd", "snap restart microk8s.daemon-containerd"),
     ],
 )
 def test_restart(distribution: str, name: str, command: str) -> None:
     """The command that restarts the runtime is the one of this distribution."""
     facts_of = {"kubelet": make_kubelet(distribution=distribution)}
     outcome = judge(IDS[0], with_handler(facts_of, {"name": name}, user_namespaces=False))
-    assert command in outcome.remediation
+    assert outcome.remediation.endswith(f"\n  {command}")
 
 
 # runtime-confinement

@@ -14,6 +14,7 @@ from probe.report import (
     Report,
     ReportFacts,
     RestartForecast,
+    VolumeRow,
 )
 from probe.verdict import conclude
 
@@ -52,6 +53,19 @@ def make_row(**overrides: Any) -> FilesystemRow:
         "mounts_below": 0,
     }
     return FilesystemRow(**fields | overrides)
+
+
+def make_volume(**overrides: Any) -> VolumeRow:
+    """Volumes that can be idmapped."""
+    fields: dict[str, Any] = {
+        "driver": "ebs.csi.aws.com",
+        "fstype": "ext4",
+        "result": "supported",
+        "reason": "",
+        "usable": "yes",
+        "count": 1,
+    }
+    return VolumeRow(**fields | overrides)
 
 
 def make_facts(**overrides: Any) -> ReportFacts:
@@ -320,6 +334,11 @@ def hung_mount() -> Report:
             make_row(role="volume", path=None, fstype="xfs", device="8:33", usable="read-only"),
             _not_tried(make_row(role="volume", path=None, fstype="fuse.s3fs", device="0:97"), reason, step="open_tree"),
         ),
+        volumes=(
+            make_volume(),
+            make_volume(fstype="xfs", usable="read-only"),
+            make_volume(driver="s3.csi.aws.com", fstype="fuse.s3fs", result="unknown", reason=reason, usable=None),
+        ),
     )
 
 
@@ -400,6 +419,12 @@ def many_volumes() -> Report:
                 make_row(role="volume", path=None, fstype="squashfs", device=f"7:{i}", usable="read-only")
                 for i in range(10)
             ],
+        ),
+        volumes=(
+            make_volume(count=177),
+            make_volume(driver="kubernetes.io~iscsi", usable="partly"),
+            make_volume(driver="nfs.csi.k8s.io", fstype="nfs4", result="refused", reason=nfs.reason, count=12),
+            make_volume(driver="", fstype="squashfs", usable="read-only", count=10),
         ),
     )
 

@@ -67,7 +67,7 @@ def test_checked_in_schema_is_the_types() -> None:
 def test_schema_lets_keys_be_added() -> None:
     """Evolution is additive: a consumer with this schema accepts a later report with keys that it does not know."""
     report = json.loads(render_json(make_report()))
-    report["forecast"] = {"restart": "well"}
+    report["novelty"] = {"restart": "well"}
     report["findings"][0]["new"] = 1
     report["facts"]["new"] = None
     VALIDATOR.validate(report)

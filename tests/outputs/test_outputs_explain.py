@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from click import UsageError
+from click.testing import CliRunner
 
-from probe.checks.catalog import CHECKS
+from probe.checks.catalog import CHECKS, find
 from probe.checks.check import Check, Outcome
+from probe.checks.platforms import PLATFORMS
+from probe.checks.remediation import REMEDIES
+from probe.cli import cli
 from probe.outputs.explain import render_catalog, render_check, render_checks_json
 from tests.outputs.test_outputs_terminal import assert_harmless
 
@@ -67,4 +72,64 @@ def test_checks_for_machines() -> None:
         "reasons": ["ItDoesNot", "ItNeverDid"],
         "remediation": "Switch it on:\n  sysctl -w kernel.example=1",
         "documentation": "example(7)",
+        "remediations": [],
     }
+
+
+def test_what_fits_a_platform_is_shown_for_it() -> None:
+    """With a platform its own way stands there with its source, without one all platforms that have one are named."""
+    check = find("kernel-user-namespaces")
+    assert check
+    anywhere = render_check(check, width=80, colour=False)
+    assert "--for     talos, bottlerocket, openshift\n" in anywhere
+    assert "sysctl --system" in anywhere
+    talos = render_check(check, width=80, colour=False, platform="talos")
+    assert "  UserNamespacesDisabled on Talos\n  fix       Talos allows none by default." in talos
+    assert '\n        user.max_user_namespaces: "11255"\n' in talos
+    assert "  source    Talos documentation" in talos
+    assert "sysctl --system" not in talos
+
+
+def test_a_platform_without_a_way_of_its_own_gets_the_common_one() -> None:
+    """And is told so."""
+    check = find("kernel-user-namespaces")
+    assert check
+    text = render_check(check, width=80, colour=False, platform="debian")
+    assert "For Debian nothing special is known. For all platforms:\n\n  fix       Raise it" in text
+
+
+def test_what_fits_one_reason_is_shown_beside_what_is_declared() -> None:
+    """A check with several reasons may have more than one way out."""
+    check = find("kubelet-user-namespaces")
+    assert check
+    text = render_check(check, width=80, colour=False)
+    assert "fix       Upgrade the kubelet to 1.33" in text
+    assert "\n  KubeletGateOff\n  fix       Switch the gate on" in text
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("width", [40, 120])
+def test_every_check_can_be_shown_for_every_platform(platform: str, width: int) -> None:
+    """Nothing but commands is wider than the terminal."""
+    for check in CHECKS:
+        text = render_check(check, width=width, colour=False, platform=platform)
+        assert_harmless("\n".join(line for line in text.split("\n") if not line.startswith("    ")), width)
+
+
+def test_machines_get_every_row() -> None:
+    """Each with the reason and the platform that it is for, and where it is from."""
+    documents = json.loads(render_checks_json(CHECKS))
+    rows = [row for document in documents for row in document["remediations"]]
+    assert len(rows) == len([row for row in REMEDIES if row.check])
+    assert all(set(row) == {"reason", "platform", "source", "text"} for row in rows)
+
+
+def test_the_option() -> None:
+    """`--for` chooses the platform; one that nobody knows, or no check to ask about, is a usage error."""
+    runner = CliRunner()
+    answer = runner.invoke(cli, ["explain", "filesystem-tmpfs", "--for", "debian"], standalone_mode=False)
+    assert "bookworm-backports" in answer.output
+    for arguments in (["filesystem-tmpfs", "--for", "banana"], ["--for", "debian"]):
+        failed = runner.invoke(cli, ["explain", *arguments], standalone_mode=False)
+        assert isinstance(failed.exception, UsageError)
+        assert "talos, bottlerocket" in failed.exception.message

@@ -19,7 +19,16 @@ from probe.outputs.text import Page, safe, visible
 from probe.report import HandlerVerdict, Node, Report
 from probe.verdict import conclude
 from tests.outputs.golden_files import FOLDER, render_all
-from tests.outputs.reports import PATH_ROWS, REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
+from tests.outputs.reports import (
+    PATH_ROWS,
+    REPORTS,
+    make_facts,
+    make_finding,
+    make_oci_runtime,
+    make_report,
+    make_row,
+    make_volume,
+)
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 GOLDEN = render_all()
@@ -56,6 +65,15 @@ rows = st.builds(
     usable=st.sampled_from([None, "yes", "read-only", "partly", "no"]),
     mounts_below=st.integers(0, 10**9),
 )
+volumes = st.builds(
+    make_volume,
+    driver=evil,
+    fstype=evil,
+    result=st.sampled_from(["supported", "refused", "unknown"]),
+    reason=evil,
+    usable=st.sampled_from([None, "yes", "read-only", "partly", "no"]),
+    count=st.integers(1, 10**9),
+)
 
 
 @st.composite
@@ -76,6 +94,7 @@ def hostile_reports(draw: st.DrawFn) -> Report:
         levels=conclusion.levels,
         handlers=tuple(HandlerVerdict(name=name, verdict="ready", reason=draw(evil)) for name in names),
         filesystems=tuple(draw(st.lists(rows, max_size=12))),
+        volumes=tuple(draw(st.lists(volumes, max_size=12))),
         contradictions=tuple(finding.id for finding in made[:1]),
         facts=make_facts(
             kernel_release=draw(evil), architecture=draw(evil), kubelet_version=draw(evil),
@@ -258,6 +277,7 @@ def test_huge_strings_and_lists_are_cut_and_say_so() -> None:
         make_finding(status="fail", reason="X", message="m" * 100_000, evidence=evidence),
         handlers=tuple(HandlerVerdict(name=f"h{n}", verdict="ready", reason=f"r{n}") for n in range(100)),
         filesystems=tuple(make_row(role="volume", path=None, fstype=f"fuse.{n}") for n in range(100)),
+        volumes=tuple(make_volume(fstype=f"fuse.{n}") for n in range(100)),
     )
     quiet = render_report(report, width=80, colour=False)
     assert len(quiet.splitlines()) < 150
@@ -267,15 +287,41 @@ def test_huge_strings_and_lists_are_cut_and_say_so() -> None:
 
 
 def test_many_volumes_are_counted() -> None:
-    """Two hundred volumes are a row for each kind and answer, the worst first."""
-    text = render_report(REPORTS["many-volumes"], width=120, colour=False)
-    table = [line.split()[:5] for line in text.splitlines() if re.match(r"  . \d+ volumes? ", line)]
-    assert table == [
-        ["✘", "12", "volumes", "nfs4", "refused"],
-        ["!", "1", "volume", "ext4", "partly"],
-        ["✔", "177", "volumes", "ext4", "supported"],
-        ["✔", "10", "volumes", "squashfs", "read-only"],
+    """Two hundred volumes are a row for each driver, file system and answer, the worst first; -v has each."""
+    report = REPORTS["many-volumes"]
+    text = render_report(report, width=120, colour=False)
+    lines = text.split("\nVOLUMES\n")[1].split("\n\n")[0].splitlines()
+    assert [line.split(":")[0].split() for line in lines] == [
+        ["driver", "file", "system", "count", "result"],
+        ["✘", "nfs.csi.k8s.io", "nfs4", "12", "refused"],
+        ["!", "iscsi", "ext4", "1", "partly"],
+        ["✔", "ebs.csi.aws.com", "ext4", "177", "supported"],
+        ["✔", "-", "squashfs", "10", "read-only"],
     ]
+    assert not re.search(r"^  . volume ", text, re.MULTILINE)
+    full = render_report(report, width=120, colour=False, verbose=1)
+    assert len(re.findall(r"^  . volume ", full, re.MULTILINE)) == 200
+
+
+def test_the_worst_volumes_are_shown_first() -> None:
+    """Where there are more kinds than fit, what is left out is never worse than what is shown."""
+    good = [make_volume(driver=f"a{n}", count=n + 1) for n in range(20)]
+    bad = make_volume(driver="z", fstype="nfs4", result="refused", reason="because")
+    unknown = make_volume(driver="y", result="unknown", reason="timed out", usable=None)
+    text = render_report(make_report(volumes=(*good, unknown, bad)), width=80, colour=False)
+    lines = text.split("\nVOLUMES\n")[1].split("\n\n")[0].splitlines()
+    assert [line.split()[:2] for line in lines[1:3]] == [["✘", "z"], ["?", "y"]]
+    assert len(lines) == 10
+    assert lines[-1].split() == ["and", "14", "more", "(-v)"]
+
+
+@pytest.mark.parametrize("paths", [0, 3, 9])
+def test_volumes_are_named_when_their_paths_were_asked_for(paths: int) -> None:
+    """With --volume-paths a few have a row each, beside the table of their kinds."""
+    rows = tuple(make_row(role="volume", path=f"/pods/{n}") for n in range(paths))
+    text = render_report(make_report(filesystems=rows, volumes=(make_volume(),)), width=80, colour=False)
+    assert text.count("/pods/") == (3 if paths == 3 else 0)
+    assert "VOLUMES" in text
 
 
 @pytest.mark.parametrize(
@@ -320,19 +366,73 @@ def test_narrow_page_is_at_least_forty_columns() -> None:
 
 
 def test_what_follows_from_the_decisive_finding_is_not_said_again() -> None:
-    """Findings with the same cause keep id and message; advice and evidence stand once, at the top."""
-    cause = make_finding(status="unknown", reason="KubeletNotFound", message="no kubelet", remediation="Start it.")
+    """Failures with the same cause keep id and message; advice and evidence stand once, at the top."""
+    cause = make_finding(status="fail", reason="X", message="no kubelet", remediation="Start it.")
     same = replace(cause, id="runtime-handler", message="no socket")
     other = replace(cause, id="filesystem-tmpfs", message="no answer", evidence=(Evidence("tmpfs", "nothing"),))
-    lines = [
-        line.strip() for line in render_report(make_report(cause, same, other), width=80, colour=False).splitlines()
-    ]
-    below = lines[lines.index("FURTHER PROBLEMS  2 unknown") + 1 :]
-    assert below[:6] == [
-        "? runtime-handler  KubeletNotFound",
+    assert below(make_report(cause, same, other)) == [
+        "✘ runtime-handler  X",
         "no socket",
+        "✘ filesystem-tmpfs  X",
+        "no answer",
+        "fix    as above",
+        "seen   tmpfs: nothing",
+    ]
+
+
+def below(report: Report, verbose: int = 0) -> list[str]:
+    """What stands below the heading of further problems."""
+    text = render_report(report, width=100, colour=False, verbose=verbose)
+    return [line.strip() for line in text.split("\nFURTHER PROBLEMS")[1].split("\n\n")[0].splitlines()[1:]]
+
+
+def test_what_is_unknown_for_the_same_reason_is_one_line() -> None:
+    """Nobody reads six times that there is no kubelet; -v says it of each."""
+    cause = make_finding(status="unknown", reason="KubeletNotFound", message="no kubelet", remediation="Start it.")
+    others = [replace(cause, id=name, evidence=()) for name in ("runtime-handler", "filesystem-tmpfs")]
+    report = make_report(cause, *others)
+    assert below(report) == ["? also unknown for the same reason: runtime-handler, filesystem-tmpfs"]
+    assert [line for line in below(report, verbose=1) if line[0] == "?"] == [
+        "? runtime-handler  KubeletNotFound",
         "? filesystem-tmpfs  KubeletNotFound",
+    ]
+
+
+def test_the_same_word_may_stand_for_two_causes() -> None:
+    """Two servers that hang are two findings; two findings about one server are one."""
+    cause = make_finding(status="unknown", reason="TimedOut", message="CRI is silent", remediation="Look.")
+    same = replace(cause, id="runtime-handler")
+    other = replace(cause, id="filesystem-tmpfs", message="no answer", evidence=(Evidence("tmpfs", "nothing"),))
+    assert below(make_report(cause, same, other)) == [
+        "? filesystem-tmpfs  TimedOut",
         "no answer",
         "next   as above",
         "seen   tmpfs: nothing",
+        "? also unknown for the same reason: runtime-handler",
     ]
+
+
+def test_what_could_not_be_tried_is_one_line() -> None:
+    """Without a user namespace no file system is tried; what has advice of its own is still said in full."""
+    cause = make_finding(status="fail", reason="X", message="no user namespace", remediation="Allow them.")
+    waiting = make_finding(
+        id="filesystem-tmpfs",
+        status="unknown",
+        reason="NotTried",
+        message="not tried",
+        remediation="Mend.",
+        evidence=(),
+    )
+    own = replace(waiting, id="runtime-handler", remediation="Ask it.")
+    two = replace(waiting, id="filesystem-kubelet-root")
+    lines = below(make_report(cause, waiting, own, two))
+    assert lines[-1] == "? also unknown, since they could not be tried: filesystem-kubelet-root, filesystem-tmpfs"
+    assert "next   Ask it." in lines
+    assert "? filesystem-tmpfs  NotTried" in below(make_report(cause, waiting, own))
+
+
+def test_what_is_said_between_commands_is_no_command() -> None:
+    """Prose after a snippet stands in the margin, where it is seen to be none."""
+    page = Page(width=80, colour=False)
+    page.advice("fix  ", "Do this:\n  one: 1\nand then this:\n  two")
+    assert str(page).splitlines() == ["  fix    Do this:", "    one: 1", "  and then this:", "    two"]

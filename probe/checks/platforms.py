@@ -1,0 +1,80 @@
+"""What a node runs on, and the commands that differ with it.
+
+Of a remediation, a line that starts with a space is a command, or a part of a file, and is printed whole; all others
+are prose. What the node chose goes into either through `quoted` or `inline`.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from probe.facts.node import Facts
+
+PLATFORMS = {
+    "talos": "Talos",
+    "bottlerocket": "Bottlerocket",
+    "openshift": "OpenShift",
+    "k3s": "K3s",
+    "rke2": "RKE2",
+    "k0s": "k0s",
+    "microk8s": "MicroK8s",
+    "al2023": "Amazon EKS on AL2023",
+    "debian": "Debian",
+    "ubuntu": "Ubuntu",
+    "rhel": "RHEL, and what is built from it",
+}
+"""What `platforms_of` may find, and how each is called."""
+
+_OF_ID = {
+    "talos": "talos",
+    "bottlerocket": "bottlerocket",
+    "rhcos": "openshift",
+    "scos": "openshift",
+    "debian": "debian",
+    "ubuntu": "ubuntu",
+    **dict.fromkeys(("rhel", "rocky", "almalinux", "centos", "fedora"), "rhel"),
+}
+"""By `ID` of os-release(5)."""
+
+SERVICES = {
+    # try-restart leaves alone what does not run: a node may have the units of server and agent, and one at work.
+    "k3s": "systemctl try-restart k3s k3s-agent",
+    "rke2": "systemctl try-restart rke2-server rke2-agent",
+    "k0s": "systemctl try-restart k0sworker k0scontroller",
+}
+"""One service for kubelet and container runtime."""
+
+
+def platforms_of(facts: Facts) -> tuple[str, ...]:
+    """What this node is, the Kubernetes distribution before the operating system; empty when neither is known."""
+    name, _, version = (facts.distribution.value or "").partition(" ")
+    system = "al2023" if (name, version) == ("amzn", "2023") else _OF_ID.get(name, "")
+    kubernetes = facts.kubelet.value.distribution if facts.kubelet.value else ""
+    return tuple(each for each in (kubernetes, system) if each in PLATFORMS)
+
+
+def restart_kubelet(facts: Facts) -> str:
+    """The line that restarts the kubelet of this node."""
+    kubelets = SERVICES | {
+        "microk8s": "snap restart microk8s.daemon-kubelite",
+        "talos": "talosctl service kubelet restart",
+    }
+    return f"  {own_command(facts, kubelets) or 'systemctl restart kubelet'}"
+
+
+def own_command(facts: Facts, commands: dict[str, str]) -> str:
+    """The command of the first platform that has one of its own."""
+    return next((commands[each] for each in platforms_of(facts) if each in commands), "")
+
+
+def quoted(path: str) -> str:
+    """*path* as one word of a bash command, on one line whatever it holds."""
+    if path.isprintable():
+        return shlex.quote(path)
+    content = path.encode("utf-8", "surrogateescape").replace(b"\\", b"\\\\").replace(b"'", b"\\'")
+    return "$'" + "".join(chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in content) + "'"
+
+
+def inline(text: str) -> str:
+    """*text* as part of a sentence: it begins no line, so it cannot pass for a command."""
+    return "".join(char if char.isprintable() else "?" for char in text)
