@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from probe import __version__
+from probe.console import Progress, coloured, width, write
 from probe.settings import Settings, parse_duration
 
 EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
@@ -156,7 +156,7 @@ def report(
         volume_paths=volume_paths,
     )
     probed_at, began = datetime.now(UTC), time.monotonic()
-    with _progress(budget):
+    with Progress(budget):
         facts = gather_facts(settings)
     made = make_report(
         facts,
@@ -169,12 +169,12 @@ def report(
     if output == "text":
         from probe.outputs.terminal import render_report
 
-        text = render_report(made, width=_width(), colour=_coloured(colour), verbose=verbose)
+        text = render_report(made, width=width(), colour=coloured(colour), verbose=verbose)
     else:
         from probe.outputs.documents import render_json, render_yaml
 
         text = render_json(made) if output == "json" else render_yaml(made)
-    _print(text)
+    write(text)
     return EXIT_CODES[made.verdict]
 
 
@@ -196,18 +196,18 @@ def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colo
     from probe.report import filesystem_row
 
     settings = _settings(proc=proc, budget=budget)
-    with _progress(budget):
+    with Progress(budget):
         attempts = gather_paths(settings, [os.path.abspath(one) for one in paths])
     rows = [filesystem_row(attempt) for attempt in attempts]
     if output == "text":
         from probe.outputs.filesystems import render_paths
 
-        text = render_paths(rows, width=_width() if sys.stdout.isatty() else None, colour=_coloured(colour))
+        text = render_paths(rows, width=width() if sys.stdout.isatty() else None, colour=coloured(colour))
     else:
         from probe.outputs.documents import render_json, render_yaml
 
         text = render_json(rows) if output == "json" else render_yaml(rows)
-    _print(text)
+    write(text)
     results = {row.result for row in rows}
     return 1 if "refused" in results else 2 if "unknown" in results else 0
 
@@ -236,11 +236,11 @@ def explain(check: str | None, platform: str | None, output: str, colour: str) -
     if platform and (chosen is None or platform not in PLATFORMS):
         raise click.UsageError(f"--for needs a CHECK and one of {', '.join(PLATFORMS)}")
     if output == "json":
-        _print(render_checks_json((chosen,) if chosen else CHECKS))
+        write(render_checks_json((chosen,) if chosen else CHECKS))
     elif chosen:
-        _print(render_check(chosen, width=_width(), colour=_coloured(colour), platform=platform or ""))
+        write(render_check(chosen, width=width(), colour=coloured(colour), platform=platform or ""))
     else:
-        _print(render_catalog(CHECKS, width=_width(), colour=_coloured(colour)))
+        write(render_catalog(CHECKS, width=width(), colour=coloured(colour)))
     return 0
 
 
@@ -287,50 +287,6 @@ def _check_ids() -> list[str]:
     from probe.checks.catalog import CHECKS
 
     return [check.id for check in CHECKS]
-
-
-def _print(text: str) -> None:
-    """Write to stdout. A reader that went away keeps the verdict's exit code."""
-    from probe.outputs.text import safe
-
-    try:
-        sys.stdout.write(safe(text, sys.stdout.encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-
-
-def _width() -> int:
-    return max(40, min(shutil.get_terminal_size((100, 24)).columns, 200))
-
-
-def _coloured(choice: str) -> bool:
-    if choice == "auto":
-        return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return choice == "always"
-
-
-class _progress:  # noqa: N801
-    """Says on a terminal that a probe takes longer than usual, and wipes it away again."""
-
-    def __init__(self, budget: timedelta) -> None:
-        self._budget = budget.total_seconds()
-        self._shown = False
-
-    def __enter__(self) -> None:
-        if sys.stderr.isatty():
-            signal.signal(signal.SIGALRM, self._show)
-            signal.setitimer(signal.ITIMER_REAL, 1.5)
-
-    def __exit__(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-
-    def _show(self, _signal: int, _frame: object) -> None:
-        self._shown = True
-        sys.stderr.write(f"still probing: something on this node is slow (at most {self._budget:g} s)")
-        sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -61,3 +61,8 @@ class Reading(Struct, Generic[T], frozen=True, omit_defaults=True):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.value if self.value is not None else self.problem}"
+
+
+def problem_of(reading: Reading[Any]) -> Reading[Any]:
+    """The same problem, as a reading of anything that depends on it."""
+    return Reading(reading.source, None, reading.problem, reading.kind)

@@ -24,6 +24,7 @@ FLOORS = (
     ("probe.watch",),
     ("probe.serve",),
     ("probe.fleet",),
+    ("probe.console",),
     ("probe.cli",),
     ("probe.__main__",),
 )

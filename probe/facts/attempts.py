@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import signal
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -16,6 +15,7 @@ from probe.facts.types import Attempt, KernelFacts, NamespaceAttempt, ProbeFacts
 from probe.host import idmap, syscalls
 from probe.host.child import ChildError, run_child
 from probe.host.idmap import Answer, Target
+from probe.host.processes import HELPER_NAME
 from probe.host.root import Host, Process
 from probe.reading import Reading
 
@@ -59,7 +59,7 @@ class Bench:
 
         def prepared() -> bytes:
             self._prepare()
-            syscalls.set_name(idmap.HELPER_NAME + device)
+            syscalls.set_name(HELPER_NAME + device)
             return msgspec.json.encode(attempt())
 
         try:
@@ -97,18 +97,24 @@ def _namespace(result: str, step: str, error: str, message: str, kind: str, line
 
 def held_devices(processes: Sequence[Process], host: Host) -> frozenset[str]:
     """Devices whose helper of an earlier probe still hangs in the kernel: the process table is our only memory."""
-    return frozenset(
-        process.name.removeprefix(idmap.HELPER_NAME)
-        for process in processes
-        if process.name.startswith(idmap.HELPER_NAME) and _is_stuck(host.process_status(process.pid).value or {})
-    )
+    return frozenset(name for name in host.stuck_helpers(processes) if ":" in name)
 
 
-def _is_stuck(status: dict[str, str]) -> bool:
-    """Whether root's process was killed and cannot die; nobody else's name is to be believed, nor of one that runs."""
-    pending = int(status.get("SigPnd", "0"), 16) | int(status.get("ShdPnd", "0"), 16)
-    killed = pending >> (signal.SIGKILL - 1) & 1
-    return bool(killed) and status.get("State", "").startswith("D") and set(status["Uid"].split()) == {"0"}
+def resolve_paths(host: Host, table: MountTable, paths: Sequence[str], held: frozenset[str]) -> list[Reading[str]]:
+    """Each path without symlinks. A mount point is taken as it stands, and no server is waited for twice."""
+    silent = set(held)
+    found = []
+    for path in paths:
+        mount, server = table.mount_of(path), table.server_above(path)
+        if mount and mount.mount_point == path:
+            found.append(Reading("mount table", path))
+            continue
+        reading = host.resolve(path) if server not in silent else None
+        if reading is None or reading.kind == "timed-out":
+            silent |= {server} - {""}
+            reading = Reading.without(path, "timed-out", "timed out: its server does not answer")
+        found.append(reading)
+    return found
 
 
 def subject_of(table: MountTable, role: Role, path: str, plugin: str = "", mount: Mount | None = None) -> Subject:

@@ -125,19 +125,19 @@ def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tu
     table = MountTable(host.read("/proc/self/mountinfo", limit=64 << 20).parse(parse_mountinfo).value or ())
     userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
     bench = attempts.Bench(userns_fd, deadline, prepare=lambda: None)
-    found = [(path, host.resolve(path)) for path in paths]
+    held = attempts.held_devices(host.processes().value or (), host)
+    found = list(zip(paths, attempts.resolve_paths(host, table, paths, held), strict=True))
     subjects = [attempts.subject_of(table, "path", real.value or path) for path, real in found]
     if userns_fd < 0:
         why = f"no user namespace could be made to try it with: {namespace.message}"
         return tuple(not_tried(subject, namespace.kind or "not-tried", why) for subject in subjects)
-    processes = host.processes().value or ()
     missing = {
         index: not_tried(subjects[index], _kind(real), real.problem)
         for index, (_, real) in enumerate(found)
         if real.value is None
     }
     present = [subject for index, subject in enumerate(subjects) if index not in missing]
-    tried = iter(attempts.try_subjects(bench, present, table, attempts.held_devices(processes, host)))
+    tried = iter(attempts.try_subjects(bench, present, table, held))
     rows = [(subject, missing[i]) if i in missing else next(tried) for i, subject in enumerate(subjects)]
     return attempts.judge([*rows, (attempts.TMPFS, bench.tmpfs())], bench, probe, kernel, oci_runtime)[: len(paths)]
 

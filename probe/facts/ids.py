@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
-from probe.facts.kubelet_config import problem_of
 from probe.facts.kubelet_versions import parse_release
 from probe.facts.userns_files import UsernsFile, gather_userns_files
 from probe.host.program import Output
 from probe.host.root import Host
-from probe.reading import Reading
+from probe.reading import Reading, problem_of
 
 if TYPE_CHECKING:  # Facts are made of these types, among others
     from probe.facts.types import KubeletFacts

@@ -6,14 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from probe.facts.kubelet_config import (
-    Configuration,
-    Flags,
-    parse_document,
-    parse_endpoint,
-    parse_flags,
-    problem_of,
-)
+from probe.facts.kubelet_config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
 from probe.facts.kubelet_files import find_files, read_ages, read_file, read_merged
 from probe.facts.kubelet_find import Daemon, find_kubelets
 from probe.facts.kubelet_versions import (
@@ -27,7 +20,7 @@ from probe.facts.kubelet_versions import (
 )
 from probe.facts.types import DropIn, KubeletFacts
 from probe.host.root import Host
-from probe.reading import Reading
+from probe.reading import Reading, problem_of
 
 _DEFAULT_ROOT = "/var/lib/kubelet"
 _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"

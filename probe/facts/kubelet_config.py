@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 from msgspec import Struct
 
-from probe.reading import Reading
+from probe.reading import Reading, problem_of
 
 T = TypeVar("T", str, int, bool)
 Flags = dict[str, tuple[str, ...]]
@@ -209,8 +209,3 @@ def _of_kind(value: object, kind: type[T]) -> T:
     if isinstance(value, str):
         value.encode()
     return value
-
-
-def problem_of(reading: Reading[Any]) -> Reading[Any]:
-    """The same problem, as a reading of anything."""
-    return Reading(reading.source, None, reading.problem, reading.kind)

@@ -8,12 +8,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from probe.facts.kubelet_config import CONFIG_LIMIT, Flags, merge_patch, parse_configuration, problem_of
+from probe.facts.kubelet_config import CONFIG_LIMIT, Flags, merge_patch, parse_configuration
 from probe.facts.kubelet_find import Daemon
 from probe.facts.kubelet_k3s import DEFAULTS_FILE
 from probe.facts.types import DropIn
 from probe.host.root import FileStatus, Host
-from probe.reading import ProblemKind, Reading
+from probe.reading import ProblemKind, Reading, problem_of
 
 _MAX_FILES = 200
 _MAX_DEPTH = 8

@@ -13,9 +13,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from probe.facts.kubelet_config import CONFIG_LIMIT, Flags, parse_document, parse_flags, problem_of
+from probe.facts.kubelet_config import CONFIG_LIMIT, Flags, parse_document, parse_flags
 from probe.host.root import Host, Process
-from probe.reading import Reading
+from probe.reading import Reading, problem_of
 
 DEFAULT_ENDPOINT = "unix:///run/k3s/containerd/containerd.sock"
 DEFAULTS_FILE = "00-k3s-defaults.conf"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from probe.facts.oci import OciRuntimes, no_answers
-from probe.facts.runtime_daemon import START_UNCERTAINTY, find_daemon, gather_confinement, same_problem
+from probe.facts.runtime_daemon import START_UNCERTAINTY, find_daemon, gather_confinement
 from probe.facts.runtime_settings import RuntimeSettings
 from probe.facts.types import Handler, RuntimeFacts
 from probe.host.cri import CriAnswer, CriHandler, no_answer
 from probe.host.root import Host
-from probe.reading import Reading
+from probe.reading import Reading, problem_of
 
 _STATE = ("/run/containerd", "/run/containers", "/run/crio", "/run/k3s", "/run/k0s", "/var/run")
 
@@ -74,9 +74,9 @@ def _gather_handler(
 def _gather_newer(host: Host, binary: Reading[str], daemon: Reading[int]) -> Reading[bool]:
     """Whether the binary may have been replaced since the daemon started."""
     if binary.value is None or daemon.value is None:
-        return same_problem(daemon if binary.value else binary)
+        return problem_of(daemon if binary.value else binary)
     started = host.started_at(daemon.value)
     if started.value is None:
-        return same_problem(started)
+        return problem_of(started)
     since = started.value + START_UNCERTAINTY
     return host.status(binary.value).parse(lambda file: file.newest > since)

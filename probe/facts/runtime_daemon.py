@@ -6,12 +6,11 @@ import errno
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from probe.facts.types import Confinement
 from probe.host.cri import CriAnswer
 from probe.host.root import Host
-from probe.reading import Reading
+from probe.reading import Reading, problem_of
 
 INITIAL_USER_NAMESPACE = "user:[4026531837]"
 """The inode number that the kernel gives it since Linux 3.8 (PROC_USER_INIT_INO)."""
@@ -34,13 +33,13 @@ def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
     if listener.value is not None and listener.value > 1:  # 0: not visible; 1: systemd opened the socket for another
         return _confirmed(host, listener.value)
     if answer.name.value is None:
-        return same_problem(answer.name)
+        return problem_of(answer.name)
     name = _PROCESS_NAMES.get(answer.name.value)
     if name is None:
         return Reading.without(answer.name.source, "not-readable", "it is not known how its daemon is called")
     processes = host.processes()
     if processes.value is None:
-        return same_problem(processes)
+        return problem_of(processes)
     named = [_confirmed(host, process.pid) for process in processes.value if process.name == name]
     daemons = [reading for reading in named if reading.value is not None]
     if not daemons:
@@ -57,7 +56,7 @@ def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
 def _confirmed(host: Host, pid: int) -> Reading[int]:
     belongs = host.node_daemon(pid)
     if belongs.value is None:
-        return same_problem(belongs)
+        return problem_of(belongs)
     if not belongs.value:
         return Reading.without(belongs.source, "not-readable", f"process {pid} is no daemon of this node")
     return Reading(belongs.source, pid)
@@ -94,7 +93,7 @@ def _natural(path: str) -> str:
 def gather_confinement(host: Host, daemon: Reading[int]) -> Reading[Confinement]:
     """What binds the daemon; of one that is not this node's nothing is read."""
     if daemon.value is None:
-        return same_problem(daemon)
+        return problem_of(daemon)
     pid = daemon.value
     status = host.process_status(pid)
     label = host.read_text(f"/proc/{pid}/attr/current")
@@ -149,8 +148,3 @@ def parse_flag(arguments: Sequence[str], *names: str) -> str | None:
             following = arguments[index + 1] if index + 1 < len(arguments) else None
             value = attached if separator else following
     return value
-
-
-def same_problem(reading: Reading[Any]) -> Reading[Any]:
-    """The problem of one reading as that of another, which depends on it."""
-    return Reading(reading.source, None, reading.problem, reading.kind)

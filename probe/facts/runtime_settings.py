@@ -16,10 +16,10 @@ from probe.facts.runtime_config import (
     parse_crio_dump,
     parse_crio_info,
 )
-from probe.facts.runtime_daemon import START_UNCERTAINTY, parse_flag, read_arguments, read_search_path, same_problem
+from probe.facts.runtime_daemon import START_UNCERTAINTY, parse_flag, read_arguments, read_search_path
 from probe.host.cri import CriAnswer
 from probe.host.root import Host
-from probe.reading import Reading
+from probe.reading import Reading, problem_of
 
 _PATIENCE = 3.0  # seconds for the daemon's command that prints its configuration
 _CONTAINERD_CONFIG = "/etc/containerd/config.toml"
@@ -40,8 +40,8 @@ class RuntimeSettings:
         self._daemon = daemon
         self._containerd = answer.name.value == "containerd"
         unknown = answer.name.parse(_demand_known_runtime)
-        self._in_force: Reading[RuntimeConfig] = same_problem(unknown)
-        self._printed: Reading[RuntimeConfig] = same_problem(unknown)
+        self._in_force: Reading[RuntimeConfig] = problem_of(unknown)
+        self._printed: Reading[RuntimeConfig] = problem_of(unknown)
         if self._containerd:
             self._in_force = answer.config.parse(parse_containerd_info)
             self._printed = self._print(parse_containerd_dump, "config", "dump")
@@ -84,7 +84,7 @@ class RuntimeSettings:
             return Reading.without(self._answer.name.source, "absent", "only containerd has such a setting")
         printed = self._printed
         if printed.value is None:
-            return same_problem(printed)
+            return problem_of(printed)
         if printed.value.slow_chown is None:
             return Reading.without(printed.source, "absent", "its overlayfs snapshotter has no such setting")
         if printed.value.slow_chown and (changed := self._changed_file(printed.value)):
@@ -96,7 +96,7 @@ class RuntimeSettings:
         """Path of the OCI runtime behind a handler."""
         configured = self._configured(handler)
         if configured.value is None:
-            return same_problem(configured)
+            return problem_of(configured)
         name, source = configured.value.binary, configured.source
         if not name:
             return Reading.without(source, "absent", f"{configured.value.shim or 'its shim'} runs no runtime like runc")
@@ -112,10 +112,10 @@ class RuntimeSettings:
     def _search(self, name: str) -> Reading[str]:
         """The first file of that name in the PATH that the daemon has."""
         if self._daemon.value is None:
-            return same_problem(self._daemon)
+            return problem_of(self._daemon)
         search_path = read_search_path(self._host, self._daemon.value)
         if search_path.value is None:
-            return same_problem(search_path)
+            return problem_of(search_path)
         own = self._printed.value.extra_path if self._printed.value else _CONTAINERD_BIN
         for directory in (own if self._containerd else "", *search_path.value):
             path = os.path.join(directory, name)
@@ -123,16 +123,16 @@ class RuntimeSettings:
             if found.value and stat.S_ISREG(found.value.mode) and directory:
                 return Reading(search_path.source, path)
             if found.value is None and found.kind != "absent":
-                return same_problem(found)
+                return problem_of(found)
         return Reading.without(search_path.source, "absent", f"no {name} in the PATH of the daemon")
 
     def _print(self, parser: Callable[[str], RuntimeConfig], *command: str) -> Reading[RuntimeConfig]:
         """What the daemon's own executable prints of the files that the daemon was told to read."""
         if self._daemon.value is None:
-            return same_problem(self._daemon)
+            return problem_of(self._daemon)
         flags = self._flags(self._daemon.value)
         if flags.value is None:
-            return same_problem(flags)
+            return problem_of(flags)
         executable = self._host.read_link(f"/proc/{self._daemon.value}/exe").value or ""
         if executable.endswith("/k3s"):  # which is containerd when it is called so
             path = os.path.join(os.path.dirname(executable), "containerd")
