@@ -51,6 +51,16 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
+colour_option = click.option(
+    "--colour",
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colours for people; NO_COLOR in the environment means never.",
+)
+
+
 def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every verb that touches the node."""
     for option in reversed(
@@ -70,14 +80,7 @@ def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 envvar="USERNS_PROBE_BUDGET",
                 help="How long the probe may take, with file systems that hang.",
             ),
-            click.option(
-                "--colour",
-                "--color",
-                type=click.Choice(["auto", "always", "never"]),
-                default="auto",
-                show_default=True,
-                help="Colours for people; NO_COLOR in the environment means never.",
-            ),
+            colour_option,
         )
     ):
         command = option(command)
@@ -180,7 +183,14 @@ def report(
 
 @cli.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json", "yaml"]),
+    default="text",
+    show_default=True,
+    help="json and yaml are a list of rows as in the report.",
+)
 @probing_options
 def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colour: str) -> int:
     """Will volumes on these paths work in Pods with a user namespace?
@@ -215,8 +225,15 @@ def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colo
 @cli.command()
 @click.argument("check", required=False, shell_complete=lambda *_: _check_ids())
 @click.option("--for", "platform", metavar="PLATFORM", help="What to do there: talos, k3s, ... (CHECK lists them).")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--colour", "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json is for machines.",
+)
+@colour_option
 def explain(check: str | None, platform: str | None, output: str, colour: str) -> int:
     """What a check asks, why, and how to fix it; without CHECK, all of them.
 
