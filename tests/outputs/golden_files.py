@@ -1,9 +1,11 @@
-"""What the golden files hold: every report at 80 columns, and some at others, with colour, or in full."""
+"""What the golden files hold: every report at 80 columns, and some at others, with colour, in full, or as metrics."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from probe import __version__
+from probe.outputs.metrics import render_prom
 from probe.outputs.terminal import render_paths, render_report
 from tests.outputs.reports import PATH_ROWS, REPORTS
 
@@ -21,4 +23,6 @@ def render_all() -> dict[str, str]:
     made["tmpfs-refused.colour.txt"] = coloured.replace("\x1b", "<ESC>")
     made["paths.txt"] = render_paths(PATH_ROWS, width=None, colour=False)
     made["paths.60.txt"] = render_paths(PATH_ROWS, width=60, colour=False)
+    metrics = render_prom(REPORTS["tmpfs-refused"])
+    made["tmpfs-refused.prom"] = metrics.replace(f'build_info{{version="{__version__}"', 'build_info{version="…"')
     return made

@@ -1,0 +1,93 @@
+"""What a report still says: of another boot or node nothing, after its time that nobody knows.
+
+Reports carry wall-clock times, and wall clocks jump. So whoever keeps a report tells its age: by the wall clock until
+it first saw the report (`age_when_seen`), and from then on by a clock that only runs forward and counts suspends
+(CLOCK_BOOTTIME). A jump can then spare a report its end only by the time for which it lay unseen.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from msgspec.structs import replace
+
+from probe.report import Report
+
+STALE = "ReportStale"
+MESSAGE = "the last report expired, and no newer one was written"
+REMEDIATION = "See why no newer report is written: the container named probe, or userns-probe watch, logs it."
+LONGEST = 3 * 86400.0
+"""Seconds: no report lives longer, whatever it says; it is three of the longest intervals that can be chosen."""
+
+
+def parse_time(text: str) -> float | None:
+    """Seconds since the epoch of an RFC 3339 time, or None when it is none, or lies outside of 1970 to 9999."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None or not 1970 < moment.year < 9999:
+        return None
+    return moment.astimezone(UTC).timestamp()
+
+
+def age_when_seen(report: Report, seen_at: float) -> float:
+    """Seconds from the probe to *seen_at*, both by the wall clock; 0 when the probe seems to lie in the future.
+
+    *Units*: seconds since the epoch. What cannot be told is infinite.
+    """
+    probed_at = parse_time(report.probed_at)
+    return float("inf") if probed_at is None else max(0.0, seen_at - probed_at)
+
+
+def foreign(report: Report, *, boot_id: str, node_name: str | None) -> str:
+    """Why *report* does not speak of the node in its running boot; empty when it does.
+
+    A name is compared where both sides have one; the boot id, which no two nodes share, always.
+    """
+    if not report.node.boot_id or report.node.boot_id != boot_id:
+        return "the last report is of another boot, or another node"
+    if node_name and report.node.name and report.node.name != node_name:
+        return f"the last report is of the node {report.node.name}, not of {node_name}"
+    return ""
+
+
+def effective(report: Report, *, age: float, boot_id: str, node_name: str | None) -> Report | None:
+    """What *report* says at the age of *age* seconds: itself, that all is unknown, or nothing (None).
+
+    It lives for `expires_at` - `probed_at`, both written by one clock at one moment.
+    """
+    if foreign(report, boot_id=boot_id, node_name=node_name):
+        return None
+    return report if age < lifetime(report) else expired(report)
+
+
+def lifetime(report: Report) -> float:
+    """Seconds for which *report* may be believed; 0 when its times make no sense."""
+    probed_at, expires_at = parse_time(report.probed_at), parse_time(report.expires_at)
+    if probed_at is None or expires_at is None:
+        return 0.0
+    return min(max(0.0, expires_at - probed_at), LONGEST)
+
+
+def expired(report: Report) -> Report:
+    """The same report with every answer turned to unknown: what was seen and tried once holds no more."""
+    return replace(
+        report,
+        verdict="unknown",
+        reason=STALE,
+        message=MESSAGE,
+        levels=dict.fromkeys(report.levels, "unknown"),
+        handlers=tuple(replace(handler, verdict="unknown", reason=STALE) for handler in report.handlers),
+        findings=tuple(
+            replace(one, status="unknown", reason=STALE, message=MESSAGE, remediation=REMEDIATION, evidence=())
+            for one in report.findings
+        ),
+        filesystems=tuple(
+            replace(row, result="unknown", usable=None, reason=MESSAGE, step="", errno="") for row in report.filesystems
+        ),
+        volumes=tuple(replace(row, result="unknown", usable=None, reason=MESSAGE) for row in report.volumes),
+        id_ranges=tuple(replace(each, used=None) for each in report.id_ranges),
+        forecast=report.forecast and replace(report.forecast, outcome="unknown", reason=STALE, message=MESSAGE),
+        contradictions=(),
+    )

@@ -1,0 +1,245 @@
+"""The page in a real browser: Chromium, headless, driven by its own protocol over a pipe.
+
+Screenshots are kept below the directory that pytest names with --basetemp, to be looked at.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from probe.outputs.page import content_security_policy, render_page
+from probe.outputs.staleness import expired
+from tests.conftest import require
+from tests.outputs.reports import REPORTS
+from tests.outputs.test_outputs_page import rich_report
+
+pytestmark = pytest.mark.real
+
+PAGES = {f"/{name}": render_page(report) for name, report in REPORTS.items()}
+PAGES |= {
+    "/none": render_page(None),
+    "/stale": render_page(expired(rich_report()), last=rich_report()),
+    "/rich": render_page(rich_report()),
+}
+WIDTHS = (360, 1280)
+
+# The lowest contrast of any text with what is painted behind it, as WCAG 2 counts it, and whose it is.
+CONTRAST = """(() => {
+  const rgb = text => text.match(/[0-9.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => (c /= 255) <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const colour = rgb(getComputedStyle(element).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  let worst = [99, ""];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim()) continue;
+    const [a, b] = [light(rgb(getComputedStyle(element).color)), light(behind(element))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < worst[0]) worst = [ratio, element.outerHTML.slice(0, 100)];
+  }
+  return worst;
+})()"""
+
+
+def high_pipe() -> tuple[int, int]:
+    """A pipe whose descriptors are in nobody's way: 3 and 4 are those that the browser speaks on."""
+    ends = os.pipe()
+    high = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends)
+    for end in ends:
+        os.close(end)
+    return high[0], high[1]
+
+
+class Browser:
+    """One tab of a Chromium of its own."""
+
+    def __init__(self, program: str, profile: Path) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self._last = 0
+        read_end, self._to = high_pipe()
+        output, write_end = high_pipe()
+        options = (
+            "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+            "--disable-component-update --disable-sync --disable-dev-shm-usage --remote-debugging-pipe"
+        )
+        # A shell can put the pipes on 3 and 4, and subprocess cannot.
+        shell = f'exec "$0" "$@" 3<&{read_end} 4>&{write_end} {read_end}<&- {write_end}>&-'
+        self._process = subprocess.Popen(
+            ["bash", "-c", shell, program, *options.split(), f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=(read_end, write_end),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(read_end)
+        os.close(write_end)
+        self._input = os.fdopen(output, "rb")
+        self._session = ""
+        target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
+        self._session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def close(self) -> None:
+        os.close(self._to)  # without its pipe it ends
+        self._input.close()
+        self._process.wait()
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        """The result of a command; events that come before it are kept in `messages`."""
+        self._last += 1
+        command = {"id": self._last, "method": method, "params": parameters}
+        if self._session:
+            command["sessionId"] = self._session
+        os.write(self._to, json.dumps(command).encode() + b"\0")
+        while (message := self._read()).get("id") != self._last:
+            self.messages.append(message)
+        assert "error" not in message, message
+        return message["result"]
+
+    def open(self, url: str, width: int, scheme: str) -> None:
+        """Load a page as a screen of that width and colour scheme shows it, and wait until it is complete."""
+        self.messages.clear()
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call("Page.navigate", url=url)
+        while not any(message.get("method") == "Page.loadEventFired" for message in self.messages):
+            self.messages.append(self._read())
+
+    def value(self, expression: str) -> Any:
+        """What an expression is worth in the page."""
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def press(self, key: str, code: int) -> None:
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    def screenshot(self, path: Path) -> None:
+        """The whole page, also what is below the screen."""
+        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+        path.write_bytes(base64.b64decode(data))
+
+    def _read(self) -> dict[str, Any]:
+        content = bytearray()
+        while (byte := self._input.read(1)) != b"\0":
+            assert byte, "the browser ended"
+            content += byte
+        message: dict[str, Any] = json.loads(content)
+        return message
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    require(program, "chromium (package chromium)")
+    assert program
+    opened = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[tuple[str, list[str]]]:
+    """Its address, and every path that was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            content = PAGES.get(self.path, "").encode()
+            self.send_response(200 if content else 404)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Security-Policy", content_security_policy())
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def show(browser: Browser, site: tuple[str, list[str]]) -> Callable[..., Browser]:
+    """(path, width, scheme) -> the browser with that page open, which asked for nothing else."""
+
+    def show(path: str, width: int = 1280, scheme: str = "light") -> Browser:
+        address, asked = site
+        asked.clear()
+        browser.open(address + path, width, scheme)
+        assert asked == [path]
+        return browser
+
+    return show
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_the_page_stands(show: Callable[..., Browser], path: str, scheme: str, tmp_path: Path) -> None:
+    """On a phone and on a desk, light and dark: styled, legible, nothing cut off, no error, no request elsewhere."""
+    for width in WIDTHS:
+        page = show(path, width, scheme)
+        said = [m for m in page.messages if m.get("method") in ("Log.entryAdded", "Runtime.consoleAPICalled")]
+        assert not said
+        requests = [
+            m["params"]["request"]["url"] for m in page.messages if m.get("method") == "Network.requestWillBeSent"
+        ]
+        assert [url for url in requests if not url.startswith("data:")] == [page.value("location.href")]
+        assert page.value("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
+        assert page.value("getComputedStyle(document.body).maxWidth") != "none", "the style was not applied"
+        assert page.value("document.documentElement.scrollWidth") <= width
+        page.value("document.querySelectorAll('details').forEach(each => each.open = true)")
+        ratio, element = page.value(CONTRAST)
+        assert ratio >= 4.5, f"{element} has a contrast of {ratio:.2f}"
+        assert page.value("document.documentElement.scrollWidth") <= width
+        page.screenshot(tmp_path / f"{path[1:]}-{width}-{scheme}.png")
+
+
+def test_the_keyboard_reaches_all_there_is_to_do(show: Callable[..., Browser]) -> None:
+    """Links, commands (which scroll) and folded parts, each with a visible outline; Enter unfolds."""
+    page = show("/tmpfs-refused")
+    expected = page.value("document.querySelectorAll('a, summary, pre').length")
+    seen = []
+    for _ in range(expected):
+        page.press("Tab", 9)
+        tag, outline = page.value(
+            "[document.activeElement.tagName, getComputedStyle(document.activeElement).outlineStyle]"
+        )
+        assert outline == "solid"
+        seen.append(tag)
+        if tag == "SUMMARY":
+            page.press("Enter", 13)
+    assert {"A", "PRE", "SUMMARY"} == set(seen)
+    assert len(seen) == expected
+
+
+def test_an_injected_script_would_not_run(show: Callable[..., Browser]) -> None:
+    """The policy is in force, should escaping ever fail."""
+    page = show("/ready")
+    page.value("(s => { s.textContent = 'window.ran = 1'; document.body.append(s) })(document.createElement('script'))")
+    assert page.value("window.ran") is None
+    assert any(m.get("method") == "Log.entryAdded" for m in page.messages)
