@@ -27,6 +27,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     volume_paths: bool = False
     """Whether the report names the paths of volumes, and with them Pods."""
 
+    try_runtime: bool = False
+    """Whether the node's own OCI runtime makes a container, which is never started."""
+
     def __post_init__(self) -> None:
         if self.node_name is not None and (len(self.node_name) > 253 or not _DNS_SUBDOMAIN.fullmatch(self.node_name)):
             raise ValueError(f"node name {self.node_name!r} is no DNS subdomain (lower case letters, digits, '-', '.')")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.checks import filesystems, hazards, ids, kernel, kubelet, runtime, sandbox, snapshotter
+from probe.checks import filesystems, hazards, ids, kernel, kubelet, runtime, runtime_trial, sandbox, snapshotter
 from probe.checks.check import Check, Finding, Outcome, UnknownReason
 from probe.checks.platforms import platforms_of
 from probe.checks.remediation import fitting
@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     *runtime.CHECKS,
     *snapshotter.CHECKS,
     *sandbox.CHECKS,
+    *runtime_trial.CHECKS,
     *filesystems.CHECKS,
     *hazards.CHECKS,
 )

@@ -18,6 +18,7 @@ from probe.facts.mounts import MountTable, parse_mountinfo
 from probe.facts.node import Facts
 from probe.facts.nothing import know_nothing
 from probe.facts.runtime import gather_runtime
+from probe.facts.runtime_trial import RuntimeTrialFacts, gather_runtime_trial, sweep_trial_cgroups
 from probe.facts.sandbox import SandboxFacts, gather_sandbox
 from probe.facts.types import Attempt
 from probe.host.child import Child, ChildError, run_child
@@ -74,7 +75,19 @@ def _gather(settings: Settings) -> Facts:
         tell_namespace(mount_namespace_of(runtime))
         bench = attempts.Bench(userns_fd, deadline, entering(host, runtime))
         facts = gather_node(settings.node_name, host, bench, probe, namespace, kubelet, runtime)
-        return msgspec.structs.replace(facts, ids=ids, sandbox=_sandbox_facts(trial, deadline))
+        facts = msgspec.structs.replace(facts, ids=ids, sandbox=_sandbox_facts(trial, deadline))
+        sweep_trial_cgroups()  # of a trial that was killed: the one thing that can be left behind
+        if settings.try_runtime:
+            facts = msgspec.structs.replace(facts, runtime_trial=_try_runtime(host, facts, deadline))
+        return facts
+
+
+def _try_runtime(host: Host, facts: Facts, deadline: float) -> Reading[RuntimeTrialFacts]:
+    """The trial of the runtime comes last: it needs to know all that the others found."""
+    enter, root_dir = entering(host, facts.runtime), root_dir_of(facts.kubelet)
+    return gather_runtime_trial(
+        host, enter, facts.probe, facts.runtime, root_dir, facts.mounts, facts.attempts, deadline
+    )
 
 
 def _beside(answer: Callable[[Callable[[], str]], bytes]) -> tuple[Child, Callable[[str], None]]:

@@ -7,6 +7,7 @@ from msgspec import Struct
 from probe.facts.hazards import HookFacts
 from probe.facts.ids import IdFacts
 from probe.facts.pods import PodFacts
+from probe.facts.runtime_trial import NOT_ASKED, RuntimeTrialFacts
 from probe.facts.sandbox import SandboxFacts
 from probe.facts.types import (
     Attempt,
@@ -36,6 +37,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...]
     ids: Reading[IdFacts] = Reading("ID ranges", None, "not looked for", "not-tried")
     sandbox: Reading[SandboxFacts] = Reading("sandbox trial", None, "not tried", "not-tried")
+    runtime_trial: Reading[RuntimeTrialFacts] = NOT_ASKED
     pods: Reading[PodFacts] = Reading("Pods", None, "not looked for", "not-tried")
     hooks: Reading[HookFacts] = Reading("device hooks", None, "not looked for", "not-tried")
     userns_pod_runs: Reading[bool] = Reading("processes of Pods", None, "not looked for", "not-tried")

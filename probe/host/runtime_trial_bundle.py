@@ -19,13 +19,14 @@ from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
 CGROUP = "userns-probe-trial"
 """Name of the container's cgroup, right below the root of each hierarchy."""
 KUBELET_ROOT, TMPFS, CONTROL = "kubelet root", "tmpfs", "control"
-DESTINATIONS = {KUBELET_ROOT: "/kubelet-root", TMPFS: "/tmpfs", CONTROL: "/control"}
+DESTINATIONS = {KUBELET_ROOT: "/kubelet-root", TMPFS: "/memory", CONTROL: "/control"}
 """Where the container has its bind mounts; `control` is the tmpfs once more, never mapped."""
 
 _CGROUP_ROOT = "/sys/fs/cgroup"
 _PLACES = ("/run", "/tmp", "/mnt", "/srv", "/media", "/home")  # noqa: S108 - covered in a namespace of our own
 _NAMESPACES = ("mount", "pid", "ipc", "uts", "network", "cgroup")
 _PROGRAM = "/program"
+_MS_UNBINDABLE = 1 << 17
 
 
 class Bundle(Struct, frozen=True):
@@ -59,14 +60,30 @@ def choose_place(*needed: str) -> str:
     raise ValueError("finds no directory that it may cover")
 
 
-def lay_out(place: str, kubelet_root: str) -> dict[str, str]:
+def is_unbindable(path: str) -> bool:
+    """Whether mountinfo calls the mount unbindable that *path*, without symlinks, lies on.
+
+    A copy of the mount table may not: Linux 6.18 forgets it there. *Source*: proc_pid_mountinfo(5).
+    """
+    escapes = {ord(character): f"\\{ord(character):03o}" for character in "\\ \t\n"}
+    escaped = f"{path}/".translate(escapes)
+    best, unbindable = 0, False
+    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
+        for fields in map(str.split, file):
+            length = len(fields[4].rstrip("/"))
+            if escaped.startswith(f"{fields[4].rstrip('/')}/") and length >= best:
+                best, unbindable = length, "unbindable" in fields[6 : fields.index("-")]
+    return unbindable
+
+
+def lay_out(place: str, kubelet_root: str, unbindable: bool) -> dict[str, str]:
     """Mount the private file systems and make the root of the container; the source of each bind mount.
 
     For a mount namespace of our own. The program of the container is an empty file: the runtimes look whether it may
     be executed, and nothing could be.
     """
     syscalls.mount(CGROUP, place, "tmpfs", 0, "mode=0711,size=4m,nr_inodes=1k")
-    for name, options in (("tmpfs", "mode=0755,size=64k"), ("said", "mode=0700,size=256k")):
+    for name, options in (("memory", "mode=0755,size=64k"), ("said", "mode=0700,size=256k")):
         os.mkdir(f"{place}/{name}")
         syscalls.mount(CGROUP, f"{place}/{name}", "tmpfs", 0, options)
     os.mkdir(f"{place}/root")
@@ -74,7 +91,22 @@ def lay_out(place: str, kubelet_root: str) -> dict[str, str]:
         os.fchmod(program.fileno(), 0o755)
     for path in (f"{place}/root", f"{place}/root{_PROGRAM}"):
         os.chown(path, FIRST_HOST_ID, FIRST_HOST_ID)
-    return {KUBELET_ROOT: kubelet_root, TMPFS: f"{place}/tmpfs", CONTROL: f"{place}/tmpfs"}
+    _bind(kubelet_root, f"{place}/kubelet-root", unbindable)
+    return {KUBELET_ROOT: f"{place}/kubelet-root", TMPFS: f"{place}/memory", CONTROL: f"{place}/memory"}
+
+
+def _bind(source: str, target: str, unbindable: bool) -> None:
+    """Bind the top mount alone: the volumes of Pods below it are locked in a container, and would have to come along.
+
+    So the container holds the kubelet's file system and no volume, which can be unmounted meanwhile.
+    """
+    if os.path.isdir(source):
+        os.mkdir(target)
+    else:
+        open(target, "x").close()
+    syscalls.mount(source, target, None, syscalls.MS_BIND)
+    if unbindable:
+        syscalls.mount("none", target, None, _MS_UNBINDABLE)
 
 
 def write_config(place: str, bundle: Bundle, sources: dict[str, str]) -> None:
@@ -91,7 +123,6 @@ def _config(bundle: Bundle, sources: dict[str, str]) -> dict[str, Any]:
             "destination": destination,
             "type": "bind",
             "source": sources[name],
-            # Not `rbind`: every volume below would be held while the container exists.
             "options": ["bind", "rprivate", "ro" if name == KUBELET_ROOT else "rw"],
             **(mappings if name in bundle.mapped else {}),  # as containerd and CRI-O ask for it: no option `idmap`
         }
@@ -206,4 +237,5 @@ def _hierarchies() -> list[str]:
     """The root of cgroup v2, or of each hierarchy where version 1 is mounted below /sys/fs/cgroup."""
     if os.path.exists(f"{_CGROUP_ROOT}/cgroup.controllers"):
         return [_CGROUP_ROOT]
-    return [entry.path for entry in os.scandir(_CGROUP_ROOT) if entry.is_dir(follow_symlinks=False)]
+    below = (entry.path for entry in os.scandir(_CGROUP_ROOT) if entry.is_dir(follow_symlinks=False))
+    return [path for path in below if os.path.exists(f"{path}/cgroup.procs")]
