@@ -53,6 +53,16 @@ class Child:
         """
         return b"".join(self._chunks(deadline, limit))
 
+    def read_exactly(self, count: int, deadline: float) -> bytes:
+        """The next *count* bytes. *Errors*: TimeoutError; ChildError when it ends before."""
+        content = bytearray()
+        while len(content) < count:
+            chunk = self._chunk(deadline, count - len(content))
+            if not chunk:
+                raise ChildError(f"ended without an answer ({_describe(self.exit_status())})")
+            content += chunk
+        return bytes(content)
+
     def lines(self, patience: float, limit: int = DEFAULT_LIMIT) -> Iterator[bytes]:
         """Each line when it comes; TimeoutError when the child is silent for *patience* seconds."""
         pending, budget = b"", limit
@@ -100,11 +110,11 @@ class Child:
                 raise ChildError("wrote more than it may")
             yield chunk
 
-    def _chunk(self, deadline: float) -> bytes:
+    def _chunk(self, deadline: float, most: int = 1 << 16) -> bytes:
         remaining = deadline - time.monotonic()
         if remaining <= 0 or not select.select([self._read_end], [], [], remaining)[0]:
             raise TimeoutError("no answer in time")
-        return os.read(self._read_end, 1 << 16)
+        return os.read(self._read_end, min(most, 1 << 16))
 
 
 def run_child(function: Callable[[], bytes], timeout: float, limit: int = DEFAULT_LIMIT, name: str = "") -> bytes:
@@ -114,15 +124,21 @@ def run_child(function: Callable[[], bytes], timeout: float, limit: int = DEFAUL
     than *limit* bytes. An OSError that *function* raises is raised here with the same errno, a ValueError or
     ChildError with the same text.
     """
-    with Child(lambda write: write(_enclosed(function)), name) as child:
+    with Child(lambda write: write(enclose(function)), name) as child:
         answer = child.read(time.monotonic() + timeout, limit + 64)
         tag, separator, body = answer.partition(b"\n")
-        kind, _, detail = tag.partition(b" ")
         # One that was killed while it wrote leaves half an answer behind.
-        if not separator or len(body) != int(detail.split()[0]):
+        if not separator or len(body) != int(tag.split()[1]):
             raise ChildError(f"ended without an answer ({_describe(child.exit_status())})")
         if len(body) > limit:
             raise ChildError("wrote more than it may")
+    return disclose(answer)
+
+
+def disclose(answer: bytes) -> bytes:
+    """What the function returned whose outcome `enclose` wrapped; its error is raised here."""
+    tag, _, body = answer.partition(b"\n")
+    kind, _, detail = tag.partition(b" ")
     if kind == b"ok":
         return body
     if kind == b"value":
@@ -133,7 +149,7 @@ def run_child(function: Callable[[], bytes], timeout: float, limit: int = DEFAUL
     raise OSError(number, os.strerror(number))
 
 
-def _enclosed(function: Callable[[], bytes]) -> bytes:
+def enclose(function: Callable[[], bytes]) -> bytes:
     """The outcome with its length and, of an OSError, the errno in front."""
     try:
         body = function()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
@@ -32,6 +33,22 @@ def open_path(path: str) -> int:
         return os.open(path, os.O_PATH | os.O_CLOEXEC)
     finally:
         os.close(root)
+
+
+def real_path(path: str) -> bytes:
+    """The path without symlinks, undecoded."""
+    return os.fsencode(os.path.realpath(path, strict=True))
+
+
+def names(path: str, limit: int) -> bytes:
+    """The sorted names in a directory as JSON, or `null` when they are more than *limit*."""
+    handle = open_path(path)
+    try:
+        with os.scandir(f"/proc/self/fd/{handle}") as entries:
+            found = [entry.name for _, entry in zip(range(limit + 1), entries, strict=False)]
+    finally:
+        os.close(handle)
+    return b"null" if len(found) > limit else json.dumps(sorted(found)).encode()
 
 
 def read_beneath(directory: str, path: str, limit: int) -> bytes:

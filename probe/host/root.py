@@ -10,7 +10,8 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import msgspec
 import psutil
@@ -19,6 +20,7 @@ from msgspec import Struct
 from probe.host import files
 from probe.host.child import DEFAULT_LIMIT, ChildError, run_child
 from probe.host.enter import enter_process
+from probe.host.helper import Helper
 from probe.host.processes import HELPER_NAME, Process, in_pod_cgroup, is_stuck, parse_status, read_process
 from probe.host.program import Output, Untrusted, open_executable, run_open, run_program
 from probe.reading import Reading
@@ -59,12 +61,21 @@ class Host:
     """One node. Tests put a folder and recorded answers in its place."""
 
     _stuck: frozenset[str] = frozenset()
+    _processes: Reading[tuple[Process, ...]] | None = None
+
+    def close(self) -> None:
+        """End the child that touches files; one that is stuck in the kernel is left behind."""
+        self._helper.close()
+
+    @cached_property
+    def _helper(self) -> Helper:
+        return Helper(_OPERATIONS)
 
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A regular file, whole. A larger, missing or hanging one, or anything but a file, is a problem."""
         if _KERNEL_FILE.match(path):
             return _reading(path, lambda: files.read_file(path, files.open_path(path), limit))
-        return _reading(path, lambda: self._touch(path, lambda: files.read_path(path, limit), limit))
+        return _reading(path, lambda: self._touch(path, "read_path", path, limit, limit=limit))
 
     def read_text(self, path: str, limit: int = FILE_LIMIT) -> Reading[str]:
         """The same as UTF-8; other bytes are a problem."""
@@ -73,28 +84,22 @@ class Host:
     def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A file at *path* below *directory*, where others choose the names: no symlink is followed (openat2)."""
         source = f"{directory}/{path}"
-        return _reading(source, lambda: self._touch(source, lambda: files.read_beneath(directory, path, limit), limit))
+        return _reading(source, lambda: self._touch(source, "read_beneath", directory, path, limit, limit=limit))
 
     def read_all_beneath(self, directory: str, paths: Sequence[str], limit: int = 1 << 16) -> dict[str, Reading[bytes]]:
         """The same for many small files, by one child; when it hangs, none of them was read."""
 
         def contents() -> bytes:
-            return msgspec.json.encode(
-                {path: _reading(path, lambda path=path: files.read_beneath(directory, path, limit)) for path in paths}  # type: ignore[misc]
-            )
+            return self._touch(directory, "read_all_beneath", directory, tuple(paths), limit, limit=64 << 20)
 
-        answer = _reading(directory, lambda: self._touch(directory, contents, limit=64 << 20))
+        answer = _reading(directory, contents)
         if answer.value is None:
             return {path: Reading(f"{directory}/{path}", None, answer.problem, answer.kind) for path in paths}
         return msgspec.json.decode(answer.value, type=dict[str, Reading[bytes]])
 
     def resolve(self, path: str) -> Reading[str]:
         """The path without symlinks; absent when it does not exist."""
-
-        def real() -> bytes:
-            return os.fsencode(os.path.realpath(path, strict=True))
-
-        return _reading(path, lambda: os.fsdecode(self._touch(path, real)))
+        return _reading(path, lambda: os.fsdecode(self._touch(path, "real_path", path)))
 
     def read_link(self, path: str) -> Reading[str]:
         """Where a symlink of the kernel's points: `/proc/1/exe`, `/proc/1/ns/mnt`."""
@@ -103,15 +108,8 @@ class Host:
     def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
         """The names in a directory, sorted; symlinks on the way are followed."""
 
-        def listing() -> bytes:
-            with os.scandir(f"/proc/self/fd/{files.open_path(path)}") as entries:
-                names = [entry.name for _, entry in zip(range(LISTING_LIMIT + 1), entries, strict=False)]
-            if len(names) > LISTING_LIMIT:
-                return b"null"
-            return json.dumps(sorted(names)).encode()
-
         def names() -> tuple[str, ...]:
-            found = json.loads(self._touch(path, listing, limit=16 << 20))
+            found = json.loads(self._touch(path, "names", path, LISTING_LIMIT, limit=16 << 20))
             if found is None:
                 raise ValueError(f"has more than {LISTING_LIMIT} entries")
             return tuple(found)
@@ -120,13 +118,7 @@ class Host:
 
     def status(self, path: str) -> Reading[FileStatus]:
         """stat(2) of *path*, symlinks followed."""
-
-        def status() -> bytes:
-            seen = os.fstat(files.open_path(path))
-            found = FileStatus(seen.st_mode, seen.st_uid, seen.st_size, seen.st_mtime, seen.st_ctime)
-            return msgspec.json.encode(found)
-
-        return _reading(path, lambda: msgspec.json.decode(self._touch(path, status), type=FileStatus))
+        return _reading(path, lambda: msgspec.json.decode(self._touch(path, "status", path), type=FileStatus))
 
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
@@ -185,23 +177,20 @@ class Host:
         return msgspec.json.decode(answer.value, type=Reading[Output])
 
     def processes(self) -> Reading[tuple[Process, ...]]:
-        """Every process that this /proc shows, in the order of its pids.
+        """Every process that this /proc shows, in the order of its pids; listed once for each probe.
 
         Only those of host UID 0 in no Pod have an argv here: whoever wrote the others may have made reading it hang.
         """
 
-        def listing() -> bytes:
-            init = self.read_text("/proc/1/cgroup").value or ""
-            pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
-            return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
-
         def found() -> tuple[Process, ...]:
-            rows = json.loads(run_child(listing, _PATIENCE, limit=64 << 20))
+            init = self.read_text("/proc/1/cgroup").value or ""
+            rows = json.loads(self._touch("/proc", "processes", init, limit=64 << 20))
             return tuple(Process(pid, name, tuple(argv)) for pid, name, argv in rows)
 
-        processes_now = _reading("/proc", found)
-        self._stuck = self.stuck_helpers(processes_now.value or ())
-        return processes_now
+        if self._processes is None:
+            self._processes = _reading("/proc", found)
+            self._stuck = self.stuck_helpers(self._processes.value or ())
+        return self._processes
 
     def stuck_helpers(self, processes: Sequence[Process]) -> frozenset[str]:
         """Names, without their common beginning, of children of earlier probes that cannot even be killed.
@@ -215,8 +204,8 @@ class Host:
             if is_stuck(self.process_status(process.pid).value or {})
         )
 
-    def _touch(self, path: str, function: Callable[[], bytes], limit: int = DEFAULT_LIMIT) -> bytes:
-        """What *function* returns, run in a child that carries *path* in its name, unless one is stuck there already.
+    def _touch(self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT) -> bytes:
+        """What that operation returns, run by a child that carries *path* in its name, unless one is stuck there.
 
         Nobody waits twice for the same path. *Errors*: as `run_child`.
         """
@@ -224,7 +213,7 @@ class Host:
         if name in self._stuck:
             raise TimeoutError
         try:
-            return run_child(function, _PATIENCE, limit, HELPER_NAME + name)
+            return self._helper.ask(HELPER_NAME + name, operation, *arguments, timeout=_PATIENCE, limit=limit)
         except TimeoutError:
             self._stuck |= {name}
             raise
@@ -258,6 +247,37 @@ class Host:
     def started_at(self, pid: int) -> Reading[float]:
         """When that process started, in seconds since the epoch."""
         return _reading(f"/proc/{pid}/stat", lambda: float(psutil.Process(pid).create_time()))
+
+
+def _status(path: str) -> bytes:
+    handle = files.open_path(path)
+    try:
+        seen = os.fstat(handle)
+    finally:
+        os.close(handle)
+    return msgspec.json.encode(FileStatus(seen.st_mode, seen.st_uid, seen.st_size, seen.st_mtime, seen.st_ctime))
+
+
+def _read_all_beneath(directory: str, paths: Sequence[str], limit: int) -> bytes:
+    read = {path: _reading(path, partial(files.read_beneath, directory, path, limit)) for path in paths}
+    return msgspec.json.encode(read)
+
+
+def _list_processes(init: str) -> bytes:
+    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
+    return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
+
+
+# What may wait for a server, and is therefore done by a child.
+_OPERATIONS: dict[str, Callable[..., bytes]] = {
+    "names": files.names,
+    "processes": _list_processes,
+    "read_all_beneath": _read_all_beneath,
+    "read_beneath": files.read_beneath,
+    "read_path": files.read_path,
+    "real_path": files.real_path,
+    "status": _status,
+}
 
 
 def _reading(source: str, read: Callable[[], T]) -> Reading[T]:

@@ -24,6 +24,15 @@ from tests.conftest import require
 from tests.real import kernel
 
 HOST = Host()
+
+
+@pytest.fixture(autouse=True)
+def fresh_host() -> Iterator[None]:
+    """A Host that has seen nothing yet: it remembers the process table, and where it had to wait."""
+    global HOST
+    HOST = Host()
+    yield
+    HOST.close()
 LIMIT = 1000
 POD = "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1016ccda_7106_423b_8e89_c559de9a4139.slice/x\n"
 
