@@ -9,15 +9,23 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from probe import __version__
+from probe.cli_agent import serve, watch
+from probe.cli_options import (
+    colour_option,
+    interval_option,
+    node_name_option,
+    probing_options,
+    settings_of,
+    try_runtime_option,
+    volume_paths_option,
+)
 from probe.console import Progress, coloured, width, write
-from probe.settings import Settings, parse_duration
 
 EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
 USAGE = 64
@@ -36,57 +44,6 @@ class Verbs(click.Group):
         return super().parse_args(ctx, args)
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]
-    """`90s`, `5m`, `1h30m`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """The duration, or a usage error that shows what one looks like."""
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return parse_duration(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-colour_option = click.option(
-    "--colour",
-    "--color",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Colours for people; NO_COLOR in the environment means never.",
-)
-
-
-def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every verb that touches the node."""
-    for option in reversed(
-        (
-            click.option(
-                "--proc",
-                default="/proc",
-                show_default=True,
-                envvar="USERNS_PROBE_PROC",
-                help="The node's /proc, where a container without hostPID has it mounted.",
-            ),
-            click.option(
-                "--budget",
-                type=Duration(),
-                default="20s",
-                show_default=True,
-                envvar="USERNS_PROBE_BUDGET",
-                help="How long the probe may take, with file systems that hang.",
-            ),
-            colour_option,
-        )
-    ):
-        command = option(command)
-    return command
-
-
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="userns-probe")
 def cli() -> None:
@@ -101,6 +58,7 @@ def cli() -> None:
       userns-probe -o json               the same for machines
       userns-probe path /srv /mnt/nfs    will volumes on these paths work?
       userns-probe explain               what is checked, and why
+      userns-probe watch | serve         the two halves of the DaemonSet
 
     \b
     Exit codes:
@@ -112,30 +70,26 @@ def cli() -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["text", "json", "yaml"]),
+    type=click.Choice(["text", "json", "yaml", "prom"]),
     default="text",
     show_default=True,
     envvar="USERNS_PROBE_OUTPUT",
-    help="text is for people; json and yaml follow docs/report.schema.json.",
+    help="text is for people; json and yaml follow docs/report.schema.json; prom is for Prometheus.",
 )
 @click.option("-v", "--verbose", count=True, help="Show passed checks and all evidence, too.")
-@click.option("--volume-paths", is_flag=True, help="Name the paths of volumes, and with them Pods.")
-@click.option("--node-name", envvar="NODE_NAME", help="As Kubernetes names this node.  [env var: NODE_NAME]")
-@click.option(
-    "--interval",
-    type=Duration(),
-    default="5m",
-    show_default=True,
-    envvar="USERNS_PROBE_INTERVAL",
-    help="The report expires after three of these.",
-)
+@volume_paths_option
+@node_name_option
+@interval_option
+@try_runtime_option
 @probing_options
+@colour_option
 def report(
     output: str,
     verbose: int,
     volume_paths: bool,
     node_name: str | None,
     interval: timedelta,
+    try_runtime: bool,
     proc: str,
     budget: timedelta,
     colour: str,
@@ -151,14 +105,15 @@ def report(
     from probe.facts.gather import gather_facts
     from probe.report import make_report
 
-    settings = _settings(
+    settings = settings_of(
         node_name=node_name or None,
         proc=proc,
         budget=budget,
         interval=interval,
         volume_paths=volume_paths,
+        try_runtime=try_runtime,
     )
-    probed_at, began = datetime.now(UTC), time.monotonic()
+    probed_at, uptime, began = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
     with Progress(budget):
         facts = gather_facts(settings)
     made = make_report(
@@ -167,12 +122,17 @@ def report(
         probed_at=_rfc3339(probed_at),
         expires_at=_rfc3339(probed_at + 3 * interval),
         duration_seconds=round(time.monotonic() - began, 3),
+        uptime_seconds=round(uptime, 3),
         volume_paths=volume_paths,
     )
     if output == "text":
         from probe.outputs.terminal import render_report
 
         text = render_report(made, width=width(), colour=coloured(colour), verbose=verbose)
+    elif output == "prom":
+        from probe.outputs.metrics import render_prom
+
+        text = render_prom(made)
     else:
         from probe.outputs.documents import render_json, render_yaml
 
@@ -192,6 +152,7 @@ def report(
     help="json and yaml are a list of rows as in the report.",
 )
 @probing_options
+@colour_option
 def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colour: str) -> int:
     """Will volumes on these paths work in Pods with a user namespace?
 
@@ -205,7 +166,7 @@ def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colo
     from probe.facts.gather import gather_paths
     from probe.report import filesystem_row
 
-    settings = _settings(proc=proc, budget=budget)
+    settings = settings_of(proc=proc, budget=budget)
     with Progress(budget):
         attempts = gather_paths(settings, [os.path.abspath(one) for one in paths])
     rows = [filesystem_row(attempt) for attempt in attempts]
@@ -261,6 +222,10 @@ def explain(check: str | None, platform: str | None, output: str, colour: str) -
     return 0
 
 
+cli.add_command(watch)
+cli.add_command(serve)
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every way it can end has its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
@@ -287,13 +252,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:
     sys.exit(143)
-
-
-def _settings(**values: Any) -> Settings:
-    try:
-        return Settings(**values)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -24,7 +24,8 @@ FLOORS = (
     ("probe.watch",),
     ("probe.serve",),
     ("probe.fleet",),
-    ("probe.console",),
+    ("probe.console", "probe.cli_options"),
+    ("probe.cli_agent",),
     ("probe.cli",),
     ("probe.__main__",),
 )

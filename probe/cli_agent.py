@@ -1,0 +1,119 @@
+"""The verbs of the DaemonSet: `watch` touches the node and listens to nobody, `serve` the reverse."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import click
+
+from probe.cli_options import (
+    interval_option,
+    node_name_option,
+    probing_options,
+    report_file_option,
+    settings_of,
+    volume_paths_option,
+)
+
+
+@click.command()
+@report_file_option
+@volume_paths_option
+@node_name_option
+@interval_option
+@probing_options
+def watch(
+    report_file: str, volume_paths: bool, node_name: str | None, interval: timedelta, proc: str, budget: timedelta
+) -> NoReturn:
+    """Probe this node for ever: every interval, and at once on SIGHUP.
+
+    Each probe is a process of its own, and its report takes the place of the last one. There is no network port.
+
+    \b
+    Examples:
+      userns-probe watch --report-file /run/userns-probe/report.json
+    """
+    from probe import watch as supervisor
+
+    settings_of(node_name=node_name or None, proc=proc, budget=budget, interval=interval)
+    if interval < budget:
+        raise click.UsageError(
+            f"--interval {interval.total_seconds():g}s is shorter than --budget {budget.total_seconds():g}s"
+        )
+    interval_seconds, budget_seconds = (f"{one.total_seconds():g}" for one in (interval, budget))
+    probing = [f"--proc={proc}", f"--budget={budget_seconds}s", f"--interval={interval_seconds}s"]
+    probing += [f"--node-name={node_name}"] if node_name else []
+    probing += ["--volume-paths"] if volume_paths else []
+    signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.SIGNALS)
+    # A new interpreter, without all that was imported to read options, and with nothing but the standard library.
+    command = [sys.executable, "-I", "-S", supervisor.__file__, report_file, interval_seconds, budget_seconds, *probing]
+    os.execv(command[0], command)
+
+
+@click.command()
+@report_file_option
+@click.option(
+    "--listen",
+    default=":9476",
+    show_default=True,
+    envvar="USERNS_PROBE_LISTEN",
+    metavar="HOST:PORT",
+    help="Without a host: all addresses. Port 0: any free one, which the log tells.",
+)
+@node_name_option
+@click.option(
+    "--publish",
+    default="",
+    envvar="USERNS_PROBE_PUBLISH",
+    metavar="PART,...",
+    help="What to write to the Node: annotations, label, condition, events. Default: nothing.",
+)
+@click.option("--tls-cert-file", metavar="FILE", help="Certificate with its chain, in PEM; read again when it changes.")
+@click.option("--tls-private-key-file", metavar="FILE", help="Its private key.")
+def serve(
+    report_file: str,
+    listen: str,
+    node_name: str | None,
+    publish: str,
+    tls_cert_file: str | None,
+    tls_private_key_file: str | None,
+) -> int:
+    """Serve what `watch` found out: metrics, a page, health; and publish it to the Node.
+
+    It needs no privilege, reads nothing of the node but the report, and takes no report of another node or boot.
+
+    \b
+    Examples:
+      userns-probe serve --report-file /run/userns-probe/report.json
+      userns-probe serve --report-file report.json --listen 127.0.0.1:9476 --publish annotations,label
+    """
+    from probe.serve.service import Options, StartError, run
+
+    name = settings_of(node_name=node_name or None).node_name
+    try:
+        options = Options(
+            report_file=report_file,
+            listen=listen,
+            node_name=name,
+            certificate=tls_cert_file,
+            private_key=tls_private_key_file,
+        )
+        return run(options, _publisher(publish, name) if publish else None)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except StartError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _publisher(publish: str, node_name: str | None) -> Callable[[Any, str], Any]:
+    """What makes the publisher. ValueError when *publish* names something else than what can be published."""
+    from probe.serve.plan import parse_parts
+    from probe.serve.publisher import Publisher
+
+    parts = parse_parts(publish)
+    return lambda current, boot_id: Publisher(current, node_name=node_name, boot_id=boot_id, parts=parts)

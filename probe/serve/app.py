@@ -1,0 +1,133 @@
+"""What is served: metrics, the page, the report, and whether we are alive and ready."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, exposition
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from probe.outputs.documents import render_json
+from probe.outputs.metrics import ReportCollector
+from probe.outputs.page import content_security_policy, render_page
+from probe.report import SCHEMA
+from probe.serve.report_file import Current
+
+log = structlog.get_logger()
+
+_CHUNK = 64 << 10  # bytes that are given to a connection at once, which copies them
+
+TEXT = "text/plain; charset=utf-8"
+_REASONS = {
+    200: "OK",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+Environ = dict[str, Any]
+
+
+class Response(Struct, frozen=True):
+    """What a client gets."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Rendered:
+    """The last text that was rendered, so that it costs once per report and not once per request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of: tuple[object, ...] = ()
+        self._text = b""
+
+    def get(self, of: tuple[object, ...], render: Callable[[], str]) -> bytes:
+        """What *render* makes *of* these very objects."""
+        with self._lock:
+            if len(of) != len(self._of) or any(new is not old for new, old in zip(of, self._of, strict=True)):
+                self._of, self._text = of, render().encode("utf-8", "backslashreplace")
+            return self._text
+
+
+class App:
+    """The WSGI application (PEP 3333): only GET and HEAD, no cookie, nothing that a browser may keep or embed."""
+
+    def __init__(self, current: Current) -> None:
+        self._current = current
+        self._registry = CollectorRegistry()
+        self._registry.register(ReportCollector(lambda: (current.snapshot().effective, current.publishing)))
+        self._pages, self._documents = Rendered(), Rendered()
+        self._headers = [
+            ("Content-Security-Policy", content_security_policy()),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+            ("Cache-Control", "no-store"),
+        ]
+        self._routes: dict[str, Callable[[Environ], Response]] = {
+            "/": self._page,
+            "/metrics": self._metrics,
+            "/report.json": self._report,
+            "/healthz": lambda _: Response(200, TEXT, b"ok\n"),
+            "/readyz": self._readyz,
+        }
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request."""
+        response = self._answer(environ)
+        body = response.body
+        headers = [("Content-Type", response.content_type), ("Content-Length", str(len(body))), *self._headers]
+        if response.status == 405:
+            headers.append(("Allow", "GET, HEAD"))
+        start_response(f"{response.status} {_REASONS[response.status]}", headers)
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return []
+        return (body[start : start + _CHUNK] for start in range(0, len(body), _CHUNK))
+
+    def _answer(self, environ: Environ) -> Response:
+        route = self._routes.get(environ["PATH_INFO"])
+        if route is None:
+            return Response(404, TEXT, f"not here; there are {' '.join(self._routes)}\n".encode())
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return Response(405, TEXT, b"only GET and HEAD\n")
+        try:
+            return route(environ)
+        except Exception as error:  # the next request may well be answered
+            log.error("request_failed", path=environ["PATH_INFO"], error=f"{type(error).__name__}: {error}"[:500])
+            return Response(500, TEXT, b"internal error; the log has more\n")
+
+    def _page(self, _: Environ) -> Response:
+        now = self._current.snapshot()
+        page = self._pages.get(
+            (now.effective, now.report, now.message),
+            lambda: render_page(now.effective, last=now.report, note=now.message),
+        )
+        return Response(200, "text/html; charset=utf-8", page)
+
+    def _metrics(self, environ: Environ) -> Response:
+        if "application/openmetrics-text" in environ.get("HTTP_ACCEPT", ""):
+            text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+            return Response(200, openmetrics.CONTENT_TYPE_LATEST, text)
+        return Response(200, exposition.CONTENT_TYPE_PLAIN_0_0_4, exposition.generate_latest(self._registry))
+
+    def _report(self, _: Environ) -> Response:
+        now = self._current.snapshot()
+        if now.effective:
+            document = self._documents.get((now.effective,), lambda: render_json(now.effective))
+            return Response(200, "application/json", document)
+        nothing = {"schema": SCHEMA, "verdict": "unknown", "message": now.message}
+        return Response(503, "application/json", f"{json.dumps(nothing, indent=2)}\n".encode())
+
+    def _readyz(self, _: Environ) -> Response:
+        if self._current.ever_valid:
+            return Response(200, TEXT, b"ok\n")
+        return Response(503, TEXT, f"not ready: {self._current.snapshot().message}\n".encode())

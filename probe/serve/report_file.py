@@ -1,0 +1,210 @@
+"""The report file and what it still says.
+
+The file is untrusted: what wrote it is the part that touches the node. It may be missing, huge, half written, of
+another node or boot, or something else than a file; each is a state of its own, and none but `valid` says anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from probe.outputs.metrics import Publishing
+from probe.outputs.staleness import MESSAGE, effective, foreign, lifetime
+from probe.outputs.text import visible
+from probe.report import SCHEMA, Report
+
+log = structlog.get_logger()
+
+LIMIT = 1 << 20
+"""Bytes of a report, as `watch` has it."""
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+State = Literal[
+    "valid",
+    "expired",
+    "missing",
+    "not-readable",
+    "not-a-file",
+    "too-large",
+    "not-a-report",
+    "other-schema",
+    "other-boot",
+    "other-node",
+    "from-the-future",
+]
+"""What is known of the file; only a `valid` or `expired` one has been read in whole and speaks of this node."""
+
+_NOT_FILES = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV)  # symbolic link, directory, socket, device
+
+Identity = tuple[int, int, int, int, int]
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """What is known at one moment."""
+
+    state: State
+    message: str
+    """Half a sentence: why there is nothing to believe; empty when `valid`."""
+    report: Report | None = None
+    """As it was written; None unless `valid` or `expired`."""
+    effective: Report | None = None
+    """What holds now: the report, or once it expired the same with every answer unknown."""
+    age: float | None = None
+    """Seconds since the probe."""
+
+
+class Unusable(Exception):
+    """The file gives no report."""
+
+    def __init__(self, state: State, message: str) -> None:
+        super().__init__(message)
+        self.state = state
+        self.message = message
+
+
+class Current:
+    """The one place where the rest of `serve` learns what holds now.
+
+    One thread calls `refresh`, which touches the file. Everyone else calls `snapshot`, which touches nothing, so that
+    a file system that hangs keeps nobody waiting: its report just grows old.
+    """
+
+    publishing: Publishing | None = None
+    """Set anew by whoever publishes, after each round; None while nothing is published."""
+    ever_valid = False
+    """Whether any valid report was seen, whatever its verdict."""
+
+    def __init__(
+        self, path: str, *, boot_id: str, node_name: str | None = None, uptime: Callable[[], float] | None = None
+    ) -> None:
+        self._path = path
+        self._boot_id = boot_id
+        self._node_name = node_name
+        self._uptime = uptime or boot_time
+        self._identity: Identity | None = None
+        self._content: Report | Unusable = Unusable("missing", "no report was written yet")
+        self._expired: Snapshot | None = None
+        self._logged: State | None = None
+
+    def refresh(self) -> None:
+        """Read the file if it is another one than last time, and log when its state changed."""
+        if not self._unchanged():
+            self._identity = None
+            try:
+                self._identity, content = read_file(self._path)
+                self._content = parse_report(content)
+            except Unusable as problem:
+                self._content = problem
+            except OSError as error:
+                self._content = _unusable(error)
+        now = self.snapshot()
+        self.ever_valid |= now.state == "valid"
+        if now.state != self._logged:
+            self._logged = now.state
+            log.info("report", state=now.state, **({"message": now.message} if now.message else {}))
+
+    def snapshot(self) -> Snapshot:
+        """What holds at this moment, in the same objects as long as it is the same; it never waits."""
+        content = self._content
+        if isinstance(content, Unusable):
+            return Snapshot(state=content.state, message=content.message)
+        now = judge(content, now=self._uptime(), boot_id=self._boot_id, node_name=self._node_name)
+        if now.state == "expired":
+            if self._expired is None or self._expired.report is not content:
+                self._expired = now
+            return msgspec.structs.replace(self._expired, age=now.age)
+        return now
+
+    def _unchanged(self) -> bool:
+        try:
+            return self._identity == _identity(os.lstat(self._path))
+        except OSError:
+            return False
+
+
+def judge(report: Report, *, now: float, boot_id: str, node_name: str | None) -> Snapshot:
+    """What *report* says *now*, in seconds of this boot.
+
+    Its age is told by the clock of the boot it is from, which no other part of the system can set: a report cannot get
+    younger, neither by a jump of the wall clock nor by a restart of this process.
+    """
+    if why := foreign(report, boot_id=boot_id, node_name=node_name):
+        same_boot = bool(boot_id) and report.node.boot_id == boot_id
+        return Snapshot(state="other-node" if same_boot else "other-boot", message=visible(why))
+    age = now - (report.node.uptime_seconds or 0)
+    if not age >= 0:
+        return Snapshot(state="from-the-future", message="the last report is from later than now")
+    holds = effective(report, age=age, boot_id=boot_id, node_name=node_name)
+    valid = holds is report
+    message = "" if valid else MESSAGE
+    return Snapshot(state="valid" if valid else "expired", message=message, report=report, effective=holds, age=age)
+
+
+def read_file(path: str) -> tuple[Identity, bytes]:
+    """What is in the regular file *path*, and what tells it from its successors.
+
+    *Errors*: Unusable; OSError when it cannot be opened or read.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    with open(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise Unusable("not-a-file", "the report file is no regular file")
+        content = file.read(LIMIT + 1) if status.st_size <= LIMIT else b""
+    if status.st_size > LIMIT or len(content) > LIMIT:
+        raise Unusable("too-large", f"the report file has more than {LIMIT} bytes")
+    return _identity(status), content
+
+
+def parse_report(content: bytes) -> Report:
+    """The report that *content* is; Unusable when it is none, or one that this version cannot read."""
+    try:
+        schema = msgspec.json.decode(content, type=_Header).schema
+        if schema != SCHEMA:
+            raise Unusable("other-schema", f"the report follows {visible(schema, 64)}, and this version reads {SCHEMA}")
+        report = msgspec.json.decode(content, type=Report)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Unusable("not-a-report", f"the report file has no report: {visible(str(error), 200)}") from error
+    uptime = report.node.uptime_seconds
+    if not lifetime(report) > 0 or uptime is None or not 0 <= uptime < float("inf"):
+        raise Unusable("not-a-report", "the report does not say from when until when it holds")
+    return report
+
+
+def read_boot_id(path: str = BOOT_ID) -> str:
+    """The id of the running boot; empty when it cannot be read, and then no report is believed."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read(64).strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def boot_time() -> float:
+    """Seconds since this boot, time in suspend included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class _Header(Struct):
+    schema: str
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+
+
+def _unusable(error: OSError) -> Unusable:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return Unusable("missing", "no report was written yet")
+    if error.errno in _NOT_FILES:
+        return Unusable("not-a-file", "the report file is no regular file")
+    return Unusable("not-readable", f"the report file cannot be read: {os.strerror(error.errno or errno.EIO)}")

@@ -1,0 +1,162 @@
+"""The life of `serve`: listen, keep the report and the certificate current, end on SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from msgspec import Struct
+
+from probe.serve import logs
+from probe.serve.app import App
+from probe.serve.report_file import Current, read_boot_id
+from probe.serve.server import Server
+from probe.serve.tls import RotatingCertificate
+
+log = structlog.get_logger()
+
+DEFAULT_LISTEN = ":9476"
+REFRESH = 1.0
+"""Seconds between two looks at the report file and the certificate; a look is an lstat(2)."""
+_DRAIN = 0.5  # seconds that requests under way may take after SIGTERM
+_END = 0.9  # seconds after SIGTERM at which the process ends, whoever still hangs on
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[\w.-]*):(?P<port>[0-9]{1,5})", re.ASCII)
+
+
+class Publisher(Protocol):
+    """Writes what `Current.snapshot` gives to the Node, from a thread of its own, and tells in `Current.publishing`."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self, patience: float) -> None:
+        """End, waiting *patience* seconds at most."""
+
+
+class StartError(Exception):
+    """`serve` cannot be started as it was asked to be: one sentence for its user."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What `serve` was told."""
+
+    report_file: str
+    listen: str = DEFAULT_LISTEN
+    node_name: str | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+
+    def __post_init__(self) -> None:
+        parse_listen(self.listen)
+        if bool(self.certificate) != bool(self.private_key):
+            raise ValueError("TLS needs both a certificate and its private key")
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Host and port of `:9476`, `127.0.0.1:9476` or `[::1]:9476`; an empty host is every address of the machine.
+
+    ValueError for anything else.
+    """
+    match = _LISTEN.fullmatch(text)
+    if not match or int(match["port"]) > 65535:
+        raise ValueError(f"{text!r} is no address to listen on, such as :9476, 127.0.0.1:9476 or [::1]:0")
+    return match["host"].strip("[]"), int(match["port"])
+
+
+def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; 0. *Errors*: StartError.
+
+    *make_publisher* gets what holds now and the id of the running boot.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before there are threads: each inherits it
+    logs.configure()
+    boot_id = read_boot_id()
+    current = Current(options.report_file, boot_id=boot_id, node_name=options.node_name)
+    publisher = make_publisher(current, boot_id) if make_publisher else None
+    certificate = _certificate(options)
+    server = _listen(options.listen, App(current), certificate)
+    ending = threading.Event()
+    current.refresh()
+    _in_background(_refresh, current, certificate, ending)
+    if publisher:
+        publisher.start()
+    _in_background(server.serve)
+    _in_background(server.door.keep)
+    signal.sigwait(_SIGNALS)
+    ending.set()
+    _end(server, publisher)
+    return 0
+
+
+def _certificate(options: Options) -> RotatingCertificate | None:
+    if not (options.certificate and options.private_key):
+        return None
+    try:
+        return RotatingCertificate(options.certificate, options.private_key)
+    except (OSError, ValueError) as error:
+        files = f"{options.certificate} and {options.private_key}"
+        raise StartError(f"no certificate with its private key in {files}: {error}") from error
+
+
+def _listen(listen: str, app: App, certificate: RotatingCertificate | None) -> Server:
+    """A server that is bound and listens."""
+    os.environ.pop("LISTEN_PID", None)  # or cheroot would take over whatever the third descriptor is
+    host, port = parse_listen(listen)
+    server = Server((host or _everywhere(), port), app, certificate)
+    try:
+        server.prepare()
+    except OSError as error:
+        reason = (re.findall(r"\[Errno -?\d+\] ([^()]+)", str(error)) or [str(error)])[-1]
+        raise StartError(f"cannot listen on {listen}: {reason}") from error
+    host, port = server.bind_addr
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    log.info("listening", address=shown, tls=certificate is not None)
+    return server
+
+
+def _everywhere() -> str:
+    """All addresses of the machine, of both families where the kernel has both."""
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError:
+        return "0.0.0.0"  # noqa: S104 - to be scraped from other machines is what it is for
+    return "::"
+
+
+def _refresh(current: Current, certificate: RotatingCertificate | None, ending: threading.Event) -> None:
+    while not ending.wait(REFRESH):
+        try:
+            current.refresh()
+            if certificate:
+                certificate.refresh()
+        except Exception as error:  # the last report stays, and its age shows
+            log.error("refresh_failed", error=f"{type(error).__name__}: {error}"[:500])
+
+
+def _in_background(function: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=function, args=arguments, daemon=True, name=function.__name__.strip("_"))
+    thread.start()
+    return thread
+
+
+def _end(server: Server, publisher: Publisher | None) -> None:
+    """Let requests under way be answered, then end, even if a thread cannot."""
+    began = time.monotonic()
+    stopping = _in_background(server.stop)
+    if publisher:
+        publisher.stop(_DRAIN)
+    while not server.door.is_empty() and time.monotonic() < began + _DRAIN:
+        time.sleep(0.01)
+    server.door.drop_all()
+    stopping.join(max(0, began + _END - time.monotonic()))
+    log.info("stopped")
+    if stopping.is_alive():
+        os._exit(0)

@@ -1,0 +1,232 @@
+"""What was published goes away wholly, and nothing else with it."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from probe.serve.kube import PAGE, Access, Failure
+from probe.serve.prune import Patience, Pruned, exit_code, prune, render_pruned
+from tests.serve.api_double import ApiDouble, Fault, Refuse, Reset
+from tests.serve.api_store import APPLY, MERGE, Request, condition_of
+from tests.serve.publishing import NODE, World
+
+LABEL = "userns-probe.io/ready"
+
+
+class Waits:
+    """Pauses between attempts, which no test waits for."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+        self.patience = Patience(sleep=self.pauses.append)
+
+
+@pytest.fixture
+def published(world: World) -> World:
+    """A Node with all that can be published."""
+    world.restart("annotations", "label", "condition")
+    world.probe("not-ready")
+    world.settle()
+    return world
+
+
+def admin(api: ApiDouble, tmp_path: Path) -> Access:
+    """The kubeconfig of somebody who may do all with Nodes."""
+    api.store.policy = None
+    api.store.rules |= {("list", "nodes"), ("create", "nodes")}
+    api.store.tokens |= {"admin"}
+    cluster = {
+        "server": f"https://127.0.0.1:{api.port}",
+        "certificate-authority-data": base64.b64encode(api.ca_pem).decode(),
+    }
+    document = {
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": "admin"}}, {"name": "other", "user": {"token": "wrong"}}],
+        "contexts": [
+            {"name": "c", "context": {"cluster": "c", "user": "u"}},
+            {"name": "wrong", "context": {"cluster": "c", "user": "other"}},
+        ],
+        "current-context": "c",
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(document))
+    return Access(kubeconfig=str(path), silence=2.0, deadline=4.0)
+
+
+def bare(node: dict[str, Any]) -> tuple[Any, ...]:
+    """All of a Node that a client reads, but its version."""
+    return node["metadata"]["annotations"], node["metadata"]["labels"], node["spec"], node["status"]
+
+
+def test_this_node_is_as_it_was(api: ApiDouble, world: World) -> None:
+    """With the agent's own token, under the agent's own policy; again, there is nothing left to do."""
+    before = bare(api.store.nodes[NODE])
+    world.restart("annotations", "label", "condition")
+    world.probe("not-ready")
+    world.settle()
+    written = len([key for key in world.node["annotations"] if key.startswith("userns-probe.io/")])
+    results = list(prune(world.access, NODE))
+    assert bare(api.store.nodes[NODE]) == before
+    assert not api.store.nodes[NODE]["metadata"]["managedFields"] or not any(
+        entry["fieldsV1"].get("f:metadata") for entry in api.store.nodes[NODE]["metadata"]["managedFields"]
+    )
+    assert [render_pruned(one) for one in results] == [
+        f"{NODE}: removed {written} annotations, label {LABEL}, condition UserNamespacesReady"
+    ]
+    assert exit_code(results) == 0
+    changes = api.store.writes
+    assert [render_pruned(one) for one in prune(world.access, NODE)] == [f"{NODE}: nothing to remove"]
+    assert api.store.writes == changes
+
+
+def test_the_conditions_of_the_kubelet_stay(api: ApiDouble, published: World) -> None:
+    """An apply of nothing takes them along, as was recorded; so that is not how ours is removed."""
+    list(prune(published.access, NODE))
+    assert condition_of(api.store.nodes[NODE], "Ready")
+
+    published.restart()
+    published.settle()
+    body = b'{"apiVersion":"v1","kind":"Node","metadata":{"name":"k8slab"},"status":{}}'
+    target = f"/api/v1/nodes/{NODE}/status?fieldManager=userns-probe&force=true"
+    api.store.answer(Request("PATCH", target, APPLY, "token-1", body))
+    assert condition_of(api.store.nodes[NODE], "Ready") is None
+
+
+def test_keys_that_somebody_edited_go_and_foreign_ones_stay(api: ApiDouble, published: World) -> None:
+    """`kubectl annotate --overwrite` makes another manager their owner; another name below our prefix is not ours."""
+    api.store.policy = None
+    body = (
+        b'{"metadata":{"annotations":{"userns-probe.io/verdict":"x","userns-probe.io/note":"y","example.org/a":"z"}}}'
+    )
+    api.store.answer(Request("PATCH", f"/api/v1/nodes/{NODE}?fieldManager=kubectl", MERGE, "token-1", body))
+    list(prune(published.access, NODE))
+    assert published.node["annotations"] == {
+        "node.alpha.kubernetes.io/ttl": "0",
+        "userns-probe.io/note": "y",
+        "example.org/a": "z",
+    }
+
+
+def test_keys_of_another_version_are_known_by_their_owner(api: ApiDouble, published: World) -> None:
+    """What an older or newer agent applied is removed as well."""
+    body = b'{"apiVersion":"v1","kind":"Node","metadata":{"annotations":{"userns-probe.io/of-old":"x"}}}'
+    target = f"/api/v1/nodes/{NODE}?fieldManager=userns-probe&force=true"
+    api.store.answer(Request("PATCH", target, APPLY, "token-1", body))
+    list(prune(published.access, NODE))
+    assert published.node["annotations"] == {"node.alpha.kubernetes.io/ttl": "0"}
+
+
+def test_all_nodes_are_found_page_by_page(api: ApiDouble, world: World, tmp_path: Path) -> None:
+    """Only those with something of ours are written, and each is told once."""
+    access = admin(api, tmp_path)
+    for index in range(2 * PAGE + 7):
+        node = api.add_node(f"node-{index:03}")
+        if index % 10 == 0:
+            node["metadata"]["annotations"]["userns-probe.io/verdict"] = "ready"
+    results = list(prune(access, None))
+    assert [one.node for one in results] == [f"node-{index:03}" for index in range(0, 2 * PAGE + 7, 10)]
+    assert exit_code(results) == 0
+    assert len([one for one in api.requests if one.path == "/api/v1/nodes"]) == 3
+    assert api.store.writes == len(results)
+    assert list(prune(access, None)) == []
+
+
+def test_a_node_that_goes_away_meanwhile_is_not_made_anew(api: ApiDouble, tmp_path: Path) -> None:
+    """An administrator may create Nodes, and an apply would."""
+    access = admin(api, tmp_path)
+    for name in ("a", "b", "c"):
+        api.add_node(name)["metadata"]["annotations"]["userns-probe.io/verdict"] = "ready"
+
+    class Gone(Fault):
+        def answer(self, server: ApiDouble, request: Request) -> Any:
+            answer = server.store.answer(request)
+            del server.store.nodes["a"]
+            return answer
+
+    api.faults += [Fault(), Gone()]  # the list; the read of the first, which is gone before it is written
+    results = list(prune(access, None))
+    assert [(one.node, one.problem) for one in results] == [("a", ""), ("b", ""), ("c", "")]
+    assert sorted(api.store.nodes) == ["b", "c", NODE]
+
+
+def test_one_node_that_fails_keeps_no_other_from_being_done(api: ApiDouble, tmp_path: Path) -> None:
+    """The exit code says that not all is gone, and the line of that Node why."""
+    access = admin(api, tmp_path)
+    for name in ("a", "b"):
+        api.add_node(name)["metadata"]["annotations"]["userns-probe.io/verdict"] = "ready"
+    denied = 'admission webhook "guard.example.com" denied the request: no'
+    api.faults += [Fault(), Fault(), Refuse(403, "Forbidden", denied)]
+    results = list(prune(access, None))
+    assert render_pruned(results[0]).startswith("a: failed: DeniedByWebhook: ")
+    assert render_pruned(results[1]) == "b: removed 1 annotation"
+    assert exit_code(results) == 1
+
+
+def test_what_passes_is_waited_for(api: ApiDouble, published: World) -> None:
+    """As long as the server asks for; a request that was granted without an answer is no failure."""
+    waits = Waits()
+    api.faults += [Refuse(429, "TooManyRequests", "later", "7"), Fault(), Reset(granted=True), Refuse(503, "", "")]
+    results = list(prune(published.access, NODE, waits.patience))
+    assert exit_code(results) == 0
+    assert len(waits.pauses) == 3
+    assert waits.pauses[0] >= 7
+    assert not published.node["labels"].get(LABEL)
+
+
+def test_what_lasts_is_given_up(api: ApiDouble, published: World) -> None:
+    """Five attempts, then it says what is wrong."""
+    waits = Waits()
+    api.faults += [Refuse(503, "ServiceUnavailable", "shutting down")] * 5
+    (result,) = prune(published.access, NODE, waits.patience)
+    assert result.problem == "ServerError: shutting down; status: 503"
+    assert len(waits.pauses) == 4
+
+
+def test_half_a_job_is_told_as_such(api: ApiDouble, published: World) -> None:
+    """The annotations are gone, the condition could not be removed, and the rule that is missing is named."""
+    api.store.rules -= {("patch", "nodes/status")}
+    (result,) = prune(published.access, NODE)
+    line = render_pruned(result)
+    assert "annotations, label userns-probe.io/ready; failed: MissingPermission: " in line
+    assert "missing rule: {'apiGroups': [''], 'resources': ['nodes/status'], 'verbs': ['patch']}" in line
+    assert exit_code([result]) == 1
+
+
+def test_a_node_of_that_name_must_exist(world: World) -> None:
+    """Asked for by name, a Node that is missing is a mistake."""
+    (result,) = prune(world.access, "no-such-node")
+    assert result.problem.startswith("NodeNotFound: ")
+
+
+@pytest.mark.parametrize(("context", "problem"), [("wrong", "Unauthorized"), ("none", "Context 'none' not found")])
+def test_without_a_way_in_nothing_is_done(api: ApiDouble, tmp_path: Path, context: str, problem: str) -> None:
+    """One failure says why."""
+    access = admin(api, tmp_path)
+    with pytest.raises(Failure, match=problem):
+        list(prune(Access(kubeconfig=access.kubeconfig, context=context), None))
+    assert api.store.writes == 0
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", "clusters: 1", "clusters: []\ncontexts: []\n", "\x00", "current-context: 1"]
+)
+def test_a_malformed_kubeconfig_is_a_failure_and_no_traceback(tmp_path: Path, content: str) -> None:
+    """Whatever is in the file."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(content)
+    with pytest.raises(Failure):
+        list(prune(Access(kubeconfig=str(path)), None))
+    path.unlink()
+    with pytest.raises(Failure, match="not found"):
+        list(prune(Access(kubeconfig=str(path)), None))
+
+
+def test_the_exit_code_is_of_the_worst() -> None:
+    """One failure is enough."""
+    assert exit_code([]) == 0
+    assert exit_code([Pruned(node="a"), Pruned(node="b", problem="x")]) == 1
