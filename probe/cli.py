@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from probe import __version__
-from probe.cli_agent import serve, watch
+from probe.cli_agent import prune, serve, watch
 from probe.cli_options import (
     colour_option,
     interval_option,
@@ -59,6 +59,7 @@ def cli() -> None:
       userns-probe path /srv /mnt/nfs    will volumes on these paths work?
       userns-probe explain               what is checked, and why
       userns-probe watch | serve         the two halves of the DaemonSet
+      userns-probe prune                 take back what was published to Nodes
 
     \b
     Exit codes:
@@ -224,6 +225,7 @@ def explain(check: str | None, platform: str | None, output: str, colour: str) -
 
 cli.add_command(watch)
 cli.add_command(serve)
+cli.add_command(prune)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

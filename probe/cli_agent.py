@@ -1,4 +1,4 @@
-"""The verbs of the DaemonSet: `watch` touches the node and listens to nobody, `serve` the reverse."""
+"""The verbs of the DaemonSet: `watch` touches the node, `serve` listens and publishes, `prune` tidies up."""
 
 from __future__ import annotations
 
@@ -117,3 +117,42 @@ def _publisher(publish: str, node_name: str | None) -> Callable[[Any, str], Any]
 
     parts = parse_parts(publish)
     return lambda current, boot_id: Publisher(current, node_name=node_name, boot_id=boot_id, parts=parts)
+
+
+@click.command()
+@click.option("--all", "every", is_flag=True, help="Of every Node, with an admin's kubeconfig.")
+@node_name_option
+@click.option("--kubeconfig", envvar="KUBECONFIG", metavar="FILE", help="Default: the Pod's own service account.")
+@click.option("--context", metavar="NAME", help="Of the kubeconfig; default: its current one.")
+def prune(every: bool, node_name: str | None, kubeconfig: str | None, context: str | None) -> int:
+    """Remove from Nodes all that was ever published there, and nothing else.
+
+    Do it after the DaemonSet was deleted, and before its namespace is: a running exporter publishes again.
+    The exit code is 0 when nothing of ours is left, else 1.
+
+    \b
+    Examples:
+      userns-probe prune --all --kubeconfig ~/.kube/config
+      userns-probe prune --node-name worker-3 --kubeconfig ~/.kube/config
+    """
+    from probe.serve.kube import Access, Failure
+    from probe.serve.prune import exit_code, render_failure, render_pruned
+    from probe.serve.prune import prune as prune_nodes
+
+    name = None if every else settings_of(node_name=node_name or None).node_name
+    if not every and not name:
+        raise click.UsageError("say which Node: --node-name NAME, or --all")
+    home = os.path.expanduser("~/.kube/config")
+    if every and not kubeconfig and not os.environ.get("KUBERNETES_SERVICE_HOST") and os.path.exists(home):
+        kubeconfig = home
+    pruned = []
+    try:
+        for one in prune_nodes(Access(kubeconfig=kubeconfig, context=context), name):
+            click.echo(render_pruned(one))
+            pruned.append(one)
+    except Failure as failure:
+        click.echo(f"userns-probe: {render_failure(failure, name or '')}", err=True)
+        return 1
+    if not pruned:
+        click.echo("no Node has anything of ours")
+    return exit_code(pruned)

@@ -184,6 +184,8 @@ def _kubeconfig(path: str) -> KubeConfig:
         return KubeConfig.from_file(path)
     except yaml.YAMLError as error:  # its text would quote the file, and with it secrets
         raise ConfigError(f"{path} is no YAML") from error
+    except (AttributeError, KeyError, TypeError) as error:  # lightkube's answer to YAML of another shape
+        raise ConfigError(f"{path} is no kubeconfig") from error
 
 
 def _tls(config: SingleConfig) -> ssl.SSLContext:
