@@ -10,6 +10,7 @@ import click
 
 from probe import cli
 from probe.checks.catalog import CHECKS
+from probe.outputs.metrics import Publishing, families
 from probe.outputs.terminal import render_report
 from tests.recorded import Recording
 
@@ -53,7 +54,21 @@ def options() -> str:
     return _table(("verb", "option", "environment", "meaning"), rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"report": report, "checks": checks, "options": options}
+def metrics() -> str:
+    """A row for each metric, with its labels and its HELP."""
+    publishing = Publishing(results={"success": 1}, last_success=1.0)
+    rows = (
+        (
+            f"`{family.name}{'_total' if family.type == 'counter' else ''}`",
+            ", ".join(f"`{label}`" for label in sorted({label for one in family.samples for label in one.labels})),
+            family.documentation.replace("|", "\\|"),
+        )
+        for family in families(Recording(RECORDED).report(), publishing)
+    )
+    return _table(("metric", "labels", "meaning"), rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {"report": report, "checks": checks, "options": options, "metrics": metrics}
 
 
 def part(text: str, name: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from probe import cli
 from probe.checks.check import LEVELS, UnknownReason
+from probe.outputs.annotations import KEYS
 from tests.readme import PARTS, README, part
 
 TEXT = README.read_text()
@@ -44,3 +45,10 @@ def test_levels_and_reasons() -> None:
     listed = re.search(r"Unknown reasons: (.*?)\.\s", TEXT, re.DOTALL)
     assert listed
     assert re.findall(r"`(\w+)`", listed[1]) == list(UnknownReason.__args__)
+
+
+def test_annotations() -> None:
+    """Each annotation is named."""
+    named = re.search(r"\nAnnotations: (.*?), each with the prefix", TEXT, re.DOTALL)
+    assert named
+    assert re.findall(r"`([a-z-]+)`", named[1]) == [*KEYS, "refreshed-at"]
