@@ -209,7 +209,7 @@ def test_an_imitation_is_neither_read_nor_run(directory: Path, disguise: str) ->
             host = Here(pid)
             assert gather_kubelet(host).kind == "absent"
             # Children of other probes that run beside this one are looked at to see whether they are stuck.
-            mine = {path for path in host.touched if path.startswith(f"/proc/{pid}/") or path.startswith("run ")}
+            mine = {path for path in host.touched if path.startswith((f"/proc/{pid}/", "run "))}
             assert mine <= {f"/proc/{pid}/{name}" for name in ("status", "cgroup")}
             # Even asked directly, nobody runs it.
             assert "not run" in Host().run_daemon(pid, "--version").problem
