@@ -123,7 +123,6 @@ class Supervisor:
                     (os.POSIX_SPAWN_DUP2, write_end, 1),
                 ],
                 setpgroup=0,
-                setsigmask=(),
                 setsigdef=(*SIGNALS, signal.SIGPIPE),
             )
         except OSError:

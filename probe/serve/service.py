@@ -83,9 +83,9 @@ def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | 
     publisher = make_publisher(current, boot_id) if make_publisher else None
     certificate = _certificate(options)
     server = _listen(options.listen, App(current), certificate)
-    ending = threading.Event()
-    current.refresh()
-    _in_background(_refresh, current, certificate, ending)
+    looked, ending = threading.Event(), threading.Event()
+    _in_background(_refresh, current, certificate, looked, ending)
+    looked.wait(REFRESH)  # so that the first scrape sees what is there, unless its file system hangs
     if publisher:
         publisher.start()
     _in_background(server.serve)
@@ -131,14 +131,18 @@ def _everywhere() -> str:
     return "::"
 
 
-def _refresh(current: Current, certificate: RotatingCertificate | None, ending: threading.Event) -> None:
-    while not ending.wait(REFRESH):
+def _refresh(
+    current: Current, certificate: RotatingCertificate | None, looked: threading.Event, ending: threading.Event
+) -> None:
+    while not ending.is_set():
         try:
             current.refresh()
             if certificate:
                 certificate.refresh()
         except Exception as error:  # the last report stays, and its age shows
             log.error("refresh_failed", error=f"{type(error).__name__}: {error}"[:500])
+        looked.set()
+        ending.wait(REFRESH)
 
 
 def _in_background(function: Callable[..., None], *arguments: object) -> threading.Thread:
