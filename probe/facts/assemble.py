@@ -12,6 +12,7 @@ from probe.facts.ids import IdFacts, gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel
 from probe.facts.mounts import Mount, MountTable, parse_mountinfo
 from probe.facts.node import Facts
+from probe.facts.outside import out_of_sight
 from probe.facts.pods import gather_pods
 from probe.facts.types import Attempt, KubeletFacts, MountFacts, NamespaceAttempt, ProbeFacts, Role, RuntimeFacts
 from probe.facts.visibility import visibility
@@ -39,7 +40,7 @@ def gather_node(
     root_dir = root_dir_of(kubelet)
     processes = host.processes().value or ()
     mounts = _read_mounts(host, runtime)
-    rows = _try_node(host, bench, mounts, root_dir, runtime, processes)
+    rows = _try_node(host, bench, probe.entered, mounts, root_dir, runtime, processes)
     pods = gather_pods(host, root_dir, processes)
     return Facts(
         node_name=node_name,
@@ -78,6 +79,7 @@ def root_dir_of(kubelet: Reading[KubeletFacts]) -> str:
 def _try_node(
     host: Host,
     bench: attempts.Bench,
+    entered: Reading[bool],
     mounts: Reading[tuple[Mount, ...]],
     root_dir: str,
     runtime: Reading[RuntimeFacts],
@@ -99,14 +101,13 @@ def _try_node(
         untried = [subjects[0], layers, subjects[1], attempts.TMPFS, *volumes]
         return [(subject, not_tried(subject, "not-tried", why)) for subject in untried]
     held = attempts.held_devices(processes, host)
-    tried = attempts.try_subjects(bench, [*subjects, *volumes], table, held)
-    return [
-        tried[0],
-        attempts.try_overlay(bench, host, layers),
-        tried[1],
-        (attempts.TMPFS, bench.tmpfs()),
-        *tried[2:],
-    ]
+    unseen = {one.role: row for one in (*subjects, layers) if (row := out_of_sight(one, entered, table))}
+    seen = [one for one in (*subjects, *volumes) if one.role not in unseen]
+    tried = iter(attempts.try_subjects(bench, seen, table, held))
+    runtime_row = unseen.get("runtime-root") or next(tried)
+    kubelet_row = unseen.get("kubelet-root") or next(tried)
+    overlay_row = unseen.get("overlay-layers") or attempts.try_overlay(bench, host, layers)
+    return [runtime_row, overlay_row, kubelet_row, (attempts.TMPFS, bench.tmpfs()), *tried]
 
 
 def _directory(host: Host, table: MountTable, role: Role, path: str) -> Subject:

@@ -17,6 +17,7 @@ from probe.facts.kubelet import gather_kubelet
 from probe.facts.mounts import MountTable, parse_mountinfo
 from probe.facts.node import Facts
 from probe.facts.nothing import know_nothing
+from probe.facts.outside import forget_container, not_entered
 from probe.facts.runtime import gather_runtime
 from probe.facts.runtime_trial import RuntimeTrialFacts, gather_runtime_trial, sweep_trial_cgroups
 from probe.facts.sandbox import SandboxFacts, gather_sandbox
@@ -64,7 +65,7 @@ def _gather(settings: Settings) -> Facts:
     trial, tell_namespace = _beside(lambda told: _sandbox(settings, own_proc, told))
     with cri, trial:
         host = Host()
-        probe = gather_probe(host, enter_node(settings.proc))
+        probe = gather_probe(host, not_entered(enter_node(settings.proc)))
         kubelet = gather_kubelet(host)
         endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
         tell_endpoint(endpoint)
@@ -75,7 +76,7 @@ def _gather(settings: Settings) -> Facts:
         tell_namespace(mount_namespace_of(runtime))
         bench = attempts.Bench(userns_fd, deadline, entering(host, runtime))
         facts = gather_node(settings.node_name, host, bench, probe, namespace, kubelet, runtime)
-        facts = msgspec.structs.replace(facts, ids=ids, sandbox=_sandbox_facts(trial, deadline))
+        facts = forget_container(msgspec.structs.replace(facts, ids=ids, sandbox=_sandbox_facts(trial, deadline)))
         sweep_trial_cgroups()  # of a trial that was killed: the one thing that can be left behind
         if settings.try_runtime:
             facts = msgspec.structs.replace(facts, runtime_trial=_try_runtime(host, facts, deadline))
@@ -107,7 +108,7 @@ def _sandbox(settings: Settings, own_proc: int, told: Callable[[], str]) -> byte
     """The life of the process that tries out a sandbox, in the mount namespace in which the runtime makes them."""
 
     def enter() -> Reading[bool]:
-        entered, link = enter_node(settings.proc), told()
+        entered, link = not_entered(enter_node(settings.proc)), told()
         return enter_mount_namespace(link) if link else entered
 
     return sandbox_child(own_proc, enter)

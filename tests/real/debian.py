@@ -34,7 +34,7 @@ class Unavailable(Exception):
 
 def fetch(package: str, suite: str) -> Path:
     """The directory where *package* of *suite* and its libraries lie as below `/`, as new as can be had."""
-    with _locked(_directory(suite)) as directory:
+    with locked(_directory(suite)) as directory:
         return directory / _installed(package, suite, directory)
 
 
@@ -57,6 +57,21 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
+def cache(name: str) -> Path:
+    """A directory outside of the checkout, for what is expensive to get."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(base, "userns-probe", name)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[Path]:
+    """*directory*, made where it is missing, for one process at a time."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield directory
+
+
 def once(function: Callable[P, T]) -> Callable[P, T]:
     """Like functools.cache, but a failure is remembered too: finding out took the mirror's timeout."""
     outcomes: dict[tuple[object, ...], T | Unavailable] = {}
@@ -76,17 +91,25 @@ def once(function: Callable[P, T]) -> Callable[P, T]:
     return wrapper
 
 
+def mirror(directory: Path) -> str:
+    """Where this machine gets Debian from; apt itself reads its many forms of source lists.
+
+    *directory* is for package lists, should the machine have none.
+    """
+    wanted = ("--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main")
+    mirrors = run("apt-get", "indextargets", *wanted).split()
+    if not mirrors:  # apt knows an origin only after an update, which a fresh machine may never have had
+        (directory / "machine/partial").mkdir(parents=True, exist_ok=True)
+        options = ("-o", f"Dir::State::Lists={directory}/machine", "-o", "APT::Sandbox::User=")
+        run("apt-get", *options, "update")
+        mirrors = run("apt-get", *options, "indextargets", *wanted).split()
+    if not mirrors:
+        raise Unavailable("no Debian mirror among this machine's package sources")
+    return mirrors[0]
+
+
 def _directory(suite: str) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(base, "userns-probe", "packages", suite)
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[Path]:
-    directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield directory
+    return cache("packages") / suite
 
 
 def _read_record(directory: Path) -> dict[str, dict[str, str]]:
@@ -137,7 +160,7 @@ def _private_apt(suite: str, directory: Path) -> tuple[str, ...]:
     for folder in ("lists/partial", "archives/partial"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     (directory / "status").touch()
-    (directory / "sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror(directory)} {suite} main\n")
+    (directory / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror(directory)} {suite} main\n")
     settings = {
         "Dir::Etc::SourceList": directory / "sources.list",
         "Dir::Etc::SourceParts": "/dev/null",
@@ -157,20 +180,6 @@ def _private_apt(suite: str, directory: Path) -> tuple[str, ...]:
     options = tuple(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))
     run("apt-get", *options, "update", "--error-on=any")  # else a suite that cannot be had is only a warning
     return options
-
-
-def _mirror(directory: Path) -> str:
-    """Where this machine gets Debian from; apt itself reads its many forms of source lists."""
-    wanted = ("--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main")
-    mirrors = run("apt-get", "indextargets", *wanted).split()
-    if not mirrors:  # apt knows an origin only after an update, which a fresh machine may never have had
-        (directory / "machine/partial").mkdir(parents=True, exist_ok=True)
-        options = ("-o", f"Dir::State::Lists={directory}/machine", "-o", "APT::Sandbox::User=")
-        run("apt-get", *options, "update")
-        mirrors = run("apt-get", *options, "indextargets", *wanted).split()
-    if not mirrors:
-        raise Unavailable("no Debian mirror among this machine's package sources")
-    return mirrors[0]
 
 
 def _unpack(archives: Sequence[Path], target: Path) -> None:
