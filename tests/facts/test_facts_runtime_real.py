@@ -92,3 +92,36 @@ def test_runc_downgraded_without_restart(tmp_path: Path) -> None:
     assert (handler.user_namespaces, handler.oci_idmap.value, handler.binary_newer.value) == (True, False, True)
     statuses = _statuses(facts)
     assert (statuses["runtime-user-namespaces"], statuses["runtime-oci-features"]) == ("fail", "warn")
+
+
+@pytest.mark.parametrize(("suite", "version"), [("bookworm", "1.6"), ("trixie", "1.7")])
+def test_a_containerd_before_2_names_no_handlers(suite: str, version: str, tmp_path: Path) -> None:
+    """However new its runc, the kubelet turns Pods with a user namespace away."""
+    require(os.geteuid() == 0, "root")
+    try:
+        containerd, runc = packages.from_suite("containerd", suite), packages.runtime("runc", (1, 2))
+    except packages.Unavailable as problem:
+        require(False, str(problem))
+        raise
+    if containerd.version >= (2,):
+        pytest.skip(f"Debian's {suite} has {containerd} by now")
+    with serving(containerd, runc, str(tmp_path)) as socket:
+        facts = _gather(socket)
+        assert (facts.name.value, (facts.version.value or "")[:3]) == ("containerd", version)
+        assert facts.handlers.value == ()
+        assert _statuses(facts)["runtime-user-namespaces"] == "fail"
+
+
+def test_containerd_and_crun(tmp_path: Path) -> None:
+    """crun is known by what it says of itself, whatever the handler is called."""
+    require(os.geteuid() == 0, "root")
+    try:
+        containerd, crun = packages.containerd(), packages.runtime("crun", (1, 9))
+    except packages.Unavailable as problem:
+        require(False, str(problem))
+        raise
+    with serving(containerd, crun, str(tmp_path)) as socket:
+        facts = _gather(socket)
+        assert {handler.oci_runtime.value for handler in facts.handlers.value or ()} == {"crun"}
+        assert {handler.user_namespaces for handler in facts.handlers.value or ()} == {True}
+        assert _statuses(facts)["runtime-user-namespaces"] == "pass"

@@ -17,21 +17,24 @@ from tests.real.packages import Runtime
 _ALONE = 'mount -t tmpfs test /run && mount -t tmpfs test /opt && exec "$0" "$@"'
 
 _CONFIG = """
-version = 3
+version = {version}
 root = "{home}/root"
 state = "{home}/state"
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+[plugins."{plugin}".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
-  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+  [plugins."{plugin}".containerd.runtimes.runc.options]
     BinaryName = "{oci_runtime}"
 """
 
 
 @contextmanager
 def serving(containerd: Runtime, oci_runtime: Runtime, workspace: str) -> Iterator[str]:
-    """The path of the socket of a containerd (2.0 or newer) that runs its Pods with *oci_runtime*."""
+    """The path of the socket of a containerd that runs its Pods with *oci_runtime*."""
     home = tempfile.mkdtemp(prefix="containerd-", dir=workspace)
-    Path(home, "config.toml").write_text(_CONFIG.format(home=home, oci_runtime=oci_runtime.path))
+    of_1, of_2 = (2, "io.containerd.grpc.v1.cri"), (3, "io.containerd.cri.v1.runtime")
+    version, plugin = of_2 if containerd.version >= (2,) else of_1
+    text = _CONFIG.format(home=home, oci_runtime=oci_runtime.path, version=version, plugin=plugin)
+    Path(home, "config.toml").write_text(text)
     socket = f"{home}/containerd.sock"
     command = [containerd.path, "--config", f"{home}/config.toml", "--address", socket]
     path = f"{Path(containerd.path).parent}:{os.defpath}:/usr/sbin:/sbin"  # it looks for its shim along PATH
