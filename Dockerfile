@@ -1,0 +1,39 @@
+# userns-probe for linux/amd64 and linux/arm64. scripts/image builds it, and so does `docker build .` where the package
+# index can be reached from inside a build.
+ARG BASE=debian:trixie-slim
+
+FROM ${BASE} AS python
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
+
+FROM python AS build
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
+WORKDIR /build
+# build/wheels is there after `scripts/image --wheels`, which sets PIP_NO_INDEX. Wherever a wheel comes from, its hash is
+# the one in the lock.
+ARG PIP_NO_INDEX
+COPY requirements.lock build/wheels* ./
+RUN python3 -m venv /opt/userns-probe \
+    && /opt/userns-probe/bin/pip install --no-cache-dir --no-compile --only-binary :all: \
+        --find-links . --require-hashes --requirement requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY probe probe
+# A probe is a new process each time: without bytecode it would compile all that it imports, every five minutes.
+RUN /opt/userns-probe/bin/pip install --no-cache-dir --no-compile --no-deps --no-build-isolation . \
+    && /opt/userns-probe/bin/pip uninstall --yes setuptools pip \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/userns-probe
+
+FROM python
+ARG VERSION=0
+LABEL org.opencontainers.image.title="userns-probe" \
+      org.opencontainers.image.description="Do Pods with hostUsers: false run on this Kubernetes node?" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# The /proc of a container says nothing of the node: the node's is looked for elsewhere, and else it is unknown.
+ENV PATH=/opt/userns-probe/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    USERNS_PROBE_PROC=/host/proc
+COPY --from=build /opt/userns-probe /opt/userns-probe
+# No USER: the container that probes needs to be root on the node, the one that listens is told to be nobody.
+ENTRYPOINT ["userns-probe"]

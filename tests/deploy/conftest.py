@@ -1,0 +1,45 @@
+"""The image, built once, and the node that Pods of ours run on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import require
+from tests.deploy import image as images
+from tests.deploy.image import Image
+from tests.deploy.manifests import render
+from tests.real import debian
+from tests.real.conftest import bare_node, containerd, node, runtime, workspace  # noqa: F401
+from tests.real.debian import Unavailable
+
+
+@pytest.fixture(scope="session")
+def image(workspace: str) -> Image:  # noqa: F811
+    """The image of this checkout, or a missing prerequisite."""
+    for program, package in (("buildah", "buildah"), ("debootstrap", "debootstrap")):
+        require(shutil.which(program), f"{program} (package {package})")
+    try:
+        return images.build()
+    except Unavailable as problem:
+        require(False, str(problem))
+        raise
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> str:
+    """kubectl with kustomize, or a missing prerequisite."""
+    try:
+        return str(debian.fetch("kubectl", "trixie") / "usr/bin/kubectl")
+    except Unavailable as problem:
+        require(False, str(problem))
+        raise
+
+
+@pytest.fixture
+def rendered(kubectl: str, tmp_path: Path) -> Any:
+    """(component, ...) -> the objects that kustomize makes of daemonset.yaml with them."""
+    return lambda *components: render(components, tmp_path, kubectl)

@@ -1,0 +1,224 @@
+"""The image as scripts/image builds it, run as the manifests say."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from probe import __version__
+from tests.deploy.image import Image
+from tests.deploy.manifests import CHECKOUT, COMPONENTS, MANIFEST, by_kind, container_of, documents, pod_of
+from tests.deploy.pod import NODE_NAME, Pod, run_pod
+from tests.real.node import Node
+from tests.real.packages import Runtime
+from tests.real.test_entering import comparable
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]  # building without any cache takes two minutes
+
+Rendered = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def running(
+    image: Image, node: Node, runtime: Callable[..., Runtime], request: pytest.FixtureRequest
+) -> Callable[..., Any]:
+    """(spec, kubelet=True) -> the Pod, running on a node where all is well."""
+    program = getattr(request, "param", "runc")
+    return lambda spec: run_pod(spec, image, node, runtime(program, (1, 2)))
+
+
+def bare(node: Node) -> dict[str, Any]:
+    """What the command says on the node itself."""
+    return node.probe("-o", "json", "--node-name", NODE_NAME).report
+
+
+def test_labels_and_command(image: Image) -> None:
+    """Who pulls it learns what it is; without arguments it is the command."""
+    labels = image.configuration["Labels"]
+    assert labels["org.opencontainers.image.title"] == "userns-probe"
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert image.configuration["Entrypoint"] == ["userns-probe"]
+    assert "User" not in image.configuration
+
+
+def test_what_is_in_it(image: Image) -> None:
+    """The locked versions, compiled; no compiler, no installer, and nothing that was needed to build only."""
+    site = next(image.rootfs.glob("opt/userns-probe/lib/python3.*/site-packages"))
+    found = {path.name.removesuffix(".dist-info").replace("_", "-").lower() for path in site.glob("*.dist-info")}
+    locked = re.findall(r"^([a-z0-9.-]+)==(\S+)", (CHECKOUT / "requirements.lock").read_text(), re.MULTILINE)
+    expected = {f"{name}-{version}" for name, version in locked if name != "setuptools"}
+    assert {re.sub(r"\.(?=[a-z])", "-", name) for name in found} == expected | {f"userns-probe-{__version__}"}
+    assert (site / "probe/__pycache__").is_dir()
+    names = {path.name for path in chain(*(image.rootfs.glob(f"{place}/*") for place in ("usr/bin", "usr/sbin")))}
+    assert not names & {"gcc", "cc", "ld", "make", "pip", "pip3"}
+    assert not (image.rootfs / "build").exists()
+    assert not any((image.rootfs / "var/lib/apt/lists").iterdir())
+
+
+def test_it_is_small(image: Image) -> None:
+    """Less than 200 MB on a node, 80 of which are the base."""
+    assert int(subprocess.check_output(["du", "-sb", image.rootfs]).split()[0]) < 200 << 20
+
+
+@pytest.mark.parametrize("running", ["runc", "crun"], indirect=True)
+def test_as_the_manifest_says(running: Callable[..., Any], node: Node) -> None:
+    """Two containers; the report is that of the node itself, and everybody gets it from the one that may do nothing."""
+    with node.kubelet(), running(pod_of(documents(MANIFEST.read_text()))) as pod:
+        report = pod.report()
+        assert comparable(report) == comparable(bare(node))
+        assert (report["verdict"], report["node"]["name"]) == ("ready", NODE_NAME)
+        assert_served(pod, report)
+        assert_powerless(pod)
+        assert_separate(pod)
+        for container in pod.containers.values():
+            container.terminate()
+            assert '"stopped"' in container.log.read_text()
+
+
+def assert_served(pod: Pod, report: dict[str, Any]) -> None:
+    """Health, the report, metrics and the page."""
+    while pod.get("/readyz")[0] != 200:
+        pass
+    assert pod.get("/healthz")[0] == 200
+    assert json.loads(pod.get("/report.json")[1])["probed_at"] == report["probed_at"]
+    assert f'userns_probe_verdict{{verdict="{report["verdict"]}"}} 1.0' in pod.get("/metrics")[1]
+    status, page = pod.get("/")
+    assert status == 200
+    assert NODE_NAME in page
+
+
+def assert_powerless(pod: Pod) -> None:
+    """What the kernel says of the process that listens."""
+    status = pod.containers["exporter"].status()
+    assert status["Uid"].split() == status["Gid"].split() == ["65534"] * 4
+    assert {status[name].strip("0") for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {""}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+
+def assert_separate(pod: Pod) -> None:
+    """The one has the report to write and no token, the other the token and the report to read."""
+    token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    write = "open('/run/userns-probe/.test', 'w')"
+    probe, exporter = pod.containers["probe"], pod.containers["exporter"]
+    assert probe.execute("cat", token).returncode != 0
+    assert exporter.execute("cat", token).returncode == 0
+    assert probe.execute("python3", "-c", write).returncode == 0
+    assert "Read-only file system" in exporter.execute("python3", "-c", write).stderr
+
+
+def test_the_command_inside(running: Callable[..., Any], node: Node) -> None:
+    """`kubectl exec` into the container that probes asks about the node without any option."""
+    with node.kubelet(), running(pod_of(documents(MANIFEST.read_text()))) as pod:
+        done = pod.containers["probe"].execute("userns-probe", "-o", "json")
+        assert done.returncode == 0
+        assert comparable(json.loads(done.stdout)) == comparable(bare(node))
+
+
+def test_entering_finds_out_everything(running: Callable[..., Any], node: Node, rendered: Rendered) -> None:
+    """Six capabilities under a seccomp filter, and the same report as on the node itself."""
+    with node.kubelet(), running(pod_of(rendered("entering"))) as pod:
+        assert comparable(pod.report()) == comparable(bare(node))
+        status = pod.containers["probe"].status()
+        assert bin(int(status["CapEff"], 16)).count("1") == 6
+        assert status["Seccomp"] == "2"
+
+
+def test_outside_says_what_it_could_see(running: Callable[..., Any], node: Node, rendered: Rendered) -> None:
+    """The kernel's answers, and nothing else; the node's own report would be `ready`."""
+    with node.kubelet():
+        spec = pod_of(rendered("outside"))
+        next(each for each in spec["volumes"] if each["name"] == "kubelet")["hostPath"]["path"] = node.root
+        with running(spec) as pod:
+            report = pod.report()
+            assert_knows_nothing_of_the_node(report)
+            results = {row["role"]: row["result"] for row in report["filesystems"]}
+            expected = {"runtime-root": "unknown", "overlay-layers": "unknown", "kubelet-root": "supported"}
+            assert results == expected | {"tmpfs": "supported"}
+            assert bare(node)["verdict"] == "ready"
+            assert bin(int(pod.containers["probe"].status()["CapEff"], 16)).count("1") == 3
+
+
+def test_without_the_nodes_proc(running: Callable[..., Any], node: Node) -> None:
+    """A container that nobody gave a sight of the node takes itself for no node."""
+    spec = pod_of(documents(MANIFEST.read_text()))
+    mounts = container_of(spec, "probe")["volumeMounts"]
+    mounts[:] = [each for each in mounts if each["name"] != "proc"]
+    with node.kubelet(), running(spec) as pod:
+        report = pod.report()
+        assert_knows_nothing_of_the_node(report)
+        results = {row["role"]: row["result"] for row in report["filesystems"]}
+        assert results.pop("tmpfs") == "supported"
+        assert set(results.values()) == {"unknown"}
+
+
+@pytest.mark.parametrize("missing", ["SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE"])
+def test_entering_with_too_little(missing: str, running: Callable[..., Any], node: Node, rendered: Rendered) -> None:
+    """Without one of the capabilities that entering needs it is unknown: its own files are never the node's."""
+    spec = pod_of(rendered("entering"))
+    container_of(spec, "probe")["securityContext"]["capabilities"]["add"].remove(missing)
+    with node.kubelet(), running(spec) as pod:
+        assert_knows_nothing_of_the_node(pod.report())
+
+
+def assert_knows_nothing_of_the_node(report: dict[str, Any]) -> None:
+    """Neither good nor bad of what is not in sight, and nothing of the container instead."""
+    assert report["verdict"] == "unknown"
+    assert set(report["levels"].values()) == {"unknown"}
+    assert [each["id"] for each in report["findings"] if each["status"] == "fail"] == []
+    assert report["node"]["distribution"] == ""
+    gating = {each["id"] for each in report["findings"] if each["gating"] and each["status"] == "pass"}
+    assert gating <= {"kernel-user-namespaces", "filesystem-kubelet-root", "filesystem-tmpfs"}
+
+
+def test_signals_publishes_everything(running: Callable[..., Any], node: Node, rendered: Rendered) -> None:
+    """All four, and nothing else is different in the container that listens."""
+    spec = pod_of(rendered("signals"))
+    with node.kubelet(), running(spec) as pod:
+        assert_served(pod, pod.report())
+        assert_powerless(pod)
+        started = next(line for line in pod.logs().splitlines() if '"publishing"' in line)
+        assert all(f'"{part}"' in started for part in ("annotations", "label", "condition", "events"))
+
+
+COMBINATIONS = [
+    (),
+    *((each,) for each in COMPONENTS),
+    ("entering", "signals", "openshift"),
+    ("entering", "before-1.30"),
+]
+
+
+@pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)
+def test_kustomize_puts_them_together(components: tuple[str, ...], rendered: Rendered) -> None:
+    """Each object is of the published types of every Kubernetes that it is for."""
+    found = rendered(*components)
+    versions = ("1.25", "1.29") if "before-1.30" in components else ("1.30", "1.36")
+    for each in found:
+        if each["kind"] != "SecurityContextConstraints":
+            for version in versions:
+                kubernetes_validate.validate(each, version, strict=True)
+    kinds = {each["kind"] for each in found}
+    assert ("ValidatingAdmissionPolicy" in kinds) == ("before-1.30" not in components)
+    assert ("SecurityContextConstraints" in kinds) == ("openshift" in components)
+
+
+def test_without_a_component_it_is_the_manifest(rendered: Rendered) -> None:
+    """kustomize adds nothing of its own."""
+    key = lambda each: (each["kind"], each["metadata"]["name"])  # noqa: E731
+    assert sorted(rendered(), key=key) == sorted(documents(MANIFEST.read_text()), key=key)
+
+
+def test_signals_has_the_rights_it_needs(rendered: Rendered) -> None:
+    """The Node with its status, and Events where they are created."""
+    kinds = by_kind(rendered("signals"))
+    node_rules = {(rule["resources"][0], verb) for rule in kinds["ClusterRole"]["rules"] for verb in rule["verbs"]}
+    assert node_rules == {("nodes", "get"), ("nodes", "patch"), ("nodes/status", "patch")}
+    assert kinds["Role"]["rules"] == [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}]
