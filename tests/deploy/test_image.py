@@ -29,7 +29,7 @@ Rendered = Callable[..., list[dict[str, Any]]]
 def running(
     image: Image, node: Node, runtime: Callable[..., Runtime], request: pytest.FixtureRequest
 ) -> Callable[..., Any]:
-    """(spec, kubelet=True) -> the Pod, running on a node where all is well."""
+    """(spec) -> the Pod, running on a node where all is well but for the kubelet, which each test starts itself."""
     program = getattr(request, "param", "runc")
     return lambda spec: run_pod(spec, image, node, runtime(program, (1, 2)))
 
