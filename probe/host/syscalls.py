@@ -15,7 +15,6 @@ from typing import NoReturn
 AT_EMPTY_PATH = 0x1000
 AT_FDCWD = -100
 AT_NO_AUTOMOUNT = 0x800
-AT_STATX_DONT_SYNC = 0x4000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWNET = 0x40000000
@@ -27,10 +26,8 @@ FSCONFIG_CMD_CREATE = 6
 FSCONFIG_SET_STRING = 1
 FSMOUNT_CLOEXEC = 1
 FSOPEN_CLOEXEC = 1
-MNT_DETACH = 2
 MOUNT_ATTR_IDMAP = 0x00100000
 MOUNT_ATTR_NOSUID = 0x00000002
-MOUNT_ATTR_RDONLY = 0x00000001
 MOVE_MOUNT_F_EMPTY_PATH = 0x00000004
 MS_BIND = 0x1000
 MS_NODEV = 0x4
@@ -64,7 +61,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
-_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.unshare.argtypes = (ctypes.c_int,)
 _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
 _libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
@@ -124,12 +120,6 @@ def mount(source: str, target: str, fstype: str | None, flags: int = 0, data: st
     """Attach a file system, or change a mount. *Source*: mount(2)."""
     kind = None if fstype is None else os.fsencode(fstype)
     if _libc.mount(os.fsencode(source), os.fsencode(target), kind, flags, data.encode()):
-        _raise(target)
-
-
-def umount2(target: str, flags: int) -> None:
-    """Detach a mount. *Source*: umount2(2)."""
-    if _libc.umount2(os.fsencode(target), flags):
         _raise(target)
 
 
