@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.checks.catalog import CHECKS, judge
-from probe.checks.check import Finding
+from probe.checks.check import Finding, Status
 from probe.checks.ids import expect
 from probe.facts.forecast import Forecast
 from probe.facts.node import Facts
@@ -18,6 +18,9 @@ from probe.reading import Reading
 from probe.verdict import Verdict, conclude
 
 SCHEMA: Literal["userns-probe.io/v1"] = "userns-probe.io/v1"
+
+STATUS_OF: dict[Verdict, Status] = {"ready": "pass", "not-ready": "fail", "unknown": "unknown"}
+"""The status of a finding that alone makes a verdict."""
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -182,6 +185,14 @@ def make_report(
         else None,
         contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status == "warn"),
         facts=_report_facts(facts),
+    )
+
+
+def decisive_finding(report: Report) -> Finding | None:
+    """The finding whose reason the verdict carries; none when ready, or when no finding explains the verdict."""
+    status = STATUS_OF[report.verdict]
+    return next(
+        (f for f in report.findings if f.gating and f.status == status != "pass" and f.reason == report.reason), None
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -16,6 +17,12 @@ def require(condition: object, why: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"missing in CI: {why}", pytrace=False)
     pytest.skip(f"missing: {why}")
+
+
+def pytest_configure() -> None:
+    """Tests that were started in the background ignore Ctrl-C; what they start in order to interrupt it must not."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

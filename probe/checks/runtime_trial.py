@@ -10,22 +10,6 @@ from probe.facts.types import Handler
 from probe.reading import Reading
 
 _WHAT = "what the OCI runtime does with a user namespace"
-_PROOF = ("create", "maps", "idmapped binds", "owners")
-"""The steps that say something of user namespaces; removing the container does not."""
-
-
-def trial_works(facts: Facts) -> bool | None:
-    """Whether a container with a user namespace and idmapped mounts was made; None when nobody knows.
-
-    True says nothing of what binds the runtime's daemon: the runtime was run with the rights of the probe.
-    """
-    trial = facts.runtime_trial.value
-    if trial is None or not _is_about(trial, facts):
-        return None
-    results = {step.result for step in trial.steps if step.name in _PROOF}
-    if "failed" in results:
-        return False
-    return True if results == {"passed"} else None
 
 
 def check_runtime_trial(facts: Facts) -> Outcome:

@@ -106,7 +106,7 @@ def _try_node(
     tried = iter(attempts.try_subjects(bench, seen, table, held))
     runtime_row = unseen.get("runtime-root") or next(tried)
     kubelet_row = unseen.get("kubelet-root") or next(tried)
-    overlay_row = unseen.get("overlay-layers") or attempts.try_overlay(bench, host, layers)
+    overlay_row = unseen.get("overlay-layers") or attempts.try_overlay(bench, host, layers, held)
     return [runtime_row, overlay_row, kubelet_row, (attempts.TMPFS, bench.tmpfs()), *tried]
 
 

@@ -22,6 +22,8 @@ from probe.reading import Reading
 PATIENCE = 1.0
 """Seconds that one file system may take: an attempt takes a tenth of a millisecond unless a server hangs."""
 
+STILL_HANGS = "timed out: an earlier attempt at it still hangs"
+
 _DRIVER_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9.]{0,61}[a-zA-Z0-9])?")
 
 
@@ -170,7 +172,7 @@ def try_subjects(
             server=table.server_above(subject.path),
         )
         if subject.device in held or target.server in held:
-            outcome[index] = not_tried(subject, "timed-out", "timed out: an earlier attempt at it still hangs")
+            outcome[index] = not_tried(subject, "timed-out", STILL_HANGS)
         else:
             targets[index] = target
     order = list(targets)
@@ -181,8 +183,10 @@ def try_subjects(
     return _distrust_servers(tried, targets)
 
 
-def try_overlay(bench: Bench, host: Host, layers: Subject) -> tuple[Subject, Answer | Attempt]:
+def try_overlay(bench: Bench, host: Host, layers: Subject, held: frozenset[str]) -> tuple[Subject, Answer | Attempt]:
     """Overlay over an idmapped layer, where the module is there: mounting would load it."""
+    if layers.device in held:
+        return layers, not_tried(layers, "timed-out", STILL_HANGS)
     filesystems = host.read_text("/proc/filesystems")
     if filesystems.value is None or "\toverlay\n" not in filesystems.value:
         return layers, not_tried(layers, "not-tried", "not tried: the overlay module is not loaded")

@@ -19,14 +19,13 @@ from probe.checks.check import Finding, Status
 from probe.outputs.staleness import STALE, parse_time
 from probe.outputs.terminal import LEVEL_NAMES
 from probe.outputs.text import MARKS, WORST_FIRST, spaced, visible
-from probe.report import FilesystemRow, Report, VolumeRow
+from probe.report import STATUS_OF, FilesystemRow, Report, VolumeRow, decisive_finding
 from probe.verdict import Verdict
 
 ROWS_LIMIT = 50
 """Rows of one table; the rest is counted."""
 _LONGEST = 20_000  # characters of one string
 
-_STATUS: dict[Verdict, Status] = {"ready": "pass", "not-ready": "fail", "unknown": "unknown"}
 
 
 class Paragraph(Struct, frozen=True):
@@ -61,7 +60,7 @@ def render_page(report: Report | None, *, last: Report | None = None, note: str 
     *last* is the report as it was written, which the page shows below, marked as such, when *report* has expired.
     """
     seen = last if report is not None and report.reason == STALE and last is not None else report
-    decisive = _decisive(report)
+    decisive = decisive_finding(report) if report else None
     findings = [finding for finding in (seen.findings if seen else ()) if finding is not decisive]
     return _template().render(
         report=report,
@@ -108,20 +107,12 @@ def _template() -> jinja2.Template:
     environment.globals |= {
         "style": Markup(_style()),  # noqa: S704 - ours
         "marks": MARKS,
-        "status_of": _STATUS,
+        "status_of": STATUS_OF,
         "level_names": LEVEL_NAMES,
         "rows_limit": ROWS_LIMIT,
         "stale": STALE,
     }
     return environment.get_template("page.html.j2")
-
-
-def _decisive(report: Report | None) -> Finding | None:
-    """The finding whose reason the verdict carries."""
-    if report is None or report.verdict == "ready":
-        return None
-    status = _STATUS[report.verdict]
-    return next((f for f in report.findings if f.gating and f.status == status and f.reason == report.reason), None)
 
 
 def _problems(findings: Sequence[Finding], decisive: Finding | None) -> list[Problem]:
@@ -164,7 +155,7 @@ def _handlers(report: Report) -> list[Row]:
         key = (runtimes.get(handler.name) or "not known", handler.verdict, handler.reason)
         groups.setdefault(key, []).append(handler.name or "(default)")
     return [
-        Row(_STATUS[verdict], (_listed(names), runtime), spaced(verdict), reason)
+        Row(STATUS_OF[verdict], (_listed(names), runtime), spaced(verdict), reason)
         for (runtime, verdict, reason), names in groups.items()
     ]
 

@@ -1,8 +1,7 @@
 """What a report still says: of another boot or node nothing, after its time that nobody knows.
 
-Reports carry wall-clock times, and wall clocks jump. So whoever keeps a report tells its age: by the wall clock until
-it first saw the report (`age_when_seen`), and from then on by a clock that only runs forward and counts suspends
-(CLOCK_BOOTTIME). A jump can then spare a report its end only by the time for which it lay unseen.
+Reports carry wall-clock times, and wall clocks jump. So whoever keeps a report tells its age, by the clock of the boot
+that it is from, which only runs forward and counts suspends (CLOCK_BOOTTIME).
 """
 
 from __future__ import annotations
@@ -29,15 +28,6 @@ def parse_time(text: str) -> float | None:
     if moment.tzinfo is None or not 1970 < moment.year < 9999:
         return None
     return moment.astimezone(UTC).timestamp()
-
-
-def age_when_seen(report: Report, seen_at: float) -> float:
-    """Seconds from the probe to *seen_at*, both by the wall clock; 0 when the probe seems to lie in the future.
-
-    *Units*: seconds since the epoch. What cannot be told is infinite.
-    """
-    probed_at = parse_time(report.probed_at)
-    return float("inf") if probed_at is None else max(0.0, seen_at - probed_at)
 
 
 def foreign(report: Report, *, boot_id: str, node_name: str | None) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from probe.checks.check import Finding, Status
+from probe.checks.check import Finding
 from probe.outputs.filesystems import add_filesystems, add_volumes, render_paths
 from probe.outputs.text import FEW, MARKS, STYLES, WORST_FIRST, Cell, Page, Part, mark, shortened, spaced
-from probe.report import OciRuntime, Report
+from probe.report import STATUS_OF, OciRuntime, Report, decisive_finding
 from probe.verdict import Verdict
 
 __all__ = ["render_paths", "render_report"]
@@ -22,7 +22,6 @@ LEVEL_NAMES = {
     "volumes": "and every file system mounted for Pods here",
 }
 
-_VERDICT_STATUS: dict[Verdict, Status] = {"ready": "pass", "not-ready": "fail", "unknown": "unknown"}
 _ONE_CAUSE = ("KubeletNotFound", "NotPermitted", "NotTried")  # others tell of several servers, or several files
 _FEW_EVIDENCE = 4  # pieces of a finding's evidence without -v
 _LONG, _LONG_VERBOSE = 600, 20_000  # characters of one string
@@ -31,7 +30,7 @@ _LONG, _LONG_VERBOSE = 600, 20_000  # characters of one string
 def render_report(report: Report, *, width: int, colour: bool, verbose: int = 0) -> str:
     """The whole report in lines of at most *width* columns (40 at least); *verbose* adds all findings and evidence."""
     page = Page(width=width, colour=colour, limit=_LONG_VERBOSE if verbose else _LONG)
-    decisive = _decisive(report)
+    decisive = decisive_finding(report)
     others = [finding for finding in report.findings if finding is not decisive]
     _add_verdict(page, report, decisive, others, verbose)
     _add_stack(page, report, verbose)
@@ -45,7 +44,7 @@ def render_report(report: Report, *, width: int, colour: bool, verbose: int = 0)
 
 def _add_verdict(page: Page, report: Report, decisive: Finding | None, others: list[Finding], verbose: int) -> None:
     """What to know when nothing else is read: the answer, why, and what to do now."""
-    status = _VERDICT_STATUS[report.verdict]
+    status = STATUS_OF[report.verdict]
     title = f"{MARKS[status]} {spaced(report.verdict).upper()}"
     page.line((title, f"bold {STYLES[status]}"), f"{report.reason and '  '}{report.reason}")
     page.line(report.message, indent=2)
@@ -100,7 +99,7 @@ def _handlers(report: Report, verbose: int) -> list[list[Cell]]:
     rows: list[list[Cell]] = []
     for (runtime, verdict, reason), names in groups.items():
         answer = f"{runtime} for {_listed(names, verbose)}: {spaced(verdict)}{reason and ', '}{reason}"
-        rows.append([mark(_VERDICT_STATUS[verdict]), "OCI runtime", answer])
+        rows.append([mark(STATUS_OF[verdict]), "OCI runtime", answer])
     if not rows:
         return [["", "OCI runtime", "not known"]]
     return rows if verbose else shortened(rows)
@@ -121,7 +120,7 @@ def _add_levels(page: Page, report: Report) -> None:
     page.heading(("WHAT WORKS", "bold"))
     page.table(
         [
-            [mark(_VERDICT_STATUS[verdict]), level, spaced(verdict), (names.get(level, ""), "dim")]
+            [mark(STATUS_OF[verdict]), level, spaced(verdict), (names.get(level, ""), "dim")]
             for level, verdict in report.levels.items()
         ],
         marked=True,
@@ -221,14 +220,6 @@ def _add_rest(page: Page, report: Report, verbose: int) -> None:
     if skipped:
         words.append(f"{len(skipped)} {'does' if len(skipped) == 1 else 'do'} not apply here")
     page.line((", ".join(words) + ("" if verbose else "; -v shows all, with evidence"), "dim"))
-
-
-def _decisive(report: Report) -> Finding | None:
-    """The finding whose reason the verdict carries; none when ready, or when no finding explains the verdict."""
-    status = _VERDICT_STATUS[report.verdict]
-    return next(
-        (f for f in report.findings if f.gating and f.status == status != "pass" and f.reason == report.reason), None
-    )
 
 
 def _layer_mark(report: Report, prefix: str) -> Part:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from probe.checks.check import Outcome
-from probe.checks.runtime_trial import CHECKS, check_runtime_trial, judge_runtime_trial, trial_works
+from probe.checks.runtime_trial import CHECKS, check_runtime_trial, judge_runtime_trial
 from probe.facts.node import Facts
 from probe.facts.runtime_trial import NOT_ASKED, STEP_NAMES, RuntimeTrialFacts, TrialStep
 from probe.reading import Reading
@@ -164,29 +164,6 @@ class Tried(Facts, frozen=True, kw_only=True):
 def tried(trial: Reading[Any], **facts: Any) -> Tried:
     made = make_facts(**facts)
     return Tried(**{name: getattr(made, name) for name in made.__struct_fields__} | {"runtime_trial": trial})
-
-
-@pytest.mark.parametrize(
-    ("changes", "works"),
-    [
-        ({}, True),
-        ({"delete": {"result": "failed"}}, True),
-        ({"idmapped_binds": IGNORED}, False),
-        ({"create": {"result": "unknown", "kind": "timed-out"}}, None),
-        ({"owners": {"result": "unknown", "kind": "timed-out"}}, None),
-        ({"create": {"result": "not-tried"}}, None),
-    ],
-)
-def test_what_the_trial_proves(changes: dict[str, Any], works: bool | None) -> None:
-    """Only the four steps before the removal prove something, and only all of them together."""
-    assert trial_works(tried(Reading("runtime trial", make_trial(**changes)))) is works
-
-
-def test_without_a_trial_nothing_is_proven() -> None:
-    """Nor by the trial of another handler's binary."""
-    assert trial_works(tried(NOT_ASKED)) is None
-    runtime = make_runtime(handlers=(make_handler(), make_handler(name="other", binary="/usr/bin/crun")))
-    assert trial_works(tried(Reading("runtime trial", make_trial()), runtime=runtime, handler="other")) is None
 
 
 def test_the_check_reads_the_facts() -> None:

@@ -163,7 +163,7 @@ def test_ready_means_a_report_whatever_it_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "state"),
     [
-        (report_of_now(age=901), "expired"),
+        (report_of_now(age=2, expires_at="2026-11-21T21:30:01Z"), "expired"),
         (with_node(report_of_now(), boot_id="5d1f"), "other-boot"),
         (report_of_now(name="node-2"), "other-node"),
         (b'{"schema": "userns-probe.io/v1"', "not-a-report"),
