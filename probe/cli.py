@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ from probe.cli_options import (
     try_runtime_option,
     volume_paths_option,
 )
-from probe.console import Progress, coloured, width, write
+from probe.console import NotWritten, Progress, coloured, complain, discard, width, write
 
 EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
 USAGE = 64
@@ -103,8 +104,7 @@ def report(
       userns-probe report -o json | jq .verdict
       userns-probe report || echo "do not schedule hostUsers: false here"
     """
-    from probe.facts.gather import gather_facts
-    from probe.report import make_report
+    from probe.facts.cri_process import start_cri
 
     settings = settings_of(
         node_name=node_name or None,
@@ -115,8 +115,11 @@ def report(
         try_runtime=try_runtime,
     )
     probed_at, uptime, began = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
-    with Progress(budget):
-        facts = gather_facts(settings)
+    with Progress(budget), start_cri(settings) as cri:
+        from probe.facts.gather import gather_facts  # while that process imports, too
+        from probe.report import make_report
+
+        facts = gather_facts(settings, cri)
     made = make_report(
         facts,
         agent_version=__version__,
@@ -230,30 +233,36 @@ cli.add_command(prune)
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every way it can end has its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _end)
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, _end)
     try:
         code = cli.main(arguments, prog_name="userns-probe", standalone_mode=False)
     except click.exceptions.Exit as ending:
         code = ending.exit_code
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        complain(words.getvalue())
         code = USAGE
     except (click.Abort, KeyboardInterrupt):
         code = 130
+    except NotWritten as error:
+        discard(sys.stdout)
+        complain(f"userns-probe: cannot write to stdout: {error}\n")
+        code = UNFORESEEN
     except Exception as error:  # the outermost: whatever it is, it must not look like a verdict
         if os.environ.get("USERNS_PROBE_DEBUG"):
             raise
-        click.echo(
-            f"userns-probe: internal error: {type(error).__name__}: {error}; USERNS_PROBE_DEBUG=1 shows where", err=True
-        )
+        discard(sys.stdout)
+        complain(f"userns-probe: internal error: {type(error).__name__}: {error}; USERNS_PROBE_DEBUG=1 shows where\n")
         code = UNFORESEEN
     sys.exit(code or 0)
 
 
-def _terminate(_signal: int, _frame: object) -> NoReturn:
-    sys.exit(143)
+def _end(number: int, _frame: object) -> NoReturn:
+    """Not by KeyboardInterrupt: once that went through exec(), as dataclasses call it, Python ends by the signal."""
+    sys.exit(128 + number)
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -7,17 +7,38 @@ import shutil
 import signal
 import sys
 from datetime import timedelta
+from typing import TextIO
+
+
+class NotWritten(Exception):
+    """What the command had to say found no place; the text says why."""
 
 
 def write(text: str) -> None:
-    """Write to stdout. A reader that went away keeps the verdict's exit code."""
+    """Write to stdout. A reader that went away keeps the verdict's exit code. *Errors*: NotWritten."""
     from probe.outputs.text import safe
 
     try:
         sys.stdout.write(safe(text, sys.stdout.encoding))
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        discard(sys.stdout)
+    except OSError as error:
+        raise NotWritten(error.strerror) from error
+
+
+def complain(text: str) -> None:
+    """Write lines to stderr, or lose them: the exit code is none that a failure to write decides."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Drop what could not be written, or the interpreter tries again at its end, complains, and exits with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def width() -> int:

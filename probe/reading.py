@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 T = TypeVar("T")
@@ -61,6 +62,28 @@ class Reading(Struct, Generic[T], frozen=True, omit_defaults=True):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.value if self.value is not None else self.problem}"
+
+
+def spelled_out(value: Any) -> Any:
+    """*value*, made of dictionaries, sequences and texts, with each half of a surrogate pair spelled out: `\\udcff`.
+
+    It stands for a byte that is no UTF-8, or for no character at all, and neither JSON nor YAML can carry it.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {spelled_out(key): spelled_out(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [spelled_out(item) for item in value]
+    return value
+
+
+def encode(value: object) -> bytes:
+    """*value*, made of Structs, as JSON for another process, whatever bytes the names on a node are made of."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(spelled_out(msgspec.to_builtins(value)))
 
 
 def problem_of(reading: Reading[Any]) -> Reading[Any]:

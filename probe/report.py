@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Struct
 
 from probe.checks.catalog import CHECKS, judge
-from probe.checks.check import Finding, Status
+from probe.checks.check import Finding, Status, clipped
 from probe.checks.ids import expect
 from probe.facts.forecast import Forecast
 from probe.facts.node import Facts
@@ -18,6 +18,9 @@ from probe.reading import Reading
 from probe.verdict import Verdict, conclude
 
 SCHEMA: Literal["userns-probe.io/v1"] = "userns-probe.io/v1"
+
+VOLUME_ROWS = 1000
+"""Volumes that get a row of their own: a single Pod may have ten thousand file systems, and a report is bounded."""
 
 STATUS_OF: dict[Verdict, Status] = {"ready": "pass", "not-ready": "fail", "unknown": "unknown"}
 """The status of a finding that alone makes a verdict."""
@@ -70,12 +73,16 @@ class VolumeRow(Struct, frozen=True, kw_only=True):
     """How many file systems of that kind are mounted."""
 
 
+_Id = Annotated[int, msgspec.Meta(ge=0, le=1 << 32)]
+"""Python writes no number of more than 4300 digits, so a report must not make us add two such."""
+
+
 class IdRange(Struct, frozen=True, kw_only=True):
     """The host IDs that the kubelet gives to Pods, one slot each."""
 
-    first: int
-    count: int
-    ids_per_pod: int
+    first: _Id
+    count: _Id
+    ids_per_pod: _Id
     configured: bool
     """False for the kubelet's default: all IDs but the first slot."""
     slots: int
@@ -135,7 +142,9 @@ class Report(Struct, frozen=True, kw_only=True):
     handlers: tuple[HandlerVerdict, ...]
     findings: tuple[Finding, ...]
     filesystems: tuple[FilesystemRow, ...]
+    """One row per attempt; of more than VOLUME_ROWS volumes some of each kind."""
     volumes: tuple[VolumeRow, ...]
+    """All of them, counted."""
     id_ranges: tuple[IdRange, ...]
     """Empty when they are not known, or the kubelet does not take them up."""
     forecast: RestartForecast | None
@@ -177,10 +186,12 @@ def make_report(
         levels=conclusion.levels,
         handlers=_handler_verdicts(facts),
         findings=findings,
-        filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in facts.attempts),
+        filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in _with_rows(facts.attempts)),
         volumes=_volume_rows(facts.attempts),
         id_ranges=_id_ranges(expected),
-        forecast=RestartForecast(outcome=expected.outcome, reason=expected.reason, message=expected.message)
+        forecast=RestartForecast(
+            outcome=expected.outcome, reason=clipped(expected.reason), message=clipped(expected.message)
+        )
         if expected
         else None,
         contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status == "warn"),
@@ -210,6 +221,19 @@ def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow
         usable=attempt.usable,
         mounts_below=attempt.mounts_below,
     )
+
+
+def _with_rows(attempts: tuple[Attempt, ...]) -> list[Attempt]:
+    """All but the volumes that are too many; the first of each kind go before the second of any."""
+    nth: Counter[tuple[str, ...]] = Counter()
+    turns: dict[int, int] = {}
+    for index, one in enumerate(attempts):
+        if one.role == "volume":
+            kind = (one.plugin, one.fstype, one.result, one.usable or "")
+            nth[kind] += 1
+            turns[index] = nth[kind]
+    chosen = set(sorted(turns, key=turns.__getitem__)[:VOLUME_ROWS])
+    return [one for index, one in enumerate(attempts) if one.role != "volume" or index in chosen]
 
 
 def _handler_verdicts(facts: Facts) -> tuple[HandlerVerdict, ...]:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_LONGEST_DURATION = 100  # characters
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -43,7 +44,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def parse_duration(text: str) -> timedelta:
     """A duration as Prometheus and Go write it: `90s`, `5m`, `1h30m`; ValueError for anything else."""
-    parts = _DURATION.findall(text)
+    parts = _DURATION.findall(text) if len(text) <= _LONGEST_DURATION else []
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{text!r} is no duration such as 90s, 5m or 1h30m")
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+        raise ValueError(f"{text[:_LONGEST_DURATION]!r} is no duration such as 90s, 5m or 1h30m")
+    try:
+        return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is too long a time") from error

@@ -38,10 +38,17 @@ def watch(directory: int, name: str, interval: float, supervisor: Supervisor) ->
         supervisor.now = False  # a SIGHUP during the probe asks for another one: this one may have looked too early
         began = time.monotonic()
         _round(supervisor, directory, name)
-        # However long a probe takes, the node has at least as long a rest from it.
-        following = max(began + interval * _jitter(), 2 * time.monotonic() - began)
+        following = next_probe(began, time.monotonic(), interval, _chance())
         while not (supervisor.stop or supervisor.now) and time.monotonic() < following:
             supervisor.wait([], following)
+
+
+def next_probe(began: float, ended: float, interval: float, chance: float) -> float:
+    """When to probe again after a probe; *chance* of 0 to 1 makes it earlier or later. *Units*: seconds of one clock.
+
+    However long a probe takes, the node has at least as long a rest from it.
+    """
+    return max(began + interval * (1 - JITTER + 2 * JITTER * chance), 2 * ended - began)
 
 
 def _round(supervisor: Supervisor, directory: int, name: str) -> None:
@@ -85,7 +92,10 @@ class Supervisor:
 
     def wait(self, files: Sequence[int], deadline: float) -> bool:
         """Whether one of *files* is ready; False once a signal came or *deadline* (time.monotonic()) passed."""
-        ready = select.select([self._wakeup, *files], [], [], max(deadline - time.monotonic(), 0))[0]
+        poll = select.poll()  # select(2) knows no descriptor above 1023
+        for file in (self._wakeup, *files):
+            poll.register(file, select.POLLIN)
+        ready = [file for file, _ in poll.poll(max(deadline - time.monotonic(), 0) * 1000)]
         if self._wakeup in ready:
             os.read(self._wakeup, 4096)
         self._reap()
@@ -192,8 +202,8 @@ def _replace(directory: int, name: str, content: bytes) -> None:
         raise
 
 
-def _jitter() -> float:
-    return 1 - JITTER + 2 * JITTER * int.from_bytes(os.urandom(4), "big") / (1 << 32)
+def _chance() -> float:
+    return int.from_bytes(os.urandom(4), "big") / (1 << 32)
 
 
 def log(event: str, level: str = "info", **fields: object) -> None:

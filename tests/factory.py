@@ -286,12 +286,15 @@ def make_runtime(**overrides: Any) -> RuntimeFacts:
         "version": "2.1.9",
         "handlers": Reading(f"CRI {ENDPOINT}", (make_handler(), make_handler(name="runc"))),
         "root_dir": CONTAINERD_ROOT,
+        "layers_dir": f"{CONTAINERD_ROOT}/io.containerd.snapshotter.v1.overlayfs",
         "snapshotter": "overlayfs",
         "slow_chown": False,
         "confinement": make_confinement(),
     }
     call = f"CRI {ENDPOINT}"
-    sources = dict.fromkeys(("name", "version", "handlers", "root_dir", "snapshotter", "slow_chown"), call)
+    sources = dict.fromkeys(
+        ("name", "version", "handlers", "root_dir", "layers_dir", "snapshotter", "slow_chown"), call
+    )
     return RuntimeFacts(**_readings(fields | overrides, sources | {"confinement": f"/proc/{RUNTIME_PID}"}))
 
 

@@ -40,6 +40,8 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["no-such-verb"], "No such command"),
         (["report", "-o", "xml"], "'xml' is not one of"),
         (["--interval", "soon"], "no duration such as 90s"),
+        (["--interval", "99999999999999h"], "too long a time"),
+        (["--interval", f"{'9' * 5000}s"], "no duration such as 90s"),
         (["--interval", "1s"], "not between 10s and 24h"),
         (["--budget", "0s"], "not between 1s and 10m"),
         (["--node-name", "Not_A_Name"], "no DNS subdomain"),
@@ -106,6 +108,46 @@ def test_a_closed_pipe_keeps_the_verdict() -> None:
     assert (done.returncode, done.stderr) == (expected, "")
 
 
+def shell(script: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of *script*, in which `$probe` is the command."""
+    environment = os.environ | {"probe": " ".join(PROBE)}
+    return subprocess.run(
+        ["sh", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize("arguments", ["", "-o json", "explain"])
+def test_a_full_disk_is_70_and_one_line(arguments: str) -> None:
+    """Half a report is no verdict, whether it fits into a buffer or not."""
+    done = shell(f"$probe {arguments} > /dev/full")
+    assert (done.returncode, done.stdout) == (70, "")
+    assert done.stderr == "userns-probe: cannot write to stdout: No space left on device\n"
+
+
+@pytest.mark.parametrize(("arguments", "code"), [("explain", 70), ("--help", 70), ("--no-such-option", 64)])
+def test_a_full_disk_for_complaints_as_well(arguments: str, code: int) -> None:
+    """What cannot be said is lost, and the exit code says the same: Python's own would be that of a verdict."""
+    assert shell(f"$probe {arguments} > /dev/full 2> /dev/full").returncode == code
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(closed: str) -> None:
+    """Nothing that it opens later takes their place."""
+    expected = run("-o", "json").returncode
+    done = shell(f"$probe -o json {closed}")
+    assert (done.returncode, done.stderr) == (expected, "")
+    assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", ""))
+
+
+def test_what_cannot_even_start_is_70() -> None:
+    """An import may fail for want of memory or descriptors; the exit code of a traceback would be that of a verdict."""
+    script = "import sys, runpy; sys.modules['probe.cli'] = None; runpy.run_module('probe', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (70, "")
+    assert done.stderr.startswith("userns-probe: cannot start: ModuleNotFoundError")
+    assert done.stderr.count("\n") == 1
+
+
 def test_an_encoding_without_the_marks_is_no_crash() -> None:
     """A terminal of the C locale gets ASCII."""
     done = run(PYTHONIOENCODING="ascii", LC_ALL="C")
@@ -116,7 +158,7 @@ def test_an_encoding_without_the_marks_is_no_crash() -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_it_at_once(number: signal.Signals, code: int) -> None:
     """Ctrl-C and SIGTERM end a probe that takes long, without a traceback."""
-    slow = "import time, probe.facts.gather as g, probe.cli as c; g.gather_facts = lambda s: time.sleep(60); c.main([])"
+    slow = "import time, probe.facts.gather as g, probe.cli as c; g.gather_facts = lambda *a: time.sleep(9); c.main([])"
     process = subprocess.Popen(
         [sys.executable, "-c", slow], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -125,6 +167,19 @@ def test_signals_end_it_at_once(number: signal.Signals, code: int) -> None:
     _, errors = process.communicate(timeout=20)
     assert process.returncode == code
     assert "Traceback" not in errors
+
+
+def test_ctrl_c_while_something_is_imported() -> None:
+    """Modules that run code which they made, as dataclasses do, would let Python end by the signal and not with 130."""
+    slow = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); import probe.facts.gather as g, probe.cli as c;"
+        "g.gather_facts = lambda *a: exec('import time; time.sleep(9)'); c.main([])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", slow], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    time.sleep(0.7)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (130, "")
 
 
 def test_the_unforeseen_is_70() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.reading import Reading
+from probe.reading import Reading, encode
 
 KINDS = ["absent", "not-permitted", "timed-out", "not-readable", "not-tried"]
 
@@ -83,6 +83,15 @@ def test_it_survives_the_way_from_child_to_parent(source: str, value: int | None
     """Facts travel as JSON."""
     made = Reading(source, value) if value is not None else Reading(source, None, problem, kind)  # type: ignore[arg-type]
     assert msgspec.json.decode(msgspec.json.encode(made), type=Reading[int]) == made
+
+
+@pytest.mark.parametrize("text", ["/bin/k\udcffbelet", "\ud800", "plain"])
+def test_whatever_bytes_a_name_is_made_of_it_travels(text: str) -> None:
+    """What is no character is spelled out, and nothing else is changed by that."""
+    made = {text: (Reading(text, {"ü": text}), Reading.without(text, "absent", text))}
+    spelled = text.encode("utf-8", "backslashreplace").decode()
+    known = msgspec.json.decode(encode(made), type=dict[str, tuple[Reading[dict[str, str]], Reading[str]]])
+    assert known == {spelled: (Reading(spelled, {"ü": spelled}), Reading.without(spelled, "absent", spelled))}
 
 
 def test_half_a_reading_does_not_come_out_of_json() -> None:

@@ -9,8 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from probe.host.program import Output
 from probe.host.root import Host
-from probe.report import Report
+from probe.outputs.documents import render_json
+from probe.reading import Reading
+from probe.report import VOLUME_ROWS, Report, make_report
+from probe.watch import REPORT_LIMIT
 from tests.fake_host import FakeHost
 from tests.recorded import FOLDER, KERNELS, NAMES, Recording, expectation
 
@@ -125,7 +129,7 @@ def test_every_kernel_table_names_its_source() -> None:
 
 def test_a_recorded_node_touches_no_other() -> None:
     """Each thing that Host does itself is answered from the recording, and never by the machine that runs the tests."""
-    built_on_others = {"close", "read_text", "node_daemon", "process_status", "stuck_helpers"}
+    built_on_others = {"close", "deadline", "read_text", "node_daemon", "process_status", "stuck_helpers"}
     assert public(Host) - built_on_others <= public(FakeHost)
 
 
@@ -161,3 +165,36 @@ def read(host: FakeHost, path: str) -> bytes:
 
 def verdict(report: Report) -> tuple[str, str]:
     return report.verdict, report.reason
+
+
+def test_a_pod_with_thousands_of_volumes_does_not_make_the_report_too_large() -> None:
+    """All are counted; of each kind some have a row, also of the kind that is met once."""
+    node = Recording(CSI)
+    root = node.mountinfo.split()[0]
+    pod = "/var/lib/kubelet/pods/1016ccda-7106-423b-8e89-c559de9a4139/volumes/kubernetes.io~empty-dir"
+    line = "{id} {root} 0:{id} / {pod}/v{id} rw,relatime - tmpfs tmpfs rw\n"
+    before = node.report()
+    node.mountinfo += "".join(line.format(id=number, root=root, pod=pod) for number in range(5000, 15_000))
+    report = node.report()
+    assert sum(row.count for row in report.volumes) == sum(row.count for row in before.volumes) + 10_000
+    rows = [row for row in report.filesystems if row.role == "volume"]
+    assert len(rows) == VOLUME_ROWS
+    assert {(row.fstype, row.result) for row in before.filesystems} <= {
+        (row.fstype, row.result) for row in report.filesystems
+    }
+    assert len(render_json(report)) < REPORT_LIMIT / 2
+
+
+def test_what_a_program_printed_does_not_make_the_report_too_large() -> None:
+    """Not in the kubelet's last words either, which have it twice."""
+    node = Recording("containerd-2.1.9-kernel-6.18")
+    ids = msgspec.structs.replace(
+        node.facts().ids.value, account=Reading("a", True), getsubids=Reading("g", "/g"),
+        subuids=Reading("u", Output(0, "\x1b" * (1 << 20), "")), subgids=Reading("g", Output(0, "\x1b" * (1 << 20), "")),
+    )  # fmt: skip
+    now = "2026-11-21T21:00:00Z"
+    facts = msgspec.structs.replace(node.facts(), ids=Reading("ids", ids))
+    report = make_report(facts, agent_version="0", probed_at=now, expires_at=now, duration_seconds=0.0)
+    assert report.forecast is not None
+    assert report.forecast.outcome == "fails"
+    assert len(render_json(report)) < REPORT_LIMIT / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.checks import filesystems, hazards, ids, kernel, kubelet, runtime, runtime_trial, sandbox, snapshotter
-from probe.checks.check import Check, Finding, Outcome, UnknownReason
+from probe.checks.check import Check, Finding, Outcome, UnknownReason, clipped
 from probe.checks.platforms import platforms_of
 from probe.checks.remediation import fitting
 from probe.facts.node import Facts
@@ -58,7 +58,7 @@ def _finding(check: Check, outcome: Outcome, platforms: tuple[str, ...]) -> Find
         gating=check.gating,
         status=outcome.status,
         reason=outcome.reason,
-        message=outcome.message,
+        message=clipped(outcome.message),
         remediation="" if outcome.status in ("pass", "skipped") else remediation,
         documentation=check.documentation,
         evidence=outcome.evidence,

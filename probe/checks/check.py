@@ -23,6 +23,11 @@ LEVELS: tuple[Level, ...] = ("stateless", "projected", "local", "volumes")
 
 UnknownReason = Literal["KubeletNotFound", "NotPermitted", "TimedOut", "NotReadable", "NotTried", "ReportStale"]
 
+TEXT_LIMIT = 4000
+"""Characters of a message or a piece of evidence: a program may have printed a mebibyte."""
+EVIDENCE_LIMIT = 250
+"""Pieces of evidence of one finding."""
+
 _REASON_OF_KIND: dict[ProblemKind, UnknownReason] = {
     "absent": "NotReadable",
     "not-permitted": "NotPermitted",
@@ -129,15 +134,19 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 def _evidence(seen: tuple[Reading[Any] | Evidence, ...]) -> tuple[Evidence, ...]:
-    found = (
-        one
-        if isinstance(one, Evidence)
-        else Evidence(one.source, "", one.problem)
-        if one.value is None
-        else Evidence(one.source, _text(one.value))
-        for one in seen
-    )
-    return tuple(dict.fromkeys(found))
+    found = (one if isinstance(one, Evidence) else _evidence_of(one) for one in seen[:EVIDENCE_LIMIT])
+    return tuple(dict.fromkeys(Evidence(*map(clipped, (one.source, one.value, one.problem))) for one in found))
+
+
+def _evidence_of(reading: Reading[Any]) -> Evidence:
+    if reading.value is None:
+        return Evidence(reading.source, "", reading.problem)
+    return Evidence(reading.source, _text(reading.value))
+
+
+def clipped(text: str) -> str:
+    """*text*, of which no more than TEXT_LIMIT characters reach a Report."""
+    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]} (and {len(text) - TEXT_LIMIT} more characters)"
 
 
 def _text(value: object) -> str:

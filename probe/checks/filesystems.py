@@ -11,6 +11,9 @@ from probe.reading import Reading
 
 def check_runtime_root(facts: Facts) -> Outcome:
     """Image layers and the files that the runtime adds (`/etc/hostname`, `/etc/resolv.conf`) lie there."""
+    runtime = facts.runtime.value
+    if runtime is not None and runtime.root_dir.value is None:  # what was tried is where it usually lies
+        return Outcome.not_read("where the container runtime's root lies", runtime.root_dir)
     return _judge_role(facts, "runtime-root", "RuntimeRootNotIdmappable", "the container runtime's root")
 
 
@@ -29,6 +32,8 @@ def check_overlay_layers(facts: Facts) -> Outcome:
         return Outcome.skipped(message, snapshotter)
     if runtime.slow_chown.value:
         return Outcome.skipped("slow_chown is on: layers are copied where they cannot be mapped", runtime.slow_chown)
+    if runtime.layers_dir.value is None:
+        return Outcome.not_read("where the layers of images lie", runtime.layers_dir)
     outcome = _judge_role(facts, "overlay-layers", "OverlayLayersNotIdmappable", "overlay with idmapped layers")
     if outcome.status != "fail":
         return outcome
@@ -53,6 +58,9 @@ def _erofs(facts: Facts, snapshotter: Reading[str]) -> Outcome:
 
 def check_kubelet_root(facts: Facts) -> Outcome:
     """`/etc/hosts` and the termination log of every container lie there, and are mapped for every Pod."""
+    kubelet = facts.kubelet.value
+    if kubelet is not None and kubelet.root_dir.value is None:
+        return Outcome.not_read("where the kubelet's root directory lies", kubelet.root_dir)
     return _judge_role(facts, "kubelet-root", "KubeletRootNotIdmappable", "the kubelet's root directory")
 
 

@@ -11,7 +11,7 @@ _CAPABILITIES = {6: "CAP_SETGID", 7: "CAP_SETUID", 18: "CAP_SYS_CHROOT", 21: "CA
 
 
 def check_privileges(facts: Facts) -> Outcome:
-    """A seccomp filter counts only where the live attempt was refused: many let all that is needed pass."""
+    """A seccomp filter counts only where a live attempt was not permitted: many let all that is needed pass."""
     probe = facts.probe
     if not probe.supported_architecture:
         message = f"the system calls of {facts.kernel.architecture} are not known to the probe, so nothing was tried"
@@ -49,7 +49,8 @@ def _confinement(facts: Facts) -> list[str]:
     probe = facts.probe
     missing = [name for bit, name in _CAPABILITIES.items() if not probe.effective_capabilities >> bit & 1]
     obstacles = [f"without {', '.join(missing)}"] if missing else []
-    if probe.seccomp.value and facts.user_namespace.kind == "not-permitted":
+    kinds = (facts.user_namespace.kind, *(attempt.kind for attempt in facts.attempts))
+    if probe.seccomp.value and "not-permitted" in kinds:
         obstacles.append("under a seccomp filter")
     if probe.in_initial_user_namespace.value is not True:
         obstacles.append(_user_namespace(probe))

@@ -39,8 +39,13 @@ def gather_node(
     kernel = gather_kernel(host)
     root_dir = root_dir_of(kubelet)
     processes = host.processes().value or ()
-    mounts = _read_mounts(host, runtime)
+    mountinfo = _read_mountinfo(host, runtime)
+    mounts = mountinfo.parse(parse_mountinfo)
     rows = _try_node(host, bench, probe.entered, mounts, root_dir, runtime, processes)
+    if any(subject.role == "volume" for subject, _ in rows):
+        afterwards = _read_mountinfo(host, runtime)
+        if afterwards.value != mountinfo.value:
+            rows = without_vanished(rows, afterwards.parse(parse_mountinfo).value)
     pods = gather_pods(host, root_dir, processes)
     return Facts(
         node_name=node_name,
@@ -110,6 +115,27 @@ def _try_node(
     return [runtime_row, overlay_row, kubelet_row, (attempts.TMPFS, bench.tmpfs()), *tried]
 
 
+def without_vanished(
+    rows: Sequence[tuple[Subject, Answer | Attempt]], mounts: Sequence[Mount] | None
+) -> list[tuple[Subject, Answer | Attempt]]:
+    """The rows without volumes that *mounts*, read afterwards, do not show any more.
+
+    What was tried in place of such a volume is the directory below. Where its file system is still mounted for
+    another Pod, nobody knows what the answer would have been.
+    """
+    if mounts is None:
+        return list(rows)
+    there = {(mount.mount_point, mount.device) for mount in mounts}
+    devices = {mount.device for mount in mounts}
+    kept: list[tuple[Subject, Answer | Attempt]] = []
+    for subject, answer in rows:
+        if subject.role != "volume" or (subject.path, subject.device) in there:
+            kept.append((subject, answer))
+        elif subject.device in devices:
+            kept.append((subject, not_tried(subject, "not-tried", "it was unmounted while it was tried")))
+    return kept
+
+
 def _directory(host: Host, table: MountTable, role: Role, path: str) -> Subject:
     """A directory of the node, or where it would be made."""
     found = attempts.existing(host, path)
@@ -136,11 +162,11 @@ def mount_namespace_of(runtime: Reading[RuntimeFacts]) -> str:
     return f"/proc/{confinement.pid}/ns/mnt" if confinement else ""
 
 
-def _read_mounts(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[tuple[Mount, ...]]:
+def _read_mountinfo(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[bytes]:
     """The runtime's mount table, else that of process 1, else our own."""
     confinement = runtime.value.confinement.value if runtime.value else None
     for owner in (confinement.pid if confinement else 1, "self"):
-        reading = host.read(f"/proc/{owner}/mountinfo", limit=64 << 20).parse(parse_mountinfo)
+        reading = host.read(f"/proc/{owner}/mountinfo", limit=64 << 20)
         if reading.value is not None:
             break
     return reading

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -17,13 +18,18 @@ from probe.host.child import ChildError, run_child
 from probe.host.idmap import Answer, Target
 from probe.host.processes import HELPER_NAME
 from probe.host.root import Host, Process
+from probe.host.walk import attempt_all, is_fuse, prepare_helper
 from probe.reading import Reading
 
 PATIENCE = 1.0
 """Seconds that one file system may take: an attempt takes a tenth of a millisecond unless a server hangs."""
+AT_ONCE = 0.1
+"""Seconds for what everybody waits for, once the others have used up the time: a fork and an answer."""
 
 STILL_HANGS = "timed out: an earlier attempt at it still hangs"
 
+_RUN_OUT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EIO)
+"""What says nothing of user namespaces: the probe itself was short of something."""
 _DRIVER_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9.]{0,61}[a-zA-Z0-9])?")
 
 
@@ -46,7 +52,7 @@ class Bench:
 
     def walk(self, targets: Sequence[Target]) -> Iterator[tuple[int, Answer]]:
         """The answer for each path by its index, as far as the time goes."""
-        return idmap.attempt_all(targets, self.userns_fd, self._deadline, PATIENCE, self._prepare)
+        return attempt_all(targets, self.userns_fd, self._deadline, PATIENCE, self._prepare)
 
     def tmpfs(self) -> Answer:
         """A fresh tmpfs."""
@@ -60,18 +66,19 @@ class Bench:
         """One attempt that needs a process of its own."""
 
         def prepared() -> bytes:
-            self._prepare()
+            answer = prepare_helper(self._prepare)
             syscalls.set_name(HELPER_NAME + device)
-            return msgspec.json.encode(attempt())
+            return msgspec.json.encode(answer or attempt())
 
+        patience = max(min(PATIENCE, self._deadline - time.monotonic()), AT_ONCE)
         try:
-            return msgspec.json.decode(run_child(prepared, PATIENCE), type=Answer)
+            return msgspec.json.decode(run_child(prepared, patience), type=Answer)
         except TimeoutError:
             return Answer("helper", errno.ETIMEDOUT)
         except ChildError:
             return Answer("helper", errno.EIO)
         except OSError as error:
-            return Answer("setns", error.errno or errno.EIO)
+            return Answer("fork", error.errno or errno.EIO)
 
 
 def attempt_namespace(probe: ProbeFacts, own_proc: int) -> tuple[int, NamespaceAttempt]:
@@ -85,10 +92,15 @@ def attempt_namespace(probe: ProbeFacts, own_proc: int) -> tuple[int, NamespaceA
         return fd, _namespace("supported", answer.step, "", "made, mapped and read back", "", line)
     if answer.step == "threads":
         return -1, _namespace("unknown", answer.step, "", "probe is threaded", "not-tried", line)
+    if answer.step == "helper":
+        ended = "the process that tried it ended without an answer"
+        return -1, _namespace("unknown", "", "", ended, "not-readable", line)
     if answer.error == errno.ETIMEDOUT:
         return -1, _namespace("unknown", answer.step, name, "timed out", "timed-out", line)
     if answer.error in (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EROFS):
         return -1, _namespace("unknown", answer.step, name, os.strerror(answer.error), "not-permitted", line)
+    if answer.step == "fork" or answer.error in _RUN_OUT:
+        return -1, _namespace("unknown", answer.step, name, os.strerror(answer.error), "not-readable", line)
     return -1, _namespace("refused", answer.step, name, os.strerror(answer.error), "", line)
 
 
@@ -218,7 +230,10 @@ def judge(
 def _distrust_servers(
     tried: list[tuple[Subject, Answer | Attempt]], targets: dict[int, Target]
 ) -> list[tuple[Subject, Answer | Attempt]]:
-    """What a server refused counts for nothing when, in the same probe, it did not answer for a path below it."""
+    """What a FUSE server refused counts for nothing when, in the same probe, it did not answer for a path below it.
+
+    Of all others the kernel alone decides: NFS cannot be idmapped, whether its server is there or not.
+    """
     silent = {
         targets[index].server
         for index, (_, answer) in enumerate(tried)
@@ -226,7 +241,7 @@ def _distrust_servers(
     }
     return [
         (subject, msgspec.structs.replace(answer, waiting=True))
-        if isinstance(answer, Answer) and answer.error and subject.device in silent
+        if isinstance(answer, Answer) and answer.error and subject.device in silent and is_fuse(subject.fstype)
         else (subject, answer)
         for subject, answer in tried
     ]

@@ -11,11 +11,17 @@ from msgspec import Struct
 
 from probe.facts.types import Attempt, Role, Usable
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH, Answer
+from probe.host.walk import is_fuse
 
 Kind = Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"]
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _SERVER_GONE = (errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT)
+_FOR_NOW = (
+    *(errno.EINTR, errno.EIO, errno.EAGAIN, errno.ENOMEM, errno.EBUSY, errno.ENFILE, errno.EMFILE, errno.ENOSPC),
+    *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
+)
+"""What says nothing of overlay itself: something had run out, or a server was gone."""
 _EL9 = re.compile(r"5\.14\.0-(\d+)\.[^/]*el9")
 _EL9_FIRST_WITH_IDMAP = 334
 _FIRST_WITH_MOUNT_SETATTR = (5, 12)
@@ -100,6 +106,8 @@ def _meaning(subject: Subject, answer: Answer, circumstances: Circumstances) -> 
         return _accepted_meaning(subject, answer, circumstances)
     if answer.error == errno.ETIMEDOUT and answer.step in ("open_tree", "helper"):
         return _unknown("timed-out", "timed out: its server does not answer")
+    if answer.step == "helper":
+        return _unknown("not-readable", "the process that tried it ended without an answer")
     if answer.error == errno.ENOSYS:
         return _no_system_call(answer, circumstances)
     if answer.step == "open_tree":
@@ -134,6 +142,8 @@ def _no_system_call(answer: Answer, circumstances: Circumstances) -> _Meaning:
 
 
 def _open_tree_meaning(subject: Subject, answer: Answer) -> _Meaning:
+    if answer.error == errno.EINVAL and subject.unbindable:  # of many kernels in a copy of the mount table, too
+        return _Meaning("refused", "the mount is unbindable, and no runtime can bind it into a Pod")
     if answer.error == errno.EINVAL:
         return _unknown("not-tried", "the mount belongs to another mount namespace than the probe")
     if answer.error == errno.EPERM:
@@ -150,7 +160,7 @@ def _mapping_meaning(subject: Subject, answer: Answer, circumstances: Circumstan
         return _unknown("timed-out", "timed out: its FUSE server leaves requests unanswered")
     if subject.idmapped:
         return _Meaning("refused", "is idmapped already, and runtimes cannot map it again")
-    if answer.step == "overlay":
+    if answer.step == "overlay" and answer.error not in _FOR_NOW:
         return _Meaning("refused", f"overlay does not take an idmapped layer of it: {os.strerror(answer.error)}")
     if answer.error == errno.EINVAL:
         return _Meaning("refused", f"{subject.fstype} cannot be idmapped {_where(subject)}")
@@ -166,7 +176,7 @@ def _mapping_meaning(subject: Subject, answer: Answer, circumstances: Circumstan
 
 def _where(subject: Subject) -> str:
     """Whose fault it is: of FUSE each server decides, of all else the kernel."""
-    if subject.fstype.startswith(("fuse", "virtiofs")):
+    if is_fuse(subject.fstype):
         return "as this server mounts it (it does not offer FUSE_ALLOW_IDMAP, or the kernel is older than 6.12)"
     return "on this kernel"
 

@@ -1,8 +1,7 @@
-"""From the host to its Facts: one process that enters the node, and one beside it that asks CRI."""
+"""From the host to its Facts: a process that enters the node, one that asks CRI, and one that tries a sandbox."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -11,6 +10,7 @@ import msgspec
 
 from probe.facts import attempts
 from probe.facts.assemble import entering, gather_node, gather_node_ids, mount_namespace_of, root_dir_of
+from probe.facts.cri_process import cri_answer
 from probe.facts.filesystems import not_tried
 from probe.facts.kernel import gather_kernel, gather_probe
 from probe.facts.kubelet import gather_kubelet
@@ -22,24 +22,23 @@ from probe.facts.runtime import gather_runtime
 from probe.facts.runtime_trial import RuntimeTrialFacts, gather_runtime_trial, sweep_trial_cgroups
 from probe.facts.sandbox import SandboxFacts, gather_sandbox
 from probe.facts.types import Attempt
-from probe.host.child import Child, ChildError, run_child
-from probe.host.cri import ANSWER_LIMIT, CriAnswer, cri_child
+from probe.host.beside import Beside
+from probe.host.child import ChildError, run_child
 from probe.host.enter import enter_mount_namespace, enter_node, open_own_proc
 from probe.host.root import Host
 from probe.host.sandbox import read_answer, sandbox_child
-from probe.reading import Reading
+from probe.reading import Reading, encode
 from probe.settings import Settings
 
-_CRI_PATIENCE = 5.0
 _SANDBOX_PATIENCE = 5.0
 _FACTS_LIMIT = 64 << 20
 
 
-def gather_facts(settings: Settings) -> Facts:
+def gather_facts(settings: Settings, cri: Beside) -> Facts:
     """All that can be known about this node within the budget, gathered by a child that enters it."""
     budget = settings.budget.total_seconds()
     try:
-        answer = run_child(lambda: msgspec.json.encode(_gather(settings)), budget + 1, limit=_FACTS_LIMIT)
+        answer = run_child(lambda: encode(_gather(settings, cri)), budget + 1, limit=_FACTS_LIMIT)
         return msgspec.json.decode(answer, type=Facts)
     except TimeoutError:
         return know_nothing(settings.node_name, "timed-out", f"it did not come back within {budget:g} seconds")
@@ -53,27 +52,26 @@ def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = ""
     *Errors*: TimeoutError and ChildError when the trying process did not come back.
     """
     budget = settings.budget.total_seconds()
-    try_paths = lambda: msgspec.json.encode(_try_paths(settings, paths, oci_runtime))  # noqa: E731
+    try_paths = lambda: encode(_try_paths(settings, paths, oci_runtime))  # noqa: E731
     answer = run_child(try_paths, budget + 1, limit=_FACTS_LIMIT)
     return msgspec.json.decode(answer, type=tuple[Attempt, ...])
 
 
-def _gather(settings: Settings) -> Facts:
-    deadline = time.monotonic() + settings.budget.total_seconds()
+def _gather(settings: Settings, cri: Beside) -> Facts:
+    budget = settings.budget.total_seconds()
+    deadline = time.monotonic() + budget
     own_proc = open_own_proc()
-    cri, tell_endpoint = _beside(lambda told: cri_child(told, lambda: enter_node(settings.proc)))
-    trial, tell_namespace = _beside(lambda told: _sandbox(settings, own_proc, told))
-    with cri, trial:
+    with Beside(lambda told: _sandbox(settings, own_proc, told)) as trial:
         host = Host()
+        host.deadline = deadline - budget / 2  # the other half is for the attempts, whatever hangs before
         probe = gather_probe(host, not_entered(enter_node(settings.proc)))
         kubelet = gather_kubelet(host)
         endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
-        tell_endpoint(endpoint)
+        cri.tell(endpoint)
         userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
         ids = gather_node_ids(host, kubelet)
-        answer = _cri_answer(cri, endpoint, deadline)
-        runtime = gather_runtime(host, endpoint, answer, root_dir_of(kubelet))
-        tell_namespace(mount_namespace_of(runtime))
+        runtime = gather_runtime(host, endpoint, cri_answer(cri, endpoint, host.deadline), root_dir_of(kubelet))
+        trial.tell(mount_namespace_of(runtime))
         bench = attempts.Bench(userns_fd, deadline, entering(host, runtime))
         facts = gather_node(settings.node_name, host, bench, probe, namespace, kubelet, runtime)
         facts = forget_container(msgspec.structs.replace(facts, ids=ids, sandbox=_sandbox_facts(trial, deadline)))
@@ -91,19 +89,6 @@ def _try_runtime(host: Host, facts: Facts, deadline: float) -> Reading[RuntimeTr
     )
 
 
-def _beside(answer: Callable[[Callable[[], str]], bytes]) -> tuple[Child, Callable[[str], None]]:
-    """A child that imports what it needs while its parent still finds out what it has to be told."""
-    receive, send = os.pipe()
-
-    def told() -> str:
-        return os.read(receive, 4096).decode().rstrip("\n")
-
-    def tell(text: str) -> None:
-        os.write(send, f"{text}\n".encode())
-
-    return Child(lambda write: write(answer(told))), tell
-
-
 def _sandbox(settings: Settings, own_proc: int, told: Callable[[], str]) -> bytes:
     """The life of the process that tries out a sandbox, in the mount namespace in which the runtime makes them."""
 
@@ -114,21 +99,8 @@ def _sandbox(settings: Settings, own_proc: int, told: Callable[[], str]) -> byte
     return sandbox_child(own_proc, enter)
 
 
-def _sandbox_facts(trial: Child, deadline: float) -> Reading[SandboxFacts]:
+def _sandbox_facts(trial: Beside, deadline: float) -> Reading[SandboxFacts]:
     return gather_sandbox(read_answer(trial, min(deadline, time.monotonic() + _SANDBOX_PATIENCE)))
-
-
-def _cri_answer(cri: Child, endpoint: str, deadline: float) -> Reading[CriAnswer]:
-    source = f"CRI {endpoint}"
-    if not endpoint:
-        return Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")
-    try:
-        answer = cri.read(min(deadline, time.monotonic() + _CRI_PATIENCE), limit=ANSWER_LIMIT)
-        return Reading(source, msgspec.json.decode(answer, type=CriAnswer))
-    except TimeoutError:
-        return Reading.without(source, "timed-out", "no answer in time")
-    except (ChildError, msgspec.DecodeError) as error:
-        return Reading.without(source, "not-readable", f"the process that asked it failed: {error}")
 
 
 def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tuple[Attempt, ...]:

@@ -18,6 +18,7 @@ INITIAL_USER_NAMESPACE = "user:[4026531837]"
 NAMESPACE_KINDS = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 """The namespaces of a Pod's own, each with a limit `user.max_KIND_namespaces`."""
 
+_OS_RELEASE_LIMIT = 64 << 10  # bytes; taking shell quotes apart is slow
 _ROOT_MOUNT = re.compile(rb"^\d+ \d+ \d+:\d+ [^ ]+ / ", re.MULTILINE)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RELEASE_WORD = re.compile(r"[A-Za-z0-9._+~^-]{1,64}")
@@ -34,8 +35,7 @@ def gather_probe(host: Host, entered: Reading[bool]) -> ProbeFacts:
         effective_capabilities=capabilities,
         seccomp=own.parse(lambda fields: fields[3]),
         in_initial_user_namespace=_in_initial_user_namespace(host),
-        # Mount points are shown as the reader's root sees them: only a root that is a mount has one named `/`.
-        chrooted=mounts.value is not None and not _ROOT_MOUNT.search(mounts.value),
+        chrooted=mounts.value is not None and _is_chrooted(host, mounts.value),
         threads=threads,
         entered=entered,
         supported_architecture=syscalls.SUPPORTED_ARCHITECTURE,
@@ -65,9 +65,9 @@ def gather_kernel(host: Host) -> KernelFacts:
 
 def gather_distribution(host: Host) -> Reading[str]:
     """The node's distribution: `debian 12`."""
-    reading = host.read_text("/etc/os-release")
+    reading = host.read_text("/etc/os-release", _OS_RELEASE_LIMIT)
     if reading.kind == "absent":
-        reading = host.read_text("/usr/lib/os-release")
+        reading = host.read_text("/usr/lib/os-release", _OS_RELEASE_LIMIT)
     return reading.parse(parse_os_release)
 
 
@@ -110,6 +110,21 @@ def parse_cgroup_version(content: str) -> int:
     if "" not in controllers:
         raise ValueError("no cgroup hierarchy")
     return 2
+
+
+def _is_chrooted(host: Host, mounts: bytes) -> bool:
+    """Whether our root is another than that of our mount namespace, by our mount table.
+
+    Mount points are shown as the reader's root sees them: only a root that is a mount has one named `/`. A chroot to
+    a mount is told by process 1 of the same namespace, whose `/` is another mount.
+    """
+    own = _ROOT_MOUNT.search(mounts)
+    if own is None:
+        return True
+    if host.read_link("/proc/1/ns/mnt").value != host.read_link("/proc/self/ns/mnt").value:
+        return False
+    first = _ROOT_MOUNT.search(host.read("/proc/1/mountinfo", limit=64 << 20).value or b"")
+    return first is not None and first[0] != own[0]
 
 
 def _in_initial_user_namespace(host: Host) -> Reading[bool]:

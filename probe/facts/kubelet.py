@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 
+from probe.facts.kernel import INITIAL_USER_NAMESPACE
 from probe.facts.kubelet_config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
 from probe.facts.kubelet_files import find_files, read_ages, read_file, read_merged
 from probe.facts.kubelet_find import Daemon, find_kubelets
@@ -44,6 +45,9 @@ def gather_kubelet(host: Host) -> Reading[KubeletFacts]:
     daemons, undecided = find_kubelets(host, processes.value)
     if not daemons and undecided is not None:
         return Reading(source, None, f"whether {undecided.source} is the kubelet: {undecided.problem}", undecided.kind)
+    if not daemons and _owners_are_hidden(host):
+        why = "from a user namespace of its own, the probe cannot see which processes are root's"
+        return Reading.without(source, "not-permitted", why)
     if not daemons:
         return Reading.without(source, "absent", "no kubelet runs on this node")
     daemon = min(daemons, key=lambda each: (each.started_at.value or 0.0, each.process.pid))
@@ -51,6 +55,12 @@ def gather_kubelet(host: Host) -> Reading[KubeletFacts]:
     if _restarted(host, daemon):
         return Reading.without(source, "not-readable", "the kubelet was restarted while it was looked at")
     return Reading(f"/proc/{daemon.process.pid}", facts)
+
+
+def _owners_are_hidden(host: Host) -> bool:
+    """Whether we are in a user namespace below that of process 1: those of root outside look like nobody's there."""
+    own = host.read_link("/proc/self/ns/user").value
+    return own not in (None, INITIAL_USER_NAMESPACE) and host.read_link("/proc/1/ns/user").value != own
 
 
 def parse_arguments_file(text: str, environment: Mapping[str, str]) -> list[str]:

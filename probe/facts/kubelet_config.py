@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -69,10 +70,10 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
 
     Shorthands and words of their own are left out.
     """
-    flags: dict[str, tuple[str, ...]] = {}
-    rest = list(arguments)
+    flags: dict[str, list[str]] = {}
+    rest = deque(arguments)
     while rest:
-        argument = rest.pop(0)
+        argument = rest.popleft()
         argument.encode()  # a UnicodeEncodeError, which is a ValueError, for bytes that no Report could carry
         if argument == "--":
             break
@@ -81,11 +82,11 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
         name, equals, value = argument[2:].partition("=")
         name = name.replace("_", "-")
         if not equals and name not in _SWITCHES and rest and not rest[0].startswith("--"):
-            value = rest.pop(0)
+            value = rest.popleft()
         elif not equals:
             value = "true"
-        flags[name] = (*flags.get(name, ()), value)
-    return flags
+        flags.setdefault(name, []).append(value)
+    return {name: tuple(values) for name, values in flags.items()}
 
 
 def parse_gates(text: str) -> dict[str, bool]:
@@ -118,6 +119,8 @@ def parse_document(text: str) -> dict[str, Any]:
         document = _parse_json(text) if text.lstrip().startswith("{") else _parse_yaml(text)
     except (yaml.YAMLError, RecursionError, OverflowError) as error:
         raise ValueError(" ".join(str(error).split())[:200]) from error
+    except (LookupError, AttributeError) as error:  # PyYAML's answer to a tag that its text does not fit: `!!int ""`
+        raise ValueError("has a tagged value of another type") from error
     if document is None:
         return {}
     if not isinstance(document, dict):

@@ -110,7 +110,7 @@ class OciRuntimes:
     def __init__(self, host: Host, forbidden: Sequence[str]) -> None:
         self._host = host
         self._forbidden = tuple(_normal(path) for path in forbidden if path.strip("/"))
-        self._deadline = time.monotonic() + _BUDGET
+        self._deadline = min(time.monotonic() + _BUDGET, host.deadline)
         self._known: dict[str, OciAnswers] = {}
 
     def ask(self, path: str) -> OciAnswers:
@@ -134,7 +134,7 @@ class OciRuntimes:
     def _run(self, path: str, argument: str) -> Reading[Output]:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
-            return Reading.without(f"{path} {argument}", "not-tried", "not run: other runtimes took all the time")
+            return Reading.without(f"{path} {argument}", "not-tried", "not run: the time for it ran out")
         return self._host.run(path, argument, timeout=min(_PATIENCE, remaining))
 
 

@@ -64,8 +64,8 @@ def _confirmed(host: Host, pid: int) -> Reading[int]:
 
 def _holds_socket(host: Host, pid: int, endpoint: str) -> bool:
     """Whether that process has the listening socket *endpoint* open."""
-    table = host.read_text(f"/proc/{pid}/net/unix").value or ""
-    inodes = parse_listeners(table, endpoint)
+    table = host.read(f"/proc/{pid}/net/unix").value or b""  # anybody may have a socket whose name is no UTF-8
+    inodes = parse_listeners(table.decode(errors="replace"), endpoint)
     descriptors = host.list_directory(f"/proc/{pid}/fd").value or ()
     return any(host.read_link(f"/proc/{pid}/fd/{fd}").value in inodes for fd in descriptors)
 

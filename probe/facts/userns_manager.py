@@ -223,9 +223,10 @@ def _parse_uint32(text: str) -> int:
     call = f"strconv.ParseUint: parsing {go_quote(text)}"
     if not (text.isascii() and text.isdecimal()):
         raise ValueError(f"{call}: invalid syntax")
-    if len(text.lstrip("0")) > 10 or int(text) > MAX_UINT32:
+    digits = text.lstrip("0") or "0"  # Python takes no more than 4300, Go any number of leading zeros
+    if len(digits) > 10 or int(digits) > MAX_UINT32:
         raise ValueError(f"{call}: value out of range")
-    return int(text)
+    return int(digits)
 
 
 def _hex(character: str) -> str:

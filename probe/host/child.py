@@ -7,11 +7,12 @@ answers, so nothing here ever waits for a child without a deadline.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from probe.host import syscalls
@@ -32,13 +33,20 @@ class Child:
     """A forked process that runs *function* with a way to write to its parent, and then ends.
 
     It dies with its parent (PR_SET_PDEATHSIG), and `close` never waits long: what will not die is left behind.
+    *Errors*: OSError where there is no descriptor, process or memory left for it.
     """
 
     def __init__(self, function: Callable[[Callable[[bytes], None]], None], name: str = "") -> None:
         keep_ended_children()
         read_end, write_end = os.pipe()
         parent = os.getpid()
-        self.pid = os.fork()
+        gc.freeze()  # or a collection in the child would write to all the memory that it shares with us, and so copy it
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(read_end)
+            os.close(write_end)
+            raise
         if self.pid == 0:
             os.close(read_end)
             _run(function, write_end, parent, name)
@@ -49,6 +57,7 @@ class Child:
     def read(self, deadline: float, limit: int = DEFAULT_LIMIT) -> bytes:
         """All that the child writes until it closes its end; *deadline* in seconds of time.monotonic().
 
+        What it has written by then is read, however late it is.
         *Errors*: TimeoutError; ChildError when it writes more than *limit* bytes.
         """
         return b"".join(self._chunks(deadline, limit))
@@ -111,8 +120,7 @@ class Child:
             yield chunk
 
     def _chunk(self, deadline: float, most: int = 1 << 16) -> bytes:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0 or not select.select([self._read_end], [], [], remaining)[0]:
+        if not wait_readable([self._read_end], deadline):
             raise TimeoutError("no answer in time")
         return os.read(self._read_end, min(most, 1 << 16))
 
@@ -156,6 +164,8 @@ def enclose(function: Callable[[], bytes]) -> bytes:
         return b"ok %d\n" % len(body) + body
     except TimeoutError:
         return b"os 0 %d\n" % errno.ETIMEDOUT
+    except MemoryError:
+        return b"os 0 %d\n" % errno.ENOMEM
     except OSError as error:
         return b"os 0 %d\n" % (error.errno or errno.EIO)
     except (ValueError, ChildError) as error:
@@ -201,6 +211,17 @@ def _let_go(write_end: int) -> None:
             os.dup2(null, stream)
         os.close(null)
     _to_parent = write_end
+
+
+def wait_readable(files: Sequence[int], deadline: float) -> list[int]:
+    """Those of *files* that can be read or are at their end, once there is one; none at *deadline*.
+
+    Not select(2), which knows no descriptor above 1023: whoever started us may have left as many open.
+    """
+    poll = select.poll()
+    for file in files:
+        poll.register(file, select.POLLIN)
+    return [file for file, _ in poll.poll(max(deadline - time.monotonic(), 0) * 1000)]
 
 
 def keep_ended_children() -> None:

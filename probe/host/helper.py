@@ -61,8 +61,7 @@ class Helper:
         """The child; after a fork, the parent's is none of ours."""
         if self._child is not None and self._parent == os.getpid():
             return self._child
-        receive, self._requests = os.pipe()
-        send = self._requests
+        receive, send = os.pipe()
 
         def serve(write: Callable[[bytes], None]) -> None:
             os.close(send)
@@ -73,6 +72,12 @@ class Helper:
                     answer = enclose(lambda run=self._operations[operation], to=arguments: run(*to))  # type: ignore[misc]
                     write(_LENGTH.pack(len(answer)) + answer)
 
-        self._child, self._parent = Child(serve), os.getpid()
-        os.close(receive)
-        return self._child
+        try:
+            child = Child(serve)
+        except OSError:
+            os.close(send)
+            raise
+        finally:
+            os.close(receive)
+        self._child, self._requests, self._parent = child, send, os.getpid()
+        return child

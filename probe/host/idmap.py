@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import errno
 import os
-import select
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
-import msgspec
 from msgspec import Struct
 
 from probe.host import syscalls
 from probe.host.child import Child, ChildError, die_with_parent
-from probe.host.processes import HELPER_NAME
 
 FIRST_HOST_ID = 65536 * 32767
 """Where the attempted map starts: a block of the kubelet's default pool, far above the IDs of accounts."""
 MAP_LENGTH = 65536
-
-FUSE_PAUSE = 0.15
-"""Seconds before a FUSE mount is asked again: until FUSE_INIT is answered, the kernel says EINVAL for all of them."""
 
 
 class NamespaceAnswer(Struct, frozen=True):
     """How far the making of a user namespace came."""
 
     step: str
-    """`unshare`, `uid_map`, `gid_map`, `read back`; `done` when it worked; `threads` when it was not tried."""
+    """`fork`, `unshare`, `uid_map`, `gid_map`, `read back`; `done` when it worked; `threads` when it was not tried.
+
+    `helper` when the process that made it ended before it could say anything.
+    """
     error: int = 0
     """errno of that step, 0 when it worked."""
 
@@ -40,7 +36,11 @@ class Answer(Struct, frozen=True):
     """How far an attempt at an idmapped mount came."""
 
     step: str
-    """The call that failed: `open_tree`, `control`, `mount_setattr`, …; `done` when all worked."""
+    """The call that failed: `open_tree`, `control`, `mount_setattr`, …; `done` when all worked.
+
+    Before any call: `fork`, `setns` where the mount namespace could not be entered, `helper` when the process that
+    tried it ended without an answer or gave none in time.
+    """
     error: int = 0
     owner: tuple[int, int] | None = None
     """Owner before and through the mapping, where it was asked for."""
@@ -68,8 +68,15 @@ def attempt_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
     *own_proc* is a descriptor of the /proc of our own PID namespace: after entering the node's mount namespace
     the visible /proc counts pids differently. *Source*: user_namespaces(7).
     """
-    if len(os.listdir(f"/proc/self/fd/{own_proc}/self/task")) > 1:
-        return -1, NamespaceAnswer("threads", errno.EINVAL)
+    try:
+        if len(os.listdir(f"/proc/self/fd/{own_proc}/self/task")) > 1:
+            return -1, NamespaceAnswer("threads", errno.EINVAL)
+        return _make_user_namespace(own_proc)
+    except OSError as error:  # no process or descriptor was left for it
+        return -1, NamespaceAnswer("fork", error.errno or errno.EIO)
+
+
+def _make_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
     hold_read, hold_write = os.pipe()
     parent = os.getpid()
 
@@ -87,8 +94,10 @@ def attempt_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
     child = Child(member)
     os.close(hold_read)
     try:
-        error = int(next(child.lines(patience=5.0), b"5"))
-        if error:
+        answer = next(child.lines(patience=5.0), b"")
+        if not answer:
+            return -1, NamespaceAnswer("helper", errno.EIO)
+        if error := int(answer):
             return -1, NamespaceAnswer("unshare", error)
         return _map_and_open(own_proc, child.pid)
     except (TimeoutError, ChildError):
@@ -174,89 +183,6 @@ def attempt_overlay(layers: str, userns_fd: int) -> Answer:
             os.close(clone)
 
 
-def attempt_all(
-    targets: Sequence[Target], userns_fd: int, deadline: float, patience: float, prepare: Callable[[], None]
-) -> Iterator[tuple[int, Answer]]:
-    """The answer for each target by its index, tried by helpers that may be abandoned.
-
-    A helper announces each target before it touches it. One that is silent for *patience* seconds is left behind,
-    its target is answered with ETIMEDOUT, and a new helper takes the rest; what can only be found through the same
-    server is answered likewise without being touched. Whatever needs no server comes first: those that hang cannot
-    take its time. What is not reached by *deadline* (time.monotonic()) is not answered at all. Each helper calls
-    *prepare* first, to enter a mount namespace.
-    """
-    for served in (False, True):
-        group = {index: target for index, target in enumerate(targets) if bool(target.server) is served}
-        yield from _attempt_group(group, userns_fd, deadline, patience, prepare)
-
-
-def _attempt_group(
-    targets: dict[int, Target], userns_fd: int, deadline: float, patience: float, prepare: Callable[[], None]
-) -> Iterator[tuple[int, Answer]]:
-    pending = dict(targets)
-    while pending and (remaining := deadline - time.monotonic()) > 0:
-        current, announced = next(iter(pending)), False
-        with Child(lambda write, rest=pending: _walk(rest, userns_fd, prepare, write)) as helper:  # type: ignore[misc]
-            try:
-                for line in helper.lines(min(patience, remaining), limit=64 << 20):
-                    current, answer = msgspec.json.decode(line, type=tuple[int, Answer | None])
-                    announced = answer is None
-                    if answer:
-                        del pending[current]
-                        yield current, answer
-                    if time.monotonic() > deadline:
-                        return
-                if not announced:
-                    return  # all done, or `prepare` failed
-                yield current, Answer("helper", errno.EIO)
-            except TimeoutError:
-                if remaining < patience:
-                    return  # too little time to call it hung
-                hung = {targets[current].device, targets[current].server} - {""}
-                for index in [i for i, target in pending.items() if i == current or target.server in hung]:
-                    yield index, Answer("open_tree", errno.ETIMEDOUT)
-                    pending.pop(index)
-            except (ChildError, msgspec.DecodeError):
-                yield current, Answer("helper", errno.EIO)
-        pending.pop(current, None)
-
-
-def _walk(
-    targets: dict[int, Target],
-    userns_fd: int,
-    prepare: Callable[[], None],
-    write: Callable[[bytes], None],
-) -> None:
-    prepare()
-    again = []
-    for index, target in sorted(targets.items(), key=lambda item: item[1].unbindable):
-        syscalls.set_name(HELPER_NAME + target.device)
-        write(msgspec.json.encode((index, None)) + b"\n")
-        answer = _attempt_in_own_namespace(target, userns_fd) if target.unbindable else attempt_idmap(target, userns_fd)
-        if is_fuse(target.fstype) and answer.step == "mount_setattr" and answer.error == errno.EINVAL:
-            again.append((index, target, _fuse_requests(target.device)))
-        else:
-            write(msgspec.json.encode((index, answer)) + b"\n")
-    if again:
-        select.select([], [], [], FUSE_PAUSE)
-    for index, target, waiting in again:
-        syscalls.set_name(HELPER_NAME + target.device)
-        write(msgspec.json.encode((index, None)) + b"\n")
-        answer = attempt_idmap(target, userns_fd)
-        if answer.error and waiting and _fuse_requests(target.device):
-            answer = msgspec.structs.replace(answer, waiting=True)
-        write(msgspec.json.encode((index, answer)) + b"\n")
-
-
-def _attempt_in_own_namespace(target: Target, userns_fd: int) -> Answer:
-    """The same in a copy of the mount table, where the unbindable mounts of the original are bindable."""
-    try:
-        enter_own_mount_namespace()
-    except OSError as error:
-        return Answer("unshare", error.errno or errno.EIO)
-    return attempt_idmap(target, userns_fd)
-
-
 def enter_own_mount_namespace() -> None:
     """Move the caller into a copy of its mount namespace.
 
@@ -264,31 +190,6 @@ def enter_own_mount_namespace() -> None:
     """
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
-
-
-def is_fuse(fstype: str) -> bool:
-    """Whether a server decides what such a mount offers: FUSE in all its forms, and virtiofs."""
-    return fstype in ("fuse", "fuseblk", "virtiofs") or fstype.startswith(("fuse.", "fuseblk."))
-
-
-def _fuse_requests(device: str) -> int:
-    """How many requests the server of that FUSE mount has not answered yet; 0 when nobody can tell.
-
-    *Source*: Documentation/filesystems/fuse.rst, the control file system. It is mounted nowhere for this.
-    """
-    try:
-        control = syscalls.mount_detached("fusectl")
-    except OSError:
-        return 0
-    try:
-        major, minor = (int(part) for part in device.split(":"))
-        file = os.open(f"{major << 20 | minor}/waiting", os.O_RDONLY | os.O_CLOEXEC, dir_fd=control)
-        with open(file) as waiting:
-            return int(waiting.read(32))
-    except (OSError, ValueError):
-        return 0
-    finally:
-        os.close(control)
 
 
 def _map_clone(clone: int, userns_fd: int, ask_owner: bool) -> Answer:

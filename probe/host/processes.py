@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -70,15 +71,27 @@ def _hierarchy(line: str) -> str:
 
 
 def read_process(pid: int, init: str) -> tuple[int, str, list[str]] | None:
-    """Number, name and, of a process that may belong to the node, arguments; None when it has ended."""
+    """Number, name and, of a process that may belong to the node, arguments; None when it has ended.
+
+    *Errors*: OSError when nothing more can be opened: then nobody knows which processes there are.
+    """
     try:
         status = parse_status(read_proc(f"{pid}/status"))
         name = read_proc(f"{pid}/comm").removesuffix("\n")
         own = status["Uid"].split()[:1] == ["0"] and not in_pod_cgroup(read_proc(f"{pid}/cgroup"), init)
         command = read_proc(f"{pid}/cmdline") if own else ""
-    except (OSError, ValueError):
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
+        return None
+    except ValueError:
         return None
     return pid, name, command.removesuffix("\0").split("\0") if command else []
+
+
+def start_time(pid: int) -> float:
+    """When that process started, in seconds since the kernel did. *Source*: proc_pid_stat(5), starttime."""
+    return int(read_proc(f"{pid}/stat").rpartition(") ")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def read_proc(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import stat
 import time
@@ -14,7 +13,7 @@ from contextlib import suppress
 from msgspec import Struct
 
 from probe.host import syscalls
-from probe.host.child import ChildError, die_with_parent, keep_ended_children
+from probe.host.child import ChildError, die_with_parent, keep_ended_children, wait_readable
 
 OUTPUT_LIMIT = 1 << 20
 """Bytes of stdout, and of stderr, that a program may print."""
@@ -184,8 +183,7 @@ def _collect(pipes: list[int], deadline: float) -> list[bytes]:
     collected: dict[int, bytes] = dict.fromkeys(pipes, b"")
     pending = list(pipes)
     while pending:
-        remaining = deadline - time.monotonic()
-        ready = select.select(pending, [], [], remaining)[0] if remaining > 0 else []
+        ready = wait_readable(pending, deadline) if time.monotonic() < deadline else []
         if not ready:
             raise TimeoutError("no answer in time")
         for pipe in ready:

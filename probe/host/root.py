@@ -6,8 +6,10 @@ Everything here may be missing, huge, hostile, or hang. What comes back is a Rea
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -21,7 +23,7 @@ from probe.host import files
 from probe.host.child import DEFAULT_LIMIT, ChildError, run_child
 from probe.host.enter import enter_process
 from probe.host.helper import Helper
-from probe.host.processes import HELPER_NAME, Process, in_pod_cgroup, is_stuck, parse_status, read_process
+from probe.host.processes import HELPER_NAME, Process, in_pod_cgroup, is_stuck, parse_status, read_process, start_time
 from probe.host.program import Output, Untrusted, open_executable, run_open, run_program
 from probe.reading import Reading
 
@@ -35,6 +37,7 @@ LISTING_LIMIT = 20_000
 """Entries of a directory that are listed."""
 _RUN_LIMIT = 16 << 20  # of what a program printed, as JSON
 _PATIENCE = 2.0  # seconds for one file: a directory on a dead NFS server never answers
+_AT_ONCE = 0.1  # seconds for a file or a program when the time for all of them is over
 
 # The kernel's own files answer without a server; anything else may lie on a file system that hangs.
 _KERNEL_FILE = re.compile(r"/(proc|sys)/(?!(self|\d+)/(root|cwd|exe|fd|task|map_files)(/|$))(?!.*\.\.)")
@@ -60,6 +63,8 @@ class FileStatus(Struct, frozen=True):
 class Host:
     """One node. Tests put a folder and recorded answers in its place."""
 
+    deadline = math.inf
+    """In seconds of time.monotonic(): from then on whatever does not answer at once is not waited for."""
     _stuck: frozenset[str] = frozenset()
     _processes: Reading[tuple[Process, ...]] | None = None
 
@@ -128,7 +133,7 @@ class Host:
         *Shape*: exit status, stdout and stderr, both decoded. It runs without capabilities and with a clean
         environment; a program that hangs, is killed, or prints more than a mebibyte is a problem.
         """
-        source = " ".join((path, *arguments))
+        source, timeout = " ".join((path, *arguments)), self._patience(timeout)
         return _run_reading(source, lambda: run_program(path, arguments, environment or {}, timeout), timeout)
 
     def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
@@ -136,7 +141,7 @@ class Host:
 
         Refused unless `node_daemon` is true of the very process whose executable was opened, and root owns that file.
         """
-        source = " ".join((f"/proc/{pid}/exe", *arguments))
+        source, timeout = " ".join((f"/proc/{pid}/exe", *arguments)), self._patience(timeout)
 
         def run() -> Output:
             process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -159,7 +164,7 @@ class Host:
 
         Refused unless `node_daemon` is true of that process; else as `run`.
         """
-        source = " ".join((path, *arguments))
+        source, timeout = " ".join((path, *arguments)), self._patience(timeout)
 
         def run() -> bytes:
             process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -201,7 +206,7 @@ class Host:
         return frozenset(
             process.name.removeprefix(HELPER_NAME)
             for process in helpers
-            if is_stuck(self.process_status(process.pid).value or {})
+            if self.process_status(process.pid).parse(is_stuck).value
         )
 
     def _touch(self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT) -> bytes:
@@ -213,10 +218,15 @@ class Host:
         if name in self._stuck:
             raise TimeoutError
         try:
-            return self._helper.ask(HELPER_NAME + name, operation, *arguments, timeout=_PATIENCE, limit=limit)
+            patience = self._patience(_PATIENCE)
+            return self._helper.ask(HELPER_NAME + name, operation, *arguments, timeout=patience, limit=limit)
         except TimeoutError:
             self._stuck |= {name}
             raise
+
+    def _patience(self, seconds: float) -> float:
+        """How long to wait for what may take so many seconds."""
+        return max(min(seconds, self.deadline - time.monotonic()), _AT_ONCE)
 
     def node_daemon(self, pid: int) -> Reading[bool]:
         """Whether that process belongs to the node and not to a Pod that imitates a daemon.
@@ -245,8 +255,15 @@ class Host:
         return self.read_text(f"/proc/{pid}/status").parse(parse_status)
 
     def started_at(self, pid: int) -> Reading[float]:
-        """When that process started, in seconds since the epoch."""
-        return _reading(f"/proc/{pid}/stat", lambda: float(psutil.Process(pid).create_time()))
+        """When that process started, in seconds since the epoch.
+
+        Equal answers of one Host mean the same process, whatever becomes of the clock meanwhile.
+        """
+        return _reading(f"/proc/{pid}/stat", lambda: self._booted_at + start_time(pid))
+
+    @cached_property
+    def _booted_at(self) -> float:
+        return float(psutil.boot_time())
 
 
 def _status(path: str) -> bytes:
@@ -288,10 +305,6 @@ def _reading(source: str, read: Callable[[], T]) -> Reading[T]:
         return Reading.without(source, "timed-out", "no answer in time")
     except (ChildError, ValueError, MemoryError) as error:
         return Reading.without(source, "not-readable", str(error)[:300] or type(error).__name__)
-    except psutil.NoSuchProcess:
-        return Reading.without(source, "absent", "the process has ended")
-    except psutil.Error as error:
-        return Reading.without(source, "not-permitted", str(error)[:300])
     except OSError as error:
         return Reading.from_error(source, error)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from probe.reading import spelled_out
 from probe.report import FilesystemRow, Report
 
 # YAML 1.1 and 1.2 disagree on what other words mean: `y`, `1e3`, `0o17`, `1:30`. Quoted they are strings to both.
@@ -60,15 +61,4 @@ def json_schema() -> dict[str, Any]:
 
 def _builtins(value: object) -> Any:
     """*value* in dictionaries, lists and clean strings."""
-    return _clean(msgspec.to_builtins(value))
-
-
-def _clean(value: Any) -> Any:
-    """Half a surrogate pair is no character, and strict readers refuse a whole document for one: spell it out."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    return value
+    return spelled_out(msgspec.to_builtins(value))

@@ -27,7 +27,6 @@ ROWS_LIMIT = 50
 _LONGEST = 20_000  # characters of one string
 
 
-
 class Paragraph(Struct, frozen=True):
     """A part of an advice: a sentence, or lines that can be pasted."""
 

@@ -16,6 +16,7 @@ from tests.factory import (
     make_attempts,
     make_facts,
     make_handler,
+    make_kubelet,
     make_refusal,
     make_runtime,
     make_unknown_attempt,
@@ -53,6 +54,24 @@ def test_every_role_in_every_status(check_id: str) -> None:
     assert (unknown.status, unknown.reason) == ("unknown", "TimedOut")
     untried = outcome(check_id, facts_with(role, None))
     assert (untried.status, untried.reason) == ("unknown", "NotTried")
+
+
+@pytest.mark.parametrize(
+    ("check_id", "overrides"),
+    [
+        ("filesystem-kubelet-root", {"kubelet": make_kubelet(root_dir=unread("--root-dir"))}),
+        ("filesystem-runtime-root", {"runtime": make_runtime(root_dir=unread("CRI ImageFsInfo"))}),
+        ("filesystem-overlay-layers", {"runtime": make_runtime(layers_dir=unread("CRI ImageFsInfo"))}),
+    ],
+)
+def test_what_was_tried_where_a_directory_usually_lies_says_nothing_of_the_real_one(
+    check_id: str, overrides: dict[str, Any]
+) -> None:
+    """An idmapped mount of /var/lib/kubelet works; the kubelet, whose flags nobody could read, may live elsewhere."""
+    role, _ = ROLES[check_id]
+    facts = {name: Reading(name, value) for name, value in overrides.items()}
+    found = outcome(check_id, facts_with(role, make_attempt(role=role), **facts))
+    assert (found.status, found.reason) == ("unknown", "NotPermitted")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from tests.factory import (
     ALL_CAPABILITIES,
     NAMESPACE_LIMITS,
     absent,
+    make_attempt,
+    make_attempts,
     make_facts,
     make_kernel,
     make_mounts,
@@ -110,6 +112,10 @@ def test_a_seccomp_filter_counts_where_something_was_refused() -> None:
     filtered = make_probe(seccomp=2)
     assert outcome("probe-privileges", make_facts(probe=filtered)).status == "pass"
     found = outcome("probe-privileges", make_facts(probe=filtered, user_namespace=untried("not-permitted")))
+    assert (found.status, found.reason) == ("unknown", "NotPermitted")
+    assert "seccomp" in found.message
+    not_mapped = make_attempts(tmpfs=make_attempt(role="tmpfs", result="unknown", kind="not-permitted"))
+    found = outcome("probe-privileges", make_facts(probe=filtered, attempts=not_mapped))
     assert (found.status, found.reason) == ("unknown", "NotPermitted")
     assert "seccomp" in found.message
 

@@ -151,6 +151,7 @@ def test_where_the_distribution_is_told() -> None:
     elsewhere = FakeHost(files={"/usr/lib/os-release": "ID=flatcar\n"})
     assert gather_distribution(elsewhere) == Reading("/usr/lib/os-release", "flatcar")
     assert gather_distribution(host()) == Reading("/etc/os-release", "debian 13")
+    assert gather_distribution(FakeHost(files={"/etc/os-release": f"ID={'x' * 70_000}"})).kind == "not-readable"
     refused = FakeHost(files={"/etc/os-release": errno.EACCES, "/usr/lib/os-release": "ID=flatcar\n"})
     assert gather_distribution(refused).kind == "not-permitted"
 
@@ -217,6 +218,19 @@ def test_a_probe_in_a_chroot() -> None:
     """No mount has the name of its root."""
     assert gather_probe(host(__proc__self__mountinfo=MOUNTINFO.replace(" / / ", " / /srv ")), ENTERED).chrooted
     assert not gather_probe(host(__proc__self__mountinfo=None), ENTERED).chrooted
+
+
+@pytest.mark.parametrize(
+    ("namespace", "root", "chrooted"),
+    [("mnt:[1]", "28", True), ("mnt:[1]", "29", False), ("mnt:[2]", "28", False), (None, "28", False)],
+)
+def test_a_probe_in_a_chroot_to_a_mount(namespace: str | None, root: str, chrooted: bool) -> None:
+    """Process 1 of the same namespace has another root; of another one, or an unknown one, it tells nothing."""
+    confined = host(__proc__1__mountinfo=f"{root} 1 8:1 / / rw - ext4 /dev/sda1 rw\n")
+    confined.files["/proc/self/mountinfo"] = "29 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+    confined.links["/proc/self/ns/mnt"] = "mnt:[1]"
+    confined.links["/proc/1/ns/mnt"] = namespace or errno.EACCES
+    assert gather_probe(confined, ENTERED).chrooted is chrooted
 
 
 def test_a_node_that_was_not_entered() -> None:

@@ -19,6 +19,7 @@ from tests.fake_host import FakeHost
 HEADER = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 CONFIG = "/var/lib/kubelet/config.yaml"
 POD_CGROUP = "0::/kubepods.slice/kubepods-pod6c1e0b7e_0000_0000_0000_000000000000.slice/cri-containerd-00.scope\n"
+OWN = "user:[4026532252]"
 KUBELET = ("/usr/bin/kubelet", f"--config={CONFIG}")
 
 
@@ -271,6 +272,16 @@ def test_no_kubelet_is_absent() -> None:
     host.add_process(1, "/sbin/init")
     host.add_process(2, "/usr/bin/kubectl", "get", "kubelet")
     assert gather_kubelet(host).kind == "absent"
+
+
+@pytest.mark.parametrize(
+    ("of_first", "kind"), [(errno.EACCES, "not-permitted"), ("user:[4026531837]", "not-permitted"), (OWN, "absent")]
+)
+def test_from_a_user_namespace_of_its_own(of_first: str | int, kind: str) -> None:
+    """Root's processes look like nobody's there; a whole node in such a namespace has its own."""
+    host = node(uid=65_534)
+    host.links |= {"/proc/self/ns/user": OWN, "/proc/1/ns/user": of_first}
+    assert gather_kubelet(host).kind == kind
 
 
 def test_processes_that_cannot_be_listed_are_no_absence() -> None:

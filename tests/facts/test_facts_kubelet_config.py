@@ -167,6 +167,13 @@ def test_bombs_do_not_go_off(text: str) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 
+@pytest.mark.parametrize("value", ['!!int ""', '!!float ""', "!!int _", "!!bool x", "!!timestamp x", "!!binary ä"])
+def test_a_tag_that_its_text_does_not_fit_is_a_value_error(value: str) -> None:
+    """PyYAML answers some of these with IndexError, KeyError and AttributeError."""
+    with pytest.raises(ValueError, match=r"."):
+        parse_document(f"maxPods: {value}")
+
+
 def test_only_the_first_document_counts() -> None:
     """As with the kubelet's parser."""
     assert parse_document("a: 1\n---\na: 2\n") == {"a": 1}

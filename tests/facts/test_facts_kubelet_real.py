@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import struct
 import subprocess
 import tempfile
 import time
@@ -21,14 +20,13 @@ from probe.facts.types import DropIn, KubeletFacts
 from probe.host.root import Host, Process
 from probe.reading import Reading
 from tests.real.kernel import CLONE_NEWUSER, unshare
+from tests.real.programs import KUBELET_HEADER, write_kubelet
 
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(platform.machine() != "x86_64", reason="needs x86-64: the program below is written for it"),
 ]
-
-HEADER = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
 
 class Here(Host):
@@ -59,24 +57,6 @@ def directory() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def write_kubelet(path: Path, version: str) -> None:
-    """A program that prints *version* when it gets one argument, and waits for ever when it gets more."""
-    text = f"Kubernetes v{version}\n".encode()
-    code = bytes.fromhex(
-        "48833c2402"  # cmp qword [rsp], 2
-        "7521"  # jne to pause
-        "b801000000bf01000000488d3519000000ba"  # write(1, text,
-    )
-    code += struct.pack("<I", len(text)) + bytes.fromhex("0f05")  # length)
-    code += bytes.fromhex("b83c00000031ff0f05b8220000000f05ebf7")  # exit(0); pause() for ever
-    base, start = 0x400000, 120
-    size = start + len(code) + len(text)
-    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 62, 1, base + start, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 4096)
-    path.write_bytes(header + segment + code + text)
-    path.chmod(0o755)
-
-
 @contextmanager
 def running(*argv: str | Path, before: Callable[[], None] | None = None, **options: Any) -> Iterator[int]:
     """A process for as long as the block lasts."""
@@ -98,13 +78,15 @@ def found(host: Host) -> KubeletFacts:
 def make_node(directory: Path) -> tuple[str | Path, ...]:
     """Program, files and command line of a kubelet."""
     write_kubelet(directory / "kubelet", "1.34.1")
-    (directory / "kubelet.yaml").write_text(HEADER + "maxPods: 5\nfeatureGates: {UserNamespacesSupport: false}\n")
+    (directory / "kubelet.yaml").write_text(
+        KUBELET_HEADER + "maxPods: 5\nfeatureGates: {UserNamespacesSupport: false}\n"
+    )
     drop_ins = directory / "kubelet.conf.d" / "more"
     drop_ins.mkdir(parents=True)
-    (drop_ins / "10.conf").write_text(HEADER + "maxPods: 6\nfeatureGates: {UserNamespacesSupport: null}\n")
+    (drop_ins / "10.conf").write_text(KUBELET_HEADER + "maxPods: 6\nfeatureGates: {UserNamespacesSupport: null}\n")
     # The kubelet walks through no symlink to a directory, so this one counts for nothing.
     (directory / "elsewhere").mkdir()
-    (directory / "elsewhere" / "99.conf").write_text(HEADER + "maxPods: 99\n")
+    (directory / "elsewhere" / "99.conf").write_text(KUBELET_HEADER + "maxPods: 99\n")
     (drop_ins.parent / "linked").symlink_to(directory / "elsewhere")
     old = time.time() - 3600
     for path in (directory / "kubelet.yaml", drop_ins / "10.conf", drop_ins.parent, drop_ins):
@@ -164,7 +146,7 @@ def test_a_program_that_others_may_write_is_not_run(directory: Path, what: str) 
 def test_a_kubelet_in_a_root_of_its_own_is_read_there(directory: Path) -> None:
     """An absolute symlink leads to where the kubelet finds it (Talos runs its kubelet like that)."""
     write_kubelet(directory / "kubelet", "1.36.2")
-    (directory / "real.yaml").write_text(HEADER + "maxPods: 77\n")
+    (directory / "real.yaml").write_text(KUBELET_HEADER + "maxPods: 77\n")
     (directory / "etc").mkdir()
     (directory / "etc" / "kubelet.yaml").symlink_to("/real.yaml")
     (directory / "etc" / "up.yaml").symlink_to("../../../../../../etc/passwd")

@@ -165,6 +165,18 @@ def test_no_configuration(parse: Callable[[str], RuntimeConfig], text: str) -> N
         parse(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [f"{'.'.join('a' * 30_000)} = 1", f"[{'.'.join('a' * 202)}]", "a.b = 1\n" * 20_001, f"a = '{'x' * (256 << 10)}'"],
+    ids=["deep key", "deep table", "many keys", "long"],
+)
+@pytest.mark.parametrize("parse", [parse_containerd_dump, parse_crio_dump])
+def test_what_would_take_gigabytes_is_not_parsed(parse: Callable[[str], RuntimeConfig], text: str) -> None:
+    """Each part of a key costs as much as all before it."""
+    with pytest.raises(ValueError, match=r"nested too deeply|larger than any configuration"):
+        parse(text)
+
+
 @given(st.text())
 def test_any_text(text: str) -> None:
     """No text raises anything but ValueError."""

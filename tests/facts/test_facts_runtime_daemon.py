@@ -89,6 +89,16 @@ def test_of_several_the_one_that_listens() -> None:
     assert find_daemon(host, _answer()).value == 701
 
 
+def test_a_strange_name_of_a_socket_hides_no_other() -> None:
+    """Anybody may give a socket a name that is no UTF-8."""
+    host = FakeHost()
+    for pid, endpoint in ((700, "/run/docker/containerd/containerd.sock"), (701, ENDPOINT)):
+        host.add_process(pid, "/usr/bin/containerd")
+        _listen(host, pid, endpoint, 40_000 + pid)
+        host.files[f"/proc/{pid}/net/unix"] = host.files[f"/proc/{pid}/net/unix"].encode() + b"0: 2 0 0 1 1 9 @\xff\n"
+    assert find_daemon(host, _answer()).value == 701
+
+
 def test_of_several_none_known_to_listen() -> None:
     """Of several of which none is known to listen, none is chosen."""
     host = FakeHost()

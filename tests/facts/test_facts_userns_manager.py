@@ -50,6 +50,7 @@ def file(content: PodUserns, name: str = "pod") -> UsernsFile:
     [
         ("0: kubelet 65536 7208960\n", ""),
         ("\n\n0:\tkubelet\u00a065536  7208960\n\n", ""),
+        (f"0: kubelet {'0' * 5000}65536 7208960\n", ""),  # more digits than Python takes
         ("0: a 1 2\n1: a 3 4\n", 'error parsing line "0: a 1 2\\n1: a 3 4\\n": it must contain only one line'),
         ("", 'invalid line ""'),
         ("0: kubelet 65536\n", 'invalid line "0: kubelet 65536\\n"'),

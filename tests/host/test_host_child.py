@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -122,7 +123,7 @@ def test_a_child_that_just_ends(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [KeyError("x"), RecursionError(), MemoryError(), AssertionError(), SystemExit(0), KeyboardInterrupt()]
+    "error", [KeyError("x"), RecursionError(), AssertionError(), SystemExit(0), KeyboardInterrupt()]
 )
 def test_a_child_with_a_bug(error: BaseException, capfd: pytest.CaptureFixture[str]) -> None:
     """It prints nothing, never returns into its parent's code, and gives no answer."""
@@ -143,6 +144,7 @@ def test_a_child_with_a_bug(error: BaseException, capfd: pytest.CaptureFixture[s
         (OSError(errno.EIO, "x"), OSError),
         (OSError("without a number"), OSError),
         (TimeoutError("without a number"), TimeoutError),
+        (MemoryError(), OSError),
         (ChildError("of a child's child"), ChildError),
         (ValueError("with words"), ValueError),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "odd"), ValueError),
@@ -265,3 +267,38 @@ def test_no_descriptor_stays_behind() -> None:
     assert outcomes == [b"x", ChildError, TimeoutError]
     assert sorted(os.listdir("/proc/self/fd")) == before
     assert psutil.Process().children() == children
+
+
+def test_no_descriptor_stays_behind_where_nothing_can_be_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that has reached its limit of processes says so."""
+
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    before = sorted(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(BlockingIOError):
+        run_child(lambda: b"x", LONG)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_was_answered_in_time_is_read_late() -> None:
+    """Something else may have taken the time until then."""
+    with Child(lambda write: write(b"in time")) as child:
+        while is_alive(child.pid):
+            time.sleep(0.005)
+        assert child.read(time.monotonic() - 1) == b"in time"
+
+
+def test_more_descriptors_than_select_knows() -> None:
+    """Whoever started the probe may have left them open, and then its own have numbers above 1023."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    many = [os.dup(null) for _ in range(1100)]
+    try:
+        assert run_child(lambda: b"x", LONG) == b"x"
+    finally:
+        for descriptor in (*many, null):
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.host import root
+from probe.host import processes, root
 from probe.host.processes import in_pod_cgroup, parse_status
 from probe.host.root import Host
 from probe.host.syscalls import CLONE_NEWPID
@@ -33,6 +36,8 @@ def fresh_host() -> Iterator[None]:
     HOST = Host()
     yield
     HOST.close()
+
+
 LIMIT = 1000
 POD = "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1016ccda_7106_423b_8e89_c559de9a4139.slice/x\n"
 
@@ -435,3 +440,65 @@ def test_the_executable_of_a_running_daemon(tmp_path: Path) -> None:
     for change in (lambda: os.setresuid(1000, 1000, 1000), lambda: kernel.unshare(kernel.CLONE_NEWUSER)):
         with process(change) as pid:
             assert "not run" in HOST.run_daemon(pid, "--version").problem
+
+
+# --- when something has run out
+
+
+def test_when_the_time_is_over_what_answers_at_once_is_still_read(tmp_path: Path) -> None:
+    """Attempts need to know where they lead."""
+    HOST.deadline = time.monotonic() - 1
+    assert HOST.resolve(str(tmp_path)).value == str(tmp_path)
+
+
+def test_when_the_time_is_over_nobody_else_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file as little as a program; each could take seconds otherwise."""
+    HOST.deadline = time.monotonic() - 1
+    assert HOST._patience(3.0) == root._AT_ONCE
+    monkeypatch.setattr(root.files, "open_path", lambda path: signal.pause())
+    assert HOST.list_directory(str(tmp_path)).kind == "timed-out"
+    assert HOST.run("/bin/sleep", "1000", timeout=1000.0).kind == "timed-out"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_processes_that_cannot_be_looked_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a process that has ended nothing remains; but where no file can be opened any more nobody knows who runs."""
+
+    def refuse(name: str) -> str:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(processes, "read_proc", refuse)
+    assert HOST.processes().kind == "not-readable"
+    assert HOST.processes().problem == os.strerror(number)
+
+
+def test_where_nothing_can_be_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files say so, and nothing stays open."""
+
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    before = sorted(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fork", refuse)
+    reading = HOST.list_directory(str(tmp_path))
+    assert (reading.kind, reading.problem) == ("not-readable", "Resource temporarily unavailable")
+    assert HOST.run("/bin/true").problem == "Resource temporarily unavailable"
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+# --- when the clock is set
+
+
+def test_setting_the_clock_restarts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As others tell it, and the same again although the clock was set by a year: it was not restarted."""
+    mine = HOST.started_at(os.getpid())
+    assert mine.value == pytest.approx(psutil.Process().create_time(), abs=1)
+    monkeypatch.setattr(psutil, "boot_time", lambda: 0.0)
+    assert HOST.started_at(os.getpid()) == mine
+
+
+def test_a_process_that_has_ended_did_not_start() -> None:
+    """Its number may be another's before long."""
+    with subprocess.Popen(["true"]) as process:
+        pass
+    assert HOST.started_at(process.pid).kind == "absent"

@@ -1,0 +1,144 @@
+"""Many file systems, tried by helpers that may be abandoned: whatever hangs takes nothing from all the others."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from probe.host import syscalls
+from probe.host.child import Child, ChildError
+from probe.host.idmap import Answer, Target, attempt_idmap, enter_own_mount_namespace
+from probe.host.processes import HELPER_NAME
+
+FUSE_PAUSE = 0.15
+"""Seconds before a FUSE mount is asked again: until FUSE_INIT is answered, the kernel says EINVAL for all of them."""
+
+
+def attempt_all(
+    targets: Sequence[Target], userns_fd: int, deadline: float, patience: float, prepare: Callable[[], None]
+) -> Iterator[tuple[int, Answer]]:
+    """The answer for each target by its index, tried by helpers that may be abandoned.
+
+    A helper announces each target before it touches it. One that is silent for *patience* seconds is left behind,
+    its target is answered with ETIMEDOUT, and a new helper takes the rest; what can only be found through the same
+    server is answered likewise without being touched. Whatever needs no server comes first: those that hang cannot
+    take its time. What is not reached by *deadline* (time.monotonic()) is not answered at all. Each helper calls
+    *prepare* first, to enter a mount namespace. A helper that ends before its time costs one target its answer.
+    """
+    for served in (False, True):
+        group = {index: target for index, target in enumerate(targets) if bool(target.server) is served}
+        yield from _attempt_group(group, userns_fd, deadline, patience, prepare)
+
+
+def _attempt_group(
+    targets: dict[int, Target], userns_fd: int, deadline: float, patience: float, prepare: Callable[[], None]
+) -> Iterator[tuple[int, Answer]]:
+    pending = dict(targets)
+    while pending and (remaining := deadline - time.monotonic()) > 0:
+        try:
+            helper = Child(lambda write, rest=pending: _walk(rest, userns_fd, prepare, write))  # type: ignore[misc]
+        except OSError as error:  # no process is left for it, so the next one would fare no better
+            yield from ((index, Answer("fork", error.errno or errno.EIO)) for index in pending)
+            return
+        at: int | None = None  # the target that the helper is at
+        with helper:
+            try:
+                for line in helper.lines(min(patience, remaining), limit=64 << 20):
+                    index, answer = msgspec.json.decode(line, type=tuple[int, Answer | None])
+                    at = None if answer else index
+                    if answer:
+                        del pending[index]
+                        yield index, answer
+                    if time.monotonic() > deadline:
+                        return
+            except TimeoutError:
+                if remaining < patience:
+                    return  # too little time to call it hung
+                hung = {targets[at].device, targets[at].server} - {""} if at is not None else set()
+                for index in [i for i, target in pending.items() if i == at or target.server in hung]:
+                    yield index, Answer("open_tree", errno.ETIMEDOUT)
+                    del pending[index]
+                continue
+            except (ChildError, msgspec.DecodeError):
+                pass
+            if pending:  # it was killed, or has run out of something
+                lost = next(iter(pending)) if at is None else at
+                del pending[lost]
+                yield lost, Answer("helper", errno.EIO)
+
+
+def _walk(
+    targets: dict[int, Target],
+    userns_fd: int,
+    prepare: Callable[[], None],
+    write: Callable[[bytes], None],
+) -> None:
+    again = []
+    failure = prepare_helper(prepare)
+    for index, target in sorted(targets.items(), key=lambda item: item[1].unbindable):
+        if failure:
+            write(msgspec.json.encode((index, failure)) + b"\n")
+            continue
+        syscalls.set_name(HELPER_NAME + target.device)
+        write(msgspec.json.encode((index, None)) + b"\n")
+        answer = _attempt_in_own_namespace(target, userns_fd) if target.unbindable else attempt_idmap(target, userns_fd)
+        if is_fuse(target.fstype) and answer.step == "mount_setattr" and answer.error == errno.EINVAL:
+            again.append((index, target, _fuse_requests(target.device)))
+        else:
+            write(msgspec.json.encode((index, answer)) + b"\n")
+    if again:
+        time.sleep(FUSE_PAUSE)
+    for index, target, waiting in again:
+        syscalls.set_name(HELPER_NAME + target.device)
+        write(msgspec.json.encode((index, None)) + b"\n")
+        answer = attempt_idmap(target, userns_fd)
+        if answer.error and waiting and _fuse_requests(target.device):
+            answer = msgspec.structs.replace(answer, waiting=True)
+        write(msgspec.json.encode((index, answer)) + b"\n")
+
+
+def prepare_helper(prepare: Callable[[], None]) -> Answer | None:
+    """None when *prepare* has entered the mount namespace, else the answer for all that is in it."""
+    try:
+        prepare()
+    except OSError as error:
+        return Answer("setns", error.errno or errno.EIO)
+    return None
+
+
+def _attempt_in_own_namespace(target: Target, userns_fd: int) -> Answer:
+    """The same in a copy of the mount table, where the unbindable mounts of the original are bindable."""
+    try:
+        enter_own_mount_namespace()
+    except OSError as error:
+        return Answer("unshare", error.errno or errno.EIO)
+    return attempt_idmap(target, userns_fd)
+
+
+def is_fuse(fstype: str) -> bool:
+    """Whether a server decides what such a mount offers: FUSE in all its forms, and virtiofs."""
+    return fstype in ("fuse", "fuseblk", "virtiofs") or fstype.startswith(("fuse.", "fuseblk."))
+
+
+def _fuse_requests(device: str) -> int:
+    """How many requests the server of that FUSE mount has not answered yet; 0 when nobody can tell.
+
+    *Source*: Documentation/filesystems/fuse.rst, the control file system. It is mounted nowhere for this.
+    """
+    try:
+        control = syscalls.mount_detached("fusectl")
+    except OSError:
+        return 0
+    try:
+        major, minor = (int(part) for part in device.split(":"))
+        file = os.open(f"{major << 20 | minor}/waiting", os.O_RDONLY | os.O_CLOEXEC, dir_fd=control)
+        with open(file) as waiting:
+            return int(waiting.read(32))
+    except (OSError, ValueError):
+        return 0
+    finally:
+        os.close(control)
