@@ -11,7 +11,9 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterable, Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
@@ -33,10 +35,10 @@ from msgspec import Struct
 FIELD_MANAGER = "userns-probe"
 EVENT_NAMESPACE = "default"
 """Where Events about Nodes live, since a Node has no namespace."""
-RESPONSE_LIMIT = 16 << 20
-"""Bytes of a response; etcd stores no object above 1.5 MiB."""
-PAGE = 50
-"""Nodes of one page of a list."""
+RESPONSE_LIMIT = 4 << 20
+"""Bytes of a response; etcd stores no object above 1.5 MiB, and what is decoded takes many times as much memory."""
+PAGE = 10
+"""Nodes of one page of a list: the annotations of each may have 256 KiB."""
 
 APPLY, MERGE, STRATEGIC = PatchType.APPLY, PatchType.MERGE, PatchType.STRATEGIC
 
@@ -102,7 +104,7 @@ class Api:
     def get_node(self, name: str) -> dict[str, Any]:
         """The Node."""
         with _failures():
-            return self._client.get(Node, name)
+            return _node(self._client.get(Node, name), name)
 
     def apply_metadata(self, name: str, metadata: dict[str, Any], *, force: bool) -> dict[str, Any]:
         """The Node after the annotations and labels that we own became exactly those of *metadata*."""
@@ -148,10 +150,10 @@ class Api:
         self, resource: Any, name: str, body: dict[str, Any], patch_type: PatchType, **more: Any
     ) -> dict[str, Any]:
         with _failures():
-            patched: dict[str, Any] = self._client.patch(
+            patched = self._client.patch(
                 resource, name, body, patch_type=patch_type, field_manager=FIELD_MANAGER, **more
             )
-            return patched
+            return _node(patched, name)
 
 
 @contextlib.contextmanager
@@ -182,7 +184,7 @@ def _config(access: Access) -> SingleConfig:
 def _kubeconfig(path: str) -> KubeConfig:
     try:
         return KubeConfig.from_file(path)
-    except yaml.YAMLError as error:  # its text would quote the file, and with it secrets
+    except (yaml.YAMLError, RecursionError) as error:  # its text would quote the file, and with it secrets
         raise ConfigError(f"{path} is no YAML") from error
     except (AttributeError, KeyError, TypeError) as error:  # lightkube's answer to YAML of another shape
         raise ConfigError(f"{path} is no kubeconfig") from error
@@ -244,6 +246,13 @@ class _Guard(httpx2.BaseTransport):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
+class _Told(Struct, kw_only=True):
+    """What counts of a Status. It can be decoded from any object, of which nothing else takes memory."""
+
+    reason: Any = ""
+    message: Any = ""
+
+
 def _read(response: httpx2.Response) -> bytes:
     content = bytearray()
     assert isinstance(response.stream, httpx2.SyncByteStream)
@@ -256,18 +265,26 @@ def _read(response: httpx2.Response) -> bytes:
 
 def _judged(status: int, body: bytes) -> bytes:
     """*body* when it is what Kubernetes answers with *status*."""
+    granted = status in (200, 201)
     try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        document = None
-    if status in (200, 201):
-        if isinstance(document, dict):
-            return body
-        raise httpx2.RemoteProtocolError("an answer that is no JSON object")
-    fields = document if isinstance(document, dict) else {}
-    told = {name: value for name in ("reason", "message") if isinstance(value := fields.get(name), str)}
-    message = f"HTTP status {status}, which says nothing that Kubernetes would say"
-    return msgspec.json.encode({"kind": "Status", "apiVersion": "v1", "reason": "", "message": message} | told)
+        told = msgspec.json.decode(body, type=_Told)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        if granted:
+            raise httpx2.RemoteProtocolError("an answer that is no JSON object") from error
+        told = _Told()
+    if granted:
+        return body
+    reason, message = (text if isinstance(text, str) else "" for text in (told.reason, told.message))
+    message = message or f"HTTP status {status}, which says nothing that Kubernetes would say"
+    return msgspec.json.encode({"kind": "Status", "apiVersion": "v1", "reason": reason, "message": message})
+
+
+def _node(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """*document*, when it is that Node: a proxy may grant whatever it is asked, and then nothing was written."""
+    metadata = document.get("metadata")
+    if document.get("kind") != "Node" or not isinstance(metadata, dict) or metadata.get("name") != name:
+        raise httpx2.RemoteProtocolError(f"an answer that is not the Node {name}")
+    return document
 
 
 @contextlib.contextmanager
@@ -283,9 +300,17 @@ def _failures(*malformed: type[Exception]) -> Iterator[None]:
         raise Failure(0, NO_CREDENTIALS, "the token has characters that no HTTP header carries") from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise Failure(0, UNREACHABLE, f"{type(error).__name__}: {error}") from error
+    except msgspec.DecodeError as error:
+        raise Failure(0, UNREACHABLE, f"an answer of another shape: {error}") from error
     except unusable as error:
         raise Failure(0, NO_CREDENTIALS, f"{type(error).__name__}: {error}") from error
 
 
 def _seconds(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+    """What Retry-After says: seconds, or a date, by our own clock; None when it says neither."""
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None

@@ -20,12 +20,13 @@ CLOCK_SKEW = 300.0
 
 
 class Damper:
-    """Holds back an `unknown` after a known verdict until a second probe, PATIENCE later, says so too.
+    """Holds back an `unknown` after a known verdict until a second probe, *patience* later, says so too.
 
     An expired report waits for nobody: three probes have failed to come by then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self._first: tuple[str, float] | None = None  # the first of a row of unknown probes, and when it was seen
         self._last: tuple[str, float] = ("", 0.0)
         self._absent_since: float | None = None
@@ -35,7 +36,7 @@ class Damper:
         if report is None:
             self._first = None
             self._absent_since = now if self._absent_since is None else self._absent_since
-            return now - self._absent_since >= PATIENCE
+            return now - self._absent_since >= self._patience
         self._absent_since = None
         if report.verdict != "unknown" or report.reason == STALE or not known_before:
             self._first = None
@@ -44,7 +45,7 @@ class Damper:
             self._first = self._last = (report.probed_at, now)
         elif report.probed_at != self._last[0]:
             self._last = (report.probed_at, now)
-        return self._last[1] - self._first[1] >= PATIENCE
+        return self._last[1] - self._first[1] >= self._patience
 
 
 class Backoff:

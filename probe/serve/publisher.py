@@ -9,6 +9,8 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -18,7 +20,7 @@ from probe.outputs.annotations import CONDITION, digest, node_event
 from probe.outputs.metrics import PUBLISH_RESULTS, Publishing, PublishResult
 from probe.report import Report
 from probe.serve.kube import Access, Api, Failure, connect
-from probe.serve.pace import Backoff, Damper, next_refresh
+from probe.serve.pace import PATIENCE, Backoff, Damper, next_refresh
 from probe.serve.plan import (
     Part,
     Standing,
@@ -38,6 +40,10 @@ from probe.verdict import Verdict
 log = structlog.get_logger()
 
 
+in_cluster = partial(connect, Access())
+"""The API server with the service account of this Pod."""
+
+
 class Source(Protocol):
     """What holds now, and where to tell how publishing goes; `report_file.Current` is one."""
 
@@ -52,12 +58,16 @@ class Pace(Struct, frozen=True, kw_only=True):
 
     tick: float = 2.0
     """Between two looks at the report."""
-    start_within: float = 5.0
+    start_within: float = 15.0
     """All nodes of a cluster may start at once."""
+    renew_within: float = 180.0
+    """They may also boot at once, and one whose verdict is the same as before can wait for its new boot id."""
     backoff: float = 1.0
     """About the pause after the first failure; each further one doubles it."""
     backoff_limit: float = 300.0
     retry_after_limit: float = 3600.0
+    patience: float = PATIENCE
+    """How long a doubt must last before it is published."""
 
 
 class Publisher:
@@ -70,20 +80,21 @@ class Publisher:
         node_name: str | None,
         boot_id: str,
         parts: frozenset[Part],
-        access: Access | None = None,
+        connect: Callable[[], AbstractContextManager[Api]] = in_cluster,
         pace: Pace | None = None,
         clock: Callable[[], float] = boot_time,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._source, self._node, self._boot_id, self._parts = source, node_name or "", boot_id, parts
-        self._access, self._pace = access or Access(), pace or Pace()
+        self._connect, self._pace = connect, pace or Pace()
         self._clock, self._wall_clock = clock, wall_clock
 
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._damper = Damper()
+        self._damper = Damper(self._pace.patience)
         self._backoff = Backoff(self._pace.backoff, self._pace.backoff_limit, self._pace.retry_after_limit)
         self._not_before = clock() + random.uniform(0, self._pace.start_within)  # noqa: S311 - spreads load
+        self._renew_at = clock() + random.uniform(0, self._pace.renew_within)  # noqa: S311 - spreads load
         self._standing: Standing | None = None
         self._done: Wanted | None = None
         """What the server accepted last; if it left some of it out, asking again would change nothing."""
@@ -121,7 +132,7 @@ class Publisher:
         try:
             report = self._source.snapshot().effective
             if self._standing is None or self._is_due(report, now):
-                with connect(self._access) as api:
+                with self._connect() as api:
                     refused = self._publish(api, report)
                 if refused:
                     self._failed(*refused)
@@ -134,6 +145,13 @@ class Publisher:
             self._failed()
         return self._pace.tick
 
+    @property
+    def rests_until(self) -> float:
+        """The moment of `clock` before which `step` writes nothing unless the report changes, or is missing."""
+        if self._standing is None:
+            return self._not_before
+        return self._refresh_at if self._done else self._renew_at
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._stopping.wait(self.step())
@@ -143,15 +161,17 @@ class Publisher:
         return wanted is not None and (wanted != self._done or now >= self._refresh_at)
 
     def _decide(self, report: Report | None, now: float) -> Wanted | None:
-        """What to publish now; None while that waits for a second probe."""
-        assert self._standing is not None
-        known = self._standing.verdict in ("ready", "not-ready")
-        of_this_boot = self._standing.boot_id == self._boot_id or (
-            not self._standing.boot_id and self._done is not None
-        )
+        """What to publish now; None while that waits for a second probe, or for its turn after a boot."""
+        standing = self._standing
+        assert standing is not None
+        known = standing.verdict in ("ready", "not-ready")
+        of_this_boot = standing.boot_id == self._boot_id or (not standing.boot_id and self._done is not None)
         if not self._damper.lets_pass(report, known_before=known and of_this_boot, now=now):
             return None
         said = self._effective(report)
+        of_another_boot = standing.boot_id not in ("", self._boot_id)
+        if of_another_boot and said.verdict == standing.verdict and now < self._renew_at:
+            return None
         if self._rendered is None or self._rendered[0] != said:
             self._rendered = (said, want(said, self._parts))
         return self._rendered[1]
@@ -222,7 +242,7 @@ class Publisher:
             managers = conflicting_managers(failure)
             if failure.status != 409 or not managers:
                 raise
-            log.warning("publish_conflict", managers=managers, message=failure.message)
+            log.warning("publish_conflict", **explain_failure(failure, self._node))
             return apply(self._node, content, force=True)
 
     def _announce(self, api: Api, report: Report | None) -> bool:

@@ -21,6 +21,7 @@ _WEBHOOK = re.compile(
 )
 _MANAGER = re.compile(r'conflicts? with "([^"]{1,200})"')
 _LIMIT = 500
+_MANAGERS = 10
 
 
 def explain_failure(failure: Failure, node: str) -> dict[str, object]:
@@ -35,8 +36,8 @@ def is_missing(failure: Failure) -> bool:
 
 
 def conflicting_managers(failure: Failure) -> list[str]:
-    """Who else owns what was to be applied, from the message of a conflict."""
-    return sorted({shown(name, _LIMIT) for name in _MANAGER.findall(failure.message)})
+    """Who else owns what was to be applied, from the message of a conflict; a few of them, if it names many."""
+    return sorted({shown(name, _LIMIT) for name in _MANAGER.findall(failure.message)})[:_MANAGERS]
 
 
 def _explained(failure: Failure, node: str) -> dict[str, object]:

@@ -155,11 +155,15 @@ def read_file(path: str) -> tuple[Identity, bytes]:
     *Errors*: Unusable; OSError when it cannot be opened or read.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    with open(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Unusable("not-a-file", "the report file is no regular file")
-        content = file.read(LIMIT + 1) if status.st_size <= LIMIT else b""
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(LIMIT + 1) if status.st_size <= LIMIT else b""
+    finally:
+        os.close(descriptor)
     if status.st_size > LIMIT or len(content) > LIMIT:
         raise Unusable("too-large", f"the report file has more than {LIMIT} bytes")
     return _identity(status), content

@@ -165,9 +165,9 @@ class Store:
         old = self._node(name)
         new = copy.deepcopy(old)
         if subresource:
-            _patch_status(new, body, manager, request.content_type, force)
+            patch_status(new, body, manager, request.content_type, force)
         elif request.content_type == APPLY:
-            _apply_metadata(new, body, manager, force)
+            apply_metadata(new, body, manager, force)
         else:
             _merge_metadata(new, body, manager or "unknown")
         self._validate(name, old, new)
@@ -227,7 +227,8 @@ def condition_of(node: dict[str, Any], kind: str = CONDITION) -> dict[str, Any] 
     return next((one for one in node["status"].get("conditions", []) if one["type"] == kind), None)
 
 
-def _apply_metadata(node: dict[str, Any], body: dict[str, Any], manager: str, force: bool) -> None:
+def apply_metadata(node: dict[str, Any], body: dict[str, Any], manager: str, force: bool) -> None:
+    """Server-side apply of annotations and labels."""
     wanted = {kind: (body.get("metadata") or {}).get(kind) or {} for kind in KINDS}
     standing = {kind: node["metadata"].setdefault(kind, {}) for kind in KINDS}
     conflicts = [
@@ -270,7 +271,8 @@ def _merge_metadata(node: dict[str, Any], body: dict[str, Any], manager: str) ->
                 _own(node, manager, "Update", "", fields)
 
 
-def _patch_status(node: dict[str, Any], body: dict[str, Any], manager: str, content_type: str, force: bool) -> None:
+def patch_status(node: dict[str, Any], body: dict[str, Any], manager: str, content_type: str, force: bool) -> None:
+    """Set or remove our condition."""
     conditions = (body.get("status") or {}).get("conditions") or []
     wanted = next((one for one in conditions if one["type"] == CONDITION), None)
     if content_type == MERGE:

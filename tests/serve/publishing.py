@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from probe.outputs.metrics import Publishing
 from probe.outputs.staleness import expired
 from probe.report import Report
-from probe.serve.kube import Access
+from probe.serve.kube import Access, connect
 from probe.serve.plan import Part
 from probe.serve.publisher import Pace, Publisher
 from probe.serve.report_file import Snapshot
@@ -49,7 +49,7 @@ class World:
             node_name=NODE,
             boot_id=BOOT,
             parts=self.parts,
-            access=self.access,
+            connect=lambda: connect(self.access),
             pace=PACE,
             clock=lambda: self.now,
             wall_clock=lambda: 1_790_000_000.0 + self.now + self.wall_jump,

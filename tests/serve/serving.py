@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,6 +122,11 @@ class Serving:
         """How many descriptors (`fd`) or threads (`task`) it has."""
         return len(os.listdir(f"/proc/{self.process.pid}/{what}"))
 
+    def opened(self) -> list[str]:
+        """What its descriptors stand for."""
+        directory = f"/proc/{self.process.pid}/fd"
+        return [os.readlink(f"{directory}/{number}") for number in os.listdir(directory)]
+
     def end(self) -> int:
         """Its exit code after SIGTERM."""
         self.process.terminate()
@@ -132,10 +137,16 @@ class Serving:
 
 @contextmanager
 def serving(
-    report_file: Path, *options: str, listen: str = "127.0.0.1:0", context: ssl.SSLContext | None = None
+    report_file: Path,
+    *options: str,
+    listen: str = "127.0.0.1:0",
+    context: ssl.SSLContext | None = None,
+    wrapper: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Serving]:
-    """`serve` with these options, listening."""
-    process = start("serve", "--report-file", str(report_file), "--listen", listen, *options)
+    """`serve` with these options and environment variables, listening; *wrapper* is a command that becomes it."""
+    arguments = ("serve", "--report-file", str(report_file), "--listen", listen, *options)
+    process = start(*arguments, wrapper=wrapper, variables=variables)
     server = Serving(process, context)
     try:
         wait_for(lambda: server.port or process.poll() is not None)
@@ -146,14 +157,16 @@ def serving(
         process.wait()
 
 
-def start(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+def start(
+    *arguments: str, wrapper: Sequence[str] = (), variables: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.Popen[bytes]:
     """`userns-probe` with these arguments, its stderr in a pipe, without what the environment could tell it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("USERNS_PROBE_")}
     environment.pop("NODE_NAME", None)
     return subprocess.Popen(
-        [sys.executable, "-m", "probe", *arguments],
+        [*wrapper, sys.executable, "-m", "probe", *arguments],
         cwd=ROOT,
-        env=environment,
+        env=environment | dict(variables or {}),
         stdin=subprocess.DEVNULL,
         **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE} | options,
     )

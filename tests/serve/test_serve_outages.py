@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import random
 import ssl
+import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import msgspec
@@ -31,6 +33,8 @@ TOO_LONG = 'Node "k8slab" is invalid: metadata.annotations: Too long: may not be
 POLICY = "nodes \"k8slab\" is forbidden: ValidatingAdmissionPolicy 'up' with binding 'up' denied request: own node only"
 WEBHOOK = 'admission webhook "guard.example.com" denied the request: no'
 HTML = b"<html>bad gateway</html>"
+DEEP = b'{"a":' + b"[" * 90_000
+OTHER_NODE = b'{"kind":"Node","apiVersion":"v1","metadata":{"name":"k8slab-2"}}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 FAULTS: dict[str, tuple[Callable[[], Fault], str]] = {
@@ -52,7 +56,13 @@ FAULTS: dict[str, tuple[Callable[[], Fault], str]] = {
     "502 by a proxy": (lambda: Raw(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n" + HTML), "ServerError"),
     "HTML that claims to be JSON": (lambda: Raw(HEAD + b"Content-Length: 24\r\n\r\n" + HTML), "Unreachable"),
     "JSON that is no object": (lambda: Raw(HEAD + b"Content-Length: 2\r\n\r\n[]"), "Unreachable"),
+    "an object that says nothing": (lambda: Raw(HEAD + b"Content-Length: 2\r\n\r\n{}"), "Unreachable"),
+    "another Node": (
+        lambda: Raw(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(OTHER_NODE), OTHER_NODE)),
+        "Unreachable",
+    ),
     "JSON without bottom": (lambda: Raw(HEAD + b"Content-Length: 90000\r\n\r\n" + b"[" * 90000), "Unreachable"),
+    "an object without bottom": (lambda: Raw(HEAD + b"Content-Length: 90005\r\n\r\n" + DEEP), "Unreachable"),
     "less than its length": (lambda: Raw(HEAD + b"Content-Length: 900\r\n\r\n{}"), "Unreachable"),
     "a length that is none": (lambda: Raw(HEAD + b"Content-Length: -1\r\n\r\n{}"), "Unreachable"),
     "no HTTP": (lambda: Raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "Unreachable"),
@@ -64,12 +74,6 @@ FAULTS: dict[str, tuple[Callable[[], Fault], str]] = {
     "a header without end": (lambda: Drip(), "Unreachable"),
     "a body without end": (lambda: Flood(), "Unreachable"),
 }
-
-
-@pytest.fixture(autouse=True)
-def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A response of this many bytes is too long, or a flood would take its time."""
-    monkeypatch.setattr(kube, "RESPONSE_LIMIT", 1 << 20)
 
 
 def hurry(world: World) -> World:
@@ -432,6 +436,29 @@ def test_after_random_faults_the_last_wanted_state_stands(world: World, seed: in
     failed = len([one for one in world.api.requests if one.status != 200])
     assert world.writes <= parts * changes + parts * (failed + faults)
     assert world.api.store.writes <= parts * changes
+
+
+@pytest.mark.parametrize(
+    ("said", "least", "most"),
+    [
+        ("7", 7, 7),
+        ("9" * 400, float("inf"), float("inf")),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        (formatdate(time.time() + 3600, usegmt=True), 1800, 3600),
+    ],
+)
+def test_the_time_to_wait_is_seconds_or_a_date(said: str, least: float, most: float) -> None:
+    """Both forms of RFC 9110, 10.2.3; how much of it is waited is up to the backoff."""
+    seconds = kube._seconds(said)
+    assert seconds is not None
+    assert least <= seconds <= most
+
+
+@given(st.text() | st.from_regex(r"[A-Za-z]{0,4},? ?[0-9 :A-Za-z+-]{0,40}", fullmatch=True))
+def test_any_other_time_to_wait_is_none(said: str) -> None:
+    """No header of a server breaks a retry."""
+    seconds = kube._seconds(said)
+    assert seconds is None or seconds >= 0
 
 
 @given(st.integers(0, 999), st.text(), st.text())

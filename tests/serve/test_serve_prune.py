@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from probe.serve.kube import PAGE, Access, Failure
+from probe.serve.kube import PAGE, UNREACHABLE, Access, Failure
 from probe.serve.prune import Patience, Pruned, exit_code, prune, render_pruned
-from tests.serve.api_double import ApiDouble, Fault, Refuse, Reset
+from tests.serve.api_double import ApiDouble, Fault, Raw, Refuse, Reset
 from tests.serve.api_store import APPLY, MERGE, Request, condition_of
 from tests.serve.publishing import NODE, World
 
@@ -213,7 +213,9 @@ def test_without_a_way_in_nothing_is_done(api: ApiDouble, tmp_path: Path, contex
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", "clusters: 1", "clusters: []\ncontexts: []\n", "\x00", "current-context: 1"]
+    "content",
+    ["", "[]", "{", "clusters: 1", "clusters: []\ncontexts: []\n", "\x00", "current-context: 1", "[" * 10_000],
+    ids=lambda content: content[:20],
 )
 def test_a_malformed_kubeconfig_is_a_failure_and_no_traceback(tmp_path: Path, content: str) -> None:
     """Whatever is in the file."""
@@ -230,3 +232,15 @@ def test_the_exit_code_is_of_the_worst() -> None:
     """One failure is enough."""
     assert exit_code([]) == 0
     assert exit_code([Pruned(node="a"), Pruned(node="b", problem="x")]) == 1
+
+
+@pytest.mark.parametrize("answer", ["{}", '{"items": 5}'])
+def test_a_list_that_is_none_is_the_servers_fault(api: ApiDouble, tmp_path: Path, answer: str) -> None:
+    """Never taken for a cluster without Nodes, nor for missing credentials."""
+    access, waits = admin(api, tmp_path), Waits()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
+    api.faults += [Raw(f"{head}{answer}".encode())] * 5
+    with pytest.raises(Failure) as told:
+        list(prune(access, None, waits.patience))
+    assert told.value.reason == UNREACHABLE
+    assert len(waits.pauses) == 4

@@ -12,9 +12,9 @@ from probe.outputs.annotations import node_annotations, node_condition
 from probe.serve.pace import PATIENCE, REFRESH, Backoff
 from probe.serve.plan import parse_parts, parse_standing
 from probe.serve.publisher import Publisher
-from tests.serve.api_double import Stall
+from tests.serve.api_double import Refuse, Stall
 from tests.serve.api_store import condition_of
-from tests.serve.publishing import BOOT, DAY, NODE, OTHER_BOOT, World
+from tests.serve.publishing import BOOT, DAY, NODE, OTHER_BOOT, PACE, World
 
 ALL = ("annotations", "label", "condition", "events")
 
@@ -271,6 +271,56 @@ def test_what_stands_from_another_boot_is_no_known_verdict(world: World) -> None
     assert (world.said("verdict"), world.said("boot-id")) == ("unknown", BOOT)
 
 
+def test_after_a_boot_the_same_verdict_waits_for_its_turn(world: World) -> None:
+    """A rack that boots at once would write at once; consumers see the old boot id, and do not believe it."""
+    world.probe("ready", boot_id=OTHER_BOOT)
+    world.settle()
+    moments = set()
+    for _ in range(8):
+        world.restart()
+        world.api.store.nodes[NODE]["metadata"]["annotations"]["userns-probe.io/boot-id"] = OTHER_BOOT
+        world.probe("ready")
+        booted = world.now
+        while world.said("boot-id") == OTHER_BOOT:
+            world.step(1)
+        moments.add(world.now - booted)
+    assert len(moments) > 4
+    assert max(moments) <= PACE.renew_within + 2
+
+
+def test_after_a_boot_another_verdict_waits_for_nothing(world: World) -> None:
+    """What stands there is wrong."""
+    world.probe("ready", boot_id=OTHER_BOOT)
+    world.settle()
+    for verdict in ("not-ready", "ready", "unknown"):
+        world.restart()
+        world.api.store.nodes[NODE]["metadata"]["annotations"]["userns-probe.io/boot-id"] = OTHER_BOOT
+        world.probe(verdict)
+        world.step()
+        assert (world.said("verdict"), world.said("boot-id")) == (verdict, BOOT)
+
+
+def test_nothing_is_written_before_it_rests_no_more(world: World) -> None:
+    """As long as the report stays the same: who simulates a fleet need not look in between."""
+    world.probe("ready")
+    world.settle()
+    for _ in range(3):
+        rests, written = world.publisher.rests_until, world.writes
+        world.now = rests - 1
+        world.step(1)
+        assert world.writes == written
+        world.step()
+        assert world.writes == written + 1
+        world.api.faults.append(Refuse(503, "", ""))
+        world.probe("not-ready" if world.said("verdict") == "ready" else "ready")
+        world.step()
+        rests, asked = world.publisher.rests_until, len(world.api.requests)
+        world.now = rests - 0.1
+        world.step(0.1)
+        assert len(world.api.requests) == asked
+        world.settle()
+
+
 def test_a_label_alone_is_damped_once_this_process_wrote_it(world: World) -> None:
     """A label does not say of which boot it is, so after a restart it counts for nothing."""
     world.restart("label")
@@ -287,7 +337,7 @@ def test_a_label_alone_is_damped_once_this_process_wrote_it(world: World) -> Non
 def test_without_a_name_it_publishes_nothing_and_says_so(world: World) -> None:
     """It never guesses which Node it is on."""
     with capture_logs() as logs:
-        Publisher(world.source, node_name=None, boot_id=BOOT, parts=world.parts, access=world.access).start()
+        Publisher(world.source, node_name=None, boot_id=BOOT, parts=world.parts).start()
     assert [(one["event"], one["problem"]) for one in logs] == [("publish_disabled", "NoNodeName")]
     assert world.source.publishing is None
     assert not world.api.requests

@@ -134,6 +134,7 @@ def make_of(**node: Any) -> Any:
     return lambda path: put_report(path, a_report(**node))
 
 
+RANGE = {"first": 65536, "count": 7208960, "ids_per_pod": 65536, "configured": True, "slots": 110, "used": 0}
 NO_REPORTS = {
     "missing": (make_missing, "missing"),
     "symbolic link": (make_symlink, "not-a-file"),
@@ -150,6 +151,7 @@ NO_REPORTS = {
     "without a schema": (make_from(schema=None), "not-a-report"),
     "an unheard-of verdict": (make_from(verdict="perhaps"), "not-a-report"),
     "findings of another type": (make_from(findings="none"), "not-a-report"),
+    "numbers beyond sense": (make_from(id_ranges=[RANGE | {"first": int("9" * 4300)}]), "not-a-report"),
     "expires before it was probed": (make_from(expires_at="2026-11-21T21:29:59Z"), "not-a-report"),
     "expires never": (make_from(expires_at=""), "not-a-report"),
     "not from any moment": (make_of(uptime_seconds=None), "not-a-report"),
@@ -173,6 +175,18 @@ def test_what_is_no_report_of_here_and_now_says_nothing(tmp_path: Path, make: An
     assert now.message
     assert now.message.isprintable()
     assert not seen.ever_valid
+
+
+@pytest.mark.parametrize("make", [make for make, _ in NO_REPORTS.values()], ids=NO_REPORTS)
+def test_looking_again_and_again_keeps_nothing_open(tmp_path: Path, make: Any) -> None:
+    """It looks every second: one descriptor for each look would be all of them within half an hour."""
+    path = tmp_path / "report.json"
+    make(path)
+    seen = current(path)
+    held = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        seen.refresh()
+    assert os.listdir("/proc/self/fd") == held
 
 
 def test_a_file_may_lie_in_a_place_that_is_a_file(tmp_path: Path) -> None:
