@@ -6,8 +6,12 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
 
 from tests.real import packages
+
+settings.register_profile("patient", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("patient")
 
 
 def require(condition: object, why: str) -> None:

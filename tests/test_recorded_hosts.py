@@ -188,9 +188,10 @@ def test_a_pod_with_thousands_of_volumes_does_not_make_the_report_too_large() ->
 def test_what_a_program_printed_does_not_make_the_report_too_large() -> None:
     """Not in the kubelet's last words either, which have it twice."""
     node = Recording("containerd-2.1.9-kernel-6.18")
+    long = "\x1b" * (1 << 20)
     ids = msgspec.structs.replace(
         node.facts().ids.value, account=Reading("a", True), getsubids=Reading("g", "/g"),
-        subuids=Reading("u", Output(0, "\x1b" * (1 << 20), "")), subgids=Reading("g", Output(0, "\x1b" * (1 << 20), "")),
+        subuids=Reading("u", Output(0, long, "")), subgids=Reading("g", Output(0, long, "")),
     )  # fmt: skip
     now = "2026-11-21T21:00:00Z"
     facts = msgspec.structs.replace(node.facts(), ids=Reading("ids", ids))
