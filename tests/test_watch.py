@@ -125,6 +125,13 @@ def modules_of(path: Path) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
+def test_probes_are_out_of_step_and_leave_the_node_a_rest() -> None:
+    """A tenth of the interval earlier or later; after a probe that took long, as long again."""
+    assert [watch.next_probe(1000, 1001, 300, chance) for chance in (0, 0.5, 1)] == [1270, 1300, 1330]
+    assert watch.next_probe(1000, 1400, 300, 0.5) == 1800
+    assert 0 <= watch._chance() < 1
+
+
 def test_it_imports_the_standard_library_alone() -> None:
     """Nothing that a package index could slip into the part that holds the privileges for ever."""
     assert modules_of(SOURCE) <= sys.stdlib_module_names

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,10 +19,11 @@ from tests.deploy.pod_to_oci import Surroundings, config, quantity
 from tests.real import bundle, kernel
 from tests.real.node import Node
 from tests.real.packages import Runtime
+from tests.serve.api_double import ApiDouble
 
 NODE_NAME = "node-1.example"
 SHARED = {"network": "net", "ipc": "ipc", "uts": "uts"}  # by the containers of a Pod; name in OCI and in /proc
-TOKEN = {"token": "nobody.checks.it", "ca.crt": "", "namespace": "userns-probe"}
+NAMESPACE = "userns-probe"
 
 _GET = """
 import sys, urllib.error, urllib.request
@@ -62,9 +65,13 @@ class Container:
         command = self.node.inside(*self.command, "exec", self.identity, *argv)
         return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
+    def signal(self, name: str) -> None:
+        """Send a signal to its process 1."""
+        self.node.run(*self.command, "kill", self.identity, name)
+
     def terminate(self) -> None:
         """As the kubelet ends a container; returns when it did end."""
-        self.node.run(*self.command, "kill", self.identity, "TERM")
+        self.signal("TERM")
         while self.state["status"] != "stopped":
             time.sleep(0.01)
 
@@ -101,8 +108,13 @@ class Pod:
 
 
 @contextmanager
-def run_pod(spec: Mapping[str, Any], image: Image, node: Node, runtime: Runtime) -> Iterator[Pod]:
-    """The Pod of that spec, running on *node* for as long as the block lasts."""
+def run_pod(
+    spec: Mapping[str, Any], image: Image, node: Node, runtime: Runtime, api: ApiDouble | None = None
+) -> Iterator[Pod]:
+    """The Pod of that spec, running on *node* for as long as the block lasts; *api* is its cluster, if it has one.
+
+    The server listens in the Pod's own network namespace, where nothing else is.
+    """
     directory = Path(node.path("pod"))
     directory.mkdir()
     cgroup = f"{bundle.CGROUPS}{directory.name}"
@@ -110,10 +122,14 @@ def run_pod(spec: Mapping[str, Any], image: Image, node: Node, runtime: Runtime)
     unshare = ("unshare", *(f"--{kind}" for kind in SHARED.values()))
     with ExitStack() as stack:
         stack.callback(bundle.sweep, cgroup)
-        volumes = {each["name"]: _volume(each, directory, stack) for each in spec["volumes"] if "hostPath" not in each}
+        given = [each for each in spec["volumes"] if "hostPath" not in each]
+        volumes = {each["name"]: _volume(each, directory, stack, api) for each in given}
         sandbox = _pid_inside(stack.enter_context(node.process("sleep", "infinity", wrapper=unshare)))
         pod = Pod(node, sandbox, {}, volumes)
         node.run(*pod._inside_network(_LOOPBACK_UP))
+        if api:
+            _listen_inside(f"{node.proc}/{sandbox}/ns/net", api)
+            stack.callback(api.stop)
         for each in spec["containers"]:
             home = directory / each["name"]
             rootfs = _root(image, home, stack)
@@ -123,6 +139,7 @@ def run_pod(spec: Mapping[str, Any], image: Image, node: Node, runtime: Runtime)
                 volumes=volumes,
                 namespaces={name: f"/proc/{sandbox}/ns/{kind}" for name, kind in SHARED.items()},
                 node_name=NODE_NAME,
+                variables=_service(api) if api else {},
                 cgroup=f"/{cgroup}",
             )
             (home / "config.json").write_text(json.dumps(config(spec, each["name"], around)))
@@ -136,7 +153,55 @@ def run_pod(spec: Mapping[str, Any], image: Image, node: Node, runtime: Runtime)
         yield pod
 
 
-def _volume(volume: Mapping[str, Any], directory: Path, stack: ExitStack) -> str:
+def project(volume: Mapping[str, Any], path: str, api: ApiDouble | None) -> None:
+    """Fill a projected volume, or swap all its files at once, as the kubelet's AtomicWriter does it."""
+    projected = volume["projected"]
+    data = Path(path, f"..{time.monotonic_ns()}")
+    data.mkdir()
+    for source in projected["sources"]:
+        for name, content in _files(source, api).items():
+            (data / name).write_bytes(content)
+            (data / name).chmod(projected["defaultMode"])
+            if not Path(path, name).is_symlink():
+                Path(path, name).symlink_to(f"..data/{name}")
+    Path(path, "..data_tmp").symlink_to(data.name)
+    os.replace(Path(path, "..data_tmp"), Path(path, "..data"))
+
+
+def _files(source: Mapping[str, Any], api: ApiDouble | None) -> dict[str, bytes]:
+    """What one source of a projected volume gives, by the names that the manifest chose."""
+    (kind, asked), *others = source.items()
+    assert not others
+    if kind == "serviceAccountToken":
+        return {asked["path"]: (api.directory / "token").read_bytes() if api else b"nobody.checks.it"}
+    if kind == "configMap":
+        assert asked["name"] == "kube-root-ca.crt"
+        found = {"ca.crt": api.ca_pem if api else b""}
+        return {each["path"]: found[each["key"]] for each in asked["items"]}
+    assert kind == "downwardAPI", kind
+    values = {"metadata.namespace": NAMESPACE}
+    return {each["path"]: values[each["fieldRef"]["fieldPath"]].encode() for each in asked["items"]}
+
+
+def _service(api: ApiDouble) -> dict[str, str]:
+    """What a kubelet tells each container of the Service `kubernetes`, also without enableServiceLinks."""
+    return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
+
+
+def _listen_inside(namespace: str, api: ApiDouble) -> None:
+    """Let *api* listen in another network namespace: a socket stays in the one it was made in."""
+
+    def listen() -> None:
+        kernel.enter(namespace, kernel.CLONE_NEWNET)
+        api.start()
+
+    thread = threading.Thread(target=listen)  # which no other thread follows there
+    thread.start()
+    thread.join()
+    assert api.port, "the API server does not listen"
+
+
+def _volume(volume: Mapping[str, Any], directory: Path, stack: ExitStack, api: ApiDouble | None) -> str:
     """The directory that a kubelet would make for a volume."""
     path = directory / f"volume-{volume['name']}"
     path.mkdir()
@@ -146,9 +211,7 @@ def _volume(volume: Mapping[str, Any], directory: Path, stack: ExitStack) -> str
         kernel.mount("tmpfs", str(path), "tmpfs", 0, f"size={size},mode=0777")
         stack.callback(kernel.detach, str(path))
     else:
-        for name, content in TOKEN.items():
-            (path / name).write_text(content)
-            (path / name).chmod(volume["projected"]["defaultMode"])
+        project(volume, str(path), api)
     return str(path)
 
 

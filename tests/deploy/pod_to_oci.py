@@ -57,6 +57,7 @@ class Surroundings:
     volumes: Mapping[str, str]  # name of a volume that is no hostPath -> the directory that the kubelet made for it
     namespaces: Mapping[str, str]  # what the containers of a Pod share: network, ipc, uts -> a file of /proc/PID/ns
     node_name: str
+    variables: Mapping[str, str]  # what the kubelet adds to the environment of each container
     cgroup: str
 
 
@@ -122,7 +123,7 @@ def _capabilities(security: Mapping[str, Any]) -> list[str]:
 
 
 def _environment(container: Mapping[str, Any], around: Surroundings) -> list[str]:
-    found = []
+    found = [f"{name}={value}" for name, value in around.variables.items()]
     for each in container.get("env", ()):
         assert each["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}, each
         found.append(f"{each['name']}={around.node_name}")

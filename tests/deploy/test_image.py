@@ -6,19 +6,28 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import msgspec
 import pytest
 
 from probe import __version__
+from probe.outputs.annotations import LABEL, PREFIX, node_annotations
+from probe.report import Report
+from probe.serve.plan import REFRESHED_AT
 from tests.deploy.image import Image
 from tests.deploy.manifests import CHECKOUT, COMPONENTS, MANIFEST, by_kind, container_of, documents, pod_of
-from tests.deploy.pod import NODE_NAME, Pod, run_pod
+from tests.deploy.pod import NODE_NAME, Pod, project, run_pod
 from tests.real.node import Node
 from tests.real.packages import Runtime
 from tests.real.test_entering import comparable
+from tests.serve.api_double import ApiDouble
+from tests.serve.api_store import condition_of
+from tests.serve.serving import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]  # building without any cache takes two minutes
 
@@ -31,7 +40,66 @@ def running(
 ) -> Callable[..., Any]:
     """(spec) -> the Pod, running on a node where all is well but for the kubelet, which each test starts itself."""
     program = getattr(request, "param", "runc")
-    return lambda spec: run_pod(spec, image, node, runtime(program, (1, 2)))
+    return lambda spec, api=None: run_pod(spec, image, node, runtime(program, (1, 2)), api)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> ApiDouble:
+    """An API server with this Node, which listens once there is a Pod."""
+    (tmp_path / "api").mkdir()
+    double = ApiDouble(tmp_path / "api")
+    double.add_node(NODE_NAME)
+    double.store.own_node = NODE_NAME
+    return double
+
+
+def permit(api: ApiDouble, found: list[dict[str, Any]]) -> None:
+    """Let the server permit what the manifest's RBAC does, and nothing else."""
+    rules = [rule for each in found if each["kind"] in ("ClusterRole", "Role") for rule in each["rules"]]
+    api.store.rules = {(verb, kind) for rule in rules for verb in rule["verbs"] for kind in rule["resources"]}
+
+
+def published(api: ApiDouble) -> dict[str, str]:
+    """Our annotations on the Node, without the time."""
+    annotations = api.store.nodes[NODE_NAME]["metadata"]["annotations"]
+    return {key: text for key, text in annotations.items() if key.startswith(PREFIX) and key != REFRESHED_AT}
+
+
+def said(report: dict[str, Any]) -> dict[str, str]:
+    """What is to be published of a report."""
+    return node_annotations(msgspec.convert(report, Report))
+
+
+@pytest.mark.parametrize("running", ["runc", "crun"], indirect=True)
+def test_it_publishes_from_inside(running: Callable[..., Any], node: Node, api: ApiDouble) -> None:
+    """Nobody, without any power, with the projected token: what the report says is on the Node, also after a rotation.
+
+    What stands there stays when the Pod goes.
+    """
+    found = documents(MANIFEST.read_text())
+    permit(api, found)
+    spec = pod_of(found)
+    with ExitStack() as kubelet:
+        kubelet.enter_context(node.kubelet())
+        with running(spec, api) as pod:
+            wait_for(lambda: published(api))
+            assert published(api) == said(pod.report())
+            assert published(api)[f"{PREFIX}verdict"] == "ready"
+            assert_powerless(pod)
+            assert_separate(pod)
+            kubelet.close()
+            api.rotate_token("token-2")
+            api.rotate_ca()
+            volume = next(each for each in spec["volumes"] if each["name"] == "token")
+            project(volume, pod.volumes["token"], api)
+            with node.kubelet(version="1.28.0"):
+                pod.containers["probe"].signal("HUP")
+                wait_for(lambda: published(api)[f"{PREFIX}verdict"] == "not-ready")
+                assert published(api) == said(pod.report())
+            assert api.store.writes == 2
+            for container in pod.containers.values():
+                container.terminate()
+        assert published(api)[f"{PREFIX}reason"] == "KubeletTooOld"
 
 
 def bare(node: Node) -> dict[str, Any]:
@@ -178,11 +246,22 @@ def assert_knows_nothing_of_the_node(report: dict[str, Any]) -> None:
     assert gating <= {"kernel-user-namespaces", "filesystem-kubelet-root", "filesystem-tmpfs"}
 
 
-def test_signals_publishes_everything(running: Callable[..., Any], node: Node, rendered: Rendered) -> None:
-    """All four, and nothing else is different in the container that listens."""
-    spec = pod_of(rendered("signals"))
-    with node.kubelet(), running(spec) as pod:
+def test_signals_publishes_everything(
+    running: Callable[..., Any], node: Node, rendered: Rendered, api: ApiDouble
+) -> None:
+    """All four, with the rights of that overlay, and nothing else is different in the container that listens."""
+    found = rendered("signals")
+    permit(api, found)
+    api.store.nodes[NODE_NAME]["metadata"]["annotations"][f"{PREFIX}verdict"] = "not-ready"
+    with node.kubelet(), running(pod_of(found), api) as pod:
         assert_served(pod, pod.report())
+        wait_for(lambda: api.store.events)
+        assert published(api) == said(pod.report())
+        assert api.store.nodes[NODE_NAME]["metadata"]["labels"][LABEL] == "true"
+        condition = condition_of(api.store.nodes[NODE_NAME])
+        assert condition
+        assert condition["status"] == "True"
+        assert [each["reason"] for each in api.store.events.values()] == ["UserNamespacesReady"]
         assert_powerless(pod)
         started = next(line for line in pod.logs().splitlines() if '"publishing"' in line)
         assert all(f'"{part}"' in started for part in ("annotations", "label", "condition", "events"))

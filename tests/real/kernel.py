@@ -17,6 +17,7 @@ RELEASE = tuple(map(int, os.uname().release.split(".")[:2]))  # (6, 12)
 # linux/sched.h
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
+CLONE_NEWNET = 0x40000000
 # sys/mount.h
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
@@ -55,15 +56,21 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
+def enter(path: str, kind: int) -> None:
+    """Move this thread into the namespace that *path* stands for."""
+    with open(path) as namespace:
+        _checked(_libc.setns(ctypes.c_int(namespace.fileno()), ctypes.c_int(kind)), f"setns {path}")
+
+
 def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:
     """mount(2), without the helpers and the mtab of mount(8)."""
-    arguments = (source.encode(), target.encode(), fstype.encode(), ctypes.c_ulong(flags), data.encode())
+    arguments = (source.encode(), os.fsencode(target), fstype.encode(), ctypes.c_ulong(flags), data.encode())
     _checked(_libc.mount(*arguments), f"mount {fstype} on {target}")
 
 
 def detach(target: str) -> None:
     """Take *target* out of the mount table at once, whoever still uses it."""
-    _checked(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
+    _checked(_libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
 
 
 def mounts_below(path: str) -> dict[str, str]:

@@ -1,0 +1,45 @@
+"""What every fault campaign hands back: one row for each kind of fault, and the table that they make together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+Progress = Callable[[str], None]
+"""Is told in a few words what happens now; called often."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one kind of fault did to the probe, and the probe to the node."""
+
+    fault: str  # in words that an operator understands
+    injected: int  # how often
+    survived: int  # how often all that was expected held
+    worst: float  # seconds of the slowest probe, answer or recovery
+    leftovers: int  # what the probe left behind, in whatever form
+    problems: tuple[str, ...] = ()  # one line for each time that something did not hold, enough to do it again
+
+    @property
+    def clean(self) -> bool:
+        """Whether the probe was up to it every time."""
+        return self.survived == self.injected and not self.leftovers and not self.problems
+
+
+Campaign = Callable[[int, float, Progress], Iterator[Row]]
+"""(seed, scale, progress) -> rows. Scale 1 is what is published, 0.01 what each run of the tests does; at least one of
+each fault is injected at any scale. The same seed injects the same faults in the same order."""
+
+
+def times(published: int, scale: float) -> int:
+    """How often to inject a fault that is injected *published* times at scale 1."""
+    return max(1, round(published * scale))
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows in Markdown."""
+    lines = ["| fault | injected | survived | worst time | leftovers |", "|---|--:|--:|--:|--:|"]
+    lines += [
+        f"| {row.fault} | {row.injected:,} | {row.survived:,} | {row.worst:.2f} s | {row.leftovers} |" for row in rows
+    ]
+    return "\n".join(lines)
