@@ -49,8 +49,8 @@ def _confinement(facts: Facts) -> list[str]:
     probe = facts.probe
     missing = [name for bit, name in _CAPABILITIES.items() if not probe.effective_capabilities >> bit & 1]
     obstacles = [f"without {', '.join(missing)}"] if missing else []
-    kinds = (facts.user_namespace.kind, *(attempt.kind for attempt in facts.attempts))
-    if probe.seccomp.value and "not-permitted" in kinds:
+    forbidden = "not-permitted" in (facts.user_namespace.kind, *(attempt.kind for attempt in facts.attempts))
+    if probe.seccomp.value and forbidden:
         obstacles.append("under a seccomp filter")
     if probe.in_initial_user_namespace.value is not True:
         obstacles.append(_user_namespace(probe))
@@ -58,6 +58,8 @@ def _confinement(facts: Facts) -> list[str]:
         obstacles.append("in a chroot, where user namespaces are forbidden even to root")
     if probe.threads > 1:
         obstacles.append(f"with {probe.threads} threads, where namespaces cannot be changed")
+    if forbidden and not obstacles and probe.entered.value:
+        obstacles.append("by what it cannot see itself, such as a profile of AppArmor or SELinux")
     return obstacles
 
 

@@ -110,13 +110,13 @@ def parse_path(environment: bytes) -> tuple[str, ...]:
 
 def parse_accounts(text: str, file: str) -> tuple[Account, ...]:
     """The entries of passwd(5) or group(5) that have an ID; what is no entry is skipped, as libc does."""
-    entries = (line.split(":") for line in text.splitlines())
+    entries = (line.split(":") for line in text.split("\n"))
     return tuple(Account(entry[0], int(entry[2]), file) for entry in entries if len(entry) > 3 and _is_id(entry[2]))
 
 
 def parse_subids(text: str, file: str) -> tuple[SubIds, ...]:
     """The entries of subuid(5) or subgid(5); what is no entry is skipped."""
-    entries = (line.strip().split(":") for line in text.splitlines())
+    entries = (line.strip().split(":") for line in text.split("\n"))
     return tuple(
         SubIds(entry[0], int(entry[1]), int(entry[2]), file)
         for entry in entries

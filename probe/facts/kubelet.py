@@ -66,7 +66,7 @@ def _owners_are_hidden(host: Host) -> bool:
 def parse_arguments_file(text: str, environment: Mapping[str, str]) -> list[str]:
     """The arguments in an arguments file of MicroK8s. *Source*: canonical/microk8s, kubelite, ReadArgsFromFile."""
     arguments: list[str] = []
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, text.split("\n")):
         if line and not line.startswith("#"):
             bare = line.replace('"', "").replace("'", "")
             arguments += _VARIABLE.sub(lambda found: environment.get(found[1] or found[2], ""), bare).split(" ")

@@ -152,9 +152,15 @@ def parse_endpoint(text: str) -> str:
     return "/" + parts.path.lstrip("/")
 
 
+class _TwiceError(ValueError):
+    """A JSON object has a name twice."""
+
+
 def _parse_json(text: str) -> object:
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_demand_once)
+    except _TwiceError:
+        raise
     except ValueError:  # a flow mapping of YAML starts like JSON
         return _parse_yaml(text)
     _demand_shallow(document, _MAX_DEPTH)
@@ -178,6 +184,14 @@ def _demand_modest(text: str) -> None:
             depth -= 1
         if depth > _MAX_DEPTH or nodes > _MAX_NODES:
             raise ValueError("is nested too deeply" if depth > _MAX_DEPTH else "has too many values")
+
+
+def _demand_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, unless it has a name twice: Go lays the second map over the first, where others drop the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _TwiceError("has a name twice")
+    return found
 
 
 def _demand_shallow(value: object, depth: int) -> None:

@@ -47,13 +47,14 @@ def read_merged(host: Host, daemon: Daemon, paths: Reading[tuple[str, ...]]) -> 
     """What the configuration files say together; one that cannot be understood makes all of it a problem."""
     if paths.value is None:
         return problem_of(paths)
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] | None = None
     for path in paths.value:
         document = read_file(host, daemon, path).parse(parse_configuration)
         if document.value is None:
             return problem_of(document)
-        merged = merge_patch(merged, document.value)
-    return Reading("configuration files", merged)
+        # Only what is laid over another file can remove by null. In the first, Go takes the null of a gate for false.
+        merged = document.value if merged is None else merge_patch(merged, document.value)
+    return Reading("configuration files", merged or {})
 
 
 def read_ages(

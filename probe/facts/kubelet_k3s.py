@@ -93,7 +93,7 @@ def parse_exec_start(unit: str) -> list[str]:
     Variables in it have values that only systemd knows: a ValueError.
     """
     command = ""
-    for line in unit.replace("\\\n", " ").splitlines():
+    for line in unit.replace("\\\n", " ").split("\n"):
         name, equals, value = line.strip().partition("=")
         if equals and name.strip() == "ExecStart":
             command = value.strip().lstrip("@-:+!")

@@ -76,7 +76,7 @@ def parse_listeners(table: str, endpoint: str) -> frozenset[str]:
     *Source*: /proc/net/unix in proc(5): Num, RefCount, Protocol, Flags, Type, St, Inode, Path.
     """
     found = set()
-    for line in table.splitlines():
+    for line in table.split("\n"):
         fields = line.split(maxsplit=7)
         if len(fields) < 8 or _natural(fields[7]) != _natural(endpoint) or not _HEXADECIMAL.fullmatch(fields[3]):
             continue

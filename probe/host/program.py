@@ -125,8 +125,10 @@ def run_open(fd: int, path: str, arguments: Sequence[str], environment: dict[str
         os.close(end)
     status = None
     try:
-        stdout, stderr, failure = _collect([out_read, err_read, failure_read], time.monotonic() + timeout)
-        status = _wait(pid, time.monotonic() + 0.5)
+        deadline = time.monotonic() + timeout
+        stdout, stderr, failure = _collect([out_read, err_read, failure_read], deadline)
+        # On a busy machine much time may pass between the end of its output and its own.
+        status = _wait(pid, max(deadline, time.monotonic() + 0.5))
     finally:
         if status is None:
             _kill(pid)

@@ -66,13 +66,13 @@ def is_unbindable(path: str) -> bool:
     A copy of the mount table may not: Linux 6.18 forgets it there. *Source*: proc_pid_mountinfo(5).
     """
     escapes = {ord(character): f"\\{ord(character):03o}" for character in "\\ \t\n"}
-    escaped = f"{path}/".translate(escapes)
+    escaped = os.fsencode(f"{path}/".translate(escapes))
     best, unbindable = 0, False
-    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
-        for fields in map(str.split, file):
-            length = len(fields[4].rstrip("/"))
-            if escaped.startswith(f"{fields[4].rstrip('/')}/") and length >= best:
-                best, unbindable = length, "unbindable" in fields[6 : fields.index("-")]
+    with open("/proc/self/mountinfo", "rb") as file:  # as text, a carriage return in a name would end a line
+        for fields in (line.split(b" ") for line in file):
+            point = fields[4].rstrip(b"/")
+            if escaped.startswith(point + b"/") and len(point) >= best:
+                best, unbindable = len(point), b"unbindable" in fields[6 : fields.index(b"-")]
     return unbindable
 
 

@@ -238,6 +238,6 @@ def _read_map(pid: int, name: str) -> tuple[int, ...]:
 
 def _read_mount_options(pid: int) -> dict[str, tuple[str, ...]]:
     """Options of each mount of a process by its mount point; of a stack those of the topmost."""
-    with open(f"/proc/{pid}/mountinfo", errors="replace") as file:
-        lines = [line.split() for line in file.read(1 << 20).splitlines()]
+    with open(f"/proc/{pid}/mountinfo", "rb") as file:  # as text, a carriage return in a name would end a line
+        lines = [line.decode(errors="replace").split(" ") for line in file.read(1 << 20).split(b"\n")]
     return {fields[4]: tuple(fields[5].split(",")) for fields in lines if len(fields) > 5}

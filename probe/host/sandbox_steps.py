@@ -231,9 +231,9 @@ def parse_cgroup(mountinfo: str) -> tuple[str, str] | None:
     A node whose /sys/fs/cgroup is cgroup2 has that one; on others each hierarchy of version 1 stands for all.
     """
     first: tuple[str, str] | None = None
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):  # nothing else ends a line or a field, whatever a mount point is called
         mount, separator, filesystem = line.partition(" - ")
-        places, kinds = mount.split(), filesystem.split()
+        places, kinds = mount.split(" "), filesystem.split(" ")
         if not separator or len(places) < 5 or len(kinds) < 3:
             continue
         if kinds[0] == "cgroup2" and places[4] == "/sys/fs/cgroup":

@@ -120,6 +120,13 @@ def test_a_seccomp_filter_counts_where_something_was_refused() -> None:
     assert "seccomp" in found.message
 
 
+def test_a_security_module_counts_where_something_was_refused() -> None:
+    """No capability is missing then, and no filter is there: somebody else has answered EACCES."""
+    found = outcome("probe-privileges", make_facts(user_namespace=untried("not-permitted")))
+    assert (found.status, found.reason) == ("unknown", "NotPermitted")
+    assert "AppArmor" in found.message
+
+
 def test_a_probe_that_does_not_know_itself() -> None:
     """Its own status was not readable."""
     found = privileges(seccomp=unread("/proc/self/status", "not-readable"))

@@ -233,6 +233,13 @@ def test_path_has_absolute_directories_only() -> None:
     assert parse_path(b"") == ()
 
 
+def test_only_a_newline_ends_a_line() -> None:
+    """Users choose their own full names, and what Python takes for the end of a line may stand in them."""
+    text = "anna:x:1000:1000:Anna\u2028kubelet:x:0:0::/:/bin/sh\nkubelet:x:999:999:::/\x0bx:0:0\n"
+    assert parse_accounts(text, "f") == (Account("anna", 1000, "f"), Account("kubelet", 999, "f"))
+    assert parse_subids("anna:1:2\x85kubelet:65536:65536\n", "f") == ()
+
+
 @given(st.text())
 def test_parsers_take_any_text(text: str) -> None:
     """What is no entry is none; no text is an error."""

@@ -266,6 +266,19 @@ def test_every_distribution_has_its_own_ways(name: str) -> None:
     assert [file for file in found.files.value if file.newer] == []
 
 
+def test_null_for_a_gate_is_no_silence() -> None:
+    """In the first file Go reads it as false, so the default is not in force; a drop-in file removes by it."""
+    host = node("/usr/bin/kubelet", f"--config={CONFIG}", version="1.34.0")
+    host.files[CONFIG] = HEADER + "featureGates: {UserNamespacesSupport: null}\nmaxPods: null\n"
+    found = facts(host)
+    assert found.gate.kind == "not-readable"
+    assert found.max_pods.value == 110
+    host = node("/usr/bin/kubelet", f"--config={CONFIG}", "--config-dir=/etc/d", version="1.34.0")
+    host.files[CONFIG] = HEADER + "featureGates: {UserNamespacesSupport: false}\n"
+    host.files["/etc/d/1.conf"] = HEADER + "featureGates: {UserNamespacesSupport: null}\n"
+    assert facts(host).gate.value is True
+
+
 def test_no_kubelet_is_absent() -> None:
     """An answer, and not a problem."""
     host = FakeHost()

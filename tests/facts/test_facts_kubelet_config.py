@@ -174,6 +174,13 @@ def test_a_tag_that_its_text_does_not_fit_is_a_value_error(value: str) -> None:
         parse_document(f"maxPods: {value}")
 
 
+def test_a_name_that_comes_twice_in_json_is_a_value_error() -> None:
+    """Go takes the gates of both; in YAML the last one wins for all readers."""
+    with pytest.raises(ValueError, match="twice"):
+        parse_document('{"featureGates": {"A": false}, "featureGates": {"B": true}}')
+    assert parse_document("featureGates: {A: false}\nfeatureGates: {B: true}\n") == {"featureGates": {"B": True}}
+
+
 def test_only_the_first_document_counts() -> None:
     """As with the kubelet's parser."""
     assert parse_document("a: 1\n---\na: 2\n") == {"a": 1}

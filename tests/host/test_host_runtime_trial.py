@@ -596,3 +596,19 @@ def test_unbindable_mounts_are_known(volume: Volume) -> None:
     assert is_unbindable(f"{path}/d")
     assert not is_unbindable(f"{path}-other")
     assert not is_unbindable(volume("ext4"))
+
+
+@real
+@pytest.mark.parametrize("name", ["a\rb", "My\u00a0Disk", "a\x0b\x0c\x1c\x85\u2028b", "a - b", "k\udcff\n\t\\"])
+def test_mount_points_of_any_name_are_told_apart(name: str, workspace: str) -> None:
+    """Only a space ends a field of mountinfo, and only a newline ends a line."""
+    path = f"{workspace}/{name}"
+    os.mkdir(path)
+    kernel.mount("test", path, "tmpfs")
+    try:
+        assert not is_unbindable(path)
+        kernel.mount("none", path, "", 1 << 17)  # MS_UNBINDABLE
+        assert is_unbindable(path)
+    finally:
+        kernel.detach(path)
+        os.rmdir(path)

@@ -574,6 +574,7 @@ SYSTEMD = "37 31 0:34 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,relea
         (HYBRID, None),
         ("", None),
         ("a - b\nx", None),
+        ("1 2 0:1 / /a\x0b1\x1f2\x1f0:1\x1f/\x1f/sys/fs/cgroup rw - cgroup2 x rw\n", None),
     ],
 )
 def test_cgroup_of_a_node(mountinfo: str, expected: tuple[str, str] | None) -> None:
