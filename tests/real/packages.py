@@ -1,4 +1,6 @@
-"""Real container runtimes as Debian builds them: the machine's own, and those of newer suites (see debian.py).
+"""Real programs as Debian builds them: container runtimes, the machine's own and those of newer suites (see debian.py).
+
+Beside them is what userns-probe is measured against.
 
 Run as a program it fetches them all, so that no test has to wait, and says what cannot be had.
 """
@@ -16,7 +18,7 @@ from tests.real import debian
 from tests.real.debian import Unavailable
 
 SUITES = ("trixie", "sid")  # the older first: it is nearer to what nodes run
-PACKAGES = ("runc", "crun", "containerd")
+PACKAGES = ("runc", "crun", "containerd", "prometheus-node-exporter")
 
 
 @dataclass(frozen=True)
