@@ -39,8 +39,18 @@ class Outcome:
     owner_seen: int | None  # the volume's owner as the container sees it: 0 for the host's root if idmapping works
 
 
-def run(runtime: Runtime, source: str, workspace: str, *, readonly: bool = False, timeout: float = 60) -> Outcome:
+def run(
+    runtime: Runtime,
+    source: str,
+    workspace: str,
+    *,
+    readonly: bool = False,
+    mapped: bool = True,
+    timeout: float = 60,
+) -> Outcome:
     """Run a container with the volume *source*, a directory or a file; everything it needs lies below *workspace*.
+
+    Without *mapped* the volume is bound as it is.
 
     *workspace* and all directories above must be passable for others, as the container's root is nobody out here.
     Raises subprocess.TimeoutExpired when the runtime hangs.
@@ -50,7 +60,7 @@ def run(runtime: Runtime, source: str, workspace: str, *, readonly: bool = False
     identity = f"{CGROUPS}{uuid.uuid4().hex[:12]}"
     command = [runtime.path, "--root", f"{bundle}/state", "--log-format", "json"]
     try:
-        _lay_out(bundle, source, identity, readonly)
+        _lay_out(bundle, source, identity, readonly, mapped)
         start = [*command, "run", "--bundle", bundle, identity]
         done = subprocess.run(
             start, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout
@@ -103,25 +113,23 @@ def _last_message(log: str) -> str:
         return last
 
 
-def _lay_out(bundle: str, source: str, identity: str, readonly: bool) -> None:
+def _lay_out(bundle: str, source: str, identity: str, readonly: bool, mapped: bool) -> None:
     root = f"{bundle}/rootfs"
     os.makedirs(f"{root}/bin")
     shutil.copy(BUSYBOX, f"{root}/bin/busybox")
     os.chown(root, FIRST, FIRST)  # so that the runtime may make the mount points
     with open(f"{bundle}/config.json", "w") as file:
-        json.dump(_config(source, identity, readonly), file)
+        json.dump(_config(source, identity, readonly, mapped), file)
 
 
-def _config(source: str, identity: str, readonly: bool) -> dict[str, Any]:
+def _config(source: str, identity: str, readonly: bool, mapped: bool) -> dict[str, Any]:
     mappings = [{"containerID": 0, "hostID": FIRST, "size": COUNT}]
     volume = {
         "destination": "/v",
         "type": "bind",
         "source": source,
         "options": ["rbind", "rprivate", "ro" if readonly else "rw"],
-        "uidMappings": mappings,
-        "gidMappings": mappings,
-    }
+    } | ({"uidMappings": mappings, "gidMappings": mappings} if mapped else {})
     return {
         "ociVersion": "1.0.2",
         "process": {

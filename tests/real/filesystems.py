@@ -40,12 +40,15 @@ class Filesystem:
 
 
 @contextmanager
-def filesystem(name: str, below: str) -> Iterator[str]:
-    """The path of a new volume on *name*, in a directory of its own below *below*; root's, with entries `d` and `f`."""
+def filesystem(name: str, below: str, row: Filesystem | None = None) -> Iterator[str]:
+    """The path of a new volume on *name*, in a directory of its own below *below*; root's, with entries `d` and `f`.
+
+    *row* is that of the catalog unless given.
+    """
     directory = tempfile.mkdtemp(prefix=f"{name}-", dir=below)
     os.chmod(directory, 0o755)  # a container's root has to get through
     try:
-        with CATALOG[name].make(directory) as path:
+        with (row or CATALOG[name]).make(directory) as path:
             yield path
     finally:
         left = kernel.mounts_below(directory)
@@ -69,14 +72,16 @@ def _run(*command: str) -> None:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def _filled(path: str) -> str:
+def filled(path: str) -> str:
+    """*path*, a directory, with a directory and a file in it."""
     os.makedirs(f"{path}/d", exist_ok=True)
     open(f"{path}/f", "w").close()
     return path
 
 
 @contextmanager
-def _mounted(directory: str, source: str, fstype: str, options: str) -> Iterator[str]:
+def mounted(directory: str, source: str, fstype: str, options: str) -> Iterator[str]:
+    """Where *source* is mounted, in a directory of its own below *directory*."""
     target = tempfile.mkdtemp(prefix="mount-", dir=directory)
     _run("mount", "-n", "-t", fstype, "-o", options, source, target)
     try:
@@ -89,40 +94,40 @@ def _mounted(directory: str, source: str, fstype: str, options: str) -> Iterator
 
 
 @contextmanager
-def _disk(directory: str, fstype: str, mkfs: str, megabytes: int) -> Iterator[str]:
+def disk(directory: str, fstype: str, mkfs: str, megabytes: int) -> Iterator[str]:
     """A new file system of that size in a sparse image file."""
     image = f"{directory}/image"
     with open(image, "wb") as file:
         file.truncate(megabytes << 20)
     _run(*mkfs.split(), image)
-    with _mounted(directory, image, fstype, "loop") as path:
-        yield _filled(path)
+    with mounted(directory, image, fstype, "loop") as path:
+        yield filled(path)
 
 
 def _ext4(directory: str, megabytes: int = 16) -> AbstractContextManager[str]:
-    return _disk(directory, "ext4", "mkfs.ext4 -q -m 0", megabytes)
+    return disk(directory, "ext4", "mkfs.ext4 -q -m 0", megabytes)
 
 
 @contextmanager
 def _packed(directory: str, fstype: str, pack: str) -> Iterator[str]:
     """A read-only file system that the command *pack* makes from a directory; SEED and IMAGE stand for their paths."""
     paths = {"SEED": f"{directory}/seed", "IMAGE": f"{directory}/image"}
-    _filled(paths["SEED"])
+    filled(paths["SEED"])
     _run(*[paths.get(word, word) for word in pack.split()])
-    with _mounted(directory, paths["IMAGE"], fstype, "loop,ro") as path:
+    with mounted(directory, paths["IMAGE"], fstype, "loop,ro") as path:
         yield path
 
 
 @contextmanager
 def _without_disk(directory: str, fstype: str, options: str = "mode=0755") -> Iterator[str]:
-    with _mounted(directory, "test", fstype, options) as path:
-        yield _filled(path)
+    with mounted(directory, "test", fstype, options) as path:
+        yield filled(path)
 
 
 @contextmanager
 def _proc(directory: str) -> Iterator[str]:
     # Not a whole proc: a second one that nothing covers would heal a covered /proc, which other tests are about.
-    with _mounted(directory, "/proc/sys", "none", "bind") as path:
+    with mounted(directory, "/proc/sys", "none", "bind") as path:
         yield path
 
 
@@ -153,7 +158,7 @@ def _fuse_below_ext4(directory: str) -> Iterator[str]:
 def _btrfs_subvolume(directory: str) -> Iterator[str]:
     with CATALOG["btrfs"].make(directory) as path:
         _run("btrfs", "-q", "subvolume", "create", f"{path}/subvolume")
-        yield _filled(f"{path}/subvolume")
+        yield filled(f"{path}/subvolume")
 
 
 @contextmanager
@@ -208,7 +213,7 @@ def _rows() -> Iterator[Filesystem]:
     # 300 MB, mkfs.btrfs no less than 109.
     for fstype, megabytes in (("ext3", 16), ("xfs", 320), ("btrfs", 128)):
         mkfs = f"mkfs.{fstype}"
-        make = partial(_disk, fstype=fstype, mkfs=f"{mkfs} -q", megabytes=megabytes)
+        make = partial(disk, fstype=fstype, mkfs=f"{mkfs} -q", megabytes=megabytes)
         yield Filesystem(fstype, make, (fstype,), (mkfs,))
     yield Filesystem("btrfs-subvolume", _btrfs_subvolume, ("btrfs",), ("mkfs.btrfs", "btrfs"))
     packed = partial(Filesystem, readonly=True)

@@ -128,9 +128,14 @@ def user_namespace(first: int, count: int = 65536) -> Iterator[int]:
         os.waitpid(child, 0)
 
 
+def clone(path: str) -> int:
+    """A descriptor of a detached mount of what is at *path*, whose file system lives until it is closed."""
+    return _syscall(SYS_OPEN_TREE, AT_FDCWD, path.encode(), OPEN_TREE_CLONE | os.O_CLOEXEC)
+
+
 def mount_idmapped(source: str, target: str, first: int) -> None:
     """Mount the tree at *source* on *target* too, with its ids from 0 shown as those from *first*."""
-    tree = _syscall(SYS_OPEN_TREE, AT_FDCWD, source.encode(), OPEN_TREE_CLONE | os.O_CLOEXEC)
+    tree = clone(source)
     try:
         with user_namespace(first) as namespace:
             mount_attr = struct.pack("=QQQQ", MOUNT_ATTR_IDMAP, 0, 0, namespace)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.facts.test_facts_kubelet_real import HEADER, write_kubelet
 from tests.real import kernel
 from tests.real.packages import Runtime
+from tests.real.programs import KUBELET_HEADER, write_kubelet
 
 CHECKOUT = str(Path(__file__).parents[2])
 MS_SHARED = 1 << 20
@@ -156,11 +155,11 @@ class Node:
             os.makedirs(f"{self.root}/pods", exist_ok=True)
         os.mkdir(home)
         path = f"{home}/config.yaml"
-        write_kubelet(Path(home, "kubelet"), version)
+        write_kubelet(f"{home}/kubelet", version)
         if callable(config):
             config(path)
         else:
-            Path(path).write_text(HEADER + "maxPods: 50\n" + config)
+            Path(path).write_text(KUBELET_HEADER + "maxPods: 50\n" + config)
         argv = [
             f"{home}/kubelet",
             f"--config={path}",
@@ -277,20 +276,10 @@ def make_node(workspace: str) -> Iterator[Node]:
         stack.callback(first.wait)
         stack.callback(first.kill)
         made = Node(directory, _descendant(first, "sleep"))
-        write_kubelet(Path(directory, "version"), "1.36.2")
+        write_kubelet(f"{directory}/version", "1.36.2")
         # Wherever its configuration points, containerd makes directories and sockets in /run and /opt.
         made.run("sh", "-c", "mount -t tmpfs node /run && mount -t tmpfs node /opt")
         yield made
-
-
-def write_program(path: str, code: str) -> None:
-    """A program of nothing but these x86-64 instructions, in hexadecimal, with the page they lie in at 0x400000."""
-    base, start = 0x400000, 120
-    size = start + len(code) // 2
-    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 62, 1, base + start, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 4096)
-    Path(path).write_bytes(header + segment + bytes.fromhex(code))
-    os.chmod(path, 0o755)
 
 
 def descendants(pid: int) -> list[int]:
@@ -303,9 +292,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def _descendant(parent: subprocess.Popen[Any], name: str) -> int:
-    """The descendant of that name, once it is there; the test's own timeout is the only limit."""
+    """The descendant of that name, once it is there; the test's own timeout is the only limit.
+
+    Never *parent* itself, which for a moment still has our own name.
+    """
     while True:
-        for pid in descendants(parent.pid):
+        for pid in descendants(parent.pid)[1:]:
             with suppress(OSError), open(f"/proc/{pid}/comm") as comm:
                 if comm.read() == f"{name}\n":
                     return pid

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import shutil
 import socket
 import stat
-import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import require
 from tests.real import packages
 from tests.real.conftest import wait_for
-from tests.real.node import CHECKOUT, Node, Probed, write_program
+from tests.real.imitations import DISGUISES, RECORDED, Watch, disguise, imitations
+from tests.real.node import CHECKOUT, Node, Probed
+from tests.real.programs import KUBELET_HEADER, write_program
 
 pytestmark = pytest.mark.real
 
 GetRuntime = Callable[..., packages.Runtime]
 
-RECORDED = f"{CHECKOUT}/tests/data/cri/containerd-2.1.9"
 MEMORY = 300 << 20  # bytes; a whole probe takes a seventh of it
-
-HEADER = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
 
 def assert_stood(probed: Probed, *causes: str) -> None:
@@ -52,11 +47,11 @@ def assert_stood(probed: Probed, *causes: str) -> None:
 def _bomb() -> str:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    return HEADER + "\n".join(lines) + "\n"
+    return KUBELET_HEADER + "\n".join(lines) + "\n"
 
 
 def _sparse(path: str) -> None:
-    Path(path).write_text(HEADER)
+    Path(path).write_text(KUBELET_HEADER)
     os.truncate(path, 2 << 30)
 
 
@@ -65,15 +60,15 @@ CONFIGURATIONS: dict[str, tuple[Callable[[str], object], str]] = {
     "empty": (lambda path: Path(path).write_text(""), "config.yaml: not understood"),
     "2 GiB": (_sparse, "is larger than"),
     "line of 1 MiB": (lambda path: Path(path).write_text("x" * (1 << 20)), "config.yaml: "),
-    "key of 1 MiB": (lambda path: Path(path).write_text(HEADER + "x" * (1 << 20) + ": 1"), "config.yaml: "),
+    "key of 1 MiB": (lambda path: Path(path).write_text(KUBELET_HEADER + "x" * (1 << 20) + ": 1"), "config.yaml: "),
     "cut off": (
-        lambda path: Path(path).write_text(HEADER + "featureGates: {UserNamesp"),
+        lambda path: Path(path).write_text(KUBELET_HEADER + "featureGates: {UserNamesp"),
         "config.yaml: not understood",
     ),
     "binary": (lambda path: Path(path).write_bytes(random.Random(1).randbytes(9999)), "config.yaml: not understood"),
-    "UTF-16": (lambda path: Path(path).write_text(HEADER, encoding="utf-16"), "config.yaml: not understood"),
+    "UTF-16": (lambda path: Path(path).write_text(KUBELET_HEADER, encoding="utf-16"), "config.yaml: not understood"),
     "bomb": (lambda path: Path(path).write_text(_bomb()), "config.yaml: not understood"),
-    "deep": (lambda path: Path(path).write_text(HEADER + "a: " + "[" * 100_000), "config.yaml: not understood"),
+    "deep": (lambda path: Path(path).write_text(KUBELET_HEADER + "a: " + "[" * 100_000), "config.yaml: not understood"),
     "symlink loop": (lambda path: os.symlink(path, path), "Too many levels of symbolic links"),
     "FIFO": (os.mkfifo, "is not a regular file"),
     "device node": (lambda path: os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5)), "is not a regular file"),
@@ -222,105 +217,6 @@ def test_an_oci_runtime_that_does_not_answer(
 
 
 # Imitations
-
-
-class Watch:
-    """Which files were opened or read since, by anybody. *Source*: inotify(7)."""
-
-    ACCESS, OPEN = 0x1, 0x20
-
-    def __init__(self, *paths: str) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._paths = {
-            self._libc.inotify_add_watch(self._fd, path.encode(), self.ACCESS | self.OPEN): path for path in paths
-        }
-        assert self._fd >= 0
-        assert min(self._paths) > 0
-
-    def seen(self) -> set[str]:
-        found = set()
-        try:
-            events = os.read(self._fd, 1 << 16)
-        except BlockingIOError:
-            return found
-        while events:
-            watch, _, _, length = struct.unpack_from("iIII", events)
-            found.add(self._paths[watch])
-            events = events[16 + length :]
-        return found
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-
-
-@contextmanager
-def pod_cgroup() -> Iterator[str]:
-    """The cgroup.procs file of a real cgroup that is named as a Pod's."""
-    places = ("/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
-    parent = next((place for place in places if os.access(f"{place}/cgroup.procs", os.W_OK)), "")
-    require(parent, "a cgroup hierarchy that can be written to")
-    path = f"{parent}/kubepods-userns-probe-test-{os.getpid()}"
-    os.mkdir(path)
-    try:
-        yield f"{path}/cgroup.procs"
-    finally:
-        while os.path.exists(path):  # until the last process is gone
-            with suppress(OSError):
-                os.rmdir(path)
-            time.sleep(0.01)
-
-
-DISGUISES = ["user", "user namespace", "PID namespace", "cgroup"]
-
-
-@contextmanager
-def disguise(kind: str) -> Iterator[tuple[str, ...]]:
-    """A command that makes of another one a process as Pods have them."""
-    if kind == "cgroup":
-        with pod_cgroup() as procs:
-            yield "sh", "-c", f'echo $$ > {procs} && exec "$0" "$@"'
-        return
-    yield {
-        "user": ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-        "user namespace": ("unshare", "--user", "--map-root-user"),
-        "PID namespace": ("unshare", "--pid", "--fork", "--kill-child"),
-    }[kind]
-
-
-@contextmanager
-def imitations(node: Node, wrapper: tuple[str, ...]) -> Iterator[tuple[Watch, socket.socket]]:
-    """Processes called like each daemon, with flags, files, a socket and a PATH of their own.
-
-    Yields what tells whether any of it was opened or run, and the listening socket. With a single argument each
-    program would print what the kubelet's `--version` prints.
-    """
-    home = node.path("imitation")
-    os.makedirs(f"{home}/bin")
-    socket_path, config = f"{home}/cri.sock", f"{home}/config"
-    Path(config).write_text(HEADER + "featureGates: {UserNamespacesSupport: true}\n")
-    flags = {
-        "kubelet": (f"--config={config}", f"--root-dir={home}", f"--container-runtime-endpoint=unix://{socket_path}"),
-        "kubelite": (f"--kubelet-args-file={config}", "--x"),
-        "k3s": ("server", f"--config={config}"),
-        "containerd": ("--config", config, "--address", socket_path),
-        "crio": ("--config", config, "--listen", socket_path),
-    }
-    with ExitStack() as stack:
-        for name in (*flags, "runc", "crun"):
-            shutil.copy(f"{node.directory}/version", f"{home}/bin/{name}")
-        environment = {"PATH": f"{home}/bin:{os.environ['PATH']}"}
-        for name, words in flags.items():
-            stack.enter_context(node.process(f"{home}/bin/{name}", *words, wrapper=wrapper, env=environment))
-        server = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        server.bind(socket_path)
-        server.listen()
-        server.setblocking(False)
-        watch = Watch(config, *(f"{home}/bin/{name}" for name in (*flags, "runc", "crun")))
-        yield stack.enter_context(watch), server
 
 
 @pytest.mark.parametrize("kind", DISGUISES)

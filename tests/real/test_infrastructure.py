@@ -158,7 +158,7 @@ def test_containerd_serves_with_the_shim_of_its_package(
 
 
 def test_a_mirror_that_fails_means_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(suite: str, directory: Path) -> tuple[str, ...]:
+    def fails(suite: str, directory: Path, architecture: str) -> tuple[str, ...]:
         raise debian.Unavailable("the mirror is down")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

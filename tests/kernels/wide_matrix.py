@@ -1,0 +1,74 @@
+"""The kernel matrix with `--wide`: every file system, from a second guest of each kernel, and arm64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tests.kernels import arm64, image, machine, matrix, packages, wide
+from tests.kernels.judge import Judged, judge
+from tests.kernels.matrix import Run
+from tests.real.debian import Unavailable
+
+NAMES = (*packages.SERIES, arm64.ARCHITECTURE)
+
+
+def run(name: str) -> Run:
+    """The run of a series, or of arm64.
+
+    *Errors*: debian.Unavailable where a tool is missing here.
+    """
+    if name == arm64.ARCHITECTURE:
+        return _run_arm64()
+    found = matrix.run(name)
+    if found.not_run or found.failed:
+        return found
+    kernel = packages.kernel(name)
+    try:
+        outcome = wide.observe(kernel)
+    except machine.GuestError as problem:
+        return replace(found, failed=str(problem))
+    more = judge_wide(kernel, outcome.documents)
+    seconds = round(found.seconds + outcome.seconds, 1)
+    return replace(found, seconds=seconds, judged=_together(found.judged, more), failed=matrix.failure(outcome))
+
+
+def judge_wide(kernel: packages.Kernel, documents: Sequence[dict[str, Any]]) -> Judged:
+    """What wide_inside.py observed: as all else, and what the kernel has must not be missing."""
+    judged = judge(documents)
+    unavailable = {each["row"]: f"not run: {each['unavailable']}" for each in documents if "unavailable" in each}
+    problems = (*judged.problems, *_problems(kernel, judged, documents))
+    return replace(judged, absent=judged.absent | unavailable, problems=problems)
+
+
+def _problems(kernel: packages.Kernel, judged: Judged, documents: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for each in documents:
+        if "broken" in each:
+            yield f"{each['row']}: {each['broken']}"
+    for row in judged.absent:
+        if wide.offers(kernel, row):
+            yield f"{row}: the kernel's package has it, and the guest has not"
+
+
+def _together(one: Judged, other: Judged) -> Judged:
+    return Judged(
+        (*one.filesystems, *other.filesystems),
+        (*one.scenarios, *other.scenarios),
+        one.absent | other.absent,
+        (*one.problems, *other.problems),
+    )
+
+
+def _run_arm64() -> Run:
+    try:
+        kernel, outcome = arm64.observe()
+    except Unavailable as problem:
+        return Run(arm64.ARCHITECTURE, not_run=f"gone: {problem}")
+    except machine.GuestError as problem:
+        return Run(arm64.ARCHITECTURE, failed=str(problem))
+    found = Run(arm64.ARCHITECTURE, kernel.release, kernel.version, kernel.suite, kernel.architecture)
+    names = tuple(map(str, image.runtimes().values()))
+    judged = judge(outcome.documents)
+    seconds = round(outcome.seconds, 1)
+    return replace(found, seconds=seconds, runtimes=names, judged=judged, failed=matrix.failure(outcome))
