@@ -1,0 +1,74 @@
+"""The script of all campaigns, as a person calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.campaign import Row, table
+
+ROOT = Path(__file__).parents[2]
+
+
+def script(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    """One run; *code* is run instead of it, in which `main` is its main function."""
+    path = ROOT / "scripts/fault-campaign"
+    load = f"import runpy, sys; sys.argv = {['x', *arguments]!r}; main = runpy.run_path({str(path)!r})['main']; "
+    command = [sys.executable, "-c", load + code] if code else [sys.executable, str(path), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nobody"], "no campaign is called nobody"),
+        (["--scale", "0"], "--scale is a number above 0"),
+        (["--scale", "x"], "invalid float value"),
+        (["--no-such-option"], "unrecognized arguments"),
+    ],
+)
+def test_usage_errors_are_64_and_say_what(arguments: list[str], words: str) -> None:
+    done = script(*arguments)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert words in done.stderr
+
+
+def test_help_has_an_example() -> None:
+    done = script("--help")
+    assert done.returncode == 0
+    assert "scripts/fault-campaign --seed 7 node harm" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "words"),
+    [
+        ("Row('it rains', 3, 3, 0.5, 0)", 0, "all held"),
+        ("Row('it rains', 3, 2, 0.5, 0, ('seed 7, number 1: it got wet',))", 1, "NOT all held"),
+        ("Row('it rains', 3, 3, 0.5, 2)", 1, "NOT all held"),
+    ],
+)
+def test_what_a_campaign_found(row: str, code: int, words: str, tmp_path: Path) -> None:
+    """The table, what did not hold with how to repeat it, and the rows for the page of evidence."""
+    stand_in = (
+        "import types, os; from tests.faults.campaign import Row; os.geteuid = lambda: 0; "
+        f"sys.modules['tests.faults.node'] = types.SimpleNamespace(campaign=lambda *a: iter([{row}])); sys.exit(main())"
+    )
+    done = script("--seed", "7", "--scale", "0.5", "--json", str(tmp_path / "rows"), "node", code=stand_in)
+    assert done.returncode == code, done.stderr
+    assert "| it rains | 3 |" in done.stdout
+    assert f"node: {words}" in done.stdout
+    assert "scripts/fault-campaign --seed 7 --scale 0.5 node" in done.stdout
+    assert ("it got wet" in done.stderr) == ("it got wet" in row)
+    document = json.loads((tmp_path / "rows").read_text())
+    assert (document["seed"], document["scale"]) == (7, 0.5)
+    assert document["rows"][0]["campaign"] == "node"
+    assert document["rows"][0]["fault"] == "it rains"
+
+
+def test_the_table_is_markdown() -> None:
+    row = Row("kubelet restarts", 10_000, 9_999, 1.234, 0)
+    assert table([row]).splitlines()[2] == "| kubelet restarts | 10,000 | 9,999 | 1.23 s | 0 |"
