@@ -201,6 +201,7 @@ class Job:
                 env=environment,
                 cwd=_CHECKOUT,
                 preexec_fn=kernel.die_with_parent,
+                start_new_session=True,  # Ctrl-C is for who watches it
             )
         worker.returncode = 0  # it is waited for by its number
         return worker.pid
@@ -209,8 +210,8 @@ class Job:
 def run(targets: Sequence[Target], seed: int, scale: float, progress: Progress, guided: bool) -> Iterator[Job]:
     """Each target's job once it is over, as many at the same time as there are processors."""
     with tempfile.TemporaryDirectory(prefix="userns-probe-fuzz-") as directory:
-        waiting = [Job(target, seed, times(target.runs, scale), directory, guided) for target in targets]
-        running: list[Job] = []
+        jobs = [Job(target, seed, times(target.runs, scale), directory, guided) for target in targets]
+        waiting, running, total = list(jobs), list[Job](), sum(job.runs for job in jobs)
         try:
             while waiting or running:
                 while waiting and len(running) < (os.cpu_count() or 1):
@@ -219,7 +220,7 @@ def run(targets: Sequence[Target], seed: int, scale: float, progress: Progress, 
                 for job in [job for job in running if job.is_over()]:
                     running.remove(job)
                     yield job
-                progress("; ".join(f"{job.target.name}: {job.done:,} of {job.runs:,} inputs" for job in running))
+                progress(f"inputs for {len(jobs)} parsers: {sum(job.done for job in jobs):,} of {total:,}")
                 time.sleep(0.02)
         finally:
             for job in running:

@@ -15,6 +15,7 @@ done </modules/order
 
 mkdir /dev/disk
 for disk in /sys/block/vd*; do
+    [ -e "$disk" ] || continue
     ln -s "../${disk##*/}" "/dev/disk/$(cat "$disk/serial")"
 done
 for port in /sys/class/virtio-ports/*; do

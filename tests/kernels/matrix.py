@@ -18,7 +18,7 @@ from tests.kernels.judge import WORKS, Judged, judge
 from tests.kernels.scenarios import SCENARIOS
 from tests.real.debian import Unavailable
 
-TIMEOUT = 900  # seconds for a guest, which has a minute of work for an idle processor
+TIMEOUT = 1800  # seconds for a guest, which has a minute or two of work for an idle processor
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def runs() -> dict[str, Run]:
 
 @pytest.mark.real
 @pytest.mark.kernel_matrix
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("series", SERIES)
 def test_what_is_predicted_happens(series: str, runs: dict[str, Run]) -> None:
     """Each file system, each scenario; and nothing is left out."""

@@ -34,6 +34,7 @@ class AgentSoak:
     scrapes_per_probe: float
     problems: list[str] = field(default_factory=list)
     _probed: int = 0
+    _covered: bool = False
 
     def run(
         self, probes: int, samples: int, progress: Callable[[float], None] = lambda share: None
@@ -85,11 +86,9 @@ class AgentSoak:
             self.problems.append(f"the node is {'' if ready else 'not '}ready, and the probe says {verdict}")
 
     def _cover(self, covered: bool) -> None:
-        is_covered = f" {COVERED} " in self.node.run("cat", "/proc/self/mountinfo")
-        if covered and not is_covered:
-            self.node.run("mount", "-t", "tmpfs", "cover", COVERED)
-        elif is_covered and not covered:
-            self.node.run("umount", COVERED)
+        if covered != self._covered:
+            self.node.run(*(("mount", "-t", "tmpfs", "cover") if covered else ("umount",)), COVERED)
+            self._covered = covered
 
     def _look(self) -> Figures:
         return {

@@ -118,18 +118,18 @@ def test_watch_and_serve(node: Node) -> None:  # noqa: F811
 
 
 def test_serve_alone(tmp_path: Path) -> None:
-    """Three thousand scrapes, and sixty reports that say something else than the one before, each of them published."""
+    """Three thousand scrapes, and forty reports that say something else than the one before, each of them published."""
     with api_world.running(tmp_path) as world:
         clients = Clients(world.serve)
 
         def work(scrapes: int) -> None:
-            for verdict in ("ready", "not-ready") * 3:
+            for verdict in ("ready", "not-ready") * 2:
                 world.probe(verdict)
                 world.settle()
-                clients.ask(scrapes // 6)
+                clients.ask(scrapes // 4)
 
         work(600)  # to be warm
         samples = soak.soak(work, lambda: figures_of_process(world.serve.process.pid, "serve"), 3000, samples=10)
-        assert world.api.store.writes >= 180  # annotations and label, condition, Event
+        assert world.api.store.writes >= 120  # annotations and label, condition, Event
     assert (clients.refused, world.serve.unstructured) == ([], [])
     assert [row for row in judge(samples) if row.grows] == []

@@ -10,8 +10,8 @@ from probe.facts.visibility import visibility
 from probe.host.processes import in_pod_cgroup, is_stuck, parse_status
 from tests.faults.targets.target import DATA, HOSTS, Target, files, lines, parsed, reads
 
-PROC = "what /proc and /sys say"
-TABLES = "mount tables"
+PROC = "rubbish in what /proc and /sys say"
+TABLES = "rubbish in mount tables"
 KUBELET_ROOT = "/var/lib/kubelet"
 LISTENERS = (
     "Num       RefCount Protocol Flags    Type St Inode Path\n"

@@ -27,9 +27,9 @@ from tests.facts.test_facts_kubelet import HEADER, RECORDED_CONFIG
 from tests.facts.test_facts_kubelet_k3s import UNIT
 from tests.faults.targets.target import DATA, HOSTS, Target, files, lines, parsed
 
-KUBELET = "the kubelet's flags and files"
-IDS = "accounts, ranges and records of IDs"
-HOOKS = "specifications of devices and hooks"
+KUBELET = "rubbish in the kubelet's flags and files"
+IDS = "rubbish in accounts, ranges and records of IDs"
+HOOKS = "rubbish in specifications of devices and hooks"
 GATE = kubelet_versions.GATE
 FEATURES = f"{HEADER}featureGates: {{{GATE}: true, AllBeta: false}}\nuserNamespaces: {{idsPerPod: 131072}}\n"
 POOL = IdPool(first=65536, count=65536 * 110, ids_per_pod=65536, configured=True)

@@ -22,9 +22,9 @@ from tests.faults import clean
 from tests.faults.targets.target import Target
 from tests.recorded import NAMES, Recording
 
-NODE = "recorded nodes, one reading of each replaced"
-SOILED = "recorded nodes, some texts of each hostile"
-LOST = "recorded nodes, some readings of each lost"
+NODE = "whole nodes of which one reading is rubbish"
+SOILED = "whole nodes with hostile texts"
+LOST = "whole nodes of which some readings are lost"
 ERRORS = (errno.EACCES, errno.EIO, errno.ETIMEDOUT, errno.ELOOP, errno.ENOMEM, errno.ENOENT)
 LONGEST = 40_000
 """Characters of all texts together that are soiled: what is longer, those who read have refused."""

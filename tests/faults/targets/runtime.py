@@ -15,9 +15,9 @@ from probe.reading import Reading, encode
 from tests.cri_recordings import FOLDER, recorded_answer
 from tests.faults.targets.target import DATA, Target, files, lines, parsed
 
-CRI = "answers of CRI"
-CONFIGURATION = "configurations of container runtimes"
-OCI = "words of OCI runtimes"
+CRI = "rubbish in answers of CRI"
+CONFIGURATION = "rubbish in configurations of container runtimes"
+OCI = "rubbish in what OCI runtimes say"
 RECORDED = tuple(path.name for path in sorted(FOLDER.iterdir()) if path.is_dir())
 VERSIONS = (
     "runc version 1.1.15+ds1\n",

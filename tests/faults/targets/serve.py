@@ -30,12 +30,12 @@ from tests.faults.targets.target import DATA, Target, lines, parsed
 from tests.outputs.reports import REPORTS
 from tests.serve.serving import report_of_now
 
-REPORT = "the report file"
-HTTP = "requests"
-API = "answers of the API server, kubeconfig, token and CA"
+REPORT = "rubbish in the report file"
+HTTP = "rubbish in HTTP requests"
+API = "rubbish in answers of the API server, kubeconfig, token and CA"
 LINE = 40_000
 """Characters of one line of the log: several texts of 500, in which each may take ten."""
-OPTIONS = "options and arguments"
+OPTIONS = "rubbish in options and arguments"
 KUBECONFIG = """apiVersion: v1
 kind: Config
 current-context: a
