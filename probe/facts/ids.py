@@ -31,6 +31,7 @@ GETENT_SINCE = (1, 38)
 BLOCK = 65_536
 
 _USUAL_PATH = ("/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin")
+_PRINTED = 10_000  # characters; one range takes forty, and the kubelet quotes all of them in its last words
 _KEEP = 1000  # entries of other owners; what a range overlaps is told by its first ones
 
 
@@ -187,6 +188,8 @@ def _parse_output(output: Output) -> Output:
     """The output; a program that could not be run at all, which a shell calls 126 or 127, has none."""
     if output.status in (126, 127) and not output.stdout and not output.stderr:
         raise ValueError(f"it could not be run (status {output.status})")
+    if len(output.stdout) > _PRINTED:
+        raise ValueError(f"it printed {len(output.stdout)} characters")
     return output
 
 

@@ -182,6 +182,7 @@ def test_an_unreadable_environment_is_no_empty_path() -> None:
     [
         (Output(127, "", ""), "not-readable"),
         (Output(126, "", ""), "not-readable"),
+        (Output(0, "0: kubelet 65536 65536\n" * 1000, ""), "not-readable"),  # no answer is that long
         (Reading.without("getsubids", "timed-out", "no answer in time"), "timed-out"),
     ],
 )

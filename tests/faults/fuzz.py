@@ -232,7 +232,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.fuzz", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*TARGETS, []], metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    parser.add_argument("--scale", type=float, default=0.01, help="1 is 50,000 inputs for most targets")
+    parser.add_argument("--scale", type=float, default=0.01, help="1 is 40,000 inputs for most targets")
     parser.add_argument("--reproduce", metavar="FILE", help="give this input to TARGET, with its traceback")
     options = parser.parse_args()
     if options.reproduce:

@@ -85,7 +85,7 @@ class Watch:
 
     def wait_for_round(self) -> dict[str, Any]:
         """What became of the probe that it was asked for. *Errors*: BrokenError."""
-        deadline = time.monotonic() + WATCHDOG
+        deadline = time.monotonic() + 3 * WATCHDOG  # for an interval and a probe, and as long again
         while len(self._rounds()) <= self._seen:
             demand(time.monotonic() < deadline, "watch did not probe when it was asked")
             demand(self.process.poll() is None, f"watch ended: {self.log()}")
@@ -107,19 +107,13 @@ class Watch:
 
 
 @contextmanager
-def watching(stage: Stage, options: str = "size=4m", interval: str = "24h") -> Iterator[Watch]:
+def watching(stage: Stage, space: str = "size=4m", interval: str = "24h") -> Iterator[Watch]:
     """`watch` on the node after its first probe, its report on a tmpfs of its own; it has to end well."""
     directory = stage.node.path("watch")
     os.mkdir(directory)
-    command = [
-        sys.executable,
-        "-m",
-        "probe",
-        "watch",
-        f"--report-file={directory}/report.json",
-        f"--interval={interval}",
-    ]
-    with tmpfs(directory, options), open(f"{directory}.log", "wb") as log:
+    options = [f"--report-file={directory}/report.json", f"--interval={interval}", f"--budget={stage.budget:g}s"]
+    command = [sys.executable, "-m", "probe", "watch", *options]
+    with tmpfs(directory, space), open(f"{directory}.log", "wb") as log:
         process = subprocess.Popen(
             stage.node.inside(*command), cwd=CHECKOUT, env=environment(), stderr=log, stdin=subprocess.DEVNULL
         )

@@ -13,7 +13,7 @@ from probe.reading import Reading, encode
 
 TESTS = Path(__file__).parents[2]
 DATA, HOSTS = TESTS / "data", TESTS / "hosts"
-RUNS = 50_000
+RUNS = 40_000
 """Inputs for a target at scale 1."""
 _PROBLEM = 1000  # characters that tell what is wrong with a file; more would be its content
 
