@@ -102,7 +102,7 @@ def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
     if attempt.result == "supported":
         return Outcome.passed(f"{what}{where} can be idmapped", evidence)
     if attempt.result == "refused":
-        remediation = _OTHER_KERNEL if _kernel_refuses_all(facts, attempt) else ""
+        remediation = _other_kernel(attempt) if _kernel_refuses_all(facts, attempt) else ""
         return Outcome.fail(reason, f"{what}{where}: {attempt.reason}", evidence, remediation=remediation)
     return Outcome.unknown(attempt.kind or "not-tried", f"{what}{where}: {attempt.reason}", evidence)
 
@@ -110,6 +110,19 @@ def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
 def _kernel_refuses_all(facts: Facts, attempt: Attempt) -> bool:
     """Whether another file system would not help: the kernel knows no idmapped mounts, or has them switched off."""
     return attempt.errno in ("ENOSYS", "EPERM") and all(one.result != "supported" for one in facts.attempts)
+
+
+def _other_kernel(attempt: Attempt) -> str:
+    """Only EL9 answers EPERM, and has a kernel of its own that does not; an older one takes another release."""
+    if attempt.errno == "EPERM":
+        return (
+            "Idmapped mounts are switched off in kernels of EL9 before 5.14.0-334.el9. On the drained node:\n"
+            "  dnf upgrade kernel && reboot"
+        )
+    return (
+        "Boot a kernel with idmapped mounts, Linux 6.3 or later. If this release of the distribution has none, move to "
+        "one that does: Debian 13, Ubuntu 24.04, EL 9.3 or newer."
+    )
 
 
 def _evidence(attempt: Attempt) -> Evidence:
@@ -126,12 +139,6 @@ def _snapshotter(facts: Facts, handlers: tuple[Handler, ...], default: Reading[s
     own = next((handler.snapshotter for handler in handlers if handler.name == facts.handler), default)
     return own if own.value else default
 
-
-_OTHER_KERNEL = (
-    "Boot a kernel with idmapped mounts: Linux 6.3 or later; on EL9 5.14.0-334.el9 or later, since before they are "
-    "switched off there. On the drained node:\n"
-    "  dnf upgrade kernel && reboot"
-)
 
 CHECKS = (
     Check(

@@ -57,6 +57,18 @@ def test_every_role_in_every_status(check_id: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("errno", "told", "never"),
+    [("ENOSYS", "Debian 13", "dnf"), ("EPERM", "\n  dnf upgrade kernel", "Debian"), ("EINVAL", "", "kernel")],
+)
+def test_another_kernel_is_advised_where_this_one_maps_nothing(errno: str, told: str, never: str) -> None:
+    """One without idmapped mounts on any distribution; one that has them switched off is EL9's."""
+    refusal = make_refusal(role="kubelet-root", errno=errno)
+    remediation = outcome("filesystem-kubelet-root", make_facts(attempts=(refusal,))).remediation
+    assert told in remediation
+    assert never not in remediation
+
+
+@pytest.mark.parametrize(
     ("check_id", "overrides"),
     [
         ("filesystem-kubelet-root", {"kubelet": make_kubelet(root_dir=unread("--root-dir"))}),
