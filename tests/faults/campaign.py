@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+CAMPAIGNS = {
+    "node": "what goes wrong on a node: limits, kills, restarts, dead servers, full disks, clocks",
+    "harm": "what a probe could do to a node: leftovers after SIGKILL, busy volumes, modules, logs",
+    "content": "what others wrote: files, trees, processes, and outputs that stay clean",
+    "api": "what an API server may answer to `serve`",
+}
+"""Each is the function `campaign` of the module of that name, and a part of docs/evidence.md."""
+
 Progress = Callable[[str], None]
 """Is told in a few words what happens now; called often."""
 

@@ -1,0 +1,69 @@
+"""The page of evidence speaks of the code that is here, and of nothing that did not hold."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from tests import evidence
+from tests.kernels import packages
+
+FIGURES: dict[str, Any] = json.loads(evidence.FIGURES.read_text())
+
+
+def test_the_page_is_made_from_the_figures() -> None:
+    """By scripts/update-evidence, and by no hand."""
+    assert evidence.PAGE.read_text() == evidence.render(FIGURES)
+
+
+def test_all_held_with_the_code_that_is_here() -> None:
+    """When a probing module changes, both campaigns have to run again."""
+    assert FIGURES["digest"] == evidence.digest()
+    assert not evidence.problems(FIGURES)
+
+
+def test_the_commit_that_it_names_has_the_same_code() -> None:
+    """Whoever repeats it there runs what was run."""
+    try:
+        assert evidence.digest_at(FIGURES["commit"]) == FIGURES["digest"]
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("the commit of docs/evidence.md: not in a git checkout that has it")
+
+
+def test_every_kernel_is_there() -> None:
+    """Run, or with the reason why it could not be had."""
+    runs = {run["series"]: run for run in FIGURES["kernels"]["runs"]}
+    assert {*packages.SERIES, "arm64"} <= set(runs)
+    assert all(run["not_run"] or run["judged"]["filesystems"] for run in runs.values())
+
+
+def unclean() -> list[tuple[str, dict[str, Any], str]]:
+    """Figures that must not be published, with what is said of them."""
+    found = []
+    for name, path, value, words in (
+        ("other code for the kernels", ("kernels", "digest"), "0", "kernels: made by other code"),
+        ("other code for faults", ("faults", 0, "digest"), "0", "faults: made by other code"),
+        ("a guest that failed", ("kernels", "runs", 0, "failed"), "no console", "no console"),
+        ("a wrong prediction", ("kernels", "runs", 0, "judged", "filesystems", 0, "agrees"), False, "Linux"),
+        ("a wrong report", ("kernels", "runs", 0, "judged", "scenarios", 0, "problems"), ["lies"], "lies"),
+        ("something left", ("faults", 0, "rows", 0, "leftovers"), 1, "did not hold"),
+        ("a fault that was not injected", ("faults", 0, "rows", 0, "injected"), 0, "not injected"),
+        ("a campaign that was not run", ("faults",), FIGURES["faults"][:0], "harm: not run"),
+    ):
+        figures = deepcopy(FIGURES)
+        place: Any = figures
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+        found.append((name, figures, words))
+    return found
+
+
+@pytest.mark.parametrize(("figures", "words"), [pytest.param(*each, id=name) for name, *each in unclean()])
+def test_what_did_not_hold_is_not_published(figures: dict[str, Any], words: str) -> None:
+    """Each in words that say what it is."""
+    assert words in "\n".join(evidence.problems(figures))
