@@ -30,6 +30,8 @@ class FakeHost(Host):
     """By the whole command line, `/usr/bin/runc --version`; a text is the stdout of a success."""
     modified: dict[str, float] = field(default_factory=dict)
     """Modification times in seconds since the epoch; 0 where nothing is said."""
+    changed: dict[str, float] = field(default_factory=dict)
+    """The same of the inodes."""
     modes: dict[str, int] = field(default_factory=dict)
     """Of files; 0644 where nothing is said."""
     started: dict[int, float] = field(default_factory=dict)
@@ -142,12 +144,9 @@ class FakeHost(Host):
             return _error(path, errno.ENOENT)
         if isinstance(content, int):
             return _error(path, content)
-        return Reading(
-            path,
-            FileStatus(
-                stat.S_IFREG | self.modes.get(natural, 0o644), 0, len(content or ""), self.modified.get(natural, 0.0)
-            ),
-        )
+        mode, size = stat.S_IFREG | self.modes.get(natural, 0o644), len(content or "")
+        times = self.modified.get(natural, 0.0), self.changed.get(natural, 0.0)
+        return Reading(path, FileStatus(mode, 0, size, *times))
 
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0

@@ -68,6 +68,15 @@ def test_running_pods_are_noticed(name: str) -> None:
     assert Recording(name).facts().userns_pod_runs.value is can
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_pod_proves_nothing_of_a_runtime_that_was_restarted_since(restarted: bool) -> None:
+    """What confines it now may be newer than the Pod."""
+    node = Recording("containerd-2.1.9-kernel-6.18")
+    if restarted:
+        node.host.started[node.runtime_pid] = max(node.host.started.values()) + 60
+    assert node.facts().userns_pod_runs.value is not restarted
+
+
 @recorded
 def test_volumes_name_no_pod(name: str) -> None:
     """Paths of volumes hold the UIDs of Pods, so no word of the Report does."""

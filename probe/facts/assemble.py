@@ -59,7 +59,7 @@ def gather_node(
         attempts=attempts.judge(rows, bench, probe, kernel, _oci_runtime(runtime)),
         pods=pods,
         hooks=gather_hooks(host, (runtime.value.name.value if runtime.value else None) or ""),
-        userns_pod_runs=pods.parse(lambda found: found.own_namespace > 0),
+        userns_pod_runs=pods.parse(lambda found: found.youngest_started_at > _runs_since(host, runtime)),
     )
 
 
@@ -68,6 +68,15 @@ def gather_node_ids(host: Host, kubelet: Reading[KubeletFacts]) -> Reading[IdFac
     if kubelet.value is None:
         return Reading(kubelet.source, None, kubelet.problem, kubelet.kind)
     return gather_ids(host, kubelet.value)
+
+
+def _runs_since(host: Host, runtime: Reading[RuntimeFacts]) -> float:
+    """When the container runtime's daemon started, as `Host.started_at`. *Errors*: ValueError when nobody knows."""
+    confinement = runtime.value.confinement.value if runtime.value else None
+    started = host.started_at(confinement.pid) if confinement else None
+    if started is None or started.value is None:
+        raise ValueError("when the container runtime started is unknown")
+    return started.value
 
 
 def _oci_runtime(runtime: Reading[RuntimeFacts]) -> str:

@@ -10,6 +10,7 @@ from probe.facts.kernel import INITIAL_USER_NAMESPACE
 from probe.facts.kubelet_config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
 from probe.facts.kubelet_files import find_files, read_ages, read_file, read_merged
 from probe.facts.kubelet_find import Daemon, find_kubelets
+from probe.facts.kubelet_k3s import parse_environment
 from probe.facts.kubelet_versions import (
     GATE,
     fails_on_cgroup_v1,
@@ -71,12 +72,6 @@ def parse_arguments_file(text: str, environment: Mapping[str, str]) -> list[str]
             bare = line.replace('"', "").replace("'", "")
             arguments += _VARIABLE.sub(lambda found: environment.get(found[1] or found[2], ""), bare).split(" ")
     return arguments
-
-
-def parse_environment(content: bytes) -> dict[str, str]:
-    """proc_pid_environ(5) as a dictionary."""
-    pairs = (each.decode(errors="replace").partition("=") for each in content.split(b"\0"))
-    return {name: value for name, equals, value in pairs if equals}
 
 
 def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:

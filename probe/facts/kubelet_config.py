@@ -125,6 +125,7 @@ def parse_document(text: str) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise ValueError("is not a mapping")
+    _demand_plain(document, _MAX_DEPTH)
     return document
 
 
@@ -158,13 +159,11 @@ class _TwiceError(ValueError):
 
 def _parse_json(text: str) -> object:
     try:
-        document = json.loads(text, object_pairs_hook=_demand_once)
+        return json.loads(text, object_pairs_hook=_demand_once)
     except _TwiceError:
         raise
     except ValueError:  # a flow mapping of YAML starts like JSON
         return _parse_yaml(text)
-    _demand_shallow(document, _MAX_DEPTH)
-    return document
 
 
 def _parse_yaml(text: str) -> object:
@@ -194,12 +193,15 @@ def _demand_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _demand_shallow(value: object, depth: int) -> None:
+def _demand_plain(value: object, depth: int) -> None:
+    """No deeper than that, and no number that neither Go nor a Report can carry."""
     if depth < 0:
         raise ValueError("is nested too deeply")
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise ValueError("has a number of more than 64 bits")
+    inner = (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
     for each in inner:
-        _demand_shallow(each, depth - 1)
+        _demand_plain(each, depth - 1)
 
 
 def _file_gates(document: dict[str, Any]) -> dict[str, bool]:

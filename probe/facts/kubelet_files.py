@@ -62,17 +62,23 @@ def read_ages(
 ) -> Reading[tuple[DropIn, ...]]:
     """Each file, and whether it changed after the daemon started; one that is gone has changed, too.
 
-    The directory of drop-in files is among them where something in it came, went or was replaced.
+    A directory of drop-in files is among them where something in it came, went or was replaced.
     """
     if files.paths.value is None or daemon.started_at.value is None:
         return problem_of(files.paths if files.paths.value is None else daemon.started_at)
     drop_ins: list[DropIn] = []
-    for path in (*extra, *files.paths.value, *filter(None, [files.directory])):
+    # Of k3s' directories most are on no node, and one that went away took files with it that cannot be told any more.
+    optional = daemon.k3s.directories if daemon.k3s else ()
+    directories = (*optional, *filter(None, [files.directory]))
+    for path in (*extra, *files.paths.value, *directories):
         status = host.status(daemon.root + path)
         if status.value is None and status.kind != "absent":
             return Reading(path, None, status.problem, status.kind)
-        newer = status.value is None or status.value.modified > _read_at(host, daemon, path) + _SLACK
-        if newer or path != files.directory:
+        if status.value is None and path in optional:
+            continue
+        # Not the time of modification alone: `cp -p` brings back an old file with its old one.
+        newer = status.value is None or status.value.newest > _read_at(host, daemon, path) + _SLACK
+        if newer or path not in directories:
             drop_ins.append(DropIn(path=path, newer=newer))
     return Reading("configuration files", tuple(drop_ins))
 
@@ -90,7 +96,7 @@ def _read_at(host: Host, daemon: Daemon, path: str) -> float:
     if managed is None or not (path == managed or path.startswith(f"{managed}/")):
         return started
     written = host.status(f"{daemon.root}{managed}/{DEFAULTS_FILE}").value
-    return max(started, written.modified if written else 0.0)
+    return max(started, written.newest if written else 0.0)
 
 
 def _walk(host: Host, root: str, directory: str, found: list[str], depth: int) -> Reading[Any] | None:

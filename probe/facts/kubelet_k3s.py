@@ -22,6 +22,7 @@ DEFAULTS_FILE = "00-k3s-defaults.conf"
 """k3s writes it at every start, when it is about to run the kubelet."""
 _DOCKER_ENDPOINT = "unix:///run/k3s/cri-dockerd/cri-dockerd.sock"
 _CONFIG = "/etc/rancher/k3s/config.yaml"
+_CONFIG_VARIABLE = "K3S_CONFIG_FILE"
 _DATA_DIR = "/var/lib/rancher/k3s"
 _UNIT_DIRECTORIES = (
     "/etc/systemd/system",
@@ -42,6 +43,8 @@ class K3s(Struct, frozen=True):
     """The kubelet's, from `kubelet-arg`."""
     sources: tuple[str, ...]
     """The files in which these stand."""
+    directories: tuple[str, ...]
+    """Where further ones may have stood when it started."""
     endpoint: str
     runs_kubelet: bool
     """False for a server that was told `disable-agent`."""
@@ -63,13 +66,15 @@ def command_words(process: Process) -> list[str]:
 
 def gather_k3s(host: Host, process: Process) -> K3s:
     """The options of a k3s process from its configuration files, and from its unit where its title hides them."""
-    arguments, unit_files = _arguments(host, process)
-    options, files = _file_options(host, process.pid)
-    flags = arguments.parse(parse_flags)
+    arguments, unit_files, unit_directories = _arguments(host, process)
+    flags = arguments.parse(lambda words: parse_flags(_long(words)))
+    config = _configuration_file(host, process.pid, flags)
+    options, files = _file_options(host, process.pid, config)
+    directories = (*unit_directories, f"{config.value}.d") if config.value else unit_directories
     if options.value is None or flags.value is None:
         problem = problem_of(flags if options.value is not None else options)
         managed = _managed(host, process.pid, None)
-        return K3s(problem, files + unit_files, DEFAULT_ENDPOINT, runs_kubelet=True, config_dir=managed)
+        return K3s(problem, files + unit_files, directories, DEFAULT_ENDPOINT, runs_kubelet=True, config_dir=managed)
     merged = {name: tuple(_texts(value)) for name, value in options.value.items()}
     for name, given in flags.value.items():
         merged[name] = (*merged.get(name, ()), *given)
@@ -81,10 +86,17 @@ def gather_k3s(host: Host, process: Process) -> K3s:
     return K3s(
         kubelet_flags,
         files + unit_files,
+        directories,
         _last(merged, "container-runtime-endpoint") or (_DOCKER_ENDPOINT if docker else DEFAULT_ENDPOINT),
         runs_kubelet=_last(merged, "disable-agent") != "true",
         config_dir=managed,
     )
+
+
+def parse_environment(content: bytes) -> dict[str, str]:
+    """proc_pid_environ(5) as a dictionary."""
+    pairs = (each.decode(errors="replace").partition("=") for each in content.split(b"\0"))
+    return {name: value for name, equals, value in pairs if equals}
 
 
 def parse_exec_start(unit: str) -> list[str]:
@@ -119,44 +131,72 @@ def merge_options(documents: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def _arguments(host: Host, process: Process) -> tuple[Reading[list[str]], tuple[str, ...]]:
+def _arguments(host: Host, process: Process) -> tuple[Reading[list[str]], tuple[str, ...], tuple[str, ...]]:
+    """Its arguments; the files that tell them, and the directories of those, where the command line does not."""
     words = command_words(process)
     if len(words) > 2:
-        return Reading(f"/proc/{process.pid}/cmdline", words[2:]), ()
+        return Reading(f"/proc/{process.pid}/cmdline", words[2:]), (), ()
     cgroup = host.read_text(f"/proc/{process.pid}/cgroup").value or ""
     unit = _UNIT.search(cgroup)
     hidden = "k3s hides its arguments, and no systemd unit tells them"
     if not unit:
-        return Reading.without(f"/proc/{process.pid}/cmdline", "not-readable", hidden), ()
+        return Reading.without(f"/proc/{process.pid}/cmdline", "not-readable", hidden), (), ()
     texts: list[str] = []
     files: list[str] = []
-    for path in _unit_files(host, process.pid, unit[1]):
+    paths, directories = _unit_files(host, process.pid, unit[1])
+    if paths.value is None:
+        return problem_of(paths), (), directories
+    for path in paths.value:
         text = host.read_text(f"/proc/{process.pid}/root{path}", CONFIG_LIMIT)
         if text.value is None:
-            return Reading.without(path, "not-readable", f"{hidden}: {text.problem}"), ()
+            return Reading.without(path, "not-readable", f"{hidden}: {text.problem}"), (), directories
         texts.append(text.value)
         files.append(path)
     if not any("ExecStart" in text for text in texts):
-        return Reading.without(unit[1], "not-readable", hidden), ()
-    return Reading(files[0], "\n".join(texts)).parse(parse_exec_start), tuple(files)
+        return Reading.without(unit[1], "not-readable", hidden), (), directories
+    return Reading(files[0], "\n".join(texts)).parse(parse_exec_start), tuple(files), directories
 
 
-def _unit_files(host: Host, pid: int, unit: str) -> list[str]:
-    """The unit's own file and its drop-in files, as systemd.unit(5) orders them."""
+def _unit_files(host: Host, pid: int, unit: str) -> tuple[Reading[list[str]], tuple[str, ...]]:
+    """The unit's own file and its drop-in files, as systemd.unit(5) orders them; and the directories of the latter."""
     root = f"/proc/{pid}/root"
     own = next((f"{each}/{unit}" for each in _UNIT_DIRECTORIES if host.status(f"{root}{each}/{unit}").value), None)
     names: dict[str, str] = {}
-    for directory in reversed(_UNIT_DIRECTORIES):
-        for name in host.list_directory(f"{root}{directory}/{unit}.d").value or ():
-            if name.endswith(".conf"):
-                names[name] = f"{directory}/{unit}.d/{name}"
-    return [*([own] if own else []), *(names[name] for name in sorted(names))]
+    directories = tuple(f"{each}/{unit}.d" for each in reversed(_UNIT_DIRECTORIES))
+    for directory in directories:
+        listed = host.list_directory(root + directory)
+        if listed.value is None and listed.kind != "absent":
+            return problem_of(listed), directories
+        names |= {name: f"{directory}/{name}" for name in listed.value or () if name.endswith(".conf")}
+    return Reading(unit, [*([own] if own else []), *(names[name] for name in sorted(names))]), directories
 
 
-def _file_options(host: Host, pid: int) -> tuple[Reading[dict[str, Any]], tuple[str, ...]]:
-    root = f"/proc/{pid}/root"
-    extra = host.list_directory(f"{root}{_CONFIG}.d").value or ()
-    paths = [_CONFIG, *(f"{_CONFIG}.d/{name}" for name in extra if name.endswith((".yaml", ".yml")))]
+def _long(words: Sequence[str]) -> list[str]:
+    """The arguments with k3s' only shorthand that matters here spelled out."""
+    return [f"--config{word[2:]}" if word == "-c" or word.startswith("-c=") else word for word in words]
+
+
+def _configuration_file(host: Host, pid: int, flags: Reading[Flags]) -> Reading[str]:
+    """Where its configuration file lies: told by a flag, by the environment, or at the usual place."""
+    if flags.value is None:
+        return problem_of(flags)
+    if given := flags.value.get("config"):
+        return Reading("--config", given[-1])
+    environment = host.read(f"/proc/{pid}/environ").parse(parse_environment)
+    return environment.parse(lambda variables: variables.get(_CONFIG_VARIABLE) or _CONFIG)
+
+
+def _file_options(host: Host, pid: int, config: Reading[str]) -> tuple[Reading[dict[str, Any]], tuple[str, ...]]:
+    if config.value is None:
+        return problem_of(config), ()
+    if not config.value.startswith("/"):
+        return Reading.without(config.source, "not-readable", "is no absolute path"), ()
+    root, directory = f"/proc/{pid}/root", f"{config.value}.d"
+    extra = host.list_directory(root + directory)
+    if extra.value is None and extra.kind != "absent":
+        return problem_of(extra), ()
+    names = [name for name in extra.value or () if name.endswith((".yaml", ".yml"))]
+    paths = [config.value, *(f"{directory}/{name}" for name in names)]
     documents: list[dict[str, Any]] = []
     found: list[str] = []
     for path in paths:
@@ -167,7 +207,7 @@ def _file_options(host: Host, pid: int) -> tuple[Reading[dict[str, Any]], tuple[
         if reading.value is None:
             return Reading(path, None, reading.problem, reading.kind), tuple(found)
         documents.append(reading.value)
-    return Reading(_CONFIG, merge_options(documents)), tuple(found)
+    return Reading(config.value, merge_options(documents)), tuple(found)
 
 
 def _managed(host: Host, pid: int, data_dir: str | None) -> str | None:

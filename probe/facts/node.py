@@ -41,6 +41,9 @@ class Facts(Struct, frozen=True, kw_only=True):
     pods: Reading[PodFacts] = Reading("Pods", None, "not looked for", "not-tried")
     hooks: Reading[HookFacts] = Reading("device hooks", None, "not looked for", "not-tried")
     userns_pod_runs: Reading[bool] = Reading("processes of Pods", None, "not looked for", "not-tried")
-    """Whether a Pod with a user namespace of its own runs here now: no better proof exists."""
+    """Whether a Pod with a user namespace of its own runs here that the running container runtime has started.
+
+    No better proof exists; an older Pod shows what an earlier daemon could do.
+    """
     handler: str = ""
     """The runtime handler that is being judged; empty for the default one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -29,6 +30,8 @@ class PodFacts(Struct, frozen=True, kw_only=True):
     """Further Pods whose record could not be read or understood."""
     own_namespace: int
     """Of the recorded, those with a process that has the recorded IDs. It may be the sandbox's alone."""
+    youngest_started_at: float = 0.0
+    """When the first process of the youngest of these started, in seconds since the epoch."""
     host_namespace: int
     """Of the recorded, those with a container's process that has the node's own IDs: nobody isolated it."""
     last_block: int
@@ -50,7 +53,7 @@ def gather_pods(
         return Reading(files.source, None, files.problem, files.kind)
     source = f"uid_map of processes against {files.source}/*/userns"
     records = {file.pod: mapped for file in files.value if (mapped := _recorded_map(file))}
-    own: set[str] = set()
+    own: dict[str, float] = {}
     ignored: set[str] = set()
     if records:
         node = host.read_text("/proc/1/uid_map").parse(_parse_own_map)
@@ -60,14 +63,17 @@ def gather_pods(
             return Reading.without("/proc", "not-readable", "no process could be listed")
         for pids in _containers(host, processes):
             found = _judge_container(host, pids, records, node.value)
-            if found:
-                (ignored if found[1] == node.value else own).add(found[0])
+            if found and found[1] == node.value:
+                ignored.add(found[0])
+            elif found:
+                own[found[0]] = min(own.get(found[0], math.inf), _started_at(host, pids))
     return Reading(
         source,
         PodFacts(
             recorded=len(records),
             unread=sum(file.content.value is None for file in files.value),
             own_namespace=len(own),
+            youngest_started_at=max(own.values(), default=0.0),
             host_namespace=len(ignored),
             last_block=sum(map(_reaches_last_id, records.values())),
         ),
@@ -111,6 +117,11 @@ def _judge_container(
         if uid_map == node and _is_inside(host, pid) and _recorded_pod(host, pid, records) == pod:
             return pod, uid_map
     return None
+
+
+def _started_at(host: Host, pids: Sequence[int]) -> float:
+    """When the first of them started: that of a sandbox is as old as the Pod."""
+    return min(host.started_at(pid).value or 0.0 for pid in pids[:_LOOKED_AT])
 
 
 def _recorded_pod(host: Host, pid: int, records: Mapping[str, IdMap]) -> str | None:

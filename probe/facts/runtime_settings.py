@@ -87,8 +87,9 @@ class RuntimeSettings:
             return problem_of(printed)
         if printed.value.slow_chown is None:
             return Reading.without(printed.source, "absent", "its overlayfs snapshotter has no such setting")
-        if printed.value.slow_chown and (changed := self._changed_file(printed.value)):
-            problem = f"slow_chown is on, and perhaps not in force: {changed} may be newer than the daemon"
+        if changed := self._changed_file(printed.value):
+            told = "on" if printed.value.slow_chown else "off"
+            problem = f"slow_chown is {told}, and perhaps not in force: {changed} may be newer than the daemon"
             return Reading.without(printed.source, "not-readable", problem)
         return Reading(printed.source, printed.value.slow_chown)
 

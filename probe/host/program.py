@@ -157,7 +157,9 @@ def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], ends: t
         os.chdir("/")
         syscalls.drop_capabilities()
         die_with_parent(parent)  # after the capabilities: a change of credentials clears it
-        os.execve(fd, argv, environment)
+        # To a script's interpreter the kernel hands a path; this is the one that was judged.
+        script = os.pread(fd, 2, 0) == b"#!"
+        os.execve(os.readlink(f"/proc/self/fd/{fd}") if script else fd, argv, environment)
     except OSError as error:
         os.write(failure, b"%d" % (error.errno or errno.EIO))
     finally:

@@ -37,6 +37,7 @@ LISTING_LIMIT = 20_000
 """Entries of a directory that are listed."""
 _RUN_LIMIT = 16 << 20  # of what a program printed, as JSON
 _PATIENCE = 2.0  # seconds for one file: a directory on a dead NFS server never answers
+_PATIENCE_FOR_ALL = 60.0  # seconds for all processes, of which each takes a tenth of a millisecond
 _AT_ONCE = 0.1  # seconds for a file or a program when the time for all of them is over
 
 # The kernel's own files answer without a server; anything else may lie on a file system that hangs.
@@ -189,7 +190,8 @@ class Host:
 
         def found() -> tuple[Process, ...]:
             init = self.read_text("/proc/1/cgroup").value or ""
-            rows = json.loads(self._touch("/proc", "processes", init, limit=64 << 20))
+            # The kernel answers for each of them, however many a Pod has started.
+            rows = json.loads(self._touch("/proc", "processes", init, limit=64 << 20, patience=_PATIENCE_FOR_ALL))
             return tuple(Process(pid, name, tuple(argv)) for pid, name, argv in rows)
 
         if self._processes is None:
@@ -209,7 +211,9 @@ class Host:
             if self.process_status(process.pid).parse(is_stuck).value
         )
 
-    def _touch(self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT) -> bytes:
+    def _touch(
+        self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT, patience: float = _PATIENCE
+    ) -> bytes:
         """What that operation returns, run by a child that carries *path* in its name, unless one is stuck there.
 
         Nobody waits twice for the same path. *Errors*: as `run_child`.
@@ -218,8 +222,8 @@ class Host:
         if name in self._stuck:
             raise TimeoutError
         try:
-            patience = self._patience(_PATIENCE)
-            return self._helper.ask(HELPER_NAME + name, operation, *arguments, timeout=patience, limit=limit)
+            timeout = self._patience(patience)
+            return self._helper.ask(HELPER_NAME + name, operation, *arguments, timeout=timeout, limit=limit)
         except TimeoutError:
             self._stuck |= {name}
             raise

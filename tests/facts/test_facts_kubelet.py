@@ -468,10 +468,11 @@ def test_the_gate_is_what_is_configured_else_the_versions_default(
     assert (found.gate.value, found.gate_configured.value) == (gate, configured)
 
 
-def test_what_changed_after_the_start_is_configured_and_not_in_force() -> None:
-    """A gate that somebody switched on without a restart is no gate that is on."""
+@pytest.mark.parametrize("time", ["modified", "changed"])
+def test_what_changed_after_the_start_is_configured_and_not_in_force(time: str) -> None:
+    """A gate that somebody switched on without a restart is no gate that is on, also if `cp -p` did it."""
     host = node(version="1.34.0", config="featureGates: {UserNamespacesSupport: true}\n")
-    host.modified[CONFIG] = 2000.0
+    getattr(host, time)[CONFIG] = 2000.0
     found = facts(host)
     assert found.files.value == (DropIn(path=CONFIG, newer=True),)
     assert found.gate_configured.value is True
@@ -507,6 +508,20 @@ def test_k3s_writes_its_own_files_at_every_start() -> None:
     assert [file.path for file in facts(host).files.value or () if file.newer] == []
     host.modified[f"{directory}/50-own.conf"] = 1100.0
     assert [file.path for file in facts(host).files.value or () if file.newer] == [f"{directory}/50-own.conf"]
+
+
+@pytest.mark.parametrize(
+    "directory",
+    ["/etc/rancher/k3s/config.yaml.d", "/run/systemd/system/k3s.service.d", "/etc/systemd/system/k3s.service.d"],
+)
+def test_a_file_that_k3s_had_read_and_that_is_gone(directory: str) -> None:
+    """Only its directory shows that there was one, which may have switched the gate off."""
+    case = NODES["k3s"]
+    host = FakeHost(files=dict(case.files) | {f"{directory}/README": ""}, commands=dict(case.commands))
+    host.add_process(42, *case.argv, **case.process)
+    assert (facts(host).gate.value, [file for file in facts(host).files.value or () if file.newer]) == (True, [])
+    host.modified[directory] = 2000.0
+    assert (facts(host).gate.kind, facts(host).gate.source) == ("not-readable", directory)
 
 
 def test_k3s_without_visible_arguments_is_known_as_far_as_it_shows() -> None:

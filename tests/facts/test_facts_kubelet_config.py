@@ -26,7 +26,7 @@ from probe.reading import Reading
 
 HEADER = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=12,
 )
@@ -256,6 +256,15 @@ def test_any_arguments_give_flags_or_a_value_error(arguments: list[str]) -> None
 def test_flags_survive_a_round_trip(flags: dict[str, str]) -> None:
     """What is written as `--name=value` is read as that."""
     assert parse_flags([f"--{name}={value}" for name, value in flags.items()]) == {n: (v,) for n, v in flags.items()}
+
+
+@pytest.mark.parametrize("number", [f"0x{'f' * 5000}", f"{1 << 64}", f"-{1 << 70}"])
+@pytest.mark.parametrize("text", ["maxPods: {}", "a: [{{b: [{}]}}]", "? {}\n: 1", '{{"maxPods": {}}}'])
+def test_numbers_that_nobody_can_carry_are_refused(text: str, number: str) -> None:
+    """Neither Go nor a Report; the largest that both can is one."""
+    with pytest.raises(ValueError, match="more than 64 bits"):
+        parse_document(text.format(number))
+    assert parse_document(text.format((1 << 64) - 1))
 
 
 @given(OBJECT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Mapping
 from contextlib import suppress
 
 import pytest
@@ -32,8 +34,9 @@ ExecStart=/usr/local/bin/k3s \\
 CGROUP = "0::/system.slice/k3s.service\n"
 
 
-def k3s(host: FakeHost, *argv: str, cgroup: str = CGROUP) -> Process:
-    host.add_process(7, *argv, name="k3s-server", exe="/var/lib/rancher/k3s/data/0ff1ce/bin/k3s", cgroup=cgroup)
+def k3s(host: FakeHost, *argv: str, cgroup: str = CGROUP, environment: Mapping[str, str] | None = None) -> Process:
+    exe = "/var/lib/rancher/k3s/data/0ff1ce/bin/k3s"
+    host.add_process(7, *argv, name="k3s-server", exe=exe, cgroup=cgroup, environment=environment)
     return host.process_list[-1]
 
 
@@ -105,6 +108,37 @@ def test_files_come_first_and_the_command_line_after_them() -> None:
     assert found.flags.value == {"max-pods": ("1", "2", "3"), "v": ("2",)}
     assert found.runs_kubelet
     assert found.endpoint == "unix:///run/k3s/containerd/containerd.sock"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "file"),
+    [
+        (("--v=1",), {}, "/etc/rancher/k3s/config.yaml"),
+        (("--config", "/srv/k3s.yaml"), {}, "/srv/k3s.yaml"),
+        (("--config=/srv/k3s.yaml",), {"K3S_CONFIG_FILE": "/srv/no.yaml"}, "/srv/k3s.yaml"),
+        (("-c", "/srv/k3s.yaml"), {}, "/srv/k3s.yaml"),
+        (("-c=/srv/k3s.yaml",), {}, "/srv/k3s.yaml"),
+        (("--v=1",), {"K3S_CONFIG_FILE": "/srv/k3s.yaml"}, "/srv/k3s.yaml"),
+    ],
+)
+def test_its_file_lies_where_it_was_told(arguments: tuple[str, ...], environment: dict[str, str], file: str) -> None:
+    """docs.k3s.io, "k3s server", Options: by a flag, else by a variable; with the directory beside it."""
+    host = FakeHost(files={file: "kubelet-arg: max-pods=1\n", f"{file}.d/1.yaml": "kubelet-arg+: v=2\n"})
+    found = gather_k3s(host, k3s(host, "k3s", "server", *arguments, environment=environment))
+    assert (found.flags.value or {}).items() >= {"max-pods": ("1",), "v": ("2",)}.items()
+    assert found.sources == (file, f"{file}.d/1.yaml")
+    assert found.directories == (f"{file}.d",)
+
+
+@pytest.mark.parametrize(
+    "unread", ["/etc/rancher/k3s/config.yaml.d", "/etc/systemd/system/k3s.service.d", "/proc/7/environ"]
+)
+def test_what_could_not_be_looked_at_is_no_silence(unread: str) -> None:
+    """Whatever lies there may say anything."""
+    host = FakeHost(files={"/etc/systemd/system/k3s.service": UNIT})
+    process = k3s(host, "/usr/local/bin/k3s server")
+    host.files[unread] = errno.EACCES
+    assert gather_k3s(host, process).flags.kind == "not-permitted"
 
 
 def test_a_server_without_agent_runs_no_kubelet() -> None:

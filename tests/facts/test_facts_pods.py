@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,10 +62,14 @@ class Node(FakeHost):
         self.files[f"{ROOT}/pods/{uid}/userns"] = content
 
     def pods(self) -> PodFacts:
-        """What is found."""
-        found = gather_pods(self, ROOT, self.process_list)
-        assert found.value is not None, found
-        return found.value
+        """What is found, without times."""
+        return timeless(gather_pods(self, ROOT, self.process_list).value)
+
+
+def timeless(pods: PodFacts | None) -> PodFacts:
+    """How many of each kind."""
+    assert pods is not None
+    return msgspec.structs.replace(pods, youngest_started_at=0.0)
 
 
 def counts(**changed: int) -> PodFacts:
@@ -95,7 +100,7 @@ def node() -> Node:
 def test_recorded_nodes(name: str, recorded: int) -> None:
     """Each recorded Pod ran in its own user namespace, and the one without asked for none."""
     host = Recording(name).host
-    found = gather_pods(host, ROOT, host.process_list).value
+    found = timeless(gather_pods(host, ROOT, host.process_list).value)
     assert found == counts(recorded=recorded, own_namespace=recorded)
 
 
@@ -105,7 +110,8 @@ def test_a_recorded_node_whose_runtime_had_ignored_the_request() -> None:
     for pid in (548, 640):  # sandbox and container of one Pod
         changed = host.files | {f"/proc/{pid}/uid_map": NODE_MAP.encode()}
         host.files, kept = changed, host.files
-        assert gather_pods(host, ROOT, host.process_list).value == counts(recorded=2, own_namespace=2, host_namespace=1)
+        found = timeless(gather_pods(host, ROOT, host.process_list).value)
+        assert found == counts(recorded=2, own_namespace=2, host_namespace=1)
         host.files = kept
 
 
@@ -114,6 +120,27 @@ def test_a_pod_runs_in_its_own_namespace(node: Node, sandbox: bool) -> None:
     """With its sandbox, or where the runtime keeps none, with a container."""
     node.add(2000, "/pause" if sandbox else "/app", mapped=uid_map(), namespace="5", cgroup=cgroup_v2(POD))
     assert node.pods() == counts(own_namespace=1)
+
+
+def test_the_youngest_pod_is_as_old_as_its_sandbox(node: Node) -> None:
+    """A container that was started again in an old sandbox makes its Pod no younger."""
+    node.record(OTHER, userns(262_144))
+    started = {2000: 500.0, 2001: 900.0, 3000: 700.0, 3001: 600.0}
+    for pid, start in started.items():
+        mapped, pod = (uid_map(), POD) if pid < 3000 else (uid_map(262_144), OTHER)
+        node.add(pid, mapped=mapped, namespace=str(pid), cgroup=cgroup_v2(pod), started=start)
+    found = gather_pods(node, ROOT, node.process_list).value
+    assert found is not None
+    assert found.youngest_started_at == 600.0
+
+
+def test_a_pod_of_which_nobody_knows_since_when_is_old(node: Node) -> None:
+    """It proves nothing."""
+    node.add(2000, mapped=uid_map(), namespace="5", cgroup=cgroup_v2(POD))
+    del node.started[2000]
+    found = gather_pods(node, ROOT, node.process_list).value
+    assert found is not None
+    assert (found.own_namespace, found.youngest_started_at) == (1, 0.0)
 
 
 def test_a_pod_runs_with_the_nodes_ids(node: Node) -> None:

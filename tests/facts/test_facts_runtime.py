@@ -307,17 +307,22 @@ def test_dump_that_fails(dump: Output | str | Reading[Output]) -> None:
     assert (facts.snapshotter.value, facts.root_dir.value) == ("overlayfs", "/var/lib/containerd")
 
 
+@pytest.mark.parametrize("written", [False, True])
 @pytest.mark.parametrize(
-    ("modified", "slow_chown"),
-    [({}, True), ({"/etc/containerd/config.toml": STARTED + 3}, None), ({"/etc/containerd/conf.d": STARTED + 3}, None)],
+    ("modified", "in_force"),
+    [
+        ({}, True),
+        ({"/etc/containerd/config.toml": STARTED + 3}, False),
+        ({"/etc/containerd/conf.d": STARTED + 3}, False),
+    ],
 )
-def test_slow_chown_not_yet_in_force(modified: dict[str, float], slow_chown: bool | None) -> None:
-    """slow_chown that was written after the daemon started excuses nothing before its next start."""
+def test_slow_chown_not_yet_in_force(modified: dict[str, float], in_force: bool, written: bool) -> None:
+    """slow_chown that was written after the daemon started is not what it does before its next start."""
     host = make_host()
     host.modified |= {"/etc/containerd/config.toml": 1.0, "/etc/containerd/conf.d": 1.0} | modified
-    dump = _dump("containerd-2.4.0-beta").replace("slow_chown = false", "slow_chown = true")
+    dump = _dump("containerd-2.4.0-beta").replace("slow_chown = false", f"slow_chown = {str(written).lower()}")
     host.commands["/usr/bin/containerd --config /etc/containerd/config.toml config dump"] = dump
-    assert gather(host, _answer("containerd-2.4.0-beta")).slow_chown.value is slow_chown
+    assert gather(host, _answer("containerd-2.4.0-beta")).slow_chown.value is (written if in_force else None)
 
 
 def test_snapshotter_of_a_handler() -> None:

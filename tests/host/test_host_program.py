@@ -163,6 +163,16 @@ def test_a_file_that_cannot_be_run(place: Path, content: bytes, mode: int, numbe
     assert raised.value.errno == number
 
 
+def test_a_script_is_handed_to_its_interpreter(place: Path) -> None:
+    """By the path that was judged, whatever name it was asked by: some runtimes are wrappers around others."""
+    script = place / "wrapper"
+    script.write_text('#!/bin/sh\necho "$0" "$1"\n')
+    script.chmod(0o755)
+    (place / "runc").symlink_to(script)
+    output = run_program(str(place / "runc"), ("--version",), {}, LONG)
+    assert (output.status, output.stdout) == (0, f"{script} --version\n")
+
+
 def test_a_program_dies_with_us() -> None:
     """Nothing stays behind when the probe is killed, though the program has no rights left to be ended by name."""
 

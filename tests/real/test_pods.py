@@ -16,6 +16,7 @@ import pytest
 from probe.facts.pods import PodFacts, gather_pods
 from probe.host.root import Host, Process
 from tests.conftest import require
+from tests.facts.test_facts_pods import counts, timeless
 from tests.real.kernel import CLONE_NEWUSER, unshare
 
 pytestmark = pytest.mark.real
@@ -122,17 +123,8 @@ def _children(pid: int) -> list[int]:
 
 
 def found(root_dir: Path, *pids: int) -> PodFacts:
-    """What is found of these processes, and of the machine's own first one."""
-    processes = [Process(pid, "", ()) for pid in sorted((1, *pids))]
-    pods = gather_pods(Host(), str(root_dir), processes).value
-    assert pods is not None
-    return pods
-
-
-def counts(**changed: int) -> PodFacts:
-    """One recorded Pod, of which nothing more is known."""
-    fields = {"recorded": 1, "unread": 0, "own_namespace": 0, "host_namespace": 0, "last_block": 0}
-    return PodFacts(**fields | changed)
+    """How many Pods are found of these processes, and of the machine's own first one."""
+    return timeless(gather_pods(Host(), str(root_dir), [Process(pid, "", ()) for pid in sorted((1, *pids))]).value)
 
 
 CGROUPFS = f"kubepods/besteffort/pod{POD}/1f48f05c"
@@ -158,7 +150,7 @@ def test_all_of_this_machine(cgroup: Callable[[str], Path], root_dir: Path) -> N
     """Found among every process, as the probe looks at them."""
     record(root_dir, OTHER, FIRST + 65_536)
     with running(cgroup(CGROUPFS), FIRST), running(cgroup(f"kubepods/pod{OTHER}/2")):
-        pods = gather_pods(Host(), str(root_dir), Host().processes().value or ()).value
+        pods = timeless(gather_pods(Host(), str(root_dir), Host().processes().value or ()).value)
     assert pods == counts(recorded=2, own_namespace=1, host_namespace=1)
 
 
