@@ -37,11 +37,12 @@ LISTING_LIMIT = 20_000
 """Entries of a directory that are listed."""
 _RUN_LIMIT = 16 << 20  # of what a program printed, as JSON
 _PATIENCE = 2.0  # seconds for one file: a directory on a dead NFS server never answers
-_PATIENCE_FOR_ALL = 60.0  # seconds for all processes, of which each takes a tenth of a millisecond
+_PATIENCE_FOR_ALL = 6.0  # seconds for all processes, of which each takes a tenth of a millisecond
 _AT_ONCE = 0.1  # seconds for a file or a program when the time for all of them is over
 
 # The kernel's own files answer without a server; anything else may lie on a file system that hangs.
 _KERNEL_FILE = re.compile(r"/(proc|sys)/(?!(self|\d+)/(root|cwd|exe|fd|task|map_files)(/|$))(?!.*\.\.)")
+_KERNEL_LINK = re.compile(r"/proc/(self|\d+)/(root|cwd|exe|ns/\w+)")
 
 
 class FileStatus(Struct, frozen=True):
@@ -108,8 +109,10 @@ class Host:
         return _reading(path, lambda: os.fsdecode(self._touch(path, "real_path", path)))
 
     def read_link(self, path: str) -> Reading[str]:
-        """Where a symlink of the kernel's points: `/proc/1/exe`, `/proc/1/ns/mnt`."""
-        return _reading(path, lambda: os.readlink(path))
+        """Where a symlink points: `/proc/1/exe`, `/proc/1/ns/mnt`, or one of the node's files."""
+        if _KERNEL_LINK.fullmatch(path):
+            return _reading(path, lambda: os.readlink(path))
+        return _reading(path, lambda: os.fsdecode(self._touch(path, "read_link", path)))
 
     def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
         """The names in a directory, sorted; symlinks on the way are followed."""
@@ -295,6 +298,7 @@ _OPERATIONS: dict[str, Callable[..., bytes]] = {
     "processes": _list_processes,
     "read_all_beneath": _read_all_beneath,
     "read_beneath": files.read_beneath,
+    "read_link": lambda path: os.fsencode(os.readlink(path)),
     "read_path": files.read_path,
     "real_path": files.real_path,
     "status": _status,

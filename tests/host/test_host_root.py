@@ -162,9 +162,10 @@ def test_a_file_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Everything but the kernel's own files is touched by a child that may be given up."""
     monkeypatch.setattr(root, "_PATIENCE", 0.1)
     monkeypatch.setattr(root.files, "open_path", lambda path: signal.pause())
+    monkeypatch.setattr(root.os, "readlink", lambda path: signal.pause())
     path = str(tmp_path)
-    readings = [HOST.read(path), HOST.list_directory(path), HOST.status(path)]
-    assert [(reading.kind, reading.problem) for reading in readings] == [("timed-out", "no answer in time")] * 3
+    readings = [HOST.read(path), HOST.list_directory(path), HOST.status(path), HOST.read_link(f"{path}/link")]
+    assert [(reading.kind, reading.problem) for reading in readings] == [("timed-out", "no answer in time")] * 4
 
 
 def test_nothing_below_is_followed(tmp_path: Path) -> None:
@@ -383,9 +384,19 @@ def test_the_process_table() -> None:
             each.communicate()
 
 
+def test_a_crowd_of_processes_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Pod without a limit of processes may not hide the kubelet among them."""
+    monkeypatch.setattr(root, "_PATIENCE", 0.0)
+    read = root.read_process
+    monkeypatch.setattr(
+        root, "read_process", lambda pid, init: time.sleep(0.5 / len(os.listdir("/proc"))) or read(pid, init)
+    )
+    assert HOST.processes().value
+
+
 def test_a_process_table_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process can make the reading of its arguments hang."""
-    monkeypatch.setattr(root, "_PATIENCE", 0.1)
+    monkeypatch.setattr(root, "_PATIENCE_FOR_ALL", 0.1)
     monkeypatch.setattr(root, "read_process", lambda pid, init: signal.pause())
     assert HOST.processes().kind == "timed-out"
 
