@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,13 +51,15 @@ def container_of(pod: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def render(components: tuple[str, ...], scratch: Path, kubectl: str) -> list[dict[str, Any]]:
-    """What deploy/kustomization.yaml makes of these components."""
+    """What deploy/kustomization.yaml makes of these components, chosen as its first lines say."""
     shutil.copytree(CHECKOUT / "deploy", scratch / "deploy")
     shutil.copy(MANIFEST, scratch)
     file = scratch / "deploy/kustomization.yaml"
     text = file.read_text()
-    assert "\ncomponents: []\n" in text
-    file.write_text(text.replace("\ncomponents: []\n", f"\ncomponents: [{', '.join(components)}]\n"))
+    for component in components:
+        text, found = re.subn(rf"^  # - {re.escape(component)} ", f"  - {component} ", text, flags=re.MULTILINE)
+        assert found == 1, component
+    file.write_text(text)
     command = (kubectl, "kustomize", scratch / "deploy", "--load-restrictor", "LoadRestrictionsNone")
     return documents(debian.run(*command))
 

@@ -182,17 +182,23 @@ def assert_separate(pod: Pod) -> None:
     assert "Read-only file system" in exporter.execute("python3", "-c", write).stderr
 
 
-def test_the_command_inside(running: Callable[..., Any], node: Node) -> None:
+@pytest.mark.parametrize("components", [(), ("before-1.30",)], ids="+".join)
+def test_the_command_inside(
+    components: tuple[str, ...], running: Callable[..., Any], node: Node, rendered: Rendered
+) -> None:
     """`kubectl exec` into the container that probes asks about the node without any option."""
-    with node.kubelet(), running(pod_of(documents(MANIFEST.read_text()))) as pod:
+    with node.kubelet(), running(pod_of(rendered(*components))) as pod:
         done = pod.containers["probe"].execute("userns-probe", "-o", "json")
         assert done.returncode == 0
         assert comparable(json.loads(done.stdout)) == comparable(bare(node))
 
 
-def test_entering_finds_out_everything(running: Callable[..., Any], node: Node, rendered: Rendered) -> None:
+@pytest.mark.parametrize("others", [(), ("before-1.30",), ("openshift",)], ids="+".join)
+def test_entering_finds_out_everything(
+    others: tuple[str, ...], running: Callable[..., Any], node: Node, rendered: Rendered
+) -> None:
     """Six capabilities under a seccomp filter, and the same report as on the node itself."""
-    with node.kubelet(), running(pod_of(rendered("entering"))) as pod:
+    with node.kubelet(), running(pod_of(rendered("entering", *others))) as pod:
         assert comparable(pod.report()) == comparable(bare(node))
         status = pod.containers["probe"].status()
         assert bin(int(status["CapEff"], 16)).count("1") == 6

@@ -184,7 +184,7 @@ def test_events_are_created_where_the_code_creates_them() -> None:
 def test_the_image_is_named_the_same_everywhere() -> None:
     """The tag is the version."""
     kustomization = yaml.safe_load((CHECKOUT / "deploy/kustomization.yaml").read_text())
-    assert kustomization["images"] == [{"name": "userns-probe", "newTag": __version__}]
+    assert kustomization["images"] == [{"name": "userns-probe", "newName": "userns-probe", "newTag": __version__}]
 
 
 # The policy. A case changes a copy of a recorded Node, and names the rules that must refuse it.
