@@ -63,6 +63,10 @@ REMEDIES: tuple[Remedy, ...] = (
           talosctl service kubelet
           talosctl logs kubelet
         """),
+    _row(_NO_KUBELET, "bottlerocket", "bottlerocket-admin-container, CHANGELOG, 0.7.3: commands through sheltie", """
+        See why the kubelet does not run:
+          apiclient exec admin sheltie journalctl -u kubelet -n 50 --no-pager
+        """),
     _row(_DISABLED, "talos", _TALOS, """
         Talos allows none by default. Patch the machine configuration with:
           machine:

@@ -204,12 +204,16 @@ def test_what_the_check_found_out_comes_first() -> None:
     assert finding("kubelet-user-namespaces", on("debian 12", kubelet=kubelet)).remediation.startswith("Remove")
 
 
-def test_a_missing_kubelet_on_talos() -> None:
-    """There is no systemctl, and every finding that lacks the kubelet says the same."""
-    facts = on("talos v1.9.0", kubelet=absent("processes of this node"), runtime=absent("CRI"))
+@pytest.mark.parametrize(
+    ("system", "command"),
+    [("talos v1.9.0", "talosctl logs kubelet"), ("bottlerocket 1.49.0", "apiclient exec admin sheltie journalctl")],
+)
+def test_a_missing_kubelet_where_a_shell_has_no_systemctl(system: str, command: str) -> None:
+    """Every finding that lacks the kubelet says the same."""
+    facts = on(system, kubelet=absent("processes of this node"), runtime=absent("CRI"))
     texts = {each.remediation for each in judge(facts) if each.reason == "KubeletNotFound"}
     assert len(texts) == 1
-    assert "talosctl logs kubelet" in texts.pop()
+    assert command in texts.pop()
 
 
 @pytest.mark.parametrize("text", [*(row.text for row in REMEDIES), *(check.remediation for check in CHECKS)])
