@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.platforms import RESTART_CONTAINERD
 from probe.checks.runtime_words import no_runtime
 from probe.facts.node import Facts
 from probe.facts.types import Attempt, Handler, Role
@@ -162,11 +163,11 @@ CHECKS = (
         "containerd refuses the Pod unless slow_chown is on.",
         reasons=("OverlayLayersNotIdmappable",),
         remediation="Use Linux 5.19 or later with the runtime's root on ext4, xfs or btrfs, or let containerd copy "
-        "layers, which is slow, in /etc/containerd/config.toml:\n"
+        "layers, which is slow: set in /etc/containerd/config.toml, in this table, which may be there already:\n"
         "  [plugins.'io.containerd.snapshotter.v1.overlayfs']\n"
         "    slow_chown = true\n"
         "then:\n"
-        "  systemctl restart containerd",
+        f"  {RESTART_CONTAINERD}",
         documentation="containerd docs/user-namespaces; Linux Documentation/filesystems/overlayfs.rst",
         check=check_overlay_layers,
     ),

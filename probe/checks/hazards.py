@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.platforms import inline, quoted
+from probe.checks.platforms import inline, own_command, quoted
 from probe.checks.runtime_words import judged_handler, no_runtime, oci_name, runtime_name
 from probe.facts.hazards import HookFacts
 from probe.facts.node import Facts
@@ -46,8 +46,7 @@ def check_selinux_runc(facts: Facts) -> Outcome:
         "permitted”",
         handler.oci_version,
         selinux,
-        remediation=f"Install runc 1.2.1 or newer as {inline(handler.binary.value or 'runc')}; the next Pod uses it:\n"
-        "  dnf upgrade -y runc || { apt-get update && apt-get install -y --only-upgrade runc; }",
+        remediation=_upgrade_runc(facts, handler.binary.value),
     )
 
 
@@ -177,12 +176,33 @@ def _unread(pods: PodFacts, what: str, seen: Evidence) -> Outcome:
     return Outcome.unknown("not-readable", message, seen)
 
 
+def _upgrade_runc(facts: Facts, binary: str | None) -> str:
+    """How a newer one comes to that path; a command only where packages of the system lie."""
+    command = own_command(facts, _UPGRADES) if binary == "/usr/bin/runc" else ""
+    wanted = f"Install runc 1.2.1 or newer as {inline(binary or 'runc')}; the next Pod uses it"
+    if not command:
+        return (
+            f"{wanted}. Upgrade what brought it there: containerd's bundle, the Kubernetes distribution, or a script."
+        )
+    return f"{wanted}. This upgrades the package that brought it, which may be that of containerd:\n  {command}"
+
+
+_DNF = "package=$(rpm -qf --qf '%{NAME}' /usr/bin/runc) && dnf upgrade -y \"$package\""
+_APT = (
+    "package=$(dpkg-query -S /usr/bin/runc | cut -d: -f1) && apt-get update"
+    ' && apt-get install -y --only-upgrade "$package"'
+)
+_UPGRADES = {"rhel": _DNF, "al2023": _DNF, "debian": _APT, "ubuntu": _APT}
+"""Of the package that has runc: the one named runc may not be installed at all."""
+
+
 def _list_pods(node_name: str | None) -> str:
     """The command that names the Pods of this node that ask for a user namespace."""
-    node = quoted(node_name) if node_name else '"$(hostname)"'
+    node = quoted(node_name) if node_name else "NODE"
+    whose = "" if node_name else "\nNODE stands for the name of this node, as kubectl get nodes tells it."
     return (
         f"\n  kubectl get pods -A --field-selector spec.nodeName={node} -o json | "
-        "jq -r '.items[] | select(.spec.hostUsers == false) | .metadata.namespace + \"/\" + .metadata.name'"
+        "jq -r '.items[] | select(.spec.hostUsers == false) | .metadata.namespace + \"/\" + .metadata.name'" + whose
     )
 
 

@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.ids_remedies import give_a_range, mend
 from probe.facts.forecast import Forecast, forecast
 from probe.facts.ids import ACCOUNT, IdFacts
 from probe.facts.kubelet_versions import parse_release
 from probe.facts.node import Facts
 from probe.facts.types import KubeletFacts
 from probe.facts.userns_manager import Cause, IdPool, ignores_ids_per_pod
-from probe.reading import Reading
 
 _ALL_IDS = 1 << 32
 _EXAMPLES = 5  # of what a range overlaps
-
-_GIVE_A_RANGE = (
-    "Give the account kubelet one range, a multiple of idsPerPod, the same for users and groups and nobody else's,"
-    " with one slot for each of maxPods (here 110 of 65536 IDs), then restart the kubelet on the drained node:\n"
-    "  sed -i '/^kubelet:/d' /etc/subuid /etc/subgid\n"
-    "  echo kubelet:4194304:7208960 | tee -a /etc/subuid >> /etc/subgid\n"
-    "  getsubids kubelet; getsubids -g kubelet"
-)
-_MEND: dict[Cause, str] = {
-    "gate": "Remove UserNamespacesSupport from --feature-gates and featureGates before the kubelet restarts.",
-    "configuration": "Correct maxPods in the kubelet's configuration before it restarts.",
-    "cgroup": "Boot with cgroup v2 (kernel parameter systemd.unified_cgroup_hierarchy=1), or set failCgroupV1: false in"
-    " the kubelet's configuration before it restarts.",
-    "ids-per-pod": "Set userNamespaces.idsPerPod in the kubelet's configuration to a multiple of 65536, or remove it.",
-    "getsubids": "Install getsubids on the kubelet's PATH before it restarts, or remove the account if nothing needs"
-    " it:\n  apt-get install -y uidmap || dnf install -y shadow-utils-subid\n  userdel kubelet",
-    "subids": _GIVE_A_RANGE,
-    "range": _GIVE_A_RANGE,
-    "root": "Put the kubelet's root directory on ext4, xfs or btrfs before it restarts.",
-    "files": "Before the kubelet restarts, either give it back the range and the idsPerPod with which these Pods were"
-    " started, or drain the node and wait until no Pod with a user namespace is left:\n"
-    "  kubectl drain NODE --ignore-daemonsets; ls /var/lib/kubelet/pods/*/userns",
-}
-
 
 _ABOUT_IDS: tuple[Cause, ...] = ("ids-per-pod", "getsubids", "subids", "range")
 
@@ -46,7 +22,7 @@ def check_range(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
-    return judge_range(facts.ids, kubelet, expect(facts, kubelet))
+    return judge_range(facts, kubelet, expect(facts, kubelet))
 
 
 def check_restart(facts: Facts) -> Outcome:
@@ -54,7 +30,7 @@ def check_restart(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
-    return judge_restart(expect(facts, kubelet))
+    return judge_restart(facts, expect(facts, kubelet))
 
 
 def check_slots(facts: Facts) -> Outcome:
@@ -65,18 +41,19 @@ def check_slots(facts: Facts) -> Outcome:
     return judge_slots(expect(facts, kubelet))
 
 
-def judge_range(ids: Reading[IdFacts], kubelet: KubeletFacts, expected: Forecast) -> Outcome:
+def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outcome:
     """What is to be said of the range that the kubelet will use."""
+    ids = facts.ids
     if ids.value is None:
         return Outcome.not_read("where the kubelet takes IDs from", ids)
     pool = expected.pool
     if pool is None:
-        return _refused_range(expected) or _no_pool(expected)
+        return _refused_range(facts, expected) or _no_pool(expected)
     seen = [Evidence("range of IDs", _describe(pool)), _account_evidence(ids.value)]
     faults = _faults(pool, ids.value, kubelet)
     collisions = _collisions(pool, ids.value)
     if collisions and pool.configured:
-        faults.append((f"it overlaps {_some(collisions)}", _GIVE_A_RANGE))
+        faults.append((f"it overlaps {_some(collisions)}", give_a_range(ids.value, kubelet)))
     if faults:
         message = f"{_describe(pool)}: {'; '.join(fault for fault, _ in faults)}"
         return Outcome.warn(message, *seen, remediation=faults[0][1])
@@ -91,13 +68,13 @@ def judge_range(ids: Reading[IdFacts], kubelet: KubeletFacts, expected: Forecast
     return Outcome.passed(_describe(pool) + remarks, *seen)
 
 
-def judge_restart(expected: Forecast) -> Outcome:
+def judge_restart(facts: Facts, expected: Forecast) -> Outcome:
     """Whether the kubelet will come back."""
     if expected.outcome == "fails" and expected.cause is not None:
         return Outcome.warn(
             f"this kubelet will not come back after its next restart, because {expected.reason}",
             Evidence("its last words will be", expected.message),
-            remediation=_MEND[expected.cause],
+            remediation=mend(expected.cause, facts),
         )
     if expected.outcome == "unknown":
         message = f"whether the kubelet starts again is unknown: {expected.reason}"
@@ -135,13 +112,13 @@ def _no_kubelet(facts: Facts) -> Outcome:
     return Outcome.not_read("the kubelet", facts.kubelet)
 
 
-def _refused_range(expected: Forecast) -> Outcome | None:
+def _refused_range(facts: Facts, expected: Forecast) -> Outcome | None:
     if expected.outcome != "fails" or expected.cause not in _ABOUT_IDS:
         return None
     return Outcome.warn(
         f"the kubelet has no range of IDs that it would accept at its next start, because {expected.reason}",
         Evidence("its last words will be", expected.message),
-        remediation=_MEND[expected.cause],
+        remediation=mend(expected.cause, facts),
     )
 
 
@@ -161,22 +138,23 @@ def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str
     if pool.end > _ALL_IDS:
         wrapped = (pool.end - _ALL_IDS + pool.ids_per_pod - 1) // pool.ids_per_pod
         fault = f"it reaches beyond 4294967295, so {wrapped} slots wrap around to the node's own IDs from 0 on"
-        found.append((fault, _GIVE_A_RANGE))
+        found.append((fault, give_a_range(ids, kubelet)))
     elif pool.end == _ALL_IDS and pool.configured:
         fault = "its last slot holds 4294967295, which is no ID: the kernel refuses the Pod that gets it"
-        found.append((fault, _GIVE_A_RANGE))
+        found.append((fault, give_a_range(ids, kubelet)))
     release, configured = kubelet.version.parse(parse_release).value, kubelet.ids_per_pod.value
     if release is not None and configured is not None and ignores_ids_per_pod(configured, ids, release):
         fault = f"kubelet {kubelet.version.value} ignores idsPerPod: {configured}, and gives each Pod 65536 IDs"
-        mend = "Upgrade the kubelet to 1.35 or newer, on the drained node: Pods started before have 65536 IDs."
-        found.append((fault, mend))
+        cure = "Upgrade the kubelet to 1.35 or newer, on the drained node: Pods started before have 65536 IDs."
+        found.append((fault, cure))
     if ids.local_account.value and not pool.configured:
         fault = f"the account kubelet exists, and the kubelet does not find it ({ids.account.source})"
-        mend = (
-            "Drain the node, install getent on the kubelet's PATH, and restart the kubelet, if the account is there to"
-            " give Pods a range; remove it otherwise:\n  apt-get install -y libc-bin || dnf install -y glibc-common"
+        cure = (
+            "Drain the node, install getent on the kubelet's PATH, and restart the kubelet. Only where the account is"
+            " there for nothing, not to give Pods a range, may it be removed instead.\n"
+            "  apt-get install -y libc-bin || dnf install -y glibc-common"
         )
-        found.append((f"{fault}, so a range configured for it has no effect", mend))
+        found.append((f"{fault}, so a range configured for it has no effect", cure))
     return found
 
 
@@ -219,7 +197,7 @@ CHECKS = (
         question="Which IDs does the kubelet give to Pods, and are they nobody else's?",
         why="Two that share IDs are not isolated from each other: a Pod's root may own another user's files or"
         " processes. A range that wraps around gives a Pod the node's own IDs.",
-        remediation=_GIVE_A_RANGE,
+        remediation=give_a_range(),
         documentation=_DOCUMENTATION,
         check=check_range,
     ),

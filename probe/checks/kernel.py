@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from probe.checks import privileges
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.platforms import quoted
 from probe.facts.node import Facts
 from probe.facts.sandbox import proc_answer, sysfs_answer
-from probe.facts.types import NamespaceAttempt, Visibility
+from probe.facts.types import NamespaceAttempt
 from probe.reading import Reading
 
 USER_LIMIT = "user.max_user_namespaces"
@@ -43,7 +43,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         message = "the probe lives in a user namespace itself, so what it is refused says nothing about the node"
         whose = own.parse(privileges.user_namespace_words)
         return Outcome.unknown("not-permitted", message, *seen, whose, remediation=privileges.GRANT)
-    return _refused(attempt, *seen)
+    return _refused(attempt, limit, *seen)
 
 
 def check_namespace_limits(facts: Facts) -> Outcome:
@@ -53,7 +53,7 @@ def check_namespace_limits(facts: Facts) -> Outcome:
     zero = {name: limit for name, limit in limits.items() if limit.value == 0}
     if zero:
         message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
-        return Outcome.warn(message, *zero.values(), remediation=_raise("60-namespaces.conf", *zero))
+        return Outcome.warn(message, *zero.values(), remediation=raise_limits(zero))
     if unread:
         return Outcome.not_read("a limit of namespaces", *unread)
     if not limits:
@@ -120,7 +120,7 @@ def check_proc_sysfs(facts: Facts) -> Outcome:
         + " and ".join(f"{fstype} ({_list(seen.covering) or 'EPERM'})" for fstype, _, seen in covered),
         *(Evidence(mounts.source, f"{fstype}: {what}") for fstype, _, seen in covered for what in seen.covering),
         *answers,
-        remediation="\n".join(_uncover(fstype, seen) for fstype, _, seen in covered),
+        remediation=mount_beside(fstype for fstype, _, _ in covered),
     )
 
 
@@ -132,13 +132,14 @@ def _tried(facts: Facts, fstype: str) -> str:
     return step.result if step.result in ("passed", "failed") else ""
 
 
-def _refused(attempt: NamespaceAttempt, *seen: Evidence | Reading[Any]) -> Outcome:
+def _refused(attempt: NamespaceAttempt, limit: Reading[int], *seen: Evidence | Reading[Any]) -> Outcome:
     """What the kernel's errno means: only EINVAL is about what the kernel can do, all else about this moment."""
     if attempt.errno == "EINVAL":
-        return Outcome.fail("UserNamespaceRefused", f"the kernel refuses user namespaces: {_step(attempt)}", *seen)
+        message = f"the kernel refuses user namespaces: {_step(attempt)}"
+        return Outcome.fail("UserNamespaceRefused", message, *seen, remediation=_NOT_BUILT)
     if attempt.errno in ("ENOSPC", "EUSERS"):
         message = f"{USER_LIMIT} or the depth of nesting is reached for now: {_step(attempt)}"
-        return Outcome.unknown("not-tried", message, *seen, remediation=_raise("60-user-namespaces.conf", USER_LIMIT))
+        return Outcome.unknown("not-tried", message, *seen, remediation=raise_limits({USER_LIMIT: limit}))
     return Outcome.unknown("not-readable", f"no user namespace could be made for now: {_step(attempt)}", *seen)
 
 
@@ -158,29 +159,37 @@ def _list(covering: tuple[str, ...]) -> str:
     return ", ".join(covering[:3]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _uncover(fstype: str, seen: Visibility) -> str:
-    """The commands that take the covers away, or, if those have to stay, put a whole mount beside them."""
-    points = [f"  umount {quoted(each)}" for each in seen.covering if each.startswith("/")]
-    own = "/proc" if fstype == "proc" else "/sys"
-    if any(each.startswith("option ") for each in seen.covering):
-        points.append(f"  mount -o remount,rw,relatime {own}")
-    spare = f"/run/{fstype}-clean"
-    beside = f"  mkdir -p {spare} && mount -t {fstype} {fstype} {spare}"
-    heading = "Uncover it, in the mount namespace of the container runtime:"
+def mount_beside(fstypes: Iterable[str]) -> str:
+    """The commands that give the kernel a whole /proc or /sys to go by, and leave alone what covers the other one."""
+    places = [(fstype, f"/run/{fstype}-clean") for fstype in fstypes]
     return "\n".join(
-        [heading, *points, "or mount a whole one beside it, at each boot:", beside] if points else [beside]
+        [
+            "Mount a whole one beside it, in the mount namespace of the container runtime, at each boot:",
+            *(f"  mkdir -p {place} && mount -t {fstype} {fstype} {place}" for fstype, place in places),
+            "To unmount what covers it is no harmless way: without lxcfs, a node that is a container shows CPUs and "
+            "memory of the machine around it, and a mask that is gone lays open what it hid.",
+        ]
     )
 
 
-def _raise(file: str, *limits: str) -> str:
-    return (
-        "Raise it, now and at each boot:\n"
-        f"  printf '%s = 65536\\n' {' '.join(limits)} > /etc/sysctl.d/{file} && sysctl --system\n"
-        "Make sure that no file that is read later sets it back:\n"
-        "  grep -rsE 'max_[a-z]+_namespaces' /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d"
+def raise_limits(limits: Mapping[str, Reading[int]]) -> str:
+    """The commands that raise these limits, by sysctl name; never below what each is now, where that is known."""
+    commands = []
+    for name, limit in limits.items():
+        file, wanted = f"/etc/sysctl.d/60-{name}.conf", min(max((limit.value or 0) * 2, _ENOUGH), _LARGEST_LIMIT)
+        commands.append(f"  echo '{name} = {wanted}' > {file} && sysctl -p {file}")
+    return "\n".join(
+        [
+            "Raise it, now and at each boot:",
+            *commands,
+            "Make sure that no file that is read later sets it back:",
+            "  grep -rsE 'max_[a-z]+_namespaces' /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d",
+        ]
     )
 
 
+_ENOUGH = 65_536
+_LARGEST_LIMIT = (1 << 31) - 1
 _LIMIT_NOT_READ: Reading[int] = Reading(f"/proc/sys/{USER_LIMIT.replace('.', '/')}", None, "not read", "not-tried")
 _NOT_BUILT = "Boot a kernel that was built with CONFIG_USER_NS=y: every current distribution's is."
 CHECKS = (
@@ -193,7 +202,7 @@ CHECKS = (
         why="Each Pod with hostUsers: false gets one. Where the kernel refuses it, the sandbox of such a Pod fails "
         "with 'no space left on device' or 'invalid argument'.",
         reasons=("UserNamespacesDisabled", "UserNamespacesNotBuilt", "UserNamespaceRefused"),
-        remediation=_raise("60-user-namespaces.conf", USER_LIMIT),
+        remediation=raise_limits({USER_LIMIT: _LIMIT_NOT_READ}),
         documentation="user_namespaces(7); namespaces(7), The /proc/sys/user directory",
         check=check_user_namespaces,
     ),
@@ -204,7 +213,7 @@ CHECKS = (
         question="Is no limit of the other namespaces 0?",
         why="A Pod's sandbox needs mount, PID, network, IPC, UTS and cgroup namespaces too. A limit of 0 stops every "
         "Pod that wants one of its own, with or without a user namespace.",
-        remediation=_raise("60-namespaces.conf", "user.max_net_namespaces"),
+        remediation=raise_limits({"user.max_net_namespaces": _LIMIT_NOT_READ}),
         documentation="namespaces(7), The /proc/sys/user directory",
         check=check_namespace_limits,
     ),
@@ -239,7 +248,7 @@ CHECKS = (
         "container, or on nodes that are containers. Then no Pod with a user namespace gets a sandbox: "
         "'mounting proc: operation not permitted'.",
         reasons=("ProcCovered", "SysfsCovered"),
-        remediation="  mkdir -p /run/proc-clean && mount -t proc proc /run/proc-clean",
+        remediation=mount_beside(["proc"]),
         documentation="mount_namespaces(7), Restrictions on mount namespaces",
         check=check_proc_sysfs,
     ),

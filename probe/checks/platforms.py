@@ -19,7 +19,9 @@ PLATFORMS = {
     "k0s": "k0s",
     "microk8s": "MicroK8s",
     "al2023": "Amazon EKS on AL2023",
+    "debian-12": "Debian 12",
     "debian": "Debian",
+    "ubuntu-22.04": "Ubuntu 22.04",
     "ubuntu": "Ubuntu",
     "rhel": "RHEL, and what is built from it",
 }
@@ -36,21 +38,28 @@ _OF_ID = {
 }
 """By `ID` of os-release(5)."""
 
+_BOTTLEROCKET = "apiclient exec admin sheltie systemctl restart"
+"""Its shells are in containers; this one reaches the node. *Source*: bottlerocket-admin-container 0.7.3, sheltie."""
+
 SERVICES = {
     # try-restart leaves alone what does not run: a node may have the units of server and agent, and one at work.
     "k3s": "systemctl try-restart k3s k3s-agent",
     "rke2": "systemctl try-restart rke2-server rke2-agent",
     "k0s": "systemctl try-restart k0sworker k0scontroller",
+    "bottlerocket": f"{_BOTTLEROCKET} containerd",  # its kubelet.service is bound to containerd.service
 }
 """One service for kubelet and container runtime."""
 
+RESTART_CONTAINERD = "containerd config dump >/dev/null && systemctl restart containerd"
+"""What follows a change of its configuration: with one that it cannot read it would not come back."""
+
 
 def platforms_of(facts: Facts) -> tuple[str, ...]:
-    """What this node is, the Kubernetes distribution before the operating system; empty when neither is known."""
+    """What this node is, from the Kubernetes distribution to the operating system, there the release comes first."""
     name, _, version = (facts.distribution.value or "").partition(" ")
     system = "al2023" if (name, version) == ("amzn", "2023") else _OF_ID.get(name, "")
     kubernetes = facts.kubelet.value.distribution if facts.kubelet.value else ""
-    return tuple(each for each in (kubernetes, system) if each in PLATFORMS)
+    return tuple(each for each in (kubernetes, f"{system}-{version}", system) if each in PLATFORMS)
 
 
 def restart_kubelet(facts: Facts) -> str:
@@ -58,6 +67,7 @@ def restart_kubelet(facts: Facts) -> str:
     kubelets = SERVICES | {
         "microk8s": "snap restart microk8s.daemon-kubelite",
         "talos": "talosctl service kubelet restart",
+        "bottlerocket": f"{_BOTTLEROCKET} kubelet",
     }
     return f"  {own_command(facts, kubelets) or 'systemctl restart kubelet'}"
 

@@ -63,6 +63,10 @@ REMEDIES: tuple[Remedy, ...] = (
           talosctl service kubelet
           talosctl logs kubelet
         """),
+    _row(_NO_KUBELET, "bottlerocket", "bottlerocket-admin-container, CHANGELOG, 0.7.3: commands through sheltie", """
+        See why the kubelet does not run:
+          apiclient exec admin sheltie journalctl -u kubelet -n 50 --no-pager
+        """),
     _row(_DISABLED, "talos", _TALOS, """
         Talos allows none by default. Patch the machine configuration with:
           machine:
@@ -171,18 +175,17 @@ REMEDIES: tuple[Remedy, ...] = (
           echo 'kubelet-arg+: ["fail-cgroupv1=false"]' > /etc/rancher/rke2/config.yaml.d/cgroup-v1.yaml
         """),
     _row(_CGROUP_V1, "rhel", "RHEL documentation, Managing, monitoring, and updating the kernel, Mounting cgroups", """
-        Boot with cgroup v2, on the drained node:
-          grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1
-          reboot
-        or before the next restart put this into the kubelet's configuration:
-          failCgroupV1: false
+        Boot with cgroup v2, on the drained node, or set failCgroupV1: false in the kubelet's configuration before its
+        next restart:
+          grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && reboot
         """),
     _row(_RUNTIME_OLD, "k3s", "K3s documentation, Advanced Options, Configuring containerd", """
         Upgrade K3s to v1.31.6+k3s1, to v1.32.2+k3s1, or newer: these come with containerd 2.0.
         """),
     _row(_LAYERS, "k3s", f"K3s documentation, Advanced Options, Base template; {_SLOW_CHOWN}", """
-        Let containerd copy layers, in /var/lib/rancher/k3s/agent/etc/containerd/config-v3.toml.tmpl, whose first line
-        stands there once:
+        Let containerd copy layers, in /var/lib/rancher/k3s/agent/etc/containerd/config-v3.toml.tmpl. Where that
+        file exists, or else config.toml.tmpl (beside the other it is not read), add only the table to it, or only
+        slow_chown where it has the table:
           {{ template "base" . }}
           [plugins.'io.containerd.snapshotter.v1.overlayfs']
             slow_chown = true
@@ -190,8 +193,9 @@ REMEDIES: tuple[Remedy, ...] = (
           systemctl try-restart k3s k3s-agent
         """),
     _row(_LAYERS, "rke2", f"RKE2 documentation, Advanced Options, Base template; {_SLOW_CHOWN}", """
-        Let containerd copy layers, in /var/lib/rancher/rke2/agent/etc/containerd/config-v3.toml.tmpl, whose first line
-        stands there once:
+        Let containerd copy layers, in /var/lib/rancher/rke2/agent/etc/containerd/config-v3.toml.tmpl. Where that
+        file exists, or else config.toml.tmpl (beside the other it is not read), add only the table to it, or only
+        slow_chown where it has the table:
           {{ template "base" . }}
           [plugins.'io.containerd.snapshotter.v1.overlayfs']
             slow_chown = true
@@ -205,6 +209,14 @@ REMEDIES: tuple[Remedy, ...] = (
             slow_chown = true
         then:
           systemctl try-restart k0sworker k0scontroller
+        """),
+    _row(_LAYERS, "microk8s", f"MicroK8s documentation, Configuring MicroK8s services; {_SLOW_CHOWN}", """
+        Let containerd copy layers, in /var/snap/microk8s/current/args/containerd-template.toml, in this table, which
+        may be there already:
+          [plugins.'io.containerd.snapshotter.v1.overlayfs']
+            slow_chown = true
+        then:
+          snap restart microk8s.daemon-containerd
         """),
     _row(_LAYERS, "talos", f"Talos documentation, NVIDIA GPU, 20-customization.part; {_SLOW_CHOWN}", """
         Let containerd copy layers. Patch the machine configuration with:
@@ -228,21 +240,30 @@ REMEDIES: tuple[Remedy, ...] = (
                 [plugins.'io.containerd.snapshotter.v1.overlayfs']
                   slow_chown = true
         """),
-    _row(_TMPFS, "debian", "backports.debian.org, Instructions", """
-        Boot Linux 6.3 or later. For Debian 12 it is in bookworm-backports; drain the node, then:
-          apt-get install -t bookworm-backports linux-image-$(dpkg --print-architecture)
-          reboot
+    _row(_TMPFS, "debian-12", "backports.debian.org, Instructions", """
+        Boot Linux 6.3 or later: Debian 12 has it with bookworm-backports among its sources; Debian 13 comes with it. On
+        the drained node:
+          apt-get update && apt-get install -y -t bookworm-backports "linux-image-$(uname -r | cut -d- -f3-)" && reboot
         """),
-    _row(_TMPFS, "ubuntu", "Canonical Kernel documentation, HWE kernels", """
-        Boot Linux 6.3 or later. Ubuntu 22.04 has 6.8 as hardware enablement kernel; drain the node, then:
-          apt-get install --install-recommends linux-generic-hwe-22.04
-          reboot
+    _row(_TMPFS, "debian", "Debian 13 release notes, What's new in Debian 13", """
+        Boot Linux 6.3 or later. Debian 13 and newer come with it, Debian 12 has it in bookworm-backports, older
+        releases have none: upgrade those.
+        """),
+    _row(_TMPFS, "ubuntu-22.04", "Canonical Kernel documentation, HWE kernels; packages.ubuntu.com, linux-aws", r"""
+        Boot Linux 6.3 or later: Ubuntu 22.04 has 6.8 as hardware enablement kernel (linux-generic-hwe-22.04), and in
+        the kernels of clouds (linux-aws, linux-azure, linux-gcp). On the drained node this installs the one that
+        follows the running kernel:
+          kernel=$(uname -r | cut -d- -f3- | sed -E 's/^(generic|lowlatency)$/&-hwe-22.04/')
+          apt-get update && apt-get install -y --install-recommends "linux-$kernel" && reboot
+        """),
+    _row(_TMPFS, "ubuntu", "Ubuntu 24.04 LTS release notes, Linux kernel", """
+        Boot Linux 6.3 or later. Ubuntu 24.04 and newer come with it, Ubuntu 22.04 has it as hardware enablement kernel,
+        older releases have none: upgrade those.
         """),
     _row(_TMPFS, "al2023", "Amazon Linux 2023 release notes, 2023.7: Updating an existing instance to kernel 6.12", r"""
         Boot Linux 6.12, in new nodes from an image that has it; drain this one, then:
-          dnf install kernel6.12
-          version=$(rpm -q --qf '%{version}-%{release}.%{arch}\n' kernel6.12 | sort -V | tail -1)
-          grubby --set-default "/boot/vmlinuz-$version"
-          reboot
+          dnf install -y kernel6.12 &&
+          version=$(rpm -q --qf '%{version}-%{release}.%{arch}\n' kernel6.12 | sort -V | tail -1) &&
+          grubby --set-default "/boot/vmlinuz-$version" && reboot
         """),
 )  # fmt: skip

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.kernel import mount_beside, raise_limits
 from probe.facts.node import Facts
 from probe.facts.sandbox import SOURCE, SandboxFacts, SandboxStep, limit_of
+from probe.reading import Reading
 
 _WHAT = "whether a sandbox with a user namespace can be set up"
 
@@ -16,11 +18,14 @@ def check_sandbox_trial(facts: Facts) -> Outcome:
     sandbox = facts.sandbox.value
     if sandbox is None:
         return Outcome.not_read(_WHAT, facts.sandbox)
-    return judge_sandbox_trial(sandbox)
+    return judge_sandbox_trial(sandbox, facts.kernel.namespace_limits)
 
 
-def judge_sandbox_trial(sandbox: SandboxFacts) -> Outcome:
-    """Never a failure: whatever gates has a check of its own, so this one warns and explains."""
+def judge_sandbox_trial(sandbox: SandboxFacts, limits: Mapping[str, Reading[int]]) -> Outcome:
+    """Never a failure: whatever gates has a check of its own, so this one warns and explains.
+
+    *limits* are those of namespaces, by sysctl name.
+    """
     allowed = _of(sandbox, "control", "failed")
     if allowed:
         message = f"the trial of a sandbox cannot be trusted: {_list(allowed)}"
@@ -28,7 +33,7 @@ def judge_sandbox_trial(sandbox: SandboxFacts) -> Outcome:
     failed = _of(sandbox, "required", "failed")
     if failed:
         message = f"a sandbox with a user namespace cannot be set up: {_list(failed)}"
-        return Outcome.warn(message, *_evidence(failed), remediation=_remediation(failed[0]))
+        return Outcome.warn(message, *_evidence(failed), remediation=_remediation(failed[0], limits))
     unknown = _of(sandbox, "required", "unknown") or _of(sandbox, "control", "unknown")
     if unknown:
         message = f"{_WHAT} is unknown: {_list(unknown)}"
@@ -70,18 +75,13 @@ def _evidence(steps: Sequence[SandboxStep]) -> list[Evidence]:
     return found
 
 
-def _remediation(step: SandboxStep) -> str:
+def _remediation(step: SandboxStep, limits: Mapping[str, Reading[int]]) -> str:
     limit = limit_of(step.name)
     if step.errno == "ENOSPC" and limit:
-        return (
-            f"Raise the limit, now and for the next boot:\n"
-            f"  sysctl -w {limit}=126000\n"
-            f"  echo '{limit} = 126000' > /etc/sysctl.d/90-userns.conf"
-        )
+        return raise_limits({limit: limits.get(limit, Reading.without(limit, "not-tried", "not read"))})
     if step.errno == "EPERM" and step.name in ("proc", "sysfs"):
         place = "/proc" if step.name == "proc" else "/sys"
-        what = f"Find and unmount what covers {place}, or remount it read-write"
-        return f"{what}:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
+        return f"{mount_beside([step.name])}\nThis shows what covers it:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
     return ""
 
 

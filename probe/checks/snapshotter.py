@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
-from probe.checks.platforms import inline
+from probe.checks.platforms import RESTART_CONTAINERD, inline
 from probe.checks.runtime_words import judged_handler, no_runtime, restart, runtime_name
 from probe.facts.node import Facts
 from probe.facts.oci import parse_version_number
@@ -44,7 +44,8 @@ def _judge_crio(facts: Facts, driver: str, seen: Reading[str]) -> Outcome:
         return Outcome.passed("CRI-O's overlay driver maps layers wherever the kernel can", seen)
     message = f"slow: CRI-O's storage driver {inline(driver)} copies each image once per Pod's ID range: {_COST}"
     remediation = (
-        "On the drained node, which then pulls its images anew, use another driver in /etc/containers/storage.conf:\n"
+        "On the drained node, which then pulls its images anew, use another driver: set it in "
+        "/etc/containers/storage.conf, in this table, which is there already:\n"
         f'  [storage]\n  driver = "overlay"\n{restart(facts)}'
     )
     return Outcome.warn(message, seen, remediation=remediation)
@@ -102,9 +103,11 @@ def _judge_overlayfs(facts: Facts, runtime: RuntimeFacts, seen: Reading[str]) ->
 def _use_overlayfs(facts: Facts) -> str:
     return (
         "On the drained node, which then pulls its images anew, use overlayfs in the configuration of containerd "
-        "(/etc/containerd/config.toml, where the distribution has no other place for it):\n"
+        "(/etc/containerd/config.toml, where the distribution has no other place for it): set it in this table, which "
+        "may be there already:\n"
         "  [plugins.'io.containerd.cri.v1.images']\n"
-        f"    snapshotter = 'overlayfs'\n{restart(facts)}"
+        "    snapshotter = 'overlayfs'\n"
+        + restart(facts).replace("\n  systemctl restart containerd", f"\n  {RESTART_CONTAINERD}")
     )
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from probe.checks import hazards
 from probe.checks.check import Outcome
@@ -60,7 +61,25 @@ class TestSelinux:
         assert said(outcome) == ("warn", "")
         assert outcome.message.startswith(f"runc {version} (/usr/bin/runc) cannot label /dev/mqueue in user namespaces")
         assert "Install runc 1.2.1 or newer as /usr/bin/runc" in outcome.remediation
-        assert "\n  dnf upgrade -y runc" in outcome.remediation
+        assert "\n  package=$(dpkg-query -S /usr/bin/runc | cut -d: -f1) && apt-get update" in outcome.remediation
+
+    @pytest.mark.parametrize(
+        ("system", "path", "command"),
+        [
+            ("rocky 9.4", "/usr/bin/runc", True),
+            ("amzn 2023", "/usr/bin/runc", True),
+            ("rocky 9.4", "/usr/local/sbin/runc", False),
+            ("rhcos 4.20", "/usr/bin/runc", False),
+            ("rocky 9.4", unread(), False),
+        ],
+    )
+    def test_a_package_is_upgraded_only_where_one_brought_it(self, system: str, path: Any, command: bool) -> None:
+        """It need not be called runc: containerd.io has one too. Elsewhere no package manager knows of it."""
+        facts = replace(with_oci("1.2.0", binary=path), distribution=Reading("/etc/os-release", system))
+        remediation = check_selinux_runc(facts).remediation
+        asked = "\n  package=$(rpm -qf --qf '%{NAME}' /usr/bin/runc) && dnf upgrade -y \"$package\""
+        assert remediation.endswith(asked) == command
+        assert ("Upgrade what brought it there" in remediation) != command
 
     @pytest.mark.parametrize(
         "facts",
@@ -227,7 +246,8 @@ class TestMappingIgnored:
     def test_the_command_works_without_a_name_of_the_node_and_with_any(self) -> None:
         ignored = pods(host_namespace=1)
         nameless = judge_mapping_ignored(ignored, make_facts(node_name=None)).remediation
-        assert 'spec.nodeName="$(hostname)" -o json' in nameless
+        assert "spec.nodeName=NODE -o json" in nameless
+        assert nameless.endswith("\nNODE stands for the name of this node, as kubectl get nodes tells it.")
         hostile = judge_mapping_ignored(ignored, make_facts(node_name="$(reboot)")).remediation
         assert "spec.nodeName='$(reboot)' -o json" in hostile
 

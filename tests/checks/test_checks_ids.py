@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given as given_some
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from probe.checks.check import Check, Outcome
-from probe.checks.ids import _MEND, CHECKS, check_range, check_restart, check_slots
+from probe.checks.ids import CHECKS, check_range, check_restart, check_slots
+from probe.checks.ids_remedies import give_a_range, mend
 from probe.facts.ids import Account, SubIds
 from probe.facts.types import DropIn
 from probe.facts.userns_files import Mapping, PodUserns, UsernsFile
@@ -237,8 +242,94 @@ def test_the_slots(node: Any, status: str, reason: str, message: str) -> None:
     assert message in outcome.message
 
 
-def test_every_failure_has_a_remedy_of_its_own() -> None:
-    assert set(_MEND) == set(get_args(Cause))
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_every_failure_has_a_remedy_of_its_own(cause: Cause) -> None:
+    assert mend(cause, facts())
+    assert mend(cause, facts(unread(), unread()))
+
+
+def given(text: str) -> tuple[int, int]:
+    """First ID and count of the range that a remedy gives the account."""
+    found = re.search(r"^  echo kubelet:(\d+):(\d+) [|]", text, re.MULTILINE)
+    assert found, text
+    return int(found[1]), int(found[2])
+
+
+@pytest.mark.parametrize(
+    ("max_pods", "ids_per_pod", "first", "count"),
+    [
+        (110, BLOCK, 4194304, 110 * BLOCK),
+        (250, BLOCK, 4194304, 250 * BLOCK),
+        (110, 2 * BLOCK, 4194304, 220 * BLOCK),
+        (110, 5 * BLOCK, 65 * BLOCK, 550 * BLOCK),
+        (110, BLOCK + 1, 4194304, 110 * BLOCK),
+        (-1, unread(), 4194304, 110 * BLOCK),
+        (unread(), unread(), 4194304, 110 * BLOCK),
+    ],
+)
+def test_the_range_given_fits_the_kubelet(max_pods: Any, ids_per_pod: Any, first: int, count: int) -> None:
+    """Of maxPods slots of idsPerPod; defaults stand in for what is not known or would be refused, and are called so."""
+    kubelet = make_kubelet(max_pods=max_pods, ids_per_pod=ids_per_pod)
+    text = give_a_range(make_ids(), kubelet)
+    assert given(text) == (first, count)
+    assert ("default" in text) == (max_pods not in (110, 250) or ids_per_pod == BLOCK + 1)
+    assert "Make sure before" not in text
+
+
+@settings(max_examples=50, deadline=None)
+@given_some(
+    st.integers(1, 500),
+    st.integers(1, 8),
+    st.lists(st.tuples(st.integers(0, 1 << 26), st.integers(1, 1 << 24)), max_size=6),
+    st.lists(st.integers(BLOCK, 1 << 26), max_size=4),
+)
+def test_the_range_given_is_accepted_and_free(
+    max_pods: int, blocks: int, subids: list[tuple[int, int]], accounts: list[int]
+) -> None:
+    """The kubelet comes back with it, and nothing is left to warn of: the cure for an overlap is none itself."""
+    kubelet = make_kubelet(max_pods=max_pods, ids_per_pod=blocks * BLOCK)
+    others = {
+        "owners": tuple(SubIds("someone", first, count, "/etc/subuid") for first, count in subids),
+        "accounts": tuple(Account("someone", each, "/etc/passwd") for each in accounts),
+    }
+    first, count = given(give_a_range(make_ids(**others), kubelet))
+    node = facts(with_range(first, count, **others), kubelet)
+    assert check_range(node).status == check_restart(node).status == "pass"
+
+
+def test_no_range_is_proposed_where_none_is_free() -> None:
+    """All is somebody's, or as many slots do not fit into all IDs there are."""
+    text = give_a_range(make_ids(owners=(SubIds("someone", 0, (1 << 32) - 1, "/etc/subuid"),)), make_kubelet())
+    assert text.startswith("No range is free that has a slot for each of maxPods (here 110 of 65536 IDs)")
+    assert "\n" not in text
+    assert give_a_range(make_ids(), make_kubelet(max_pods=65536)).startswith("No range is free")
+
+
+@pytest.mark.parametrize("ids", [None, make_ids(owners=unread()), make_ids(accounts=unread())])
+def test_a_range_that_may_be_anothers_is_to_be_looked_at_first(ids: Any) -> None:
+    """As in what the check declares, which knows no node."""
+    assert "Make sure before that nobody has IDs of it in /etc/subuid" in give_a_range(ids, make_kubelet())
+
+
+def test_a_missing_getsubids_costs_nobody_the_account() -> None:
+    """To remove it is another way out, so it is in no line that is pasted."""
+    text = mend("getsubids", facts())
+    assert not [line for line in text.split("\n") if line.startswith(" ") and "userdel" in line]
+    assert "may it be removed instead" in text
+
+
+@pytest.mark.parametrize(
+    ("node", "command"),
+    [
+        (facts(), "  kubectl drain node-1 --ignore-daemonsets; ls /var/lib/kubelet/pods/*/userns"),
+        (
+            facts(kubelet=make_kubelet(root_dir="/data/my kubelet"), node_name=None),
+            "  kubectl drain NODE --ignore-daemonsets; ls '/data/my kubelet'/pods/*/userns",
+        ),
+    ],
+)
+def test_what_pods_hold_is_looked_for_where_the_kubelet_keeps_it(node: Any, command: str) -> None:
+    assert mend("files", node).endswith(f"\n{command}")
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)

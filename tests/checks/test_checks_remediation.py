@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from typing import Any
@@ -16,6 +17,7 @@ from probe.checks.catalog import CHECKS, find, judge
 from probe.checks.check import Finding, UnknownReason
 from probe.checks.platforms import PLATFORMS, inline, platforms_of, quoted, restart_kubelet
 from probe.checks.remediation import REMEDIES, Remedy, fitting, remedies_of
+from probe.checks.runtime_words import restart
 from probe.facts.node import Facts
 from probe.reading import Reading
 from tests.factory import (
@@ -48,6 +50,12 @@ def finding(check: str, facts: Facts) -> Finding:
     return next(each for each in judge(facts) if each.id == check)
 
 
+def paste(text: str, stand_ins: str) -> str:
+    """What its commands print in a shell where those functions stand in for programs."""
+    commands = "\n".join(line for line in text.split("\n") if line.startswith(" "))
+    return subprocess.run(["bash"], input=stand_ins + commands, text=True, capture_output=True, check=False).stdout
+
+
 @pytest.mark.parametrize(
     ("system", "kubernetes", "platforms"),
     [
@@ -57,8 +65,10 @@ def finding(check: str, facts: Facts) -> Finding:
         ("amzn 2", "kubelet", ()),
         ("rhcos 4.20", "kubelet", ("openshift",)),
         ("scos 4.20", "kubelet", ("openshift",)),
-        ("debian 12", "kubelet", ("debian",)),
-        ("ubuntu 22.04", "microk8s", ("microk8s", "ubuntu")),
+        ("debian 12", "kubelet", ("debian-12", "debian")),
+        ("debian 11", "kubelet", ("debian",)),
+        ("ubuntu 24.04", "kubelet", ("ubuntu",)),
+        ("ubuntu 22.04", "microk8s", ("microk8s", "ubuntu-22.04", "ubuntu")),
         ("rocky 9.4", "rke2", ("rke2", "rhel")),
         ("fedora 42", "k0s", ("k0s", "rhel")),
         ("alpine 3.22", "k3s", ("k3s",)),
@@ -93,8 +103,7 @@ def test_each_row_belongs_to_a_check_and_a_platform(remedy: Remedy) -> None:
         ("kernel-user-namespaces", on("talos v1.9.0", **SWITCHED_OFF), '      user.max_user_namespaces: "11255"'),
         ("kernel-user-namespaces", on("bottlerocket 1.49.0", **SWITCHED_OFF), "  [settings.kernel.sysctl]"),
         ("kernel-user-namespaces", on("rhcos 4.20", **SWITCHED_OFF), "  kind: MachineConfig"),
-        ("filesystem-tmpfs", on("ubuntu 22.04", "k3s", **NO_TMPFS), "  reboot"),
-        ("filesystem-tmpfs", on("amzn 2023", **NO_TMPFS), "  dnf install kernel6.12"),
+        ("filesystem-tmpfs", on("amzn 2023", **NO_TMPFS), "  dnf install -y kernel6.12 &&"),
     ],
 )  # fmt: skip
 def test_the_report_says_what_fits_the_node(check: str, facts: Facts, line: str) -> None:
@@ -104,9 +113,77 @@ def test_the_report_says_what_fits_the_node(check: str, facts: Facts, line: str)
     assert line in found.remediation.split("\n")
 
 
+@pytest.mark.parametrize(
+    ("system", "release", "package"),
+    [
+        ("debian 12", "6.1.0-18-rt-amd64", "linux-image-rt-amd64"),
+        ("debian 12", "6.1.0-56-amd64", "linux-image-amd64"),
+        ("debian 12", "6.1.0-18-cloud-arm64", "linux-image-cloud-arm64"),
+        ("ubuntu 22.04", "5.15.0-91-generic", "linux-generic-hwe-22.04"),
+        ("ubuntu 22.04", "5.15.0-1062-aws", "linux-aws"),
+    ],
+)
+def test_the_kernel_installed_follows_the_running_one(system: str, release: str, package: str) -> None:
+    """Clouds have kernels of their own, and so meta packages; an install that fails reboots nothing."""
+    text = finding("filesystem-tmpfs", on(system, "k3s", **NO_TMPFS)).remediation
+    stand_ins = f"uname() {{ echo {release}; }}; reboot() {{ echo rebooted; }}; apt-get() {{ echo $*; $works; }}\n"
+    for works, end in (("true", "rebooted"), ("false", "update")):
+        printed = paste(text, f"works={works}\n{stand_ins}")
+        assert printed.split()[-1] == end
+        assert (f" {package}\n" in printed) == (works == "true")
+
+
+@pytest.mark.parametrize(
+    ("system", "told"), [("debian 11", "Debian 13"), ("debian", "Debian 13"), ("ubuntu 20.04", "Ubuntu 24.04")]
+)
+def test_a_release_without_such_a_kernel_is_to_be_left(system: str, told: str) -> None:
+    """Debian 11 has no bookworm-backports, Ubuntu 20.04 no linux-generic-hwe-22.04: nothing to paste there."""
+    text = finding("filesystem-tmpfs", on(system, **NO_TMPFS)).remediation
+    assert f"{told} and newer come with it" in text
+    assert "\n" not in text
+
+
+def test_nothing_reboots_after_a_failed_install() -> None:
+    """All of it is one chain of commands, and no prompt swallows the lines that follow."""
+    text = finding("filesystem-tmpfs", on("amzn 2023", **NO_TMPFS)).remediation
+    stand_ins = "dnf() { false; }; rpm() { :; }; grubby() { :; }; reboot() { echo rebooted; }\n"
+    assert paste(text, stand_ins) == ""
+    assert paste(text, stand_ins.replace("false", ":")) == "rebooted\n"
+
+
+@pytest.mark.parametrize("text", [*(row.text for row in REMEDIES), *(check.remediation for check in CHECKS)])
+def test_no_prompt_swallows_what_is_pasted_behind_it(text: str) -> None:
+    """Package managers are told to ask nothing, and nothing touches sysctl files of others."""
+    assert not re.findall(r"^  .*(?:apt-get install|dnf (?:install|upgrade)) (?!-y )", text, re.MULTILINE)
+    assert "sysctl --system" not in text
+
+
+def test_the_shell_of_bottlerocket_is_in_its_admin_container() -> None:
+    """Another shell there has no systemctl that reaches the node."""
+    facts = on("bottlerocket 1.49.0")
+    assert restart_kubelet(facts) == "  apiclient exec admin sheltie systemctl restart kubelet"
+    assert restart(facts).endswith("\n  apiclient exec admin sheltie systemctl restart containerd")
+
+
+@pytest.mark.parametrize("distribution", ["k3s", "rke2"])
+def test_a_template_that_is_there_is_not_put_aside(distribution: str) -> None:
+    """Of config-v3.toml.tmpl and config.toml.tmpl only the first is read. *Source*: k3s, pkg/agent/containerd."""
+    remedy = fitting("filesystem-overlay-layers", "OverlayLayersNotIdmappable", (distribution,))
+    assert remedy
+    assert "or else config.toml.tmpl (beside the other it is not read), add only the table to it" in remedy.text
+
+
+def test_a_table_that_is_there_is_not_declared_twice() -> None:
+    """TOML forbids that: containerd is not restarted with a file that it cannot read."""
+    check = find("filesystem-overlay-layers")
+    assert check
+    assert "in this table, which may be there already:\n" in check.remediation
+    assert check.remediation.endswith("\n  containerd config dump >/dev/null && systemctl restart containerd")
+
+
 def test_the_report_falls_back_to_what_holds_everywhere() -> None:
     """A platform without a row gets the text for all, else what the check declares."""
-    assert "sysctl --system" in finding("kernel-user-namespaces", on("debian 12", **SWITCHED_OFF)).remediation
+    assert "sysctl -p" in finding("kernel-user-namespaces", on("debian 12", **SWITCHED_OFF)).remediation
     gate_off = on("debian 12", kubelet=make_kubelet(version="1.31.0", gate=False))
     assert "/var/lib/kubelet/config.yaml" in finding("kubelet-user-namespaces", gate_off).remediation
 
@@ -127,12 +204,16 @@ def test_what_the_check_found_out_comes_first() -> None:
     assert finding("kubelet-user-namespaces", on("debian 12", kubelet=kubelet)).remediation.startswith("Remove")
 
 
-def test_a_missing_kubelet_on_talos() -> None:
-    """There is no systemctl, and every finding that lacks the kubelet says the same."""
-    facts = on("talos v1.9.0", kubelet=absent("processes of this node"), runtime=absent("CRI"))
+@pytest.mark.parametrize(
+    ("system", "command"),
+    [("talos v1.9.0", "talosctl logs kubelet"), ("bottlerocket 1.49.0", "apiclient exec admin sheltie journalctl")],
+)
+def test_a_missing_kubelet_where_a_shell_has_no_systemctl(system: str, command: str) -> None:
+    """Every finding that lacks the kubelet says the same."""
+    facts = on(system, kubelet=absent("processes of this node"), runtime=absent("CRI"))
     texts = {each.remediation for each in judge(facts) if each.reason == "KubeletNotFound"}
     assert len(texts) == 1
-    assert "talosctl logs kubelet" in texts.pop()
+    assert command in texts.pop()
 
 
 @pytest.mark.parametrize("text", [*(row.text for row in REMEDIES), *(check.remediation for check in CHECKS)])
@@ -154,11 +235,15 @@ def test_snippets_are_yaml(remedy: Remedy) -> None:
 
 def test_shell_commands_are_well_formed() -> None:
     """A shell reads each line that begins with a program."""
-    programs = ("apt-get ", "dnf ", "echo ", "grubby ", "mkdir ", "printf ", "snap ", "systemctl ", "version=", "grep ")
+    programs = ("apt-get ", "dnf ", "echo ", "grubby ", "mkdir ", "sed ", "snap ", "systemctl ", "version=", "grep ")
     texts = [*(row.text for row in REMEDIES), *(check.remediation for check in CHECKS)]
-    lines = {line.strip() for text in texts for line in text.split("\n") if line.strip().startswith(programs)}
-    assert len(lines) > 10
-    subprocess.run(["bash", "-n"], input="\n".join(sorted(lines)), text=True, check=True)
+    blocks = {
+        "\n".join(line for line in text.split("\n") if line.strip().startswith((*programs, "kernel=")))
+        for text in texts
+    }
+    assert len(blocks) > 10
+    for block in blocks:
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
 @settings(max_examples=30, deadline=None)
@@ -206,5 +291,7 @@ def test_no_name_of_the_nodes_becomes_a_command(evil: str) -> None:
 
 def test_remedies_of_one_check() -> None:
     """`explain` lists them."""
-    assert {row.platform for row in remedies_of("filesystem-tmpfs")} == {"debian", "ubuntu", "al2023"}
+    assert {row.platform for row in remedies_of("filesystem-tmpfs")} == {
+        *("debian-12", "debian", "ubuntu-22.04", "ubuntu", "al2023"),
+    }
     assert remedies_of("kubelet-running") == ()

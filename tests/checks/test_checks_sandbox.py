@@ -7,10 +7,17 @@ from typing import Any
 
 import pytest
 
+from probe.checks import sandbox
 from probe.checks.check import Outcome
-from probe.checks.sandbox import CHECKS, check_sandbox_trial, judge_sandbox_trial
+from probe.checks.sandbox import CHECKS, check_sandbox_trial
 from probe.facts.sandbox import _STEPS, SandboxFacts, SandboxStep
 from probe.reading import Reading
+from tests.factory import make_kernel, unread
+
+
+def judge_sandbox_trial(trial: SandboxFacts, **limits: Any) -> Outcome:
+    """What is said of it on a node with these limits."""
+    return sandbox.judge_sandbox_trial(trial, make_kernel(namespace_limits=limits).namespace_limits)
 
 
 def make_sandbox(**changed: dict[str, Any]) -> SandboxFacts:
@@ -69,14 +76,20 @@ def test_warn_names_the_step_and_its_error() -> None:
     assert outcome.status == "warn"
     assert "proc (EPERM): each container has a /proc of its own PID namespace; also hostname" in outcome.message
     assert [seen.source for seen in outcome.evidence] == ["sandbox trial, proc", "sandbox trial, hostname"]
-    assert "findmnt -R -o TARGET,FSTYPE,OPTIONS /proc" in outcome.remediation
+    assert "\n  mkdir -p /run/proc-clean && mount -t proc proc /run/proc-clean\n" in outcome.remediation
+    assert outcome.remediation.endswith("findmnt -R -o TARGET,FSTYPE,OPTIONS /proc")
 
 
-def test_warn_of_a_limit_can_be_pasted() -> None:
-    """ENOSPC comes with the line that raises the limit."""
-    outcome = judge_sandbox_trial(make_sandbox(net_namespace=ENOSPC, sysfs=NOT_TRIED, lo=NOT_TRIED, veth=NOT_TRIED))
+@pytest.mark.parametrize(
+    ("limit", "wanted"),
+    [(514_000, 1_028_000), (126_000, 252_000), (100, 65_536), (unread(), 65_536), (2_000_000_000, 2_147_483_647)],
+)
+def test_warn_of_a_limit_can_be_pasted(limit: Any, wanted: int) -> None:
+    """ENOSPC comes with the line that raises the limit, from what it is now."""
+    trial = make_sandbox(net_namespace=ENOSPC, sysfs=NOT_TRIED, lo=NOT_TRIED, veth=NOT_TRIED)
+    outcome = judge_sandbox_trial(trial, **{"user.max_net_namespaces": limit})
     assert outcome.status == "warn"
-    assert "sysctl -w user.max_net_namespaces=126000" in outcome.remediation
+    assert f"  echo 'user.max_net_namespaces = {wanted}' > /etc/sysctl.d/" in outcome.remediation
 
 
 def test_warn_of_another_step_uses_what_the_check_declares() -> None:
@@ -119,7 +132,7 @@ def test_only_informational_steps_may_go_wrong(name: str, change: dict[str, Any]
 
 
 def check(reading: Reading[SandboxFacts]) -> Outcome:
-    return check_sandbox_trial(SimpleNamespace(sandbox=reading))  # type: ignore[arg-type]
+    return check_sandbox_trial(SimpleNamespace(sandbox=reading, kernel=make_kernel()))  # type: ignore[arg-type]
 
 
 def test_unknown_without_a_trial() -> None:

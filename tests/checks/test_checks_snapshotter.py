@@ -77,7 +77,8 @@ def test_warn_of_snapshotters_that_copy(name: str) -> None:
         "copied, and each copy takes the image's size on disk"
     )
     assert "    snapshotter = 'overlayfs'\n" in outcome.remediation
-    assert outcome.remediation.endswith("  systemctl restart containerd")
+    assert "in this table, which may be there already:\n  [plugins." in outcome.remediation
+    assert outcome.remediation.endswith("\n  containerd config dump >/dev/null && systemctl restart containerd")
 
 
 @pytest.mark.parametrize("name", ["stargz", "nydus", "soci", "fuse-overlayfs", "overlaybd"])
@@ -107,7 +108,7 @@ def test_warn_of_another_driver_of_crio() -> None:
     outcome = judge(node(name="cri-o", snapshotter="vfs"))
     assert outcome.status == "warn"
     assert outcome.message.startswith("slow: CRI-O's storage driver vfs copies each image")
-    assert '  [storage]\n  driver = "overlay"\n' in outcome.remediation
+    assert 'in this table, which is there already:\n  [storage]\n  driver = "overlay"\n' in outcome.remediation
     assert outcome.remediation.endswith("  systemctl restart crio")
 
 

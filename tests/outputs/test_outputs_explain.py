@@ -82,12 +82,12 @@ def test_what_fits_a_platform_is_shown_for_it() -> None:
     assert check
     anywhere = render_check(check, width=80, colour=False)
     assert "--for     talos, bottlerocket, openshift\n" in anywhere
-    assert "sysctl --system" in anywhere
+    assert "sysctl -p" in anywhere
     talos = render_check(check, width=80, colour=False, platform="talos")
     assert "  UserNamespacesDisabled on Talos\n  fix       Talos allows none by default." in talos
     assert '\n        user.max_user_namespaces: "11255"\n' in talos
     assert "  source    Talos documentation" in talos
-    assert "sysctl --system" not in talos
+    assert "sysctl -p" not in talos
 
 
 def test_a_platform_without_a_way_of_its_own_gets_the_common_one() -> None:
