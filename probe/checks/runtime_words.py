@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Evidence, Outcome
-from probe.checks.platforms import SERVICES, inline, own_command, platforms_of
+from probe.checks.platforms import RESTART_CONTAINERD, SERVICES, inline, own_command, platforms_of
 from probe.facts.node import Facts
 from probe.facts.types import Handler, RuntimeFacts
 from probe.reading import Reading
@@ -60,8 +60,8 @@ def restart(facts: Facts) -> str:
     if "microk8s" in platforms_of(facts):
         return "Restart the runtime:\n  snap restart microk8s.daemon-containerd"
     runtime = facts.runtime.value
-    unit = "crio" if runtime and runtime.name.value == "cri-o" else "containerd"
-    command = own_command(facts, SERVICES) or f"systemctl restart {unit}"
+    crio = runtime is not None and runtime.name.value == "cri-o"
+    command = own_command(facts, SERVICES) or ("systemctl restart crio" if crio else RESTART_CONTAINERD)
     return f"Restart the runtime, which leaves running containers alone:\n  {command}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
-from probe.checks.platforms import RESTART_CONTAINERD, inline
+from probe.checks.platforms import inline
 from probe.checks.runtime_words import judged_handler, no_runtime, restart, runtime_name
 from probe.facts.node import Facts
 from probe.facts.oci import parse_version_number
@@ -106,8 +106,7 @@ def _use_overlayfs(facts: Facts) -> str:
         "(/etc/containerd/config.toml, where the distribution has no other place for it): set it in this table, which "
         "may be there already:\n"
         "  [plugins.'io.containerd.cri.v1.images']\n"
-        "    snapshotter = 'overlayfs'\n"
-        + restart(facts).replace("\n  systemctl restart containerd", f"\n  {RESTART_CONTAINERD}")
+        f"    snapshotter = 'overlayfs'\n{restart(facts)}"
     )
 
 

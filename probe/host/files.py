@@ -8,10 +8,30 @@ import os
 import re
 import stat
 
+import msgspec
+from msgspec import Struct
+
 from probe.host import syscalls
 
 _THROUGH_A_ROOT = re.compile(r"(/proc/\d+/root)/+(.*)", re.DOTALL)
 _PIECE = 1 << 16
+
+
+class FileStatus(Struct, frozen=True):
+    """What stat(2) tells of a file, as far as it matters here."""
+
+    mode: int
+    uid: int
+    size: int
+    modified: float
+    """Seconds since the epoch."""
+    changed: float = 0.0
+    """The same of the inode: package managers give files the time at which they were built, and not this one."""
+
+    @property
+    def newest(self) -> float:
+        """When it may have been put there, at the latest."""
+        return max(self.modified, self.changed)
 
 
 def read_path(path: str, limit: int) -> bytes:
@@ -38,6 +58,16 @@ def open_path(path: str) -> int:
 def real_path(path: str) -> bytes:
     """The path without symlinks, undecoded."""
     return os.fsencode(os.path.realpath(path, strict=True))
+
+
+def status(path: str) -> bytes:
+    """What stat(2) tells of a file, symlinks followed, as JSON of a FileStatus."""
+    handle = open_path(path)
+    try:
+        seen = os.fstat(handle)
+    finally:
+        os.close(handle)
+    return msgspec.json.encode(FileStatus(seen.st_mode, seen.st_uid, seen.st_size, seen.st_mtime, seen.st_ctime))
 
 
 def names(path: str, limit: int) -> bytes:

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 import msgspec
 import psutil
-from msgspec import Struct
 
 from probe.host import files
 from probe.host.child import DEFAULT_LIMIT, ChildError, run_child
 from probe.host.enter import enter_process
+from probe.host.files import FileStatus
 from probe.host.helper import Helper
 from probe.host.processes import HELPER_NAME, Process, in_pod_cgroup, is_stuck, parse_status, read_process, start_time
 from probe.host.program import Output, Untrusted, open_executable, run_open, run_program
@@ -43,23 +43,6 @@ _AT_ONCE = 0.1  # seconds for a file or a program when the time for all of them 
 # The kernel's own files answer without a server; anything else may lie on a file system that hangs.
 _KERNEL_FILE = re.compile(r"/(proc|sys)/(?!(self|\d+)/(root|cwd|exe|fd|task|map_files)(/|$))(?!.*\.\.)")
 _KERNEL_LINK = re.compile(r"/proc/(self|\d+)/(root|cwd|exe|ns/\w+)")
-
-
-class FileStatus(Struct, frozen=True):
-    """What stat(2) tells of a file, as far as it matters here."""
-
-    mode: int
-    uid: int
-    size: int
-    modified: float
-    """Seconds since the epoch."""
-    changed: float = 0.0
-    """The same of the inode: package managers give files the time at which they were built, and not this one."""
-
-    @property
-    def newest(self) -> float:
-        """When it may have been put there, at the latest."""
-        return max(self.modified, self.changed)
 
 
 class Host:
@@ -273,15 +256,6 @@ class Host:
         return float(psutil.boot_time())
 
 
-def _status(path: str) -> bytes:
-    handle = files.open_path(path)
-    try:
-        seen = os.fstat(handle)
-    finally:
-        os.close(handle)
-    return msgspec.json.encode(FileStatus(seen.st_mode, seen.st_uid, seen.st_size, seen.st_mtime, seen.st_ctime))
-
-
 def _read_all_beneath(directory: str, paths: Sequence[str], limit: int) -> bytes:
     read = {path: _reading(path, partial(files.read_beneath, directory, path, limit)) for path in paths}
     return msgspec.json.encode(read)
@@ -301,7 +275,7 @@ _OPERATIONS: dict[str, Callable[..., bytes]] = {
     "read_link": lambda path: os.fsencode(os.readlink(path)),
     "read_path": files.read_path,
     "real_path": files.real_path,
-    "status": _status,
+    "status": files.status,
 }
 
 

@@ -138,7 +138,7 @@ def test_handler_unknown() -> None:
             {"user_namespaces": False, "oci_version": "1.1.15+ds1", "oci_idmap": False},
             "runc 1.1.15+ds1 (/usr/bin/runc) is older than 1.2",
             "Install runc 1.2 or newer as /usr/bin/runc. Restart the runtime, which leaves running containers alone:\n"
-            "  systemctl restart containerd",
+            "  containerd config dump >/dev/null && systemctl restart containerd",
         ),
         (
             {"user_namespaces": None, "oci_runtime": "crun", "oci_version": "1.8.1", "oci_idmap": False},
@@ -218,7 +218,7 @@ def test_handlers_are_judged_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("distribution", "name", "command"),
     [
-        ("kubelet", "containerd", "systemctl restart containerd"),
+        ("kubelet", "containerd", "containerd config dump >/dev/null && systemctl restart containerd"),
         ("kubelet", "cri-o", "systemctl restart crio"),
         ("k3s", "containerd", "systemctl try-restart k3s k3s-agent"),
         ("rke2", "containerd", "systemctl try-restart rke2-server rke2-agent"),
