@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from tests.faults import parts
 from tests.faults.limits import freezer, no_cgroup
 from tests.faults.stage import Fault, Stage, demand
 from tests.real.node import CHECKOUT, environment
@@ -32,7 +33,8 @@ def kubelet_restarts(stage: Stage, chance: random.Random) -> None:
         time.sleep(chance.choice((0.0, 0.1, 1.0)))
         stage.start_kubelet()
 
-    during(stage, chance, change, cause=("kubelet", "process"), right={key: {"skipped"} for key in _OF_THE_KUBELET})
+    right = {key: {"skipped"} for key in _OF_THE_KUBELET}
+    during(stage, chance, change, cause=("kubelet", "process"), unknown=parts.KUBELET, right=right)
 
 
 def runtime_restarts(stage: Stage, chance: random.Random) -> None:
@@ -43,7 +45,7 @@ def runtime_restarts(stage: Stage, chance: random.Random) -> None:
         time.sleep(chance.choice((0.0, 0.1, 1.0)))
         stage.start_runtime()
 
-    during(stage, chance, change, cause=("CRI", "No such file", "no answer", "No such process"))
+    during(stage, chance, change, cause=("CRI", "No such file", "no answer", "No such process"), unknown=parts.RUNTIME)
 
 
 def runtime_is_replaced(stage: Stage, chance: random.Random) -> None:
@@ -66,7 +68,8 @@ def runtime_is_replaced(stage: Stage, chance: random.Random) -> None:
                 stage.choose_runc(stage.runc)
                 time.sleep(chance.uniform(0, 0.05))
 
-        during(stage, chance, change, cause=("runc",), right={"runtime-oci-features": {"warn"}})
+        right = {"runtime-oci-features": {"warn"}}
+        during(stage, chance, change, cause=("runc",), unknown=parts.OCI_RUNTIME, right=right)
 
 
 def mounts_come_and_go(stage: Stage, chance: random.Random, count: int = 50) -> None:
@@ -102,7 +105,8 @@ def everything_stands_still(stage: Stage, chance: random.Random) -> None:
             freeze(False)
 
         late = ("did not come back", "timed out", "answer in time", "ran out")
-        during(stage, chance, change, cause=late, budget=budget, wrapper=wrapper)
+        lost = None if budget < stage.budget else parts.PROGRAMS | parts.SANDBOX
+        during(stage, chance, change, cause=late, unknown=lost, budget=budget, wrapper=wrapper)
 
 
 def during(
@@ -111,6 +115,7 @@ def during(
     change: Callable[[], None],
     *,
     cause: Collection[str],
+    unknown: Collection[str] | None,
     right: Mapping[str, Collection[str]] | None = None,
     budget: float | None = None,
     wrapper: tuple[str, ...] = (),
@@ -120,7 +125,8 @@ def during(
     probe = stage.start(budget=budget, wrapper=wrapper)
     time.sleep(chance.uniform(0, stage.life))
     change()
-    stage.expect(stage.finish(probe, began, budget), "ready", "unknown", cause=cause, right=right or {})
+    probed = stage.finish(probe, began, budget)
+    stage.expect(probed, "ready", "unknown", cause=cause, unknown=unknown, right=right or {})
 
 
 @contextmanager
