@@ -101,10 +101,14 @@ class Well:
         changed = {check: new for check, new in changed.items() if new not in right.get(check, ())}
         wrong = {check: new for check, new in changed.items() if new != "unknown"}
         demand(not wrong, f"checks say what is not so: {wrong}")
-        lost = set(changed) - set(changed if unknown is None else unknown)
-        demand(not lost, f"not judged although nothing stood in the way: {sorted(lost)}")
+        unasked = set(changed) - set(changed if unknown is None else unknown)
+        demand(not unasked, f"not judged although nothing stood in the way: {sorted(unasked)}")
         silent = [each["id"] for each in report["findings"] if each["status"] == "unknown" and not each["message"]]
         demand(not silent, f"unknown without a reason: {silent}")
+        blamed = [
+            each["id"] for each in report["findings"] if each["id"] in changed and each["reason"] == "NotPermitted"
+        ]
+        demand(not blamed, f"not permitted, where nothing confines the probe: {blamed}")
         if changed and cause:
             said = _words(report, changed)
             demand(any(words in said for words in cause), f"none of {cause} is named: {said}")

@@ -44,6 +44,7 @@ def may_gather(probe: int, victim: int) -> bool:
 def expect_a_part(stage: Stage, probed: Probed, gatherer: bool) -> None:
     """Without one process there is still an honest report, which lacks at most what that process was for."""
     lost = stage.well.lost(probed.report)
+    stage.hits += bool(lost)
     if gatherer and "probe-privileges" in lost:  # it says that nothing is known, and of whom
         stage.expect(probed, "unknown", cause=("the gathering process",))
         return
@@ -168,7 +169,7 @@ def kill(pid: int) -> None:
 
 
 FAULTS = (
-    Fault("SIGKILL of any child or grandchild, at any instant", 500, one_child),
+    Fault("SIGKILL of any child or grandchild, at any instant", 500, one_child, aim="something was missed"),
     Fault("SIGKILL of any process of a probe of `watch`", 100, a_probe_of_watch),
     Fault("directory of the report file full (ENOSPC)", 50, no_space_for_the_report_file),
 )

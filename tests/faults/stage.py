@@ -49,6 +49,10 @@ class Stage:
     """Seconds that a whole probe takes then."""
     worst: float = 0.0
     """Seconds of the slowest probe since the last row."""
+    hits: int = 0
+    """Injections since the last row that came to what their fault aims at."""
+    left: list[str] = field(default_factory=list)
+    """What the present injection itself saw left behind."""
     number: int = 0
     """Of the present injection in its row, from 0 on."""
     probing: int = 0
@@ -178,6 +182,8 @@ class Stage:
                 break
 
 
+ENOUGH = 10
+"""Injections of which one at least has to come to what its fault aims at."""
 Inject = Callable[[Stage, random.Random], None]
 
 
@@ -189,6 +195,7 @@ class Fault:
     published: int  # how often at scale 1
     inject: Inject  # once: cause it, probe, end it; BrokenError when something did not hold
     missing: Callable[[], str] = lambda: ""  # what this machine lacks for it
+    aim: str = ""  # what each injection may miss, and not all of them: it counts the stage's hits
 
 
 def run_fault(stage: Stage, fault: Fault, seed: int, scale: float, progress: Progress) -> Row:
@@ -198,17 +205,22 @@ def run_fault(stage: Stage, fault: Fault, seed: int, scale: float, progress: Pro
     count = times(fault.published, scale)
     problems: list[str] = []
     survived = leftovers = 0
-    before, stage.worst = look_without_pids(stage.node), 0.0
+    before, stage.worst, stage.hits = look_without_pids(stage.node), 0.0, 0
     for number in range(count):
         stage.number = number
         progress(f"{fault.name}: {number} of {count}")
         found = list(_problems(stage, fault, random.Random(f"{seed} {fault.name} {number}")))
-        if left := settled(stage.node, before, look_without_pids):
+        left = settled(stage.node, before, look_without_pids)
+        if stage.left:
+            left["seen by the fault"], stage.left = stage.left, []
+        if left:
             leftovers += sum(map(len, left.values()))
             found.append(f"left behind: {left}")
             before = look_without_pids(stage.node)
         survived += not found
         problems += [f"seed {seed}, {fault.name}, number {number}: {problem}" for problem in found]
+    if fault.aim and count >= ENOUGH and not stage.hits:
+        problems.append(f"seed {seed}, {fault.name}: {fault.aim}: not once in {count}")
     return Row(fault.name, count, survived, stage.worst, leftovers, tuple(problems))
 
 

@@ -42,6 +42,7 @@ def probed(
     levels: dict[str, str] | None = None,
     rows: tuple[dict[str, str], ...] = (TMPFS,),
     without: str = "",
+    why: str = "",
     **checks: str,
 ) -> Probed:
     """What a probe said; its levels are right unless they are given."""
@@ -52,6 +53,7 @@ def probed(
             "status": value,
             "message": message if value != CHECKS.get(key) else "",
             "evidence": [],
+            "reason": why,
             "level": LEVEL.get(key, "stateless"),
             "gating": key in GATING,
         }
@@ -81,6 +83,7 @@ UNTRIED = TMPFS | {"result": "unknown", "reason": "timed out"}
         (probed("unknown", 2, runtime="unknown"), "not judged although nothing stood in the way: ['runtime']"),
         (probed("unknown", 2, kernel="unknown", message=""), "unknown without a reason"),
         (probed("unknown", 2, kernel="unknown", message="because"), "is named"),
+        (probed("unknown", 2, kernel="unknown", why="NotPermitted"), "where nothing confines the probe: ['kernel']"),
         (probed(stderr="Traceback"), "on stderr"),
         (probed(code=70), "exit code 70"),
         (probed(code=-9), "exit code -9"),
@@ -177,6 +180,37 @@ def test_a_row_of_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(set(seen)) == 3
     assert numbers == [0, 1, 2]
     assert seen[0] == random.Random("7 rain 0").random()
+
+
+@pytest.mark.parametrize(("count", "hits", "clean"), [(9, 0, True), (10, 0, False), (10, 1, True)])
+def test_a_row_that_always_misses(count: int, hits: int, clean: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten probes that never met what they were to survive have survived nothing."""
+    here = made()
+    here.hits = 7  # of the row before
+    monkeypatch.setattr(stage, "look_without_pids", lambda node: {})
+    monkeypatch.setattr(stage, "settled", lambda *_: {})
+    monkeypatch.setattr(here, "expect_clean", lambda: None)
+
+    def inject(here: Stage, chance: random.Random) -> None:
+        here.hits = hits
+
+    row = run_fault(here, Fault("rain", count, inject, aim="it got wet"), 7, 1, lambda words: None)
+    assert (row.survived, row.clean) == (count, clean)
+    assert clean or row.problems == ("seed 7, rain: it got wet: not once in 10",)
+
+
+def test_what_a_fault_saw_left_behind_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, and for its own injection."""
+    here = made()
+    monkeypatch.setattr(stage, "look_without_pids", lambda node: {})
+    monkeypatch.setattr(stage, "settled", lambda *_: {})
+    monkeypatch.setattr(here, "expect_clean", lambda: None)
+
+    def inject(here: Stage, chance: random.Random) -> None:
+        here.left += ["process python"] if here.number == 1 else []
+
+    row = run_fault(here, Fault("rain", 3, inject), 7, 1, lambda words: None)
+    assert (row.survived, row.leftovers) == (2, 1)
 
 
 def test_what_a_machine_lacks_is_said() -> None:
