@@ -98,5 +98,9 @@ def test_what_is_done_outlives_a_failure(tmp_path: Path) -> None:
 
 
 def test_the_table_is_markdown() -> None:
-    row = Row("kubelet restarts", 10_000, 9_999, 1.234, 0)
-    assert table([row]).splitlines()[2] == "| kubelet restarts | 10,000 | 9,999 | 1.23 s | 0 |"
+    rows = [Row("kubelet restarts", 10_000, 9_999, 1.234, 0), Row("rubbish", 40_000, 40_000, 0.1, None)]
+    assert table(rows).splitlines()[2:] == [
+        "| kubelet restarts | 10,000 | 9,999 | 1.23 s | 0 |",
+        "| rubbish | 40,000 | 40,000 | 0.10 s | - |",
+    ]
+    assert [row.clean for row in rows] == [False, True]
