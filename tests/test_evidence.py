@@ -52,6 +52,7 @@ def unclean() -> list[tuple[str, dict[str, Any], str]]:
         ("a wrong report", ("kernels", "runs", 0, "judged", "scenarios", 0, "problems"), ["lies"], "lies"),
         ("something left", ("faults", 0, "rows", 0, "leftovers"), 1, "did not hold"),
         ("a fault that was not injected", ("faults", 0, "rows", 0, "injected"), 0, "not injected"),
+        ("a campaign that was interrupted", ("faults", 0, "complete"), False, "ended before its time"),
         ("a campaign that was not run", ("faults",), FIGURES["faults"][:0], "harm: not run"),
     ):
         figures = deepcopy(FIGURES)

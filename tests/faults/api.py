@@ -44,7 +44,7 @@ class Tally:
 
 
 def campaign(seed: int, scale: float, progress: Progress) -> Iterator[Row]:
-    """A row for each kind of fault, and one for the process that lived through all of them."""
+    """A row for each kind of fault, and one for the process that lived through all of them, with what it kept."""
     with tempfile.TemporaryDirectory() as directory, socket.create_server(("127.0.0.1", 0)) as elsewhere:
         kinds = answers(f"https://127.0.0.1:{elsewhere.getsockname()[1]}/api")
         tallies = {kind: Tally() for kind in (*kinds, *TROUBLES, *REPORTS, *CLIENTS)}
@@ -69,7 +69,7 @@ def campaign(seed: int, scale: float, progress: Progress) -> Iterator[Row]:
             life.problems.append("a redirect was followed, and somebody else has seen our token")
     for kind, tally in tallies.items():
         survived = tally.injected - len(tally.problems)
-        yield Row(kind, tally.injected, survived, tally.worst, 0, tuple(tally.problems))
+        yield Row(kind, tally.injected, survived, tally.worst, None, tuple(tally.problems))
     yield life.row(sum(tally.injected for tally in tallies.values()))
 
 

@@ -61,16 +61,19 @@ class Round:
                 world.api.faults += [Fault()] * dice.randrange(3) + [dice.choice(self.kinds[kind])()]
         reports = [REPORTS[kind] for kind in dealt if kind in REPORTS]
         meanwhile = dice.randrange(len(reports) + 1)
+        # All that the course of the round could make more or fewer draws of is drawn before, or a seed is no round.
+        pauses = [dice.random() < 0.5 for _ in reports]
+        said, last = random.Random(dice.random()), dice.choice(ANY) if dice.random() < 0.5 else ""
         self._endure([trouble for kind, trouble in TROUBLES.items() if kind in dealt], reports[:meanwhile])
-        for report in reports[meanwhile:]:
+        for report, pause in zip(reports[meanwhile:], pauses, strict=False):
             report(world, dice)
-            if not world.api.faults and dice.random() < 0.5:
+            if pause and not world.api.faults:
                 world.settle()
         while world.api.faults:
-            world.probe(dice.choice(KNOWN))
+            world.probe(said.choice(KNOWN))
             await_(lambda: not (world.api.faults and world.difference()), lambda: "it does not try again")
-        if dice.random() < 0.5:
-            world.probe(dice.choice(ANY))
+        if last:
+            world.probe(last)
 
     def _endure(self, troubles: Sequence[Trouble], reports: Sequence[Report]) -> None:
         """Each trouble on top of the ones before it; the last one ends first."""

@@ -25,7 +25,7 @@ class Row:
     injected: int  # how often
     survived: int  # how often all that was expected held
     worst: float  # seconds of the slowest probe, answer or recovery
-    leftovers: int  # what the probe left behind, in whatever form
+    leftovers: int | None  # what the probe left behind, in whatever form; None where nobody looked
     problems: tuple[str, ...] = ()  # one line for each time that something did not hold, enough to do it again
 
     @property
@@ -48,6 +48,11 @@ def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
     lines = ["| fault | injected | survived | worst time | leftovers |", "|---|--:|--:|--:|--:|"]
     lines += [
-        f"| {row.fault} | {row.injected:,} | {row.survived:,} | {row.worst:.2f} s | {row.leftovers} |" for row in rows
+        f"| {row.fault} | {row.injected:,} | {row.survived:,} | {row.worst:.2f} s | {_shown(row.leftovers)} |"
+        for row in rows
     ]
     return "\n".join(lines)
+
+
+def _shown(leftovers: int | None) -> str:
+    return "-" if leftovers is None else f"{leftovers:,}"

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from tests.faults.limits import freezer, no_cgroup
+from tests.faults import parts
+from tests.faults.cgroups import freezer, no_cgroup
 from tests.faults.stage import Fault, Stage, demand
 from tests.real.node import CHECKOUT, environment
 from tests.real.programs import write_program
@@ -32,7 +33,8 @@ def kubelet_restarts(stage: Stage, chance: random.Random) -> None:
         time.sleep(chance.choice((0.0, 0.1, 1.0)))
         stage.start_kubelet()
 
-    during(stage, chance, change, cause=("kubelet", "process"), right={key: {"skipped"} for key in _OF_THE_KUBELET})
+    right = {key: {"skipped"} for key in _OF_THE_KUBELET}
+    during(stage, chance, change, cause=("kubelet", "process"), unknown=parts.KUBELET, right=right)
 
 
 def runtime_restarts(stage: Stage, chance: random.Random) -> None:
@@ -43,7 +45,9 @@ def runtime_restarts(stage: Stage, chance: random.Random) -> None:
         time.sleep(chance.choice((0.0, 0.1, 1.0)))
         stage.start_runtime()
 
-    during(stage, chance, change, cause=("CRI", "No such file", "no answer", "No such process"))
+    # What is tried is tried in its mount namespace, which may be gone with it.
+    lost = parts.RUNTIME | parts.SANDBOX | parts.ATTEMPTS - {"kernel-user-namespaces"}
+    during(stage, chance, change, cause=("CRI", "No such file", "no answer", "No such process"), unknown=lost)
 
 
 def runtime_is_replaced(stage: Stage, chance: random.Random) -> None:
@@ -66,7 +70,8 @@ def runtime_is_replaced(stage: Stage, chance: random.Random) -> None:
                 stage.choose_runc(stage.runc)
                 time.sleep(chance.uniform(0, 0.05))
 
-        during(stage, chance, change, cause=("runc",), right={"runtime-oci-features": {"warn"}})
+        right = {"runtime-oci-features": {"warn"}}
+        during(stage, chance, change, cause=("runc",), unknown=parts.OCI_RUNTIME, right=right)
 
 
 def mounts_come_and_go(stage: Stage, chance: random.Random, count: int = 50) -> None:
@@ -74,6 +79,7 @@ def mounts_come_and_go(stage: Stage, chance: random.Random, count: int = 50) -> 
     with mounter(stage, count, chance.randrange(10**6)):
         probed = stage.probe()
     stage.expect(probed, "ready", right={"filesystem-volumes": {"fail", "pass"}}, unknown={"filesystem-volumes"})
+    stage.hits += any(row["result"] == "unknown" for row in probed.rows("volume"))
     told = {(row["fstype"], row["result"]) for row in probed.rows("volume")}
     demand(not told & {("ramfs", "supported"), ("tmpfs", "refused")}, f"one was taken for another: {told}")
 
@@ -94,7 +100,7 @@ def clocks_are_elsewhere(stage: Stage, chance: random.Random) -> None:
 def everything_stands_still(stage: Stage, chance: random.Random) -> None:
     """The whole tree stops at a random instant, as in a machine that is paused: for it, all clocks jump forward."""
     budget = chance.choice((1.0, stage.budget))
-    with freezer() as (wrapper, freeze):
+    with freezer(stage) as (wrapper, freeze):
 
         def change() -> None:
             freeze(True)
@@ -102,7 +108,8 @@ def everything_stands_still(stage: Stage, chance: random.Random) -> None:
             freeze(False)
 
         late = ("did not come back", "timed out", "answer in time", "ran out")
-        during(stage, chance, change, cause=late, budget=budget, wrapper=wrapper)
+        lost = None if budget < stage.budget else parts.PROGRAMS | parts.SANDBOX | parts.ATTEMPTS
+        during(stage, chance, change, cause=late, unknown=lost, budget=budget, wrapper=wrapper)
 
 
 def during(
@@ -111,6 +118,7 @@ def during(
     change: Callable[[], None],
     *,
     cause: Collection[str],
+    unknown: Collection[str] | None,
     right: Mapping[str, Collection[str]] | None = None,
     budget: float | None = None,
     wrapper: tuple[str, ...] = (),
@@ -120,7 +128,9 @@ def during(
     probe = stage.start(budget=budget, wrapper=wrapper)
     time.sleep(chance.uniform(0, stage.life))
     change()
-    stage.expect(stage.finish(probe, began, budget), "ready", "unknown", cause=cause, right=right or {})
+    probed = stage.finish(probe, began, budget)
+    stage.hits += bool(stage.well.lost(probed.report))
+    stage.expect(probed, "ready", "unknown", cause=cause, unknown=unknown, right=right or {})
 
 
 @contextmanager
@@ -153,12 +163,13 @@ def mounter(stage: Stage, count: int, seed: int) -> Iterator[None]:
         process.stdout.close()
 
 
+_TOLD = "the probe was struck by it"
 FAULTS = (
-    Fault("kubelet restarts during the probe", 100, kubelet_restarts),
-    Fault("container runtime restarts during the probe", 100, runtime_restarts),
-    Fault("OCI runtime replaced while it is asked", 100, runtime_is_replaced),
-    Fault("volumes vanish between listing and trying", 100, mounts_come_and_go),
-    Fault("5,000 mounts coming and going", 50, many_mounts_come_and_go),
+    Fault("kubelet restarts during the probe", 100, kubelet_restarts, aim=_TOLD),
+    Fault("container runtime restarts during the probe", 100, runtime_restarts, aim=_TOLD),
+    Fault("OCI runtime replaced while it is asked", 100, runtime_is_replaced, aim=_TOLD),
+    Fault("volumes vanish between listing and trying", 100, mounts_come_and_go, aim=_TOLD),
+    Fault("5,000 mounts coming and going", 50, many_mounts_come_and_go, aim=_TOLD),
     Fault("clocks of boot somewhere else (time namespace)", 50, clocks_are_elsewhere),
-    Fault("the whole probe paused: clocks jump forward", 100, everything_stands_still, no_cgroup("freezer")),
+    Fault("the whole probe paused: clocks jump forward", 100, everything_stands_still, no_cgroup("freezer"), aim=_TOLD),
 )

@@ -41,10 +41,11 @@ def inputs(seed: int, scale: float, progress: Progress) -> Iterator[Row]:
 
 
 def row_of(group: str, jobs: list[Job]) -> Row:
-    """All that was tried on one group."""
+    """All that was tried on one group, and how it was chosen; parsers leave nothing anywhere."""
     done, faults = sum(job.done for job in jobs), sum(job.faults for job in jobs)
     problems = tuple(problem for job in jobs for problem in job.problems)
-    return Row(group, done, done - faults, max(job.worst for job in jobs), 0, problems)
+    how = "guided by coverage" if all(job.guided for job in jobs) else "mutated recordings"
+    return Row(f"{group} ({how})", done, done - faults, max(job.worst for job in jobs), None, problems)
 
 
 def on_a_node(stage: Stage, seed: int, scale: float, progress: Progress) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from tests.faults import parts
 from tests.faults.campaign import Progress, Row, times
 from tests.faults.changes import during
 from tests.faults.kills import watching
@@ -52,6 +53,7 @@ def clock_is_set(stage: Stage, chance: random.Random) -> None:
             chance,
             partial(set_clock, jump),
             cause=("after the kubelet started", "changed", "in time"),
+            unknown=parts.PROGRAMS | _BY_AGE,
             right={check: {"warn"} for check in _BY_AGE},
         )
     finally:
@@ -79,16 +81,16 @@ def set_clock(seconds: float) -> None:
 
 def removed_beside_probes(stage: Stage, chance: random.Random) -> None:
     """`dmsetup create`, mount, unmount, O_EXCL, `dmsetup remove`, beside probes: each at once, or a retry later."""
-    with loop_device(stage) as device, volume(stage) as path:
+    with loop_device(stage) as device, volume(stage) as here:
         with open(f"/sys/class/block/{os.path.basename(device)}/size") as size:
             sectors = int(size.read())
 
-        def cycle() -> int:
+        def cycle(seconds: float) -> int:
             dmsetup("create", "fault", "--table", f"0 {sectors} linear {device} 0")
-            waited = unmounted("/dev/mapper/fault", path, chance)
+            waited = unmounted("/dev/mapper/fault", here, seconds)
             return max(waited, retries(lambda: dmsetup("remove", "fault")))
 
-        beside_probes(stage, chance, cycle)
+        beside_probes(stage, chance, here, cycle)
 
 
 def dmsetup(*arguments: str) -> None:

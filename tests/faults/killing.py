@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.faults.kills import kill
+from tests.faults.kills import expect_a_part, kill, may_gather
 from tests.faults.stage import CHECKOUT, BrokenError, Stage, demand, document, own_stage
 from tests.real.leftovers import look, settled
 from tests.real.node import descendants, environment
@@ -29,11 +29,12 @@ def probe_is_killed(stage: Stage, chance: random.Random) -> None:
     tree = _after(stage, chance, probe)
     only_child = bool(tree[1:]) and chance.random() < 0.3
     victims = [chance.choice(tree[1:])] if only_child else tree if chance.random() < 0.4 else tree[:1]
+    gatherer = may_gather(probe.pid, victims[0]) if only_child else False
     for pid in victims:
         kill(pid)
     probed = stage.finish(probe, began)
     if only_child and probed.code not in (-9, 137):
-        stage.expect(probed, "ready", "unknown")
+        expect_a_part(stage, probed, gatherer)
     demand(not probed.stderr, f"said {probed.stderr[-300:]!r} on stderr")
     demand(probed.code in (0, 2, -9, 137), f"exit code {probed.code}")
 

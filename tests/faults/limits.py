@@ -6,17 +6,16 @@ import os
 import random
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from tests.faults.cgroups import counted, limited, no_cgroup
 from tests.faults.stage import CHECKOUT, BrokenError, Fault, Stage, demand
 from tests.real import kernel
 from tests.real.filesystems import CATALOG
 from tests.real.node import Probed, environment
 
 MiB = 1 << 20
-_UNIFIED = "/sys/fs/cgroup"
 _CAUSES = (
     *(
         "Too many open files",
@@ -33,25 +32,27 @@ _CAUSES = (
 
 def few_descriptors(stage: Stage, chance: random.Random) -> None:
     """RLIMIT_NOFILE, from what the interpreter itself needs to what is enough."""
-    _starved(stage, ("prlimit", f"--nofile={chance.randint(5, 40)}"))
+    stage.hits += _starved(stage, ("prlimit", f"--nofile={chance.randint(5, 40)}"))
 
 
 def little_address_space(stage: Stage, chance: random.Random) -> None:
     """RLIMIT_AS: allocations fail, in C libraries too, and so do imports."""
-    _starved(stage, ("prlimit", f"--as={chance.randint(24, 400) * MiB}"))
+    stage.hits += _starved(stage, ("prlimit", f"--as={chance.randint(24, 400) * MiB}"))
 
 
 def little_memory(stage: Stage, chance: random.Random) -> None:
     """A memory cgroup: the kernel's OOM killer takes one process of the tree, or one after another."""
     limit = chance.randint(8, 72) * MiB
-    with limited("memory", "memory.limit_in_bytes", "memory.max", limit) as wrapper:
+    with limited(stage, "memory", "memory.limit_in_bytes", "memory.max", limit) as (wrapper, path):
         _starved(stage, wrapper)
+        stage.hits += counted(path, ("memory.events", "memory.oom_control"), "oom_kill") > 0
 
 
 def few_processes(stage: Stage, chance: random.Random) -> None:
     """A pids cgroup: fork(2) and the threads of libraries are refused."""
-    with limited("pids", "pids.max", "pids.max", chance.randint(1, 14)) as wrapper:
+    with limited(stage, "pids", "pids.max", "pids.max", chance.randint(1, 14)) as (wrapper, path):
         _starved(stage, wrapper)
+        stage.hits += counted(path, ("pids.events",), "max") > 0
 
 
 def few_namespaces(stage: Stage, chance: random.Random) -> None:
@@ -92,22 +93,28 @@ def full_or_read_only_kubelet(stage: Stage, chance: random.Random) -> None:
     with ext4(stage) as root:
         os.mkdir(f"{root}/pods")
         fill(f"{root}/others")
-        if chance.random() < 0.5:
+        usable = chance.choice(("yes", "read-only"))
+        if usable == "read-only":
             subprocess.run(["mount", "-o", "remount,ro", root], check=True)
         with stage.other_kubelet(root=root, pods=False):
             probed = stage.probe()
-        stage.expect(probed, "ready", unknown=())
+        stage.expect(probed, "ready", unknown=(), moved={"kubelet-root"})
         row = probed.rows("kubelet-root")[0]
-        demand((row["fstype"], row["result"]) == ("ext4", "supported"), f"the kubelet's root: {row}")
+        told = (row["fstype"], row["result"], row["usable"])
+        demand(told == ("ext4", "supported", usable), f"the kubelet's root is {usable}: {row}")
 
 
-def _starved(stage: Stage, wrapper: tuple[str, ...]) -> None:
-    """Ready is allowed where it was enough; else a reason, or no report at all and an exit code of its own."""
+def _starved(stage: Stage, wrapper: tuple[str, ...]) -> bool:
+    """Ready is allowed where it was enough; else a reason, or no report at all and an exit code of its own.
+
+    Whether something was missed is returned.
+    """
     try:
         probed = stage.probe(wrapper=wrapper)
         if _gave_up(probed):
-            return
+            return True
         stage.expect(probed, "ready", "unknown", cause=_CAUSES)
+        return bool(stage.well.lost(probed.report))
     except BrokenError as problem:
         raise BrokenError(f"{' '.join(wrapper)}: {problem}") from None
 
@@ -118,75 +125,6 @@ def _gave_up(probed: Probed) -> bool:
         return False
     one_line = probed.stderr.startswith("userns-probe: ") and probed.stderr.count("\n") == 1
     return (probed.code == 70 and one_line) or (probed.code in (137, -9) and not probed.stderr)
-
-
-@contextmanager
-def cgroup(controller: str) -> Iterator[str]:
-    """A new cgroup with that controller."""
-    path = f"{_hierarchy(controller)}/userns-probe-test-{os.getpid()}"
-    os.mkdir(path)
-    try:
-        yield path
-    finally:
-        while os.path.exists(path):  # until the last process is gone
-            with suppress(OSError):
-                os.rmdir(path)
-            time.sleep(0.01)
-
-
-@contextmanager
-def limited(controller: str, file: str, unified: str, limit: int) -> Iterator[tuple[str, ...]]:
-    """A command that moves itself into a new cgroup with that limit, and becomes another."""
-    with cgroup(controller) as path:
-        write(f"{path}/{unified if _is_unified(path) else file}", limit)
-        yield joining(path)
-
-
-@contextmanager
-def freezer() -> Iterator[tuple[tuple[str, ...], Callable[[bool], None]]]:
-    """A command that moves itself into a new cgroup and becomes another, and what stops and continues all in there."""
-    with cgroup("freezer") as path:
-
-        def freeze(still: bool) -> None:
-            if _is_unified(path):
-                write(f"{path}/cgroup.freeze", int(still))
-            else:
-                write(f"{path}/freezer.state", "FROZEN" if still else "THAWED")
-
-        try:
-            yield joining(path), freeze
-        finally:
-            freeze(False)
-
-
-def joining(cgroup: str) -> tuple[str, ...]:
-    """A command that moves itself there and becomes the one that follows."""
-    return "sh", "-c", f'echo $$ > {cgroup}/cgroup.procs && exec "$0" "$@"'
-
-
-def write(path: str, value: object) -> None:
-    """A file of the kernel's."""
-    with open(path, "w") as file:
-        file.write(str(value))
-
-
-def no_cgroup(controller: str) -> Callable[[], str]:
-    """What says that no cgroup with that controller can be made here."""
-    return lambda: "" if _hierarchy(controller) else f"cgroup controller {controller}"
-
-
-def _hierarchy(controller: str) -> str:
-    """Where cgroups with that controller can be made; empty where they cannot."""
-    own = f"{_UNIFIED}/{controller}"
-    if os.access(f"{own}/cgroup.procs", os.W_OK):
-        return own
-    with suppress(OSError), open(f"{_UNIFIED}/cgroup.subtree_control") as file:
-        return _UNIFIED if controller in ("freezer", *file.read().split()) else ""
-    return ""
-
-
-def _is_unified(cgroup: str) -> bool:
-    return os.path.exists(f"{cgroup}/cgroup.freeze")
 
 
 @contextmanager
@@ -223,10 +161,10 @@ def fill(path: str) -> None:
 
 
 FAULTS = (
-    Fault("RLIMIT_NOFILE reached (EMFILE)", 100, few_descriptors),
-    Fault("RLIMIT_AS reached (ENOMEM)", 100, little_address_space),
-    Fault("memory cgroup full: OOM killer", 100, little_memory, no_cgroup("memory")),
-    Fault("pids cgroup full (EAGAIN)", 100, few_processes, no_cgroup("pids")),
+    Fault("RLIMIT_NOFILE reached (EMFILE)", 100, few_descriptors, aim="something ran out"),
+    Fault("RLIMIT_AS reached (ENOMEM)", 100, little_address_space, aim="something ran out"),
+    Fault("memory cgroup full: OOM killer", 100, little_memory, no_cgroup("memory"), "the OOM killer fired"),
+    Fault("pids cgroup full (EAGAIN)", 100, few_processes, no_cgroup("pids"), "a fork was refused"),
     Fault("limit of namespaces reached, in a user namespace", 100, few_namespaces),
     Fault("no space for the report (ENOSPC, EFBIG)", 100, full_disk_for_the_report),
     Fault(

@@ -16,22 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.campaign import Progress, Row, times
+from tests.faults.honesty import NOTHING, BrokenError, Well, demand
 from tests.real import packages
 from tests.real.leftovers import look_without_pids, settled
 from tests.real.node import CHECKOUT, Node, Probed, descendants, environment, make_node, make_workspace
 from tests.real.packages import Runtime
-
-NOTHING: Mapping[str, Collection[str]] = {}
 
 WATCHDOG = 60.0
 """Seconds beyond its budget after which a probe counts as one that never ends."""
 
 BUDGET = 20.0
 """Seconds of the command's own default."""
-
-
-class BrokenError(Exception):
-    """Something that was expected did not hold; the text says what."""
 
 
 @dataclass
@@ -44,8 +39,8 @@ class Stage:
     handler: str
     """A symlink to it, which is what the container runtime knows."""
     containerd: Runtime
-    well: dict[str, str] = field(default_factory=dict)
-    """Each check's status when nothing is wrong."""
+    well: Well = field(default_factory=Well)
+    """What a probe says when nothing is wrong."""
     budget: float = BUDGET
     """Seconds that each probe may take."""
     tries: int = 1
@@ -54,6 +49,12 @@ class Stage:
     """Seconds that a whole probe takes then."""
     worst: float = 0.0
     """Seconds of the slowest probe since the last row."""
+    hits: int = 0
+    """Injections since the last row that came to what their fault aims at."""
+    left: list[str] = field(default_factory=list)
+    """What the present injection itself saw left behind."""
+    number: int = 0
+    """Of the present injection in its row, from 0 on."""
     probing: int = 0
     """Pid of the last probe, or of the command around it."""
     _kubelet: ExitStack = field(default_factory=ExitStack)
@@ -69,7 +70,7 @@ class Stage:
                 break
         fine = first.verdict == (0, "ready", "") and not first.stderr
         demand(fine, f"without any fault: {first.code}, {first.stderr}, {first.stdout[:3000]}")
-        self.well, self.life = self.statuses(first), first.seconds
+        self.well, self.life = Well.of(first.report), first.seconds
 
     def start_kubelet(self) -> None:
         """The node's own; each time on the same root directory."""
@@ -150,10 +151,6 @@ class Stage:
         self.worst = max(self.worst, seconds)
         return Probed(probe.returncode, stdout, stderr, 0, seconds)
 
-    def statuses(self, probed: Probed) -> dict[str, str]:
-        """Check -> status."""
-        return {finding["id"]: finding["status"] for finding in probed.report["findings"]}
-
     def expect(
         self,
         probed: Probed,
@@ -161,29 +158,17 @@ class Stage:
         unknown: Collection[str] | None = None,
         cause: Collection[str] = (),
         right: Mapping[str, Collection[str]] = NOTHING,
+        moved: Collection[str] = (),
     ) -> None:
         """Raise BrokenError unless that report is honest: one of *verdicts*, and nothing wrong in it.
 
-        A check may have become `unknown`, and then only one of those in *unknown* (None: any of them), each with a
-        reason; where there are such, the report has one of the words in *cause*. None may say anything else, but for
-        those in *right*, each with what is true of it while the fault lasts.
+        A check may have become `unknown`, and then only one of those in *unknown* (None: any of them, but where nothing
+        is left that decides, the report has to say why), each with a reason; the findings that have have one of the
+        words in *cause*. None may say anything else, but for those in *right*, each with what is true of it while the
+        fault lasts. The same goes for the file systems, of which those in *moved*, by their role, may be of another
+        type. Levels and verdict follow from the findings.
         """
-        demand(not probed.stderr, f"said {probed.stderr[-300:]!r} on stderr")
-        demand(probed.code in (0, 1, 2), f"exit code {probed.code}")
-        report = probed.report
-        demand((probed.code, report["verdict"]) in _CODES, f"exit code {probed.code} with {report['verdict']}")
-        demand(report["verdict"] in verdicts, f"{report['verdict']}, {report['reason']}: {report['message']}")
-        changed = {check: new for check, new in self.statuses(probed).items() if new != self.well[check]}
-        changed = {check: new for check, new in changed.items() if new not in right.get(check, ())}
-        wrong = {check: new for check, new in changed.items() if new != "unknown"}
-        demand(not wrong, f"checks say what is not so: {wrong}")
-        lost = set(changed) - set(changed if unknown is None else unknown)
-        demand(not lost, f"not judged although nothing stood in the way: {sorted(lost)}")
-        silent = [one["id"] for one in report["findings"] if one["status"] == "unknown" and not one["message"]]
-        demand(not silent, f"unknown without a reason: {silent}")
-        if changed and cause:
-            said = [one["message"] for one in report["findings"] if one["id"] in changed]
-            demand(any(words in probed.stdout for words in cause), f"none of {cause} is named: {said}")
+        self.well.judge(probed, *verdicts, unknown=unknown, cause=cause, right=right, moved=moved)
 
     def expect_clean(self) -> None:
         """Raise BrokenError unless the next probe, without a fault, is as if there had never been one."""
@@ -197,15 +182,8 @@ class Stage:
                 break
 
 
-_CODES = {(0, "ready"), (1, "not-ready"), (2, "unknown")}
-
-
-def demand(condition: object, otherwise: str) -> None:
-    """Raise BrokenError with those words unless *condition* holds."""
-    if not condition:
-        raise BrokenError(otherwise)
-
-
+ENOUGH = 10
+"""Injections of which one at least has to come to what its fault aims at."""
 Inject = Callable[[Stage, random.Random], None]
 
 
@@ -217,6 +195,7 @@ class Fault:
     published: int  # how often at scale 1
     inject: Inject  # once: cause it, probe, end it; BrokenError when something did not hold
     missing: Callable[[], str] = lambda: ""  # what this machine lacks for it
+    aim: str = ""  # what each injection may miss, and not all of them: it counts the stage's hits
 
 
 def run_fault(stage: Stage, fault: Fault, seed: int, scale: float, progress: Progress) -> Row:
@@ -226,16 +205,22 @@ def run_fault(stage: Stage, fault: Fault, seed: int, scale: float, progress: Pro
     count = times(fault.published, scale)
     problems: list[str] = []
     survived = leftovers = 0
-    before, stage.worst = look_without_pids(stage.node), 0.0
+    before, stage.worst, stage.hits = look_without_pids(stage.node), 0.0, 0
     for number in range(count):
+        stage.number = number
         progress(f"{fault.name}: {number} of {count}")
         found = list(_problems(stage, fault, random.Random(f"{seed} {fault.name} {number}")))
-        if left := settled(stage.node, before, look_without_pids):
+        left = settled(stage.node, before, look_without_pids)
+        if stage.left:
+            left["seen by the fault"], stage.left = stage.left, []
+        if left:
             leftovers += sum(map(len, left.values()))
             found.append(f"left behind: {left}")
             before = look_without_pids(stage.node)
         survived += not found
         problems += [f"seed {seed}, {fault.name}, number {number}: {problem}" for problem in found]
+    if fault.aim and count >= ENOUGH and not stage.hits:
+        problems.append(f"seed {seed}, {fault.name}: {fault.aim}: not once in {count}")
     return Row(fault.name, count, survived, stage.worst, leftovers, tuple(problems))
 
 

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.faults.api_clients import CLIENTS
 from tests.faults.api_round import Round, attempts
 from tests.faults.api_troubles import EITHER_OR, REPORTS, TROUBLES, taken_keys
 from tests.faults.api_world import Lied, World, await_, running
+from tests.serve.api_double import Fault
 from tests.serve.api_store import Request
 from tests.serve.serving import put_report, report_of_now
 
@@ -57,6 +59,24 @@ def test_all_faults_are_dealt_and_the_same_ones_for_the_same_seed() -> None:
     assert not any(len(group & set(dealt)) > 1 for dealt in rounds for group in EITHER_OR)
     assert rounds == deal(KINDS * EACH, random.Random(SEED))
     assert rounds != deal(KINDS * EACH, random.Random(SEED + 1))
+
+
+def test_a_seed_is_a_round_however_long_it_takes() -> None:
+    """The server may answer at once or after many tries: whatever comes after that is the dice's all the same."""
+    states = set()
+    for tries in (1, 2, 7):
+        world, dice = Mock(), random.Random(SEED)
+        world.api.faults, world.difference.return_value = [], ""
+
+        def probe(_: str, world: Mock = world, last: int = tries) -> None:
+            if world.probe.call_count >= last:
+                world.api.faults.clear()
+
+        world.probe.side_effect = probe
+        Round(world, dice, {"refused": [Fault]})._inject(["refused"])
+        assert world.probe.call_count >= tries
+        states.add(dice.random())
+    assert len(states) == 1
 
 
 def test_it_notices_a_node_that_says_something_else(impatient: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,32 +44,63 @@ def test_help_has_an_example() -> None:
     assert "scripts/fault-campaign --seed 7 node harm" in done.stdout
 
 
+def campaign(rows: str) -> str:
+    """Code that runs the script with those rows in place of the campaign `node`."""
+    return (
+        "import types, os; from tests.faults.campaign import Row; os.geteuid = lambda: 0\n"
+        f"def rows(*_):\n    {rows}\n"
+        "sys.modules['tests.faults.node'] = types.SimpleNamespace(campaign=rows); sys.exit(main())"
+    )
+
+
+HELD = "Row('it rains', 3, 3, 0.5, 0)"
+FAILED = "Row('it rains', 3, 2, 0.5, 0, ('seed 7, number 1: it got wet',))"
+MISSING = "Row('it snows (not run: no cloud)', 0, 0, 0.0, 0)"
+
+
 @pytest.mark.parametrize(
-    ("row", "code", "words"),
+    ("rows", "code", "words"),
     [
-        ("Row('it rains', 3, 3, 0.5, 0)", 0, "all held"),
-        ("Row('it rains', 3, 2, 0.5, 0, ('seed 7, number 1: it got wet',))", 1, "NOT all held"),
-        ("Row('it rains', 3, 3, 0.5, 2)", 1, "NOT all held"),
+        (f"yield {HELD}", 0, "all held"),
+        (f"yield {FAILED}", 1, "NOT all held"),
+        ("yield Row('it rains', 3, 3, 0.5, 2)", 1, "NOT all held"),
+        (f"yield {HELD}; yield {MISSING}; yield {MISSING}", 0, "all held, 2 not run"),
+        (f"yield {FAILED}; yield {MISSING}", 1, "NOT all held, 1 not run"),
+        (f"yield {MISSING}", 0, "nothing, 1 not run"),
+        (f"yield {HELD}; raise KeyboardInterrupt", 130, "all held, interrupted"),
     ],
 )
-def test_what_a_campaign_found(row: str, code: int, words: str, tmp_path: Path) -> None:
+def test_what_a_campaign_found(rows: str, code: int, words: str, tmp_path: Path) -> None:
     """The table, what did not hold with how to repeat it, and the rows for the page of evidence."""
-    stand_in = (
-        "import types, os; from tests.faults.campaign import Row; os.geteuid = lambda: 0; "
-        f"sys.modules['tests.faults.node'] = types.SimpleNamespace(campaign=lambda *a: iter([{row}])); sys.exit(main())"
-    )
-    done = script("--seed", "7", "--scale", "0.5", "--json", str(tmp_path / "rows"), "node", code=stand_in)
+    done = script("--seed", "7", "--scale", "0.5", "--json", str(tmp_path / "rows"), "node", code=campaign(rows))
     assert done.returncode == code, done.stderr
-    assert "| it rains | 3 |" in done.stdout
-    assert f"node: {words}" in done.stdout
+    assert "| it " in done.stdout
+    assert f"node: {words}\n" in done.stdout
     assert "scripts/fault-campaign --seed 7 --scale 0.5 node" in done.stdout
-    assert ("it got wet" in done.stderr) == ("it got wet" in row)
+    assert ("it got wet" in done.stderr) == ("it got wet" in rows)
     document = json.loads((tmp_path / "rows").read_text())
     assert (document["seed"], document["scale"]) == (7, 0.5)
-    assert document["rows"][0]["campaign"] == "node"
-    assert document["rows"][0]["fault"] == "it rains"
+    assert [row["campaign"] for row in document["rows"]] == ["node"] * rows.count("Row(")
+    assert document["rows"][0]["fault"].startswith("it ")
+    assert document["complete"] is (code != 130)
+
+
+def test_what_is_done_outlives_a_failure(tmp_path: Path) -> None:
+    """The campaign itself breaks after hours: the rows until then are on paper and in the file."""
+    rows = f"yield {HELD}; yield {FAILED}; raise OSError('the machine is gone')"
+    done = script("--json", str(tmp_path / "rows"), "node", code=campaign(rows))
+    assert done.returncode == 1
+    assert "the machine is gone" in done.stderr
+    assert done.stdout.count("| it rains | 3 |") == 2
+    document = json.loads((tmp_path / "rows").read_text())
+    assert (len(document["rows"]), document["complete"]) == (2, False)
+    assert os.listdir(tmp_path) == ["rows"]
 
 
 def test_the_table_is_markdown() -> None:
-    row = Row("kubelet restarts", 10_000, 9_999, 1.234, 0)
-    assert table([row]).splitlines()[2] == "| kubelet restarts | 10,000 | 9,999 | 1.23 s | 0 |"
+    rows = [Row("kubelet restarts", 10_000, 9_999, 1.234, 0), Row("rubbish", 40_000, 40_000, 0.1, None)]
+    assert table(rows).splitlines()[2:] == [
+        "| kubelet restarts | 10,000 | 9,999 | 1.23 s | 0 |",
+        "| rubbish | 40,000 | 40,000 | 0.10 s | - |",
+    ]
+    assert [row.clean for row in rows] == [False, True]

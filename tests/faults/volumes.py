@@ -10,42 +10,68 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 
+from tests.faults import parts
 from tests.faults.kills import kill
-from tests.faults.stage import Fault, Stage, demand
+from tests.faults.stage import BrokenError, Fault, Stage, demand
 from tests.real import kernel
 from tests.real.filesystems import CATALOG
 from tests.real.node import descendants
 
 CYCLES = 30
 """How often a volume is mounted and unmounted beside probes, for one injection."""
+MOST = 5 * CYCLES
+"""How often at most, until a probe has met it."""
 RETRY = 0.01
 """Seconds after which NodeUnstage or whoever else tries again."""
-SEEN = 0.02
-"""Seconds for which a volume is mounted, or hardly a probe would meet it."""
+
+
+KILLED = (-9, 137)
+VANISHING = {"filesystem-volumes": ("pass", "unknown")}
+"""What is true of a volume that comes and goes."""
+SLOW = parts.PROGRAMS | parts.SANDBOX
+"""What is not known in time where two do as much as they can."""
+
+
+@dataclass
+class Volume:
+    """Where a Pod has a volume, and who came by."""
+
+    path: str
+    mounted: bool = False
+    met: int = 0
+    """Probes that tell of it, or that were killed while it was there."""
 
 
 def unmounted_beside_probes(stage: Stage, chance: random.Random) -> None:
     """Opened O_EXCL, or a retry later; without probes in the same run it takes as long."""
-    with loop_device(stage) as device, volume(stage) as path:
-        beside_probes(stage, chance, lambda: unmounted(device, path, chance))
+    with loop_device(stage) as device, volume(stage) as here:
+        beside_probes(stage, chance, here, lambda seconds: unmounted(device, here, seconds))
 
 
-def beside_probes(stage: Stage, chance: random.Random, cycle: Callable[[], int]) -> None:
-    """What *cycle* returns, the retries that it took, is one at most, or no more than without probes."""
-    calm = [cycle() for _ in range(CYCLES // 3)]
-    with probes_in_a_loop(stage, chance):
-        busy = [cycle() for _ in range(CYCLES)]
+def beside_probes(stage: Stage, chance: random.Random, here: Volume, cycle: Callable[[float], int]) -> None:
+    """What *cycle* returns, the retries that it took, is one at most, or no more than without probes.
+
+    It is told how long the volume is to be there: an instant, or until a whole probe may have come by.
+    """
+    calm, busy = [cycle(0.0) for _ in range(CYCLES // 3)], list[int]()
+    with probes_in_a_loop(stage, chance, here):
+        while len(busy) < CYCLES or (not here.met and len(busy) < MOST):
+            busy.append(cycle(chance.uniform(0, stage.life)))
     stage.worst = max(stage.worst, RETRY * max(busy))
     demand(max(busy) <= max(1, *calm), f"busy for {busy} times {RETRY} s; without probes {calm}")
+    demand(here.met, f"no probe met the volume, {len(busy)} times: nothing is shown")
 
 
-def unmounted(device: str, path: str, chance: random.Random) -> int:
-    """Mount, unmount, and how many retries it took until the device was nobody's."""
-    kernel.mount(device, path, "ext4")
-    time.sleep(chance.uniform(0, SEEN))
-    subprocess.run(["umount", path], check=True)
+def unmounted(device: str, here: Volume, seconds: float) -> int:
+    """Mount, unmount after so long, and how many retries it took until the device was nobody's."""
+    kernel.mount(device, here.path, "ext4")
+    here.mounted = True
+    time.sleep(seconds)
+    here.mounted = False
+    subprocess.run(["umount", here.path], check=True)
     return retries(lambda: os.close(os.open(device, os.O_RDONLY | os.O_EXCL)))
 
 
@@ -64,21 +90,30 @@ def retries(act: Callable[[], object]) -> int:
 
 
 @contextmanager
-def probes_in_a_loop(stage: Stage, chance: random.Random) -> Iterator[None]:
-    """One probe after another, a third of them killed at a random instant."""
+def probes_in_a_loop(stage: Stage, chance: random.Random, here: Volume) -> Iterator[None]:
+    """One probe after another, a third of them killed at a random instant; who met the volume is counted."""
     stop, problems = threading.Event(), list[str]()
     began, moment = threading.Event(), random.Random(chance.random())
 
     def loop() -> None:
         while not stop.is_set():
-            probe = stage.start()
+            start, probe = time.monotonic(), stage.start()
             began.set()
+            while_there = False
             if moment.random() < 1 / 3:
                 time.sleep(moment.uniform(0, stage.life))
+                while_there = here.mounted and probe.poll() is None
                 kill(next(iter(descendants(probe.pid)[1:]), probe.pid))
-            _, stderr = probe.communicate()
-            if probe.returncode not in (0, 2, -9, 137) or stderr:
-                problems.append(f"exit code {probe.returncode}, said {stderr[-300:]!r}")
+            try:
+                probed = stage.finish(probe, start)
+                if probed.code in KILLED:
+                    demand(not probed.stderr, f"said {probed.stderr[-300:]!r} on stderr")
+                    here.met += while_there
+                else:
+                    here.met += bool(probed.rows("volume"))
+                    stage.expect(probed, "ready", "unknown", unknown=SLOW, cause=("in time",), right=VANISHING)
+            except (BrokenError, ValueError) as problem:
+                problems.append(str(problem))
 
     thread = threading.Thread(target=loop)
     thread.start()
@@ -108,19 +143,15 @@ def loop_device(stage: Stage) -> Iterator[str]:
 
 
 @contextmanager
-def volume(stage: Stage) -> Iterator[str]:
+def volume(stage: Stage) -> Iterator[Volume]:
     """Where a Pod has its volume."""
     with ExitStack() as stack:
         directory = f"{stage.node.root}/pods/01234567-89ab-cdef-0123-000000000001"
         path = f"{directory}/volumes/kubernetes.io~csi/pv/mount"
         os.makedirs(path)
         stack.callback(partial(subprocess.run, ["rm", "-r", directory], check=True))
-        yield path
+        yield Volume(path)
 
 
 UNMOUNTED = f"{CYCLES} times: volume unmounted beside probes, then O_EXCL"
-FAULTS = (
-    Fault(
-        "30 times: volume unmounted beside probes, then O_EXCL", 100, unmounted_beside_probes, CATALOG["ext4"].missing
-    ),
-)
+FAULTS = (Fault(UNMOUNTED, 100, unmounted_beside_probes, CATALOG["ext4"].missing),)

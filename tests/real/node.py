@@ -286,9 +286,15 @@ def descendants(pid: int) -> list[int]:
     """*pid* and every process that came from it and still has its parent, parents first."""
     found = [pid]
     for each in found:
-        with suppress(OSError), open(f"/proc/{each}/task/{each}/children") as children:
-            found += map(int, children.read().split())
+        found += children(each)
     return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes that came from *pid* itself; none when it has ended."""
+    with suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as file:
+        return list(map(int, file.read().split()))
+    return []
 
 
 def _descendant(parent: subprocess.Popen[Any], name: str) -> int:

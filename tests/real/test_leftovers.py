@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import time
 from contextlib import suppress
 
 import pytest
 
+from tests.real import leftovers
 from tests.real.conftest import wait_for
 from tests.real.leftovers import interrupted, look, settled
 from tests.real.node import Node, descendants
@@ -27,6 +29,17 @@ def test_a_whole_probe_leaves_nothing(node: Node) -> None:
         assert node.probe().code == 0
         assert node.probe("path", node.root).code == 0
         assert settled(node, before) == {}
+
+
+def test_a_connection_that_nobody_ends_is_noticed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs the runtime a descriptor, which no list of mounts or processes shows."""
+    monkeypatch.setattr(leftovers, "_PATIENCE", 0.5)
+    before = look(node)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(node.endpoint)
+        assert set(settled(node, before)) == {"descriptors of daemons"}
+    monkeypatch.undo()
+    assert settled(node, before) == {}
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -8,6 +8,7 @@ from probe.facts.mounts import MountTable, printable
 from probe.facts.runtime_daemon import _parse_search_path, parse_flag, parse_listeners
 from probe.facts.visibility import visibility
 from probe.host.processes import in_pod_cgroup, is_stuck, parse_status
+from probe.host.sandbox_steps import parse_cgroup, parse_filesystems
 from tests.faults.targets.target import DATA, HOSTS, Target, files, lines, parsed, reads
 
 PROC = "rubbish in what /proc and /sys say"
@@ -17,7 +18,9 @@ LISTENERS = (
     "Num       RefCount Protocol Flags    Type St Inode Path\n"
     "0000000000000000: 00000002 00000000 00010000 0001 01 31337 /run/containerd/containerd.sock\n"
 )
+UNIFIED = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
 ENVIRONMENT = b"PATH=/usr/sbin:/usr/bin\0HOME=/\0LANG=C\0"
+MOUNTINFO = lambda: [*files(DATA, "mountinfo/*")(), *files(HOSTS, "*/root/proc/*/mountinfo")()]  # noqa: E731
 
 
 def read_mounts(data: bytes) -> None:
@@ -62,6 +65,23 @@ def read_words(data: bytes) -> None:
     parsed(_parse_search_path, data, text=False)
 
 
+def read_filesystems(data: bytes) -> None:
+    """A type is what the last line that has it says, whatever stands before."""
+    types = parsed(parse_filesystems, data)
+    if types is not None:
+        text = data.decode()
+        assert parse_filesystems(f"{text}\nnodev\tcgroup2\n\text4\n") == types | {"cgroup2": False, "ext4": True}
+
+
+def read_cgroup_mount(data: bytes) -> None:
+    """A mount of cgroup version 2 is found behind all others, and no option is passed on that mount(2) takes apart."""
+    text = data.decode("utf-8", "surrogateescape")
+    kind, options = parse_cgroup(text) or ("cgroup", "")
+    assert kind in ("cgroup", "cgroup2")
+    assert not {"rw", "ro"} & set(options.split(","))
+    assert parse_cgroup(f"{text}\n{UNIFIED}") == ("cgroup2", "")
+
+
 def read_listeners(data: bytes) -> None:
     """A line of somebody else hides none of the daemon's."""
     text = data.decode("utf-8", "replace")
@@ -80,9 +100,13 @@ TARGETS = (
         name="mountinfo",
         group=TABLES,
         attempt=lambda data: parsed(read_mounts, data, text=False),
-        corpus=files(DATA, "mountinfo/*"),
+        corpus=MOUNTINFO,
         tokens=("proc", "sysfs", "/proc", " - ", "idmapped", "unbindable", "shared:1", "\\040", "\\134", KUBELET_ROOT),
     ),
+    Target(
+        "cgroup-mount", TABLES, read_cgroup_mount, MOUNTINFO, (" - cgroup ", " - cgroup2 ", "/sys/fs/cgroup", "rw,")
+    ),
+    Target("filesystems", PROC, read_filesystems, files(HOSTS, "*/root/proc/filesystems"), ("nodev", "cgroup2")),
     Target("status", PROC, read_status, files(HOSTS, "*/root/proc/*/status"), ("Uid:\t0", "State:\tD", "SigPnd:\t100")),
     Target("cgroup", PROC, read_cgroup, files(HOSTS, "*/root/proc/*/cgroup"), ("kubepods", "pod", ".slice", "docker")),
     Target("words", PROC, read_words, lambda: [*files(HOSTS, "*/root/proc/*/cmdline")(), ENVIRONMENT], ("--config",)),

@@ -47,12 +47,12 @@ def read_configuration(data: bytes) -> None:
     for field, kind in (("maxPods", int), ("containerRuntimeEndpoint", str), ("userNamespaces.idsPerPod", int)):
         assert type(configuration.find(None, field, kind, Reading("default", kind())).value) in (kind, type(None))
     merge_patch(document, document)
-    gates, told = configuration.gates().value, _read_by_others(data.decode()).get("featureGates")
+    gates, told = configuration.gates().value, read_by_others(data.decode()).get("featureGates")
     if gates is not None:
         assert gates.get(GATE, "silent") == (told or {}).get(GATE, "silent")
 
 
-def _read_by_others(text: str) -> Any:
+def read_by_others(text: str) -> Any:
     """The first document; what is JSON may have tabs, which YAML forbids."""
     try:
         return json.loads(text)

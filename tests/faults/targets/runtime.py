@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
 from typing import Any
+from unittest.mock import patch
 
 from probe.facts import oci, runtime_config, runtime_settings
 from probe.facts.runtime_trial_steps import parse_words
-from probe.host import cri_pb2
+from probe.host import cri_pb2, runtime_trial_steps
 from probe.host.cri import _Conversation
 from probe.reading import Reading, encode
 from tests.cri_recordings import FOLDER, recorded_answer
+from tests.faults.targets.kernel import MOUNTINFO
 from tests.faults.targets.target import DATA, Target, files, lines, parsed
 
 CRI = "rubbish in answers of CRI"
@@ -89,6 +92,19 @@ def read_words(data: bytes) -> None:
     assert len(words) <= 401
 
 
+def read_container(data: bytes) -> None:
+    """What a runtime says of the container that it made: a process, and mounts of which the topmost counts."""
+    with patch.object(runtime_trial_steps, "open", lambda *_: TextIOWrapper(BytesIO(data)), create=True):
+        pid = parsed(lambda _: runtime_trial_steps._read_pid("pid"), b"")
+    assert pid is None or pid > 1
+    mount = b"9 8 0:7 / /target rw,idmapped - tmpfs tmpfs rw"
+    for table in (data, data + b"\n" + mount):
+        with patch.object(runtime_trial_steps, "open", lambda *_, table=table: BytesIO(table), create=True):
+            options = runtime_trial_steps._read_mount_options(1)
+        encode(Reading("mountinfo", options))
+    assert options["/target"] == ("rw", "idmapped")
+
+
 def infos(name: str) -> Callable[[], list[bytes]]:
     """`config` of the verbose Status of each recorded runtime of that name."""
     answers = (recorded_answer(each, "/run/x.sock").config.value for each in RECORDED if each.startswith(name))
@@ -126,6 +142,13 @@ TARGETS = (
         corpus=files(FOLDER, "*/config.toml"),
         tokens=("[crio.runtime.runtimes.x]", "runtime_path = ", "default_runtime = "),
         runs=20_000,
+    ),
+    Target(
+        name="container",
+        group=OCI,
+        attempt=read_container,
+        corpus=lambda: [*lines("4711", "1", "0", "-2", "")(), *MOUNTINFO()],
+        tokens=("idmapped", "/target", " - ", "2147483648", "\u0663"),
     ),
     Target("features", OCI, read_features, files(DATA, "oci/*.features.json"), ('"idmap":', '"enabled":', '"user"')),
     Target(

@@ -1,0 +1,37 @@
+"""The checks that stand and fall with one part of a node, or of a probe: a fault there leaves the others alone."""
+
+from __future__ import annotations
+
+OCI_RUNTIME = {"runtime-user-namespaces", "runtime-oci-features"}
+"""What the OCI runtime says of itself."""
+
+RUNTIME = OCI_RUNTIME | {
+    *("runtime-confinement", "runtime-kernel-claim", "runtime-snapshotter"),
+    *("filesystem-runtime-root", "filesystem-overlay-layers", "hazard-image-volumes"),
+}
+"""What is asked of the container runtime, and where its files lie."""
+
+KUBELET = RUNTIME | {
+    *("kubelet-running", "kubelet-user-namespaces", "kubelet-configuration-pending", "kubelet-gate-restart"),
+    *("kubelet-cgroup-v1", "ids-range", "ids-restart-forecast", "ids-slots"),
+    *("filesystem-kubelet-root", "filesystem-volumes", "hazard-mapping-ignored", "hazard-last-block"),
+}
+"""The kubelet, and with it the runtime, of which nobody but the kubelet says where it listens."""
+
+SANDBOX = {"sandbox-trial", "kernel-proc-sysfs"}
+"""The sandbox that is tried out, with its own /proc and /sys."""
+
+ATTEMPTS = {
+    *("filesystem-runtime-root", "filesystem-overlay-layers", "filesystem-kubelet-root", "filesystem-tmpfs"),
+    *("filesystem-volumes", "kernel-user-namespaces", "runtime-kernel-claim"),
+}
+"""What the kernel is asked for."""
+
+PROGRAMS = OCI_RUNTIME | {
+    *("kubelet-user-namespaces", "kubelet-cgroup-v1", "kubelet-gate-restart", "kubelet-configuration-pending"),
+    *("ids-range", "ids-restart-forecast", "ids-slots", "runtime-snapshotter", "filesystem-overlay-layers"),
+}
+"""What programs of the node answer, for which each has two seconds."""
+
+OF_A_CHILD = (RUNTIME, KUBELET, SANDBOX, ATTEMPTS)
+"""At most one of them is lost with one process of a probe, unless that is the one which gathers all."""
