@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 CAMPAIGNS = {
     "node": "what goes wrong on a node: limits, kills, restarts, dead servers, full disks, clocks",
-    "harm": "what a probe could do to a node: leftovers after SIGKILL, busy volumes, modules, logs",
+    "sigkill": "what a probe that is killed could leave behind",
+    "harm": "what a probe could do to a node: hold volumes, load modules, flood logs",
     "content": "what others wrote: files, trees, processes, and outputs that stay clean",
     "api": "what an API server may answer to `serve`",
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.conftest import require
-from tests.faults import harm
+from tests.faults import harm, sigkill
 from tests.faults.campaign import Row
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]  # some minutes where others work, too
@@ -21,6 +21,12 @@ SCALE = 0.01
 def test_nothing_is_left_or_held(workspace: str) -> None:
     """Whatever became of it, nothing of it stayed, and nobody had to wait for it."""
     judge(harm.on_this_kernel(workspace, SEED, SCALE, print))
+
+
+@pytest.mark.usefixtures("containerd")
+def test_what_is_killed_leaves_nothing() -> None:
+    """At whatever instant."""
+    judge(sigkill.campaign(SEED, SCALE, print))
 
 
 def test_the_same_in_a_guest() -> None:
