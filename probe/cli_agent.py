@@ -124,10 +124,14 @@ def _publisher(publish: str, node_name: str | None) -> Callable[[Any, str], Any]
 @node_name_option
 @click.option("--kubeconfig", envvar="KUBECONFIG", metavar="FILE", help="Default: the Pod's own service account.")
 @click.option("--context", metavar="NAME", help="Of the kubeconfig; default: its current one.")
-def prune(every: bool, node_name: str | None, kubeconfig: str | None, context: str | None) -> int:
+@click.pass_context
+def prune(
+    command: click.Context, every: bool, node_name: str | None, kubeconfig: str | None, context: str | None
+) -> int:
     """Remove from Nodes all that was ever published there, and nothing else.
 
     Do it after the DaemonSet was deleted, and before its namespace is: a running exporter publishes again.
+    Outside of a Pod and without --kubeconfig it takes ~/.kube/config.
     The exit code is 0 when nothing of ours is left, else 1.
 
     \b
@@ -139,15 +143,17 @@ def prune(every: bool, node_name: str | None, kubeconfig: str | None, context: s
     from probe.serve.prune import exit_code, render_failure, render_pruned
     from probe.serve.prune import prune as prune_nodes
 
+    if every and command.get_parameter_source("node_name") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"either --all or --node-name {node_name}: --all is of every Node")
     name = None if every else settings_of(node_name=node_name or None).node_name
     if not every and not name:
         raise click.UsageError("say which Node: --node-name NAME, or --all")
-    home = os.path.expanduser("~/.kube/config")
-    if every and not kubeconfig and not os.environ.get("KUBERNETES_SERVICE_HOST") and os.path.exists(home):
-        kubeconfig = home
+    access = Access(kubeconfig=kubeconfig or _kubeconfig_at_home(), context=context)
+    if context and not access.kubeconfig:
+        raise click.UsageError(f"--context {context} is of a kubeconfig, and there is none: name it with --kubeconfig")
     pruned = []
     try:
-        for one in prune_nodes(Access(kubeconfig=kubeconfig, context=context), name):
+        for one in prune_nodes(access, name):
             click.echo(render_pruned(one))
             pruned.append(one)
     except Failure as failure:
@@ -156,3 +162,9 @@ def prune(every: bool, node_name: str | None, kubeconfig: str | None, context: s
     if not pruned:
         click.echo("no Node has anything of ours")
     return exit_code(pruned)
+
+
+def _kubeconfig_at_home() -> str | None:
+    """Where kubectl has it; a Pod has its service account instead."""
+    path = os.path.expanduser("~/.kube/config")
+    return path if not os.environ.get("KUBERNETES_SERVICE_HOST") and os.path.exists(path) else None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import fcntl
 import json
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -17,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from probe import watch
 from tests.conftest import require
-from tests.serve.serving import refused, start, wait_for
+from tests.serve.serving import ROOT, refused, start, wait_for
 
 SOURCE = Path(watch.__file__)
 ONCE = "1000"
@@ -356,6 +360,38 @@ def test_nobody_who_reads_the_log_is_waited_for(supervised: Supervised) -> None:
     first = supervised.report()["pid"]
     wait_for(lambda: supervised.report()["pid"] != first)
     assert supervised.end() == 0
+
+
+@pytest.mark.parametrize("length", [100, select.PIPE_BUF - 1, select.PIPE_BUF, 1 << 20])
+def test_no_line_is_longer_than_what_a_pipe_takes_at_once(length: int) -> None:
+    """A reader that is stuck has left room for one page, which is when a pipe counts as ready."""
+    read_end, write_end = os.pipe()
+    pages = fcntl.fcntl(write_end, fcntl.F_GETPIPE_SZ) // os.sysconf("SC_PAGESIZE")
+    for _ in range(pages - 1):
+        os.write(write_end, b"x" * os.sysconf("SC_PAGESIZE"))
+    script = f"from probe import watch; watch.put_line('y' * {length} + '\\n')"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, stderr=write_end, check=True)
+    os.close(write_end)
+    with open(read_end, "rb") as log:
+        said = log.read().lstrip(b"x")
+    assert said == b"y" * min(length, select.PIPE_BUF - 1) + b"\n"
+
+
+@given(st.dictionaries(st.text(max_size=20), st.text() | st.integers() | st.lists(st.text()), max_size=9))
+def test_a_line_that_fits_is_left_alone(fields: dict[str, Any]) -> None:
+    """As JSON has it."""
+    assert len(json.dumps(fields)) >= watch.LINE_LIMIT or json.loads(watch.render_line(fields)) == fields
+
+
+@pytest.mark.parametrize("value", ["\x1b" * 10_000, ["many", "x" * 3000] * 9, {"nested": "\u20ac" * 5000}])
+def test_the_longest_value_gives_way(value: Any) -> None:
+    """What is left is a line, it is JSON, and the rest is as it was."""
+    line = watch.render_line({"event": "e", "first": value, "second": "z" * 3000})
+    assert watch.LINE_LIMIT / 4 < len(line) < watch.LINE_LIMIT
+    found = json.loads(line)
+    assert list(found) == ["event", "first", "second"]
+    assert found["event"] == "e"
+    assert found["first"].endswith("...")
 
 
 @pytest.mark.parametrize("no_colour", [True, False])

@@ -7,10 +7,7 @@ is ever kept that has been rotated, revoked or lost meanwhile.
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import ssl
-import threading
+import json
 import time
 from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
@@ -18,9 +15,7 @@ from typing import Any
 
 import httpx2
 import msgspec
-import yaml
-from lightkube import ApiError, Client, ConfigError, KubeConfig, SingleConfig
-from lightkube.config.client_adapter import verify_cluster
+from lightkube import ApiError, Client, ConfigError
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 from lightkube.core.resource import ApiInfo, ResourceDef
 from lightkube.generic_resource import (
@@ -32,18 +27,27 @@ from lightkube.generic_resource import (
 from lightkube.types import PatchType
 from msgspec import Struct
 
+from probe.serve.kubeconfig import from_kubeconfig, from_pod
+from probe.serve.transport import Guard, tls_context
+
 FIELD_MANAGER = "userns-probe"
 EVENT_NAMESPACE = "default"
 """Where Events about Nodes live, since a Node has no namespace."""
 RESPONSE_LIMIT = 4 << 20
 """Bytes of a response; etcd stores no object above 1.5 MiB, and what is decoded takes many times as much memory."""
-PAGE = 10
-"""Nodes of one page of a list: the annotations of each may have 256 KiB."""
+PAGE = 100
+"""Nodes of one page of a list."""
+PAGE_LIMIT = PAGE * (384 << 10)
+"""Bytes of a page: the annotations of each Node may have 256 KiB, the names of its images about 100."""
 
 APPLY, MERGE, STRATEGIC = PatchType.APPLY, PatchType.MERGE, PatchType.STRATEGIC
 
 NO_CREDENTIALS = "NoCredentials"
 UNREACHABLE = "Unreachable"
+
+_NO_TOKEN = (LookupError, TypeError, AttributeError, json.JSONDecodeError)
+"""What lightkube raises when a credential plugin prints something else than a token."""
+_ADVICE = "a kubeconfig with a token, such as `kubectl create token` gives, needs no plugin"
 
 
 class Node(GenericGlobalResource):
@@ -98,12 +102,13 @@ class Failure(Exception):
 class Api:
     """The requests; each raises Failure and nothing else."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, plugin: str = "") -> None:
+        """*plugin*: the command that gives the credentials, if it is one that does."""
+        self._client, self._plugin = client, plugin
 
     def get_node(self, name: str) -> dict[str, Any]:
         """The Node."""
-        with _failures():
+        with self._failures():
             return _node(self._client.get(Node, name), name)
 
     def apply_metadata(self, name: str, metadata: dict[str, Any], *, force: bool) -> dict[str, Any]:
@@ -131,17 +136,27 @@ class Api:
 
     def create_event(self, event: dict[str, Any]) -> None:
         """Make an Event; one of the same name that is there already is it, sent before."""
-        with _failures():
+        with self._failures():
             try:
                 self._client.create(CoreEvent(**event), namespace=EVENT_NAMESPACE)
             except ApiError as error:
                 if error.response.status_code != 409:
                     raise
 
-    def list_nodes(self) -> Iterator[dict[str, Any]]:
-        """Every Node, page by page."""
-        with _failures():
-            yield from self._client.list(Node, chunk_size=PAGE)
+    def list_page(self, token: str = "") -> tuple[list[dict[str, Any]], str]:
+        """Nodes, and the token of the page that follows, which is empty after the last one.
+
+        An old token is refused with 410: the list has to begin anew. `Client.list` begins anew whatever fails.
+        """
+        client = self._client._client
+        with self._failures():
+            request = client.prepare_request("list", Node, params={"limit": PAGE, "continue": token or None})
+            response = client.send(client.build_adapter_request(request))
+            more, _, nodes = client.handle_response("list", response, request)
+        return nodes, request.params["continue"] if more else ""
+
+    def _failures(self) -> contextlib.AbstractContextManager[None]:
+        return _failures(plugin=self._plugin)
 
     def _apply(self, resource: Any, name: str, content: dict[str, Any], force: bool) -> dict[str, Any]:
         return self._patch(resource, name, {"apiVersion": "v1", "kind": "Node"} | content, APPLY, force=force)
@@ -149,7 +164,7 @@ class Api:
     def _patch(
         self, resource: Any, name: str, body: dict[str, Any], patch_type: PatchType, **more: Any
     ) -> dict[str, Any]:
-        with _failures():
+        with self._failures():
             patched = self._client.patch(
                 resource, name, body, patch_type=patch_type, field_manager=FIELD_MANAGER, **more
             )
@@ -160,90 +175,20 @@ class Api:
 def connect(access: Access) -> Iterator[Api]:
     """A client with the token, the CA and the address as they are now. *Errors*: Failure."""
     with _failures(LookupError, TypeError, AttributeError):  # what a malformed kubeconfig raises
-        config = _config(access)
-        context = _tls(config)
-        client = Client(config, timeout=httpx2.Timeout(access.silence), transport=_Guard(context, access.deadline))
+        if access.kubeconfig is None:
+            config = from_pod(access.service_account)
+        else:
+            config = from_kubeconfig(access.kubeconfig, access.context)
+        guard = Guard(tls_context(config), deadline=access.deadline, limit=_limit, judge=_judged)
+        client = Client(config, timeout=httpx2.Timeout(access.silence), transport=guard)
     try:
-        yield Api(client)
+        yield Api(client, config.user.exec.command if config.user and config.user.exec else "")
     finally:
         client.close()
 
 
-def _config(access: Access) -> SingleConfig:
-    if access.kubeconfig is not None:
-        found = _kubeconfig(access.kubeconfig).get(access.context)
-    elif not os.environ.get("KUBERNETES_SERVICE_HOST") or not os.environ.get("KUBERNETES_SERVICE_PORT"):
-        raise ConfigError("no kubeconfig, and not in a Pod: KUBERNETES_SERVICE_HOST and _PORT are not set")
-    else:
-        found = KubeConfig.from_service_account(access.service_account).get()
-    if found is None or found.user is None:
-        raise ConfigError("the kubeconfig's context names no user")
-    return found
-
-
-def _kubeconfig(path: str) -> KubeConfig:
-    try:
-        return KubeConfig.from_file(path)
-    except (yaml.YAMLError, RecursionError) as error:  # its text would quote the file, and with it secrets
-        raise ConfigError(f"{path} is no YAML") from error
-    except (AttributeError, KeyError, TypeError) as error:  # lightkube's answer to YAML of another shape
-        raise ConfigError(f"{path} is no kubeconfig") from error
-
-
-def _tls(config: SingleConfig) -> ssl.SSLContext:
-    """The cluster's CA, verified as client-go does.
-
-    Python 3.13 and newer insist by default on extensions that the CA certificates of older kubeadm, of k3s and of
-    managed clusters lack; that one flag goes, all other verification stays.
-    """
-    assert config.user is not None
-    context = verify_cluster(config.cluster, config.user, config.abs_file)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
-
-
-class _Guard(httpx2.BaseTransport):
-    """Bounds each response in time and size, and turns every refusal into a Status, also a proxy's page of HTML."""
-
-    def __init__(self, context: ssl.SSLContext, deadline: float) -> None:
-        self._inner = httpx2.HTTPTransport(verify=context)
-        self._deadline = deadline
-        self._socket: socket.socket | None = None
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The whole response, read."""
-        request.headers["Accept-Encoding"] = "identity"
-        request.extensions["trace"] = self._note_socket
-        hang_up = threading.Timer(self._deadline, self._hang_up)
-        hang_up.daemon = True
-        hang_up.start()
-        try:
-            response = self._inner.handle_request(request)
-            try:
-                body = _read(response)
-            finally:
-                response.close()
-        finally:
-            hang_up.cancel()
-        headers = {"Content-Type": "application/json"}
-        if "Retry-After" in response.headers:
-            headers["Retry-After"] = response.headers["Retry-After"]
-        content = _judged(response.status_code, body)
-        return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
-
-    def close(self) -> None:
-        """End all connections."""
-        self._inner.close()
-
-    def _note_socket(self, event: str, info: dict[str, Any]) -> None:
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._socket = info["return_value"].get_extra_info("socket")
-
-    def _hang_up(self) -> None:
-        """Wake the thread that waits on the socket; closing it here could hand its number to another connection."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+def _limit(request: httpx2.Request) -> int:
+    return PAGE_LIMIT if "limit" in request.url.params else RESPONSE_LIMIT
 
 
 class _Told(Struct, kw_only=True):
@@ -253,18 +198,8 @@ class _Told(Struct, kw_only=True):
     message: Any = ""
 
 
-def _read(response: httpx2.Response) -> bytes:
-    content = bytearray()
-    assert isinstance(response.stream, httpx2.SyncByteStream)
-    for chunk in response.stream:
-        content += chunk
-        if len(content) > RESPONSE_LIMIT:
-            raise httpx2.RemoteProtocolError(f"a response of more than {RESPONSE_LIMIT} bytes")
-    return bytes(content)
-
-
 def _judged(status: int, body: bytes) -> bytes:
-    """*body* when it is what Kubernetes answers with *status*."""
+    """*body* when it is what Kubernetes answers with *status*; any other refusal, a proxy's page too, as a Status."""
     granted = status in (200, 201)
     try:
         told = msgspec.json.decode(body, type=_Told)
@@ -288,8 +223,8 @@ def _node(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _failures(*malformed: type[Exception]) -> Iterator[None]:
-    unusable: tuple[type[Exception], ...] = (ConfigError, OSError, ValueError, *malformed)  # token, CA, kubeconfig
+def _failures(*malformed: type[Exception], plugin: str = "") -> Iterator[None]:
+    unusable: tuple[type[Exception], ...] = (ConfigError, OSError, ValueError, NotImplementedError, *malformed)
     try:
         yield
     except ApiError as error:
@@ -302,7 +237,12 @@ def _failures(*malformed: type[Exception]) -> Iterator[None]:
         raise Failure(0, UNREACHABLE, f"{type(error).__name__}: {error}") from error
     except msgspec.DecodeError as error:
         raise Failure(0, UNREACHABLE, f"an answer of another shape: {error}") from error
-    except unusable as error:
+    except Exception as error:
+        if plugin and isinstance(error, _NO_TOKEN):
+            wanted = f"{plugin} printed no token, and client certificates of plugins are not supported: {_ADVICE}"
+            raise Failure(0, NO_CREDENTIALS, wanted) from error
+        if not isinstance(error, unusable):
+            raise
         raise Failure(0, NO_CREDENTIALS, f"{type(error).__name__}: {error}") from error
 
 

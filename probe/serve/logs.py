@@ -10,7 +10,7 @@ from typing import TextIO, cast
 
 import structlog
 
-from probe.watch import put_line
+from probe.watch import put_line, render_line
 
 
 class _Stderr(io.TextIOBase):
@@ -32,7 +32,7 @@ def configure() -> None:
             *(
                 (structlog.dev.ConsoleRenderer(colors=colours),)
                 if sys.stderr.isatty()
-                else (structlog.processors.format_exc_info, structlog.processors.JSONRenderer())
+                else (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(render_line))
             ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

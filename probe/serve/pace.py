@@ -6,7 +6,10 @@ All times are seconds of one clock that only runs forward.
 
 from __future__ import annotations
 
+import math
 import random
+
+from msgspec import Struct
 
 from probe.outputs.staleness import STALE
 from probe.report import Report
@@ -16,7 +19,24 @@ PATIENCE = 60.0
 REFRESH = 6 * 3600.0
 """Seconds after which what stands on the Node is written again, so that consumers see it is looked after."""
 CLOCK_SKEW = 300.0
-"""Seconds by which a time on the Node may lie in the future."""
+"""Seconds by which a time on the Node may lie in the future, or the clock that it is from may have been set since."""
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """How eagerly to publish. *Units*: seconds."""
+
+    tick: float = 2.0
+    """Between two looks at the report."""
+    start_within: float = 15.0
+    """All nodes of a cluster may start at once."""
+    renew_within: float = 180.0
+    """They may also boot at once, or have their clocks set; another boot id or time with the same verdict can wait."""
+    backoff: float = 1.0
+    """About the pause after the first failure; each further one doubles it."""
+    backoff_limit: float = 300.0
+    retry_after_limit: float = 3600.0
+    patience: float = PATIENCE
+    """How long a doubt must last before it is published."""
 
 
 class Damper:
@@ -67,8 +87,47 @@ class Backoff:
         self.failures = 0
 
 
-def next_refresh(written_before: float, now: float) -> float:
-    """When to write again what was written *written_before* seconds ago; at once when that lies in the future."""
-    if written_before < -CLOCK_SKEW:
-        return now
-    return now + REFRESH * random.uniform(0.9, 1.1) - written_before  # noqa: S311 - spreads load
+class Refresh:
+    """When what stands on the Node is to be written again: every six hours, and soon after the wall clock was set.
+
+    A time from a wrong clock lies in the future, or looks old, until it is written anew. One setting makes one write,
+    within *spread* seconds; a clock that is set again and again makes them ever more rarely.
+    """
+
+    def __init__(self, spread: float) -> None:
+        self._spread = spread
+        self._regular = self._correction = math.inf
+        self._corrections = 0  # in a row
+        self._offset: float | None = None  # of the wall clock to ours, when a time was written, or when it was set
+
+    @property
+    def due_at(self) -> float:
+        """The moment of our clock from which on it is time."""
+        return min(self._regular, self._correction)
+
+    def look(self, now: float, wall: float) -> None:
+        """Notice whether the wall clock was set."""
+        offset = wall - now
+        if self._offset is None:
+            self._offset = offset
+        elif abs(offset - self._offset) > CLOCK_SKEW:
+            self._offset = offset
+            if self._correction == math.inf:
+                within = min(self._spread * 2.0 ** min(self._corrections, 30), REFRESH)
+                self._correction = now + random.uniform(0, within)  # noqa: S311 - spreads load
+
+    def found(self, written_at: float | None, now: float, wall: float) -> None:
+        """The Node has this time, by the wall clock; without one, or with one from the future, it is due at once."""
+        if written_at is None or written_at - wall > CLOCK_SKEW:
+            self._regular = now
+        else:
+            self._regular = self._after(wall - written_at, now)
+
+    def written(self, now: float, wall: float) -> None:
+        """The Node was given a new time."""
+        self._regular, self._offset = self._after(0.0, now), wall - now
+        self._corrections = self._corrections + 1 if self._correction < math.inf else 0
+        self._correction = math.inf
+
+    def _after(self, written_before: float, now: float) -> float:
+        return now + REFRESH * random.uniform(0.9, 1.1) - written_before  # noqa: S311 - spreads load

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from probe.outputs.annotations import CONDITION, KEYS, LABEL, PREFIX
-from probe.serve.kube import Access, Api, Failure, connect
+from probe.serve.kube import UNREACHABLE, Access, Api, Failure, connect
 from probe.serve.pace import Backoff
 from probe.serve.plan import REFRESHED_AT, parse_standing
 from probe.serve.refusals import explain_failure, is_missing
@@ -35,6 +36,11 @@ class Pruned(Struct, frozen=True, kw_only=True):
     """Why not all of it was removed; empty on success."""
 
 
+def _passes(failure: Failure) -> bool:
+    """Whether the same request may be granted later: the server is out of reach, has a fault or asks to wait."""
+    return failure.reason == UNREACHABLE or failure.status == 429 or failure.status >= 500
+
+
 class Patience(Struct, frozen=True, kw_only=True):
     """How to wait between the attempts of one request."""
 
@@ -43,15 +49,14 @@ class Patience(Struct, frozen=True, kw_only=True):
     limit: float = 30.0
     sleep: Callable[[float], None] = time.sleep
 
-    def retried(self, action: Callable[[], T]) -> T:
-        """What *action* gives, tried again while that may help. *Errors*: Failure."""
+    def retried(self, action: Callable[[], T], passes: Callable[[Failure], bool] = _passes) -> T:
+        """What *action* gives, tried again after failures that may pass. *Errors*: Failure."""
         backoff = Backoff(self.base, self.limit, self.limit)
         while True:
             try:
                 return action()
             except Failure as failure:
-                passing = failure.status in (0, 429) or failure.status >= 500
-                if not passing or backoff.failures + 1 >= self.attempts:
+                if not passes(failure) or backoff.failures + 1 >= self.attempts:
                     raise
                 self.sleep(backoff.pause(failure.retry_after))
 
@@ -95,7 +100,17 @@ def exit_code(results: Iterable[Pruned]) -> int:
 
 def _names(api: Api, patience: Patience) -> list[str]:
     """The Nodes with something of ours; the list is read to its end before anything is done, since pages expire."""
-    return patience.retried(lambda: [str(node["metadata"]["name"]) for node in api.list_nodes() if any(_ours(node))])
+    return patience.retried(partial(_names_at_once, api, patience), lambda failure: failure.status == 410)
+
+
+def _names_at_once(api: Api, patience: Patience) -> list[str]:
+    names: list[str] = []
+    token, more = "", True
+    while more:
+        nodes, token = patience.retried(partial(api.list_page, token))
+        names += [str(node["metadata"]["name"]) for node in nodes if any(_ours(node))]
+        more = bool(token)
+    return names
 
 
 def _prune_node(api: Api, name: str, patience: Patience, *, may_be_gone: bool) -> Pruned:

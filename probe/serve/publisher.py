@@ -11,16 +11,15 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
-from msgspec import Struct
 
-from probe.outputs.annotations import CONDITION, digest, node_event
 from probe.outputs.metrics import PUBLISH_RESULTS, Publishing, PublishResult
 from probe.report import Report
+from probe.serve.announcer import Announcer
 from probe.serve.kube import Access, Api, Failure, connect
-from probe.serve.pace import PATIENCE, Backoff, Damper, next_refresh
+from probe.serve.pace import Backoff, Damper, Pace, Refresh
 from probe.serve.plan import (
     Part,
     Standing,
@@ -28,14 +27,11 @@ from probe.serve.plan import (
     absent_report,
     is_settled,
     parse_standing,
-    render_condition,
-    render_event,
-    render_metadata,
     want,
 )
-from probe.serve.refusals import conflicting_managers, explain_failure
+from probe.serve.refusals import explain_failure, is_missing, may_pass
 from probe.serve.report_file import Snapshot, boot_time
-from probe.verdict import Verdict
+from probe.serve.writing import write_metadata, write_status
 
 log = structlog.get_logger()
 
@@ -51,23 +47,6 @@ class Source(Protocol):
 
     def snapshot(self) -> Snapshot:
         """What is known at this moment."""
-
-
-class Pace(Struct, frozen=True, kw_only=True):
-    """How eagerly to publish. *Units*: seconds."""
-
-    tick: float = 2.0
-    """Between two looks at the report."""
-    start_within: float = 15.0
-    """All nodes of a cluster may start at once."""
-    renew_within: float = 180.0
-    """They may also boot at once, and one whose verdict is the same as before can wait for its new boot id."""
-    backoff: float = 1.0
-    """About the pause after the first failure; each further one doubles it."""
-    backoff_limit: float = 300.0
-    retry_after_limit: float = 3600.0
-    patience: float = PATIENCE
-    """How long a doubt must last before it is published."""
 
 
 class Publisher:
@@ -98,8 +77,12 @@ class Publisher:
         self._standing: Standing | None = None
         self._done: Wanted | None = None
         """What the server accepted last; if it left some of it out, asking again would change nothing."""
-        self._refresh_at = 0.0
-        self._announced: Verdict | None = None
+        self._refresh = Refresh(self._pace.renew_within)
+        self._announcer = Announcer(self._node) if "events" in parts else None
+        self._bears_time = "metadata" if "annotations" in parts else "status" if "condition" in parts else None
+        """What says when it was written."""
+        self._left_behind: set[str] = set()
+        """What is not published any more, and may not be taken back."""
         self._rendered: tuple[Report, Wanted] | None = None
         self._counted = ""
         self._results: dict[PublishResult, int] = dict.fromkeys(PUBLISH_RESULTS, 0)
@@ -129,6 +112,7 @@ class Publisher:
         now = self._clock()
         if now < self._not_before:
             return min(self._not_before - now, self._pace.tick)
+        self._refresh.look(now, self._wall_clock())
         try:
             report = self._source.snapshot().effective
             if self._standing is None or self._is_due(report, now):
@@ -150,7 +134,7 @@ class Publisher:
         """The moment of `clock` before which `step` writes nothing unless the report changes, or is missing."""
         if self._standing is None:
             return self._not_before
-        return self._refresh_at if self._done else self._renew_at
+        return self._refresh.due_at if self._done else self._renew_at
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -158,7 +142,7 @@ class Publisher:
 
     def _is_due(self, report: Report | None, now: float) -> bool:
         wanted = self._decide(report, now)
-        return wanted is not None and (wanted != self._done or now >= self._refresh_at)
+        return wanted is not None and (wanted != self._done or now >= self._refresh.due_at)
 
     def _decide(self, report: Report | None, now: float) -> Wanted | None:
         """What to publish now; None while that waits for a second probe, or for its turn after a boot."""
@@ -191,76 +175,65 @@ class Publisher:
         if wanted is None:
             self._recovered()
             return []
-        refused: list[Failure] = []
-        wrote = False
+        now, wall = self._clock(), self._wall_clock()
+        wrote, refused = self._announce(api, report, wall)
+        refresh = now >= self._refresh.due_at
         metadata_settled, status_settled = is_settled(wanted, self._standing)
-        refresh = self._clock() >= self._refresh_at
-        for write, needed in (
-            (self._write_metadata, not metadata_settled or (refresh and bool(wanted.annotations))),
-            (self._write_status, not status_settled or (refresh and wanted.condition is not None)),
-            (lambda api, _: self._announce(api, report), True),
+        for what, write, settled, retracts in (
+            ("metadata", write_metadata, metadata_settled, not (wanted.annotations or wanted.labels)),
+            ("status", write_status, status_settled, wanted.condition is None),
         ):
+            if (settled and (retracts or not refresh)) or (what in self._left_behind and not refresh):
+                continue
             try:
-                wrote |= needed and write(api, wanted)
+                self._standing = write(api, self._node, wanted, self._standing, wall)
+                wrote = True
             except Failure as failure:
-                if not 400 <= failure.status < 500 or failure.status in (401, 429):
+                if may_pass(failure):
                     raise
-                refused.append(failure)
+                if retracts and failure.status == 403 and not is_missing(failure):
+                    self._leave_behind(what, failure)
+                else:
+                    refused.append(failure)
+            else:
+                if what == self._bears_time:
+                    self._refresh.written(now, wall)
         if not refused:
-            self._finish(wanted, wrote, refresh)
+            if refresh and self._bears_time is None:
+                self._refresh.written(now, wall)
+            self._finish(wanted, wrote)
         return refused
+
+    def _announce(self, api: Api, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
+        """Whether an Event was made, and what refused it."""
+        if self._announcer is None:
+            return False, []
+        assert self._standing is not None
+        try:
+            return self._announcer.announce(api, self._effective(report), self._standing, wall), []
+        except Failure as failure:
+            if may_pass(failure) and self._announcer.is_waited_for:
+                raise
+            return False, [failure]
 
     def _synchronise(self, api: Api) -> None:
         """Learn what stands on the Node, so that a restart with nothing new writes nothing."""
         self._standing = parse_standing(api.get_node(self._node))
-        if self._announced is None:
-            self._announced = self._standing.verdict
-        written, now = self._standing.refreshed_at, self._clock()
-        self._refresh_at = now if written is None else next_refresh(self._wall_clock() - written, now)
+        if self._announcer:
+            self._announcer.found(self._standing.verdict)
+        written, wall = self._standing.refreshed_at, self._wall_clock()
+        self._refresh.found(written if self._bears_time else wall, self._clock(), wall)
         if self._last_success is None:
             self._last_success = written
 
-    def _write_metadata(self, api: Api, wanted: Wanted) -> bool:
-        metadata = render_metadata(wanted, self._wall_clock())
-        self._standing = parse_standing(self._apply(api.apply_metadata, metadata))
-        return True
+    def _leave_behind(self, what: str, failure: Failure) -> None:
+        """Say once that something stays which is not published any more; the next refresh tries again."""
+        if what not in self._left_behind:
+            self._left_behind.add(what)
+            remedy = f"userns-probe prune --node-name {self._node}, with an administrator's kubeconfig, removes it"
+            log.warning("publish_left_behind", **explain_failure(failure, self._node) | {"remedy": remedy})
 
-    def _write_status(self, api: Api, wanted: Wanted) -> bool:
-        assert self._standing is not None
-        if wanted.condition is None:
-            self._standing = parse_standing(api.delete_condition(self._node, CONDITION))
-        else:
-            condition = render_condition(wanted.condition, self._standing, self._wall_clock())
-            self._standing = parse_standing(self._apply(api.apply_condition, condition))
-        return True
-
-    def _apply(self, apply: Callable[..., dict[str, Any]], content: dict[str, Any]) -> dict[str, Any]:
-        """Apply what is ours alone, and if somebody else took it over, say who, and take it back."""
-        try:
-            return apply(self._node, content, force=False)
-        except Failure as failure:
-            managers = conflicting_managers(failure)
-            if failure.status != 409 or not managers:
-                raise
-            log.warning("publish_conflict", **explain_failure(failure, self._node))
-            return apply(self._node, content, force=True)
-
-    def _announce(self, api: Api, report: Report | None) -> bool:
-        """Make an Event of a change of verdict; its name is the change's, so that it is told once."""
-        said = self._effective(report)
-        event = node_event(self._announced, said) if "events" in self._parts else None
-        if event:
-            assert self._standing is not None
-            name = digest(self._standing.uid, self._announced, said.verdict, said.probed_at, said.node.boot_id)[:16]
-            uid, now = self._standing.uid, self._wall_clock()
-            api.create_event(render_event(event, name=name, node_name=self._node, uid=uid, now=now))
-        self._announced = said.verdict
-        return event is not None
-
-    def _finish(self, wanted: Wanted, wrote: bool, refreshed: bool) -> None:
-        now = self._clock()
-        if wrote or refreshed:
-            self._refresh_at = next_refresh(0.0, now)
+    def _finish(self, wanted: Wanted, wrote: bool) -> None:
         self._done = wanted
         self._recovered()
         if wrote:

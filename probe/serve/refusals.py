@@ -30,6 +30,11 @@ def explain_failure(failure: Failure, node: str) -> dict[str, object]:
     return fields | _explained(failure, node) | {"message": shown(failure.message, _LIMIT)}
 
 
+def may_pass(failure: Failure) -> bool:
+    """Whether the same request may be granted later: no answer, a token that rotated, a server that asks to wait."""
+    return not 400 <= failure.status < 500 or failure.status in (401, 429)
+
+
 def is_missing(failure: Failure) -> bool:
     """Whether the Node does not exist: an apply would create it, so the server says that this is not allowed."""
     return failure.status == 404 or _creates_node(_FORBIDDEN.search(failure.message))

@@ -11,28 +11,26 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from probe.outputs.page import content_security_policy, render_page
-from probe.outputs.staleness import expired
+from probe.outputs.staleness import lifetime
+from probe.report import Report
+from probe.serve.app import App
+from probe.serve.report_file import Current, boot_time, read_boot_id
+from probe.serve.server import Server
 from tests.conftest import require
 from tests.outputs.reports import REPORTS
 from tests.outputs.test_outputs_page import rich_report
+from tests.serve.serving import put_report, with_node
 
 pytestmark = pytest.mark.real
 
-PAGES = {f"/{name}": render_page(report) for name, report in REPORTS.items()}
-PAGES |= {
-    "/none": render_page(None),
-    "/stale": render_page(expired(rich_report()), last=rich_report()),
-    "/rich": render_page(rich_report()),
-}
+PAGES: dict[str, Report | None] = {**REPORTS, "none": None, "stale": rich_report(), "rich": rich_report()}
 WIDTHS = (360, 1280)
 
 # The lowest contrast of any text with what is painted behind it, as WCAG 2 counts it, and whose it is.
@@ -158,51 +156,65 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     opened.close()
 
 
+class Site:
+    """What `serve` listens and answers with, and every path that was asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        self.asked: list[str] = []
+        self._report_file, self._age = directory / "report.json", 0.0
+        self._current = Current(str(self._report_file), boot_id=read_boot_id(), uptime=lambda: boot_time() + self._age)
+        self._app = App(self._current)
+        self._server = Server(("127.0.0.1", 0), self._answer)
+        self._server.prepare()
+        self._threads = [Thread(target=each, daemon=True) for each in (self._server.serve, self._server.door.keep)]
+        for thread in self._threads:
+            thread.start()
+        self.address = f"http://127.0.0.1:{self._server.bind_addr[1]}/"
+
+    def put(self, name: str) -> None:
+        """Have it serve that page."""
+        self._report_file.unlink(missing_ok=True)
+        if report := PAGES[name]:
+            put_report(self._report_file, with_node(report, boot_id=read_boot_id(), uptime_seconds=boot_time()))
+            self._age = lifetime(report) if name == "stale" else 0.0
+        self._current.refresh()
+        assert self._current.snapshot().state == {"none": "missing", "stale": "expired"}.get(name, "valid")
+        self.asked.clear()
+
+    def close(self) -> None:
+        self._server.stop()
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        self.asked.append(environ["PATH_INFO"])
+        return self._app(environ, start_response)
+
+
 @pytest.fixture(scope="module")
-def site() -> Iterator[tuple[str, list[str]]]:
-    """Its address, and every path that was asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            content = PAGES.get(self.path, "").encode()
-            self.send_response(200 if content else 404)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Security-Policy", content_security_policy())
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    served = Site(tmp_path_factory.mktemp("site"))
+    yield served
+    served.close()
 
 
 @pytest.fixture
-def show(browser: Browser, site: tuple[str, list[str]]) -> Callable[..., Browser]:
-    """(path, width, scheme) -> the browser with that page open, which asked for nothing else."""
+def show(browser: Browser, site: Site) -> Callable[..., Browser]:
+    """(name, width, scheme) -> the browser with that page open, which asked for nothing else."""
 
-    def show(path: str, width: int = 1280, scheme: str = "light") -> Browser:
-        address, asked = site
-        asked.clear()
-        browser.open(address + path, width, scheme)
-        assert asked == [path]
+    def show(name: str, width: int = 1280, scheme: str = "light") -> Browser:
+        site.put(name)
+        browser.open(site.address, width, scheme)
+        assert site.asked == ["/"]
         return browser
 
     return show
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", PAGES)
-def test_the_page_stands(show: Callable[..., Browser], path: str, scheme: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_stands(show: Callable[..., Browser], name: str, scheme: str, tmp_path: Path) -> None:
     """On a phone and on a desk, light and dark: styled, legible, nothing cut off, no error, no request elsewhere."""
     for width in WIDTHS:
-        page = show(path, width, scheme)
+        page = show(name, width, scheme)
         said = [m for m in page.messages if m.get("method") in ("Log.entryAdded", "Runtime.consoleAPICalled")]
         assert not said
         requests = [
@@ -216,12 +228,12 @@ def test_the_page_stands(show: Callable[..., Browser], path: str, scheme: str, t
         ratio, element = page.value(CONTRAST)
         assert ratio >= 4.5, f"{element} has a contrast of {ratio:.2f}"
         assert page.value("document.documentElement.scrollWidth") <= width
-        page.screenshot(tmp_path / f"{path[1:]}-{width}-{scheme}.png")
+        page.screenshot(tmp_path / f"{name}-{width}-{scheme}.png")
 
 
 def test_the_keyboard_reaches_all_there_is_to_do(show: Callable[..., Browser]) -> None:
     """Links, commands (which scroll) and folded parts, each with a visible outline; Enter unfolds."""
-    page = show("/tmpfs-refused")
+    page = show("tmpfs-refused")
     expected = page.value("document.querySelectorAll('a, summary, pre').length")
     seen = []
     for _ in range(expected):
@@ -239,7 +251,7 @@ def test_the_keyboard_reaches_all_there_is_to_do(show: Callable[..., Browser]) -
 
 def test_an_injected_script_would_not_run(show: Callable[..., Browser]) -> None:
     """The policy is in force, should escaping ever fail."""
-    page = show("/ready")
+    page = show("ready")
     page.value("(s => { s.textContent = 'window.ran = 1'; document.body.append(s) })(document.createElement('script'))")
     assert page.value("window.ran") is None
     assert any(m.get("method") == "Log.entryAdded" for m in page.messages)

@@ -82,6 +82,7 @@ class Member:
         self._reached = False  # whether the server answered last time
         self._probed = (0.0, 0.0)  # when the first probe of this boot began and ended
         self._unsaid = math.inf  # since when the Node has to say something else
+        self._ahead = 0.0
         fleet.server.nodes[name] = {"metadata": {"name": name, "uid": name}, "status": {}}
 
     def boot(self) -> None:
@@ -96,7 +97,7 @@ class Member:
             parts=fleet.parts,
             connect=self._connect,
             clock=lambda: fleet.now,
-            wall_clock=lambda: EPOCH + fleet.now,
+            wall_clock=lambda: EPOCH + fleet.now + self._ahead,
         )
         self._look_at(fleet.now)
         self._probed = (fleet.now, fleet.now + fleet.dice.uniform(*PROBE))
@@ -110,6 +111,15 @@ class Member:
         """A probe ends, and `serve` sees its report at its next look."""
         node = Node(name=self.name, boot_id=self._boot_id, distribution="")
         self.report, self._unsaid = replace(self.finds, node=node), min(self._unsaid, self.fleet.now)
+        self._notice()
+
+    def set_clock(self, seconds: float) -> None:
+        """Its wall clock is so far ahead from now on."""
+        self._ahead = seconds
+        self._notice()
+
+    def _notice(self) -> None:
+        """Something happened that `serve` sees at its next look."""
         if self._reached:
             self._look_at(self._looked + TICK * math.ceil((self.fleet.now - self._looked) / TICK))
 

@@ -69,6 +69,13 @@ def power_cut(fleet: Fleet) -> None:
         fleet.at(NOON + fleet.dice.uniform(*BOOT), member.boot)
 
 
+def clocks(fleet: Fleet) -> None:
+    """All clocks are an hour ahead, until the time server is back."""
+    for member in fleet.members:
+        member.set_clock(HOUR)
+        fleet.at(NOON, partial(member.set_clock, 0.0))
+
+
 def with_outage(scene: Callable[[Fleet], None], fleet: Fleet) -> None:
     """The same, and the API server goes away at noon."""
     scene(fleet)
@@ -81,6 +88,7 @@ SCENES: Mapping[str, Callable[[Fleet], None]] = {
     "a kernel roll-out, and the API server away": partial(with_outage, roll_out),
     "a setting changed everywhere": setting,
     "a setting changed everywhere, and the API server away": partial(with_outage, setting),
+    "all clocks set": clocks,
     "a power cut": power_cut,
     "a power cut, and the API server away": partial(with_outage, power_cut),
 }

@@ -52,8 +52,13 @@ class World:
             connect=lambda: connect(self.access),
             pace=PACE,
             clock=lambda: self.now,
-            wall_clock=lambda: 1_790_000_000.0 + self.now + self.wall_jump,
+            wall_clock=lambda: self.wall,
         )
+
+    @property
+    def wall(self) -> float:
+        """The wall clock."""
+        return 1_790_000_000.0 + self.now + self.wall_jump
 
     def restart(self, *parts: Part) -> None:
         """The process is gone, and all it knew; a new one starts."""

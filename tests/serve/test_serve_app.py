@@ -8,8 +8,11 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from probe.serve.report_file import Current
 from probe.serve.service import parse_listen
 from tests.outputs.reports import no_kubelet
 from tests.serve.serving import (
+    ROOT,
     Serving,
     put,
     put_report,
@@ -330,6 +334,22 @@ def answers(port: int) -> bool:
     with contextlib.suppress(ConnectionError):
         return bool(get(port, "/healthz"))
     return False
+
+
+def test_a_log_entry_is_json_and_fits_into_what_a_pipe_takes_at_once() -> None:
+    """However much a server says, or a traceback has."""
+    script = """
+import structlog
+from probe.serve import logs
+logs.configure()
+try:
+    raise ValueError("v" * 100_000)
+except ValueError:
+    structlog.get_logger().error("failed", message="m" * 100_000, managers=["a"] * 100_000, exc_info=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, check=True)
+    assert len(done.stderr) <= select.PIPE_BUF
+    assert json.loads(done.stderr).keys() >= {"event", "level", "timestamp", "message", "managers", "exception"}
 
 
 @pytest.mark.parametrize("no_colour", [True, False])

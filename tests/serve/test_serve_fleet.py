@@ -32,6 +32,14 @@ def test_a_quiet_day_costs_four_writes() -> None:
     assert (found.peak_reads, found.longest_wait) == (0, 0)
 
 
+def test_clocks_that_are_set_cost_one_write_each_and_no_storm() -> None:
+    """Spread over about three minutes."""
+    parts: frozenset[Part] = frozenset({"annotations"})
+    quiet_day, found = (simulate(scene, 200, SEED, parts) for scene in ("a quiet day", "all clocks set"))
+    assert 0.4 < found.writes_per_node - quiet_day.writes_per_node < 1
+    assert found.peak_writes_10s < 4
+
+
 def test_what_happens_is_seen() -> None:
     """A roll-out costs each node about one write more, and makes it ready; while the server is away nobody writes."""
     rolled_out = simulate("a kernel roll-out", 50, SEED, frozenset({"annotations"}))

@@ -251,7 +251,7 @@ def test_a_ca_that_newer_pythons_refuse_is_accepted(world: World, monkeypatch: p
     world.settle()
     assert_said(world)
 
-    monkeypatch.setattr(kube, "_tls", lambda config: strict(cafile=config.cluster.certificate_auth))
+    monkeypatch.setattr(kube, "tls_context", lambda config: strict(cafile=config.cluster.certificate_auth))
     world.probe("not-ready")
     with capture_logs() as logs:
         world.step()

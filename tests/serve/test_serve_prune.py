@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from probe.serve.kube import PAGE, UNREACHABLE, Access, Failure
-from probe.serve.prune import Patience, Pruned, exit_code, prune, render_pruned
+from probe.serve.kube import PAGE, RESPONSE_LIMIT, UNREACHABLE, Access, Failure
+from probe.serve.prune import Patience, Pruned, exit_code, prune, render_failure, render_pruned
 from tests.serve.api_double import ApiDouble, Fault, Raw, Refuse, Reset
 from tests.serve.api_store import APPLY, MERGE, Request, condition_of
 from tests.serve.publishing import NODE, World
+from tests.serve.serving import start
 
 LABEL = "userns-probe.io/ready"
 
@@ -40,22 +43,38 @@ def admin(api: ApiDouble, tmp_path: Path) -> Access:
     api.store.policy = None
     api.store.rules |= {("list", "nodes"), ("create", "nodes")}
     api.store.tokens |= {"admin"}
-    cluster = {
+    return kubeconfig(api, tmp_path)
+
+
+def kubeconfig(
+    api: ApiDouble, tmp_path: Path, user: dict[str, Any] | None = None, cluster: dict[str, Any] | None = None
+) -> Access:
+    """A kubeconfig, whose user is known by this, and whose cluster says this besides where it is."""
+    where = {
         "server": f"https://127.0.0.1:{api.port}",
         "certificate-authority-data": base64.b64encode(api.ca_pem).decode(),
     }
     document = {
-        "clusters": [{"name": "c", "cluster": cluster}],
-        "users": [{"name": "u", "user": {"token": "admin"}}, {"name": "other", "user": {"token": "wrong"}}],
+        "clusters": [{"name": "c", "cluster": where | (cluster or {})}],
+        "users": [{"name": "u", "user": user or {"token": "admin"}}, {"name": "other", "user": {"token": "wrong"}}],
         "contexts": [
             {"name": "c", "context": {"cluster": "c", "user": "u"}},
             {"name": "wrong", "context": {"cluster": "c", "user": "other"}},
+            {"name": "nobody", "context": {"cluster": "c"}},
         ],
         "current-context": "c",
     }
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(document))
     return Access(kubeconfig=str(path), silence=2.0, deadline=4.0)
+
+
+def plugin(tmp_path: Path, printed: str, version: str = "v1") -> dict[str, Any]:
+    """A user whose credentials are what a command prints."""
+    path = tmp_path / "plugin"
+    path.write_text(f"#!/bin/sh\nprintf %s \"$KUBERNETES_EXEC_INFO\" > {tmp_path}/told\ncat <<'EOF'\n{printed}\nEOF\n")
+    path.chmod(0o755)
+    return {"exec": {"apiVersion": f"client.authentication.k8s.io/{version}", "command": str(path)}}
 
 
 def bare(node: dict[str, Any]) -> tuple[Any, ...]:
@@ -131,9 +150,50 @@ def test_all_nodes_are_found_page_by_page(api: ApiDouble, world: World, tmp_path
     results = list(prune(access, None))
     assert [one.node for one in results] == [f"node-{index:03}" for index in range(0, 2 * PAGE + 7, 10)]
     assert exit_code(results) == 0
-    assert len([one for one in api.requests if one.path == "/api/v1/nodes"]) == 3
+    assert len(lists(api)) == 3
     assert api.store.writes == len(results)
     assert list(prune(access, None)) == []
+
+
+def lists(api: ApiDouble) -> list[str | None]:
+    """The pages that were asked for, by their token."""
+    return [one.params.get("continue") for one in api.requests if one.path == "/api/v1/nodes"]
+
+
+def test_a_page_that_fails_is_asked_for_again_and_no_other(api: ApiDouble, tmp_path: Path) -> None:
+    """What is read already stays read."""
+    access, waits = admin(api, tmp_path), Waits()
+    for index in range(2 * PAGE):
+        api.add_node(f"node-{index:03}")["metadata"]["annotations"]["userns-probe.io/verdict"] = "ready"
+    api.faults += [Fault(), Refuse(503, "", ""), Reset(granted=True)]
+    assert len(list(prune(access, None, waits.patience))) == 2 * PAGE
+    assert lists(api) == [None, *[str(PAGE)] * 3, str(2 * PAGE)]
+    assert len(waits.pauses) == 2
+
+
+def test_pages_that_expired_are_read_from_the_first_one_on(api: ApiDouble, tmp_path: Path) -> None:
+    """The server keeps a list for some minutes, and says 410 to who asks for the rest of it later."""
+    access, waits = admin(api, tmp_path), Waits()
+    for index in range(PAGE + 1):
+        api.add_node(f"node-{index:03}")["metadata"]["annotations"]["userns-probe.io/verdict"] = "ready"
+    expired = Refuse(410, "Expired", "The provided continue parameter is too old")
+    api.faults += [Fault(), expired]
+    results = list(prune(access, None, waits.patience))
+    assert len({one.node for one in results}) == len(results) == PAGE + 1
+    assert lists(api) == [None, str(PAGE)] * 2
+    api.faults += [expired] * 5
+    with pytest.raises(Failure, match="too old"):
+        list(prune(access, None, waits.patience))
+
+
+def test_nodes_as_large_as_they_get_are_read(api: ApiDouble, tmp_path: Path) -> None:
+    """A page of them is longer than any other answer may be."""
+    access = admin(api, tmp_path)
+    for index in range(PAGE):
+        node = api.add_node(f"node-{index:03}")
+        node["metadata"]["annotations"] |= {"example.org/large": "x" * (100 << 10), "userns-probe.io/verdict": "ready"}
+    assert len(list(prune(access, None))) == PAGE
+    assert PAGE * (100 << 10) > RESPONSE_LIMIT
 
 
 def test_a_node_that_goes_away_meanwhile_is_not_made_anew(api: ApiDouble, tmp_path: Path) -> None:
@@ -226,6 +286,138 @@ def test_a_malformed_kubeconfig_is_a_failure_and_no_traceback(tmp_path: Path, co
     path.unlink()
     with pytest.raises(Failure, match="not found"):
         list(prune(Access(kubeconfig=str(path)), None))
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha1"])
+def test_a_plugin_gives_the_token(api: ApiDouble, tmp_path: Path, version: str) -> None:
+    """As it does to kubectl, which tells it in which version of their protocol."""
+    admin(api, tmp_path)
+    access = kubeconfig(api, tmp_path, plugin(tmp_path, '{"status": {"token": "admin"}}', version))
+    assert list(prune(access, None)) == []
+    told = json.loads((tmp_path / "told").read_text())
+    assert told["apiVersion"] == f"client.authentication.k8s.io/{version}"
+    assert told["spec"] == {"interactive": False}
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        '{"status": {"clientCertificateData": "PEM", "clientKeyData": "geheim"}}',
+        '{"status": null}',
+        "{}",
+        "[]",
+        "null",
+        "geheim",
+        "",
+    ],
+)
+def test_a_plugin_that_gives_no_token_is_named(api: ApiDouble, tmp_path: Path, printed: str) -> None:
+    """One line says what is not supported, and what to do instead."""
+    access = kubeconfig(api, tmp_path, plugin(tmp_path, printed))
+    with pytest.raises(Failure, match=r"plugin printed no token.*not supported") as told:
+        list(prune(access, None))
+    assert "geheim" not in render_failure(told.value)
+    (result,) = prune(access, NODE)
+    assert result.problem.startswith("NoCredentials: ")
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ({"exec": {"apiVersion": "client.authentication.k8s.io/v2", "command": "x"}}, "v2 not implemented"),
+        ({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/no/such/plugin"}}, "/no/such/plugin"),
+        ({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "false"}}, "false returned 1"),
+        ({"auth-provider": {"name": "gcp"}}, "auth-provider of the user u in .*kubeconfig is not supported"),
+        ({"token": "admin", "as": "somebody"}, "as of the user u in .*kubeconfig is not supported"),
+    ],
+)
+def test_a_user_whom_it_cannot_be_is_refused(api: ApiDouble, tmp_path: Path, user: dict[str, Any], words: str) -> None:
+    """Never is a request made as somebody else."""
+    with pytest.raises(Failure, match=words):
+        list(prune(kubeconfig(api, tmp_path, user), None))
+    assert not api.requests
+
+
+@pytest.mark.parametrize("key", ["proxy-url", "tls-server-name"])
+def test_a_cluster_that_is_reached_otherwise_is_refused(api: ApiDouble, tmp_path: Path, key: str) -> None:
+    """No request takes another way than kubectl's; what would take it is named."""
+    access = kubeconfig(api, tmp_path, cluster={key: "https://proxy.example.org"})
+    with pytest.raises(Failure, match=f"{key} of the cluster c in .*kubeconfig is not supported.*kubectl proxy"):
+        list(prune(access, None))
+    assert not api.requests
+
+
+def test_a_context_without_a_user_is_nobody(api: ApiDouble, tmp_path: Path) -> None:
+    """Which is enough for `kubectl proxy`; a server that wants to know says so."""
+    access = kubeconfig(api, tmp_path)
+    api.store.tokens |= {""}
+    api.store.rules |= {("list", "nodes")}
+    assert list(prune(Access(kubeconfig=access.kubeconfig, context="nobody"), None)) == []
+
+
+def test_of_several_files_one_has_to_be_named(api: ApiDouble, tmp_path: Path) -> None:
+    """kubectl would merge them; one with a colon in its name is one."""
+    access = admin(api, tmp_path)
+    assert access.kubeconfig
+    with pytest.raises(Failure, match=r"several files.*--kubeconfig.*kubectl config view --flatten"):
+        list(prune(Access(kubeconfig=f"{access.kubeconfig}:/etc/kubeconfig"), None))
+    assert list(prune(Access(kubeconfig=f":{access.kubeconfig}:"), None)) == []
+    other = Path(access.kubeconfig).rename(tmp_path / "a:b")
+    assert list(prune(Access(kubeconfig=str(other)), None)) == []
+
+
+class Outside:
+    """The command, run outside of a Pod by somebody whose home is here."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.home = home
+        for name in ("KUBERNETES_SERVICE_HOST", "KUBECONFIG", "NODE_NAME"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(home))
+
+    def run(self, *options: str, **variables: str) -> tuple[int, str]:
+        """Exit code, and all that was printed."""
+        done = start("prune", *options, variables=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said, _ = done.communicate()
+        return done.returncode, said.decode()
+
+
+@pytest.fixture
+def outside(api: ApiDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Outside:
+    (tmp_path / ".kube").mkdir()
+    access = admin(api, tmp_path)
+    assert access.kubeconfig
+    Path(access.kubeconfig).rename(tmp_path / ".kube" / "config")
+    for name in ("a", "b"):
+        api.add_node(name)["metadata"]["annotations"]["userns-probe.io/verdict"] = "ready"
+    return Outside(tmp_path, monkeypatch)
+
+
+def test_all_nodes_and_one_node_is_no_sense(api: ApiDouble, outside: Outside) -> None:
+    """Said both on the command line, one of them is a mistake; what a Pod's environment says is none."""
+    code, said = outside.run("--all", "--node-name", "a")
+    assert (code, "either --all or --node-name a" in said) == (64, True)
+    assert not api.requests
+    assert outside.run("--all", NODE_NAME="a") == (0, "a: removed 1 annotation\nb: removed 1 annotation\n")
+
+
+def test_the_kubeconfig_at_home_is_found(api: ApiDouble, outside: Outside) -> None:
+    """For one Node as for all; in a Pod the service account counts."""
+    assert outside.run("--node-name", "b") == (0, "b: removed 1 annotation\n")
+    code, said = outside.run("--all", "--context", "wrong")
+    assert (code, "TokenRefused" in said) == (1, True)
+
+
+def test_a_context_is_of_a_kubeconfig(api: ApiDouble, outside: Outside) -> None:
+    """Without one nothing is done with other credentials."""
+    (outside.home / ".kube" / "config").unlink()
+    code, said = outside.run("--all", "--context", "c")
+    assert (code, "--context c is of a kubeconfig, and there is none" in said) == (64, True)
+    code, said = outside.run(
+        "--all", "--context", "c", KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(api.port)
+    )
+    assert (code, "--context c is of a kubeconfig, and there is none" in said) == (64, True)
+    assert not api.requests
 
 
 def test_the_exit_code_is_of_the_worst() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from probe.outputs.annotations import node_annotations, node_condition
-from probe.serve.pace import PATIENCE, REFRESH, Backoff
+from probe.serve.announcer import ATTEMPTS
+from probe.serve.pace import CLOCK_SKEW, PATIENCE, REFRESH, Backoff
 from probe.serve.plan import parse_parts, parse_standing
 from probe.serve.publisher import Publisher
-from tests.serve.api_double import Refuse, Stall
-from tests.serve.api_store import condition_of
+from tests.serve.api_double import ApiDouble, Fault, Refuse, Reset, Stall
+from tests.serve.api_store import KINDS, MERGE, OURS, Request, condition_of
 from tests.serve.publishing import BOOT, DAY, NODE, OTHER_BOOT, PACE, World
 
 ALL = ("annotations", "label", "condition", "events")
@@ -116,14 +118,67 @@ def test_it_looks_after_what_it_wrote(world: World) -> None:
     assert world.writes == written + 2
 
 
-def test_no_jump_of_the_wall_clock_makes_it_write(world: World) -> None:
-    """Waiting is by a clock that only runs forward."""
+@pytest.mark.parametrize("jump", [2 * CLOCK_SKEW, -2 * CLOCK_SKEW, 10 * DAY, -400 * DAY, 20000 * DAY])
+@pytest.mark.parametrize("parts", [("annotations",), ("condition",), ("annotations", "condition")])
+def test_one_setting_of_the_wall_clock_is_one_write(world: World, jump: float, parts: tuple[Any, ...]) -> None:
+    """What stands there has a time of the wrong clock, and consumers ask whether it is recent."""
+    world.restart(*parts)
     world.probe("ready")
     world.settle()
-    for jump in (10 * DAY, -400 * DAY, 20000 * DAY):
-        world.wall_jump = jump
-        world.step()
-    assert world.writes == 1
+    written = world.writes
+    world.wall_jump = jump
+    for _ in range(100):
+        world.step(3)
+    assert world.writes == written + len(parts)
+    refreshed_at = parse_standing(world.api.store.nodes[NODE]).refreshed_at
+    assert refreshed_at is not None
+    assert abs(refreshed_at - world.wall) < 400
+
+
+def test_nodes_whose_clocks_are_set_at_once_do_not_write_at_once(world: World) -> None:
+    """A time server that is back reaches all of them in the same minute."""
+    moments = set()
+    for number in range(8):
+        world.restart()
+        world.probe("ready")
+        world.settle()
+        written, began = world.writes, world.now
+        world.wall_jump += DAY * (-1) ** number
+        while world.writes == written:
+            world.step(1)
+        moments.add(world.now - began)
+    assert len(moments) > 4
+    assert max(moments) <= PACE.renew_within + 2
+
+
+def test_a_clock_that_never_comes_to_rest_is_no_storm(world: World) -> None:
+    """Set at every look, it makes ever fewer writes; a small step makes none at all."""
+    world.probe("ready")
+    world.settle()
+    written = world.writes
+    for number in range(3600):
+        world.wall_jump = 0.9 * CLOCK_SKEW * (number % 2)
+        world.step(2)
+    assert world.writes == written
+    for number in range(6 * 3600):
+        world.wall_jump = 3 * CLOCK_SKEW * (number % 2)
+        world.step(4)
+    assert world.writes <= written + 20
+
+
+def test_a_clock_that_is_set_during_a_request_is_noticed(world: World) -> None:
+    """What was written has a time from before."""
+
+    class Set(Fault):
+        def answer(self, server: ApiDouble, request: Any) -> Any:
+            world.wall_jump = 10 * DAY
+            return server.store.answer(request)
+
+    world.probe("ready")
+    world.api.faults += [Fault(), Set()]
+    for _ in range(100):
+        world.step(3)
+    assert world.writes == 2
 
 
 def test_a_time_from_the_future_is_corrected(world: World) -> None:
@@ -155,6 +210,70 @@ def test_the_transition_is_as_old_as_the_status(world: World) -> None:
     assert len({heartbeat for _, heartbeat in times}) == 4
 
 
+@pytest.mark.parametrize("parts", [("label",), ("annotations",), ("condition",), ALL])
+def test_what_somebody_changed_is_repaired_in_time(world: World, parts: tuple[Any, ...]) -> None:
+    """Whichever parts are published; until then nobody is fought."""
+    world.api.store.rules |= {("create", "events")}
+    world.restart(*parts)
+    world.probe("ready")
+    world.settle()
+    node = world.api.store.nodes[NODE]
+    before = bare(node)
+    for text in (None, "mine"):
+        metadata = {kind: {key: text for key in node["metadata"][kind] if key.startswith(OURS)} for kind in KINDS}
+        world.api.store.policy, body = None, json.dumps({"metadata": metadata}).encode()
+        code, _ = world.api.store.answer(
+            Request("PATCH", f"/api/v1/nodes/{NODE}?fieldManager=kubectl", MERGE, "token-1", body)
+        )
+        assert code == 200
+        if "condition" in parts:
+            node["status"]["conditions"] = [one for one in node["status"]["conditions"] if one["type"] == "Ready"]
+        written = world.writes
+        world.step(0.8 * REFRESH)
+        world.step(0.4 * REFRESH)
+        assert world.writes == written
+        world.step()
+        node = world.api.store.nodes[NODE]
+        assert bare(node) == before
+
+
+def bare(node: Any) -> Any:
+    """What is published there, without the times."""
+    standing = parse_standing(node)
+    annotations = {key: text for key, text in standing.annotations.items() if not key.endswith("refreshed-at")}
+    condition = {key: text for key, text in (standing.condition or {}).items() if not key.endswith("Time")}
+    return annotations, standing.labels, condition
+
+
+@pytest.mark.parametrize(("rule", "parts"), [(("patch", "nodes/status"), ("annotations",)), (("patch", "nodes"), ())])
+def test_what_may_not_be_taken_back_is_told_once_and_left(
+    world: World, rule: tuple[str, str], parts: tuple[Any, ...]
+) -> None:
+    """The rights went with the parts: no failure, no request at each round; given back, it is used at a refresh."""
+    world.restart("annotations", "label", "condition")
+    world.probe("ready")
+    world.settle()
+    world.api.store.rules -= {rule}
+    world.restart(*(parts or ("condition",)))
+    with capture_logs() as logs:
+        for number in range(300):
+            world.probe("not-ready" if number % 3 else "ready")
+            world.step(60)
+    assert world.result("error") == 0
+    told = [one for one in logs if one["event"] in ("publish_left_behind", "publish_failed")]
+    assert [(one["event"], one["problem"]) for one in told] == [("publish_left_behind", "MissingPermission")]
+    assert f"prune --node-name {NODE}" in told[0]["remedy"]
+    refused = [one for one in world.api.requests if one.status == 403]
+    assert len(refused) <= 2
+    world.api.store.rules |= {rule}
+    world.step(2 * REFRESH)
+    world.step()
+    found = parse_standing(world.api.store.nodes[NODE])
+    assert (found.condition is None) == bool(parts)
+    assert bool(found.annotations) == bool(parts)
+    assert not found.labels
+
+
 def test_each_change_of_verdict_is_one_event(world: World) -> None:
     """None for the first verdict, none for a restart; `kubectl describe node` finds it by the Node's uid."""
     world.api.store.rules |= {("create", "events")}
@@ -167,6 +286,56 @@ def test_each_change_of_verdict_is_one_event(world: World) -> None:
     assert [one["reason"] for one in events] == ["UserNamespacesNotReady", "UserNamespacesReady"]
     assert [one["type"] for one in events] == ["Warning", "Normal"]
     assert events[0]["involvedObject"] == {"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": f"uid-of-{NODE}"}
+
+
+@pytest.mark.parametrize("granted", [False, True])
+@pytest.mark.parametrize(
+    ("parts", "restarts"),
+    [
+        (ALL, False),
+        (ALL, True),
+        (("condition", "events"), False),
+        (("condition", "events"), True),
+        (("label", "events"), False),  # which has no time by which another process could know the change
+    ],
+)
+def test_an_event_that_failed_is_made_once(world: World, parts: tuple[Any, ...], granted: bool, restarts: bool) -> None:
+    """Whether or not it was granted, in whichever process it is tried again, and whatever the next probe's time is."""
+    world.api.store.rules |= {("create", "events")}
+    world.restart(*parts)
+    for verdict in ("ready", "not-ready", "ready", "not-ready"):
+        world.probe(verdict)
+        world.settle()
+    assert len(world.api.store.events) == 3
+    world.probe("ready")
+    world.api.faults.append(Reset(granted=True) if granted else Refuse(503, "", "the store of Events is away"))
+    world.step(400)
+    assert world.result("error") == 1
+    if restarts:
+        world.restart()
+    world.probe("ready")
+    world.settle()
+    assert len(world.api.store.events) == 4
+    assert parse_standing(world.api.store.nodes[NODE]).verdict == "ready"
+
+
+@pytest.mark.parametrize("fault", [Refuse(503, "", ""), Refuse(403, "Forbidden", "no"), Refuse(429, "", "")])
+def test_no_verdict_waits_for_its_event_for_long(world: World, fault: Refuse) -> None:
+    """Events may have a store of their own, and that one may be away; refused, they are not waited for at all."""
+    world.api.store.rules |= {("create", "events")}
+    world.restart("annotations", "events")
+    world.probe("ready")
+    world.settle()
+    world.probe("not-ready")
+    rounds = 1 if fault.code == 403 else ATTEMPTS
+    for _ in range(rounds):
+        assert world.said("verdict") == "ready"
+        world.api.faults += [fault] if world.result("error") == 0 else [Fault(), fault]
+        world.step(400)
+    assert world.said("verdict") == "not-ready"
+    assert not world.api.store.events
+    world.settle()
+    assert len(world.api.store.events) == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [("ready", "not-ready"), ("not-ready", "ready"), ("unknown", "ready")])

@@ -1,0 +1,96 @@
+"""Where the API server is and who we are there: from a kubeconfig, or from what a Pod finds of its service account.
+
+What a kubeconfig asks for and lightkube does not know is refused: a request that takes another way than kubectl's, or
+is made as somebody else, is worse than none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import yaml
+from lightkube import ConfigError, KubeConfig, SingleConfig
+from lightkube.config.models import NameValue, User, UserExec
+
+_CLUSTER = ("proxy-url", "tls-server-name")
+_USER = ("as", "as-uid", "as-groups", "as-user-extra", "auth-provider")
+_EXEC_V1, _EXEC_V1BETA1 = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
+
+
+def from_pod(service_account: str) -> SingleConfig:
+    """The service account of this Pod, whose token and CA lie in that directory. *Errors*: ConfigError, OSError."""
+    if not os.environ.get("KUBERNETES_SERVICE_HOST") or not os.environ.get("KUBERNETES_SERVICE_PORT"):
+        raise ConfigError("no kubeconfig, and not in a Pod: KUBERNETES_SERVICE_HOST and _PORT are not set")
+    found = KubeConfig.from_service_account(service_account).get()
+    assert found is not None
+    return found
+
+
+def from_kubeconfig(paths: str, context: str | None) -> SingleConfig:
+    """What *context*, or the current one (None), of a file says; *paths* is what KUBECONFIG has.
+
+    *Errors*: ConfigError, OSError, ValueError; LookupError, TypeError and AttributeError for a file of another shape.
+    """
+    path = _only_file(paths)
+    document = _read(path)
+    try:
+        config = KubeConfig.from_dict(document, fname=path)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is no kubeconfig") from error
+    found = config.get(context)
+    assert found is not None
+    _refuse(path, "clusters", "cluster", found.context.cluster, document, _CLUSTER)
+    if found.user is None:
+        return found._replace(user=User())  # nobody, as whom `kubectl proxy` is talked to
+    assert found.context.user is not None
+    _refuse(path, "users", "user", found.context.user, document, _USER)
+    if found.user.exec:
+        found.user.exec = _as_lightkube_asks(found.user.exec)
+    return found
+
+
+def _only_file(paths: str) -> str:
+    """The one file among *paths*, which kubectl would merge."""
+    files = [path for path in paths.split(os.pathsep) if path]
+    if len(files) > 1 and not os.path.exists(paths):
+        raise ConfigError(
+            f"{paths} names several files, which are not merged: name one with --kubeconfig, "
+            "or make one of them with `kubectl config view --flatten`"
+        )
+    return os.path.expanduser(files[0] if len(files) == 1 else paths)
+
+
+def _read(path: str) -> Any:
+    if not os.path.isfile(path):
+        raise ConfigError(f"Configuration file {path} not found")
+    with open(path) as file:
+        content = file.read()
+    try:
+        return yaml.safe_load(content)
+    except (yaml.YAMLError, RecursionError) as error:  # its text would quote the file, and with it secrets
+        raise ConfigError(f"{path} is no YAML") from error
+
+
+def _refuse(path: str, kinds: str, kind: str, name: str, document: Any, unknown: tuple[str, ...]) -> None:
+    """ConfigError when that cluster or user has one of the keys *unknown*."""
+    entry = {each["name"]: each[kind] for each in document[kinds]}[name]
+    for key in unknown:
+        if entry.get(key):
+            raise ConfigError(
+                f"{key} of the {kind} {name} in {path} is not supported: leave it out, "
+                "or name a kubeconfig whose server is the http://127.0.0.1:8001 of `kubectl proxy`"
+            )
+
+
+def _as_lightkube_asks(plugin: UserExec) -> UserExec:
+    """*plugin*, told by its environment what kubectl would tell it.
+
+    Of tokens v1 says what v1beta1 says, which is the newest that lightkube knows. It is not interactive, since nobody
+    would see what it asks.
+    """
+    told = {"apiVersion": plugin.apiVersion, "kind": "ExecCredential", "spec": {"interactive": False}}
+    known = _EXEC_V1BETA1 if plugin.apiVersion == _EXEC_V1 else plugin.apiVersion
+    environment = [*(plugin.env or ()), NameValue("KUBERNETES_EXEC_INFO", json.dumps(told))]
+    return UserExec(apiVersion=known, command=plugin.command, args=plugin.args, env=environment)
