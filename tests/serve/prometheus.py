@@ -33,8 +33,9 @@ NODES = {
     "restricted": lambda: reports.not_permitted(),
     "stopped": lambda: reports.make_report(),
 }
-"""A node of each kind, and what was found there; of the last one an hour ago."""
-AGES = {"stopped": 3600.0}
+"""A node of each kind, and what was found there; of the last one a while ago."""
+AGES = {"stopped": 60.0}
+"""In seconds. This machine may not have run for longer."""
 
 
 class Prometheus:
@@ -107,8 +108,9 @@ def serving_each(folder: Path) -> Iterator[dict[str, Serving]]:
 
 
 def of_this_boot(report: Report, age: float = 0.0) -> Report:
-    """*report* as if this machine's node had been probed *age* seconds ago."""
+    """*report* as if this machine's node had been probed *age* seconds ago; it has expired unless it is new."""
     node = msgspec.structs.replace(report.node, boot_id=read_boot_id(), uptime_seconds=boot_time() - age)
     probed = datetime.now(UTC) - timedelta(seconds=age)
-    times = {"probed_at": probed.isoformat(), "expires_at": (probed + timedelta(minutes=15)).isoformat()}
+    life = timedelta(seconds=age / 2) if age else timedelta(minutes=15)
+    times = {"probed_at": probed.isoformat(), "expires_at": (probed + life).isoformat()}
     return msgspec.structs.replace(report, node=node, **times)
