@@ -14,8 +14,9 @@ from typing import Any
 
 from tests.kernels import filesystems, image, inside, machine, packages, wide
 from tests.kernels.inside import Job
-from tests.kernels.judge import WORKS, Judged, judge
+from tests.kernels.judge import Judged, judge
 from tests.kernels.scenarios import SCENARIOS
+from tests.kernels.truth import WORKS
 from tests.real.debian import Broken, Unavailable
 from tests.real.packages import Runtime
 
@@ -123,8 +124,16 @@ def markdown(runs: Sequence[Mapping[str, Any]]) -> str:
     kernels = [run for run in runs if run["release"]]
     parts = [
         _table(
-            ("kernel", "Debian's package", "seconds in qemu"),
-            [(run["release"], f"{run['version']} ({run['suite']})", f"{run['seconds']:.0f}") for run in kernels],
+            ("kernel", "Debian's package", "seconds in qemu", "reports asked for again"),
+            [
+                (
+                    run["release"],
+                    f"{run['version']} ({run['suite']})",
+                    f"{run['seconds']:.0f}",
+                    str(run["judged"]["again"]),
+                )
+                for run in kernels
+            ],
         ),
         "",
         *(f"Linux {run['series']} was not run: {run['not_run']}\n" for run in runs if run["not_run"]),

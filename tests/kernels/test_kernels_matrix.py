@@ -16,9 +16,10 @@ import pytest
 
 from tests.conftest import require
 from tests.kernels import filesystems, image, matrix
-from tests.kernels.judge import FilesystemRow, Judged, ScenarioRow
+from tests.kernels.judge import FilesystemRow, Judged
 from tests.kernels.matrix import Run
 from tests.kernels.packages import NEWEST
+from tests.kernels.reports import ScenarioRow
 from tests.kernels.scenarios import SCENARIOS
 from tests.real.debian import Unavailable
 
@@ -74,7 +75,7 @@ def test_the_tables() -> None:
     """Made of the JSON that was written; what disagrees is bold, what was not run is said."""
     other = Run("6.12", "6.12.118", judged=Judged((GOOD,)))
     text = matrix.markdown(json.loads(json.dumps([asdict(run) for run in (GONE, RUN, other)])))
-    assert "| 6.1.0-56-amd64 | 6.1.192-2 (bookworm) | 50 |" in text
+    assert "| 6.1.0-56-amd64 | 6.1.192-2 (bookworm) | 50 | 0 |" in text
     assert "Linux 5.10 was not run: gone: bullseye: 404" in text
     assert "| ext4 | ✔ ✔ | ✔ ✔ |" in text
     assert "| tmpfs | **✔ ✘** | - |" in text
@@ -86,12 +87,13 @@ def test_the_tables_tell_what_went_wrong() -> None:
     runs = (
         Run("arm64", failed="no wheel for aarch64"),
         Run("6.12", "6.12.118", failed="the guest failed; its console ends:\nPanic\n"),
-        Run("6.1", "6.1.0-56-amd64", judged=Judged(problems=("tmpfs: no container was tried\n",))),
+        Run("6.1", "6.1.0-56-amd64", judged=Judged(problems=("tmpfs: no container was tried\n",), again=3)),
     )
     lines = matrix.markdown([asdict(run) for run in runs]).splitlines()
     assert "**Linux arm64 failed: no wheel for aarch64**" in lines
     assert "**Linux 6.12.118 failed: the guest failed; its console ends:**" in lines
     assert "**On Linux 6.1.0-56-amd64: tmpfs: no container was tried**" in lines
+    assert "| 6.1.0-56-amd64 |  () | 0 | 3 |" in lines
 
 
 @pytest.mark.parametrize(

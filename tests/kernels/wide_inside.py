@@ -15,13 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import asdict
 from functools import partial
 
-from tests.kernels.inside import Job, tell, tell_paths
-from tests.real import bundle, kernel
+from tests.kernels.inside import Job, tell, tell_paths, tell_truth
+from tests.real import kernel
 from tests.real.filesystems import Filesystem, filesystem
-from tests.real.packages import Runtime
 
 WORKSPACE = "/run/wide"
 DAEMONS = "/daemons"
@@ -69,13 +67,12 @@ def main() -> None:
         tell_paths(paths)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             pairs = [(name, runtime) for name in paths for runtime in job.oci_runtimes]
-            for told in [pool.submit(_tell_truth, name, paths[name], runtime) for name, runtime in pairs]:
-                told.result()
-
-
-def _tell_truth(name: str, path: str, runtime: Runtime) -> None:
-    outcome = bundle.run(runtime, path, WORKSPACE, readonly=ROWS[name].readonly)
-    tell(row=name, runtime=runtime.name, **asdict(outcome))
+            told = [
+                pool.submit(tell_truth, name, paths[name], runtime, WORKSPACE, readonly=ROWS[name].readonly)
+                for name, runtime in pairs
+            ]
+            for each in told:
+                each.result()
 
 
 @contextmanager

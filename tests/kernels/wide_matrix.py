@@ -39,14 +39,11 @@ def judge_wide(kernel: packages.Kernel, documents: Sequence[dict[str, Any]]) -> 
     """What wide_inside.py observed: as all else, and what the kernel has must not be missing."""
     judged = judge(documents)
     unavailable = {each["row"]: f"not run: {each['unavailable']}" for each in documents if "unavailable" in each}
-    problems = (*judged.problems, *_problems(kernel, judged, documents))
+    problems = (*judged.problems, *_problems(kernel, judged))
     return replace(judged, absent=judged.absent | unavailable, problems=problems)
 
 
-def _problems(kernel: packages.Kernel, judged: Judged, documents: Sequence[dict[str, Any]]) -> Iterator[str]:
-    for each in documents:
-        if "broken" in each:
-            yield f"{each['row']}: {each['broken']}"
+def _problems(kernel: packages.Kernel, judged: Judged) -> Iterator[str]:
     for row in judged.absent:
         if packages.offers(kernel, ROWS[row].types):
             yield f"{row}: the kernel's package has it, and the guest has not"
@@ -58,6 +55,7 @@ def _together(one: Judged, other: Judged) -> Judged:
         (*one.scenarios, *other.scenarios),
         one.absent | other.absent,
         (*one.problems, *other.problems),
+        one.again + other.again,
     )
 
 
