@@ -48,6 +48,8 @@ CORE = (
 """What each kernel is asked about."""
 MADE_BY_IDMAPPING = (OVERLAY_LAYERS, "idmapped")
 """What a kernel without idmapped mounts cannot have; all others are on each."""
+NOT_TRIED = ("bcachefs", "ceph", "ecryptfs", "gfs2", "glusterfs", "lustre", "ocfs2", "orangefs", "zfs")
+"""What a node may have, and takes more than Debian's kernel and a package with mkfs; the tables say so."""
 MODULES = ("ext4", "squashfs", "loop", "overlay", "fuse", "veth")
 """What it takes to mount them, and to try out a sandbox with its network: in a guest nothing is loaded on demand."""
 

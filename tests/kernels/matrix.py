@@ -154,6 +154,8 @@ def markdown(runs: Sequence[Mapping[str, Any]]) -> str:
             [(name, *(_cell(run, name) for run in kernels)) for name in _names(kernels, "filesystems")],
         ),
         "",
+        f"Not tried at all: {', '.join(filesystems.NOT_TRIED)}.",
+        "",
         "What `userns-probe report` says of a node with that kernel, a kubelet and containerd. Whoever may not try"
         " everything has to say `unknown`; everywhere else the verdict has to be what containers then can do.",
         "",

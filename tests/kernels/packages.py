@@ -33,7 +33,7 @@ SERIES = {
 HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 """This machine's architecture, as Debian calls it."""
 
-LOADED_BY_NAME = {"iso9660": "isofs", "nfs4": "nfsv4"}
+LOADED_BY_NAME = {"autofs": "autofs4", "ext3": "ext4", "fuseblk": "fuse", "iso9660": "isofs", "nfs4": "nfsv4"}
 """File system -> module, where they are called differently."""
 
 _SETUP_END = 0x250  # of the header of a bzImage, as far as it is read here

@@ -80,6 +80,7 @@ def test_the_tables() -> None:
     assert "| ext4 | ✔ ✔ | ✔ ✔ |" in text
     assert "| tmpfs | **✔ ✘** | - |" in text
     assert "| plain | **ready** | - |" in text
+    assert "Not tried at all: bcachefs, " in text
 
 
 def test_the_tables_tell_what_went_wrong() -> None:

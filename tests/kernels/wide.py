@@ -21,7 +21,8 @@ from pathlib import Path
 from tests.kernels import image, machine, wide_inside
 from tests.kernels.inside import Job
 from tests.kernels.packages import Kernel
-from tests.kernels.wide_inside import DAEMONS, ROWS, TAGS
+from tests.kernels.wide_inside import ROWS, TAGS
+from tests.kernels.wide_servers import DAEMONS
 from tests.real import debian
 from tests.real.debian import Broken, Recipe, Unavailable, loader_of, run
 from tests.real.kernel import die_with_parent
@@ -31,8 +32,9 @@ OLD_SUITE = "bookworm"  # its mkfs make what a kernel 5.10 mounts, and its qemu 
 MEMORY = 1536  # MiB of a guest
 
 MODULES = (
-    *("xfs", "btrfs", "f2fs", "vfat", "exfat", "ntfs3", "ntfs", "erofs", "isofs", "udf", "fuse", "virtiofs", "overlay"),
-    *("nfsd", "nfs", "nfsv4", "cifs", "9p", "9pnet_virtio", "configfs", "binfmt_misc"),
+    *("ext4", "xfs", "btrfs", "f2fs", "jfs", "nilfs2", "vfat", "exfat", "ntfs3", "ntfs", "erofs", "isofs", "udf"),
+    *("fuse", "virtiofs", "overlay", "nfsd", "nfs", "nfsv4", "cifs", "9p", "9pnet_virtio"),
+    *("autofs4", "configfs", "binfmt_misc"),
     *("aes_generic", "ccm", "cmac", "ctr", "ecb", "gcm", "hmac", "md5", "sha256_generic", "sha512_generic"),  # for cifs
     *("nls_ascii", "nls_cp437", "nls_iso8859_1", "nls_utf8"),
 )
@@ -50,12 +52,17 @@ class Format:
 
 FORMATS = {
     "xfs": Format("xfsprogs", "mkfs.xfs -q IMAGE", 300),  # it takes no less
+    "ext3": Format("e2fsprogs", "mke2fs -q -t ext3 -F IMAGE", 16),
     "btrfs": Format("btrfs-progs", "mkfs.btrfs -q IMAGE", 128),
+    "btrfs-subvolume": Format("btrfs-progs", "mkfs.btrfs -q IMAGE", 128),
+    "jfs": Format("jfsutils", "mkfs.jfs -q IMAGE", 32),
+    "nilfs2": Format("nilfs-tools", "mkfs.nilfs2 -q IMAGE", 256),
     "f2fs": Format("f2fs-tools", "mkfs.f2fs -q IMAGE", 64),
     "vfat": Format("dosfstools", "mkfs.fat IMAGE", 32),
     "exfat": Format("exfatprogs", "mkfs.exfat IMAGE", 32),
     "ntfs3": Format("ntfs-3g", "mkntfs -q -F IMAGE", 32),
     "ntfs": Format("ntfs-3g", "mkntfs -q -F IMAGE", 32),
+    "ntfs-3g": Format("ntfs-3g", "mkntfs -q -F IMAGE", 32),
     "erofs": Format("erofs-utils", "mkfs.erofs --quiet IMAGE SEED"),
     "iso9660": Format("genisoimage", "genisoimage -quiet -R -o IMAGE SEED"),
     "udf": Format("udftools", "mkudffs --media-type=hd IMAGE", 32),
@@ -63,7 +70,7 @@ FORMATS = {
 }
 """Row -> its disk, which the guest finds by that name."""
 
-PACKAGES = {"nfs": "nfs-kernel-server", "cifs": "samba", "fuse2fs": "fuse2fs"}
+PACKAGES = {"nfs": "nfs-kernel-server", "cifs": "samba", "fuse2fs": "fuse2fs", "ntfs-3g": "ntfs-3g"}
 """Row -> the package whose files the guest has below DAEMONS."""
 
 VIRTIOFSD = {
