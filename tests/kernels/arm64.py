@@ -1,7 +1,8 @@
 """The smoke boot of the kernel matrix on arm64: Debian's kernel, Python and runtimes of it, all of them emulated.
 
 The project's dependencies are the wheels that requirements.lock names for the image, so this is also what runs on a
-node. Nothing is installed here; where one of the packages cannot be had, debian.Unavailable says which.
+node. Nothing is installed here; where one of the packages cannot be had, debian.Unavailable says which, and where one
+does not work or a wheel is missing, debian.Broken does.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from pathlib import Path
 from tests.kernels import image, machine
 from tests.kernels.filesystems import MODULES, OVERLAY_LAYERS
 from tests.kernels.inside import DISK, Job
-from tests.kernels.packages import Kernel, kernel
+from tests.kernels.packages import Kernel
 from tests.kernels.wide import inside, node_disk
 from tests.real import debian
-from tests.real.debian import Recipe, run
+from tests.real.debian import Broken, Recipe, run
 from tests.real.packages import Runtime
 
 ARCHITECTURE = "arm64"
@@ -41,22 +42,22 @@ FAST = ("-cpu", "cortex-a72")  # `max` signs each pointer, which takes an emulat
 OWN_LIBRARIES = Recipe(architecture=ARCHITECTURE)
 
 
-def observe(*, timeout: float = 900) -> tuple[Kernel, machine.Outcome]:
-    """Boot it, and observe there what inside.py does on all kernels, with fewer rows and scenarios.
+def observe(kernel: Kernel, *, timeout: float = 900) -> tuple[dict[str, Runtime], machine.Outcome]:
+    """Boot it, and observe there what inside.py does on all kernels, with fewer rows and scenarios, by these runtimes.
 
-    *Errors*: as machine.boot.
+    *Errors*: debian.Unavailable, debian.Broken; as machine.boot.
     """
-    made = kernel(SERIES, ARCHITECTURE)
     fetched = {package: debian.fetch(package, suite, OWN_LIBRARIES) for package, suite in RUNTIMES.items()}
     images = [_system(fetched.values()), image.images()[-1]]
     runtimes = {"crun": Runtime("crun", "/usr/bin/crun", _version("crun", SUITE), SUITE)}
     for package, suite in RUNTIMES.items():
-        program = next(path for path in fetched[package].glob(f"usr/*bin/{package}") if not path.is_symlink())
+        programs = (path for path in fetched[package].glob(f"usr/*bin/{package}") if not path.is_symlink())
+        program = debian.first(programs, package)
         runtimes[package] = Runtime(package, str(program), _version(package, suite), suite)
     words = inside(Job(runtimes, ROWS, SCENARIOS), module="tests.kernels.inside", python=PYTHON)
     with node_disk() as node:
         given = {"modules": MODULES, "disks": {DISK: node}, "arguments": FAST, "timeout": timeout}
-        return made, machine.boot(made, images, words, **given)
+        return runtimes, machine.boot(kernel, images, words, **given)
 
 
 def _version(package: str, suite: str) -> tuple[int, ...]:
@@ -71,7 +72,7 @@ def _system(runtimes: Iterable[Path]) -> Path:
 
     def fill(target: Path) -> None:
         for root in roots:
-            run("cp", "--archive", "--remove-destination", f"{root}/.", target)
+            run("cp", "--archive", "--remove-destination", f"{root}/.", target, failure=Broken)
         for directory in runtimes:
             useless = shutil.ignore_patterns("share", "systemd", "python3*", "perl*")
             shutil.copytree(directory, target / directory.relative_to("/"), symlinks=True, ignore=useless)
@@ -89,11 +90,11 @@ def _install(directory: Path) -> None:
     platforms = [word for tag in tags for word in ("--platform", tag)]
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile", "--no-deps")
     only = ("--only-binary", ":all:", "--require-hashes", "--python-version", python, "--implementation", "cp")
-    run(*pip, *only, *platforms, "--target", directory, "--requirement", LOCK)
+    run(*pip, *only, *platforms, "--target", directory, "--requirement", LOCK, failure=Broken)
 
 
 def _compile(root: Path) -> None:
     """Byte code, which is the same on all architectures, by the same Python for this machine."""
     python = debian.fetch("python3", SUITE) / "usr/bin/python3"
     mode = ("--invalidation-mode", "unchecked-hash", "-q", "-j", "0")
-    run(python, "-m", "compileall", *mode, "-s", root, *root.glob("usr/lib/python3*"))
+    run(python, "-m", "compileall", *mode, "-s", root, *root.glob("usr/lib/python3*"), failure=Broken)

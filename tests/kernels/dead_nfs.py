@@ -18,7 +18,7 @@ from typing import Any
 from tests.faults.campaign import Progress, Row
 from tests.kernels import image, machine, packages, wide
 from tests.kernels.inside import BUDGET, DISK, PODS, Job, probe, running_node, tell
-from tests.kernels.wide_inside import nfs_mount, nfs_server
+from tests.kernels.wide_servers import nfs_mount, nfs_server
 from tests.real import kernel
 
 FAULT = "NFS server of a hard mount gone, in an emulated guest"

@@ -46,8 +46,12 @@ CORE = (
     *("fuse", "fuse-idmap", "fuse-below-ext4", "proc", "sysfs", "cgroup2", "devtmpfs", "idmapped", "unbindable"),
 )
 """What each kernel is asked about."""
-MODULES = ("ext4", "squashfs", "loop", "overlay", "fuse")
-"""What it takes to mount them: in a guest nothing is loaded on demand."""
+MADE_BY_IDMAPPING = (OVERLAY_LAYERS, "idmapped")
+"""What a kernel without idmapped mounts cannot have; all others are on each."""
+NOT_TRIED = ("bcachefs", "ceph", "ecryptfs", "gfs2", "glusterfs", "lustre", "ocfs2", "orangefs", "zfs")
+"""What a node may have, and takes more than Debian's kernel and a package with mkfs; the tables say so."""
+MODULES = ("ext4", "squashfs", "loop", "overlay", "fuse", "veth")
+"""What it takes to mount them, and to try out a sandbox with its network: in a guest nothing is loaded on demand."""
 
 
 def volume(name: str, below: str) -> AbstractContextManager[str]:

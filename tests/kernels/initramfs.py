@@ -5,17 +5,15 @@ The format is described in Documentation/driver-api/early-userspace/buffer-forma
 
 from __future__ import annotations
 
-import lzma
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.kernels.packages import HERE, Kernel
+from tests.kernels.packages import HERE, Kernel, decompressed
 from tests.real import debian
-from tests.real.debian import Unavailable, run
+from tests.real.debian import Broken, Unavailable, run
 
 BASIC = ("virtio_pci", "virtio_blk", "virtio_console", "squashfs", "overlay")
 """The modules without which no guest comes as far as its root."""
@@ -34,7 +32,7 @@ def initramfs(kernel: Kernel, command: str, modules: Iterable[str] = ()) -> byte
         "guest/command": (0o755, f"{command}\n".encode()),
     }
     loaded = list(_load_order(kernel, (*BASIC, *modules)))
-    files |= {f"modules/{path.name}": (0o644, _unpacked(path)) for path in loaded}
+    files |= {f"modules/{path.name}": (0o644, decompressed(path.read_bytes())) for path in loaded}
     files["modules/order"] = (0o644, "".join(f"{path.name}\n" for path in loaded).encode())
     return _archive(files)
 
@@ -61,23 +59,14 @@ def _load_order(kernel: Kernel, names: Iterable[str]) -> Iterator[Path]:
     for name in names:
         words = ("--dirname", kernel.directory, "--set-version", kernel.release, "--show-depends", name)
         try:
-            said = run("/usr/sbin/modprobe", *words)
-        except Unavailable:
+            said = run("/usr/sbin/modprobe", *words, failure=Broken)
+        except Broken:
             continue
         for line in said.splitlines():
             action, _, path = line.strip().partition(" ")
             if action == "insmod" and path not in seen:
                 seen.add(path)
                 yield Path(path.split(" ")[0])
-
-
-def _unpacked(path: Path) -> bytes:
-    content = path.read_bytes()
-    if path.suffix == ".xz":
-        return lzma.decompress(content)
-    if path.suffix == ".zst":
-        return subprocess.run(["zstd", "-dcq"], input=content, stdout=subprocess.PIPE, check=True).stdout
-    return content
 
 
 def _archive(files: dict[str, tuple[int, bytes]]) -> bytes:

@@ -14,9 +14,11 @@ from typing import Any
 
 from tests.kernels import filesystems, image, inside, machine, packages, wide
 from tests.kernels.inside import Job
-from tests.kernels.judge import WORKS, Judged, judge
+from tests.kernels.judge import Judged, judge
 from tests.kernels.scenarios import SCENARIOS
-from tests.real.debian import Unavailable
+from tests.kernels.truth import WORKS
+from tests.real.debian import Broken, Unavailable
+from tests.real.packages import Runtime
 
 TIMEOUT = 1800  # seconds for a guest, which has a minute or two of work for an idle processor
 
@@ -51,15 +53,26 @@ def run(series: str) -> Run:
         kernel = packages.kernel(series)
     except Unavailable as problem:
         return Run(series, not_run=f"gone: {problem}")
+    except Broken as problem:
+        return Run(series, failed=str(problem))
     runtimes = image.runtimes()
-    names = tuple(map(str, runtimes.values()))
-    found = Run(series, kernel.release, kernel.version, kernel.suite, kernel.architecture, runtimes=names)
+    found = run_of(series, kernel, *runtimes.values())
     try:
-        outcome = observe(kernel, Job(runtimes, filesystems.CORE, tuple(SCENARIOS)))
-    except machine.GuestError as problem:
+        return ended(found, observe(kernel, Job(runtimes, filesystems.CORE, tuple(SCENARIOS))))
+    except (machine.GuestError, Broken) as problem:
         return replace(found, failed=str(problem))
+
+
+def run_of(series: str, kernel: packages.Kernel, *runtimes: Runtime) -> Run:
+    """The run of that kernel before anything is known of it."""
+    names = tuple(map(str, runtimes))
+    return Run(series, kernel.release, kernel.version, kernel.suite, kernel.architecture, runtimes=names)
+
+
+def ended(run: Run, outcome: machine.Outcome) -> Run:
+    """The same with what its guest observed."""
     seconds = round(outcome.seconds, 1)
-    return replace(found, seconds=seconds, judged=judge(outcome.documents), failed=failure(outcome))
+    return replace(run, seconds=seconds, judged=judge(outcome.documents), failed=failure(outcome))
 
 
 def failure(outcome: machine.Outcome) -> str:
@@ -99,11 +112,8 @@ def observe(kernel: packages.Kernel, job: Job) -> machine.Outcome:
 
 def _told(run: Run, progress: Callable[[str], None]) -> Run:
     count = len(run.judged.filesystems) + len(run.judged.scenarios)
-    progress(
-        f"Linux {run.series}: not run: {run.not_run}"
-        if run.not_run
-        else f"Linux {run.release}: {count} rows in {run.seconds:.0f} s, {len(run.disagreements)} disagree"
-    )
+    found = f"{count} rows in {run.seconds:.0f} s, {len(run.disagreements)} disagree"
+    progress(f"Linux {run.release or run.series}: {f'not run: {run.not_run}' if run.not_run else found}")
     for problem in run.disagreements:
         progress(f"  {problem}")
     return run
@@ -114,11 +124,21 @@ def markdown(runs: Sequence[Mapping[str, Any]]) -> str:
     kernels = [run for run in runs if run["release"]]
     parts = [
         _table(
-            ("kernel", "Debian's package", "seconds in qemu"),
-            [(run["release"], f"{run['version']} ({run['suite']})", f"{run['seconds']:.0f}") for run in kernels],
+            ("kernel", "Debian's package", "seconds in qemu", "reports asked for again"),
+            [
+                (
+                    run["release"],
+                    f"{run['version']} ({run['suite']})",
+                    f"{run['seconds']:.0f}",
+                    str(run["judged"]["again"]),
+                )
+                for run in kernels
+            ],
         ),
         "",
         *(f"Linux {run['series']} was not run: {run['not_run']}\n" for run in runs if run["not_run"]),
+        *(f"**Linux {_name(run)} failed: {_line(run['failed'])}**\n" for run in runs if run["failed"]),
+        *(f"**On Linux {_name(run)}: {_line(each)}**\n" for run in runs for each in run["judged"]["problems"]),
         *(
             f"On Linux {run['release']} {name} was {why}\n"
             for run in kernels
@@ -134,6 +154,8 @@ def markdown(runs: Sequence[Mapping[str, Any]]) -> str:
             [(name, *(_cell(run, name) for run in kernels)) for name in _names(kernels, "filesystems")],
         ),
         "",
+        f"Not tried at all: {', '.join(filesystems.NOT_TRIED)}.",
+        "",
         "What `userns-probe report` says of a node with that kernel, a kubelet and containerd. Whoever may not try"
         " everything has to say `unknown`; everywhere else the verdict has to be what containers then can do.",
         "",
@@ -143,6 +165,15 @@ def markdown(runs: Sequence[Mapping[str, Any]]) -> str:
         ),
     ]
     return "\n".join(parts)
+
+
+def _name(run: Mapping[str, Any]) -> str:
+    return str(run["release"] or run["series"])
+
+
+def _line(text: str) -> str:
+    """The first line of *text*; what follows is the end of a console, which the JSON has."""
+    return text.partition("\n")[0]
 
 
 def _names(kernels: Sequence[Mapping[str, Any]], kind: str) -> list[str]:
@@ -163,7 +194,7 @@ def _cell(run: Mapping[str, Any], name: str) -> str:
     if row is None:
         return "-"
     predicted = {"supported": "✔", "refused": "✘"}.get(row["predicted"], "?")
-    truth = "✔" if set(row["truth"].values()) == {WORKS} else "✘"
+    truth = ("✔" if set(row["truth"].values()) == {WORKS} else "✘") if row["truth"] else "?"
     return f"{predicted} {truth}" if row["agrees"] else f"**{predicted} {truth}**"
 
 

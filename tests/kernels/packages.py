@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import lzma
 import platform
+import re
 import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from tests.real import debian
-from tests.real.debian import Unavailable
+from tests.real.debian import Broken, Unavailable
 
 NEWEST = "newest"
 SERIES = {
@@ -31,6 +33,10 @@ SERIES = {
 HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 """This machine's architecture, as Debian calls it."""
 
+LOADED_BY_NAME = {"autofs": "autofs4", "ext3": "ext4", "fuseblk": "fuse", "iso9660": "isofs", "nfs4": "nfsv4"}
+"""File system -> module, where they are called differently."""
+
+_SETUP_END = 0x250  # of the header of a bzImage, as far as it is read here
 _XZ, _ZSTD, _ELF = b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x7fELF"
 
 
@@ -62,7 +68,8 @@ class Kernel:
 def kernel(series: str, architecture: str = HERE) -> Kernel:
     """The kernel of that series, as new as can be had.
 
-    *Errors*: Unavailable when Debian offers it no longer, or cannot be reached, and the cache has none.
+    *Errors*: Unavailable when Debian offers it no longer, or cannot be reached, and the cache has none; Broken when it
+    offers one that cannot be made to boot.
     """
     package = f"linux-image-{architecture}"
     # The packages of one kernel end in its architecture; the others that it depends on are of no use to a guest.
@@ -85,9 +92,9 @@ def _prepare(root: Path, target: Path, *, architecture: str) -> None:
     """Make what dpkg would make when it installs the packages, and a kernel that boots quickly."""
     if not (root / "lib").exists():  # from 7.2 on all of it lies in /usr
         (root / "lib").symlink_to("usr/lib")
-    (directory,) = (root / "lib/modules").iterdir()
-    debian.run("/usr/sbin/depmod", "--basedir", root, directory.name)
-    packed = next(iter([*root.glob("boot/vmlinuz-*"), *directory.glob("vmlinuz")]))
+    directory = debian.first(root.glob("lib/modules/*"), "lib/modules")
+    debian.run("/usr/sbin/depmod", "--basedir", root, directory.name, failure=Broken)
+    packed = debian.first([*root.glob("boot/vmlinuz-*"), *directory.glob("vmlinuz")], "vmlinuz")
     if architecture == "amd64":
         (root / "kernel").write_bytes(_vmlinux(packed.read_bytes()))
     else:
@@ -100,25 +107,46 @@ def _prepare(root: Path, target: Path, *, architecture: str) -> None:
 def _vmlinux(image: bytes) -> bytes:
     """The kernel proper, which qemu boots by PVH: unpacking itself takes it seconds under emulation.
 
-    *Source*: Documentation/arch/x86/boot.rst, setup_sects, payload_offset and payload_length.
+    *Source*: Documentation/arch/x86/boot.rst, setup_sects, payload_offset and payload_length. *Errors*: Broken.
     """
+    if len(image) < _SETUP_END:
+        raise Broken(f"a kernel of {len(image)} bytes")
     real_mode = (image[0x1F1] + 1) * 512
     offset, length = struct.unpack_from("<II", image, 0x248)
     payload = image[real_mode + offset : real_mode + offset + length - 4]  # its last word is the unpacked size
-    if payload.startswith(_XZ):
-        unpacked = lzma.decompress(payload)
-    elif payload.startswith(_ZSTD):
-        unpacked = subprocess.run(["zstd", "-dcq"], input=payload, stdout=subprocess.PIPE, check=True).stdout
-    else:
-        raise Unavailable(f"a kernel that is compressed in an unknown way: {payload[:6].hex()}")
+    if not payload.startswith((_XZ, _ZSTD)):
+        raise Broken(f"a kernel that is compressed in an unknown way: {payload[:6].hex()}")
+    unpacked = decompressed(payload)
     if not unpacked.startswith(_ELF):
-        raise Unavailable("what lies in the kernel's image is no ELF file")
+        raise Broken("what lies in the kernel's image is no ELF file")
     return unpacked
+
+
+def decompressed(content: bytes) -> bytes:
+    """What is in *content*, which xz, zstd or nobody has compressed. *Errors*: Broken; Unavailable without zstd."""
+    try:
+        if content.startswith(_XZ):
+            return lzma.decompress(content)
+        if content.startswith(_ZSTD):
+            return subprocess.run(["zstd", "-dcq"], input=content, capture_output=True, check=True).stdout
+    except FileNotFoundError:
+        raise Unavailable("command zstd is not there") from None
+    except (lzma.LZMAError, subprocess.CalledProcessError) as problem:
+        raise Broken(f"what is no archive though it looks like one: {problem}") from problem
+    return content
+
+
+def offers(kernel: Kernel, fstypes: Iterable[str]) -> bool:
+    """Whether that kernel's package has these file systems: then a guest that says it has not is wrong."""
+    directory = kernel.directory / "lib/modules" / kernel.release
+    names = (directory / "modules.builtin").read_text() + (directory / "modules.dep").read_text()
+    wanted = (LOADED_BY_NAME.get(fstype, fstype) for fstype in fstypes)
+    return all(re.search(rf"/{name}\.ko(\.\w+)?(:|$)", names, re.MULTILINE) for name in wanted)
 
 
 if __name__ == "__main__":
     for _series in sys.argv[1:] or ("6.1", NEWEST):
         try:
             kernel(_series)
-        except Unavailable as _problem:
+        except (Unavailable, Broken) as _problem:
             sys.stderr.write(f"{_problem}\n")

@@ -73,12 +73,21 @@ CONFINED: dict[str, Callable[[], AbstractContextManager[list[str]]]] = {
     "seccomp: mount_setattr EPERM": partial(_filtered, "EPERM", seccomp.MOUNT_SETATTR),
     "seccomp: mount API ENOSYS": partial(_filtered, "ENOSYS", seccomp.MOUNT_API),
     "seccomp: mount API EPERM": partial(_filtered, "EPERM", seccomp.MOUNT_API),
+    "seccomp: unshare and setns ENOSYS": partial(_filtered, "ENOSYS", seccomp.NAMESPACES),
+    "seccomp: unshare and setns EPERM": partial(_filtered, "EPERM", seccomp.NAMESPACES),
     "no capabilities": partial(_prefix, "setpriv", "--inh-caps=-all", "--bounding-set=-all", "--"),
     "nested user namespace": _user_namespace,
     "chroot": partial(_chroot, mounted=False),
     "chroot to a mount": partial(_chroot, mounted=True),
 }
 """Where the probe may not try everything."""
+CIRCUMSTANCES = {
+    "seccomp": "under a seccomp filter",
+    "no capabilities": "CAP_SYS_ADMIN",
+    "nested user namespace": "in a user namespace of its own",
+    "chroot": "in a chroot",
+}
+"""How the name of such a scenario begins -> what the probe has to say that it is confined by."""
 ALONE: dict[str, Callable[[], AbstractContextManager[list[str]]]] = {
     "user.max_user_namespaces=0": partial(_sysctl, "user.max_user_namespaces", "0"),
     "kernel.unprivileged_userns_clone=0": partial(_sysctl, "kernel.unprivileged_userns_clone", "0"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import platform
 import struct
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ MOUNT_SETATTR = (442, 467)
 """mount_setattr and open_tree_attr, the same numbers on every architecture that the tests run on."""
 MOUNT_API = (428, 429, 430, 431, 432, 433, *MOUNT_SETATTR)
 """open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, and those."""
+NAMESPACES = {"aarch64": (97, 268)}.get(platform.machine(), (272, 308))
+"""unshare and setns, which the default profiles of container runtimes keep for CAP_SYS_ADMIN."""
 
 # linux/prctl.h, linux/seccomp.h, linux/bpf_common.h
 PR_SET_SECCOMP = 22

@@ -1,4 +1,4 @@
-"""A series that Debian no longer offers comes from the cache, or is gone; a kernel is what qemu boots."""
+"""A series that Debian no longer offers comes from the cache, or is gone; one that is offered and breaks has failed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.kernels import matrix, packages
 from tests.real import debian
-from tests.real.debian import Unavailable
+from tests.real.debian import Broken, Unavailable
 
 
 @pytest.fixture
@@ -58,7 +58,37 @@ def test_the_kernel_proper_is_taken_out_of_its_image() -> None:
     """Whatever is no kernel says so, and is not booted."""
     kernel = b"\x7fELF and so on" * 100
     assert packages._vmlinux(image(lzma.compress(kernel))) == kernel
-    with pytest.raises(Unavailable, match="unknown way: 1f8b08"):
-        packages._vmlinux(image(b"\x1f\x8b\x08\0\0\0"))
-    with pytest.raises(Unavailable, match="no ELF"):
-        packages._vmlinux(image(lzma.compress(b"MZ")))
+    for rubbish, words in (
+        (image(b"\x1f\x8b\x08\0\0\0"), "unknown way: 1f8b08"),
+        (image(lzma.compress(b"MZ")), "no ELF"),
+        (image(lzma.compress(kernel)[:-20]), "no archive though it looks like one"),
+        (b"404 not found", "a kernel of 13 bytes"),
+    ):
+        with pytest.raises(Broken, match=words):
+            packages._vmlinux(rubbish)
+
+
+def test_a_kernel_that_cannot_be_prepared_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was offered: the cached one before it must not stand in for it."""
+
+    def fetched(package: str, suite: str, recipe: debian.Recipe) -> Path:
+        assert recipe.finish
+        recipe.finish(tmp_path, tmp_path)
+        return tmp_path
+
+    monkeypatch.setattr(packages, "kernel", packages.kernel.__wrapped__)
+    monkeypatch.setattr(debian, "fetch", fetched)
+    run = matrix.run("6.1")
+    assert (run.failed, run.not_run) == ("lib/modules is in none of the packages", "")
+    (tmp_path / "usr/lib/modules/6.1-test").mkdir(parents=True)
+    assert matrix.run("6.1").disagreements == ["vmlinuz is in none of the packages"]
+
+
+def test_a_command_that_is_missing_breaks_nothing() -> None:
+    """It cannot be had here; one that fails has failed in the way that its caller says."""
+    with pytest.raises(Unavailable, match="command no-such-tool is not there"):
+        debian.run("no-such-tool", failure=Broken)
+    with pytest.raises(Broken, match="exit code 1"):
+        debian.run("false", failure=Broken)
+    with pytest.raises(Unavailable, match="exit code 1"):
+        debian.run("false")

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.kernels import dead_nfs, wide, wide_inside
+from tests.kernels import arm64, dead_nfs, machine, packages, wide, wide_inside, wide_matrix
 from tests.kernels.packages import Kernel
 from tests.kernels.wide_matrix import judge_wide
-from tests.real.debian import Unavailable
+from tests.real.debian import Broken, Unavailable
+from tests.real.packages import Runtime
 
 VOLUME, BEHIND = dead_nfs.VOLUME, dead_nfs.BEHIND
 
@@ -98,7 +99,45 @@ def test_what_breaks_is_a_problem_and_what_cannot_be_had_is_none(kernel: Kernel)
     given = wide.Outside()
     with given.needed_by("cifs"):
         raise Unavailable("no package samba")
-    documents = [{"row": row, "unavailable": why} for row, why in given.missing.items()]
-    judged = judge_wide(kernel, [*documents, {"row": "nfs", "broken": "mount nfs4: Connection refused"}])
+    with given.needed_by("xfs"):
+        raise Broken("mkfs.xfs: no space")
+    judged = judge_wide(kernel, [*given.documents, {"row": "nfs", "broken": "mount nfs4: Connection refused"}])
     assert judged.absent == {"cifs": "not run: no package samba"}
-    assert judged.problems == ("nfs: mount nfs4: Connection refused",)
+    assert judged.problems == ("xfs: mkfs.xfs: no space", "nfs: mount nfs4: Connection refused")
+
+
+def test_a_program_that_was_fetched_and_fails_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether mkfs is not in its package any more, or does not do what is asked of it."""
+    (tmp_path / "sbin").mkdir()
+    monkeypatch.setattr(wide, "_root", lambda package, suite: tmp_path)
+    form = wide.Format("test", "mkfs.test IMAGE", 1)
+    with pytest.raises(Broken, match=r"mkfs\.test is in none of the packages"):
+        wide.disk(form, tmp_path / "image")
+    (tmp_path / "sbin/mkfs.test").touch()
+    monkeypatch.setattr(wide, "by_loader", lambda root, program: ["sh", "-c", "echo too small >&2; exit 1"])
+    with pytest.raises(Broken, match="too small"):
+        wide.disk(form, tmp_path / "image")
+
+
+@pytest.mark.parametrize("problem", [machine.GuestError("it hung"), Broken("no wheel for aarch64")])
+def test_a_run_of_arm64_that_failed_keeps_its_kernel(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    """Or the tables would not have it."""
+
+    def fails(kernel: Kernel) -> None:
+        raise problem
+
+    monkeypatch.setattr(packages, "kernel", lambda series, architecture: kernel)
+    monkeypatch.setattr(arm64, "observe", fails)
+    run = wide_matrix.run("arm64")
+    assert (run.release, run.version, run.not_run) == ("6.0-test", "6.0-1", "")
+    assert run.disagreements == [str(problem)]
+
+
+def test_a_run_of_arm64_names_the_runtimes_of_its_guest(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are other packages than this machine's."""
+    made = {"crun": Runtime("crun", "/usr/bin/crun", (1, 21), "trixie")}
+    monkeypatch.setattr(packages, "kernel", lambda series, architecture: kernel)
+    monkeypatch.setattr(arm64, "observe", lambda kernel: (made, machine.Outcome(0, [], 9.0, "")))
+    assert wide_matrix.run("arm64").runtimes == ("crun 1.21 (trixie)",)

@@ -7,7 +7,6 @@ The rows, and how they are mounted in a guest, are in wide_inside.py. All progra
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import socket
@@ -22,9 +21,10 @@ from pathlib import Path
 from tests.kernels import image, machine, wide_inside
 from tests.kernels.inside import Job
 from tests.kernels.packages import Kernel
-from tests.kernels.wide_inside import DAEMONS, ROWS, TAGS
+from tests.kernels.wide_inside import ROWS, TAGS
+from tests.kernels.wide_servers import DAEMONS
 from tests.real import debian
-from tests.real.debian import Recipe, Unavailable, run
+from tests.real.debian import Broken, Recipe, Unavailable, loader_of, run
 from tests.real.kernel import die_with_parent
 
 SUITE = "trixie"
@@ -32,15 +32,13 @@ OLD_SUITE = "bookworm"  # its mkfs make what a kernel 5.10 mounts, and its qemu 
 MEMORY = 1536  # MiB of a guest
 
 MODULES = (
-    *("xfs", "btrfs", "f2fs", "vfat", "exfat", "ntfs3", "ntfs", "erofs", "isofs", "udf", "fuse", "virtiofs", "overlay"),
-    *("nfsd", "nfs", "nfsv4", "cifs", "9p", "9pnet_virtio", "configfs", "binfmt_misc"),
+    *("ext4", "xfs", "btrfs", "f2fs", "jfs", "nilfs2", "vfat", "exfat", "ntfs3", "ntfs", "erofs", "isofs", "udf"),
+    *("fuse", "virtiofs", "overlay", "nfsd", "nfs", "nfsv4", "cifs", "9p", "9pnet_virtio"),
+    *("autofs4", "configfs", "binfmt_misc"),
     *("aes_generic", "ccm", "cmac", "ctr", "ecb", "gcm", "hmac", "md5", "sha256_generic", "sha512_generic"),  # for cifs
     *("nls_ascii", "nls_cp437", "nls_iso8859_1", "nls_utf8"),
 )
 """Loaded where a kernel has them."""
-
-LOADED_BY_NAME = {"iso9660": "isofs", "nfs4": "nfsv4"}
-"""File system -> module, where they are called differently."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,17 @@ class Format:
 
 FORMATS = {
     "xfs": Format("xfsprogs", "mkfs.xfs -q IMAGE", 300),  # it takes no less
+    "ext3": Format("e2fsprogs", "mke2fs -q -t ext3 -F IMAGE", 16),
     "btrfs": Format("btrfs-progs", "mkfs.btrfs -q IMAGE", 128),
+    "btrfs-subvolume": Format("btrfs-progs", "mkfs.btrfs -q IMAGE", 128),
+    "jfs": Format("jfsutils", "mkfs.jfs -q IMAGE", 32),
+    "nilfs2": Format("nilfs-tools", "mkfs.nilfs2 -q IMAGE", 256),
     "f2fs": Format("f2fs-tools", "mkfs.f2fs -q IMAGE", 64),
     "vfat": Format("dosfstools", "mkfs.fat IMAGE", 32),
     "exfat": Format("exfatprogs", "mkfs.exfat IMAGE", 32),
     "ntfs3": Format("ntfs-3g", "mkntfs -q -F IMAGE", 32),
     "ntfs": Format("ntfs-3g", "mkntfs -q -F IMAGE", 32),
+    "ntfs-3g": Format("ntfs-3g", "mkntfs -q -F IMAGE", 32),
     "erofs": Format("erofs-utils", "mkfs.erofs --quiet IMAGE SEED"),
     "iso9660": Format("genisoimage", "genisoimage -quiet -R -o IMAGE SEED"),
     "udf": Format("udftools", "mkudffs --media-type=hd IMAGE", 32),
@@ -67,7 +70,7 @@ FORMATS = {
 }
 """Row -> its disk, which the guest finds by that name."""
 
-PACKAGES = {"nfs": "nfs-kernel-server", "cifs": "samba", "fuse2fs": "fuse2fs"}
+PACKAGES = {"nfs": "nfs-kernel-server", "cifs": "samba", "fuse2fs": "fuse2fs", "ntfs-3g": "ntfs-3g"}
 """Row -> the package whose files the guest has below DAEMONS."""
 
 VIRTIOFSD = {
@@ -84,15 +87,26 @@ class Outside:
     images: list[Path] = field(default_factory=list)
     disks: dict[str, Path] = field(default_factory=dict)
     arguments: list[str] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)  # row -> why
+    missing: dict[str, str] = field(default_factory=dict)  # row -> why it cannot be had
+    broken: dict[str, str] = field(default_factory=dict)  # row -> what was had for it, and does not work
 
     @contextmanager
     def needed_by(self, row: str) -> Iterator[None]:
-        """What cannot be had in this block costs that row alone."""
+        """What cannot be had in this block, or does not work, costs that row alone."""
         try:
             yield
         except Unavailable as problem:
             self.missing.setdefault(row, str(problem))
+        except Broken as problem:
+            self.broken.setdefault(row, str(problem))
+
+    @property
+    def documents(self) -> list[dict[str, str]]:
+        """What is observed of those rows without a guest."""
+        return [
+            *({"row": name, "unavailable": why} for name, why in self.missing.items()),
+            *({"row": name, "broken": why} for name, why in self.broken.items()),
+        ]
 
 
 def observe(kernel: Kernel, *, timeout: float = 900) -> machine.Outcome:
@@ -102,7 +116,7 @@ def observe(kernel: Kernel, *, timeout: float = 900) -> machine.Outcome:
     """
     runtimes = image.runtimes()
     with outside() as given:
-        rows = tuple(name for name in ROWS if name not in given.missing)
+        rows = tuple(name for name in ROWS if name not in given.missing | given.broken)
         outcome = machine.boot(
             kernel,
             [*image.images(), *given.images],
@@ -113,21 +127,13 @@ def observe(kernel: Kernel, *, timeout: float = 900) -> machine.Outcome:
             memory=MEMORY,
             timeout=timeout,
         )
-    outcome.documents.extend({"row": name, "unavailable": why} for name, why in given.missing.items())
+    outcome.documents.extend(given.documents)
     return outcome
 
 
 def inside(job: Job, *more: str, module: str = wide_inside.__name__, python: str = sys.executable) -> str:
     """The command that runs *module* in a guest, to observe what *job* says."""
     return f"cd {image.CHECKOUT} && {shlex.join([python, '-m', module, job.encode(), *more])}"
-
-
-def offers(kernel: Kernel, row: str) -> bool:
-    """Whether that kernel's package has the row's file system: then a guest that says it has not is wrong."""
-    directory = kernel.directory / "lib/modules" / kernel.release
-    names = (directory / "modules.builtin").read_text() + (directory / "modules.dep").read_text()
-    wanted = (LOADED_BY_NAME.get(fstype, fstype) for fstype in ROWS[row].types)
-    return all(re.search(rf"/{name}\.ko(\.\w+)?(:|$)", names, re.MULTILINE) for name in wanted)
 
 
 @contextmanager
@@ -143,7 +149,7 @@ def outside() -> Iterator[Outside]:
         for row, package in PACKAGES.items():
             with given.needed_by(row):
                 _root(package)
-        given.images = [daemons(package for row, package in PACKAGES.items() if row not in given.missing)]
+        given.images = [daemons(p for row, p in PACKAGES.items() if row not in given.missing | given.broken)]
         given.arguments = [
             *("-virtfs", f"local,path={seed},mount_tag={TAGS['9p']},security_model=none"),
             # A virtiofsd reads and writes the guest's memory.
@@ -160,14 +166,18 @@ def outside() -> Iterator[Outside]:
 
 
 def disk(form: Format, target: Path, seed: str = "") -> Path:
-    """Make it at *target*, with the content of the directory *seed* where its command has one."""
+    """Make it at *target*, with the content of the directory *seed* where its command has one.
+
+    *Errors*: debian.Unavailable without the package; debian.Broken when its program fails.
+    """
     name, *words = form.command.split()
     if form.megabytes:
         with open(target, "wb") as file:
             file.truncate(form.megabytes << 20)
     root = _root(form.package, OLD_SUITE)
-    program = next(path for folder in ("sbin", "usr/sbin", "usr/bin") if (path := root / folder / name).exists())
-    run(*by_loader(root, program), *({"IMAGE": target, "SEED": seed}.get(word, word) for word in words))
+    program = debian.first(filter(Path.exists, (root / each / name for each in ("sbin", "usr/sbin", "usr/bin"))), name)
+    paths = {"IMAGE": target, "SEED": seed}
+    run(*by_loader(root, program), *(paths.get(word, word) for word in words), failure=Broken)
     return target
 
 
@@ -180,7 +190,7 @@ def node_disk() -> Iterator[Path]:
 
 def by_loader(root: Path, program: Path) -> list[str | Path]:
     """The command that runs *program*, which lies in a root made by debian.as_root, with the libraries beside it."""
-    loader = next(path for path in root.glob("**/ld-linux*.so.*") if not path.is_symlink())
+    loader = loader_of(root)
     libraries = (root / usr / "lib" / loader.parent.name for usr in ("", "usr"))
     return [loader, "--library-path", ":".join(map(str, libraries)), program]
 
@@ -215,7 +225,7 @@ def _virtiofsd(row: str, directory: str, listening: str) -> Iterator[None]:
     try:
         with suppress(subprocess.TimeoutExpired):
             _, said = daemon.communicate(timeout=0.5)
-            raise Unavailable(f"virtiofsd of {package} ended: {said.strip()}")
+            raise Broken(f"virtiofsd of {package} ended: {said.strip()}")
         yield
     finally:
         daemon.kill()

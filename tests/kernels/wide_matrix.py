@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tests.kernels import arm64, image, machine, matrix, packages, wide
+from tests.kernels import arm64, machine, matrix, packages, wide
 from tests.kernels.judge import Judged, judge
 from tests.kernels.matrix import Run
-from tests.real.debian import Unavailable
+from tests.kernels.wide_inside import ROWS
+from tests.real.debian import Broken, Unavailable
 
 NAMES = (*packages.SERIES, arm64.ARCHITECTURE)
 
@@ -27,7 +28,7 @@ def run(name: str) -> Run:
     kernel = packages.kernel(name)
     try:
         outcome = wide.observe(kernel)
-    except machine.GuestError as problem:
+    except (machine.GuestError, Broken) as problem:
         return replace(found, failed=str(problem))
     more = judge_wide(kernel, outcome.documents)
     seconds = round(found.seconds + outcome.seconds, 1)
@@ -38,16 +39,13 @@ def judge_wide(kernel: packages.Kernel, documents: Sequence[dict[str, Any]]) -> 
     """What wide_inside.py observed: as all else, and what the kernel has must not be missing."""
     judged = judge(documents)
     unavailable = {each["row"]: f"not run: {each['unavailable']}" for each in documents if "unavailable" in each}
-    problems = (*judged.problems, *_problems(kernel, judged, documents))
+    problems = (*judged.problems, *_problems(kernel, judged))
     return replace(judged, absent=judged.absent | unavailable, problems=problems)
 
 
-def _problems(kernel: packages.Kernel, judged: Judged, documents: Sequence[dict[str, Any]]) -> Iterator[str]:
-    for each in documents:
-        if "broken" in each:
-            yield f"{each['row']}: {each['broken']}"
+def _problems(kernel: packages.Kernel, judged: Judged) -> Iterator[str]:
     for row in judged.absent:
-        if wide.offers(kernel, row):
+        if packages.offers(kernel, ROWS[row].types):
             yield f"{row}: the kernel's package has it, and the guest has not"
 
 
@@ -57,18 +55,18 @@ def _together(one: Judged, other: Judged) -> Judged:
         (*one.scenarios, *other.scenarios),
         one.absent | other.absent,
         (*one.problems, *other.problems),
+        one.again + other.again,
     )
 
 
 def _run_arm64() -> Run:
+    found = Run(arm64.ARCHITECTURE)
     try:
-        kernel, outcome = arm64.observe()
+        kernel = packages.kernel(arm64.SERIES, arm64.ARCHITECTURE)
+        found = matrix.run_of(arm64.ARCHITECTURE, kernel)
+        runtimes, outcome = arm64.observe(kernel)
     except Unavailable as problem:
         return Run(arm64.ARCHITECTURE, not_run=f"gone: {problem}")
-    except machine.GuestError as problem:
-        return Run(arm64.ARCHITECTURE, failed=str(problem))
-    found = Run(arm64.ARCHITECTURE, kernel.release, kernel.version, kernel.suite, kernel.architecture)
-    names = tuple(map(str, image.runtimes().values()))
-    judged = judge(outcome.documents)
-    seconds = round(outcome.seconds, 1)
-    return replace(found, seconds=seconds, runtimes=names, judged=judged, failed=matrix.failure(outcome))
+    except (machine.GuestError, Broken) as problem:
+        return replace(found, failed=str(problem))
+    return matrix.ended(matrix.run_of(arm64.ARCHITECTURE, kernel, *runtimes.values()), outcome)

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -32,6 +32,10 @@ FRESH_FOR = 24 * 3600  # seconds in which the mirror is not asked again
 
 class Unavailable(Exception):
     """Something cannot be had here; the text says why."""
+
+
+class Broken(Exception):
+    """Something was had, and does not work; the text says how it failed."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,13 @@ def recorded(suite: str, architecture: str = "") -> dict[str, str]:
     return {package: entry["version"] for package, entry in _read_record(_directory(suite, architecture)).items()}
 
 
-def run(*command: str | Path, environment: dict[str, str] | None = None, directory: Path | None = None) -> str:
-    """What *command* prints; Unavailable with its own words when it fails."""
+def run(
+    *command: str | Path,
+    environment: dict[str, str] | None = None,
+    directory: Path | None = None,
+    failure: type[Exception] = Unavailable,
+) -> str:
+    """What *command* prints; *failure* with its own words when it fails, and Unavailable where there is none."""
     if environment is None:
         environment = os.environ | {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
@@ -73,8 +82,16 @@ def run(*command: str | Path, environment: dict[str, str] | None = None, directo
         raise Unavailable(f"command {command[0]} is not there") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise Unavailable(next((line for line in lines if line.startswith("E: ")), lines[-1]))
+        raise failure(next((line for line in lines if line.startswith("E: ")), lines[-1]))
     return done.stdout
+
+
+def first(paths: Iterable[Path], what: str) -> Path:
+    """The first of *paths*; Broken where a package that was fetched has none."""
+    found = next(iter(paths), None)
+    if found is None:
+        raise Broken(f"{what} is in none of the packages")
+    return found
 
 
 def cache(name: str) -> Path:
@@ -216,11 +233,11 @@ def _private_apt(suite: str, directory: Path, architecture: str) -> tuple[str, .
 
 
 def _unpack(archives: Sequence[Path], target: Path, recipe: Recipe) -> None:
-    """Unpack *archives* at *target*, whole or not at all."""
+    """Unpack *archives* at *target*, whole or not at all. *Errors*: Broken."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         root = Path(scratch, "root")
         for archive in archives:
-            run("dpkg-deb", "-x", archive, root)
+            run("dpkg-deb", "-x", archive, root, failure=Broken)
         (recipe.finish or _use_own_libraries)(root, target)
         root.chmod(0o755)
         root.rename(target)
@@ -233,11 +250,16 @@ def _use_own_libraries(root: Path, target: Path) -> None:
     empty environment, which neither `ld.so PROGRAM` nor LD_LIBRARY_PATH would survive. RPATH and not RUNPATH, because
     it holds for the libraries' libraries too.
     """
-    loader = next(path for path in root.glob("**/ld-linux*.so.*") if not path.is_symlink()).relative_to(root)
+    loader = loader_of(root).relative_to(root)
     change = ("--set-interpreter", target / loader, "--force-rpath", "--set-rpath", target / loader.parent)
     for program in (*root.glob("usr/bin/*"), *root.glob("usr/sbin/*")):
         if not program.is_symlink() and b"ld-linux" in program.read_bytes()[:4096]:
-            run("patchelf", *change, program)
+            run("patchelf", *change, program, failure=Broken)
+
+
+def loader_of(root: Path) -> Path:
+    """The dynamic loader among the packages in *root*. *Errors*: Broken."""
+    return first((path for path in root.glob("**/ld-linux*.so.*") if not path.is_symlink()), "ld-linux.so")
 
 
 def as_root(root: Path, _: Path) -> None:
