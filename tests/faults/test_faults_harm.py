@@ -23,6 +23,7 @@ def test_nothing_is_left_or_held(workspace: str) -> None:
     judge(harm.on_this_kernel(workspace, SEED, SCALE, print))
 
 
+@pytest.mark.timeout(2400)  # an emulated processor takes a multiple of the time
 def test_the_same_in_a_guest() -> None:
     """Where a whole machine may be harmed."""
     judge(harm.in_guests(SEED, SCALE, print))
