@@ -55,7 +55,7 @@ def runtime_is_replaced(stage: Stage, chance: random.Random) -> None:
     with other_program(stage) as other:
 
         def change() -> None:
-            for _ in range(chance.randint(1, 10)):
+            for _ in range(chance.randint(10, 40)):  # as long as a probe, or few would meet one
                 deed = chance.choice(("absent", "half", "hangs"))
                 with suppress(FileNotFoundError):
                     os.unlink(other)

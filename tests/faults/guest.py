@@ -17,7 +17,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from tests.faults import parts
+from tests.faults import modules, namespaces, parts
 from tests.faults.campaign import Progress, Row, times
 from tests.faults.changes import during
 from tests.faults.kills import watching
@@ -33,6 +33,8 @@ BUDGET = 60.0
 """Seconds of a probe: an emulated processor takes a multiple of the time."""
 TRIES = 6
 """Probes for the same reason: a program of the node has two seconds, however slow the machine."""
+PATIENCE = 600.0
+"""Seconds for each injection, and before the first: volumes stay for up to a probe's life, which is long there."""
 DMSETUP = Path(wide.DAEMONS, "dmsetup")
 
 _DAY = 24 * 3600
@@ -105,8 +107,12 @@ def dmsetup(*arguments: str) -> None:
 NODE = (
     Fault("clock set during the probe, in a guest", 50, clock_is_set),
     Fault("clock set while `watch` waits, in a guest", 10, clock_of_watch_is_set),
+    Fault("limit of namespaces reached, or 0, in a guest", 40, namespaces.limit_is_reached),
 )
-HARM = (Fault(f"{CYCLES} times: dmsetup remove beside probes, in a guest", 20, removed_beside_probes),)
+HARM = (
+    Fault(f"{CYCLES} times: dmsetup remove beside probes, in a guest", 20, removed_beside_probes),
+    Fault("modules requested by a probe, in a guest", 20, modules.no_module_is_requested),
+)
 KINDS = {"node": NODE, "harm": HARM}
 
 
@@ -134,7 +140,7 @@ def _boot(kind: str, seed: int, scale: float) -> list[Row]:
         wide.inside(Job(image.runtimes(), ()), kind, str(seed), str(scale), module="tests.faults.guest"),
         modules=("ext4", "overlay", "loop", "dm-mod"),
         memory=wide.MEMORY,
-        timeout=300 + 120 * count,
+        timeout=PATIENCE * (1 + count),
     )
     if outcome.code:
         raise machine.GuestError(f"exit code {outcome.code}\n{outcome.console[-machine.TAIL :]}")

@@ -16,14 +16,16 @@ from probe.outputs.page import render_page
 from tests.faults import clean, content, fuzz
 from tests.faults.content import FAULTS, inputs, on_a_node
 from tests.faults.fuzz import GUIDED, Job, run
+from tests.faults.imitators import gate_as_others_read_it
 from tests.faults.mutate import LARGEST, mutated
 from tests.faults.stage import BrokenError, Stage, make_stage
 from tests.faults.targets import TARGETS
 from tests.faults.targets.target import Target
-from tests.faults.trees import SHAPES, planted
+from tests.faults.trees import LONG, SHAPES, long_path, planted
 from tests.outputs.reports import REPORTS, make_finding, make_report
 from tests.real.imitations import Watch
 from tests.real.node import descendants
+from tests.real.programs import KUBELET_HEADER
 
 SEED = int(os.environ.get("USERNS_PROBE_SEED", "1"))
 SMALL = 0.01
@@ -35,7 +37,7 @@ def test_a_hundredth_of_the_inputs() -> None:
     """Every parser, without a guide: recordings, changed at random."""
     rows = list(inputs(SEED, SMALL, lambda _: None))
     assert [problem for row in rows for problem in row.problems] == []
-    assert {row.fault for row in rows} == {target.group for target in TARGETS.values()}
+    assert {row.fault for row in rows} == {f"{target.group} (mutated recordings)" for target in TARGETS.values()}
     assert all(row.clean and row.injected for row in rows)
 
 
@@ -71,6 +73,37 @@ def test_it_notices_what_is_opened_in_a_tree(stage: Stage) -> None:
         assert os.listdir(tree.root) == []
 
 
+@pytest.mark.parametrize("length", LONG)
+def test_a_path_has_the_length_that_is_asked_for(length: int, tmp_path: Path) -> None:
+    """All of its directories are there, below any other."""
+    for number in range(1, 4):
+        directory = os.fsencode(tmp_path) + b"/" + b"a" * number * 80
+        os.mkdir(directory)
+        path = long_path(directory, length)
+        assert (len(path), path.startswith(directory + b"/")) == (length, True)
+        assert not path.endswith(b"/")
+        assert os.listdir(directory) == [path[len(directory) + 1 :].split(b"/")[0]]
+    assert length > 4095 or os.path.isdir(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "gate"),
+    [
+        ("", True),
+        ("featureGates: {UserNamespacesSupport: false}", False),
+        ("featureGates: {UserNamespacesSupport: true, AllBeta: false}", True),
+        ("featureGates: {AllBeta: false}", False),
+        ("featureGates: {UserNamespacesSupport: 'false'}", None),
+        ("featureGates: []", None),
+        ("featureGates: {", None),
+        ("featureGates: !!int ''", None),
+    ],
+)
+def test_the_gate_as_others_read_it(content: str, gate: bool | None) -> None:
+    """Without the probe's own parser, or nothing could be held against that."""
+    assert gate_as_others_read_it(f"{KUBELET_HEADER}{content}\n".encode()) is gate
+
+
 @pytest.mark.real
 def test_it_notices_another_verdict(stage: Stage) -> None:
     """A configuration that switches the gate off is not taken for rubbish."""
@@ -102,7 +135,12 @@ def test_it_notices_what_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "AssertionError at test_faults_content.py" in over.problems[0]
     assert Path(over.problems[0].rpartition("input ")[2]).read_bytes() == b"two"
     row = content.row_of("trials", [over])
-    assert (row.injected, row.survived, row.clean) == (50, 50 - over.faults, False)
+    assert (row.injected, row.survived, row.leftovers, row.clean) == (50, 50 - over.faults, None, False)
+    over.guided = True
+    assert (row.fault, content.row_of("trials", [over]).fault) == (
+        "trials (mutated recordings)",
+        "trials (guided by coverage)",
+    )
 
 
 @pytest.mark.parametrize(

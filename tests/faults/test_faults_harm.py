@@ -29,6 +29,7 @@ def test_what_is_killed_leaves_nothing() -> None:
     judge(sigkill.campaign(SEED, SCALE, print))
 
 
+@pytest.mark.timeout(2400)  # an emulated processor takes a multiple of the time
 def test_the_same_in_a_guest() -> None:
     """Where a whole machine may be harmed."""
     judge(harm.in_guests(SEED, SCALE, print))

@@ -23,6 +23,7 @@ def test_every_probe_is_honest_and_the_next_one_clean(workspace: str) -> None:
     judge(node.on_this_kernel(workspace, SEED, SCALE, print))
 
 
+@pytest.mark.timeout(2400)  # an emulated processor takes a multiple of the time
 def test_the_same_in_a_guest() -> None:
     """Where a whole machine may be harmed."""
     judge(node.in_guests(SEED, SCALE, print))

@@ -25,6 +25,9 @@ NAMES = (
 MANY = 3000
 """Entries of one directory; the kubelet's own has a few hundred."""
 TOO_MANY = 20_001
+LONGEST_NAME = 250
+LONG = (4095, 4267)
+"""Bytes of paths: as long as the kernel takes one, and longer."""
 VOLATILE = ("ids-slots", "ids-restart-forecast", "hazard-last-block", "hazard-mapping-ignored")
 """Checks that read the records of Pods."""
 
@@ -87,6 +90,20 @@ def _deep(_: Tree, path: bytes) -> None:
     os.close(here)
 
 
+def long_path(directory: bytes, length: int) -> bytes:
+    """A new directory below another, whose path has so many bytes."""
+    path, here = directory, os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    while (left := length - len(path) - 1) > 0:
+        name = b"%d-" % length + b"d" * 300
+        name = name[: left if left <= LONGEST_NAME else min(LONGEST_NAME, left - 2)]  # what is left has a name
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        path, here = path + b"/" + name, below
+    os.close(here)
+    return path
+
+
 def _wide(_: Tree, path: bytes) -> None:
     os.mkdir(path)
     for number in range(MANY):
@@ -136,7 +153,8 @@ def volumes_of_pods(stage: Stage, chance: random.Random) -> None:
             pod = b"%s/%08x-0000-4000-8000-000000000000" % (tree.root, chance.getrandbits(32))
             os.makedirs(pod + b"/volumes/kubernetes.io~empty-dir")
             for number in range(chance.randrange(1, 4)):
-                volume = b"%s/volumes/kubernetes.io~empty-dir/v%d" % (pod, number)
+                name = chance.choice((b"v%d", b"v%d\n0 0 0:1 - proc proc rw"))  # as lines of a mount table
+                volume = b"%s/volumes/kubernetes.io~empty-dir/%s" % (pod, name % number)
                 os.mkdir(volume)
                 if chance.random() < 0.5:
                     tree.mounted.append(os.fsdecode(volume))
@@ -149,7 +167,7 @@ def volumes_of_pods(stage: Stage, chance: random.Random) -> None:
             volumes = {"filesystem-volumes": ("pass",)} if tree.mounted else {}
             stage.expect(probed, "ready", unknown=(), right=volumes)
         with Watch(*tree.forbidden) as watch:
-            try_paths(stage, chance.sample(plants, 8))
+            try_paths(stage, [*chance.sample(plants, 8), *(long_path(tree.root, length) for length in LONG)])
             demand(not watch.seen(), f"opened for `path`: {watch.seen()}")
 
 
@@ -165,7 +183,7 @@ def records_of_pods(stage: Stage, chance: random.Random) -> None:
                 continue
             os.mkdir(pod)
             _record(tree, pod)
-            if b"\n" not in pod and chance.random() < 0.3:
+            if chance.random() < 0.3:
                 _csi(tree, pod)
         if chance.random() < 0.1:
             for number in range(TOO_MANY):
