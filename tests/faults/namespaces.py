@@ -50,7 +50,7 @@ def limit_is_reached(stage: Stage, chance: random.Random) -> None:
         demand(said["kernel-namespace-limits"] == "warn", f"max_{kind}_namespaces is 0: {said}")
 
 
-_CAUSES = ("_namespaces", "No space left on device", "ENOSPC", "in time")
+_CAUSES = ("_namespaces", "no user namespace could be made", "No space left on device", "ENOSPC", "in time")
 
 
 @contextmanager
