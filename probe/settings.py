@@ -14,6 +14,10 @@ _LONGEST_DURATION = 100  # characters
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+BUDGET = timedelta(seconds=20)
+"""What every single wait is meant for."""
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """How one probe is made."""
 
@@ -21,7 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """As Kubernetes names the node; never guessed from the host name."""
     proc: str = "/proc"
     """Where the node's /proc is mounted; another place than /proc in a container without hostPID."""
-    budget: timedelta = timedelta(seconds=20)
+    budget: timedelta = BUDGET
     """How long the whole probe may take, hung mounts included."""
     interval: timedelta = timedelta(minutes=5)
     """How often probes are made; a report expires after three."""
@@ -30,6 +34,11 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     try_runtime: bool = False
     """Whether the node's own OCI runtime makes a container, which is never started."""
+
+    @property
+    def slowness(self) -> float:
+        """How many times as long as usual each single wait may take: who gives more time has a slow node."""
+        return max(1.0, self.budget / BUDGET)
 
     def __post_init__(self) -> None:
         if self.node_name is not None and (len(self.node_name) > 253 or not _DNS_SUBDOMAIN.fullmatch(self.node_name)):

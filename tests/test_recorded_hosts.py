@@ -138,7 +138,7 @@ def test_every_kernel_table_names_its_source() -> None:
 
 def test_a_recorded_node_touches_no_other() -> None:
     """Each thing that Host does itself is answered from the recording, and never by the machine that runs the tests."""
-    built_on_others = {"close", "deadline", "read_text", "node_daemon", "process_status", "stuck_helpers"}
+    built_on_others = {"close", "deadline", "slowness", "read_text", "node_daemon", "process_status", "stuck_helpers"}
     assert public(Host) - built_on_others <= public(FakeHost)
 
 

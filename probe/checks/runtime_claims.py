@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Evidence, Outcome
+from probe.checks.kernel import USER_LIMIT
 from probe.checks.runtime_words import (
     cri_claim,
     handler_name,
@@ -86,7 +87,7 @@ def check_kernel_claim(facts: Facts) -> Outcome:
     name = runtime_name(runtime) if handler.user_namespaces else oci_name(handler)
     attempts = [one for one in facts.attempts if one.role in _NODE_ROLES and _counts(runtime, handler, one)]
     refused = [f"{_place(one)}: {one.reason}" for one in attempts if one.result == "refused"]
-    if facts.user_namespace.result == "refused":
+    if facts.user_namespace.result == "refused" and not _is_for_now(facts):
         refused.insert(0, f"a user namespace: {facts.user_namespace.message}")
     if refused:
         message = f"{name} promises user namespaces, but the kernel refuses {refused[0]}"
@@ -98,6 +99,12 @@ def check_kernel_claim(facts: Facts) -> Outcome:
     if not attempts:
         return Outcome.unknown("not-tried", "whether the kernel keeps the promise was not tried", claim)
     return Outcome.passed(f"the kernel keeps what {name} promises", claim)
+
+
+def _is_for_now(facts: Facts) -> bool:
+    """Whether no user namespace could be made because there were enough of them at that moment."""
+    limit = facts.kernel.namespace_limits.get(USER_LIMIT)
+    return facts.user_namespace.errno == "ENOSPC" and (limit is None or limit.value != 0)
 
 
 def _counts(runtime: RuntimeFacts, handler: Handler, attempt: Attempt) -> bool:

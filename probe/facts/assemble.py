@@ -160,7 +160,7 @@ def entering(host: Host, runtime: Reading[RuntimeFacts]) -> Callable[[], None]:
     def enter() -> None:
         entered = enter_mount_namespace(link)
         if entered.value is None and host.read_link(link).value != host.read_link("/proc/self/ns/mnt").value:
-            raise PermissionError(errno.EPERM, entered.problem)
+            raise OSError(errno.ESRCH if entered.kind == "absent" else errno.EPERM, entered.problem)
 
     return enter
 

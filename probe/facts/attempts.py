@@ -18,7 +18,7 @@ from probe.host.child import ChildError, run_child
 from probe.host.idmap import Answer, Target
 from probe.host.processes import HELPER_NAME
 from probe.host.root import Host, Process
-from probe.host.walk import attempt_all, is_fuse, prepare_helper
+from probe.host.walk import UNSERVED, attempt_all, is_fuse, prepare_helper
 from probe.reading import Reading
 
 PATIENCE = 1.0
@@ -40,11 +40,14 @@ TMPFS = Subject(role="tmpfs", path="", fstype="tmpfs", device="")
 class Bench:
     """Where attempts are made: children of this process, with one user namespace. Tests put recorded answers here."""
 
-    def __init__(self, userns_fd: int, deadline: float, prepare: Callable[[], None]) -> None:
+    def __init__(
+        self, userns_fd: int, deadline: float, prepare: Callable[[], None], patience: float = PATIENCE
+    ) -> None:
         """*deadline* in seconds of time.monotonic(); *prepare* enters the runtime's mount namespace, in each child."""
         self.userns_fd = userns_fd
         self._deadline = deadline
         self._prepare = prepare
+        self._patience = patience
 
     def control(self) -> Answer:
         """The negative control: procfs, which no kernel maps."""
@@ -52,17 +55,18 @@ class Bench:
 
     def walk(self, targets: Sequence[Target]) -> Iterator[tuple[int, Answer]]:
         """The answer for each path by its index, as far as the time goes."""
-        return attempt_all(targets, self.userns_fd, self._deadline, PATIENCE, self._prepare)
+        return attempt_all(targets, self.userns_fd, self._deadline, self._patience, self._prepare)
 
     def tmpfs(self) -> Answer:
         """A fresh tmpfs."""
-        return self._in_child("tmpfs", lambda: idmap.attempt_tmpfs(self.userns_fd))
+        return self._in_child("tmpfs", lambda: idmap.attempt_tmpfs(self.userns_fd), served=False)
 
     def overlay(self, layers: Subject) -> Answer:
         """Overlay over an idmapped layer."""
-        return self._in_child(layers.device, lambda: idmap.attempt_overlay(layers.path, self.userns_fd))
+        attempt = lambda: idmap.attempt_overlay(layers.path, self.userns_fd)  # noqa: E731
+        return self._in_child(layers.device, attempt, served=is_served(layers.fstype))
 
-    def _in_child(self, device: str, attempt: Callable[[], Answer]) -> Answer:
+    def _in_child(self, device: str, attempt: Callable[[], Answer], *, served: bool) -> Answer:
         """One attempt that needs a process of its own."""
 
         def prepared() -> bytes:
@@ -70,7 +74,8 @@ class Bench:
             syscalls.set_name(HELPER_NAME + device)
             return msgspec.json.encode(answer or attempt())
 
-        patience = max(min(PATIENCE, self._deadline - time.monotonic()), AT_ONCE)
+        patience = self._patience * (1 if served else UNSERVED)
+        patience = max(min(patience, self._deadline - time.monotonic()), AT_ONCE)
         try:
             return msgspec.json.decode(run_child(prepared, patience), type=Answer)
         except TimeoutError:

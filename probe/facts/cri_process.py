@@ -11,7 +11,7 @@ import msgspec
 
 from probe.host.beside import Beside
 from probe.host.child import ChildError
-from probe.host.cri import ANSWER_LIMIT, CriAnswer, cri_child
+from probe.host.cri import ANSWER_LIMIT, TIMEOUT, CriAnswer, cri_child
 from probe.host.enter import enter_node
 from probe.reading import Reading
 from probe.settings import Settings
@@ -21,16 +21,17 @@ _PATIENCE = 5.0
 
 def start_cri(settings: Settings) -> Beside:
     """It enters the node, waits to be told on which socket the runtime listens, asks, and ends."""
-    return Beside(lambda told: cri_child(told, lambda: enter_node(settings.proc)))
+    timeout = TIMEOUT * settings.slowness
+    return Beside(lambda told: cri_child(told, lambda: enter_node(settings.proc), timeout))
 
 
-def cri_answer(cri: Beside, endpoint: str, deadline: float) -> Reading[CriAnswer]:
+def cri_answer(cri: Beside, endpoint: str, deadline: float, slowness: float = 1.0) -> Reading[CriAnswer]:
     """What came back from *endpoint*, which it was told, by *deadline* (time.monotonic())."""
     if not endpoint:
         return Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")
     source = f"CRI {endpoint}"
     try:
-        answer = cri.read(min(deadline, time.monotonic() + _PATIENCE), limit=ANSWER_LIMIT)
+        answer = cri.read(min(deadline, time.monotonic() + _PATIENCE * slowness), limit=ANSWER_LIMIT)
         if not answer:
             raise ChildError("it ended without an answer")
         return Reading(source, msgspec.json.decode(answer, type=CriAnswer))

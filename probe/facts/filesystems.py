@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from probe.facts.mounts import is_served
 from probe.facts.types import Attempt, Role, Usable
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH, Answer
 from probe.host.walk import is_fuse
@@ -105,7 +106,9 @@ def _meaning(subject: Subject, answer: Answer, circumstances: Circumstances) -> 
     if not answer.error:
         return _accepted_meaning(subject, answer, circumstances)
     if answer.error == errno.ETIMEDOUT and answer.step in ("open_tree", "helper"):
-        return _unknown("timed-out", "timed out: its server does not answer")
+        served = is_served(subject.fstype) or subject.role in ("volume", "path")
+        why = "its server does not answer" if served else "no answer in the time that there was"
+        return _unknown("timed-out", f"timed out: {why}")
     if answer.step == "helper":
         return _unknown("not-readable", "the process that tried it ended without an answer")
     if answer.error == errno.ENOSYS:
@@ -114,6 +117,10 @@ def _meaning(subject: Subject, answer: Answer, circumstances: Circumstances) -> 
         return _open_tree_meaning(subject, answer)
     if answer.step in ("mount_setattr", "overlay"):
         return _mapping_meaning(subject, answer, circumstances)
+    if answer.step == "setns" and answer.error == errno.ESRCH:
+        return _unknown("not-readable", "the container runtime, where mounts are made, ended while it was tried")
+    if answer.step == "control" and answer.error == errno.EPERM:
+        return _unknown("not-permitted", "the probe may not change mounts (CAP_SYS_ADMIN, seccomp, security module)")
     kind: Kind = "not-permitted" if answer.error in (errno.EPERM, errno.EACCES) else "not-readable"
     return _unknown(kind, f"{answer.step} failed: {os.strerror(answer.error)}")
 
@@ -138,7 +145,8 @@ def _no_system_call(answer: Answer, circumstances: Circumstances) -> _Meaning:
     old = version is not None and (int(version[1]), int(version[2])) < _FIRST_WITH_MOUNT_SETATTR
     if old and not circumstances.seccomp:
         return _Meaning("refused", f"kernel {circumstances.release} has no idmapped mounts (they came with 5.12)")
-    return _unknown("not-permitted", f"{answer.step} is not available to the probe, a seccomp filter may hide it")
+    call = "mount_setattr" if answer.step == "control" else answer.step
+    return _unknown("not-permitted", f"{call} is not available to the probe, a seccomp filter may hide it")
 
 
 def _open_tree_meaning(subject: Subject, answer: Answer) -> _Meaning:

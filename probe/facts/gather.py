@@ -64,17 +64,21 @@ def _gather(settings: Settings, cri: Beside) -> Facts:
     with Beside(lambda told: _sandbox(settings, own_proc, told)) as trial:
         host = Host()
         host.deadline = deadline - budget / 2  # the other half is for the attempts, whatever hangs before
+        host.slowness = settings.slowness
         probe = gather_probe(host, not_entered(enter_node(settings.proc)))
         kubelet = gather_kubelet(host)
         endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
         cri.tell(endpoint)
         userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
         ids = gather_node_ids(host, kubelet)
-        runtime = gather_runtime(host, endpoint, cri_answer(cri, endpoint, host.deadline), root_dir_of(kubelet))
+        answer = cri_answer(cri, endpoint, host.deadline, settings.slowness)
+        runtime = gather_runtime(host, endpoint, answer, root_dir_of(kubelet))
         trial.tell(mount_namespace_of(runtime))
-        bench = attempts.Bench(userns_fd, deadline, entering(host, runtime))
+        patience = attempts.PATIENCE * settings.slowness
+        bench = attempts.Bench(userns_fd, deadline, entering(host, runtime), patience)
         facts = gather_node(settings.node_name, host, bench, probe, namespace, kubelet, runtime)
-        facts = forget_container(msgspec.structs.replace(facts, ids=ids, sandbox=_sandbox_facts(trial, deadline)))
+        sandbox = _sandbox_facts(trial, min(deadline, time.monotonic() + _SANDBOX_PATIENCE * settings.slowness))
+        facts = forget_container(msgspec.structs.replace(facts, ids=ids, sandbox=sandbox))
         sweep_trial_cgroups()  # of a trial that was killed: the one thing that can be left behind
         if settings.try_runtime:
             facts = msgspec.structs.replace(facts, runtime_trial=_try_runtime(host, facts, deadline))
@@ -100,7 +104,7 @@ def _sandbox(settings: Settings, own_proc: int, told: Callable[[], str]) -> byte
 
 
 def _sandbox_facts(trial: Beside, deadline: float) -> Reading[SandboxFacts]:
-    return gather_sandbox(read_answer(trial, min(deadline, time.monotonic() + _SANDBOX_PATIENCE)))
+    return gather_sandbox(read_answer(trial, deadline))
 
 
 def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tuple[Attempt, ...]:

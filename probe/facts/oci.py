@@ -110,7 +110,7 @@ class OciRuntimes:
     def __init__(self, host: Host, forbidden: Sequence[str]) -> None:
         self._host = host
         self._forbidden = tuple(_normal(path) for path in forbidden if path.strip("/"))
-        self._deadline = min(time.monotonic() + _BUDGET, host.deadline)
+        self._deadline = min(time.monotonic() + _BUDGET * host.slowness, host.deadline)
         self._known: dict[str, OciAnswers] = {}
 
     def ask(self, path: str) -> OciAnswers:
@@ -135,7 +135,7 @@ class OciRuntimes:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             return Reading.without(f"{path} {argument}", "not-tried", "not run: the time for it ran out")
-        return self._host.run(path, argument, timeout=min(_PATIENCE, remaining))
+        return self._host.run(path, argument, timeout=min(_PATIENCE, remaining / self._host.slowness))
 
 
 def _normal(path: str) -> str:

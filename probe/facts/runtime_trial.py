@@ -50,7 +50,8 @@ def gather_runtime_trial(
     plan = plan_trial(host, probe, runtime, kubelet_root, mounts, attempts)
     if plan.value is None:
         return problem_of(plan)
-    answer = try_runtime(plan.value, enter, min(deadline, time.monotonic() + _PATIENCE))
+    deadline = min(deadline, time.monotonic() + _PATIENCE * host.slowness)
+    answer = try_runtime(plan.value, enter, deadline, host.slowness)
     return judge_trial(plan.value, answer, _confinement_of_probe(probe, runtime))
 
 

@@ -113,7 +113,10 @@ def _judge_create(seen: TrialAnswer, blame: Blame, confined: str) -> TrialStep:
         return _step("create", "unknown", "found something too scarce at that moment", command, "not-readable")
     if not blame:
         tried = seen.creates[-1].bundle == BUNDLES[-1].name
-        why = f"cannot make one without a user namespace {'either' if tried else 'in the time that there was'}"
+        if tried:
+            why = "cannot make one without a user namespace either"
+        else:
+            why = "refused one, and whether it makes any was not found out in the time that there was"
         return _step("create", "unknown", why, command, "not-readable")
     if confined:
         return _step("create", "unknown", f"refuses {_WHAT[blame]}, but {confined}", command, "not-permitted")

@@ -50,6 +50,8 @@ class Host:
 
     deadline = math.inf
     """In seconds of time.monotonic(): from then on whatever does not answer at once is not waited for."""
+    slowness = 1.0
+    """How many times as long as on other nodes each single wait may take."""
     _stuck: frozenset[str] = frozenset()
     _processes: Reading[tuple[Process, ...]] | None = None
 
@@ -216,7 +218,7 @@ class Host:
 
     def _patience(self, seconds: float) -> float:
         """How long to wait for what may take so many seconds."""
-        return max(min(seconds, self.deadline - time.monotonic()), _AT_ONCE)
+        return max(min(seconds * self.slowness, self.deadline - time.monotonic()), _AT_ONCE)
 
     def node_daemon(self, pid: int) -> Reading[bool]:
         """Whether that process belongs to the node and not to a Pod that imitates a daemon.

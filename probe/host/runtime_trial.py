@@ -31,16 +31,19 @@ _ANSWER_LIMIT = 1 << 18
 _INITIAL_CGROUP_NAMESPACE = "cgroup:[4026531835]"  # PROC_CGROUP_INIT_INO of the kernel
 
 
-def try_runtime(plan: TrialPlan, enter: Callable[[], object], deadline: float) -> Reading[TrialAnswer]:
+def try_runtime(
+    plan: TrialPlan, enter: Callable[[], object], deadline: float, slowness: float = 1.0
+) -> Reading[TrialAnswer]:
     """What the runtime did by *deadline* (time.monotonic()), tried by a child that *enter* brings to the runtime.
 
     *enter* moves the child into the mount namespace in which containers are made, or hands back a Reading with a
     problem, or raises OSError.
     """
-    last_line = deadline - PATIENCE - 2 * TIDY_UP
+    patience = PATIENCE * slowness
+    last_line = deadline - patience - 2 * TIDY_UP
     if time.monotonic() > last_line:
         return Reading.without(SOURCE, "not-tried", "too little time was left for it")
-    with Child(lambda write: write(_trial_child(plan, enter, last_line))) as child:
+    with Child(lambda write: write(_trial_child(plan, enter, last_line, patience))) as child:
         try:
             return Reading(SOURCE, msgspec.json.decode(child.read(deadline, _ANSWER_LIMIT), type=TrialAnswer))
         except TimeoutError:
@@ -49,7 +52,7 @@ def try_runtime(plan: TrialPlan, enter: Callable[[], object], deadline: float) -
             return Reading.without(SOURCE, "not-readable", f"its process ended without an answer: {error}")
 
 
-def _trial_child(plan: TrialPlan, enter: Callable[[], object], last_line: float) -> bytes:
+def _trial_child(plan: TrialPlan, enter: Callable[[], object], last_line: float, patience: float) -> bytes:
     """The life of the process that enters the node; it is the parent of process 1 of the trial."""
     step = "entering the node"
     try:
@@ -66,7 +69,7 @@ def _trial_child(plan: TrialPlan, enter: Callable[[], object], last_line: float)
                 return _hindered("not-tried", "a cgroup of that name is in use, and is left alone")
             step = "PID namespace"
             syscalls.unshare(syscalls.CLONE_NEWPID)
-            answer = _watch(plan, last_line)
+            answer = _watch(plan, last_line, patience)
             remove_cgroups(TIDY_UP)
             return msgspec.json.encode(answer)
     except OSError as error:
@@ -92,12 +95,12 @@ def _join_cgroup_namespace() -> None:
     os.close(namespace)
 
 
-def _watch(plan: TrialPlan, last_line: float) -> TrialAnswer:
+def _watch(plan: TrialPlan, last_line: float, patience: float) -> TrialAnswer:
     """The last that process 1 of the trial tells, before it ends or is ended."""
     answer, cut_short = TrialAnswer(), ""
     try:
         with Child(lambda write: Trial(write).run(plan)) as first:
-            for line in first.lines(PATIENCE, limit=8 << 20):
+            for line in first.lines(patience, limit=8 << 20):
                 answer = msgspec.json.decode(line, type=TrialAnswer)
                 if answer.under_way and time.monotonic() > last_line:
                     raise TimeoutError

@@ -14,6 +14,8 @@ from probe.host.child import Child, ChildError
 from probe.host.idmap import Answer, Target, attempt_idmap, enter_own_mount_namespace
 from probe.host.processes import HELPER_NAME
 
+UNSERVED = 3.0
+"""Times as much patience for what needs no server: it is slow on a node that is busy, and hangs with its disk only."""
 FUSE_PAUSE = 0.15
 """Seconds before a FUSE mount is asked again: until FUSE_INIT is answered, the kernel says EINVAL for all of them."""
 
@@ -31,7 +33,7 @@ def attempt_all(
     """
     for served in (False, True):
         group = {index: target for index, target in enumerate(targets) if bool(target.server) is served}
-        yield from _attempt_group(group, userns_fd, deadline, patience, prepare)
+        yield from _attempt_group(group, userns_fd, deadline, patience * (1 if served else UNSERVED), prepare)
 
 
 def _attempt_group(

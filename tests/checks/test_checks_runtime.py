@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from probe.checks.check import Check, Outcome
+from probe.checks.kernel import USER_LIMIT
 from probe.checks.runtime import CHECKS
 from probe.facts.node import Facts
 from probe.facts.types import Handler
@@ -407,12 +408,24 @@ def test_kernel_refuses(role: str, named: str) -> None:
     assert f"containerd 2.1.9 promises user namespaces, but the kernel refuses {named}" in outcome.message
 
 
-def test_kernel_refuses_the_namespace() -> None:
+@pytest.mark.parametrize(("error", "limit"), [("EINVAL", 1000), ("ENOSPC", 0)])
+def test_kernel_refuses_the_namespace(error: str, limit: int) -> None:
     """The same where already the user namespace is refused."""
-    refused = make_namespace_attempt(result="refused", step="unshare", errno="ENOSPC", message="none may be made")
-    outcome = judge(IDS[3], make_facts(user_namespace=refused))
+    refused = make_namespace_attempt(result="refused", step="unshare", errno=error, message="none may be made")
+    outcome = judge(
+        IDS[3], make_facts(user_namespace=refused, kernel=make_kernel(namespace_limits={USER_LIMIT: limit}))
+    )
     assert outcome.status == "warn"
     assert outcome.message.endswith("the kernel refuses a user namespace: none may be made")
+
+
+def test_a_kernel_with_enough_namespaces_for_now_breaks_no_promise() -> None:
+    """The limit is reached; with one namespace less there is one more."""
+    refused = make_namespace_attempt(result="refused", step="unshare", errno="ENOSPC", message="none may be made")
+    untried = make_attempts(tmpfs=make_unknown_attempt(role="tmpfs", path="", fstype="tmpfs", kind="not-tried"))
+    kernel = make_kernel(namespace_limits={USER_LIMIT: 3})
+    outcome = judge(IDS[3], make_facts(user_namespace=refused, kernel=kernel, attempts=untried))
+    assert (outcome.status, outcome.reason) == ("unknown", "NotTried")
 
 
 def test_volumes_do_not_count() -> None:

@@ -147,7 +147,7 @@ def test_a_ladder_that_was_cut_short() -> None:
     """Where the controls hung nobody knows what they would have said."""
     facts = judged(make_answer(creates=ladder(1, 1), under_way="create", cut_short="timed-out"))
     assert results(facts)["create"] == "unknown not-readable"
-    assert facts.step("create").meaning == "cannot make one without a user namespace in the time that there was"
+    assert "whether it makes any was not found out in the time that there was" in facts.step("create").meaning
 
 
 def test_a_confined_probe_excuses_the_runtime() -> None:

@@ -462,6 +462,14 @@ def test_when_the_time_is_over_what_answers_at_once_is_still_read(tmp_path: Path
     assert HOST.resolve(str(tmp_path)).value == str(tmp_path)
 
 
+def test_a_slow_node_is_waited_for_longer() -> None:
+    """As far as its time goes."""
+    HOST.slowness = 3.0
+    assert HOST._patience(2.0) == 6.0
+    HOST.deadline = time.monotonic() + 5
+    assert 4 < HOST._patience(2.0) <= 5
+
+
 def test_when_the_time_is_over_nobody_else_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file as little as a program; each could take seconds otherwise."""
     HOST.deadline = time.monotonic() - 1
