@@ -85,7 +85,7 @@ def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default="20s",
                 show_default=True,
                 envvar="USERNS_PROBE_BUDGET",
-                help="How long the probe may take, with file systems that hang; beyond 20s each wait may take longer, too.",
+                help="How long the probe may take, with file systems that hang; beyond 20s each wait is longer, too.",
             ),
         )
     ):
