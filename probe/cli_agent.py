@@ -122,7 +122,9 @@ def _publisher(publish: str, node_name: str | None) -> Callable[[Any, str], Any]
 @click.command()
 @click.option("--all", "every", is_flag=True, help="Of every Node, with an admin's kubeconfig.")
 @node_name_option
-@click.option("--kubeconfig", envvar="KUBECONFIG", metavar="FILE", help="Default: the Pod's own service account.")
+@click.option(
+    "--kubeconfig", envvar="KUBECONFIG", metavar="FILE", help="Default: the Pod's service account, or ~/.kube/config."
+)
 @click.option("--context", metavar="NAME", help="Of the kubeconfig; default: its current one.")
 @click.pass_context
 def prune(
