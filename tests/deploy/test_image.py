@@ -261,7 +261,7 @@ def test_signals_publishes_everything(
     api.store.nodes[NODE_NAME]["metadata"]["annotations"][f"{PREFIX}verdict"] = "not-ready"
     with node.kubelet(), running(pod_of(found), api) as pod:
         assert_served(pod, pod.report())
-        wait_for(lambda: api.store.events)
+        wait_for(lambda: condition_of(api.store.nodes[NODE_NAME]))  # which is written last
         assert published(api) == said(pod.report())
         assert api.store.nodes[NODE_NAME]["metadata"]["labels"][LABEL] == "true"
         condition = condition_of(api.store.nodes[NODE_NAME])
