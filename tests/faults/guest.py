@@ -25,7 +25,7 @@ from tests.faults.stage import Fault, Stage, demand, make_stage, run_fault
 from tests.faults.volumes import CYCLES, beside_probes, loop_device, retries, unmounted, volume
 from tests.kernels import image, machine, packages, wide
 from tests.kernels.inside import Job
-from tests.real.debian import Unavailable
+from tests.real.debian import Broken, Unavailable
 from tests.real.node import make_workspace
 
 SERIES = "6.12"
@@ -128,7 +128,7 @@ def or_why_not(names: Sequence[str], boot: Callable[[], Sequence[Row]]) -> Seque
         return boot()
     except Unavailable as problem:
         return [Row(f"{name} (not run: {problem})", 0, 0, 0.0, 0) for name in names]
-    except machine.GuestError as problem:
+    except (Broken, machine.GuestError) as problem:
         return [Row(name, 1, 0, 0.0, 0, (f"the guest failed: {problem}",)) for name in names]
 
 
