@@ -22,7 +22,7 @@ from tests.faults.campaign import Progress, Row, times
 from tests.faults.changes import during
 from tests.faults.kills import watching
 from tests.faults.stage import Fault, Stage, demand, make_stage, run_fault
-from tests.faults.volumes import CYCLES, beside_probes, loop_device, retries, unmounted, volume
+from tests.faults.volumes import beside_probes, loop_device, retries, unmounted, volume
 from tests.kernels import image, machine, packages, wide
 from tests.kernels.inside import Job
 from tests.real.debian import Broken, Unavailable
@@ -35,6 +35,8 @@ TRIES = 6
 """Probes for the same reason: a program of the node has two seconds, however slow the machine."""
 PATIENCE = 600.0
 """Seconds for each injection, and before the first: volumes stay for up to a probe's life, which is long there."""
+CYCLES = 6
+"""How often a volume is mounted and unmounted beside probes, for one injection; each may take as long as a probe."""
 DMSETUP = Path(wide.DAEMONS, "dmsetup")
 
 _DAY = 24 * 3600
@@ -92,7 +94,7 @@ def removed_beside_probes(stage: Stage, chance: random.Random) -> None:
             waited = unmounted("/dev/mapper/fault", here, seconds)
             return max(waited, retries(lambda: dmsetup("remove", "fault")))
 
-        beside_probes(stage, chance, here, cycle)
+        beside_probes(stage, chance, here, cycle, CYCLES)
 
 
 def dmsetup(*arguments: str) -> None:

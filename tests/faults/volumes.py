@@ -22,8 +22,8 @@ from tests.real.node import descendants
 
 CYCLES = 30
 """How often a volume is mounted and unmounted beside probes, for one injection."""
-MOST = 5 * CYCLES
-"""How often at most, until a probe has met it."""
+MOST = 5
+"""Times as often at most, until a probe has met it."""
 RETRY = 0.01
 """Seconds after which NodeUnstage or whoever else tries again."""
 
@@ -51,14 +51,16 @@ def unmounted_beside_probes(stage: Stage, chance: random.Random) -> None:
         beside_probes(stage, chance, here, lambda seconds: unmounted(device, here, seconds))
 
 
-def beside_probes(stage: Stage, chance: random.Random, here: Volume, cycle: Callable[[float], int]) -> None:
+def beside_probes(
+    stage: Stage, chance: random.Random, here: Volume, cycle: Callable[[float], int], cycles: int = CYCLES
+) -> None:
     """What *cycle* returns, the retries that it took, is one at most, or no more than without probes.
 
     It is told how long the volume is to be there: an instant, or until a whole probe may have come by.
     """
-    calm, busy = [cycle(0.0) for _ in range(CYCLES // 3)], list[int]()
+    calm, busy = [cycle(0.0) for _ in range(cycles // 3)], list[int]()
     with probes_in_a_loop(stage, chance, here):
-        while len(busy) < CYCLES or (not here.met and len(busy) < MOST):
+        while len(busy) < cycles or (not here.met and len(busy) < MOST * cycles):
             busy.append(cycle(chance.uniform(0, stage.life)))
     stage.worst = max(stage.worst, RETRY * max(busy))
     demand(max(busy) <= max(1, *calm), f"busy for {busy} times {RETRY} s; without probes {calm}")
