@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,18 @@ scripts/update-evidence kernels.json {files}
 A fault is survived when all that was expected held: an answer in time, honest about what could not be seen, never a
 wrong `ready`, no traceback, and all well again without the fault. The worst time is that of a probe, an answer, or a
 recovery.
-{"".join(_section(name, each) for each in figures["faults"] for name in _campaigns(each))}"""
+{"".join(_section(name, figures["faults"]) for name in CAMPAIGNS)}"""
 
 
-def _section(name: str, document: dict[str, Any]) -> str:
+def _section(name: str, documents: Sequence[dict[str, Any]]) -> str:
+    """One campaign, with each of its runs."""
+    runs = [_run(name, each) for each in documents if name in _campaigns(each)]
+    return "\n".join(["", f"### {name}: {CAMPAIGNS[name]}", *runs])
+
+
+def _run(name: str, document: dict[str, Any]) -> str:
     rows = [_row(row) for row in document["rows"] if row["campaign"] == name]
     return f"""
-### {name}: {CAMPAIGNS[name]}
-
 Seed {document["seed"]}, scale {document["scale"]:g}, Linux {document["kernel"]}, Python {document["python"]}.
 
 {table(rows)}
@@ -107,7 +112,7 @@ def _options(document: dict[str, Any]) -> str:
 
 
 def _file(document: dict[str, Any]) -> str:
-    return f"{'-'.join(_campaigns(document))}.json"
+    return f"{'-'.join(_campaigns(document))}-{document['seed']}.json"
 
 
 def _row(document: dict[str, Any]) -> Row:
