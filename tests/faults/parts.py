@@ -33,5 +33,8 @@ PROGRAMS = OCI_RUNTIME | {
 }
 """What programs of the node answer, for which each has two seconds."""
 
-OF_A_CHILD = (RUNTIME, KUBELET, SANDBOX, ATTEMPTS)
+HOOKS = {"hazard-device-hooks"}
+"""What nothing else is read for: the directories of hooks."""
+
+OF_A_CHILD = (RUNTIME, KUBELET, SANDBOX, ATTEMPTS, HOOKS)
 """At most one of them is lost with one process of a probe, unless that is the one which gathers all."""
