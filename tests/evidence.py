@@ -53,7 +53,7 @@ def problems(figures: dict[str, Any]) -> list[str]:
     rows = [row for document in figures["faults"] for row in document["rows"]]
     found += [f"{row['campaign']}: {row['fault']}: did not hold" for row in rows if not _row(row).clean]
     found += [f"{row['campaign']}: {row['fault']}: not injected" for row in rows if not row["injected"]]
-    found += [f"{_file(each)}: ended before its time" for each in figures["faults"] if not each.get("complete", True)]
+    found += [f"{_file(each)}: ended before its time" for each in figures["faults"] if not each["complete"]]
     missing = set(CAMPAIGNS) - {row["campaign"] for row in rows}
     return [*found, *(f"{name}: not run" for name in sorted(missing))]
 
