@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from probe.settings import Settings, parse_duration
+from probe.settings import BUDGET, Settings, parse_duration
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -82,7 +82,7 @@ def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--budget",
                 type=Duration(),
-                default="20s",
+                default=f"{BUDGET.total_seconds():g}s",
                 show_default=True,
                 envvar="USERNS_PROBE_BUDGET",
                 help="How long the probe may take, with file systems that hang; beyond 20s each wait is longer, too.",

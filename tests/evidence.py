@@ -21,7 +21,10 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "evidence.md"
 FIGURES = ROOT / "docs" / "evidence.json"
 
-PROBING = ("probe/host", "probe/facts", "probe/checks", "probe/reading.py", "probe/verdict.py", "probe/report.py")
+PROBING = (
+    *("probe/host", "probe/facts", "probe/checks"),
+    *("probe/reading.py", "probe/settings.py", "probe/verdict.py", "probe/report.py"),
+)
 """The code that decides what is said of a node; what comes after it only says it."""
 
 

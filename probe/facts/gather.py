@@ -58,13 +58,10 @@ def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = ""
 
 
 def _gather(settings: Settings, cri: Beside) -> Facts:
-    budget = settings.budget.total_seconds()
-    deadline = time.monotonic() + budget
+    deadline = time.monotonic() + settings.budget.total_seconds()
     own_proc = open_own_proc()
     with Beside(lambda told: _sandbox(settings, own_proc, told)) as trial:
-        host = Host()
-        host.deadline = deadline - budget / 2  # the other half is for the attempts, whatever hangs before
-        host.slowness = settings.slowness
+        host = _host(settings, deadline)
         probe = gather_probe(host, not_entered(enter_node(settings.proc)))
         kubelet = gather_kubelet(host)
         endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
@@ -74,8 +71,7 @@ def _gather(settings: Settings, cri: Beside) -> Facts:
         answer = cri_answer(cri, endpoint, host.deadline, settings.slowness)
         runtime = gather_runtime(host, endpoint, answer, root_dir_of(kubelet))
         trial.tell(mount_namespace_of(runtime))
-        patience = attempts.PATIENCE * settings.slowness
-        bench = attempts.Bench(userns_fd, deadline, entering(host, runtime), patience)
+        bench = _bench(settings, userns_fd, deadline, entering(host, runtime))
         facts = gather_node(settings.node_name, host, bench, probe, namespace, kubelet, runtime)
         sandbox = _sandbox_facts(trial, min(deadline, time.monotonic() + _SANDBOX_PATIENCE * settings.slowness))
         facts = forget_container(msgspec.structs.replace(facts, ids=ids, sandbox=sandbox))
@@ -83,6 +79,18 @@ def _gather(settings: Settings, cri: Beside) -> Facts:
         if settings.try_runtime:
             facts = msgspec.structs.replace(facts, runtime_trial=_try_runtime(host, facts, deadline))
         return facts
+
+
+def _host(settings: Settings, deadline: float) -> Host:
+    """The node, which until half of the time is over may keep whoever reads it waiting."""
+    host = Host()
+    host.deadline = deadline - settings.budget.total_seconds() / 2  # the other half is for the attempts
+    host.slowness = settings.slowness
+    return host
+
+
+def _bench(settings: Settings, userns_fd: int, deadline: float, prepare: Callable[[], None]) -> attempts.Bench:
+    return attempts.Bench(userns_fd, deadline, prepare, attempts.PATIENCE * settings.slowness)
 
 
 def _try_runtime(host: Host, facts: Facts, deadline: float) -> Reading[RuntimeTrialFacts]:
@@ -110,11 +118,11 @@ def _sandbox_facts(trial: Beside, deadline: float) -> Reading[SandboxFacts]:
 def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tuple[Attempt, ...]:
     deadline = time.monotonic() + settings.budget.total_seconds()
     own_proc = open_own_proc()
-    host = Host()
+    host = _host(settings, deadline)
     probe, kernel = gather_probe(host, enter_node(settings.proc)), gather_kernel(host)
     table = MountTable(host.read("/proc/self/mountinfo", limit=64 << 20).parse(parse_mountinfo).value or ())
     userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
-    bench = attempts.Bench(userns_fd, deadline, prepare=lambda: None)
+    bench = _bench(settings, userns_fd, deadline, prepare=lambda: None)
     held = attempts.held_devices(host.processes().value or (), host)
     found = list(zip(paths, attempts.resolve_paths(host, table, paths, held), strict=True))
     subjects = [attempts.subject_of(table, "path", real.value or path) for path, real in found]

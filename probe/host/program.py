@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 from msgspec import Struct
 
@@ -157,13 +158,17 @@ def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], ends: t
         os.chdir("/")
         syscalls.drop_capabilities()
         die_with_parent(parent)  # after the capabilities: a change of credentials clears it
-        # To a script's interpreter the kernel hands a path; this is the one that was judged.
-        script = os.pread(fd, 2, 0) == b"#!"
-        os.execve(os.readlink(f"/proc/self/fd/{fd}") if script else fd, argv, environment)
+        execute(fd, argv, environment)
     except OSError as error:
         os.write(failure, b"%d" % (error.errno or errno.EIO))
     finally:
         os._exit(127)
+
+
+def execute(fd: int, argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
+    """Become the program that *fd* is; a script by its path, since that is what the kernel hands to its interpreter."""
+    script = os.pread(fd, 2, 0) == b"#!"
+    os.execve(os.readlink(f"/proc/self/fd/{fd}") if script else fd, argv, environment)
 
 
 def _close_others(*kept: int) -> None:

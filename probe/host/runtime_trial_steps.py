@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.host.idmap import enter_own_mount_namespace
-from probe.host.program import open_trusted
+from probe.host.program import execute, open_trusted
 from probe.host.runtime_trial_bundle import (
     BUNDLES,
     DESTINATIONS,
@@ -198,7 +198,7 @@ class Trial:
         return Command(bundle.name, os.waitstatus_to_exitcode(status), said.decode(errors="replace"), seconds)
 
     def _become_runtime(self, log: int, argv: tuple[str, ...]) -> None:
-        """By the descriptor that was judged; the kernel hands a script to its interpreter by path only."""
+        """By the descriptor that was judged."""
         try:
             os.setsid()
             for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
@@ -210,8 +210,7 @@ class Trial:
                 with suppress(OSError):
                     os.set_inheritable(int(name), int(name) < 3)
             os.chdir("/")
-            script = os.pread(self._binary, 2, 0) == b"#!"
-            os.execve(self._argv0 if script else self._binary, argv, _ENVIRONMENT)
+            execute(self._binary, argv, _ENVIRONMENT)
         except OSError as error:
             os.write(2, f"cannot be run: {error.strerror}".encode())
         finally:

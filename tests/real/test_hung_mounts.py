@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from probe.facts.attempts import PATIENCE
 from tests.conftest import require
 from tests.real import kernel
 from tests.real.conftest import wait_for
@@ -221,3 +223,14 @@ def test_paths_that_hang(node: Node, how: str) -> None:
             assert rows.pop(node.root)["result"] == "supported"
             assert [row["result"] for row in rows.values()] == ["unknown"] * 3
             assert all(row["reason"].startswith("timed out: ") for row in rows.values()), rows
+
+
+def test_paths_on_a_slow_node(node: Node) -> None:
+    """Who gives `path` three times as much time has each path waited for three times as long."""
+    with node.kubelet(), csi_volume(node) as server:
+        server.stop()
+        with waiting_in(server):
+            began = time.monotonic()
+            probed = node.probe("path", "--budget", "60s", "-o", "json", f"{server.mountpoint}/f")
+            assert time.monotonic() - began > 3 * PATIENCE
+            assert probed.document[0]["reason"].startswith("timed out: ")
