@@ -25,7 +25,7 @@ class Row:
     fault: str  # in words that an operator understands
     injected: int  # how often
     survived: int  # how often all that was expected held
-    worst: float  # seconds of the slowest probe, answer or recovery
+    worst: float  # seconds of the slowest probe, answer or recovery; 0 where none was timed
     leftovers: int | None  # what the probe left behind, in whatever form; None where nobody looked
     problems: tuple[str, ...] = ()  # one line for each time that something did not hold, enough to do it again
 
@@ -49,10 +49,15 @@ def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
     lines = ["| fault | injected | survived | worst time | leftovers |", "|---|--:|--:|--:|--:|"]
     lines += [
-        f"| {row.fault} | {row.injected:,} | {row.survived:,} | {row.worst:.2f} s | {_shown(row.leftovers)} |"
+        f"| {row.fault} | {row.injected:,} | {row.survived:,} | {_seconds(row.worst)} | {_shown(row.leftovers)} |"
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def _seconds(worst: float) -> str:
+    """Where nothing was measured, nothing is said."""
+    return f"{worst:.2f} s" if worst else "-"
 
 
 def _shown(leftovers: int | None) -> str:
