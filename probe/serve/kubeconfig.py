@@ -16,6 +16,7 @@ from lightkube.config.models import NameValue, User, UserExec
 
 _CLUSTER = ("proxy-url", "tls-server-name")
 _USER = ("as", "as-uid", "as-groups", "as-user-extra", "auth-provider")
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's knows how deep is too deep at once
 _EXEC_V1, _EXEC_V1BETA1 = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
 
 
@@ -68,7 +69,7 @@ def _read(path: str) -> Any:
     with open(path) as file:
         content = file.read()
     try:
-        return yaml.safe_load(content)
+        return yaml.load(content, _Loader)  # noqa: S506 - each is a safe one
     except (yaml.YAMLError, RecursionError) as error:  # its text would quote the file, and with it secrets
         raise ConfigError(f"{path} is no YAML") from error
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from lightkube import ConfigError
 
 from probe.serve.kube import PAGE, RESPONSE_LIMIT, UNREACHABLE, Access, Failure
+from probe.serve.kubeconfig import from_kubeconfig
 from probe.serve.prune import Patience, Pruned, exit_code, prune, render_failure, render_pruned
 from tests.serve.api_double import ApiDouble, Fault, Raw, Refuse, Reset
 from tests.serve.api_store import APPLY, MERGE, Request, condition_of
@@ -286,6 +288,15 @@ def test_a_malformed_kubeconfig_is_a_failure_and_no_traceback(tmp_path: Path, co
     path.unlink()
     with pytest.raises(Failure, match="not found"):
         list(prune(Access(kubeconfig=str(path)), None))
+
+
+def test_a_kubeconfig_without_a_bottom_is_refused_at_once(tmp_path: Path) -> None:
+    """Not when Python's stack is full, which took PyYAML's own parser seconds."""
+    path = tmp_path / "kubeconfig"
+    path.write_text("[" * (1 << 17))
+    with pytest.raises(ConfigError, match="is no YAML") as refused:
+        from_kubeconfig(str(path), None)
+    assert isinstance(refused.value.__cause__, yaml.YAMLError)
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha1"])
