@@ -57,6 +57,10 @@ def beside_probes(
     """What *cycle* returns, the retries that it took, is one at most, or no more than without probes.
 
     It is told how long the volume is to be there: an instant, or until a whole probe may have come by.
+
+    On a busy machine one retry is too few. What ends a file system is whoever lets go of it last: without probes that
+    is umount(2), which takes tens of milliseconds there; beside an attempt, which holds it for microseconds, it may be
+    the attempt, and then umount(2) returns before the end.
     """
     calm, busy = [cycle(0.0) for _ in range(cycles // 3)], list[int]()
     with probes_in_a_loop(stage, chance, here):
