@@ -36,13 +36,13 @@ class Row:
 
 
 Campaign = Callable[[int, float, Progress], Iterator[Row]]
-"""(seed, scale, progress) -> rows. Scale 1 is what is published, 0.01 what each run of the tests does; at least one of
+"""(seed, scale, progress) -> rows. Scale 1 is a whole campaign, 0.01 what each run of the tests does; at least one of
 each fault is injected at any scale. The same seed injects the same faults in the same order."""
 
 
-def times(published: int, scale: float) -> int:
-    """How often to inject a fault that is injected *published* times at scale 1."""
-    return max(1, round(published * scale))
+def times(whole: int, scale: float) -> int:
+    """How often to inject a fault that is injected *whole* times at scale 1."""
+    return max(1, round(whole * scale))
 
 
 def table(rows: Sequence[Row]) -> str:

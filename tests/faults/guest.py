@@ -135,7 +135,7 @@ def or_why_not(names: Sequence[str], boot: Callable[[], Sequence[Row]]) -> Seque
 
 
 def _boot(kind: str, seed: int, scale: float) -> list[Row]:
-    count = sum(times(fault.published, scale) for fault in KINDS[kind])
+    count = sum(times(fault.whole, scale) for fault in KINDS[kind])
     outcome = machine.boot(
         packages.kernel(SERIES),
         [*image.images("losetup", "prlimit"), wide.daemons(["dmsetup"])],

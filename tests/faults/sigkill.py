@@ -25,8 +25,8 @@ KILLED = (
 
 def campaign(seed: int, scale: float, progress: Progress) -> Iterator[Row]:
     """A row for each thing that is killed."""
-    for name, kind, published in KILLED:
-        yield killed(name, kind, seed, times(published, scale), progress)
+    for name, kind, whole in KILLED:
+        yield killed(name, kind, seed, times(whole, scale), progress)
 
 
 def killed(name: str, kind: str, seed: int, count: int, progress: Progress) -> Row:

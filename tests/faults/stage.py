@@ -192,7 +192,7 @@ class Fault:
     """One kind of fault."""
 
     name: str
-    published: int  # how often at scale 1
+    whole: int  # how often at scale 1
     inject: Inject  # once: cause it, probe, end it; BrokenError when something did not hold
     missing: Callable[[], str] = lambda: ""  # what this machine lacks for it
     aim: str = ""  # what each injection may miss, and not all of them: it counts the stage's hits
@@ -202,7 +202,7 @@ def run_fault(stage: Stage, fault: Fault, seed: int, scale: float, progress: Pro
     """Inject it as often as *scale* says, each time followed by a look at what is left, and by a clean probe."""
     if missing := fault.missing():
         return Row(f"{fault.name} (not run: {missing} is missing)", 0, 0, 0.0, 0)
-    count = times(fault.published, scale)
+    count = times(fault.whole, scale)
     problems: list[str] = []
     survived = leftovers = 0
     before, stage.worst, stage.hits = look_without_pids(stage.node), 0.0, 0
