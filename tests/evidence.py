@@ -71,7 +71,7 @@ Written by `scripts/update-evidence` from runs at commit `{figures["commit"]}`.
 SHA-256 of the modules that probe: `{figures["digest"]}`.
 A test fails when they change and this page does not.
 
-To repeat all of it:
+To repeat all of it, on a machine that does nothing else; inputs are guided by coverage with `pip install -e '.[fuzz]'`:
 
 ```sh
 scripts/kernel-matrix --wide --json kernels.json
