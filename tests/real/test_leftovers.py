@@ -13,7 +13,7 @@ import pytest
 
 from tests.real import leftovers
 from tests.real.conftest import wait_for
-from tests.real.leftovers import interrupted, look, settled
+from tests.real.leftovers import differences, interrupted, look, settled
 from tests.real.node import Node, descendants
 
 pytestmark = pytest.mark.real
@@ -37,6 +37,7 @@ def test_a_connection_that_nobody_ends_is_noticed(node: Node, monkeypatch: pytes
     before = look(node)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.connect(node.endpoint)
+        wait_for(lambda: differences(node, before, look(node)))  # it is connected before the daemon accepts it
         assert set(settled(node, before)) == {"descriptors of daemons"}
     monkeypatch.undo()
     assert settled(node, before) == {}
