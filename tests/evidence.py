@@ -22,8 +22,13 @@ PAGE = ROOT / "docs" / "evidence.md"
 FIGURES = ROOT / "docs" / "evidence.json"
 
 PROBING = (
-    *("probe/host", "probe/facts", "probe/checks"),
-    *("probe/reading.py", "probe/settings.py", "probe/verdict.py", "probe/report.py"),
+    "probe/host",
+    "probe/facts",
+    "probe/checks",
+    "probe/reading.py",
+    "probe/settings.py",
+    "probe/verdict.py",
+    "probe/report.py",
 )
 """The code that decides what is said of a node; what comes after it only says it."""
 

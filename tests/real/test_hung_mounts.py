@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from probe.facts.attempts import PATIENCE
+from probe.host import root
 from tests.conftest import require
 from tests.real import kernel
 from tests.real.conftest import wait_for
@@ -232,5 +232,5 @@ def test_paths_on_a_slow_node(node: Node) -> None:
         with waiting_in(server):
             began = time.monotonic()
             probed = node.probe("path", "--budget", "60s", "-o", "json", f"{server.mountpoint}/f")
-            assert time.monotonic() - began > 3 * PATIENCE
+            assert time.monotonic() - began > 3 * root._PATIENCE
             assert probed.document[0]["reason"].startswith("timed out: ")
