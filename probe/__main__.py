@@ -17,7 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports below would print a traceback
 
 try:
-    from probe.cli import main
+    from probe.cli.verbs import main
 except Exception as _error:  # no memory, no descriptor; the exit code of an uncaught one would be that of a verdict
     if os.environ.get("USERNS_PROBE_DEBUG"):
         raise

@@ -8,19 +8,10 @@ import signal
 import pytest
 from hypothesis import settings
 
-from tests.real import packages
+from lab.real import packages
 
 settings.register_profile("patient", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("patient")
-
-
-def require(condition: object, why: str) -> None:
-    """Skip this test, naming *why*, unless *condition* holds. With CI=true fail: there nothing may be missing."""
-    if condition:
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"missing in CI: {why}", pytrace=False)
-    pytest.skip(f"missing: {why}")
 
 
 def pytest_configure() -> None:

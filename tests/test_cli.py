@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from probe.cli import EXIT_CODES
-from tests.conftest import require
+from lab.prerequisites import require
+from probe.cli.verbs import EXIT_CODES
 
 ROOT = Path(__file__).parents[1]
 PROBE = (sys.executable, "-m", "probe")
@@ -141,7 +141,7 @@ def test_streams_that_are_closed(closed: str) -> None:
 
 def test_what_cannot_even_start_is_70() -> None:
     """An import may fail for want of memory or descriptors; the exit code of a traceback would be that of a verdict."""
-    script = "import sys, runpy; sys.modules['probe.cli'] = None; runpy.run_module('probe', run_name='__main__')"
+    script = "import sys, runpy; sys.modules['probe.cli.verbs'] = None; runpy.run_module('probe', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (70, "")
     assert done.stderr.startswith("userns-probe: cannot start: ModuleNotFoundError")
@@ -158,7 +158,10 @@ def test_an_encoding_without_the_marks_is_no_crash() -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_it_at_once(number: signal.Signals, code: int) -> None:
     """Ctrl-C and SIGTERM end a probe that takes long, without a traceback."""
-    slow = "import time, probe.facts.gather as g, probe.cli as c; g.gather_facts = lambda *a: time.sleep(9); c.main([])"
+    slow = (
+        "import time, probe.facts.gather as g, probe.cli.verbs as c;"
+        "g.gather_facts = lambda *a: time.sleep(9); c.main([])"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", slow], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -172,7 +175,8 @@ def test_signals_end_it_at_once(number: signal.Signals, code: int) -> None:
 def test_ctrl_c_while_something_is_imported() -> None:
     """Modules that run code which they made, as dataclasses do, would let Python end by the signal and not with 130."""
     slow = (
-        "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); import probe.facts.gather as g, probe.cli as c;"
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+        "import probe.facts.gather as g, probe.cli.verbs as c;"
         "g.gather_facts = lambda *a: exec('import time; time.sleep(9)'); c.main([])"
     )
     process = subprocess.Popen([sys.executable, "-c", slow], cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -184,7 +188,7 @@ def test_ctrl_c_while_something_is_imported() -> None:
 
 def test_the_unforeseen_is_70() -> None:
     """A bug is never taken for a verdict."""
-    broken = "import probe.facts.gather as g, probe.cli as c; g.gather_facts = None; c.main([])"
+    broken = "import probe.facts.gather as g, probe.cli.verbs as c; g.gather_facts = None; c.main([])"
     done = subprocess.run([sys.executable, "-c", broken], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 70
     assert "internal error: TypeError" in done.stderr
@@ -194,7 +198,7 @@ def test_the_unforeseen_is_70() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_it(shell: str) -> None:
     """The completion script comes from the command itself."""
-    program = "from probe.cli import main; main()"
+    program = "from probe.cli.verbs import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from lab.recorded import DATA, KERNELS, Recording
 from probe.host.idmap import NamespaceAnswer
-from tests.recorded import DATA, KERNELS, Recording
 
 HEADER = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 CONTAINERD, CRIO = "containerd-2.1.9-kernel-6.18", "cri-o-1.37.0-dev-kernel-6.18"

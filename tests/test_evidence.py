@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests import evidence
-from tests.kernels import packages
+from lab import evidence
+from lab.kernels import packages
 
 FIGURES: dict[str, Any] = json.loads(evidence.FIGURES.read_text())
 

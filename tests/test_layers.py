@@ -23,9 +23,7 @@ FLOORS = (
     ("probe.outputs",),
     ("probe.watch",),
     ("probe.serve",),
-    ("probe.fleet",),
-    ("probe.console", "probe.cli_options"),
-    ("probe.cli_agent",),
+    ("probe.publish",),
     ("probe.cli",),
     ("probe.__main__",),
 )

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from probe import cli
+from lab.readme import PARTS, README, part
 from probe.checks.check import LEVELS, UnknownReason
+from probe.cli import verbs as cli
 from probe.outputs.annotations import KEYS
-from tests.readme import PARTS, README, part
 
 TEXT = README.read_text()
 

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from lab.fake_host import FakeHost
+from lab.recorded import FOLDER, KERNELS, NAMES, Recording, expectation
+from probe.host.host import Host
 from probe.host.program import Output
-from probe.host.root import Host
 from probe.outputs.documents import render_json
 from probe.reading import Reading
 from probe.report import VOLUME_ROWS, Report, make_report
 from probe.watch import REPORT_LIMIT
-from tests.fake_host import FakeHost
-from tests.recorded import FOLDER, KERNELS, NAMES, Recording, expectation
 
 CSI = "containerd-2.1.9-kernel-6.18-with-constructed-csi-mounts"
 

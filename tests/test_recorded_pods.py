@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from lab.recorded import KERNELS, NAMES, Recording
 from probe.checks.catalog import judge
-from probe.facts.types import Attempt, Usable
+from probe.facts.model import Attempt, Usable
 from probe.host.idmap import NamespaceAnswer
 from probe.reading import Reading
 from probe.verdict import Conclusion, conclude
-from tests.recorded import KERNELS, NAMES, Recording
 
 PODS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("pods").joinpath("pods.json").read_text())
 

@@ -22,9 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.prerequisites import require
+from lab.serve.serving import ROOT, refused, start, wait_for
 from probe import watch
-from tests.conftest import require
-from tests.serve.serving import ROOT, refused, start, wait_for
 
 SOURCE = Path(watch.__file__)
 ONCE = "1000"

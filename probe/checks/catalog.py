@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from probe.checks import filesystems, hazards, ids, kernel, kubelet, runtime, runtime_trial, sandbox, snapshotter
+from probe.checks import filesystems, hazards, ids, kernel, kubelet, sandbox
 from probe.checks.check import Check, Finding, Outcome, UnknownReason, clipped
-from probe.checks.platforms import platforms_of
-from probe.checks.remediation import fitting
+from probe.checks.remedies.platforms import platforms_of
+from probe.checks.remedies.table import fitting
+from probe.checks.runtime import offers as runtime
+from probe.checks.runtime import snapshotter
+from probe.checks.runtime import trial as runtime_trial
 from probe.facts.node import Facts
 
 _FIND_OUT: dict[str, str] = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.platforms import RESTART_CONTAINERD
-from probe.checks.runtime_words import no_runtime
+from probe.checks.remedies.platforms import RESTART_CONTAINERD
+from probe.checks.runtime.names import no_runtime
+from probe.facts.model import Attempt, Handler, Role
 from probe.facts.node import Facts
-from probe.facts.types import Attempt, Handler, Role
 from probe.reading import Reading
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.platforms import inline, own_command, quoted
-from probe.checks.runtime_words import judged_handler, no_runtime, oci_name, runtime_name
-from probe.facts.hazards import HookFacts
+from probe.checks.remedies.platforms import inline, own_command, quoted
+from probe.checks.runtime.names import judged_handler, no_runtime, oci_name, runtime_name
+from probe.facts.hooks import HookFacts
+from probe.facts.ids.pods import PodFacts
 from probe.facts.node import Facts
-from probe.facts.oci import parse_version_number
-from probe.facts.pods import PodFacts
+from probe.facts.runtime.oci import parse_version_number
 
 _IMAGE_VOLUMES_SINCE = (2, 1)
 _IMAGE_VOLUMES_FIXED = {(2, 1): 7, (2, 2): 2}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.ids_remedies import give_a_range, mend
-from probe.facts.forecast import Forecast, forecast
-from probe.facts.ids import ACCOUNT, IdFacts
-from probe.facts.kubelet_versions import parse_release
+from probe.checks.remedies.ids import give_a_range, mend
+from probe.facts.ids.forecast import Forecast, forecast
+from probe.facts.ids.manager import Cause, IdPool, ignores_ids_per_pod
+from probe.facts.ids.range import ACCOUNT, IdFacts
+from probe.facts.kubelet.versions import parse_release
+from probe.facts.model import KubeletFacts
 from probe.facts.node import Facts
-from probe.facts.types import KubeletFacts
-from probe.facts.userns_manager import Cause, IdPool, ignores_ids_per_pod
 
 _ALL_IDS = 1 << 32
 _EXAMPLES = 5  # of what a range overlaps

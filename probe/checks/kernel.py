@@ -7,9 +7,9 @@ from typing import Any
 
 from probe.checks import privileges
 from probe.checks.check import Check, Evidence, Outcome
+from probe.facts.model import NamespaceAttempt
 from probe.facts.node import Facts
-from probe.facts.sandbox import proc_answer, sysfs_answer
-from probe.facts.types import NamespaceAttempt
+from probe.facts.trials.sandbox import proc_answer, sysfs_answer
 from probe.reading import Reading
 
 USER_LIMIT = "user.max_user_namespaces"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.platforms import inline, restart_kubelet
-from probe.facts.kubelet_versions import GATE, parse_release, version_rule
+from probe.checks.remedies.platforms import inline, restart_kubelet
+from probe.facts.kubelet.versions import GATE, parse_release, version_rule
+from probe.facts.model import KubeletFacts
 from probe.facts.node import Facts
-from probe.facts.types import KubeletFacts
 from probe.reading import Reading
 
 _KEP = "KEP-127; kubernetes.io, User Namespaces"

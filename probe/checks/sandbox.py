@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.kernel import mount_beside, raise_limits
 from probe.facts.node import Facts
-from probe.facts.sandbox import SOURCE, SandboxFacts, SandboxStep, limit_of
+from probe.facts.trials.sandbox import SOURCE, SandboxFacts, SandboxStep, limit_of
 from probe.reading import Reading
 
 _WHAT = "whether a sandbox with a user namespace can be set up"

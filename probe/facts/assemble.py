@@ -5,20 +5,20 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 
-from probe.facts import attempts
-from probe.facts.filesystems import Subject, not_tried
-from probe.facts.hazards import gather_hooks
-from probe.facts.ids import IdFacts, gather_ids
+from probe.facts.filesystems import attempts
+from probe.facts.filesystems.meaning import Subject, not_tried
+from probe.facts.filesystems.revealing import visibility
+from probe.facts.hooks import gather_hooks
+from probe.facts.ids.pods import gather_pods
+from probe.facts.ids.range import IdFacts, gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel
-from probe.facts.mounts import Mount, MountTable, parse_mountinfo
+from probe.facts.model import Attempt, KubeletFacts, MountFacts, NamespaceAttempt, ProbeFacts, Role, RuntimeFacts
 from probe.facts.node import Facts
-from probe.facts.outside import out_of_sight
-from probe.facts.pods import gather_pods
-from probe.facts.types import Attempt, KubeletFacts, MountFacts, NamespaceAttempt, ProbeFacts, Role, RuntimeFacts
-from probe.facts.visibility import visibility
-from probe.host.enter import enter_mount_namespace
+from probe.facts.not_entered import out_of_sight
+from probe.host.host import Host, Process
 from probe.host.idmap import Answer
-from probe.host.root import Host, Process
+from probe.host.mountinfo import Mount, MountTable, parse_mountinfo
+from probe.host.namespaces import enter_mount_namespace
 from probe.reading import Reading
 
 KUBELET_ROOT = "/var/lib/kubelet"

@@ -8,25 +8,25 @@ from typing import Literal
 
 import msgspec
 
-from probe.facts import attempts
 from probe.facts.assemble import entering, gather_node, gather_node_ids, mount_namespace_of, root_dir_of
-from probe.facts.cri_process import cri_answer
-from probe.facts.filesystems import not_tried
+from probe.facts.filesystems import attempts
+from probe.facts.filesystems.meaning import not_tried
 from probe.facts.kernel import gather_kernel, gather_probe
-from probe.facts.kubelet import gather_kubelet
-from probe.facts.mounts import MountTable, parse_mountinfo
+from probe.facts.kubelet.facts import gather_kubelet
+from probe.facts.model import Attempt
 from probe.facts.node import Facts
-from probe.facts.nothing import know_nothing
-from probe.facts.outside import forget_container, not_entered
-from probe.facts.runtime import gather_runtime
-from probe.facts.runtime_trial import RuntimeTrialFacts, gather_runtime_trial, sweep_trial_cgroups
-from probe.facts.sandbox import SandboxFacts, gather_sandbox
-from probe.facts.types import Attempt
-from probe.host.beside import Beside
+from probe.facts.not_entered import forget_container, not_entered
+from probe.facts.runtime.cri import cri_answer
+from probe.facts.runtime.facts import gather_runtime
+from probe.facts.trials.oci import RuntimeTrialFacts, gather_runtime_trial, sweep_trial_cgroups
+from probe.facts.trials.sandbox import SandboxFacts, gather_sandbox
+from probe.facts.unknown import know_nothing
+from probe.host.background import Beside
 from probe.host.child import ChildError, run_child
-from probe.host.enter import enter_mount_namespace, enter_node, open_own_proc
-from probe.host.root import Host
-from probe.host.sandbox import read_answer, sandbox_child
+from probe.host.host import Host
+from probe.host.mountinfo import MountTable, parse_mountinfo
+from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
+from probe.host.sandbox.trial import read_answer, sandbox_child
 from probe.reading import Reading, encode
 from probe.settings import Settings
 

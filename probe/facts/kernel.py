@@ -6,10 +6,10 @@ import platform
 import re
 import shlex
 
-from probe.facts.types import KernelFacts, ProbeFacts
+from probe.facts.model import KernelFacts, ProbeFacts
 from probe.host import syscalls
+from probe.host.host import Host
 from probe.host.processes import parse_status
-from probe.host.root import Host
 from probe.reading import Reading
 
 INITIAL_USER_NAMESPACE = "user:[4026531837]"

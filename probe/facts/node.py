@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from probe.facts.hazards import HookFacts
-from probe.facts.ids import IdFacts
-from probe.facts.pods import PodFacts
-from probe.facts.runtime_trial import NOT_ASKED, RuntimeTrialFacts
-from probe.facts.sandbox import SandboxFacts
-from probe.facts.types import (
+from probe.facts.hooks import HookFacts
+from probe.facts.ids.pods import PodFacts
+from probe.facts.ids.range import IdFacts
+from probe.facts.model import (
     Attempt,
     KernelFacts,
     KubeletFacts,
@@ -18,6 +16,8 @@ from probe.facts.types import (
     ProbeFacts,
     RuntimeFacts,
 )
+from probe.facts.trials.oci import NOT_ASKED, RuntimeTrialFacts
+from probe.facts.trials.sandbox import SandboxFacts
 from probe.reading import Reading
 
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from probe.checks.check import LEVELS, Finding, Status
+from probe.outputs.labels import CHECK_IDS, blocking_reason, filesystem_results, shown
 from probe.outputs.text import WORST_FIRST, spaced
-from probe.outputs.vocabulary import CHECK_IDS, blocking_reason, filesystem_results, shown
 from probe.report import OciRuntime, Report
 from probe.verdict import Verdict
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from probe.checks.check import Check, Level
-from probe.checks.platforms import PLATFORMS
-from probe.checks.remediation import remedies_of
+from probe.checks.remedies.platforms import PLATFORMS
+from probe.checks.remedies.table import remedies_of
 from probe.outputs.documents import render_json
 from probe.outputs.text import Cell, Page
 

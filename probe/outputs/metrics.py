@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from probe import __version__
 from probe.checks.check import LEVELS, Status
+from probe.outputs.labels import CHECK_IDS, blocking_reason, filesystem_results, shown
 from probe.outputs.staleness import parse_time
-from probe.outputs.vocabulary import CHECK_IDS, blocking_reason, filesystem_results, shown
 from probe.report import Report, ReportFacts
 from probe.verdict import Verdict
 

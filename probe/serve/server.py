@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from cheroot import server, wsgi
 
-from probe.serve.door import WAITING_LIMIT, WORKERS, Door, Guest
+from probe.serve.connections import WAITING_LIMIT, WORKERS, Door, Guest
 
 log = structlog.get_logger()
 

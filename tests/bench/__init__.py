@@ -1,1 +1,0 @@
-"""What scripts/bench measures, always beside something else in the same run, so that a busy machine slows both."""

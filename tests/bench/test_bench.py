@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.table import Row, render
-from tests.conftest import require
+from lab.bench.table import Row, render
+from lab.prerequisites import require
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

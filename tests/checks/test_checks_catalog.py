@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lab.factory import absent, make_attempts, make_facts, make_refusal, make_unknown_attempt
 from probe.checks.catalog import CHECKS, judge
 from probe.checks.check import UnknownReason
-from tests.factory import absent, make_attempts, make_facts, make_refusal, make_unknown_attempt
 
 
 def test_ids_are_unique() -> None:

@@ -6,12 +6,7 @@ from typing import Any
 
 import pytest
 
-from probe.checks.check import Outcome
-from probe.checks.filesystems import CHECKS
-from probe.facts.node import Facts
-from probe.facts.types import Attempt
-from probe.reading import Reading
-from tests.factory import (
+from lab.factory import (
     make_attempt,
     make_attempts,
     make_facts,
@@ -22,6 +17,11 @@ from tests.factory import (
     make_unknown_attempt,
     unread,
 )
+from probe.checks.check import Outcome
+from probe.checks.filesystems import CHECKS
+from probe.facts.model import Attempt
+from probe.facts.node import Facts
+from probe.reading import Reading
 
 CHECK = {check.id: check for check in CHECKS}
 ROLES = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from lab.factory import absent, make_facts, make_handler, make_kernel, make_kubelet, make_runtime, unread
 from probe.checks import hazards
 from probe.checks.check import Outcome
 from probe.checks.hazards import (
@@ -18,11 +19,10 @@ from probe.checks.hazards import (
     judge_last_block,
     judge_mapping_ignored,
 )
-from probe.facts.hazards import HookFacts, HookFiles
+from probe.facts.hooks import HookFacts, HookFiles
+from probe.facts.ids.pods import PodFacts
 from probe.facts.node import Facts
-from probe.facts.pods import PodFacts
 from probe.reading import Reading
-from tests.factory import absent, make_facts, make_handler, make_kernel, make_kubelet, make_runtime, unread
 
 ENFORCING = make_kernel(selinux_enforcing=True)
 PERMISSIVE = make_kernel(selinux_enforcing=False)

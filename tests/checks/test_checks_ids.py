@@ -10,16 +10,16 @@ from hypothesis import given as given_some
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from lab.factory import absent, make_attempt, make_facts, make_ids, make_kernel, make_kubelet, unread
 from probe.checks.check import Check, Outcome
 from probe.checks.ids import CHECKS, check_range, check_restart, check_slots
-from probe.checks.ids_remedies import give_a_range, mend
-from probe.facts.ids import Account, SubIds
-from probe.facts.types import DropIn
-from probe.facts.userns_files import Mapping, PodUserns, UsernsFile
-from probe.facts.userns_manager import Cause
+from probe.checks.remedies.ids import give_a_range, mend
+from probe.facts.ids.manager import Cause
+from probe.facts.ids.range import Account, SubIds
+from probe.facts.ids.records import Mapping, PodUserns, UsernsFile
+from probe.facts.model import DropIn
 from probe.host.program import Output
 from probe.reading import Reading
-from tests.factory import absent, make_attempt, make_facts, make_ids, make_kernel, make_kubelet, unread
 
 BLOCK = 65536
 DEFAULT = "default range: 65535 slots of 65536 IDs, 65536 to 4294967295"

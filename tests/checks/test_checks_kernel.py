@@ -7,12 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from probe.checks.check import Check, Outcome, Status
-from probe.checks.kernel import CHECKS
-from probe.facts.node import Facts
-from probe.facts.sandbox import SandboxFacts, SandboxStep
-from probe.reading import Reading
-from tests.factory import (
+from lab.factory import (
     ALL_CAPABILITIES,
     NAMESPACE_LIMITS,
     absent,
@@ -26,6 +21,11 @@ from tests.factory import (
     make_visibility,
     unread,
 )
+from probe.checks.check import Check, Outcome, Status
+from probe.checks.kernel import CHECKS
+from probe.facts.node import Facts
+from probe.facts.trials.sandbox import SandboxFacts, SandboxStep
+from probe.reading import Reading
 
 CHECK: dict[str, Check] = {check.id: check for check in CHECKS}
 SYS_ADMIN, SETUID = 1 << 21, 1 << 7

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from lab.factory import absent, make_facts, make_kernel, make_kubelet, unread
 from probe.checks.check import Check, Outcome
 from probe.checks.kubelet import CHECKS
-from probe.checks.remediation import fitting
+from probe.checks.remedies.table import fitting
+from probe.facts.model import DropIn
 from probe.facts.node import Facts
-from probe.facts.types import DropIn
 from probe.reading import ProblemKind, Reading
-from tests.factory import absent, make_facts, make_kernel, make_kubelet, unread
 
 BY_ID = {check.id: check for check in CHECKS}
 CHANGED = Reading("configuration files", (DropIn(path="/a.yaml", newer=False), DropIn(path="/b.conf", newer=True)))

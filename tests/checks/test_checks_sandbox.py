@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from lab.factory import make_kernel, unread
 from probe.checks import sandbox
 from probe.checks.check import Outcome
 from probe.checks.sandbox import CHECKS, check_sandbox_trial
-from probe.facts.sandbox import _STEPS, SandboxFacts, SandboxStep
+from probe.facts.trials.sandbox import _STEPS, SandboxFacts, SandboxStep
 from probe.reading import Reading
-from tests.factory import make_kernel, unread
 
 
 def judge_sandbox_trial(trial: SandboxFacts, **limits: Any) -> Outcome:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import require
-from tests.deploy import image as images
-from tests.deploy.image import Image
-from tests.deploy.manifests import render
-from tests.real import debian
+from lab.deploy import image as images
+from lab.deploy.image import Image
+from lab.deploy.manifests import render
+from lab.prerequisites import require
+from lab.real import debian
+from lab.real.debian import Unavailable
 from tests.real.conftest import bare_node, containerd, node, runtime, workspace  # noqa: F401
-from tests.real.debian import Unavailable
 
 
 @pytest.fixture(scope="session")

@@ -15,19 +15,19 @@ import kubernetes_validate
 import msgspec
 import pytest
 
+from lab.deploy.image import Image
+from lab.deploy.manifests import CHECKOUT, COMPONENTS, MANIFEST, by_kind, container_of, documents, pod_of
+from lab.deploy.pod import NODE_NAME, Pod, project, run_pod
+from lab.real.node import Node
+from lab.real.packages import Runtime
+from lab.serve.api_double import ApiDouble
+from lab.serve.api_store import condition_of
+from lab.serve.serving import wait_for
 from probe import __version__
 from probe.outputs.annotations import LABEL, PREFIX, node_annotations
+from probe.publish.desired import REFRESHED_AT
 from probe.report import Report
-from probe.serve.plan import REFRESHED_AT
-from tests.deploy.image import Image
-from tests.deploy.manifests import CHECKOUT, COMPONENTS, MANIFEST, by_kind, container_of, documents, pod_of
-from tests.deploy.pod import NODE_NAME, Pod, project, run_pod
-from tests.real.node import Node
-from tests.real.packages import Runtime
 from tests.real.test_entering import comparable
-from tests.serve.api_double import ApiDouble
-from tests.serve.api_store import condition_of
-from tests.serve.serving import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]  # building without any cache takes two minutes
 

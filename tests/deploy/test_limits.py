@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.bench.volumes import bind_volumes, unmount_volumes
-from tests.deploy.load import Group, probe_again, scrape
-from tests.deploy.manifests import MANIFEST, container_of, documents, pod_of
-from tests.deploy.pod_to_oci import quantity
+from lab.bench.volumes import bind_volumes, unmount_volumes
+from lab.deploy.load import Group, probe_again, scrape
+from lab.deploy.manifests import MANIFEST, container_of, documents, pod_of
+from lab.deploy.pod_to_oci import quantity
+from lab.real.node import Node
+from lab.serve.api_double import ApiDouble
+from lab.serve.serving import wait_for
 from tests.deploy.test_image import api, permit, published, running  # noqa: F401
-from tests.real.node import Node
-from tests.serve.api_double import ApiDouble
-from tests.serve.serving import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 

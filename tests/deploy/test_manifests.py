@@ -16,14 +16,15 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from probe import __version__, cli
+from lab.deploy.admission import USER, refusals
+from lab.deploy.manifests import CHECKOUT, FILES, MANIFEST, by_kind, container_of, documents, pod_of, unexplained
+from lab.deploy.pod_to_oci import quantity
+from probe import __version__
+from probe.cli import verbs as cli
 from probe.outputs.annotations import CONDITION, LABEL, PREFIX
-from probe.serve.kube import EVENT_NAMESPACE
+from probe.publish.api.client import EVENT_NAMESPACE
 from probe.serve.service import DEFAULT_LISTEN
 from probe.watch import REPORT_LIMIT
-from tests.deploy.admission import USER, refusals
-from tests.deploy.manifests import CHECKOUT, FILES, MANIFEST, by_kind, container_of, documents, pod_of, unexplained
-from tests.deploy.pod_to_oci import quantity
 
 OBJECTS = documents(MANIFEST.read_text())
 KINDS = by_kind(OBJECTS)

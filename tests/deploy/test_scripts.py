@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
+from lab.deploy.manifests import CHECKOUT
 from probe import __version__
-from tests.deploy.manifests import CHECKOUT
 
 
 def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

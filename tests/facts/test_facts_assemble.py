@@ -6,13 +6,13 @@ import errno
 
 import pytest
 
+from lab.factory import make_confinement, make_runtime
+from lab.fake_host import FakeHost
 from probe.facts.assemble import entering, without_vanished
-from probe.facts.filesystems import Subject
-from probe.facts.mounts import parse_mountinfo
+from probe.facts.filesystems.meaning import Subject
 from probe.host.idmap import Answer
+from probe.host.mountinfo import parse_mountinfo
 from probe.reading import Reading
-from tests.factory import make_confinement, make_runtime
-from tests.fake_host import FakeHost
 
 DONE = Answer("done")
 NOBODY = 1 << 23

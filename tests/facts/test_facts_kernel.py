@@ -11,6 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.factory import unread
+from lab.fake_host import FakeHost
+from lab.prerequisites import require
+from lab.real import kernel
 from probe.facts.kernel import (
     NAMESPACE_KINDS,
     gather_distribution,
@@ -21,13 +25,9 @@ from probe.facts.kernel import (
     parse_lsm,
     parse_os_release,
 )
+from probe.host.host import Host
 from probe.host.processes import parse_status
-from probe.host.root import Host
 from probe.reading import Reading
-from tests.conftest import require
-from tests.factory import unread
-from tests.fake_host import FakeHost
-from tests.real import kernel
 
 ENTERED = Reading("/proc/1/ns/mnt", True)
 BOOT_ID = "0f5a3c1e-7b1d-4f0e-9a55-2d7f3c0a9b11"

@@ -10,16 +10,16 @@ from unittest.mock import Mock
 
 import pytest
 
-from tests.faults import api_world
-from tests.faults.api import EACH, campaign, deal
-from tests.faults.api_answers import answers
-from tests.faults.api_clients import CLIENTS
-from tests.faults.api_round import Round, attempts
-from tests.faults.api_troubles import EITHER_OR, REPORTS, TROUBLES, taken_keys
-from tests.faults.api_world import Lied, World, await_, running
-from tests.serve.api_double import Fault
-from tests.serve.api_store import Request
-from tests.serve.serving import put_report, report_of_now
+from lab.faults import api_world
+from lab.faults.api import EACH, campaign, deal
+from lab.faults.api_answers import answers
+from lab.faults.api_clients import CLIENTS
+from lab.faults.api_round import Round, attempts
+from lab.faults.api_troubles import EITHER_OR, REPORTS, TROUBLES, taken_keys
+from lab.faults.api_world import Lied, World, await_, running
+from lab.serve.api_double import Fault
+from lab.serve.api_store import Request
+from lab.serve.serving import put_report, report_of_now
 
 SEED = int(os.environ.get("USERNS_PROBE_SEED", "1"))
 KINDS = [*answers("https://elsewhere"), *TROUBLES, *REPORTS, *CLIENTS]

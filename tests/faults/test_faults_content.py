@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from lab.faults import clean, content, fuzz
+from lab.faults.content import FAULTS, inputs, on_a_node
+from lab.faults.fuzz import GUIDED, Job, run
+from lab.faults.imitators import gate_as_others_read_it
+from lab.faults.mutate import LARGEST, mutated
+from lab.faults.stage import BrokenError, Stage, make_stage
+from lab.faults.targets import TARGETS
+from lab.faults.targets.target import Target
+from lab.faults.trees import LONG, SHAPES, long_path, planted
+from lab.real.imitations import Watch
+from lab.real.node import descendants
+from lab.real.programs import KUBELET_HEADER
+from lab.reports import REPORTS, make_finding, make_report
 from probe.outputs.page import render_page
-from tests.faults import clean, content, fuzz
-from tests.faults.content import FAULTS, inputs, on_a_node
-from tests.faults.fuzz import GUIDED, Job, run
-from tests.faults.imitators import gate_as_others_read_it
-from tests.faults.mutate import LARGEST, mutated
-from tests.faults.stage import BrokenError, Stage, make_stage
-from tests.faults.targets import TARGETS
-from tests.faults.targets.target import Target
-from tests.faults.trees import LONG, SHAPES, long_path, planted
-from tests.outputs.reports import REPORTS, make_finding, make_report
-from tests.real.imitations import Watch
-from tests.real.node import descendants
-from tests.real.programs import KUBELET_HEADER
 
 SEED = int(os.environ.get("USERNS_PROBE_SEED", "1"))
 SMALL = 0.01

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.conftest import require
-from tests.faults import node
-from tests.faults.campaign import Row
+from lab.faults import node
+from lab.faults.campaign import Row
+from lab.prerequisites import require
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]  # some minutes where others work, too
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import Row, table
+from lab.faults.campaign import Row, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,9 +47,9 @@ def test_help_has_an_example() -> None:
 def campaign(rows: str) -> str:
     """Code that runs the script with those rows in place of the campaign `node`."""
     return (
-        "import types, os; from tests.faults.campaign import Row; os.geteuid = lambda: 0\n"
+        "import types, os; from lab.faults.campaign import Row; os.geteuid = lambda: 0\n"
         f"def rows(*_):\n    {rows}\n"
-        "sys.modules['tests.faults.node'] = types.SimpleNamespace(campaign=rows); sys.exit(main())"
+        "sys.modules['lab.faults.node'] = types.SimpleNamespace(campaign=rows); sys.exit(main())"
     )
 
 

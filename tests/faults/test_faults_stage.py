@@ -13,12 +13,12 @@ from unittest.mock import Mock
 
 import pytest
 
-from tests.faults import stage
-from tests.faults.hangs import chosen_budget
-from tests.faults.honesty import LEVELS, Well
-from tests.faults.kills import expect_a_part
-from tests.faults.stage import BrokenError, Fault, Stage, run_fault
-from tests.real.node import Probed
+from lab.faults import stage
+from lab.faults.hangs import chosen_budget
+from lab.faults.honesty import LEVELS, Well
+from lab.faults.kills import expect_a_part
+from lab.faults.stage import BrokenError, Fault, Stage, run_fault
+from lab.real.node import Probed
 
 CHECKS = {
     "probe-privileges": "pass",

@@ -12,13 +12,13 @@ from unittest.mock import Mock
 
 import pytest
 
-from tests.conftest import require
-from tests.faults import volumes
-from tests.faults.stage import BrokenError, Stage
-from tests.faults.volumes import CYCLES, MOST, RETRY, Volume, beside_probes, loop_device, unmounted
-from tests.real import kernel
-from tests.real.filesystems import CATALOG
-from tests.real.node import Node
+from lab.faults import volumes
+from lab.faults.stage import BrokenError, Stage
+from lab.faults.volumes import CYCLES, MOST, RETRY, Volume, beside_probes, loop_device, unmounted
+from lab.prerequisites import require
+from lab.real import kernel
+from lab.real.filesystems import CATALOG
+from lab.real.node import Node
 
 
 @pytest.mark.parametrize(("met", "times"), [(0, MOST * CYCLES), (1, CYCLES)])

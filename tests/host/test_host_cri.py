@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.prerequisites import require
 from probe.host import cri
 from probe.host.child import Child, run_child
 from probe.host.cri import ANSWER_LIMIT, CriAnswer, CriHandler, ask_cri, cri_child, no_answer
-from tests.conftest import require
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests/data/cri"
@@ -323,7 +323,7 @@ def test_order_of_the_child() -> None:
 def test_parent_stays_without_grpc() -> None:
     """Importing the module, and all that gathers facts from it, starts no gRPC and no threads."""
     code = (
-        "import sys, probe.facts.runtime, probe.host.cri\n"
+        "import sys, probe.facts.runtime.facts, probe.host.cri\n"
         "print([name for name in sys.modules if name.partition('.')[0] in ('grpc', 'google')])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lab.prerequisites import require
 from probe.host import program
 from probe.host.child import ChildError, run_child
 from probe.host.program import OUTPUT_LIMIT, Output, Untrusted, open_trusted, run_program
-from tests.conftest import require
 
 SHELL = os.path.realpath("/bin/sh")
 LONG = 30.0

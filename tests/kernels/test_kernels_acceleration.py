@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels import machine
-from tests.kernels.packages import Kernel
+from lab.kernels import machine
+from lab.kernels.packages import Kernel
 
 KERNEL = Kernel("6.0", "6.0-1", "test", "amd64", Path("/nowhere"))
 KVM, EMULATED = ("-accel", "kvm", "-cpu", "host"), ("-accel", "tcg", "-cpu", "max")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.kernels.judge import judge
-from tests.kernels.scenarios import CIRCUMSTANCES, CONFINED
+from lab.kernels.judge import judge
+from lab.kernels.scenarios import CIRCUMSTANCES, CONFINED
 
 ROLES = ("runtime-root", "overlay-layers", "kubelet-root", "tmpfs")
 NAMES = ("kubelet-root", "tmpfs", "overlay-layers")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import require
-from tests.kernels import machine, packages
-from tests.kernels.initramfs import initramfs
-from tests.kernels.packages import NEWEST, Kernel
-from tests.real.debian import Unavailable
+from lab.kernels import machine, packages
+from lab.kernels.initramfs import initramfs
+from lab.kernels.packages import NEWEST, Kernel
+from lab.prerequisites import require
+from lab.real.debian import Unavailable
 
 pytestmark = [pytest.mark.real, pytest.mark.kernel_matrix, pytest.mark.timeout(900)]
 

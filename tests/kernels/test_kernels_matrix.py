@@ -14,14 +14,14 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.conftest import require
-from tests.kernels import filesystems, image, matrix
-from tests.kernels.judge import FilesystemRow, Judged
-from tests.kernels.matrix import Run
-from tests.kernels.packages import NEWEST
-from tests.kernels.reports import ScenarioRow
-from tests.kernels.scenarios import SCENARIOS
-from tests.real.debian import Unavailable
+from lab.kernels import filesystems, image, matrix
+from lab.kernels.judge import FilesystemRow, Judged
+from lab.kernels.matrix import Run
+from lab.kernels.packages import NEWEST
+from lab.kernels.reports import ScenarioRow
+from lab.kernels.scenarios import SCENARIOS
+from lab.prerequisites import require
+from lab.real.debian import Unavailable
 
 SERIES = ("6.1", NEWEST)
 

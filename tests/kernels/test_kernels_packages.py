@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels import matrix, packages
-from tests.real import debian
-from tests.real.debian import Broken, Unavailable
+from lab.kernels import matrix, packages
+from lab.real import debian
+from lab.real.debian import Broken, Unavailable
 
 
 @pytest.fixture

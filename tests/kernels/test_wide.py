@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.kernels import arm64, dead_nfs, machine, packages, wide, wide_inside, wide_matrix
-from tests.kernels.packages import Kernel
-from tests.kernels.wide_matrix import judge_wide
-from tests.real.debian import Broken, Unavailable
-from tests.real.packages import Runtime
+from lab.kernels import arm64, dead_nfs, machine, packages, wide, wide_inside, wide_matrix
+from lab.kernels.packages import Kernel
+from lab.kernels.wide_matrix import judge_wide
+from lab.real.debian import Broken, Unavailable
+from lab.real.packages import Runtime
 
 VOLUME, BEHIND = dead_nfs.VOLUME, dead_nfs.BEHIND
 

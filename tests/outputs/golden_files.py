@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lab.reports import PATH_ROWS, REPORTS
 from probe import __version__
 from probe.outputs.metrics import render_prom
 from probe.outputs.terminal import render_paths, render_report
-from tests.outputs.reports import PATH_ROWS, REPORTS
 
 FOLDER = Path(__file__).parent / "golden"
 

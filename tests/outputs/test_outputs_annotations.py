@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from lab.reports import REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
 from probe.checks import hazards
 from probe.checks.check import Evidence
 from probe.outputs.annotations import (
@@ -27,10 +28,9 @@ from probe.outputs.annotations import (
     node_event,
     node_label,
 )
+from probe.outputs.labels import CHECK_IDS
 from probe.outputs.staleness import expired
-from probe.outputs.vocabulary import CHECK_IDS
 from probe.report import Report, VolumeRow
-from tests.outputs.reports import REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
 from tests.outputs.test_outputs_terminal import evil, hostile_reports
 
 VERDICTS = ("ready", "not-ready", "unknown")

@@ -13,9 +13,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.reports import PATH_ROWS, REPORTS, make_report
 from probe.outputs.documents import json_schema, render_json, render_yaml
 from probe.report import FilesystemRow, Report
-from tests.outputs.reports import PATH_ROWS, REPORTS, make_report
 from tests.outputs.test_outputs_terminal import hostile_reports
 
 SCHEMA = Path(__file__).parents[2] / "docs/report.schema.json"

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from probe.checks.catalog import CHECKS, find
 from probe.checks.check import Check, Outcome
-from probe.checks.platforms import PLATFORMS
-from probe.checks.remediation import REMEDIES
-from probe.cli import cli
+from probe.checks.remedies.platforms import PLATFORMS
+from probe.checks.remedies.table import REMEDIES
+from probe.cli.verbs import cli
 from probe.outputs.explain import render_catalog, render_check, render_checks_json
 from tests.outputs.test_outputs_terminal import assert_harmless
 

@@ -14,8 +14,11 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
+from lab.prerequisites import require
+from lab.reports import REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
 from probe import __version__
 from probe.checks.check import LEVELS, Status
+from probe.outputs.labels import CHECK_IDS, FSTYPES, REASONS, ROLES, known_fstype
 from probe.outputs.metrics import (
     FILESYSTEMS_LIMIT,
     HANDLERS_LIMIT,
@@ -29,10 +32,7 @@ from probe.outputs.metrics import (
     render_prom,
 )
 from probe.outputs.staleness import expired
-from probe.outputs.vocabulary import CHECK_IDS, FSTYPES, REASONS, ROLES, known_fstype
 from probe.report import Report
-from tests.conftest import require
-from tests.outputs.reports import REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
 from tests.outputs.test_outputs_terminal import evil, hostile_reports
 
 PUBLISHING = Publishing(results={"success": 3, "error": 1}, last_success=1795296600.5)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from msgspec.structs import replace
 
+from lab.reports import REPORTS, make_finding, make_report, make_row, tmpfs_refused
 from probe.checks.check import Evidence
 from probe.outputs.page import ROWS_LIMIT, content_security_policy, render_page
 from probe.outputs.staleness import MESSAGE, expired
 from probe.outputs.text import visible
 from probe.report import IdRange, Node, Report, RestartForecast, VolumeRow
-from tests.outputs.reports import REPORTS, make_finding, make_report, make_row, tmpfs_refused
 from tests.outputs.test_outputs_terminal import evil, hostile_reports
 
 VOID = {"meta", "link"}

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from lab.reports import REPORTS
 from probe.outputs.staleness import LONGEST, effective, expired, foreign, lifetime, parse_time
 from probe.report import Node, Report
-from tests.outputs.reports import REPORTS
 from tests.outputs.test_outputs_terminal import evil, hostile_reports
 
 READY = REPORTS["ready"]

@@ -12,14 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from probe.checks.check import LEVELS, Evidence
-from probe.facts.types import Role
-from probe.outputs.terminal import render_paths, render_report
-from probe.outputs.text import Page, safe, visible
-from probe.report import HandlerVerdict, Node, Report
-from probe.verdict import conclude
-from tests.outputs.golden_files import FOLDER, render_all
-from tests.outputs.reports import (
+from lab.reports import (
     PATH_ROWS,
     REPORTS,
     make_facts,
@@ -29,6 +22,13 @@ from tests.outputs.reports import (
     make_row,
     make_volume,
 )
+from probe.checks.check import LEVELS, Evidence
+from probe.facts.model import Role
+from probe.outputs.terminal import render_paths, render_report
+from probe.outputs.text import Page, safe, visible
+from probe.report import HandlerVerdict, Node, Report
+from probe.verdict import conclude
+from tests.outputs.golden_files import FOLDER, render_all
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 GOLDEN = render_all()

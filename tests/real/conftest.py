@@ -11,26 +11,19 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 
 import pytest
 
-from tests.conftest import require
-from tests.real import bundle, kernel, packages
-from tests.real.debian import Unavailable
-from tests.real.filesystems import CATALOG, filesystem
-from tests.real.node import Node, make_node
+from lab.prerequisites import require
+from lab.real import bundle, kernel, packages
+from lab.real.debian import Unavailable
+from lab.real.filesystems import CATALOG, filesystem
+from lab.real.node import Node, make_node
 
 UNIFIED = "/sys/fs/cgroup/unified"
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Return when *condition* holds; the test's own timeout is the only limit."""
-    while not condition():
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.real.node import Node, Probed, measured
+from lab.real.node import Node, Probed, measured
 
 pytestmark = pytest.mark.real
 

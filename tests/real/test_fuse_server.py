@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import require
-from tests.real import bundle, kernel
-from tests.real.conftest import wait_for
-from tests.real.fuse_server import FuseServer
+from lab.prerequisites import require
+from lab.real import bundle, kernel
+from lab.real.fuse_server import FuseServer
+from lab.waiting import wait_for
 
 pytestmark = pytest.mark.real
 
@@ -93,7 +93,7 @@ def test_who_waits_for_a_mute_server_can_only_be_freed(freed_by: str, workspace:
 
 
 def test_a_server_does_not_outlive_a_test_run_that_is_killed(workspace: str, tmp_path: Path) -> None:
-    code = f"from tests.real import fuse_server; fuse_server.FuseServer({str(tmp_path)!r}); print(); input()"
+    code = f"from lab.real import fuse_server; fuse_server.FuseServer({str(tmp_path)!r}); print(); input()"
     command, checkout = [sys.executable, "-c", code], Path(__file__).parents[2]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=checkout) as run:
         assert run.stdout

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.real import packages
-from tests.real.conftest import wait_for
-from tests.real.imitations import DISGUISES, RECORDED, Watch, disguise, imitations
-from tests.real.node import CHECKOUT, Node, Probed
-from tests.real.programs import KUBELET_HEADER, write_program
+from lab.real import packages
+from lab.real.imitations import DISGUISES, RECORDED, Watch, disguise, imitations
+from lab.real.node import CHECKOUT, Node, Probed
+from lab.real.programs import KUBELET_HEADER, write_program
+from lab.waiting import wait_for
 
 pytestmark = pytest.mark.real
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from probe.facts.forecast import Forecast, forecast
-from probe.facts.ids import gather_ids
-from probe.facts.types import KubeletFacts
-from probe.facts.userns_manager import IdPool
-from probe.host.root import Host
+from lab.factory import make_kubelet
+from lab.prerequisites import require
+from lab.real import debian
+from lab.real.debian import Unavailable
+from probe.facts.ids.forecast import Forecast, forecast
+from probe.facts.ids.manager import IdPool
+from probe.facts.ids.range import gather_ids
+from probe.facts.model import KubeletFacts
+from probe.host.host import Host
 from probe.reading import Reading
-from tests.conftest import require
-from tests.factory import make_kubelet
-from tests.real import debian
-from tests.real.debian import Unavailable
 
 pytestmark = pytest.mark.real
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import require
-from tests.real import bundle, daemon, debian, kernel, packages
-from tests.real.conftest import UNIFIED, wait_for
-from tests.real.filesystems import CATALOG, IDMAPPED_FIRST, filesystem
-from tests.real.fuse_server import FuseServer
+from lab.prerequisites import require
+from lab.real import bundle, daemon, debian, kernel, packages
+from lab.real.filesystems import CATALOG, IDMAPPED_FIRST, filesystem
+from lab.real.fuse_server import FuseServer
+from lab.waiting import wait_for
+from tests.real.conftest import UNIFIED
 
 pytestmark = pytest.mark.real
 

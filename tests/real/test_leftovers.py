@@ -1,4 +1,4 @@
-"""However a probe ends, the node is what it was before. What SIGKILL leaves: tests/faults/harm.py."""
+"""However a probe ends, the node is what it was before. What SIGKILL leaves: lab/faults/harm.py."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from contextlib import suppress
 
 import pytest
 
-from tests.real import leftovers
-from tests.real.conftest import wait_for
-from tests.real.leftovers import differences, interrupted, look, settled
-from tests.real.node import Node, descendants
+from lab.real import leftovers
+from lab.real.leftovers import differences, interrupted, look, settled
+from lab.real.node import Node, descendants
+from lab.waiting import wait_for
 
 pytestmark = pytest.mark.real
 

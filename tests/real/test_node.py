@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.conftest import require
-from tests.real import kernel, packages
-from tests.real.filesystems import CATALOG, filesystem
-from tests.real.node import Node
+from lab.prerequisites import require
+from lab.real import kernel, packages
+from lab.real.filesystems import CATALOG, filesystem
+from lab.real.node import Node
 
 pytestmark = pytest.mark.real
 

@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 
+from lab.prerequisites import require
+from lab.reports import REPORTS
+from lab.serve.serving import put_report, with_node
 from probe.outputs.staleness import lifetime
 from probe.report import Report
 from probe.serve.app import App
 from probe.serve.report_file import Current, boot_time, read_boot_id
 from probe.serve.server import Server
-from tests.conftest import require
-from tests.outputs.reports import REPORTS
 from tests.outputs.test_outputs_page import rich_report
-from tests.serve.serving import put_report, with_node
 
 pytestmark = pytest.mark.real
 

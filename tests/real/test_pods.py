@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from probe.facts.pods import PodFacts, gather_pods
-from probe.host.root import Host, Process
-from tests.conftest import require
-from tests.facts.test_facts_pods import counts, timeless
-from tests.real.kernel import CLONE_NEWUSER, unshare
+from lab.prerequisites import require
+from lab.real.kernel import CLONE_NEWUSER, unshare
+from probe.facts.ids.pods import PodFacts, gather_pods
+from probe.host.host import Host, Process
+from tests.facts.ids.test_facts_ids_pods import counts, timeless
 
 pytestmark = pytest.mark.real
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from lab.real.bundle import UNMAPPED, Outcome
+from lab.real.filesystems import CATALOG
+from lab.real.packages import Runtime
 from probe.facts.gather import gather_paths
 from probe.settings import Settings
-from tests.real.bundle import UNMAPPED, Outcome
-from tests.real.filesystems import CATALOG
-from tests.real.packages import Runtime
 
 pytestmark = pytest.mark.real
 

@@ -11,11 +11,11 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from lab import reports
+from lab.readme import README
+from lab.serve.prometheus import AGES, of_this_boot, promtool, serving_each
 from probe.outputs.metrics import Publishing, ReportCollector
 from probe.report import Report
-from tests.outputs import reports
-from tests.readme import README
-from tests.serve.prometheus import AGES, of_this_boot, promtool, serving_each
 
 pytestmark = pytest.mark.real
 

@@ -21,12 +21,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from probe.outputs.page import content_security_policy
-from probe.serve.app import App
-from probe.serve.report_file import Current
-from probe.serve.service import parse_listen
-from tests.outputs.reports import no_kubelet
-from tests.serve.serving import (
+from lab.reports import no_kubelet
+from lab.serve.serving import (
     ROOT,
     Serving,
     put,
@@ -38,6 +34,10 @@ from tests.serve.serving import (
     wait_for,
     with_node,
 )
+from probe.outputs.page import content_security_policy
+from probe.serve.app import App
+from probe.serve.report_file import Current
+from probe.serve.service import parse_listen
 
 PATHS = ("/", "/metrics", "/report.json", "/healthz", "/readyz")
 

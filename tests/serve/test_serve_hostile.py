@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.outputs.reports import make_row, make_volume
-from tests.serve.serving import Serving, put_report, report_of_now, serving, wait_for
+from lab.reports import make_row, make_volume
+from lab.serve.serving import Serving, put_report, report_of_now, serving, wait_for
 
 N = int(os.environ.get("USERNS_PROBE_TEST_CLIENTS", "200"))
 """Hostile clients of each kind."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme import README
-from tests.serve.prometheus import NODES, Series, prometheus, promtool, serving_each
-from tests.serve.serving import Serving, put_report, report_of_now, serving, wait_for
+from lab.readme import README
+from lab.serve.prometheus import NODES, Series, prometheus, promtool, serving_each
+from lab.serve.serving import Serving, put_report, report_of_now, serving, wait_for
 
 pytestmark = pytest.mark.real
 

@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from lab.reports import make_report
+from lab.serve.serving import changed, put, put_report, with_node
 from probe.outputs.documents import render_json
 from probe.report import Node, Report
 from probe.serve import report_file
 from probe.serve.report_file import LIMIT, Current, Unusable, boot_time, judge, parse_report, read_boot_id
-from tests.outputs.reports import make_report
-from tests.serve.serving import changed, put, put_report, with_node
 
 BOOT = "0f5a3c1e-7b1d-4f0e-9a55-2d7f3c0a9b11"
 PROBED = 5000.0

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import require
-from tests.serve.serving import ROOT, wait_for
+from lab.prerequisites import require
+from lab.serve.serving import ROOT, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]  # the first run after pyproject.toml changed makes .venv anew
 

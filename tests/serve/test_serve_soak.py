@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import api_world
+from lab.faults import api_world
+from lab.real.node import Node
+from lab.serve import soak
+from lab.serve.agent import publishing, watching
+from lab.serve.agent_soak import AgentSoak
+from lab.serve.soak import MEMORY, Clients, Sample, figures_of_process, judge
 from tests.real.conftest import bare_node, containerd, node, runtime, workspace  # noqa: F401
-from tests.real.node import Node
-from tests.serve import soak
-from tests.serve.agent import publishing, watching
-from tests.serve.agent_soak import AgentSoak
-from tests.serve.soak import MEMORY, Clients, Sample, figures_of_process, judge
 
 LEAKS = {
     "nothing": "",

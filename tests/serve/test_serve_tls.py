@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.serve.serving import Serving, put_report, refused, report_of_now, serving, wait_for
+from lab.serve.serving import Serving, put_report, refused, report_of_now, serving, wait_for
 
 
 class Secret:

@@ -1,0 +1,1 @@
+"""Programs and doubles that prove the probe: campaigns, guests, benches, nodes."""

@@ -1,0 +1,1 @@
+"""What scripts/bench measures, always beside something else in the same run, so that a busy machine slows both."""

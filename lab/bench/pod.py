@@ -1,0 +1,82 @@
+"""The two containers of daemonset.yaml as the kernel accounts them, beside what the manifest lets them have."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from lab.bench.table import Row, mib, ms
+from lab.bench.volumes import bind_volumes
+from lab.deploy import image
+from lab.deploy.load import Group, probe_again, scrape
+from lab.deploy.manifests import MANIFEST, container_of, documents, pod_of
+from lab.deploy.pod import NODE_NAME, run_pod
+from lab.deploy.pod_to_oci import quantity
+from lab.real import packages
+from lab.real.node import make_node, make_workspace
+from lab.serve.api_double import ApiDouble
+from lab.serve.serving import wait_for
+
+SCRAPES = 10_000
+REST = 5.0  # seconds
+
+
+def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """All figures, in seconds and bytes."""
+    runc = packages.runtime("runc", (1, 2))
+    spec = pod_of(documents(MANIFEST.read_text()))
+    container_of(spec, "probe")["args"].append("--volume-paths")
+    with ExitStack() as stack:
+        say("the image")
+        built = image.build()
+        node = stack.enter_context(make_node(stack.enter_context(make_workspace())))
+        node.endpoint = stack.enter_context(node.containerd(packages.containerd(), {"runc": runc.path}))
+        stack.enter_context(node.kubelet())
+        api = ApiDouble(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        api.store.own_node = NODE_NAME
+        api.add_node(NODE_NAME)
+        bind_volumes(node, many)
+        pod = stack.enter_context(run_pod(spec, built, node, runc, api))
+        groups = {name: Group(container) for name, container in pod.containers.items()}
+        pod.report()
+        say(f"{probes} probes with {many} mounts")
+        before = groups["probe"].cpu
+        probe_again(pod, probes)
+        work = {"probe": (groups["probe"].cpu - before) / probes}
+        say(f"{SCRAPES} scrapes")
+        before = groups["exporter"].cpu
+        assert scrape(pod, SCRAPES) == SCRAPES
+        wait_for(lambda: api.store.writes)
+        work["exporter"] = (groups["exporter"].cpu - before) / SCRAPES
+        time.sleep(REST)
+        return {
+            name: {
+                "work": work[name],
+                "held": group.held,
+                "peak": group.peak,
+                "request": quantity(container_of(spec, name)["resources"]["requests"]["memory"]),
+                "limit": group.limit,
+            }
+            for name, group in groups.items()
+        } | {"mounts": many}
+
+
+def rows(found: dict[str, Any]) -> list[Row]:
+    """The figures beside what they are compared with."""
+    made = []
+    for name, busy, piece in (
+        ("probe", f"{found['mounts']} mounts", "a probe"),
+        ("exporter", f"{SCRAPES} scrapes", "a scrape"),
+    ):
+        own = found[name]
+        held, peak, request, limit = (own[key] for key in ("held", "peak", "request", "limit"))
+        made += [
+            Row(f"{name} container at rest", mib(held), f"request: {mib(request)}", held / request, "under 1"),
+            Row(f"{name} container, peak, {busy}", mib(peak), f"limit: {mib(limit)}", peak / limit, "under 0.50"),
+            Row(f"{name} container, CPU of {piece}", ms(own["work"]), "", None),
+        ]
+    return made

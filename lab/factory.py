@@ -1,0 +1,361 @@
+"""Facts of a node on which everything works, for tests that change one thing about it.
+
+Each function takes the fields of its type as keywords; a field that is a Reading also takes a bare value, which
+becomes a Reading with the source that belongs to the field.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from probe.facts.hooks import HookFacts, HookFiles
+from probe.facts.ids.pods import PodFacts
+from probe.facts.ids.range import IdFacts
+from probe.facts.model import (
+    Attempt,
+    Confinement,
+    DropIn,
+    Handler,
+    KernelFacts,
+    KubeletFacts,
+    MountFacts,
+    NamespaceAttempt,
+    ProbeFacts,
+    RuntimeFacts,
+    Visibility,
+)
+from probe.facts.node import Facts
+from probe.reading import ProblemKind, Reading
+
+ALL_CAPABILITIES = (1 << 41) - 1
+CONTAINERD_ROOT = "/var/lib/containerd"
+KUBELET_ROOT = "/var/lib/kubelet"
+ENDPOINT = "/run/containerd/containerd.sock"
+KUBELET_PID = 800
+RUNTIME_PID = 700
+
+
+def absent(source: str) -> Reading[Any]:
+    """A reading of something that does not exist here."""
+    return Reading.without(source, "absent", "No such file or directory")
+
+
+def unread(source: str = "/some/file", kind: ProblemKind = "not-permitted") -> Reading[Any]:
+    """A reading that failed."""
+    return Reading.without(source, kind, "could not be read")
+
+
+def make_facts(**overrides: Any) -> Facts:
+    """A Debian 12 node with kubelet 1.36.2, containerd 2.1.9 and runc 1.3.5, where all is well.
+
+    `kubelet`, `runtime` and `mounts` take their facts bare or as a Reading; so does `distribution`.
+    """
+    fields: dict[str, Any] = {
+        "node_name": "node-1",
+        "distribution": Reading("/etc/os-release", "debian 12"),
+        "probe": make_probe(),
+        "kernel": make_kernel(),
+        "mounts": make_mounts(),
+        "user_namespace": make_namespace_attempt(),
+        "kubelet": make_kubelet(),
+        "runtime": make_runtime(),
+        "attempts": make_attempts(),
+        "ids": make_ids(),
+        "pods": make_pods(),
+        "hooks": make_hooks(),
+        "userns_pod_runs": Reading("processes of Pods", False),
+        "handler": "",
+    }
+    sources = {
+        "distribution": "/etc/os-release",
+        "mounts": f"/proc/{RUNTIME_PID}/mountinfo",
+        "kubelet": f"/proc/{KUBELET_PID}",
+        "runtime": f"CRI {ENDPOINT}",
+        "ids": f"/proc/{KUBELET_PID}",
+        "pods": f"{KUBELET_ROOT}/pods/*/userns",
+        "hooks": "device hooks",
+        "userns_pod_runs": "processes of Pods",
+    }
+    return Facts(**_readings(fields | overrides, sources))
+
+
+def make_probe(**overrides: Any) -> ProbeFacts:
+    """A probe that may do everything."""
+    fields: dict[str, Any] = {
+        "uid": 0,
+        "effective_capabilities": ALL_CAPABILITIES,
+        "seccomp": 0,
+        "in_initial_user_namespace": True,
+        "chrooted": False,
+        "threads": 1,
+        "entered": True,
+        "supported_architecture": True,
+    }
+    sources = {
+        "seccomp": "/proc/self/status",
+        "in_initial_user_namespace": "/proc/self/ns/user",
+        "entered": "/proc/1/ns/mnt",
+    }
+    return ProbeFacts(**_readings(fields | overrides, sources))
+
+
+NAMESPACE_LIMITS = tuple(
+    f"user.max_{kind}_namespaces" for kind in ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
+)
+
+
+def make_kernel(**overrides: Any) -> KernelFacts:
+    """Linux 6.12 as Debian builds it, without the switches that only some distributions have.
+
+    `namespace_limits` takes bare numbers too, and is merged into the defaults.
+    """
+    limits = dict.fromkeys(NAMESPACE_LIMITS, 126_000) | overrides.pop("namespace_limits", {})
+    fields: dict[str, Any] = {
+        "release": "6.12.38+deb13-amd64",
+        "architecture": "x86_64",
+        "boot_id": "0f5a3c1e-7b1d-4f0e-9a55-2d7f3c0a9b11",
+        "user_namespace_file": "user:[4026531837]",
+        "namespace_limits": {
+            name: _reading(f"/proc/sys/{name.replace('.', '/')}", value) for name, value in limits.items()
+        },
+        "unprivileged_userns_clone": absent("/proc/sys/kernel/unprivileged_userns_clone"),
+        "apparmor_restrict_unprivileged_userns": absent("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+        "lsm": "lockdown,capability,landlock,yama,apparmor,tomoyo,bpf,ipe,ima,evm",
+        "selinux_enforcing": absent("/sys/fs/selinux/enforce"),
+        "cgroup_version": 2,
+    }
+    sources = {
+        "release": "/proc/sys/kernel/osrelease",
+        "boot_id": "/proc/sys/kernel/random/boot_id",
+        "user_namespace_file": "/proc/self/ns/user",
+        "unprivileged_userns_clone": "/proc/sys/kernel/unprivileged_userns_clone",
+        "apparmor_restrict_unprivileged_userns": "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "lsm": "/sys/kernel/security/lsm",
+        "selinux_enforcing": "/sys/fs/selinux/enforce",
+        "cgroup_version": "/proc/self/mountinfo",
+    }
+    return KernelFacts(**_readings(fields | overrides, sources))
+
+
+def make_visibility(*covering: str, **overrides: Any) -> Visibility:
+    """Visible when nothing covers it."""
+    return Visibility(**{"visible": not covering, "covering": covering} | overrides)
+
+
+def make_mounts(**overrides: Any) -> MountFacts:
+    """A mount table in which nothing covers /proc or /sys."""
+    return MountFacts(**{"count": 42, "proc": make_visibility(), "sysfs": make_visibility()} | overrides)
+
+
+def make_namespace_attempt(**overrides: Any) -> NamespaceAttempt:
+    """A user namespace that was made, mapped and read back."""
+    fields = {
+        "result": "supported",
+        "step": "done",
+        "errno": "",
+        "message": "a user namespace with a full map was made",
+        "kind": "",
+        "map": "0 65536 65536",
+    }
+    return NamespaceAttempt(**fields | overrides)
+
+
+def make_kubelet(**overrides: Any) -> KubeletFacts:
+    """kubelet 1.36.2 with `--config=/var/lib/kubelet/config.yaml`, which is silent about user namespaces."""
+    fields: dict[str, Any] = {
+        "pid": KUBELET_PID,
+        "distribution": "kubelet",
+        "others": 0,
+        "version": "1.36.2",
+        "started_at": 1_700_000_000.0,
+        "files": Reading("configuration files", ()),
+        "root_dir": KUBELET_ROOT,
+        "endpoint": ENDPOINT,
+        "max_pods": 110,
+        "ids_per_pod": 65_536,
+        "gate": True,
+        "gate_configured": Reading.without("featureGates", "absent", "not set"),
+        "fail_cgroup_v1": True,
+        "executable": DropIn(path="/usr/bin/kubelet", newer=False),
+    }
+    sources = {
+        "version": f"/proc/{KUBELET_PID}/exe --version",
+        "started_at": f"/proc/{KUBELET_PID}/stat",
+        "files": "configuration files",
+        "root_dir": "--root-dir",
+        "endpoint": "containerRuntimeEndpoint",
+        "max_pods": "maxPods",
+        "ids_per_pod": "userNamespaces.idsPerPod",
+        "gate": "featureGates",
+        "gate_configured": "featureGates",
+        "fail_cgroup_v1": "failCgroupV1",
+        "executable": f"/proc/{KUBELET_PID}/exe",
+    }
+    return KubeletFacts(**_readings(fields | overrides, sources))
+
+
+def make_pods(**overrides: Any) -> PodFacts:
+    """Two Pods with a user namespace, both running in it."""
+    fields = {"recorded": 2, "unread": 0, "own_namespace": 2, "host_namespace": 0, "last_block": 0}
+    return PodFacts(**fields | overrides)
+
+
+def make_hooks(**overrides: Any) -> HookFacts:
+    """A node without devices."""
+    nothing = Reading("specifications", HookFiles(found=0, hooked=0, unread=0))
+    fields: dict[str, Any] = {"toolkit": Reading("NVIDIA's programs", ()), "cdi": nothing, "oci_hooks": nothing}
+    return HookFacts(**fields | overrides)
+
+
+def make_ids(**overrides: Any) -> IdFacts:
+    """No account `kubelet`, so the default range, and no Pod with a user namespace."""
+    root = f"/proc/{KUBELET_PID}/root"
+    not_asked: Reading[Any] = Reading.without("getsubids", "not-tried", "not asked")
+    fields: dict[str, Any] = {
+        "account": False,
+        "local_account": False,
+        "getsubids": not_asked,
+        "subuids": not_asked,
+        "subgids": not_asked,
+        "owners": Reading("/etc/subuid, /etc/subgid", ()),
+        "accounts": Reading("/etc/passwd, /etc/group", ()),
+        "files": Reading(f"{root}{KUBELET_ROOT}/pods", ()),
+    }
+    sources = {
+        "account": "/usr/bin/getent passwd kubelet",
+        "local_account": f"{root}/etc/passwd",
+        "getsubids": "getsubids on the kubelet's PATH",
+        "subuids": "/usr/bin/getsubids kubelet",
+        "subgids": "/usr/bin/getsubids -g kubelet",
+        "owners": "/etc/subuid, /etc/subgid",
+        "accounts": "/etc/passwd, /etc/group",
+        "files": f"{root}{KUBELET_ROOT}/pods",
+    }
+    return IdFacts(**_readings(fields | overrides, sources))
+
+
+def make_handler(**overrides: Any) -> Handler:
+    """The default handler: runc 1.3.5 behind containerd."""
+    fields: dict[str, Any] = {
+        "name": "",
+        "user_namespaces": True,
+        "binary": "/usr/bin/runc",
+        "oci_runtime": "runc",
+        "oci_version": "1.3.5",
+        "oci_idmap": True,
+        "oci_user_namespace": True,
+        "binary_newer": False,
+        "snapshotter": "overlayfs",
+    }
+    sources = {
+        "binary": f"CRI {ENDPOINT}",
+        "oci_runtime": "/usr/bin/runc --version",
+        "oci_version": "/usr/bin/runc --version",
+        "oci_idmap": "/usr/bin/runc features",
+        "oci_user_namespace": "/usr/bin/runc features",
+        "binary_newer": "/usr/bin/runc",
+        "snapshotter": f"CRI {ENDPOINT}",
+    }
+    return Handler(**_readings(fields | overrides, sources))
+
+
+def make_confinement(**overrides: Any) -> Confinement:
+    """A daemon that nothing binds."""
+    fields: dict[str, Any] = {
+        "pid": RUNTIME_PID,
+        "effective_capabilities": ALL_CAPABILITIES,
+        "seccomp": 0,
+        "in_initial_user_namespace": True,
+        "label": "unconfined",
+    }
+    process = f"/proc/{RUNTIME_PID}"
+    sources = {
+        "effective_capabilities": f"{process}/status",
+        "seccomp": f"{process}/status",
+        "in_initial_user_namespace": f"{process}/ns/user",
+        "label": f"{process}/attr/current",
+    }
+    return Confinement(**_readings(fields | overrides, sources))
+
+
+def make_runtime(**overrides: Any) -> RuntimeFacts:
+    """containerd 2.1.9 with the handlers `""` and `runc`, both of them runc 1.3.5, on overlayfs."""
+    fields: dict[str, Any] = {
+        "endpoint": ENDPOINT,
+        "name": "containerd",
+        "version": "2.1.9",
+        "handlers": Reading(f"CRI {ENDPOINT}", (make_handler(), make_handler(name="runc"))),
+        "root_dir": CONTAINERD_ROOT,
+        "layers_dir": f"{CONTAINERD_ROOT}/io.containerd.snapshotter.v1.overlayfs",
+        "snapshotter": "overlayfs",
+        "slow_chown": False,
+        "confinement": make_confinement(),
+    }
+    call = f"CRI {ENDPOINT}"
+    sources = dict.fromkeys(
+        ("name", "version", "handlers", "root_dir", "layers_dir", "snapshotter", "slow_chown"), call
+    )
+    return RuntimeFacts(**_readings(fields | overrides, sources | {"confinement": f"/proc/{RUNTIME_PID}"}))
+
+
+def make_attempt(**overrides: Any) -> Attempt:
+    """An idmapped mount of ext4 that worked, in the role `volume`."""
+    fields: dict[str, Any] = {
+        "role": "volume",
+        "path": f"{KUBELET_ROOT}/pods/6c1e0b7e/volumes/kubernetes.io~csi/data/mount",
+        "fstype": "ext4",
+        "device": "8:1",
+        "result": "supported",
+        "reason": "",
+        "kind": "",
+        "step": "mount_setattr",
+        "errno": "",
+        "usable": "yes",
+        "mounts_below": 0,
+        "owner": None,
+        "plugin": "",
+    }
+    return Attempt(**fields | overrides)
+
+
+def make_refusal(**overrides: Any) -> Attempt:
+    """A file system that refused an idmapped mount."""
+    fields = {
+        "result": "refused",
+        "reason": "this file system cannot be idmapped",
+        "errno": "EINVAL",
+        "usable": "no",
+    }
+    return make_attempt(**fields | overrides)
+
+
+def make_unknown_attempt(**overrides: Any) -> Attempt:
+    """A file system that did not answer in time."""
+    fields = {
+        "result": "unknown",
+        "reason": "no answer in time",
+        "kind": "timed-out",
+        "usable": None,
+    }
+    return make_attempt(**fields | overrides)
+
+
+def make_attempts(**replacements: Attempt | None) -> tuple[Attempt, ...]:
+    """The four attempts that every node has; a keyword (`overlay_layers=`) replaces one, None leaves it out."""
+    made: dict[str, Attempt | None] = {
+        "kubelet_root": make_attempt(role="kubelet-root", path=KUBELET_ROOT, owner=(0, 65_536)),
+        "runtime_root": make_attempt(role="runtime-root", path=CONTAINERD_ROOT, owner=(0, 65_536)),
+        "overlay_layers": make_attempt(role="overlay-layers", path=CONTAINERD_ROOT, fstype="overlay", device=""),
+        "tmpfs": make_attempt(role="tmpfs", path="", fstype="tmpfs", device="", owner=(0, 65_536)),
+    }
+    if unforeseen := replacements.keys() - made.keys():
+        raise TypeError(f"no such role: {sorted(unforeseen)}")
+    return tuple(attempt for attempt in (made | replacements).values() if attempt is not None)
+
+
+def _readings(fields: dict[str, Any], sources: dict[str, str]) -> dict[str, Any]:
+    return {name: _reading(sources[name], value) if name in sources else value for name, value in fields.items()}
+
+
+def _reading(source: str, value: Any) -> Reading[Any]:
+    return value if isinstance(value, Reading) else Reading(source, value)

@@ -1,0 +1,114 @@
+"""One of the processes that kill probes side by side, each on a node of its own: KIND SEED COUNT.
+
+It prints a line of JSON for each of them: how long that took, what was wrong, and how much was left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from lab.faults.kills import expect_a_part, kill, may_gather
+from lab.faults.stage import CHECKOUT, BrokenError, Stage, demand, document, own_stage
+from lab.real.leftovers import look, settled
+from lab.real.node import descendants, environment
+
+_SPREAD = 1.2  # of a whole probe, so that some are killed when they are done
+_MEASURED_AGAIN = 100  # how often a whole probe shows how long a life is now
+
+
+def probe_is_killed(stage: Stage, chance: random.Random) -> None:
+    """The command, all of its processes at once, or one of its children: then it has to come to an honest end."""
+    began = time.monotonic()
+    probe = stage.start()
+    tree = _after(stage, chance, probe)
+    only_child = bool(tree[1:]) and chance.random() < 0.3
+    victims = [chance.choice(tree[1:])] if only_child else tree if chance.random() < 0.4 else tree[:1]
+    gatherer = may_gather(probe.pid, victims[0]) if only_child else False
+    for pid in victims:
+        kill(pid)
+    probed = stage.finish(probe, began)
+    if only_child and probed.code not in (-9, 137):
+        expect_a_part(stage, probed, gatherer)
+    demand(not probed.stderr, f"said {probed.stderr[-300:]!r} on stderr")
+    demand(probed.code in (0, 2, -9, 137), f"exit code {probed.code}")
+
+
+def trial_is_killed(stage: Stage, chance: random.Random) -> None:
+    """The same with a trial of the runtime, whose empty cgroup the next probe removes."""
+    probe = stage.start("--try-runtime")
+    for pid in _after(stage, chance, probe, 2.0)[: chance.choice((1, 100))]:
+        kill(pid)
+    probe.communicate()
+    stage.expect_clean()
+
+
+def watch_is_killed(stage: Stage, chance: random.Random) -> None:
+    """Its probe comes to an end by itself, and the report is whole or not there."""
+    directory = stage.node.path("watch")
+    os.mkdir(directory)
+    report = f"{directory}/report.json"
+    command = [sys.executable, "-m", "probe", "watch", f"--report-file={report}", "--interval=24h"]
+    watch = subprocess.Popen(
+        stage.node.inside(*command),
+        cwd=CHECKOUT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    for pid in _after(stage, chance, watch)[:1]:
+        kill(pid)
+    watch.wait()
+    names = set(os.listdir(directory))
+    demand(names <= {"report.json", ".report.json.new"}, f"in the directory of the report: {names}")
+    if "report.json" in names:
+        with open(report) as file:
+            demand(document(file.read())["verdict"] == "ready", "the report says what is not so")
+
+
+KINDS: dict[str, Callable[[Stage, random.Random], None]] = {
+    "probe": probe_is_killed,
+    "trial": trial_is_killed,
+    "watch": watch_is_killed,
+}
+
+
+def _after(stage: Stage, chance: random.Random, command: subprocess.Popen[str], longer: float = 1.0) -> list[int]:
+    """The processes of *command* at a random instant of its life, the first of them first; none when it is over."""
+    while len(tree := descendants(command.pid)) < 2:  # only nsenter yet
+        if command.poll() is not None:
+            return []
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0, stage.life * longer * _SPREAD))
+    return descendants(tree[1]) if os.path.exists(f"/proc/{tree[1]}") else []
+
+
+def _kill_all(kind: str, seed: str, count: int) -> Iterator[dict[str, object]]:
+    with own_stage() as stage:
+        before = look(stage.node)
+        for number in range(count):
+            stage.worst, problems = 0.0, []
+            try:
+                KINDS[kind](stage, random.Random(f"{seed} {kind} {number}"))
+                if number % _MEASURED_AGAIN == _MEASURED_AGAIN - 1:
+                    stage.expect_clean()
+            except BrokenError as problem:
+                problems.append(str(problem))
+            if left := settled(stage.node, before):
+                problems.append(f"left behind: {left}")
+                before = look(stage.node)
+            where = [f"seed {seed}, {kind} killed, number {number}: {problem}" for problem in problems]
+            yield {"worst": stage.worst, "problems": where, "leftovers": sum(map(len, left.values()))}
+
+
+if __name__ == "__main__":
+    for line in _kill_all(sys.argv[1], sys.argv[2], int(sys.argv[3])):
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()

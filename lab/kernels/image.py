@@ -1,0 +1,200 @@
+"""The root of a guest, as squashfs images in which each path is what it is on this machine.
+
+Two layers, so that a change of the code costs no more than the second: `system` has the running interpreter with the
+project's dependencies, the runtimes and the tools; `checkout` has `probe` and `lab`. They lie in the cache, named by
+a digest of what went into them.
+"""
+
+from __future__ import annotations
+
+import compileall
+import hashlib
+import os
+import py_compile
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+from lab.real import debian, packages
+from lab.real.debian import Unavailable, run
+
+CHECKOUT = Path(__file__).parents[2]
+TOOLS = ("busybox", "mount", "umount", "nsenter", "unshare", "setpriv", "modprobe", "mkfs.ext4", "mksquashfs")
+"""Programs of this machine that tests in a guest call."""
+
+_STDLIB_WITHOUT = (
+    "__pycache__",
+    "config-*",
+    "ensurepip",
+    "idlelib",
+    "lib2to3",
+    "site-packages",
+    "test",
+    "tkinter",
+    "*.a",
+)
+_MERGED = ("bin", "sbin", "lib", "lib64")  # on most machines links into /usr
+_LINKER = Path("/etc/ld.so.cache")  # changes with the machine's libraries
+_FORGOTTEN_AFTER = 24 * 3600  # seconds in which nobody asked for an image; earlier another test run could just boot it
+
+
+def images(*tools: str) -> list[Path]:
+    """The layers of a guest's root, the last one on top; *tools* are further programs of this machine, by name or path.
+
+    *Errors*: debian.Unavailable when a program is not there.
+    """
+    return [_system((*TOOLS, *tools)), _checkout()]
+
+
+def runtimes() -> dict[str, packages.Runtime]:
+    """containerd, and the OCI runtimes that idmap; in the guest they lie where they lie here."""
+    return {
+        "runc": packages.runtime("runc", (1, 2)),
+        "crun": packages.runtime("crun", (1, 9)),
+        "containerd": packages.containerd(),
+    }
+
+
+def _checkout() -> Path:
+    found = [path for name in ("probe", "lab") for path in sorted((CHECKOUT / name).rglob("*"))]
+    sources = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
+
+    def fill(root: Path) -> None:
+        for path in sources:
+            _copy(path, root)
+        _compile(root, CHECKOUT)
+
+    return layer("checkout", sources, fill)
+
+
+def _system(tools: Iterable[str]) -> Path:
+    fetched = runtimes()
+    shim = fetched["containerd"].beside("containerd-shim-runc-v2")
+    programs = [_program(name) for name in (*tools, shim, *(one.path for one in fetched.values()))]
+    stdlib, modules = Path(sysconfig.get_path("stdlib")), list(_modules())
+
+    def fill(root: Path) -> None:
+        for name in _MERGED:
+            if os.path.islink(f"/{name}"):
+                (root / os.readlink(f"/{name}")).mkdir(parents=True, exist_ok=True)
+                (root / name).symlink_to(os.readlink(f"/{name}"))
+        shutil.copytree(stdlib, root / stdlib.relative_to("/"), ignore=shutil.ignore_patterns(*_STDLIB_WITHOUT))
+        binaries = [*_interpreter(), *programs, *modules, *stdlib.glob("lib-dynload/*.so")]
+        for path in (*binaries, *_libraries(binaries), Path("/etc/os-release")):
+            _copy(path, root)
+        link_applets(root)
+        (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
+        (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
+        _compile(root, stdlib, *{Path(str(one.locate_file(""))) for one in _distributions("userns-probe")})
+
+    return layer("system", [*modules, *programs, *_interpreter(), stdlib, _LINKER], fill)
+
+
+def link_applets(root: Path) -> None:
+    """Give a root busybox for every command that it does not have."""
+    for applet in run(_program("busybox"), "--list").split():
+        if not any(os.path.lexists(root / "usr" / each / applet) for each in ("bin", "sbin")):
+            (root / "usr/bin" / applet).symlink_to("/bin/busybox")
+
+
+def _interpreter() -> Iterator[Path]:
+    """What makes sys.executable run: the program, and in a virtual environment the links that lead to it."""
+    link = Path(sys.executable)
+    while link.is_symlink():
+        yield link
+        link = link.parent / os.readlink(link)
+    yield link
+    if sys.prefix != sys.base_prefix:
+        yield Path(sys.prefix, "pyvenv.cfg")
+
+
+def _modules() -> Iterator[Path]:
+    """The files of all Python packages that the project needs to run."""
+    for distribution in _distributions("userns-probe"):
+        for file in distribution.files or ():
+            path = Path(str(file.locate()))
+            if ".." not in file.parts and path.suffix != ".pyc" and path.is_file():
+                yield path
+
+
+def _distributions(name: str, seen: set[str] | None = None) -> Iterator[metadata.Distribution]:
+    """What the distribution *name* needs, directly or not, without itself and without extras."""
+    seen = {name} if seen is None else seen
+    for requirement in metadata.requires(name) or ():
+        needed = re.match(r"[\w.-]+", requirement)
+        if needed and needed[0] not in seen and not re.search(r";.*\bextra\b", requirement):
+            seen.add(needed[0])
+            with suppress(metadata.PackageNotFoundError):  # it is for another Python or another system
+                yield metadata.distribution(needed[0])
+                yield from _distributions(needed[0], seen)
+
+
+def _program(name: str) -> Path:
+    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if not path:
+        raise Unavailable(f"command {name} is not there")
+    return Path(path)
+
+
+def _libraries(files: Iterable[Path]) -> set[Path]:
+    """All shared libraries that these files need, the loader among them."""
+    found = set()
+    for file in files:
+        if file.suffix == ".so" or os.access(file, os.X_OK):
+            said = subprocess.run(
+                ["ldd", file], capture_output=True, text=True, check=False
+            )  # fails for what is static
+            found |= set(re.findall(r"(/\S+) ", said.stdout))
+    return set(map(Path, found))
+
+
+def _copy(path: Path, root: Path) -> None:
+    """Put *path* of this machine where it belongs in the image, its content where it is a link to elsewhere."""
+    target = root / os.path.realpath(path.parent).lstrip("/") / path.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() and path.name.startswith("python"):
+        target.symlink_to(os.readlink(path))
+    elif not target.exists():
+        shutil.copy2(path, target)
+
+
+def _compile(root: Path, *directories: Path) -> None:
+    """Byte code for all modules: under emulation, compiling them would take longer than all the rest."""
+    for directory in directories:
+        compileall.compile_dir(
+            root / directory.relative_to("/"),
+            stripdir=str(root),
+            quiet=2,
+            workers=0,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+
+
+def layer(name: str, sources: Iterable[Path], fill: Callable[[Path], None]) -> Path:
+    """The image of that name, from the cache if *sources* are the same as when *fill* filled it."""
+    digest = hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode())
+    for path in sources:
+        seen = path.stat()
+        digest.update(f"{path} {seen.st_size} {seen.st_mtime_ns}\n".encode())
+    with debian.locked(debian.cache("guests")) as directory:
+        image = directory / f"{name}-{digest.hexdigest()[:16]}.squashfs"
+        if not image.exists():
+            for old in directory.glob(f"{name}-*.squashfs"):
+                if time.time() - old.stat().st_mtime > _FORGOTTEN_AFTER:
+                    old.unlink()
+            with tempfile.TemporaryDirectory(dir=directory) as scratch:
+                root, new = Path(scratch, "root"), Path(scratch, "image")
+                root.mkdir()
+                fill(root)
+                run("mksquashfs", root, new, "-comp", "lz4", "-all-root", "-no-progress", "-quiet")
+                new.rename(image)
+        os.utime(image)
+        return image

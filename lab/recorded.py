@@ -1,0 +1,269 @@
+"""Nodes that were recorded, each a folder of tests/hosts: what was read there, and what was answered.
+
+`root/` is a tree of the node's files: `FILE.error` holds the errno with which reading FILE failed, and links.json
+in a process's directory what its links say. `answers.json` names the answers of programs and of the container runtime
+(tests/data), and the kernel, whose answers to attempts stand in tests/hosts/kernels.json. `origin.txt` tells what of it
+was recorded and what was constructed.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import msgspec
+
+from lab.cri_recordings import recorded_answer
+from lab.factory import make_probe
+from lab.fake_host import FakeHost
+from probe.facts.assemble import gather_node, gather_node_ids, root_dir_of
+from probe.facts.filesystems import attempts
+from probe.facts.filesystems.meaning import Subject
+from probe.facts.kernel import gather_kernel
+from probe.facts.kubelet.facts import gather_kubelet
+from probe.facts.model import Attempt, NamespaceAttempt
+from probe.facts.node import Facts
+from probe.facts.runtime.facts import gather_runtime
+from probe.host import idmap
+from probe.host.cri import CriAnswer, no_answer
+from probe.host.host import FileStatus, Process
+from probe.host.idmap import FIRST_HOST_ID, Answer, NamespaceAnswer, Target
+from probe.host.mountinfo import MountTable, parse_mountinfo
+from probe.host.program import Output
+from probe.reading import Reading
+from probe.report import Report, make_report
+
+TESTS = Path(__file__).parents[1] / "tests"
+FOLDER = TESTS / "hosts"
+DATA = TESTS / "data"
+NAMES = tuple(sorted(path.parent.name for path in FOLDER.glob("*/answers.json")))
+KERNELS: dict[str, dict[str, Any]] = json.loads((FOLDER / "kernels.json").read_text())
+
+_TICKS = 100  # per second, in proc_pid_stat(5)
+_COMM_LENGTH = 15
+_USERNS_FD = 1000  # the number of no open file: recorded answers need none
+
+
+class RecordedHost(FakeHost):
+    """The files, links, processes and programs of a recorded node; what is not in the recording does not exist."""
+
+    def __init__(self, folder: Path, answers: dict[str, Any]) -> None:
+        super().__init__()
+        self.directories: set[str] = set()
+        for directory in answers["directories"]:
+            self.add_directory(directory)
+        self.commands = {command: _output(answer) for command, answer in answers["commands"].items()}
+        for path, recording in answers["oci_runtimes"].items():
+            self.add_oci_runtime(path, recording)
+        root = folder / "root"
+        for file in sorted(path for path in root.rglob("*") if path.is_file() and path.name != "links.json"):
+            path = f"/{file.relative_to(root)}"
+            if path.endswith(".error"):
+                self.files[path.removesuffix(".error")] = int(file.read_text().split()[0])
+            else:
+                self.files[path] = file.read_bytes()
+        mounts: dict[str, bytes] = {}
+        for entry in sorted((root / "proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+            recorded = json.loads((entry / "links.json").read_text())
+            self._add_recorded(int(entry.name), recorded, answers["booted"])
+            if (entry / "mountinfo").exists():
+                mounts[recorded["links"]["ns/mnt"]] = (entry / "mountinfo").read_bytes()
+        for process in self.process_list:  # one copy of a table serves all that see the same
+            if table := mounts.get(str(self.links[f"/proc/{process.pid}/ns/mnt"])):
+                self.files.setdefault(f"/proc/{process.pid}/mountinfo", table)
+        self._stand_for_the_probe()
+
+    def add_oci_runtime(self, path: str, recording: str) -> None:
+        """Put an OCI runtime of tests/data/oci at *path*."""
+        oci = DATA / "oci"
+        features = oci / f"{recording}.features.json"
+        self.commands[f"{path} --version"] = (oci / f"{recording}.version.txt").read_text()
+        self.commands[f"{path} features"] = (
+            features.read_text()
+            if features.exists()
+            else Output(1, "", (oci / f"{recording}.features.stderr.txt").read_text())
+        )
+        self.modified.setdefault(path, 0.0)
+
+    def add_directory(self, path: str) -> None:
+        """Let a directory exist, and those above it."""
+        while path != "/":
+            self.directories.add(path)
+            path = os.path.dirname(path)
+
+    def status(self, path: str) -> Reading[FileStatus]:
+        """Of a directory, also one whose content was not recorded; else as the tree tells."""
+        if self._natural(path) in self.directories:
+            return Reading(path, FileStatus(0o040755, 0, 4096, 0.0))
+        return super().status(path)
+
+    def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
+        """The names of files and of directories."""
+        listed = super().list_directory(path)
+        natural = self._natural(path).rstrip("/") + "/"
+        beneath = {name[len(natural) :].split("/")[0] for name in self.directories if name.startswith(natural)}
+        if not beneath or (listed.value is None and listed.kind != "absent"):
+            return listed
+        return Reading(path, tuple(sorted({*(listed.value or ()), *beneath})))
+
+    def end_process(self, pid: int) -> None:
+        """Take a process away with all that /proc tells of it."""
+        self.process_list = [process for process in self.process_list if process.pid != pid]
+        del self.started[pid]
+        for entries in (self.files, self.links):
+            for path in [path for path in entries if path.startswith(f"/proc/{pid}/")]:
+                del entries[path]
+
+    def _add_recorded(self, pid: int, recorded: dict[str, Any], booted: float) -> None:
+        argv = tuple(os.fsdecode(part) for part in self._bytes(f"/proc/{pid}/cmdline").split(b"\0")[:-1])
+        name = self._bytes(f"/proc/{pid}/comm").decode().rstrip("\n")
+        program = os.path.basename(argv[0]) if argv else ""
+        if len(name) == _COMM_LENGTH and program.startswith(name):
+            name = program  # as psutil completes what the kernel has cut off
+        self.process_list.append(Process(pid, name, argv))
+        self.started[pid] = booted + recorded["start_ticks"] / _TICKS
+        self.links |= {f"/proc/{pid}/{link}": target for link, target in recorded["links"].items()}
+        if not _is_pods(self._bytes(f"/proc/{pid}/uid_map")):
+            self.modified.setdefault(recorded["links"]["exe"], recorded["exe"]["mtime"])
+
+    def _stand_for_the_probe(self) -> None:
+        """A probe that has entered the node sees there what process 1 sees."""
+
+        def own(path: str) -> str:
+            return f"/proc/self/{path.removeprefix('/proc/1/')}" if path.startswith("/proc/1/") else path
+
+        self.files |= {own(path): content for path, content in self.files.items() if path != own(path)}
+        self.links |= {own(path): target for path, target in self.links.items() if path != own(path)}
+
+    def _bytes(self, path: str) -> bytes:
+        content = self.files[path]
+        assert isinstance(content, bytes), path
+        return content
+
+
+class RecordedBench(attempts.Bench):
+    """The answers that a kernel gave to attempts, by the kind of file system; an unforeseen kind is a KeyError."""
+
+    def __init__(self, kernel: dict[str, Any], userns_fd: int) -> None:
+        super().__init__(userns_fd, deadline=0.0, prepare=lambda: None)
+        self._kernel = kernel
+
+    def control(self) -> Answer:
+        return _answer(self._kernel["mounts"]["proc"], "mount_setattr", ask_owner=False)
+
+    def walk(self, targets: Sequence[Target]) -> Iterator[tuple[int, Answer]]:
+        for index, target in enumerate(targets):
+            yield index, _answer(self._kernel["mounts"][target.fstype], "mount_setattr", target.ask_owner)
+
+    def tmpfs(self) -> Answer:
+        return _answer(self._kernel["tmpfs"], "mount_setattr", ask_owner=True)
+
+    def overlay(self, layers: Subject) -> Answer:
+        clone = _answer(self._kernel["mounts"][layers.fstype], "mount_setattr", ask_owner=True)
+        return clone if clone.error else _answer(self._kernel["overlay"], "overlay", ask_owner=True)
+
+
+class Recording:
+    """A recorded node, which a test may change before it asks for its Report."""
+
+    def __init__(self, name: str) -> None:
+        answers = json.loads((FOLDER / name / "answers.json").read_text())
+        self.name = name
+        self.host = RecordedHost(FOLDER / name, answers)
+        self.kernel = msgspec.json.decode(msgspec.json.encode(KERNELS[answers["kernel"]]))
+        """What it answers to attempts; a copy of its own."""
+        self.socket: str = answers["cri"]["socket"]
+        """Where the runtime listens, without symlinks; elsewhere nobody answers."""
+        self.runtime_pid: int = answers["cri"]["listener"]
+        self.cri = recorded_answer(answers["cri"]["recording"], self.socket, self.runtime_pid)
+        self.namespace = NamespaceAnswer("done")
+        """How far the making of a user namespace comes."""
+
+    @property
+    def kubelet_pid(self) -> int:
+        """Pid of the kubelet."""
+        return next(process.pid for process in self.host.process_list if process.name == "kubelet")
+
+    @property
+    def mountinfo(self) -> str:
+        """The runtime's mount table; setting it sets that of everyone who sees the same."""
+        return self.host._bytes(f"/proc/{self.runtime_pid}/mountinfo").decode()
+
+    @mountinfo.setter
+    def mountinfo(self, table: str) -> None:
+        before = self.mountinfo.encode()
+        for path, content in self.host.files.items():
+            if path.endswith("/mountinfo") and content == before:
+                self.host.files[path] = table.encode()
+
+    def facts(self) -> Facts:
+        """What the probe knows of the node."""
+        bench, namespace = self._attempt_namespace()
+        kubelet = gather_kubelet(self.host)
+        endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
+        answer: Reading[CriAnswer] = Reading(f"CRI {endpoint}", self._ask(endpoint))
+        if not endpoint:
+            answer = Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")
+        runtime = gather_runtime(self.host, endpoint, answer, root_dir_of(kubelet))
+        facts = gather_node("k8slab", self.host, bench, make_probe(), namespace, kubelet, runtime)
+        return msgspec.structs.replace(facts, ids=gather_node_ids(self.host, kubelet))
+
+    def report(self) -> Report:
+        """What the probe says of the node."""
+        now = "2026-11-21T21:00:00Z"
+        return make_report(self.facts(), agent_version="0", probed_at=now, expires_at=now, duration_seconds=0.0)
+
+    def try_path(self, path: str) -> Attempt:
+        """What `userns-probe path` says of a volume on that path."""
+        bench, _ = self._attempt_namespace()
+        table = MountTable(parse_mountinfo(self.mountinfo.encode()))
+        tried = attempts.try_subjects(bench, [attempts.subject_of(table, "path", path)], table, frozenset())
+        rows = [*tried, (attempts.TMPFS, bench.tmpfs())]
+        return attempts.judge(rows, bench, make_probe(), gather_kernel(self.host), oci_runtime="")[0]
+
+    def _attempt_namespace(self) -> tuple[RecordedBench, NamespaceAttempt]:
+        fd = -1 if self.namespace.error else _USERNS_FD
+        with mock.patch.object(idmap, "attempt_user_namespace", return_value=(fd, self.namespace)):
+            fd, attempt = attempts.attempt_namespace(make_probe(), own_proc=-1)
+        return RecordedBench(self.kernel, fd), attempt
+
+    def _ask(self, endpoint: str) -> CriAnswer:
+        """As /var/run is a symlink to /run everywhere."""
+        if endpoint.removeprefix("/var") == self.socket or endpoint == self.socket:
+            return msgspec.structs.replace(self.cri, endpoint=endpoint)
+        return no_answer(endpoint, "absent", "No such file or directory")
+
+
+def expectation(report: Report) -> dict[str, Any]:
+    """What expected.json holds of a Report: the verdicts, and each finding that is neither passed nor skipped."""
+    return {
+        "verdict": report.verdict,
+        "reason": report.reason,
+        "levels": report.levels,
+        "handlers": {row.name: f"{row.verdict} {row.reason}".strip() for row in report.handlers},
+        "contradictions": list(report.contradictions),
+        "findings": {
+            f.id: f"{f.status} {f.reason}".strip() for f in report.findings if f.status not in ("pass", "skipped")
+        },
+    }
+
+
+def _answer(recorded: str, step: str, ask_owner: bool) -> Answer:
+    if recorded != "ok":
+        return Answer(step, getattr(errno, recorded))
+    return Answer("done", 0, (0, FIRST_HOST_ID) if ask_owner else None)
+
+
+def _output(answer: dict[str, Any]) -> Output:
+    """Of a program: `stdout`, or the `file` of tests/data that holds it."""
+    stdout = (DATA / answer["file"]).read_text() if "file" in answer else answer["stdout"]
+    return Output(answer.get("status", 0), stdout, answer.get("stderr", ""))
+
+
+def _is_pods(uid_map: bytes) -> bool:
+    return uid_map.split()[1] != b"0"

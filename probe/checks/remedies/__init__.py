@@ -1,0 +1,1 @@
+"""Remedies: texts and commands, fitted to the platform."""

@@ -1,0 +1,106 @@
+"""What mends a kubelet's range of IDs, or whatever else would end its next start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from probe.checks.remedies.platforms import quoted
+from probe.facts.ids.manager import Cause
+from probe.facts.ids.range import BLOCK, IdFacts
+from probe.facts.model import KubeletFacts
+from probe.facts.node import Facts
+
+_MAX_PODS = 110
+"""The kubelet's default."""
+_FIRST = 4_194_304
+"""Where a range is looked for first: high above the users of the node."""
+_NO_ID = (1 << 32) - 1
+"""The kernel takes it for “none”."""
+
+_MEND: dict[Cause, str] = {
+    "gate": "Remove UserNamespacesSupport from --feature-gates and featureGates before the kubelet restarts.",
+    "configuration": "Correct maxPods in the kubelet's configuration before it restarts.",
+    "cgroup": "Boot with cgroup v2 (kernel parameter systemd.unified_cgroup_hierarchy=1), or set failCgroupV1: false in"
+    " the kubelet's configuration before it restarts.",
+    "ids-per-pod": "Set userNamespaces.idsPerPod in the kubelet's configuration to a multiple of 65536, or remove it.",
+    "getsubids": "Install getsubids on the kubelet's PATH before it restarts. Only where the account kubelet is there"
+    " for nothing, not to give Pods a range, may it be removed instead.\n"
+    "  apt-get install -y uidmap || dnf install -y shadow-utils-subid",
+    "root": "Put the kubelet's root directory on ext4, xfs or btrfs before it restarts.",
+}
+"""Where the node itself makes no difference."""
+
+
+def mend(cause: Cause, facts: Facts) -> str:
+    """What has to change on this node before its kubelet restarts."""
+    if cause in ("subids", "range"):
+        return give_a_range(facts.ids.value, facts.kubelet.value)
+    if cause == "files":
+        return _fit_the_files(facts)
+    return _MEND[cause]
+
+
+def give_a_range(ids: IdFacts | None = None, kubelet: KubeletFacts | None = None) -> str:
+    """The commands that give the account a range that its kubelet accepts and, as far as is known, nobody else has."""
+    known_length, known_pods = _ids_per_pod(kubelet), _max_pods(kubelet)
+    length, pods = known_length or BLOCK, known_pods or _MAX_PODS
+    slots = f"here {pods} of {length} IDs"
+    if not known_length or not known_pods:
+        slots += ", the default of what is not known"
+    owners, accounts = (ids.owners.value, ids.accounts.value) if ids else (None, None)
+    taken = [(each.first, each.first + each.count) for each in owners or ()]
+    taken += [(each.id, each.id + 1) for each in accounts or ()]
+    count = pods * length
+    start = _free(taken, length, count)
+    if start is None:
+        return f"No range is free that has a slot for each of maxPods ({slots}): set maxPods or idsPerPod lower."
+    look = ""
+    if owners is None or accounts is None:
+        look = " Make sure before that nobody has IDs of it in /etc/subuid, /etc/subgid, /etc/passwd and /etc/group."
+    return (
+        "Give the account kubelet one range, a multiple of idsPerPod, the same for users and groups and nobody else's,"
+        f" with one slot for each of maxPods ({slots}), then restart the kubelet on the drained node.{look}\n"
+        '  sed -i -E "/^(kubelet|$(id -u kubelet)):/d" /etc/subuid /etc/subgid\n'
+        f"  echo kubelet:{start}:{count} | tee -a /etc/subuid >> /etc/subgid\n"
+        "  getsubids kubelet; getsubids -g kubelet"
+    )
+
+
+def _ids_per_pod(kubelet: KubeletFacts | None) -> int | None:
+    """As configured; None where that is not known, or the kubelet would refuse it."""
+    length = kubelet.ids_per_pod.value if kubelet else None
+    return length if length and length >= BLOCK and length % BLOCK == 0 else None
+
+
+def _max_pods(kubelet: KubeletFacts | None) -> int | None:
+    pods = kubelet.max_pods.value if kubelet else None
+    return pods if pods and pods > 0 else None
+
+
+def _free(taken: Iterable[tuple[int, int]], length: int, count: int) -> int | None:
+    """The first of *count* IDs that nobody has, a multiple of *length*; None when there are none."""
+    ordered = sorted(taken)
+    for lowest in (_FIRST, length):
+        start = _up(lowest, length)
+        for first, end in ordered:
+            if first < start + count and start < end:
+                start = _up(end, length)
+        if start + count < _NO_ID:
+            return start
+    return None
+
+
+def _up(number: int, length: int) -> int:
+    """The next multiple of *length*."""
+    return -(-number // length) * length
+
+
+def _fit_the_files(facts: Facts) -> str:
+    """What makes the range fit the Pods that hold IDs, or rids the node of those."""
+    root = (facts.kubelet.value.root_dir.value if facts.kubelet.value else None) or "/var/lib/kubelet"
+    node = quoted(facts.node_name) if facts.node_name else "NODE"
+    return (
+        "Before the kubelet restarts, either give it back the range and the idsPerPod with which these Pods were"
+        f" started, or drain the node and wait until no Pod with a user namespace is left:\n"
+        f"  kubectl drain {node} --ignore-daemonsets; ls {quoted(root)}/pods/*/userns"
+    )

@@ -1,0 +1,1 @@
+"""Checks of the container runtime and its OCI runtimes."""

@@ -1,0 +1,110 @@
+"""Whether the container runtime is more confined than the probe, which tried everything with its own rights."""
+
+from __future__ import annotations
+
+import re
+
+from probe.checks.check import Evidence, Outcome
+from probe.checks.privileges import seccomp_words, user_namespace_words
+from probe.checks.runtime.names import no_runtime, runtime_name
+from probe.facts.node import Facts
+from probe.reading import Reading
+
+_CAPABILITIES = {
+    "CAP_CHOWN": 0,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_FOWNER": 3,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+    "CAP_NET_ADMIN": 12,
+    "CAP_SYS_CHROOT": 18,
+    "CAP_SYS_ADMIN": 21,
+}
+"""What runtimes use to start a Pod with a user namespace. *Source*: capabilities(7)."""
+_INDISPENSABLE = ("CAP_SETGID", "CAP_SETUID", "CAP_SYS_ADMIN")
+"""Without them the kernel refuses the ID map or the idmapped mount. *Source*: user_namespaces(7), mount_setattr(2)."""
+
+_FREE_PROFILE = re.compile(r"(unconfined|.+ \((unconfined|complain)\))?")
+"""Labels under which AppArmor refuses nothing. *Source*: apparmor(7)."""
+_SELINUX_CONTEXT = re.compile(r"[^:]+:[^:]+:([^:]+)(:[^()]*)?")
+_FREE_DOMAINS = (
+    "container_runtime_t",
+    "init_t",
+    "initrc_t",
+    "kernel_t",
+    "spc_t",
+    "unconfined_service_t",
+    "unconfined_t",
+)
+"""Domains that the reference policy and container-selinux leave unconfined."""
+
+_PROVE_IT = "Run one Pod with hostUsers: false on this node and probe again: while it runs, it proves the point."
+
+
+def check_confinement(facts: Facts) -> Outcome:
+    """What surely forbids user namespaces fails; what only may is unknown, unless a running Pod disproves it."""
+    runtime = facts.runtime.value
+    if runtime is None:
+        return no_runtime(facts, "what confines the container runtime")
+    confinement, name = runtime.confinement.value, runtime_name(runtime)
+    if confinement is None:
+        return _unless_proven(facts, Outcome.not_read("what confines the container runtime", runtime.confinement))
+    capabilities, initial = confinement.effective_capabilities, confinement.in_initial_user_namespace
+    seen = (
+        _in_hexadecimal(capabilities),
+        initial.parse(user_namespace_words),
+        confinement.seccomp.parse(seccomp_words),
+        confinement.label.parse(lambda label: f"label {label}" if label else "no label"),
+    )
+    missing = _missing(capabilities)
+    if lost := [one for one in missing if one in _INDISPENSABLE]:
+        return Outcome.fail("RuntimeConfined", f"{name} runs without {', '.join(lost)}", *seen)
+    if initial.value is False:
+        message = f"{name} runs in a user namespace of its own (rootless), where it may not map the node's file systems"
+        return Outcome.fail("RuntimeConfined", message, *seen)
+    for part in (capabilities, initial, confinement.seccomp, confinement.label):
+        if part.value is None:
+            return _unless_proven(facts, Outcome.not_read("what confines the container runtime", part, *seen))
+    if missing:
+        return _cannot_tell(facts, f"{name} runs without {', '.join(missing)}", *seen)
+    if confinement.seccomp.value:
+        return _cannot_tell(facts, f"{name} runs under a seccomp filter", *seen)
+    label = confinement.label.value or ""
+    if _binds(label, facts.kernel.selinux_enforcing):
+        return _cannot_tell(facts, f"{name} is confined by a security module as {label[:80]}", *seen)
+    return Outcome.passed(f"nothing confines {name} more than the probe", *seen)
+
+
+def _missing(capabilities: Reading[int]) -> list[str]:
+    if capabilities.value is None:
+        return []
+    return [name for name, bit in _CAPABILITIES.items() if not capabilities.value >> bit & 1]
+
+
+def _in_hexadecimal(capabilities: Reading[int]) -> Reading[str]:
+    """As proc_pid_status(5) prints them."""
+    return capabilities.parse(lambda value: f"CapEff {value:016x}")
+
+
+def _binds(label: str, selinux_enforcing: Reading[bool]) -> bool:
+    """Whether a label of attr/current may forbid something."""
+    if _FREE_PROFILE.fullmatch(label):
+        return False
+    context = _SELINUX_CONTEXT.fullmatch(label)
+    return not context or (selinux_enforcing.value is not False and context[1] not in _FREE_DOMAINS)
+
+
+def _cannot_tell(facts: Facts, message: str, *seen: Reading[int] | Reading[str] | Reading[bool] | Evidence) -> Outcome:
+    text = f"{message}, and nobody can tell whether that forbids user namespaces"
+    return _unless_proven(facts, Outcome.unknown("not-readable", text, *seen, remediation=_PROVE_IT))
+
+
+def _unless_proven(facts: Facts, outcome: Outcome) -> Outcome:
+    """A Pod with a user namespace that runs here now has been through all of it."""
+    if facts.userns_pod_runs.value is not True:
+        return outcome
+    return Outcome(
+        status="pass",
+        message="a Pod with a user namespace runs here now, so nothing that confines the runtime forbids it",
+        evidence=(Evidence(facts.userns_pod_runs.source, "true"), *outcome.evidence),
+    )

@@ -1,0 +1,73 @@
+"""How a container runtime and its handlers are named in messages, and what its administrator types."""
+
+from __future__ import annotations
+
+from probe.checks.check import Evidence, Outcome
+from probe.checks.remedies.platforms import RESTART_CONTAINERD, SERVICES, inline, own_command, platforms_of
+from probe.facts.model import Handler, RuntimeFacts
+from probe.facts.node import Facts
+from probe.reading import Reading
+
+MINIMUM_OCI = {"runc": "1.2", "crun": "1.9"}
+"""Since when each maps mounts. *Source*: containerd, docs/user-namespaces."""
+
+
+def no_runtime(facts: Facts, what: str) -> Outcome:
+    """Unknown, because nothing is known of any runtime."""
+    if facts.kubelet.kind == "absent":
+        return Outcome.unknown("KubeletNotFound", f"{what} is unknown: no kubelet names its socket", facts.kubelet)
+    return Outcome.not_read(what, facts.runtime)
+
+
+def judged_handler(facts: Facts) -> Handler | None:
+    """The handler that *facts* ask about, as CRI names it."""
+    handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
+    return next((handler for handler in handlers if handler.name == facts.handler), None)
+
+
+def runtime_name(runtime: RuntimeFacts) -> str:
+    """`containerd 2.1.9`."""
+    return " ".join(part for part in (runtime.name.value, runtime.version.value) if part) or "the container runtime"
+
+
+def handler_name(handler: Handler) -> str:
+    """`handler "crun"`."""
+    return f'handler "{handler.name}"' if handler.name else "the default handler"
+
+
+def oci_name(handler: Handler) -> str:
+    """`runc 1.3.6 (/usr/bin/runc)`."""
+    name = " ".join(part for part in (handler.oci_runtime.value, handler.oci_version.value) if part)
+    path = handler.binary.value
+    return f"{name} ({path})" if name and path else name or path or "its OCI runtime"
+
+
+def cri_claim(handler: Handler, runtime: RuntimeFacts) -> Evidence:
+    """What CRI says of a handler, in CRI's words."""
+    said = "no features" if handler.user_namespaces is None else f"user_namespaces {handler.user_namespaces}".lower()
+    return Evidence(runtime.handlers.source, f"{handler_name(handler)}: {said}")
+
+
+def idmap_claim(handler: Handler) -> Reading[str]:
+    """What the OCI runtime says of idmapped mounts, in the words of its `features`."""
+    return handler.oci_idmap.parse(lambda enabled: f"mountExtensions.idmap.enabled {str(enabled).lower()}")
+
+
+def restart(facts: Facts) -> str:
+    """How to restart the runtime, which asks its OCI runtimes for their features only then."""
+    if "talos" in platforms_of(facts):
+        return "Drain the node, and reboot it:\n  talosctl reboot"
+    if "microk8s" in platforms_of(facts):
+        return "Restart the runtime:\n  snap restart microk8s.daemon-containerd"
+    runtime = facts.runtime.value
+    crio = runtime is not None and runtime.name.value == "cri-o"
+    command = own_command(facts, SERVICES) or ("systemctl restart crio" if crio else RESTART_CONTAINERD)
+    return f"Restart the runtime, which leaves running containers alone:\n  {command}"
+
+
+def upgrade_oci(facts: Facts, handler: Handler) -> str:
+    """How to get an OCI runtime with idmapped mounts."""
+    name = handler.oci_runtime.value or ""
+    wanted = f"{name} {MINIMUM_OCI[name]} or newer" if name in MINIMUM_OCI else "runc 1.2, crun 1.9 or newer"
+    place = f" as {inline(handler.binary.value)}" if handler.binary.value else ""
+    return f"Install {wanted}{place}. {restart(facts)}"

@@ -1,0 +1,174 @@
+"""Whether the container runtime gives Pods a user namespace."""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.platforms import PLATFORMS, inline, platforms_of
+from probe.checks.remedies.table import fitting
+from probe.checks.runtime.claims import check_kernel_claim, check_oci_features, is_able
+from probe.checks.runtime.confinement import check_confinement
+from probe.checks.runtime.names import (
+    MINIMUM_OCI,
+    cri_claim,
+    handler_name,
+    idmap_claim,
+    judged_handler,
+    no_runtime,
+    oci_name,
+    restart,
+    runtime_name,
+    upgrade_oci,
+)
+from probe.facts.model import Handler, RuntimeFacts
+from probe.facts.node import Facts
+from probe.facts.runtime.oci import parse_version_number
+
+_MINIMUM_RUNTIME = {"containerd": "2.0", "cri-o": "1.30"}
+"""Since when each lists `runtime_handlers` in Status."""
+
+
+def check_user_namespaces(facts: Facts) -> Outcome:
+    """CRI decides, as for the kubelet; but a binary that cannot do it any more breaks an older promise."""
+    runtime = facts.runtime.value
+    if runtime is None:
+        return no_runtime(facts, "what the container runtime says of user namespaces")
+    if runtime.handlers.value is None:
+        return Outcome.not_read("what the container runtime says of user namespaces", runtime.handlers)
+    if not runtime.handlers.value:
+        return _too_old(facts, runtime)
+    handler = judged_handler(facts)
+    if handler is None:
+        return _unknown_handler(facts, runtime, runtime.handlers.value)
+    seen = (cri_claim(handler, runtime), handler.oci_version, idmap_claim(handler))
+    if not handler.user_namespaces:
+        message, remediation = _why_denied(facts, runtime, handler)
+        return Outcome.fail("HandlerWithoutUserNamespaces", message, *seen, remediation=remediation)
+    if handler.oci_idmap.value is not None and not is_able(runtime, handler):
+        message = (
+            f"{runtime_name(runtime)} still promises user namespaces with {handler_name(handler)}, "
+            f"but {oci_name(handler)} cannot idmap mounts, so containers fail"
+        )
+        remediation = upgrade_oci(facts, handler)
+        return Outcome.fail("HandlerWithoutUserNamespaces", message, *seen, remediation=remediation)
+    if _is_broken(handler):
+        broken = f"{handler.binary.value} does not answer any more: {handler.oci_idmap.problem}"
+        message = f"{runtime_name(runtime)} still promises user namespaces with {handler_name(handler)}, but {broken}"
+        return Outcome.unknown(handler.oci_idmap.kind or "not-readable", message, *seen)
+    return Outcome.passed(f"{runtime_name(runtime)} offers user namespaces with {handler_name(handler)}", *seen)
+
+
+def _is_broken(handler: Handler) -> bool:
+    """Whether the binary was run and gave no answer, or was replaced and could not be: the promise is an old one."""
+    silence = handler.oci_idmap
+    if silence.value is not None or handler.binary.value is None:
+        return False
+    not_run = silence.kind in ("not-permitted", "not-tried") or silence.problem.startswith("not run")
+    return not not_run or bool(handler.binary_newer.value)
+
+
+def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
+    """Status without `runtime_handlers`: the kubelet then refuses every Pod with a user namespace."""
+    name = runtime.name.value or ""
+    seen = Evidence(runtime.handlers.source, "no runtime_handlers")
+    message = f"{runtime_name(runtime)} is too old: it tells the kubelet nothing of user namespaces"
+    if name in _MINIMUM_RUNTIME:
+        wanted = f"{name} {_MINIMUM_RUNTIME[name]}"
+        bundled = facts.kubelet.value.distribution if facts.kubelet.value else "kubelet"
+        own = fitting("runtime-user-namespaces", "RuntimeTooOld", platforms_of(facts))
+        what = f"Upgrade {name} to {_MINIMUM_RUNTIME[name]} or newer"
+        if bundled != "kubelet":
+            what = f"Upgrade {PLATFORMS[bundled]} to a release that ships {wanted} or newer"
+        remediation = own.text if own else f"{what}, with runc 1.2, crun 1.9 or newer."
+        return Outcome.fail("RuntimeTooOld", f"{message} (it does from {wanted} on)", seen, remediation=remediation)
+    remediation = "Move the node to containerd 2.0 or newer, or to CRI-O."
+    return Outcome.fail("RuntimeTooOld", message, seen, remediation=remediation)
+
+
+def _unknown_handler(facts: Facts, runtime: RuntimeFacts, handlers: tuple[Handler, ...]) -> Outcome:
+    known = ", ".join(inline(handler.name) or '""' for handler in handlers[:20])
+    asked = f'handler "{facts.handler}"' if facts.handler else "default handler"
+    return Outcome.fail(
+        "HandlerUnknown",
+        f"{runtime_name(runtime)} has no {asked}",
+        Evidence(runtime.handlers.source, f"handlers: {known}"),
+        remediation=f"Configure that handler, or name one that exists in the RuntimeClass: {known}",
+    )
+
+
+def _why_denied(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> tuple[str, str]:
+    """The message and the remediation for a handler of which CRI does not say `user_namespaces`."""
+    denied = f"{runtime_name(runtime)} offers no user namespaces with {handler_name(handler)}"
+    if is_able(runtime, handler):
+        return f"{denied}, though {oci_name(handler)} could: it was asked when the runtime started", restart(facts)
+    if _is_old(handler):
+        name = handler.oci_runtime.value or ""
+        return f"{denied}: {oci_name(handler)} is older than {MINIMUM_OCI[name]}", upgrade_oci(facts, handler)
+    if handler.oci_idmap.value is False:
+        return f"{denied}: {oci_name(handler)} cannot idmap mounts", upgrade_oci(facts, handler)
+    if handler.binary.kind == "absent":
+        remediation = "Use a RuntimeClass whose handler is runc 1.2, crun 1.9 or newer."
+        return f"{denied}: {handler.binary.problem}", remediation
+    if handler.user_namespaces is None:
+        return f"{denied}: it could not learn the features of {oci_name(handler)}", upgrade_oci(facts, handler)
+    return f"{denied}: {oci_name(handler)} lacked them when it was asked", upgrade_oci(facts, handler)
+
+
+def _is_old(handler: Handler) -> bool:
+    """Whether the version explains it; it never decides, since distributions port features back."""
+    number = parse_version_number(handler.oci_version.value or "")
+    minimum = parse_version_number(MINIMUM_OCI.get(handler.oci_runtime.value or "", ""))
+    return number is not None and minimum is not None and number < minimum
+
+
+CHECKS = (
+    Check(
+        id="runtime-user-namespaces",
+        level="stateless",
+        gating=True,
+        question="Does the container runtime offer user namespaces with this runtime handler?",
+        why="The kubelet asks CRI, per runtime handler. Where the answer is no, each Pod with hostUsers: false stays "
+        "in ContainerCreating with “runtime does not support user namespaces”.",
+        reasons=("RuntimeTooOld", "HandlerWithoutUserNamespaces", "HandlerUnknown"),
+        remediation="Use containerd 2.0 or CRI-O 1.30, or newer, with runc 1.2, crun 1.9 or newer, and restart the "
+        "runtime after each upgrade of its OCI runtime.",
+        documentation="https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/",
+        check=check_user_namespaces,
+    ),
+    Check(
+        id="runtime-confinement",
+        level="stateless",
+        gating=True,
+        question="May the container runtime do what the probe could do?",
+        why="The probe tries user namespaces and idmapped mounts with its own rights. A runtime that runs rootless, "
+        "without capabilities, under a seccomp filter or a security module may be refused the same.",
+        reasons=("RuntimeConfined",),
+        remediation="Run the container runtime as root in the node's user namespace, without CapabilityBoundingSet=, "
+        "SystemCallFilter= or a confining profile in its unit:\n  systemctl cat containerd crio",
+        documentation="capabilities(7), systemd.exec(5)",
+        check=check_confinement,
+    ),
+    Check(
+        id="runtime-oci-features",
+        level="stateless",
+        gating=False,
+        question="Does the OCI runtime still say of itself what the container runtime passes on?",
+        why="containerd and CRI-O ask an OCI runtime for its features once, when they start. After an upgrade or a "
+        "downgrade of runc or crun they go on repeating the old answer.",
+        remediation="Restart the container runtime, which leaves running containers alone.",
+        documentation="https://github.com/opencontainers/runtime-spec/blob/main/features.md",
+        contradiction=True,
+        check=check_oci_features,
+    ),
+    Check(
+        id="runtime-kernel-claim",
+        level="stateless",
+        gating=False,
+        question="Does the kernel do what the container runtime promises?",
+        why="user_namespaces in CRI and in the Node object says what the OCI runtime was built for. It is true as well "
+        "on kernels and file systems that refuse, and Pods are then scheduled to a node that cannot run them.",
+        remediation="See the finding of the layer that refuses; do not trust .status.runtimeHandlers of this node.",
+        documentation="KEP-127, mount_setattr(2)",
+        contradiction=True,
+        check=check_kernel_claim,
+    ),
+)

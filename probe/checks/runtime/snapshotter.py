@@ -1,0 +1,132 @@
+"""Are image layers mapped to a Pod's IDs, or copied for each Pod?"""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Outcome
+from probe.checks.remedies.platforms import inline
+from probe.checks.runtime.names import judged_handler, no_runtime, restart, runtime_name
+from probe.facts.model import RuntimeFacts
+from probe.facts.node import Facts
+from probe.facts.runtime.oci import parse_version_number
+from probe.reading import Reading
+
+_COPYING = ("blockfile", "btrfs", "devmapper", "native", "zfs")
+"""containerd's own snapshotters that cannot map owners."""
+_PROXIES = ("fuse-overlayfs", "nydus", "overlaybd", "soci", "stargz")
+"""Snapshotters in processes of their own: containerd knows of them only what its configuration says."""
+_EROFS_MAPS_SINCE = (2, 3, 0)
+
+_COST = "a Pod waits until its image is copied, and each copy takes the image's size on disk"
+
+
+def check_snapshotter(facts: Facts) -> Outcome:
+    """Slow is not broken; whether layers can be mapped where they have to be is filesystem-overlay-layers."""
+    runtime = facts.runtime.value
+    if runtime is None:
+        return no_runtime(facts, "how images get the IDs of a Pod")
+    if runtime.name.value is None:
+        return Outcome.not_read("how images get the IDs of a Pod", runtime.name)
+    if runtime.handlers.value == ():
+        return Outcome.skipped(f"{runtime_name(runtime)} has no Pods with user namespaces", runtime.handlers)
+    snapshotter = _snapshotter(facts, runtime)
+    if snapshotter.value is None:
+        return Outcome.not_read("the snapshotter", snapshotter)
+    if runtime.name.value == "cri-o":
+        return _judge_crio(facts, snapshotter.value, snapshotter)
+    if runtime.name.value == "containerd":
+        return _judge_containerd(facts, runtime, snapshotter.value, snapshotter)
+    message = f"how {runtime_name(runtime)} gives images the IDs of a Pod is not known to the probe"
+    return Outcome.unknown("not-readable", message, snapshotter)
+
+
+def _judge_crio(facts: Facts, driver: str, seen: Reading[str]) -> Outcome:
+    if driver == "overlay":
+        return Outcome.passed("CRI-O's overlay driver maps layers wherever the kernel can", seen)
+    message = f"slow: CRI-O's storage driver {inline(driver)} copies each image once per Pod's ID range: {_COST}"
+    remediation = (
+        "On the drained node, which then pulls its images anew, use another driver: set it in "
+        "/etc/containers/storage.conf, in this table, which is there already:\n"
+        f'  [storage]\n  driver = "overlay"\n{restart(facts)}'
+    )
+    return Outcome.warn(message, seen, remediation=remediation)
+
+
+def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Reading[str]) -> Outcome:
+    if name == "overlayfs":
+        return _judge_overlayfs(facts, runtime, seen)
+    copies = f"slow: the snapshotter {inline(name)} copies each image once per Pod's ID range"
+    if name in _PROXIES:
+        message = f"{copies}, unless proxy_plugins says that it has the capability remap-ids: {_COST}"
+        return Outcome.warn(message, seen, remediation=_use_overlayfs(facts))
+    if name in _COPYING:
+        return Outcome.warn(f"{copies}: {_COST}", seen, remediation=_use_overlayfs(facts))
+    if name != "erofs":
+        message = f"whether the snapshotter {inline(name)[:80]} maps owners or copies images is not known to the probe"
+        return Outcome.unknown("not-readable", message, seen)
+    if runtime.version.value is None:
+        return Outcome.not_read("whether the snapshotter erofs maps owners", runtime.version, seen)
+    number = parse_version_number(runtime.version.value)
+    if number is None:
+        return Outcome.unknown("not-readable", f"{runtime_name(runtime)} tells no version", runtime.version, seen)
+    if number >= _EROFS_MAPS_SINCE:
+        return Outcome.passed(f"the snapshotter erofs of {runtime_name(runtime)} maps owners", runtime.version, seen)
+    return Outcome.warn(
+        f"{copies}, as it maps owners from containerd 2.3 on: {_COST}",
+        runtime.version,
+        seen,
+        remediation=f"Upgrade containerd to 2.3 or newer, or change the snapshotter. {_use_overlayfs(facts)}",
+    )
+
+
+def _judge_overlayfs(facts: Facts, runtime: RuntimeFacts, seen: Reading[str]) -> Outcome:
+    """slow_chown is a fallback: containerd does not use it where the kernel maps layers."""
+    layers = next((attempt for attempt in facts.attempts if attempt.role == "overlay-layers"), None)
+    slow = runtime.slow_chown
+    if slow.kind == "absent" or slow.value is False:
+        return Outcome.passed("the snapshotter overlayfs maps owners, and copies no image", seen, slow)
+    if layers is not None and layers.result == "supported":
+        return Outcome.passed("the snapshotter overlayfs maps owners here, with or without slow_chown", seen, slow)
+    if slow.value is None:
+        return Outcome.not_read("whether slow_chown lets images be copied", slow, seen)
+    if layers is None or layers.result == "unknown":
+        problem = layers.reason if layers else "it was not tried"
+        message = f"slow_chown is on; whether it is needed is unknown: overlay with idmapped layers: {problem}"
+        return Outcome.unknown((layers.kind if layers else "") or "not-tried", message, seen, slow)
+    return Outcome.warn(
+        f"slow: layers cannot be mapped here, so slow_chown copies each image once per Pod's ID range: {_COST}",
+        seen,
+        slow,
+        remediation="Use Linux 5.19 or newer with containerd's root on ext4, xfs or btrfs: then nothing is copied.",
+    )
+
+
+def _use_overlayfs(facts: Facts) -> str:
+    return (
+        "On the drained node, which then pulls its images anew, use overlayfs in the configuration of containerd "
+        "(/etc/containerd/config.toml, where the distribution has no other place for it): set it in this table, which "
+        "may be there already:\n"
+        "  [plugins.'io.containerd.cri.v1.images']\n"
+        f"    snapshotter = 'overlayfs'\n{restart(facts)}"
+    )
+
+
+def _snapshotter(facts: Facts, runtime: RuntimeFacts) -> Reading[str]:
+    """A handler may have one of its own."""
+    handler = judged_handler(facts)
+    return handler.snapshotter if handler and handler.snapshotter.value else runtime.snapshotter
+
+
+CHECKS = (
+    Check(
+        id="runtime-snapshotter",
+        level="stateless",
+        gating=False,
+        question="Does the container runtime map the owners of image files, instead of copying images for each Pod?",
+        why="Files of an image belong to ID 0 and others, which in a Pod with a user namespace have to be the Pod's "
+        "own. Where the snapshotter cannot map them, the whole image is copied with changed owners for each range of "
+        "IDs, so for each Pod: it starts slowly, and the disk fills.",
+        remediation="Use the snapshotter overlayfs (containerd) or the driver overlay (CRI-O).",
+        documentation="https://github.com/containerd/containerd/blob/main/docs/user-namespaces/README.md",
+        check=check_snapshotter,
+    ),
+)

@@ -1,0 +1,108 @@
+"""Does the node's own OCI runtime really make a container with a user namespace and idmapped mounts?"""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.runtime.names import judged_handler, oci_name, runtime_name, upgrade_oci
+from probe.facts.model import Handler
+from probe.facts.node import Facts
+from probe.facts.trials.oci import NOT_ASKED, SOURCE, RuntimeTrialFacts, TrialStep
+from probe.reading import Reading
+
+_WHAT = "what the OCI runtime does with a user namespace"
+
+
+def check_runtime_trial(facts: Facts) -> Outcome:
+    """What the default handler's OCI runtime did with a trivial bundle; on request only."""
+    return judge_runtime_trial(facts.runtime_trial, facts)
+
+
+def judge_runtime_trial(reading: Reading[RuntimeTrialFacts], facts: Facts) -> Outcome:
+    """Never a failure: what gates was asked of the kernel and of CRI; this one warns, and says what they did not."""
+    trial = reading.value
+    if trial is None:
+        if reading == NOT_ASKED:
+            return Outcome.skipped("the OCI runtime was not tried: that is done with --try-runtime only")
+        if reading.kind == "absent":
+            return Outcome.skipped("the default handler runs no OCI runtime that could be tried", reading)
+        return Outcome.not_read(_WHAT, reading)
+    if not _is_about(trial, facts):
+        return Outcome.skipped("only the OCI runtime of the default handler is tried")
+    handler = judged_handler(facts)
+    name = oci_name(handler) if handler else trial.binary
+    failed, unknown = _of(trial, "failed"), _of(trial, "unknown")
+    if failed:
+        message = f"{_claim(facts, handler)}the trial of {name} failed at {_text(failed[0])}"
+        return Outcome.warn(message, *_evidence(trial), remediation=_remediation(facts, handler, trial, failed[0]))
+    if unknown:
+        message = f"{_WHAT} is unknown: the trial of {name} ended at {_text(unknown[0])}"
+        return Outcome.unknown(unknown[0].kind or "not-tried", message, *_evidence(trial))
+    message = f"{name} made a container with a user namespace and idmapped mounts, and removed it"
+    return Outcome.passed(message, *_evidence(trial))
+
+
+def _is_about(trial: RuntimeTrialFacts, facts: Facts) -> bool:
+    """Whether the handler that is judged runs the binary that was tried."""
+    handler = judged_handler(facts)
+    return not facts.handler or (handler is not None and handler.binary.value == trial.binary)
+
+
+def _of(trial: RuntimeTrialFacts, result: str) -> list[TrialStep]:
+    return [step for step in trial.steps if step.result == result]
+
+
+def _text(step: TrialStep) -> str:
+    said = f": “{step.said}”" if step.said else ""
+    return f"{step.name}: {step.meaning}{said}"
+
+
+def _claim(facts: Facts, handler: Handler | None) -> str:
+    """Who promised what the trial disproves."""
+    runtime = facts.runtime.value
+    if handler and runtime and handler.user_namespaces:
+        return f"{runtime_name(runtime)} promises user namespaces, but "
+    if handler and handler.oci_idmap.value:
+        return f"{oci_name(handler)} says that it can idmap mounts, but "
+    return ""
+
+
+def _evidence(trial: RuntimeTrialFacts) -> list[Evidence]:
+    """Each step with what was seen and, where a command was run, how long that took."""
+    found = [Evidence(SOURCE, f"{trial.binary} took {trial.seconds * 1000:.0f} ms with all that was looked at")]
+    for step in trial.steps:
+        took = f" ({step.seconds * 1000:.0f} ms)" if step.seconds else ""
+        text = f"{step.meaning}{f': {step.said}' if step.said else ''}{took}"
+        source = f"{SOURCE}, {step.name}"
+        unseen = step.result in ("unknown", "not-tried")
+        found.append(Evidence(source, problem=text) if unseen else Evidence(source, text))
+    return found
+
+
+def _remediation(facts: Facts, handler: Handler | None, trial: RuntimeTrialFacts, step: TrialStep) -> str:
+    if step.name in ("idmapped binds", "owners") and handler:
+        return upgrade_oci(facts, handler)
+    if step.name == "delete":
+        return "Nothing remains of the trial itself. Look for containers that could not be removed:\n  crictl ps -a"
+    role = {"tmpfs": "tmpfs", "kubelet root": "kubelet-root"}.get(trial.blame)
+    refused = role and any(one.role == role and one.result == "refused" for one in facts.attempts)
+    if refused:
+        return "The kernel refuses it to everybody: see what this report says of that file system."
+    return ""
+
+
+CHECKS = (
+    Check(
+        id="runtime-trial",
+        level="projected",
+        gating=False,
+        question="Does the OCI runtime really make a container with a user namespace and idmapped mounts?",
+        why="A runtime that is too old ignores the mapping of a mount without a word: the container starts, and its "
+        "files belong to nobody. One that is confined or broken fails for reasons that only its own words tell.",
+        remediation="See what the runtime says, then look for a refusal in the kernel log and in the audit log:\n"
+        "  dmesg | tail\n"
+        "  ausearch -m avc -ts recent",
+        documentation="OCI runtime specification, config.md (mounts) and runtime.md (create, delete); runc(8); crun(1)",
+        contradiction=True,
+        check=check_runtime_trial,
+    ),
+)

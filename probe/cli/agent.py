@@ -1,0 +1,172 @@
+"""The verbs of the DaemonSet: `watch` touches the node, `serve` listens and publishes, `prune` tidies up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import click
+
+from probe.cli.options import (
+    interval_option,
+    node_name_option,
+    probing_options,
+    report_file_option,
+    settings_of,
+    volume_paths_option,
+)
+
+
+@click.command()
+@report_file_option
+@volume_paths_option
+@node_name_option
+@interval_option
+@probing_options
+def watch(
+    report_file: str, volume_paths: bool, node_name: str | None, interval: timedelta, proc: str, budget: timedelta
+) -> NoReturn:
+    """Probe this node for ever: every interval, and at once on SIGHUP.
+
+    Each probe is a process of its own, and its report takes the place of the last one. There is no network port.
+
+    \b
+    Examples:
+      userns-probe watch --report-file /run/userns-probe/report.json
+    """
+    from probe import watch as supervisor
+
+    settings_of(node_name=node_name or None, proc=proc, budget=budget, interval=interval)
+    if interval < budget:
+        raise click.UsageError(
+            f"--interval {interval.total_seconds():g}s is shorter than --budget {budget.total_seconds():g}s"
+        )
+    interval_seconds, budget_seconds = (f"{one.total_seconds():g}" for one in (interval, budget))
+    probing = [f"--proc={proc}", f"--budget={budget_seconds}s", f"--interval={interval_seconds}s"]
+    probing += [f"--node-name={node_name}"] if node_name else []
+    probing += ["--volume-paths"] if volume_paths else []
+    signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.SIGNALS)
+    # A new interpreter, without all that was imported to read options, and with nothing but the standard library.
+    command = [sys.executable, "-I", "-S", supervisor.__file__, report_file, interval_seconds, budget_seconds, *probing]
+    os.execv(command[0], command)
+
+
+@click.command()
+@report_file_option
+@click.option(
+    "--listen",
+    default=":9476",
+    show_default=True,
+    envvar="USERNS_PROBE_LISTEN",
+    metavar="HOST:PORT",
+    help="Without a host: all addresses. Port 0: any free one, which the log tells.",
+)
+@node_name_option
+@click.option(
+    "--publish",
+    default="",
+    envvar="USERNS_PROBE_PUBLISH",
+    metavar="PART,...",
+    help="What to write to the Node: annotations, label, condition, events. Default: nothing.",
+)
+@click.option("--tls-cert-file", metavar="FILE", help="Certificate with its chain, in PEM; read again when it changes.")
+@click.option("--tls-private-key-file", metavar="FILE", help="Its private key.")
+def serve(
+    report_file: str,
+    listen: str,
+    node_name: str | None,
+    publish: str,
+    tls_cert_file: str | None,
+    tls_private_key_file: str | None,
+) -> int:
+    """Serve what `watch` found out: metrics, a page, health; and publish it to the Node.
+
+    It needs no privilege, reads nothing of the node but the report, and takes no report of another node or boot.
+
+    \b
+    Examples:
+      userns-probe serve --report-file /run/userns-probe/report.json
+      userns-probe serve --report-file report.json --listen 127.0.0.1:9476 --publish annotations,label
+    """
+    from probe.serve.service import Options, StartError, run
+
+    name = settings_of(node_name=node_name or None).node_name
+    try:
+        options = Options(
+            report_file=report_file,
+            listen=listen,
+            node_name=name,
+            certificate=tls_cert_file,
+            private_key=tls_private_key_file,
+        )
+        return run(options, _publisher(publish, name) if publish else None)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except StartError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _publisher(publish: str, node_name: str | None) -> Callable[[Any, str], Any]:
+    """What makes the publisher. ValueError when *publish* names something else than what can be published."""
+    from probe.publish.desired import parse_parts
+    from probe.publish.publisher import Publisher
+
+    parts = parse_parts(publish)
+    return lambda current, boot_id: Publisher(current, node_name=node_name, boot_id=boot_id, parts=parts)
+
+
+@click.command()
+@click.option("--all", "every", is_flag=True, help="Of every Node, with an admin's kubeconfig.")
+@node_name_option
+@click.option(
+    "--kubeconfig", envvar="KUBECONFIG", metavar="FILE", help="Default: the Pod's service account, or ~/.kube/config."
+)
+@click.option("--context", metavar="NAME", help="Of the kubeconfig; default: its current one.")
+@click.pass_context
+def prune(
+    command: click.Context, every: bool, node_name: str | None, kubeconfig: str | None, context: str | None
+) -> int:
+    """Remove from Nodes all that was ever published there, and nothing else.
+
+    Do it after the DaemonSet was deleted, and before its namespace is: a running exporter publishes again.
+    Outside of a Pod and without --kubeconfig it takes ~/.kube/config.
+    The exit code is 0 when nothing of ours is left, else 1.
+
+    \b
+    Examples:
+      userns-probe prune --all --kubeconfig ~/.kube/config
+      userns-probe prune --node-name worker-3 --kubeconfig ~/.kube/config
+    """
+    from probe.publish.api.client import Access, Failure
+    from probe.publish.prune import exit_code, render_failure, render_pruned
+    from probe.publish.prune import prune as prune_nodes
+
+    if every and command.get_parameter_source("node_name") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"either --all or --node-name {node_name}: --all is of every Node")
+    name = None if every else settings_of(node_name=node_name or None).node_name
+    if not every and not name:
+        raise click.UsageError("say which Node: --node-name NAME, or --all")
+    access = Access(kubeconfig=kubeconfig or _kubeconfig_at_home(), context=context)
+    if context and not access.kubeconfig:
+        raise click.UsageError(f"--context {context} is of a kubeconfig, and there is none: name it with --kubeconfig")
+    pruned = []
+    try:
+        for one in prune_nodes(access, name):
+            click.echo(render_pruned(one))
+            pruned.append(one)
+    except Failure as failure:
+        click.echo(f"userns-probe: {render_failure(failure, name or '')}", err=True)
+        return 1
+    if not pruned:
+        click.echo("no Node has anything of ours")
+    return exit_code(pruned)
+
+
+def _kubeconfig_at_home() -> str | None:
+    """Where kubectl has it; a Pod has its service account instead."""
+    path = os.path.expanduser("~/.kube/config")
+    return path if not os.environ.get("KUBERNETES_SERVICE_HOST") and os.path.exists(path) else None

@@ -1,0 +1,1 @@
+"""Live attempts at idmapped mounts and the meaning of their errnos."""

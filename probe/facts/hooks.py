@@ -1,0 +1,130 @@
+"""What on a node hooks into the making of containers: specifications of devices (CDI), OCI hooks, NVIDIA's toolkit."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from probe.host.host import Host
+from probe.reading import Reading
+
+CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
+"""Where runtimes look for specifications of devices. *Source*: Container Device Interface, SPEC.md."""
+OCI_HOOK_DIRECTORIES = ("/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d")
+"""Where CRI-O looks for hooks. *Source*: crio.conf(5), hooks_dir; oci-hooks(5)."""
+TOOLKIT_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/usr/local/nvidia/toolkit")
+"""Where distributions and NVIDIA's operator put the toolkit."""
+
+_TOOLKIT = (
+    "nvidia-cdi-hook",
+    "nvidia-container-runtime",
+    "nvidia-container-runtime-hook",
+    "nvidia-container-toolkit",
+    "nvidia-ctk",
+)
+_FILES = 300  # of one directory: a driver that writes one for each claim may leave thousands behind
+_FILE_LIMIT = 1 << 17
+_MAKERS = 5
+
+# Searched and not parsed: a YAML document of this size takes a second, and may be made to take for ever.
+_COMMENT = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
+_CDI_HOOK = re.compile(rb"\bhookName[\"']?[ \t]*:\s*[\"']?(createContainer|startContainer)\b")
+_CDI_MAKER = re.compile(rb"\bkind[\"']?[ \t]*:\s*[\"']?([a-z0-9][a-z0-9.-]{0,62})/")
+_OCI_HOOK = re.compile(rb"\"(createContainer|startContainer)\"|nvidia")
+
+
+class HookFiles(Struct, frozen=True, kw_only=True):
+    """The specifications in some directories, counted."""
+
+    found: int
+    hooked: int
+    """Those with a hook that runs in the container's namespaces, with the container's IDs."""
+    unread: int
+    """Those that could not be read, or that were too many to be read."""
+    makers: tuple[str, ...] = ()
+    """Of the hooked CDI specifications, the first part of `kind`: `nvidia.com`."""
+
+
+class HookFacts(Struct, frozen=True, kw_only=True):
+    """All that may run a program in a Pod's user namespace that was written for the host's."""
+
+    toolkit: Reading[tuple[str, ...]]
+    """Paths of NVIDIA's programs."""
+    cdi: Reading[HookFiles]
+    oci_hooks: Reading[HookFiles]
+    """Only CRI-O looks at them."""
+
+
+def gather_hooks(host: Host, runtime: str = "") -> Reading[HookFacts]:
+    """What is installed; that a container ever asks for it is not said. Each part may be a problem of its own.
+
+    *runtime* is CRI's `runtime_name`, empty where it is not known.
+    """
+    facts = HookFacts(toolkit=_gather_toolkit(host), cdi=_gather_cdi(host), oci_hooks=_gather_oci_hooks(host, runtime))
+    return Reading("device hooks", facts)
+
+
+def has_cdi_hook(content: bytes) -> bool:
+    """Whether a CDI specification, JSON or YAML, has a hook that runs in the container's namespaces."""
+    return bool(_CDI_HOOK.search(_COMMENT.sub(b"", content)))
+
+
+def cdi_maker(content: bytes) -> str:
+    """Who made it: `nvidia.com` of `kind: nvidia.com/gpu`; empty where it does not say so in the specified way."""
+    found = _CDI_MAKER.search(_COMMENT.sub(b"", content))
+    return found[1].decode() if found else ""
+
+
+def has_oci_hook(content: bytes) -> bool:
+    """Whether the file of an OCI hook names such a stage, or runs NVIDIA's program."""
+    return bool(_OCI_HOOK.search(content))
+
+
+def _gather_toolkit(host: Host) -> Reading[tuple[str, ...]]:
+    found: list[str] = []
+    failed: Reading[tuple[str, ...]] | None = None
+    for directory in TOOLKIT_DIRECTORIES:
+        names = host.list_directory(directory)
+        found += [f"{directory}/{name}" for name in names.value or () if name in _TOOLKIT]
+        failed = names if names.kind not in (None, "absent") else failed
+    if failed is not None and not found:
+        return failed
+    return Reading(", ".join(TOOLKIT_DIRECTORIES), tuple(found))
+
+
+def _gather_cdi(host: Host) -> Reading[HookFiles]:
+    contents = _read_directories(host, CDI_DIRECTORIES, (".json", ".yaml", ".yml"))
+    if contents.value is None:
+        return Reading(contents.source, None, contents.problem, contents.kind)
+    hooked = [content for content in contents.value if content and has_cdi_hook(content)]
+    makers = tuple(sorted({maker for content in hooked if (maker := cdi_maker(content))}))
+    return contents.parse(lambda read: _count(read, len(hooked), makers[:_MAKERS]))
+
+
+def _gather_oci_hooks(host: Host, runtime: str) -> Reading[HookFiles]:
+    if runtime == "containerd":
+        return Reading.without(", ".join(OCI_HOOK_DIRECTORIES), "not-tried", "containerd looks at no OCI hooks")
+    contents = _read_directories(host, OCI_HOOK_DIRECTORIES, (".json",))
+    return contents.parse(lambda read: _count(read, sum(bool(one and has_oci_hook(one)) for one in read)))
+
+
+def _count(contents: list[bytes | None], hooked: int, makers: tuple[str, ...] = ()) -> HookFiles:
+    return HookFiles(found=len(contents), hooked=hooked, unread=contents.count(None), makers=makers)
+
+
+def _read_directories(
+    host: Host, directories: tuple[str, ...], endings: tuple[str, ...]
+) -> Reading[list[bytes | None]]:
+    """The content of each file there, None for one that was not read; drivers write them, so no link is followed."""
+    contents: list[bytes | None] = []
+    for directory in directories:
+        names = host.list_directory(directory)
+        if names.kind not in (None, "absent"):
+            return Reading(names.source, None, names.problem, names.kind)
+        wanted = [name for name in names.value or () if name.endswith(endings)]
+        asked = [name for name in wanted if name.isprintable()][:_FILES]
+        read = host.read_all_beneath(directory, asked, _FILE_LIMIT) if asked else {}
+        contents += [reading.value for reading in read.values() if reading.kind != "absent"]
+        contents += [None] * (len(wanted) - len(asked))
+    return Reading(", ".join(directories), contents)

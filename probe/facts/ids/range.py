@@ -1,0 +1,235 @@
+"""Where the kubelet takes the IDs of its Pods' user namespaces from, asked by its own rules.
+
+*Source*: kubelet, `getKubeletMappings` in `pkg/kubelet/kubelet_pods.go`; subuid(5), getsubids(1), passwd(5).
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+
+from probe.facts.ids.records import UsernsFile, gather_userns_files
+from probe.facts.kubelet.versions import parse_release
+from probe.host.host import Host
+from probe.host.program import Output
+from probe.reading import Reading, problem_of
+
+if TYPE_CHECKING:  # Facts are made of these types, among others
+    from probe.facts.model import KubeletFacts
+
+T = TypeVar("T")
+
+ACCOUNT = "kubelet"
+"""The name is fixed in the kubelet."""
+ACCOUNT_SINCE = (1, 30)
+"""Before, the kubelet knew no range but its own."""
+GETENT_SINCE = (1, 38)
+"""From then on the kubelet is built without cgo, and runs getent(1) instead of asking libc."""
+BLOCK = 65_536
+
+_USUAL_PATH = ("/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin")
+_PRINTED = 10_000  # characters; one range takes forty, and the kubelet quotes all of them in its last words
+_KEEP = 1000  # entries of other owners; what a range overlaps is told by its first ones
+
+
+class SubIds(Struct, frozen=True):
+    """One line of subuid(5) or subgid(5)."""
+
+    owner: str
+    first: int
+    count: int
+    file: str
+
+
+class Account(Struct, frozen=True):
+    """One line of passwd(5) or group(5)."""
+
+    name: str
+    id: int
+    file: str
+
+
+class IdFacts(Struct, frozen=True, kw_only=True):
+    """What decides the range of IDs of a kubelet, and what it has given out of it."""
+
+    account: Reading[bool]
+    """Whether this kubelet finds the account `kubelet`; without it, it takes its default range."""
+    local_account: Reading[bool]
+    """Whether /etc/passwd has the account."""
+    getsubids: Reading[str]
+    """Where the kubelet's PATH finds it; absent when it does not. Like the next two not tried without the account."""
+    subuids: Reading[Output]
+    subgids: Reading[Output]
+    """What `getsubids kubelet` and `getsubids -g kubelet` print there; the second only when the first succeeds."""
+    owners: Reading[tuple[SubIds, ...]]
+    """What /etc/subuid and /etc/subgid give to others than the kubelet."""
+    accounts: Reading[tuple[Account, ...]]
+    """Users and groups of the node whose ID lies above the first 65536."""
+    files: Reading[tuple[UsernsFile, ...]]
+    """What the kubelet will take up again when it starts next."""
+
+
+def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:
+    """What the kubelet's next start will find, read through its root and run in its mount namespace."""
+    source, root = f"/proc/{kubelet.pid}", f"/proc/{kubelet.pid}/root"
+    path = host.read(f"{source}/environ").parse(parse_path)
+    passwd = host.read(f"{root}/etc/passwd")
+    own = _entries(passwd, _own_ids, "/etc/passwd")
+    local = own.parse(bool)
+    account = _account(host, kubelet, local, path)
+    getsubids: Reading[str] = _not_tried("getsubids")
+    if account.value:
+        getsubids = _look_path(host, kubelet.pid, "getsubids", path)
+    subuids = _ask(host, kubelet.pid, getsubids, ACCOUNT)
+    succeeded = subuids.value is not None and subuids.value.status == 0
+    facts = IdFacts(
+        account=account,
+        local_account=local,
+        getsubids=getsubids,
+        subuids=subuids,
+        subgids=_ask(host, kubelet.pid, getsubids, "-g", ACCOUNT) if succeeded else _not_tried("getsubids -g kubelet"),
+        owners=_owners(host, root, {ACCOUNT, *(own.value or ())}),
+        accounts=_accounts(host, root, passwd),
+        files=_files(host, root, kubelet),
+    )
+    if host.started_at(kubelet.pid) != kubelet.started_at:
+        return Reading.without(source, "not-readable", "the kubelet was restarted while it was looked at")
+    return Reading(source, facts)
+
+
+def parse_path(environment: bytes) -> tuple[str, ...]:
+    """The absolute directories of PATH in proc_pid_environ(5). Go refuses programs that others would find."""
+    for variable in environment.split(b"\0"):
+        if variable.startswith(b"PATH="):
+            found = variable.removeprefix(b"PATH=").decode().split(":")
+            return tuple(each for each in found if each.startswith("/"))
+    return ()
+
+
+def parse_accounts(text: str, file: str) -> tuple[Account, ...]:
+    """The entries of passwd(5) or group(5) that have an ID; what is no entry is skipped, as libc does."""
+    entries = (line.split(":") for line in text.split("\n"))
+    return tuple(Account(entry[0], int(entry[2]), file) for entry in entries if len(entry) > 3 and _is_id(entry[2]))
+
+
+def parse_subids(text: str, file: str) -> tuple[SubIds, ...]:
+    """The entries of subuid(5) or subgid(5); what is no entry is skipped."""
+    entries = (line.strip().split(":") for line in text.split("\n"))
+    return tuple(
+        SubIds(entry[0], int(entry[1]), int(entry[2]), file)
+        for entry in entries
+        if len(entry) == 3 and _is_id(entry[1]) and _is_id(entry[2])
+    )
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 10
+
+
+def _account(host: Host, kubelet: KubeletFacts, local: Reading[bool], path: Reading[tuple[str, ...]]) -> Reading[bool]:
+    """Whether the kubelet finds its account, by libc or by getent(1), as its version does."""
+    release = kubelet.version.parse(parse_release).value
+    if release is not None and release < ACCOUNT_SINCE:
+        return Reading("kubelet before 1.30, which looks up no account", False)
+    if release is not None and release >= GETENT_SINCE:
+        getent = _look_path(host, kubelet.pid, "getent", path)
+        if getent.kind == "absent":
+            return Reading("getent, which is not on the kubelet's PATH", False)
+        return _ask_getent(host, kubelet.pid, getent)
+    if local.value:
+        return local
+    getent = _look_path(host, kubelet.pid, "getent", Reading("", _USUAL_PATH))
+    if getent.kind == "absent":
+        return local
+    found = _ask_getent(host, kubelet.pid, getent)
+    if found.value and kubelet.distribution != "kubelet":
+        problem = "the account is known to NSS alone, and whether this build of the kubelet asks NSS is not known"
+        return Reading.without(found.source, "not-readable", problem)
+    return found
+
+
+def _look_path(host: Host, pid: int, name: str, path: Reading[tuple[str, ...]]) -> Reading[str]:
+    """The first executable of that name in those directories, as that process sees them, where Go would find it."""
+    if path.value is None:
+        return problem_of(path)
+    for directory in path.value:
+        seen = host.status(f"/proc/{pid}/root{directory}/{name}")
+        if seen.value is None and seen.kind != "absent":
+            return problem_of(seen)
+        if seen.value is not None and stat.S_ISREG(seen.value.mode) and seen.value.mode & 0o111:
+            return Reading(f"{name} on the kubelet's PATH", f"{directory}/{name}")
+    return Reading.without(f"{name} on the kubelet's PATH", "absent", "it is in none of the directories")
+
+
+def _ask_getent(host: Host, pid: int, getent: Reading[str]) -> Reading[bool]:
+    """Whether the name services of that process know the account. *Source*: getent(1): status 2 is "not found"."""
+    return _ask(host, pid, getent, "passwd", ACCOUNT).parse(_parse_getent)
+
+
+def _parse_getent(output: Output) -> bool:
+    if output.status not in (0, 2):
+        raise ValueError(f"ended with status {output.status}")
+    return output.status == 0
+
+
+def _ask(host: Host, pid: int, program: Reading[str], *arguments: str) -> Reading[Output]:
+    if program.value is None:
+        return problem_of(program)
+    answer = host.run_in(pid, program.value, *arguments).parse(_parse_output)
+    if answer.kind == "absent":  # the program is there, so what is missing is what it needs: a loader, an interpreter
+        return Reading.without(answer.source, "not-readable", f"it could not be run: {answer.problem}")
+    return answer
+
+
+def _parse_output(output: Output) -> Output:
+    """The output; a program that could not be run at all, which a shell calls 126 or 127, has none."""
+    if output.status in (126, 127) and not output.stdout and not output.stderr:
+        raise ValueError(f"it could not be run (status {output.status})")
+    if len(output.stdout) > _PRINTED:
+        raise ValueError(f"it printed {len(output.stdout)} characters")
+    return output
+
+
+def _own_ids(passwd: str, file: str) -> tuple[str, ...]:
+    """The account's ID, by which subuid(5) may call it as well."""
+    return tuple(str(each.id) for each in parse_accounts(passwd, file) if each.name == ACCOUNT)
+
+
+def _owners(host: Host, root: str, own: set[str]) -> Reading[tuple[SubIds, ...]]:
+    found: list[SubIds] = []
+    for file in ("/etc/subuid", "/etc/subgid"):
+        entries = _entries(host.read(root + file), parse_subids, file)
+        if entries.value is None:
+            return entries
+        found += [each for each in entries.value if each.owner not in own][:_KEEP]
+    return Reading("/etc/subuid, /etc/subgid", tuple(found))
+
+
+def _accounts(host: Host, root: str, passwd: Reading[bytes]) -> Reading[tuple[Account, ...]]:
+    found: list[Account] = []
+    for file, content in (("/etc/passwd", passwd), ("/etc/group", host.read(f"{root}/etc/group"))):
+        entries = _entries(content, parse_accounts, file)
+        if entries.value is None:
+            return entries
+        found += [each for each in entries.value if each.id >= BLOCK][:_KEEP]
+    return Reading("/etc/passwd, /etc/group", tuple(found))
+
+
+def _files(host: Host, root: str, kubelet: KubeletFacts) -> Reading[tuple[UsernsFile, ...]]:
+    if kubelet.root_dir.value is None:
+        return problem_of(kubelet.root_dir)
+    return gather_userns_files(host, f"{root}{kubelet.root_dir.value.rstrip('/')}/pods")
+
+
+def _entries(content: Reading[bytes], parser: Callable[[str, str], tuple[T, ...]], file: str) -> Reading[tuple[T, ...]]:
+    """What *parser* finds in a file of lines; nothing in one that does not exist."""
+    if content.kind == "absent":
+        return Reading(content.source, ())
+    return content.parse(lambda data: parser(data.decode(errors="replace"), file))
+
+
+def _not_tried(source: str) -> Reading[T]:
+    return Reading.without(source, "not-tried", "not asked, since the kubelet does not ask either")

@@ -1,0 +1,1 @@
+"""The kubelet: its process, arguments, configuration files and version."""

@@ -1,0 +1,226 @@
+"""The node's own kubelet: its version, what it was told, and what is in force."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from probe.facts.kernel import INITIAL_USER_NAMESPACE
+from probe.facts.kubelet.config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
+from probe.facts.kubelet.files import find_files, read_ages, read_file, read_merged
+from probe.facts.kubelet.find import Daemon, find_kubelets
+from probe.facts.kubelet.k3s import parse_environment
+from probe.facts.kubelet.versions import (
+    GATE,
+    fails_on_cgroup_v1,
+    gate_in_force,
+    knows_ids_per_pod,
+    parse_release,
+    parse_version,
+    version_rule,
+)
+from probe.facts.model import DropIn, KubeletFacts
+from probe.host.host import Host
+from probe.reading import Reading, problem_of
+
+_DEFAULT_ROOT = "/var/lib/kubelet"
+_DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
+_DEFAULT_MAX_PODS = 110
+_DEFAULT_IDS_PER_POD = 65_536
+_SNAP_ARGUMENTS = "/var/snap/microk8s/current/args/kubelet"
+_SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+def gather_kubelet(host: Host) -> Reading[KubeletFacts]:
+    """The node's own kubelet; absent when none runs.
+
+    A process that only calls itself kubelet, in a Pod, is none: nothing of it is read or run. Of several the one
+    that started first is described, and the others are counted.
+    """
+    source = "processes of this node"
+    processes = host.processes()
+    if processes.value is None:
+        return problem_of(processes)
+    daemons, undecided = find_kubelets(host, processes.value)
+    if not daemons and undecided is not None:
+        return Reading(source, None, f"whether {undecided.source} is the kubelet: {undecided.problem}", undecided.kind)
+    if not daemons and _owners_are_hidden(host):
+        why = "from a user namespace of its own, the probe cannot see which processes are root's"
+        return Reading.without(source, "not-permitted", why)
+    if not daemons:
+        return Reading.without(source, "absent", "no kubelet runs on this node")
+    daemon = min(daemons, key=lambda each: (each.started_at.value or 0.0, each.process.pid))
+    facts = _describe(host, daemon, len(daemons) - 1)
+    if _restarted(host, daemon):
+        return Reading.without(source, "not-readable", "the kubelet was restarted while it was looked at")
+    return Reading(f"/proc/{daemon.process.pid}", facts)
+
+
+def _owners_are_hidden(host: Host) -> bool:
+    """Whether we are in a user namespace below that of process 1: those of root outside look like nobody's there."""
+    own = host.read_link("/proc/self/ns/user").value
+    return own not in (None, INITIAL_USER_NAMESPACE) and host.read_link("/proc/1/ns/user").value != own
+
+
+def parse_arguments_file(text: str, environment: Mapping[str, str]) -> list[str]:
+    """The arguments in an arguments file of MicroK8s. *Source*: canonical/microk8s, kubelite, ReadArgsFromFile."""
+    arguments: list[str] = []
+    for line in map(str.strip, text.split("\n")):
+        if line and not line.startswith("#"):
+            bare = line.replace('"', "").replace("'", "")
+            arguments += _VARIABLE.sub(lambda found: environment.get(found[1] or found[2], ""), bare).split(" ")
+    return arguments
+
+
+def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
+    version = _version(host, daemon)
+    release = version.parse(parse_release)
+    flags, flag_files = _flags(host, daemon)
+    files = find_files(host, daemon, flags)
+    configuration = Configuration(flags, read_merged(host, daemon, files.paths))
+    ages = read_ages(host, daemon, flag_files, files)
+    max_pods = Reading("default of maxPods", _DEFAULT_MAX_PODS)
+    fails = release.parse(fails_on_cgroup_v1)
+    return KubeletFacts(
+        pid=daemon.process.pid,
+        distribution=daemon.distribution,
+        others=others,
+        version=version,
+        started_at=daemon.started_at,
+        files=ages,
+        executable=_executable(host, daemon),
+        root_dir=_root_dir(host, daemon, flags),
+        endpoint=_endpoint(host, daemon, configuration),
+        max_pods=configuration.find("max-pods", "maxPods", int, max_pods).parse(lambda n: n or _DEFAULT_MAX_PODS),
+        ids_per_pod=_ids_per_pod(configuration, release),
+        gate=_gate(configuration, release, ages, command_line_only=not flag_files),
+        gate_configured=_gate_configured(configuration, release),
+        fail_cgroup_v1=configuration.find("fail-cgroupv1", "failCgroupV1", bool, fails),
+    )
+
+
+def _restarted(host: Host, daemon: Daemon) -> bool:
+    now, then = host.started_at(daemon.process.pid), daemon.started_at
+    if now.value is None or then.value is None:
+        return now.kind != then.kind
+    # The time of boot, to which starts are relative, moves with the clock, by a little.
+    return abs(now.value - then.value) > 2.0
+
+
+def _version(host: Host, daemon: Daemon) -> Reading[str]:
+    """Of what runs, not of what lies on disk by now."""
+    pid = daemon.process.pid
+    if daemon.distribution != "microk8s":
+        return host.run_daemon(pid, "--version").parse(lambda output: parse_version(output.stdout))
+    # kubelite knows no --version, but it lies in a snap that tells its own, and never changes.
+    snap = _SNAP_EXECUTABLE.fullmatch(host.read_link(f"/proc/{pid}/exe").value or "")
+    if not snap:
+        return Reading.without(f"/proc/{pid}/exe", "not-readable", "kubelite tells no version, and lies in no snap")
+    return read_file(host, daemon, f"{snap[1]}/meta/snap.yaml").parse(
+        lambda text: parse_version(f"Kubernetes {parse_document(text).get('version')}")
+    )
+
+
+def _flags(host: Host, daemon: Daemon) -> tuple[Reading[Flags], tuple[str, ...]]:
+    """The kubelet's flags, and the files that they stand in where that is not the command line."""
+    if daemon.k3s is not None:
+        return daemon.k3s.flags, daemon.k3s.sources
+    process = daemon.process
+    own = Reading(f"/proc/{process.pid}/cmdline", process.argv[1:]).parse(parse_flags)
+    if daemon.distribution != "microk8s":
+        return own, ()
+    path = (own.value or {}).get("kubelet-args-file", (_SNAP_ARGUMENTS,))[-1]
+    environment = host.read(f"/proc/{process.pid}/environ").parse(parse_environment)
+    if environment.value is None:
+        return problem_of(environment), (path,)
+    known = environment.value
+    text = read_file(host, daemon, path)
+    return text.parse(lambda content: parse_flags(parse_arguments_file(content, known))), (path,)
+
+
+def _gate_configured(configuration: Configuration, release: Reading[tuple[int, int]]) -> Reading[bool]:
+    """What flags and files say of the gate by its name."""
+    name = _gate_name(release)
+    gates, from_flags = configuration.gates(), configuration.flag_gates()
+    if from_flags.value is not None and name in from_flags.value:
+        return Reading("--feature-gates", from_flags.value[name])
+    if gates.value is None:
+        return problem_of(gates)
+    if name in gates.value:
+        return Reading("featureGates", gates.value[name])
+    return Reading.without("featureGates", "absent", f"{name} is not set")
+
+
+def _gate(
+    configuration: Configuration,
+    release: Reading[tuple[int, int]],
+    ages: Reading[tuple[DropIn, ...]],
+    command_line_only: bool,
+) -> Reading[bool]:
+    """Whether the gate is on in the running process, which never reads its files again."""
+    if release.value is None:
+        return problem_of(release)
+    rule, name = version_rule(release.value), _gate_name(release)
+    if rule.locked or not rule.gate:
+        return Reading(f"version ({rule.source})", rule.locked)
+    gates, from_flags = configuration.gates(), configuration.flag_gates()
+    if command_line_only and from_flags.value is not None and name in from_flags.value:
+        return Reading("--feature-gates", from_flags.value[name])
+    if ages.value is None:
+        return problem_of(ages)
+    for file in ages.value:
+        if file.newer:
+            problem = f"changed after the kubelet started, which still runs with the {name} that it read then"
+            return Reading.without(file.path, "not-readable", problem)
+    return gates.parse(lambda by_name: gate_in_force(rule, by_name))
+
+
+def _gate_name(release: Reading[tuple[int, int]]) -> str:
+    return (version_rule(release.value).gate if release.value else "") or GATE
+
+
+def _ids_per_pod(configuration: Configuration, release: Reading[tuple[int, int]]) -> Reading[int]:
+    default = Reading("default of userNamespaces.idsPerPod", _DEFAULT_IDS_PER_POD)
+    if release.value is not None and not knows_ids_per_pod(release.value):
+        return default
+    return configuration.find(None, "userNamespaces.idsPerPod", int, default)
+
+
+def _root_dir(host: Host, daemon: Daemon, flags: Reading[Flags]) -> Reading[str]:
+    if flags.value is None:
+        return _existing(host, daemon, _DEFAULT_ROOT, f"{_DEFAULT_ROOT}/pods") or problem_of(flags)
+    if "root-dir" not in flags.value:
+        return Reading("default of --root-dir", _DEFAULT_ROOT)
+    working_directory = host.read_link(f"/proc/{daemon.process.pid}/cwd").value
+    return Reading("--root-dir", flags.value["root-dir"][-1]).parse(lambda path: _absolute(path, working_directory))
+
+
+def _endpoint(host: Host, daemon: Daemon, configuration: Configuration) -> Reading[str]:
+    default = daemon.k3s.endpoint if daemon.k3s else _DEFAULT_ENDPOINT
+    if configuration.flags.value is None:
+        path = parse_endpoint(default)
+        return _existing(host, daemon, path, path) or problem_of(configuration.flags)
+    silent = Reading("default of containerRuntimeEndpoint", default)
+    found = configuration.find("container-runtime-endpoint", "containerRuntimeEndpoint", str, silent)
+    return found.parse(lambda text: parse_endpoint(text or default))
+
+
+def _existing(host: Host, daemon: Daemon, default: str, witness: str) -> Reading[str] | None:
+    """A default that no setting could confirm, confirmed by what is there. Only for k3s, which hides its arguments."""
+    seen = host.status(daemon.root + witness) if daemon.k3s else None
+    return Reading(f"{witness}, which exists", default) if seen and seen.value else None
+
+
+def _absolute(path: str, working_directory: str | None) -> str:
+    if not path or not (path.startswith("/") or working_directory):
+        raise ValueError(f"{path[:80]!r} leads nowhere")
+    return "/" + os.path.normpath(os.path.join(working_directory or "/", path)).strip("/")
+
+
+def _executable(host: Host, daemon: Daemon) -> Reading[DropIn]:
+    """What it runs; after an upgrade the kernel calls that deleted, whatever lies there now."""
+    return host.read_link(f"/proc/{daemon.process.pid}/exe").parse(
+        lambda path: DropIn(path=path.removesuffix(" (deleted)"), newer=path.endswith(" (deleted)"))
+    )

@@ -1,0 +1,125 @@
+"""The configuration files of a running kubelet, read where the kubelet itself finds them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+from msgspec import Struct
+
+from probe.facts.kubelet.config import CONFIG_LIMIT, Flags, merge_patch, parse_configuration
+from probe.facts.kubelet.find import Daemon
+from probe.facts.kubelet.k3s import DEFAULTS_FILE
+from probe.facts.model import DropIn
+from probe.host.host import FileStatus, Host
+from probe.reading import ProblemKind, Reading, problem_of
+
+_MAX_FILES = 200
+_MAX_DEPTH = 8
+_SLACK = 2.0  # seconds: /proc/stat tells the time of boot without a fraction
+
+
+class ConfigurationFiles(Struct, frozen=True):
+    """What flags name, found on disk."""
+
+    paths: Reading[tuple[str, ...]]
+    """In the order of their merging."""
+    directory: str
+    """Of the drop-in files; empty without `--config-dir`."""
+
+
+def find_files(host: Host, daemon: Daemon, flags: Reading[Flags]) -> ConfigurationFiles:
+    """The file of `--config`, and those below `--config-dir`: `*.conf`, in lexical order of their whole paths."""
+    if flags.value is None:
+        return ConfigurationFiles(problem_of(flags), "")
+    named = [flags.value.get(name, ("",))[-1] for name in ("config", "config-dir")]
+    working_directory = host.read_link(f"/proc/{daemon.process.pid}/cwd")
+    if any(path and not path.startswith("/") for path in named) and working_directory.value is None:
+        return ConfigurationFiles(problem_of(working_directory), "")
+    config, directory = (os.path.join(working_directory.value or "/", path) if path else "" for path in named)
+    found = [config] if config else []
+    problem = _walk(host, daemon.root, directory, found, _MAX_DEPTH) if directory else None
+    return ConfigurationFiles(problem or Reading("configuration files", tuple(found)), directory)
+
+
+def read_merged(host: Host, daemon: Daemon, paths: Reading[tuple[str, ...]]) -> Reading[dict[str, Any]]:
+    """What the configuration files say together; one that cannot be understood makes all of it a problem."""
+    if paths.value is None:
+        return problem_of(paths)
+    merged: dict[str, Any] | None = None
+    for path in paths.value:
+        document = read_file(host, daemon, path).parse(parse_configuration)
+        if document.value is None:
+            return problem_of(document)
+        # Only what is laid over another file can remove by null. In the first, Go takes the null of a gate for false.
+        merged = document.value if merged is None else merge_patch(merged, document.value)
+    return Reading("configuration files", merged or {})
+
+
+def read_ages(
+    host: Host, daemon: Daemon, extra: tuple[str, ...], files: ConfigurationFiles
+) -> Reading[tuple[DropIn, ...]]:
+    """Each file, and whether it changed after the daemon started; one that is gone has changed, too.
+
+    A directory of drop-in files is among them where something in it came, went or was replaced.
+    """
+    if files.paths.value is None or daemon.started_at.value is None:
+        return problem_of(files.paths if files.paths.value is None else daemon.started_at)
+    drop_ins: list[DropIn] = []
+    # Of k3s' directories most are on no node, and one that went away took files with it that cannot be told any more.
+    optional = daemon.k3s.directories if daemon.k3s else ()
+    directories = (*optional, *filter(None, [files.directory]))
+    for path in (*extra, *files.paths.value, *directories):
+        status = host.status(daemon.root + path)
+        if status.value is None and status.kind != "absent":
+            return Reading(path, None, status.problem, status.kind)
+        if status.value is None and path in optional:
+            continue
+        # Not the time of modification alone: `cp -p` brings back an old file with its old one.
+        newer = status.value is None or status.value.newest > _read_at(host, daemon, path) + _SLACK
+        if newer or path not in directories:
+            drop_ins.append(DropIn(path=path, newer=newer))
+    return Reading("configuration files", tuple(drop_ins))
+
+
+def read_file(host: Host, daemon: Daemon, path: str) -> Reading[str]:
+    """A file that the kubelet names. Its absence is not `absent`: what it said is unknown."""
+    content = host.read_text(daemon.root + path, CONFIG_LIMIT)
+    return Reading(path, content.value, content.problem, None if content.kind is None else _missing(content.kind))
+
+
+def _read_at(host: Host, daemon: Daemon, path: str) -> float:
+    """When the daemon read that file: at its start, or when k3s, which writes drop-in files itself, had done so."""
+    started = daemon.started_at.value or 0.0
+    managed = daemon.k3s.config_dir if daemon.k3s else None
+    if managed is None or not (path == managed or path.startswith(f"{managed}/")):
+        return started
+    written = host.status(f"{daemon.root}{managed}/{DEFAULTS_FILE}").value
+    return max(started, written.newest if written else 0.0)
+
+
+def _walk(host: Host, root: str, directory: str, found: list[str], depth: int) -> Reading[Any] | None:
+    """Add the drop-in files below *directory*, through no symlink to a directory; returns the first problem."""
+    names = host.list_directory(root + directory)
+    if names.value is None:
+        return Reading.without(directory, _missing(names.kind or "not-readable"), names.problem)
+    for name in names.value:
+        path = f"{directory.rstrip('/')}/{name}"
+        is_directory = _is_directory(host.status(root + path))
+        if len(found) > _MAX_FILES or (is_directory and depth == 0):
+            return Reading.without(directory, "not-readable", "holds too many files, or too deep ones")
+        if is_directory and host.read_link(root + path).value is None:
+            if problem := _walk(host, root, path, found, depth - 1):
+                return problem
+        elif not is_directory and name.endswith(".conf"):
+            found.append(path)
+    return None
+
+
+def _is_directory(status: Reading[FileStatus]) -> bool:
+    return status.value is not None and stat.S_ISDIR(status.value.mode)
+
+
+def _missing(kind: ProblemKind) -> ProblemKind:
+    return "not-readable" if kind == "absent" else kind

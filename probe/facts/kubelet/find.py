@@ -1,0 +1,79 @@
+"""Which processes are kubelets of this node, and whose distribution's."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from msgspec import Struct
+
+from probe.facts.kubelet.k3s import K3s, gather_k3s, is_k3s
+from probe.host.host import Host, Process
+from probe.reading import Reading
+
+Distribution = Literal["kubelet", "k3s", "rke2", "k0s", "microk8s"]
+
+
+class Daemon(Struct, frozen=True):
+    """One running kubelet of this node."""
+
+    process: Process
+    distribution: Distribution
+    started_at: Reading[float]
+    k3s: K3s | None
+
+    @property
+    def root(self) -> str:
+        """Its root directory as others reach it: not every kubelet has that of process 1."""
+        return f"/proc/{self.process.pid}/root"
+
+
+def find_kubelets(host: Host, processes: tuple[Process, ...]) -> tuple[list[Daemon], Reading[bool] | None]:
+    """Every kubelet of the node, and a process of which nobody could say whether it is one.
+
+    What belongs to a Pod is neither, whatever it calls itself.
+    """
+    names = {process.pid: process.name for process in processes}
+    daemons: list[Daemon] = []
+    undecided: Reading[bool] | None = None
+    for process in processes:
+        distribution = _looks_like(process)
+        if distribution is None:
+            continue
+        ours = host.node_daemon(process.pid)
+        if ours.value is None and ours.kind != "absent":
+            undecided = ours
+        if not ours.value:
+            continue
+        if distribution == "kubelet":
+            distribution = _distribution(host, process.pid, names)
+        k3s = gather_k3s(host, process) if distribution == "k3s" else None
+        if k3s is None or k3s.runs_kubelet:
+            daemons.append(Daemon(process, distribution, host.started_at(process.pid), k3s))
+    return daemons, undecided
+
+
+def _looks_like(process: Process) -> Distribution | None:
+    """What kubelet a process would be by its name and arguments."""
+    if not process.argv:  # a zombie
+        return None
+    if is_k3s(process):
+        return "k3s"
+    program = os.path.basename(process.argv[0])
+    if "kubelite" in (process.name, program):
+        return "microk8s"
+    if "kubelet" in (process.name, program) or (program == "hyperkube" and process.argv[1:2] == ("kubelet",)):
+        return None if {"--version", "--help", "-h"} & set(process.argv) else "kubelet"
+    return None
+
+
+def _distribution(host: Host, pid: int, names: dict[int, str]) -> Distribution:
+    """Whose child a plain kubelet is: rke2 and k0s run one below themselves."""
+    parent = (host.process_status(pid).value or {}).get("PPid", "")
+    name = names.get(int(parent), "") if parent.isdecimal() else ""
+    executable = host.read_link(f"/proc/{pid}/exe").value or ""
+    if name.startswith("rke2") or "/rancher/rke2/" in executable:
+        return "rke2"
+    if name.startswith("k0s") or "/k0s/bin/" in executable:
+        return "k0s"
+    return "kubelet"

@@ -1,0 +1,1 @@
+"""The container runtime: its daemon, configuration, OCI runtimes and CRI's answer."""

@@ -1,0 +1,41 @@
+"""The process that asks the container runtime, beside the one that gathers all else.
+
+It is the first that a probe starts: it imports grpc, which takes longest, while all others import and look around.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from probe.host.background import Beside
+from probe.host.child import ChildError
+from probe.host.cri import ANSWER_LIMIT, TIMEOUT, CriAnswer, cri_child
+from probe.host.namespaces import enter_node
+from probe.reading import Reading
+from probe.settings import Settings
+
+_PATIENCE = 5.0
+
+
+def start_cri(settings: Settings) -> Beside:
+    """It enters the node, waits to be told on which socket the runtime listens, asks, and ends."""
+    timeout = TIMEOUT * settings.slowness
+    return Beside(lambda told: cri_child(told, lambda: enter_node(settings.proc), timeout))
+
+
+def cri_answer(cri: Beside, endpoint: str, deadline: float, slowness: float = 1.0) -> Reading[CriAnswer]:
+    """What came back from *endpoint*, which it was told, by *deadline* (time.monotonic())."""
+    if not endpoint:
+        return Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")
+    source = f"CRI {endpoint}"
+    try:
+        answer = cri.read(min(deadline, time.monotonic() + _PATIENCE * slowness), limit=ANSWER_LIMIT)
+        if not answer:
+            raise ChildError("it ended without an answer")
+        return Reading(source, msgspec.json.decode(answer, type=CriAnswer))
+    except TimeoutError:
+        return Reading.without(source, "timed-out", "no answer in time")
+    except (ChildError, msgspec.DecodeError) as error:
+        return Reading.without(source, "not-readable", f"the process that asks it failed: {error}")

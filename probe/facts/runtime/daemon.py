@@ -1,0 +1,150 @@
+"""Which process the container runtime is, and what binds it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+
+from probe.facts.model import Confinement
+from probe.host.cri import CriAnswer
+from probe.host.host import Host
+from probe.reading import Reading, problem_of
+
+INITIAL_USER_NAMESPACE = "user:[4026531837]"
+"""The inode number that the kernel gives it since Linux 3.8 (PROC_USER_INIT_INO)."""
+START_UNCERTAINTY = 2.0
+"""Seconds: starts are counted from the time of the kernel's boot, which it tells in whole seconds."""
+
+_PROCESS_NAMES = {"containerd": "containerd", "cri-o": "crio", "docker": "cri-dockerd"}
+_LISTENS = 0x10000  # __SO_ACCEPTCON in the column Flags
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{1,16}")
+_NO_LABEL = os.strerror(errno.EINVAL)  # no active security module labels processes
+
+
+def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
+    """Pid of the daemon that answered on the socket; a problem unless it surely belongs to the node.
+
+    The kernel tells who listens, unless that process lives in a PID namespace that the probe does not see; then it
+    is the daemon of that name, and of several the one that holds the listening socket.
+    """
+    listener = answer.listener
+    if listener.value is not None and listener.value > 1:  # 0: not visible; 1: systemd opened the socket for another
+        return _confirmed(host, listener.value)
+    if answer.name.value is None:
+        return problem_of(answer.name)
+    name = _PROCESS_NAMES.get(answer.name.value)
+    if name is None:
+        return Reading.without(answer.name.source, "not-readable", "it is not known how its daemon is called")
+    processes = host.processes()
+    if processes.value is None:
+        return problem_of(processes)
+    named = [_confirmed(host, process.pid) for process in processes.value if process.name == name]
+    daemons = [reading for reading in named if reading.value is not None]
+    if not daemons:
+        nobody: Reading[int] = Reading.without(processes.source, "not-readable", f"no process is called {name}")
+        return named[0] if named else nobody
+    if len(daemons) > 1:
+        daemons = [reading for reading in daemons if _holds_socket(host, reading.value or 0, answer.endpoint)]
+    if len(daemons) == 1:
+        return daemons[0]
+    problem = f"several processes are called {name}, and it is not known which of them listens"
+    return Reading.without(processes.source, "not-readable", problem)
+
+
+def _confirmed(host: Host, pid: int) -> Reading[int]:
+    belongs = host.node_daemon(pid)
+    if belongs.value is None:
+        return problem_of(belongs)
+    if not belongs.value:
+        return Reading.without(belongs.source, "not-readable", f"process {pid} is no daemon of this node")
+    return Reading(belongs.source, pid)
+
+
+def _holds_socket(host: Host, pid: int, endpoint: str) -> bool:
+    """Whether that process has the listening socket *endpoint* open."""
+    table = host.read(f"/proc/{pid}/net/unix").value or b""  # anybody may have a socket whose name is no UTF-8
+    inodes = parse_listeners(table.decode(errors="replace"), endpoint)
+    descriptors = host.list_directory(f"/proc/{pid}/fd").value or ()
+    return any(host.read_link(f"/proc/{pid}/fd/{fd}").value in inodes for fd in descriptors)
+
+
+def parse_listeners(table: str, endpoint: str) -> frozenset[str]:
+    """The links (`socket:[123]`) that descriptors of a socket listening at *endpoint* have in /proc/PID/fd.
+
+    *Source*: /proc/net/unix in proc(5): Num, RefCount, Protocol, Flags, Type, St, Inode, Path.
+    """
+    found = set()
+    for line in table.split("\n"):
+        fields = line.split(maxsplit=7)
+        if len(fields) < 8 or _natural(fields[7]) != _natural(endpoint) or not _HEXADECIMAL.fullmatch(fields[3]):
+            continue
+        if int(fields[3], 16) & _LISTENS:
+            found.add(f"socket:[{fields[6]}]")
+    return frozenset(found)
+
+
+def _natural(path: str) -> str:
+    """/var/run is a symlink to /run on every distribution that Kubernetes runs on."""
+    return path.removeprefix("/var") if path.startswith("/var/run/") else path
+
+
+def gather_confinement(host: Host, daemon: Reading[int]) -> Reading[Confinement]:
+    """What binds the daemon; of one that is not this node's nothing is read."""
+    if daemon.value is None:
+        return problem_of(daemon)
+    pid = daemon.value
+    status = host.process_status(pid)
+    label = host.read_text(f"/proc/{pid}/attr/current")
+    if label.problem == _NO_LABEL or label.kind == "absent":  # the latter without CONFIG_SECURITY
+        label = Reading(label.source, "")
+    return Reading(
+        f"/proc/{pid}",
+        Confinement(
+            pid=pid,
+            effective_capabilities=status.parse(lambda fields: int(_field(fields, "CapEff"), 16)),
+            seccomp=status.parse(lambda fields: int(fields.get("Seccomp", "0"))),
+            in_initial_user_namespace=host.read_link(f"/proc/{pid}/ns/user").parse(
+                lambda link: link == INITIAL_USER_NAMESPACE
+            ),
+            label=label.parse(lambda text: text.rstrip("\0\n")),
+        ),
+    )
+
+
+def _field(fields: dict[str, str], name: str) -> str:
+    if name not in fields:
+        raise ValueError(f"no {name} field")
+    return fields[name]
+
+
+def read_arguments(host: Host, pid: int) -> Reading[tuple[str, ...]]:
+    """The command line of a daemon."""
+    return host.read(f"/proc/{pid}/cmdline").parse(
+        lambda content: tuple(os.fsdecode(argument) for argument in content.split(b"\0")[:-1])
+    )
+
+
+def read_search_path(host: Host, pid: int) -> Reading[tuple[str, ...]]:
+    """The absolute directories of a daemon's PATH; nothing else of its environment is kept."""
+    return host.read(f"/proc/{pid}/environ").parse(_parse_search_path)
+
+
+def _parse_search_path(environment: bytes) -> tuple[str, ...]:
+    for variable in environment.split(b"\0"):
+        if variable.startswith(b"PATH="):
+            directories = os.fsdecode(variable.removeprefix(b"PATH=")).split(":")
+            return tuple(directory for directory in directories if directory.startswith("/"))
+    raise ValueError("no PATH")
+
+
+def parse_flag(arguments: Sequence[str], *names: str) -> str | None:
+    """The value of a flag by any of its names: `--config X`, `-config=X`, `-c X`; the last one wins."""
+    value = None
+    for index, argument in enumerate(arguments):
+        flag, separator, attached = argument.partition("=")
+        if flag.startswith("-") and flag.lstrip("-") in names:
+            following = arguments[index + 1] if index + 1 < len(arguments) else None
+            value = attached if separator else following
+    return value

@@ -1,0 +1,82 @@
+"""The container runtime: what CRI says, and what stands behind each of its handlers."""
+
+from __future__ import annotations
+
+from probe.facts.model import Handler, RuntimeFacts
+from probe.facts.runtime.daemon import START_UNCERTAINTY, find_daemon, gather_confinement
+from probe.facts.runtime.oci import OciRuntimes, no_answers
+from probe.facts.runtime.settings import RuntimeSettings
+from probe.host.cri import CriAnswer, CriHandler, no_answer
+from probe.host.host import Host
+from probe.reading import Reading, problem_of
+
+_STATE = ("/run/containerd", "/run/containers", "/run/crio", "/run/k3s", "/run/k0s", "/var/run")
+
+
+def gather_runtime(
+    host: Host, endpoint: str, cri: Reading[CriAnswer], kubelet_root: str = "/var/lib/kubelet"
+) -> Reading[RuntimeFacts]:
+    """All that is known of the runtime behind *endpoint*; a problem only where no endpoint is known.
+
+    Nothing is run below *kubelet_root* or the runtime's own directories, where the files of Pods lie, and nothing at
+    all for a daemon that does not surely belong to the node.
+    """
+    if not endpoint:
+        return Reading.without(cri.source, cri.kind or "not-tried", cri.problem or "no endpoint is known")
+    answer = cri.value or no_answer(endpoint, cri.kind or "not-readable", cri.problem)
+    daemon = find_daemon(host, answer)
+    settings = RuntimeSettings(host, answer, daemon)
+    root_dir = settings.root_dir()
+    runtimes = OciRuntimes(host, (kubelet_root, root_dir.value or "", settings.state_dir(), *_STATE))
+
+    def handlers(named: tuple[CriHandler, ...]) -> tuple[Handler, ...]:
+        return tuple(_gather_handler(host, one, daemon, settings, runtimes) for one in named)
+
+    return Reading(
+        f"CRI {endpoint}",
+        RuntimeFacts(
+            endpoint=endpoint,
+            name=answer.name,
+            version=answer.version,
+            handlers=answer.handlers.parse(handlers),
+            root_dir=root_dir,
+            layers_dir=settings.layers_dir(),
+            snapshotter=settings.snapshotter(""),
+            slow_chown=settings.slow_chown(),
+            confinement=gather_confinement(host, daemon),
+        ),
+    )
+
+
+def _gather_handler(
+    host: Host, cri: CriHandler, daemon: Reading[int], settings: RuntimeSettings, runtimes: OciRuntimes
+) -> Handler:
+    binary = settings.binary(cri.name)
+    if binary.value is None:
+        answers = no_answers(binary.source, binary.kind or "not-readable", binary.problem)
+    elif daemon.value is None:  # whoever answered on the socket may not choose what root runs
+        answers = no_answers(binary.value, daemon.kind or "not-readable", f"not run: {daemon.problem}")
+    else:
+        answers = runtimes.ask(binary.value)
+    return Handler(
+        name=cri.name,
+        user_namespaces=cri.user_namespaces,
+        binary=binary,
+        oci_runtime=answers.version.parse(lambda version: version.name),
+        oci_version=answers.version.parse(lambda version: version.version),
+        oci_idmap=answers.features.parse(lambda features: features.idmap),
+        oci_user_namespace=answers.features.parse(lambda features: features.user_namespace),
+        binary_newer=_gather_newer(host, binary, daemon),
+        snapshotter=settings.snapshotter(cri.name),
+    )
+
+
+def _gather_newer(host: Host, binary: Reading[str], daemon: Reading[int]) -> Reading[bool]:
+    """Whether the binary may have been replaced since the daemon started."""
+    if binary.value is None or daemon.value is None:
+        return problem_of(daemon if binary.value else binary)
+    started = host.started_at(daemon.value)
+    if started.value is None:
+        return problem_of(started)
+    since = started.value + START_UNCERTAINTY
+    return host.status(binary.value).parse(lambda file: file.newest > since)

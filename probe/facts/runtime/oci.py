@@ -1,0 +1,156 @@
+"""What an OCI runtime says of itself: `--version` and `features`."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct, field
+
+from probe.host.host import Host
+from probe.host.program import Output
+from probe.reading import ProblemKind, Reading
+
+_PATIENCE = 2.0  # seconds for one command
+_BUDGET = 6.0  # seconds for all of them
+_VERSION_LINE = re.compile(r"([A-Za-z][\w.-]{0,63})(?: version |\s+:\s)\s*v?(\S{1,100})\s*")
+_NUMBER = re.compile(r"(?:release-)?v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?(?![\d.])", re.ASCII)
+
+
+class OciVersion(Struct, frozen=True):
+    """The name and version of an OCI runtime, as it spells them: `runc`, `1.1.15+ds1`."""
+
+    name: str
+    version: str
+
+
+class OciFeatures(Struct, frozen=True):
+    """The two claims that decide what CRI says of user namespaces."""
+
+    idmap: bool
+    """`linux.mountExtensions.idmap.enabled`; what is not said counts as no, as containerd and CRI-O read it."""
+    user_namespace: bool
+    """Whether `linux.namespaces` names `user`."""
+
+
+class _Enabled(Struct):
+    enabled: bool | None = None
+
+
+class _MountExtensions(Struct):
+    idmap: _Enabled | None = None
+
+
+class _Linux(Struct):
+    namespaces: tuple[str, ...] | None = None
+    mount_extensions: _MountExtensions | None = field(default=None, name="mountExtensions")
+
+
+class _Features(Struct):
+    minimum: str = field(name="ociVersionMin")
+    maximum: str = field(name="ociVersionMax")
+    linux: _Linux | None = None
+
+
+def parse_runtime_version(text: str) -> OciVersion:
+    """The first line of `--version`: `runc version 1.3.6`, `crun version 1.28`, `kata-runtime  : 3.2.0`.
+
+    *Errors*: ValueError for anything else; of an unknown runtime the name alone says nothing.
+    """
+    first = text.split("\n", 1)[0]
+    found = _VERSION_LINE.fullmatch(first)
+    if not found:
+        raise ValueError(f"not a version: {first[:60]!r}")
+    return OciVersion(found[1], found[2])
+
+
+def parse_version_number(version: str) -> tuple[int, int, int] | None:
+    """The number at the start of a version, to compare with a minimum; None where there is none (`UNKNOWN`).
+
+    Release candidates, Debian's `+ds1` and Ubuntu's `-0ubuntu2` count as the release they belong to.
+    """
+    found = _NUMBER.match(version)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+
+
+def parse_features(text: str) -> OciFeatures:
+    """The document that `features` prints. *Source*: features.md of the OCI runtime specification, since 1.1."""
+    try:
+        features = msgspec.json.decode(text, type=_Features)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not features.minimum or not features.maximum:
+        raise ValueError("names no version of the OCI specification")
+    linux = features.linux or _Linux()
+    extensions = linux.mount_extensions or _MountExtensions()
+    return OciFeatures(
+        idmap=bool(extensions.idmap and extensions.idmap.enabled),
+        user_namespace="user" in (linux.namespaces or ()),
+    )
+
+
+def lacks_features_command(status: int, stderr: str) -> bool:
+    """Whether a failed `features` means that the runtime is too old to know it (runc < 1.1, crun < 1.8.6)."""
+    return status != 0 and bool(re.search(r"unknown command|no help topic|unrecognized subcommand", stderr, re.I))
+
+
+class OciAnswers(Struct, frozen=True):
+    """What one binary says of itself."""
+
+    version: Reading[OciVersion]
+    features: Reading[OciFeatures]
+
+
+class OciRuntimes:
+    """Asks each distinct OCI runtime once, as long as time is left."""
+
+    def __init__(self, host: Host, forbidden: Sequence[str]) -> None:
+        self._host = host
+        self._forbidden = tuple(_normal(path) for path in forbidden if path.strip("/"))
+        self._deadline = min(time.monotonic() + _BUDGET * host.slowness, host.deadline)
+        self._known: dict[str, OciAnswers] = {}
+
+    def ask(self, path: str) -> OciAnswers:
+        """The answers of the program at that path, or why it was not asked."""
+        if path not in self._known:
+            self._known[path] = self._ask(path)
+        return self._known[path]
+
+    def _ask(self, path: str) -> OciAnswers:
+        if any(_normal(path).startswith(f"{directory}/") for directory in self._forbidden):
+            return no_answers(path, "not-permitted", "not run: it lies where the files of Pods lie")
+        version = self._run(path, "--version")
+        if version.kind == "timed-out":  # it will not be quicker the second time
+            return no_answers(version.source, "timed-out", version.problem)
+        features = self._run(path, "features")
+        claims = read_stdout(features).parse(parse_features)
+        if features.value and lacks_features_command(features.value.status, features.value.stderr):
+            claims = Reading(f"{features.source} (no such command)", OciFeatures(idmap=False, user_namespace=False))
+        return OciAnswers(read_stdout(version).parse(parse_runtime_version), claims)
+
+    def _run(self, path: str, argument: str) -> Reading[Output]:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            return Reading.without(f"{path} {argument}", "not-tried", "not run: the time for it ran out")
+        return self._host.run(path, argument, timeout=min(_PATIENCE, remaining / self._host.slowness))
+
+
+def _normal(path: str) -> str:
+    """Without `..` and doubled slashes, also at the start, where POSIX keeps two."""
+    return os.path.normpath("/" + path.lstrip("/"))
+
+
+def no_answers(source: str, kind: ProblemKind, problem: str) -> OciAnswers:
+    """The answers of a binary that was not asked."""
+    return OciAnswers(Reading.without(source, kind, problem), Reading.without(source, kind, problem))
+
+
+def read_stdout(output: Reading[Output]) -> Reading[str]:
+    """What a program printed, if it succeeded."""
+    if output.value is None or output.value.status == 0:
+        return output.parse(lambda done: done.stdout)
+    said = (output.value.stderr or output.value.stdout).strip().split("\n", 1)[0][:200]
+    return Reading.without(output.source, "not-readable", f"exit status {output.value.status}: {said}")

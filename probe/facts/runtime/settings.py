@@ -1,0 +1,197 @@
+"""How the container runtime is configured, as it tells itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+
+from probe.facts.runtime.config import (
+    ConfiguredHandler,
+    RuntimeConfig,
+    parse_containerd_dump,
+    parse_containerd_info,
+    parse_crio_dump,
+    parse_crio_info,
+)
+from probe.facts.runtime.daemon import START_UNCERTAINTY, parse_flag, read_arguments, read_search_path
+from probe.facts.runtime.oci import read_stdout
+from probe.host.cri import CriAnswer
+from probe.host.host import Host
+from probe.reading import Reading, problem_of
+
+_PATIENCE = 3.0  # seconds for the daemon's command that prints its configuration
+_CONTAINERD_CONFIG = "/etc/containerd/config.toml"
+_CONTAINERD_BIN = "/opt/containerd/bin"  # before its PATH, unless configured otherwise
+_SNAPSHOTTER = re.compile(r"(/.+)/io\.containerd\.snapshotter\.v1\.([^/]+)")
+_STORAGE = re.compile(r"(/.+)/([^/]+)-images")
+
+
+class RuntimeSettings:
+    """The configuration in force, as Status tells it, and where that is silent what the daemon's command prints.
+
+    That command reads the files again, so it may tell what takes effect at the next start only.
+    """
+
+    def __init__(self, host: Host, answer: CriAnswer, daemon: Reading[int]) -> None:
+        self._host = host
+        self._answer = answer
+        self._daemon = daemon
+        self._containerd = answer.name.value == "containerd"
+        unknown = answer.name.parse(_demand_known_runtime)
+        self._in_force: Reading[RuntimeConfig] = problem_of(unknown)
+        self._printed: Reading[RuntimeConfig] = problem_of(unknown)
+        if self._containerd:
+            self._in_force = answer.config.parse(parse_containerd_info)
+            self._printed = self._print(parse_containerd_dump, "config", "dump")
+        elif answer.name.value == "cri-o":
+            self._in_force = answer.config.parse(parse_crio_info)
+            self._printed = self._in_force
+            if self._in_force.value is None:
+                self._printed = self._print(parse_crio_dump, "config")
+        self._best = self._printed if self._in_force.value is None else self._in_force
+
+    def root_dir(self) -> Reading[str]:
+        """The root of containerd, or CRI-O's storage root."""
+        if self._best.value and self._best.value.root:
+            return Reading(self._best.source, self._best.value.root)
+        return self._answer.image_filesystem.parse(parse_root)
+
+    def layers_dir(self) -> Reading[str]:
+        """Where the default snapshotter keeps its layers."""
+        return self._answer.image_filesystem.parse(lambda path: _STORAGE.sub(r"\1", path))
+
+    def state_dir(self) -> str:
+        """Where the running containers' state lies; empty when it is not told."""
+        return self._best.value.state if self._best.value else ""
+
+    def snapshotter(self, handler: str) -> Reading[str]:
+        """Of one handler, which may have its own. What is in force comes before what was printed."""
+        configured = self._configured(handler)
+        if configured.value and configured.value.snapshotter:
+            return Reading(configured.source, configured.value.snapshotter)
+        if self._in_force.value and self._in_force.value.snapshotter:
+            return Reading(self._in_force.source, self._in_force.value.snapshotter)
+        running = self._answer.image_filesystem.parse(parse_snapshotter)
+        if running.value is None and self._printed.value and self._printed.value.snapshotter:
+            return Reading(self._printed.source, self._printed.value.snapshotter)
+        return running
+
+    def slow_chown(self) -> Reading[bool]:
+        """Whether containerd's overlayfs snapshotter copies layers that it cannot map."""
+        if not self._containerd:
+            return Reading.without(self._answer.name.source, "absent", "only containerd has such a setting")
+        printed = self._printed
+        if printed.value is None:
+            return problem_of(printed)
+        if printed.value.slow_chown is None:
+            return Reading.without(printed.source, "absent", "its overlayfs snapshotter has no such setting")
+        if changed := self._changed_file(printed.value):
+            told = "on" if printed.value.slow_chown else "off"
+            problem = f"slow_chown is {told}, and perhaps not in force: {changed} may be newer than the daemon"
+            return Reading.without(printed.source, "not-readable", problem)
+        return Reading(printed.source, printed.value.slow_chown)
+
+    def binary(self, handler: str) -> Reading[str]:
+        """Path of the OCI runtime behind a handler."""
+        configured = self._configured(handler)
+        if configured.value is None:
+            return problem_of(configured)
+        name, source = configured.value.binary, configured.source
+        if not name:
+            return Reading.without(source, "absent", f"{configured.value.shim or 'its shim'} runs no runtime like runc")
+        if name.startswith("/"):
+            return Reading(source, name)
+        if "/" in name:
+            return Reading.without(source, "not-readable", f"is no absolute path: {name[:100]}")
+        return self._search(name)
+
+    def _configured(self, handler: str) -> Reading[ConfiguredHandler]:
+        return self._best.parse(lambda config: find_handler(config, handler))
+
+    def _search(self, name: str) -> Reading[str]:
+        """The first file of that name in the PATH that the daemon has."""
+        if self._daemon.value is None:
+            return problem_of(self._daemon)
+        search_path = read_search_path(self._host, self._daemon.value)
+        if search_path.value is None:
+            return problem_of(search_path)
+        own = self._printed.value.extra_path if self._printed.value else _CONTAINERD_BIN
+        for directory in (own if self._containerd else "", *search_path.value):
+            path = os.path.join(directory, name)
+            found = self._host.status(path)
+            if found.value and stat.S_ISREG(found.value.mode) and directory:
+                return Reading(search_path.source, path)
+            if found.value is None and found.kind != "absent":
+                return problem_of(found)
+        return Reading.without(search_path.source, "absent", f"no {name} in the PATH of the daemon")
+
+    def _print(self, parser: Callable[[str], RuntimeConfig], *command: str) -> Reading[RuntimeConfig]:
+        """What the daemon's own executable prints of the files that the daemon was told to read."""
+        if self._daemon.value is None:
+            return problem_of(self._daemon)
+        flags = self._flags(self._daemon.value)
+        if flags.value is None:
+            return problem_of(flags)
+        executable = self._host.read_link(f"/proc/{self._daemon.value}/exe").value or ""
+        if executable.endswith("/k3s"):  # which is containerd when it is called so
+            path = os.path.join(os.path.dirname(executable), "containerd")
+            printed = self._host.run(path, *flags.value, *command, timeout=_PATIENCE)
+        else:
+            printed = self._host.run_daemon(self._daemon.value, *flags.value, *command, timeout=_PATIENCE)
+        return read_stdout(printed).parse(parser)
+
+    def _flags(self, pid: int) -> Reading[tuple[str, ...]]:
+        """The daemon's own flags that name its configuration, with absolute paths."""
+        directory = self._host.read_link(f"/proc/{pid}/cwd").value or "/"
+        arguments = read_arguments(self._host, pid)
+        names = [("c", "config")] if self._containerd else [("c", "config"), ("d", "config-dir")]
+
+        def flags(arguments: tuple[str, ...]) -> tuple[str, ...]:
+            values = {f"--{long}": parse_flag(arguments, short, long) for short, long in names}
+            given = ((flag, os.path.join(directory, value)) for flag, value in values.items() if value)
+            return tuple(word for pair in given for word in pair)
+
+        return arguments.parse(flags)
+
+    def _changed_file(self, printed: RuntimeConfig) -> str:
+        """A configuration file that may have changed since the daemon started; empty when there is none."""
+        pid = self._daemon.value or 0
+        started = self._host.started_at(pid)
+        flags = self._flags(pid).value or ("", _CONTAINERD_CONFIG)
+        for path in (flags[1], *printed.imports):
+            seen = self._host.status(os.path.dirname(path) if "*" in path else path)
+            if seen.kind == "absent":
+                continue
+            if seen.value is None or started.value is None or seen.value.newest > started.value + START_UNCERTAINTY:
+                return path
+        return ""
+
+
+def find_handler(config: RuntimeConfig, handler: str) -> ConfiguredHandler:
+    """What is configured for a handler; the empty name means the default one."""
+    name = handler or config.default_handler
+    if not name:
+        raise ValueError("the default handler is not told")
+    if name not in config.handlers:
+        raise ValueError(f"no handler {name[:60]!r} is configured")
+    return config.handlers[name]
+
+
+def parse_root(path: str) -> str:
+    """The runtime's root from the directory that ImageFsInfo names."""
+    found = _SNAPSHOTTER.fullmatch(path) or _STORAGE.fullmatch(path)
+    return found[1] if found else path
+
+
+def parse_snapshotter(path: str) -> str:
+    """The snapshotter, or CRI-O's storage driver, from the directory that ImageFsInfo names."""
+    found = _SNAPSHOTTER.fullmatch(path) or _STORAGE.fullmatch(path)
+    if not found:
+        raise ValueError(f"no snapshotter in {path[:100]}")
+    return found[2]
+
+
+def _demand_known_runtime(name: str) -> str:
+    raise ValueError(f"how {name[:60]} tells its configuration")

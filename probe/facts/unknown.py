@@ -1,0 +1,61 @@
+"""What is known when the gathering process did not come back: nothing, and why."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from probe.facts.model import KernelFacts, NamespaceAttempt, ProbeFacts
+from probe.facts.node import Facts
+from probe.host import syscalls
+from probe.reading import ProblemKind, Reading
+
+_SOURCE = "the gathering process"
+
+
+def know_nothing(node_name: str | None, kind: ProblemKind, problem: str) -> Facts:
+    """Facts in which every reading has this one problem, so that every check answers `unknown`."""
+    unread: Reading[Any] = Reading(_SOURCE, None, problem, kind)
+    return Facts(
+        node_name=node_name,
+        distribution=unread,
+        probe=ProbeFacts(
+            uid=-1,
+            effective_capabilities=0,
+            seccomp=unread,
+            in_initial_user_namespace=unread,
+            chrooted=False,
+            threads=1,
+            entered=unread,
+            supported_architecture=syscalls.SUPPORTED_ARCHITECTURE,
+        ),
+        kernel=KernelFacts(
+            release=unread,
+            architecture=platform.machine(),
+            boot_id=unread,
+            user_namespace_file=unread,
+            namespace_limits={},
+            unprivileged_userns_clone=unread,
+            apparmor_restrict_unprivileged_userns=unread,
+            lsm=unread,
+            selinux_enforcing=unread,
+            cgroup_version=unread,
+        ),
+        mounts=unread,
+        user_namespace=NamespaceAttempt(
+            result="unknown",
+            step="",
+            errno="",
+            message=problem,
+            kind="timed-out" if kind == "timed-out" else "not-readable",
+            map="",
+        ),
+        kubelet=unread,
+        runtime=unread,
+        attempts=(),
+        ids=unread,
+        sandbox=unread,
+        pods=unread,
+        hooks=unread,
+        userns_pod_runs=unread,
+    )

@@ -1,0 +1,308 @@
+"""The node's files and processes, as they are once its mount namespace was entered.
+
+Everything here may be missing, huge, hostile, or hang. What comes back is a Reading: a value, or why there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, TypeVar
+
+import msgspec
+import psutil
+
+from probe.host import files
+from probe.host.child import DEFAULT_LIMIT, ChildError, run_child
+from probe.host.files import FileStatus
+from probe.host.helper import Helper
+from probe.host.namespaces import enter_process
+from probe.host.processes import HELPER_NAME, Process, in_pod_cgroup, is_stuck, parse_status, read_process, start_time
+from probe.host.program import Output, Untrusted, open_executable, run_open, run_program
+from probe.reading import Reading
+
+__all__ = ("FILE_LIMIT", "LISTING_LIMIT", "FileStatus", "Host", "Process")
+
+T = TypeVar("T")
+
+FILE_LIMIT = 4 << 20
+"""Bytes of a file that are read; a larger one is a problem, never a half truth."""
+LISTING_LIMIT = 20_000
+"""Entries of a directory that are listed."""
+_RUN_LIMIT = 16 << 20  # of what a program printed, as JSON
+_PATIENCE = 2.0  # seconds for one file: a directory on a dead NFS server never answers
+_PATIENCE_FOR_ALL = 6.0  # seconds for all processes, of which each takes a tenth of a millisecond
+_AT_ONCE = 0.1  # seconds for a file or a program when the time for all of them is over
+
+# The kernel's own files answer without a server; anything else may lie on a file system that hangs.
+_KERNEL_FILE = re.compile(r"/(proc|sys)/(?!(self|\d+)/(root|cwd|exe|fd|task|map_files)(/|$))(?!.*\.\.)")
+_KERNEL_LINK = re.compile(r"/proc/(self|\d+)/(root|cwd|exe|ns/\w+)")
+
+
+class Host:
+    """One node. Tests put a folder and recorded answers in its place."""
+
+    deadline = math.inf
+    """In seconds of time.monotonic(): from then on whatever does not answer at once is not waited for."""
+    slowness = 1.0
+    """How many times as long as on other nodes each single wait may take."""
+    _stuck: frozenset[str] = frozenset()
+    _processes: Reading[tuple[Process, ...]] | None = None
+
+    def close(self) -> None:
+        """End the child that touches files; one that is stuck in the kernel is left behind."""
+        self._helper.close()
+
+    @cached_property
+    def _helper(self) -> Helper:
+        return Helper(_OPERATIONS)
+
+    def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
+        """A regular file, whole. A larger, missing or hanging one, or anything but a file, is a problem."""
+        if _KERNEL_FILE.match(path):
+            return _reading(path, lambda: files.read_file(path, files.open_path(path), limit))
+        return _reading(path, lambda: self._touch(path, "read_path", path, limit, limit=limit))
+
+    def read_text(self, path: str, limit: int = FILE_LIMIT) -> Reading[str]:
+        """The same as UTF-8; other bytes are a problem."""
+        return self.read(path, limit).parse(lambda content: content.decode())
+
+    def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
+        """A file at *path* below *directory*, where others choose the names: no symlink is followed (openat2)."""
+        source = f"{directory}/{path}"
+        return _reading(source, lambda: self._touch(source, "read_beneath", directory, path, limit, limit=limit))
+
+    def read_all_beneath(self, directory: str, paths: Sequence[str], limit: int = 1 << 16) -> dict[str, Reading[bytes]]:
+        """The same for many small files, by one child; when it hangs, none of them was read."""
+
+        def contents() -> bytes:
+            return self._touch(directory, "read_all_beneath", directory, tuple(paths), limit, limit=64 << 20)
+
+        answer = _reading(directory, contents)
+        if answer.value is None:
+            return {path: Reading(f"{directory}/{path}", None, answer.problem, answer.kind) for path in paths}
+        return msgspec.json.decode(answer.value, type=dict[str, Reading[bytes]])
+
+    def resolve(self, path: str) -> Reading[str]:
+        """The path without symlinks; absent when it does not exist."""
+        return _reading(path, lambda: os.fsdecode(self._touch(path, "real_path", path)))
+
+    def read_link(self, path: str) -> Reading[str]:
+        """Where a symlink points: `/proc/1/exe`, `/proc/1/ns/mnt`, or one of the node's files."""
+        if _KERNEL_LINK.fullmatch(path):
+            return _reading(path, lambda: os.readlink(path))
+        return _reading(path, lambda: os.fsdecode(self._touch(path, "read_link", path)))
+
+    def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
+        """The names in a directory, sorted; symlinks on the way are followed."""
+
+        def names() -> tuple[str, ...]:
+            found = json.loads(self._touch(path, "names", path, LISTING_LIMIT, limit=16 << 20))
+            if found is None:
+                raise ValueError(f"has more than {LISTING_LIMIT} entries")
+            return tuple(found)
+
+        return _reading(path, names)
+
+    def status(self, path: str) -> Reading[FileStatus]:
+        """stat(2) of *path*, symlinks followed."""
+        return _reading(path, lambda: msgspec.json.decode(self._touch(path, "status", path), type=FileStatus))
+
+    def run(
+        self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
+    ) -> Reading[Output]:
+        """What a program of this node prints; refused unless only root could have put it there.
+
+        *Shape*: exit status, stdout and stderr, both decoded. It runs without capabilities and with a clean
+        environment; a program that hangs, is killed, or prints more than a mebibyte is a problem.
+        """
+        source, timeout = " ".join((path, *arguments)), self._patience(timeout)
+        return _run_reading(source, lambda: run_program(path, arguments, environment or {}, timeout), timeout)
+
+    def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
+        """What the executable of a running daemon of this node prints, even if it was replaced or deleted since.
+
+        Refused unless `node_daemon` is true of the very process whose executable was opened, and root owns that file.
+        """
+        source, timeout = " ".join((f"/proc/{pid}/exe", *arguments)), self._patience(timeout)
+
+        def run() -> Output:
+            process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                executable, path = open_executable(process)
+                try:
+                    if not self.node_daemon(pid).value:
+                        raise Untrusted("not run: it is not known to belong to a daemon of this node")
+                    os.stat("status", dir_fd=process)  # fails if the number passed to another process meanwhile
+                    return run_open(executable, path, arguments, {}, timeout)
+                finally:
+                    os.close(executable)
+            finally:
+                os.close(process)
+
+        return _run_reading(source, run, timeout)
+
+    def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
+        """What the program prints that a daemon of this node has at *path*, in its mount namespace and its root.
+
+        Refused unless `node_daemon` is true of that process; else as `run`.
+        """
+        source, timeout = " ".join((path, *arguments)), self._patience(timeout)
+
+        def run() -> bytes:
+            process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                if not self.node_daemon(pid).value:
+                    raise Untrusted("not run: that process is not known to be a daemon of this node")
+                os.stat("status", dir_fd=process)  # fails if the number passed to another process meanwhile
+                return run_child(lambda: _run_inside(process, path, arguments, timeout), timeout + 1, limit=8 << 20)
+            finally:
+                os.close(process)
+
+        answer = _reading(source, run)
+        if answer.value is None:
+            return Reading(source, None, answer.problem, answer.kind)
+        return msgspec.json.decode(answer.value, type=Reading[Output])
+
+    def processes(self) -> Reading[tuple[Process, ...]]:
+        """Every process that this /proc shows, in the order of its pids; listed once for each probe.
+
+        Only those of host UID 0 in no Pod have an argv here: whoever wrote the others may have made reading it hang.
+        """
+
+        def found() -> tuple[Process, ...]:
+            init = self.read_text("/proc/1/cgroup").value or ""
+            # The kernel answers for each of them, however many a Pod has started.
+            rows = json.loads(self._touch("/proc", "processes", init, limit=64 << 20, patience=_PATIENCE_FOR_ALL))
+            return tuple(Process(pid, name, tuple(argv)) for pid, name, argv in rows)
+
+        if self._processes is None:
+            self._processes = _reading("/proc", found)
+            self._stuck = self.stuck_helpers(self._processes.value or ())
+        return self._processes
+
+    def stuck_helpers(self, processes: Sequence[Process]) -> frozenset[str]:
+        """Names, without their common beginning, of children of earlier probes that cannot even be killed.
+
+        The process table is the only memory between probes: what such a child waits for is left alone.
+        """
+        helpers = [process for process in processes if process.name.startswith(HELPER_NAME)]
+        return frozenset(
+            process.name.removeprefix(HELPER_NAME)
+            for process in helpers
+            if self.process_status(process.pid).parse(is_stuck).value
+        )
+
+    def _touch(
+        self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT, patience: float = _PATIENCE
+    ) -> bytes:
+        """What that operation returns, run by a child that carries *path* in its name, unless one is stuck there.
+
+        Nobody waits twice for the same path. *Errors*: as `run_child`.
+        """
+        name = f"{zlib.crc32(os.fsencode(path)):08x}"
+        if name in self._stuck:
+            raise TimeoutError
+        try:
+            timeout = self._patience(patience)
+            return self._helper.ask(HELPER_NAME + name, operation, *arguments, timeout=timeout, limit=limit)
+        except TimeoutError:
+            self._stuck |= {name}
+            raise
+
+    def _patience(self, seconds: float) -> float:
+        """How long to wait for what may take so many seconds."""
+        return max(min(seconds * self.slowness, self.deadline - time.monotonic()), _AT_ONCE)
+
+    def node_daemon(self, pid: int) -> Reading[bool]:
+        """Whether that process belongs to the node and not to a Pod that imitates a daemon.
+
+        It does with UID 0, the PID namespace of process 1, its user namespace, and no Pod's cgroup.
+        """
+        status, cgroup = self.process_status(pid), self.read_text(f"/proc/{pid}/cgroup")
+        user_namespace = self.read_link(f"/proc/{pid}/ns/user")
+        for reading in (status, cgroup, user_namespace):
+            if reading.value is None:
+                return Reading.without(reading.source, reading.kind or "not-readable", reading.problem)
+        # NSpid has one number for the PID namespace that this /proc shows, and more for each one below it. Unlike
+        # the links in /proc/1/ns it can be read without the right to trace process 1.
+        fields = status.value or {}
+        initial = self.read_link("/proc/1/ns/user").value or self.read_link("/proc/self/ns/user").value
+        return Reading(
+            f"/proc/{pid}",
+            set(fields["Uid"].split()) == {"0"}
+            and len(fields.get("NSpid", "").split()) == 1
+            and user_namespace.value == initial
+            and not in_pod_cgroup(cgroup.value or "", self.read_text("/proc/1/cgroup").value or ""),
+        )
+
+    def process_status(self, pid: int) -> Reading[dict[str, str]]:
+        """The fields of proc_pid_status(5) by name: `Uid`, `CapEff`, `Seccomp`."""
+        return self.read_text(f"/proc/{pid}/status").parse(parse_status)
+
+    def started_at(self, pid: int) -> Reading[float]:
+        """When that process started, in seconds since the epoch.
+
+        Equal answers of one Host mean the same process, whatever becomes of the clock meanwhile.
+        """
+        return _reading(f"/proc/{pid}/stat", lambda: self._booted_at + start_time(pid))
+
+    @cached_property
+    def _booted_at(self) -> float:
+        return float(psutil.boot_time())
+
+
+def _read_all_beneath(directory: str, paths: Sequence[str], limit: int) -> bytes:
+    read = {path: _reading(path, partial(files.read_beneath, directory, path, limit)) for path in paths}
+    return msgspec.json.encode(read)
+
+
+def _list_processes(init: str) -> bytes:
+    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
+    return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
+
+
+# What may wait for a server, and is therefore done by a child.
+_OPERATIONS: dict[str, Callable[..., bytes]] = {
+    "names": files.names,
+    "processes": _list_processes,
+    "read_all_beneath": _read_all_beneath,
+    "read_beneath": files.read_beneath,
+    "read_link": lambda path: os.fsencode(os.readlink(path)),
+    "read_path": files.read_path,
+    "real_path": files.real_path,
+    "status": files.status,
+}
+
+
+def _reading(source: str, read: Callable[[], T]) -> Reading[T]:
+    """Run *read*; each way in which it may fail becomes a problem."""
+    try:
+        return Reading(source, read())
+    except TimeoutError:
+        return Reading.without(source, "timed-out", "no answer in time")
+    except (ChildError, ValueError, MemoryError) as error:
+        return Reading.without(source, "not-readable", str(error)[:300] or type(error).__name__)
+    except OSError as error:
+        return Reading.from_error(source, error)
+
+
+def _run_reading(source: str, run: Callable[[], Output], timeout: float) -> Reading[Output]:
+    """The output of a program that a child runs: looking for it may hang as well."""
+
+    def encoded() -> bytes:
+        return msgspec.json.encode(run())
+
+    return _reading(source, lambda: msgspec.json.decode(run_child(encoded, timeout + 1, _RUN_LIMIT), type=Output))
+
+
+def _run_inside(process: int, path: str, arguments: Sequence[str], timeout: float) -> bytes:
+    enter_process(process)
+    source = " ".join((path, *arguments))
+    return msgspec.json.encode(_reading(source, lambda: run_program(path, arguments, {}, timeout)))

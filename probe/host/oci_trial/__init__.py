@@ -1,0 +1,1 @@
+"""A container made by the node's own OCI runtime, inspected from outside and deleted."""

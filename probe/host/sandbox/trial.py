@@ -1,0 +1,170 @@
+"""The sandbox of a Pod with a user namespace, tried out without a Pod.
+
+A process of its own does what a container runtime does: it enters a user namespace with a full map, makes all other
+namespaces inside, and its child, process 1 there, mounts what containers get, sets a host name and raises network
+links. All of it ends with these two processes, also after SIGKILL; the kernel clears network links away a moment later.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from probe.host import syscalls
+from probe.host.background import Beside
+from probe.host.child import Child, ChildError, die_with_parent
+from probe.host.idmap import attempt_user_namespace
+from probe.host.sandbox.steps import (
+    INSIDE,
+    Node,
+    Sandbox,
+    Step,
+    StepAnswer,
+    load_netlink,
+    parse_cgroup,
+    parse_filesystems,
+    run_step,
+)
+from probe.reading import Reading
+
+SOURCE = "sandbox trial"
+ANSWER_LIMIT = 64 << 10
+"""Bytes that `sandbox_child` returns at most."""
+PATIENCE = 1.0
+"""Seconds that one step may take; it takes a millisecond unless the whole node waits."""
+
+_MOUNTINFO_LIMIT = 64 << 20
+_NAMESPACES = (
+    ("mount namespace", syscalls.CLONE_NEWNS),
+    ("pid namespace", syscalls.CLONE_NEWPID),
+    ("ipc namespace", syscalls.CLONE_NEWIPC),
+    ("uts namespace", syscalls.CLONE_NEWUTS),
+    ("cgroup namespace", syscalls.CLONE_NEWCGROUP),
+    ("net namespace", syscalls.CLONE_NEWNET),
+)
+STEP_NAMES: tuple[str, ...] = (
+    "user namespace",
+    "root inside",
+    *(name for name, _ in _NAMESPACES),
+    *(step.name for step in INSIDE),
+)
+"""Every step, in the order in which they are taken."""
+
+
+class SandboxAnswer(Struct, frozen=True, kw_only=True):
+    """How the trial went."""
+
+    steps: tuple[StepAnswer, ...] = ()
+    """All of STEP_NAMES in that order; none when nothing was tried."""
+    seconds: float = 0.0
+    """From entering to the end, without imports."""
+    not_entered: Reading[bool] | None = None
+    """Why the runtime's mount namespace could not be entered; what happens in another one says nothing of the node."""
+
+
+def sandbox_child(own_proc: int, enter: Callable[[], object]) -> bytes:
+    """The answer as JSON, for a child of its own that ends afterwards: it moves into other namespaces for good.
+
+    *own_proc* is a descriptor of the /proc of our own PID namespace, from before entering. *enter* moves into the
+    runtime's mount namespace; it is called after all imports. When it hands back a Reading with a problem, nothing
+    is tried.
+    """
+    netlink = load_netlink()
+    started = time.perf_counter()
+    entered = enter()
+    if isinstance(entered, Reading) and entered.kind:
+        return msgspec.json.encode(SandboxAnswer(not_entered=entered))
+    steps = tuple(_try_sandbox(own_proc, netlink))
+    return msgspec.json.encode(SandboxAnswer(steps=steps, seconds=round(time.perf_counter() - started, 6)))
+
+
+def read_answer(child: Child | Beside, deadline: float) -> Reading[bytes]:
+    """What a child that runs `sandbox_child` handed back by *deadline* (time.monotonic()), or why it did not."""
+    try:
+        answer = child.read(deadline, ANSWER_LIMIT)
+    except TimeoutError:
+        return Reading.without(SOURCE, "timed-out", "no answer in time")
+    except ChildError as error:
+        return Reading.without(SOURCE, "not-readable", str(error))
+    if not answer:
+        return Reading.without(SOURCE, "not-readable", "its process ended without an answer")
+    return Reading(SOURCE, answer)
+
+
+def _try_sandbox(own_proc: int, netlink: Any) -> list[StepAnswer]:
+    parent = os.getppid()
+    node = Node(
+        own_proc=own_proc,
+        filesystems=parse_filesystems(_read(own_proc, "filesystems")),
+        cgroup=parse_cgroup(_read(own_proc, "self/mountinfo")),
+    )
+    userns_fd, first = _make_user_namespace(own_proc)
+    done = {first.name} if first.outcome == "done" else set()
+    answers = [first]
+    become_root = partial(_become_root, userns_fd, parent)
+    answers.append(run_step("root inside", (first.name,), done, become_root))
+    for name, flag in _NAMESPACES:  # one by one, to know which of them is refused
+        answers.append(run_step(name, ("root inside",), done, partial(syscalls.unshare, flag)))
+    if "root inside" in done:
+        answers.extend(_run_inside(Sandbox(node, netlink), done, INSIDE))
+    else:
+        answers.extend(StepAnswer(step.name, "not-reached") for step in INSIDE)
+    return answers
+
+
+def _make_user_namespace(own_proc: int) -> tuple[int, StepAnswer]:
+    started = time.perf_counter()
+    fd, answer = attempt_user_namespace(own_proc)
+    seconds = round(time.perf_counter() - started, 6)
+    if answer.error:
+        return -1, StepAnswer("user namespace", "failed", answer.error, seconds, answer.step)
+    return fd, StepAnswer("user namespace", "done", 0, seconds)
+
+
+def _become_root(userns_fd: int, parent: int) -> None:
+    """As runtimes do when they join the user namespace of a sandbox. *Source*: user_namespaces(7)."""
+    syscalls.setns(userns_fd, syscalls.CLONE_NEWUSER)
+    die_with_parent(parent)  # here and below: new credentials clear it
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    die_with_parent(parent)
+
+
+def _run_inside(sandbox: Sandbox, done: set[str], steps: tuple[Step, ...]) -> list[StepAnswer]:
+    """The answers of process 1 of the sandbox. A step that is silent for too long ends the trial."""
+
+    def first_process(write: Callable[[bytes], None]) -> None:
+        for step in steps:
+            answer = run_step(step.name, step.needs, done, partial(step.run, sandbox))
+            write(msgspec.json.encode(answer) + b"\n")
+
+    answers: list[StepAnswer] = []
+    error = errno.EIO
+    try:
+        with Child(first_process) as child:
+            for line in child.lines(PATIENCE):
+                answers.append(msgspec.json.decode(line, type=StepAnswer))
+    except TimeoutError:
+        error = errno.ETIMEDOUT
+    except (ChildError, msgspec.DecodeError):
+        pass
+    except OSError as problem:  # of fork(2)
+        error = problem.errno or errno.EIO
+    missing = [step.name for step in steps[len(answers) :]]
+    answers.extend(StepAnswer(name, "failed", error) for name in missing[:1])
+    answers.extend(StepAnswer(name, "not-reached") for name in missing[1:])
+    return answers
+
+
+def _read(own_proc: int, name: str) -> str:
+    """A file of our own /proc, which no mount of the node can cover or slow down."""
+    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=own_proc), "rb") as file:
+        return file.read(_MOUNTINFO_LIMIT).decode(errors="replace")

@@ -1,0 +1,256 @@
+"""The few requests that are made to the Kubernetes API, and one kind of failure for all that can go wrong with them.
+
+A client lives for one publication, of which there are a handful a day. So no token, no cluster CA and no connection
+is ever kept that has been rotated, revoked or lost meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+import msgspec
+from lightkube import ApiError, Client, ConfigError
+from lightkube.config.kubeconfig import SERVICE_ACCOUNT
+from lightkube.core.resource import ApiInfo, ResourceDef
+from lightkube.generic_resource import (
+    GenericGlobalResource,
+    GenericGlobalStatus,
+    GenericNamespacedResource,
+    create_api_info,
+)
+from lightkube.types import PatchType
+from msgspec import Struct
+
+from probe.publish.api.kubeconfig import from_kubeconfig, from_pod
+from probe.publish.api.transport import Guard, tls_context
+
+FIELD_MANAGER = "userns-probe"
+EVENT_NAMESPACE = "default"
+"""Where Events about Nodes live, since a Node has no namespace."""
+RESPONSE_LIMIT = 4 << 20
+"""Bytes of a response; etcd stores no object above 1.5 MiB, and what is decoded takes many times as much memory."""
+PAGE = 100
+"""Nodes of one page of a list."""
+PAGE_LIMIT = PAGE * (384 << 10)
+"""Bytes of a page: the annotations of each Node may have 256 KiB, the names of its images about 100."""
+
+APPLY, MERGE, STRATEGIC = PatchType.APPLY, PatchType.MERGE, PatchType.STRATEGIC
+
+NO_CREDENTIALS = "NoCredentials"
+UNREACHABLE = "Unreachable"
+
+_NO_TOKEN = (LookupError, TypeError, AttributeError, json.JSONDecodeError)
+"""What lightkube raises when a credential plugin prints something else than a token."""
+_ADVICE = "a kubeconfig with a token, such as `kubectl create token` gives, needs no plugin"
+
+
+class Node(GenericGlobalResource):
+    """A Node as the plain object it is in JSON: no field of a newer server can fail to decode."""
+
+    _api_info = create_api_info("", "v1", "Node", "nodes")
+
+
+class NodeStatus(GenericGlobalStatus):
+    """The subresource of a Node's status."""
+
+    _api_info = ApiInfo(
+        resource=ResourceDef("", "v1", "Node"),
+        parent=ResourceDef("", "v1", "Node"),
+        plural="nodes",
+        verbs=["get", "patch"],
+        action="status",
+    )
+
+
+class CoreEvent(GenericNamespacedResource):
+    """A core/v1 Event."""
+
+    _api_info = create_api_info("", "v1", "Event", "events")
+
+
+class Access(Struct, frozen=True, kw_only=True):
+    """How to reach the API server, and how long to wait for it."""
+
+    service_account: str = SERVICE_ACCOUNT
+    """Directory of token and CA; used when there is no kubeconfig."""
+    kubeconfig: str | None = None
+    context: str | None = None
+    """Of the kubeconfig; None is its current one."""
+    silence: float = 10.0
+    """Seconds without a byte, or for connecting, after which a request has failed."""
+    deadline: float = 30.0
+    """Seconds for a whole request, however busily the server dribbles."""
+
+
+class Failure(Exception):
+    """The API server refused (*status* is HTTP's), or there was no proper answer (*status* 0).
+
+    *retry_after*: seconds that the server asked to wait, or None.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.message, self.retry_after = status, reason, message, retry_after
+
+
+class Api:
+    """The requests; each raises Failure and nothing else."""
+
+    def __init__(self, client: Client, plugin: str = "") -> None:
+        """*plugin*: the command that gives the credentials, if it is one that does."""
+        self._client, self._plugin = client, plugin
+
+    def get_node(self, name: str) -> dict[str, Any]:
+        """The Node."""
+        with self._failures():
+            return _node(self._client.get(Node, name), name)
+
+    def apply_metadata(self, name: str, metadata: dict[str, Any], *, force: bool) -> dict[str, Any]:
+        """The Node after the annotations and labels that we own became exactly those of *metadata*."""
+        return self._apply(Node, name, {"metadata": {"name": name, **metadata}}, force)
+
+    def apply_condition(self, name: str, condition: dict[str, Any], *, force: bool) -> dict[str, Any]:
+        """The Node after *condition* was set; the conditions of others stay."""
+        return self._apply(NodeStatus, name, {"metadata": {"name": name}, "status": {"conditions": [condition]}}, force)
+
+    def delete_condition(self, name: str, kind: str) -> dict[str, Any]:
+        """The Node without the condition of type *kind*.
+
+        Not by an apply of nothing: that took the kubelet's conditions along, `Ready` among them, since the kubelet
+        owns fields of its conditions but not the conditions (seen with 1.36.2).
+        """
+        return self._patch(
+            NodeStatus, name, {"status": {"conditions": [{"$patch": "delete", "type": kind}]}}, STRATEGIC
+        )
+
+    def delete_keys(self, name: str, *, annotations: Iterable[str], labels: Iterable[str]) -> dict[str, Any]:
+        """The Node without these keys, whoever owns them; unlike an apply it makes no Node that is missing."""
+        metadata = {"annotations": dict.fromkeys(annotations), "labels": dict.fromkeys(labels)}
+        return self._patch(Node, name, {"metadata": {kind: keys for kind, keys in metadata.items() if keys}}, MERGE)
+
+    def create_event(self, event: dict[str, Any]) -> None:
+        """Make an Event; one of the same name that is there already is it, sent before."""
+        with self._failures():
+            try:
+                self._client.create(CoreEvent(**event), namespace=EVENT_NAMESPACE)
+            except ApiError as error:
+                if error.response.status_code != 409:
+                    raise
+
+    def list_page(self, token: str = "") -> tuple[list[dict[str, Any]], str]:
+        """Nodes, and the token of the page that follows, which is empty after the last one.
+
+        An old token is refused with 410: the list has to begin anew. `Client.list` begins anew whatever fails.
+        """
+        client = self._client._client
+        with self._failures():
+            request = client.prepare_request("list", Node, params={"limit": PAGE, "continue": token or None})
+            response = client.send(client.build_adapter_request(request))
+            more, _, nodes = client.handle_response("list", response, request)
+        return nodes, request.params["continue"] if more else ""
+
+    def _failures(self) -> contextlib.AbstractContextManager[None]:
+        return _failures(plugin=self._plugin)
+
+    def _apply(self, resource: Any, name: str, content: dict[str, Any], force: bool) -> dict[str, Any]:
+        return self._patch(resource, name, {"apiVersion": "v1", "kind": "Node"} | content, APPLY, force=force)
+
+    def _patch(
+        self, resource: Any, name: str, body: dict[str, Any], patch_type: PatchType, **more: Any
+    ) -> dict[str, Any]:
+        with self._failures():
+            patched = self._client.patch(
+                resource, name, body, patch_type=patch_type, field_manager=FIELD_MANAGER, **more
+            )
+            return _node(patched, name)
+
+
+@contextlib.contextmanager
+def connect(access: Access) -> Iterator[Api]:
+    """A client with the token, the CA and the address as they are now. *Errors*: Failure."""
+    with _failures(LookupError, TypeError, AttributeError):  # what a malformed kubeconfig raises
+        if access.kubeconfig is None:
+            config = from_pod(access.service_account)
+        else:
+            config = from_kubeconfig(access.kubeconfig, access.context)
+        guard = Guard(tls_context(config), deadline=access.deadline, limit=_limit, judge=_judged)
+        client = Client(config, timeout=httpx2.Timeout(access.silence), transport=guard)
+    try:
+        yield Api(client, config.user.exec.command if config.user and config.user.exec else "")
+    finally:
+        client.close()
+
+
+def _limit(request: httpx2.Request) -> int:
+    return PAGE_LIMIT if "limit" in request.url.params else RESPONSE_LIMIT
+
+
+class _Told(Struct, kw_only=True):
+    """What counts of a Status. It can be decoded from any object, of which nothing else takes memory."""
+
+    reason: Any = ""
+    message: Any = ""
+
+
+def _judged(status: int, body: bytes) -> bytes:
+    """*body* when it is what Kubernetes answers with *status*; any other refusal, a proxy's page too, as a Status."""
+    granted = status in (200, 201)
+    try:
+        told = msgspec.json.decode(body, type=_Told)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        if granted:
+            raise httpx2.RemoteProtocolError("an answer that is no JSON object") from error
+        told = _Told()
+    if granted:
+        return body
+    reason, message = (text if isinstance(text, str) else "" for text in (told.reason, told.message))
+    message = message or f"HTTP status {status}, which says nothing that Kubernetes would say"
+    return msgspec.json.encode({"kind": "Status", "apiVersion": "v1", "reason": reason, "message": message})
+
+
+def _node(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """*document*, when it is that Node: a proxy may grant whatever it is asked, and then nothing was written."""
+    metadata = document.get("metadata")
+    if document.get("kind") != "Node" or not isinstance(metadata, dict) or metadata.get("name") != name:
+        raise httpx2.RemoteProtocolError(f"an answer that is not the Node {name}")
+    return document
+
+
+@contextlib.contextmanager
+def _failures(*malformed: type[Exception], plugin: str = "") -> Iterator[None]:
+    unusable: tuple[type[Exception], ...] = (ConfigError, OSError, ValueError, NotImplementedError, *malformed)
+    try:
+        yield
+    except ApiError as error:
+        retry_after = _seconds(error.response.headers.get("Retry-After", ""))
+        status, told = error.response.status_code, error.status
+        raise Failure(status, told.reason or "", told.message or "", retry_after) from error
+    except httpx2.LocalProtocolError as error:  # its text would have the token
+        raise Failure(0, NO_CREDENTIALS, "the token has characters that no HTTP header carries") from error
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise Failure(0, UNREACHABLE, f"{type(error).__name__}: {error}") from error
+    except msgspec.DecodeError as error:
+        raise Failure(0, UNREACHABLE, f"an answer of another shape: {error}") from error
+    except Exception as error:
+        if plugin and isinstance(error, _NO_TOKEN):
+            wanted = f"{plugin} printed no token, and client certificates of plugins are not supported: {_ADVICE}"
+            raise Failure(0, NO_CREDENTIALS, wanted) from error
+        if not isinstance(error, unusable):
+            raise
+        raise Failure(0, NO_CREDENTIALS, f"{type(error).__name__}: {error}") from error
+
+
+def _seconds(text: str) -> float | None:
+    """What Retry-After says: seconds, or a date, by our own clock; None when it says neither."""
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,271 @@
+"""Writes to the Node what the report says, whenever it changed, and again every six hours.
+
+All state of a failed attempt is forgotten and the Node read anew: a request without an answer may have been heard.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from probe.outputs.metrics import PUBLISH_RESULTS, Publishing, PublishResult
+from probe.publish.api.client import Access, Api, Failure, connect
+from probe.publish.api.errors import explain_failure, is_missing, may_pass
+from probe.publish.apply import write_metadata, write_status
+from probe.publish.desired import (
+    Part,
+    Standing,
+    Wanted,
+    absent_report,
+    is_settled,
+    parse_standing,
+    want,
+)
+from probe.publish.events import Announcer
+from probe.publish.schedule import Backoff, Damper, Pace, Refresh
+from probe.report import Report
+from probe.serve.report_file import Snapshot, boot_time
+
+log = structlog.get_logger()
+
+
+in_cluster = partial(connect, Access())
+"""The API server with the service account of this Pod."""
+
+
+class Source(Protocol):
+    """What holds now, and where to tell how publishing goes; `report_file.Current` is one."""
+
+    publishing: Publishing | None
+
+    def snapshot(self) -> Snapshot:
+        """What is known at this moment."""
+
+
+class Publisher:
+    """The only writer of this Node's annotations, label, condition and Events."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        node_name: str | None,
+        boot_id: str,
+        parts: frozenset[Part],
+        connect: Callable[[], AbstractContextManager[Api]] = in_cluster,
+        pace: Pace | None = None,
+        clock: Callable[[], float] = boot_time,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._source, self._node, self._boot_id, self._parts = source, node_name or "", boot_id, parts
+        self._connect, self._pace = connect, pace or Pace()
+        self._clock, self._wall_clock = clock, wall_clock
+
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._damper = Damper(self._pace.patience)
+        self._backoff = Backoff(self._pace.backoff, self._pace.backoff_limit, self._pace.retry_after_limit)
+        self._not_before = clock() + random.uniform(0, self._pace.start_within)  # noqa: S311 - spreads load
+        self._renew_at = clock() + random.uniform(0, self._pace.renew_within)  # noqa: S311 - spreads load
+        self._standing: Standing | None = None
+        self._done: Wanted | None = None
+        """What the server accepted last; if it left some of it out, asking again would change nothing."""
+        self._refresh = Refresh(self._pace.renew_within)
+        self._announcer = Announcer(self._node) if "events" in parts else None
+        self._bears_time = "metadata" if "annotations" in parts else "status" if "condition" in parts else None
+        """What says when it was written."""
+        self._left_behind: set[str] = set()
+        """What is not published any more, and may not be taken back."""
+        self._rendered: tuple[Report, Wanted] | None = None
+        self._counted = ""
+        self._results: dict[PublishResult, int] = dict.fromkeys(PUBLISH_RESULTS, 0)
+        self._last_success: float | None = None
+        self._complaints: list[dict[str, object]] = []
+
+    def start(self) -> None:
+        """Publish from a thread of its own until `stop`; without the Node's name say so, and publish nothing."""
+        if not self._parts:
+            return
+        if not self._node:
+            log.error("publish_disabled", problem="NoNodeName", remedy="set NODE_NAME to the Pod's spec.nodeName")
+            return
+        self._tell()
+        log.info("publishing", node=self._node, parts=sorted(self._parts))
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._thread.start()
+
+    def stop(self, patience: float) -> None:
+        """End, waiting *patience* seconds at most; what stands on the Node stays there."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join(patience)
+
+    def step(self) -> float:
+        """Publish if it is time to; the seconds until the next look."""
+        now = self._clock()
+        if now < self._not_before:
+            return min(self._not_before - now, self._pace.tick)
+        self._refresh.look(now, self._wall_clock())
+        try:
+            report = self._source.snapshot().effective
+            if self._standing is None or self._is_due(report, now):
+                with self._connect() as api:
+                    refused = self._publish(api, report)
+                if refused:
+                    self._failed(*refused)
+            else:
+                self._count_unchanged(report)
+        except Failure as failure:
+            self._failed(failure)
+        except Exception as error:  # the next round may well work
+            log.error("publisher_failed", error=f"{type(error).__name__}: {error}"[:500])
+            self._failed()
+        return self._pace.tick
+
+    @property
+    def rests_until(self) -> float:
+        """The moment of `clock` before which `step` writes nothing unless the report changes, or is missing."""
+        if self._standing is None:
+            return self._not_before
+        return self._refresh.due_at if self._done else self._renew_at
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._stopping.wait(self.step())
+
+    def _is_due(self, report: Report | None, now: float) -> bool:
+        wanted = self._decide(report, now)
+        return wanted is not None and (wanted != self._done or now >= self._refresh.due_at)
+
+    def _decide(self, report: Report | None, now: float) -> Wanted | None:
+        """What to publish now; None while that waits for a second probe, or for its turn after a boot."""
+        standing = self._standing
+        assert standing is not None
+        known = standing.verdict in ("ready", "not-ready")
+        of_this_boot = standing.boot_id == self._boot_id or (not standing.boot_id and self._done is not None)
+        if not self._damper.lets_pass(report, known_before=known and of_this_boot, now=now):
+            return None
+        said = self._effective(report)
+        of_another_boot = standing.boot_id not in ("", self._boot_id)
+        if of_another_boot and said.verdict == standing.verdict and now < self._renew_at:
+            return None
+        if self._rendered is None or self._rendered[0] != said:
+            self._rendered = (said, want(said, self._parts))
+        return self._rendered[1]
+
+    def _effective(self, report: Report | None) -> Report:
+        return absent_report(self._node, self._boot_id) if report is None else report
+
+    def _publish(self, api: Api, report: Report | None) -> list[Failure]:
+        """Read the Node if need be, then write what differs; a part that is refused keeps no other from being written.
+
+        What comes back are the refusals. *Errors*: Failure when the server cannot be talked to now.
+        """
+        if self._standing is None:
+            self._synchronise(api)
+        assert self._standing is not None
+        wanted = self._decide(report, self._clock())
+        if wanted is None:
+            self._recovered()
+            return []
+        now, wall = self._clock(), self._wall_clock()
+        wrote, refused = self._announce(api, report, wall)
+        refresh = now >= self._refresh.due_at
+        metadata_settled, status_settled = is_settled(wanted, self._standing)
+        for what, write, settled, retracts in (
+            ("metadata", write_metadata, metadata_settled, not (wanted.annotations or wanted.labels)),
+            ("status", write_status, status_settled, wanted.condition is None),
+        ):
+            if (settled and (retracts or not refresh)) or (what in self._left_behind and not refresh):
+                continue
+            try:
+                self._standing = write(api, self._node, wanted, self._standing, wall)
+                wrote = True
+            except Failure as failure:
+                if may_pass(failure):
+                    raise
+                if retracts and failure.status == 403 and not is_missing(failure):
+                    self._leave_behind(what, failure)
+                else:
+                    refused.append(failure)
+            else:
+                if what == self._bears_time:
+                    self._refresh.written(now, wall)
+        if not refused:
+            if refresh and self._bears_time is None:
+                self._refresh.written(now, wall)
+            self._finish(wanted, wrote)
+        return refused
+
+    def _announce(self, api: Api, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
+        """Whether an Event was made, and what refused it."""
+        if self._announcer is None:
+            return False, []
+        assert self._standing is not None
+        try:
+            return self._announcer.announce(api, self._effective(report), self._standing, wall), []
+        except Failure as failure:
+            if may_pass(failure) and self._announcer.is_waited_for:
+                raise
+            return False, [failure]
+
+    def _synchronise(self, api: Api) -> None:
+        """Learn what stands on the Node, so that a restart with nothing new writes nothing."""
+        self._standing = parse_standing(api.get_node(self._node))
+        if self._announcer:
+            self._announcer.found(self._standing.verdict)
+        written, wall = self._standing.refreshed_at, self._wall_clock()
+        self._refresh.found(written if self._bears_time else wall, self._clock(), wall)
+        if self._last_success is None:
+            self._last_success = written
+
+    def _leave_behind(self, what: str, failure: Failure) -> None:
+        """Say once that something stays which is not published any more; the next refresh tries again."""
+        if what not in self._left_behind:
+            self._left_behind.add(what)
+            remedy = f"userns-probe prune --node-name {self._node}, with an administrator's kubeconfig, removes it"
+            log.warning("publish_left_behind", **explain_failure(failure, self._node) | {"remedy": remedy})
+
+    def _finish(self, wanted: Wanted, wrote: bool) -> None:
+        self._done = wanted
+        self._recovered()
+        if wrote:
+            self._last_success = self._wall_clock()
+            log.info("published", node=self._node, verdict=wanted.verdict)
+        self._count("success" if wrote else "skipped")
+
+    def _recovered(self) -> None:
+        if self._backoff.failures:
+            log.info("publish_recovered", failures=self._backoff.failures)
+        self._backoff.reset()
+        self._complaints = []
+
+    def _failed(self, *failures: Failure) -> None:
+        """Forget what is believed of the Node, pause, and log what is wrong: once, not at each retry."""
+        self._standing = None
+        pause = self._backoff.pause(max((failure.retry_after or 0.0 for failure in failures), default=None))
+        self._not_before = self._clock() + pause
+        complaints = [explain_failure(failure, self._node) for failure in failures]
+        for complaint in complaints if complaints != self._complaints else ():
+            log.error("publish_failed", **complaint, retry_in_seconds=round(pause, 1))
+        self._complaints = complaints
+        self._count("error")
+
+    def _count_unchanged(self, report: Report | None) -> None:
+        if report is not None and report.probed_at != self._counted:
+            self._count("skipped")
+            self._counted = report.probed_at
+
+    def _count(self, result: PublishResult) -> None:
+        self._results[result] += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        self._source.publishing = Publishing(results=dict(self._results), last_success=self._last_success)

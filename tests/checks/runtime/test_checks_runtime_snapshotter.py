@@ -1,0 +1,176 @@
+"""Each status that the check of the snapshotter can give, with its exact reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.factory import (
+    absent,
+    make_attempt,
+    make_attempts,
+    make_facts,
+    make_handler,
+    make_kubelet,
+    make_refusal,
+    make_runtime,
+    make_unknown_attempt,
+    unread,
+)
+from probe.checks.check import Outcome
+from probe.checks.runtime.snapshotter import CHECKS
+from probe.facts.node import Facts
+from probe.reading import Reading
+
+SUPPORTED = make_attempt(role="overlay-layers")
+REFUSED = make_refusal(role="overlay-layers")
+UNKNOWN = make_unknown_attempt(role="overlay-layers")
+
+
+def judge(facts: Facts) -> Outcome:
+    """What the check says."""
+    return CHECKS[0].check(facts)
+
+
+def node(layers: Any = SUPPORTED, **runtime: Any) -> Facts:
+    """A node whose default handler takes the runtime's snapshotter."""
+    handlers = (make_handler(snapshotter=unread()),)
+    fields = {"handlers": Reading("CRI", handlers)} | runtime
+    return make_facts(runtime=make_runtime(**fields), attempts=make_attempts(overlay_layers=layers))
+
+
+def test_what_it_is() -> None:
+    assert [(one.id, one.level, one.gating, one.reasons) for one in CHECKS] == [
+        ("runtime-snapshotter", "stateless", False, ())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        (node(), "the snapshotter overlayfs maps owners, and copies no image"),
+        (node(slow_chown=absent("config dump")), "the snapshotter overlayfs maps owners, and copies no image"),
+        (node(slow_chown=True), "the snapshotter overlayfs maps owners here, with or without slow_chown"),
+        (node(slow_chown=unread()), "the snapshotter overlayfs maps owners here, with or without slow_chown"),
+        (node(snapshotter="erofs", version="2.3.0"), "the snapshotter erofs of containerd 2.3.0 maps owners"),
+        (
+            node(snapshotter="erofs", version="2.4.0-beta.0"),
+            "the snapshotter erofs of containerd 2.4.0-beta.0 maps owners",
+        ),
+        (node(name="cri-o", snapshotter="overlay"), "CRI-O's overlay driver maps layers wherever the kernel can"),
+    ],
+)
+def test_pass(facts: Facts, message: str) -> None:
+    """Nothing is copied."""
+    outcome = judge(facts)
+    assert (outcome.status, outcome.reason, outcome.message) == ("pass", "", message)
+
+
+@pytest.mark.parametrize("name", ["native", "devmapper", "btrfs", "zfs", "blockfile"])
+def test_warn_of_snapshotters_that_copy(name: str) -> None:
+    """It says what that costs, and what to write where."""
+    outcome = judge(node(snapshotter=name))
+    assert outcome.status == "warn"
+    assert outcome.message == (
+        f"slow: the snapshotter {name} copies each image once per Pod's ID range: a Pod waits until its image is "
+        "copied, and each copy takes the image's size on disk"
+    )
+    assert "    snapshotter = 'overlayfs'\n" in outcome.remediation
+    assert "in this table, which may be there already:\n  [plugins." in outcome.remediation
+    assert outcome.remediation.endswith("\n  containerd config dump >/dev/null && systemctl restart containerd")
+
+
+@pytest.mark.parametrize("name", ["stargz", "nydus", "soci", "fuse-overlayfs", "overlaybd"])
+def test_warn_of_snapshotters_in_processes_of_their_own(name: str) -> None:
+    """containerd believes its configuration of what they can, which is not known here."""
+    outcome = judge(node(snapshotter=name))
+    assert outcome.status == "warn"
+    assert f"{name} copies each image" in outcome.message
+    assert "unless proxy_plugins says that it has the capability remap-ids" in outcome.message
+
+
+def test_warn_of_an_old_erofs() -> None:
+    outcome = judge(node(snapshotter="erofs", version="2.1.9"))
+    assert outcome.status == "warn"
+    assert "as it maps owners from containerd 2.3 on" in outcome.message
+    assert outcome.remediation.startswith("Upgrade containerd to 2.3 or newer")
+
+
+def test_warn_of_slow_chown_where_it_is_needed() -> None:
+    outcome = judge(node(layers=REFUSED, slow_chown=True))
+    assert outcome.status == "warn"
+    assert outcome.message.startswith("slow: layers cannot be mapped here, so slow_chown copies each image")
+    assert "Linux 5.19" in outcome.remediation
+
+
+def test_warn_of_another_driver_of_crio() -> None:
+    outcome = judge(node(name="cri-o", snapshotter="vfs"))
+    assert outcome.status == "warn"
+    assert outcome.message.startswith("slow: CRI-O's storage driver vfs copies each image")
+    assert 'in this table, which is there already:\n  [storage]\n  driver = "overlay"\n' in outcome.remediation
+    assert outcome.remediation.endswith("  systemctl restart crio")
+
+
+def test_a_handler_may_have_a_snapshotter_of_its_own() -> None:
+    """Another handler's does not count."""
+    handlers = (make_handler(), make_handler(name="slow", snapshotter="native"))
+    runtime = make_runtime(handlers=Reading("CRI", handlers))
+    assert judge(make_facts(runtime=runtime)).status == "pass"
+    assert judge(make_facts(runtime=runtime, handler="slow")).status == "warn"
+
+
+def test_skipped_where_the_runtime_knows_no_user_namespaces() -> None:
+    outcome = judge(node(handlers=Reading("CRI", ()), version="1.7.24"))
+    assert outcome.status == "skipped"
+    assert outcome.message == "containerd 1.7.24 has no Pods with user namespaces"
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "message"),
+    [
+        (make_facts(runtime=unread()), "NotPermitted", "how images get the IDs of a Pod is unknown: "),
+        (
+            make_facts(kubelet=absent("/proc"), runtime=unread()),
+            "KubeletNotFound",
+            "how images get the IDs of a Pod is unknown: no kubelet names its socket",
+        ),
+        (node(name=unread()), "NotPermitted", "how images get the IDs of a Pod is unknown: "),
+        (node(snapshotter=unread()), "NotPermitted", "the snapshotter is unknown: "),
+        (
+            node(snapshotter="own"),
+            "NotReadable",
+            "whether the snapshotter own maps owners or copies images is not known",
+        ),
+        (
+            node(name="docker"),
+            "NotReadable",
+            "how docker 2.1.9 gives images the IDs of a Pod is not known to the probe",
+        ),
+        (node(snapshotter="erofs", version=unread()), "NotPermitted", "whether the snapshotter erofs maps owners is"),
+        (node(snapshotter="erofs", version="UNKNOWN"), "NotReadable", "containerd UNKNOWN tells no version"),
+        (node(layers=UNKNOWN, slow_chown=True), "TimedOut", "slow_chown is on; whether it is needed is unknown: "),
+        (node(layers=None, slow_chown=True), "NotTried", "slow_chown is on; whether it is needed is unknown: "),
+        (node(layers=REFUSED, slow_chown=unread()), "NotPermitted", "whether slow_chown lets images be copied is"),
+    ],
+)
+def test_unknown(facts: Facts, reason: str, message: str) -> None:
+    """Nobody knows, and it says why."""
+    outcome = judge(facts)
+    assert (outcome.status, outcome.reason) == ("unknown", reason)
+    assert outcome.message.startswith(message)
+
+
+def test_the_remediation_fits_the_distribution() -> None:
+    facts = make_facts(
+        kubelet=make_kubelet(distribution="k3s"), runtime=make_runtime(snapshotter="native", handlers=unread())
+    )
+    assert "systemctl try-restart k3s k3s-agent" in judge(facts).remediation
+
+
+def test_a_strange_name_cannot_pass_for_a_command() -> None:
+    """It comes from the configuration of a daemon, and stays in its sentence."""
+    outcome = judge(node(snapshotter="x\n  rm -rf /\x1b[31m"))
+    assert outcome.status == "unknown"
+    assert "\n" not in outcome.message
+    assert "\x1b" not in outcome.message

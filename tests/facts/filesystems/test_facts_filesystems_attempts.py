@@ -1,0 +1,65 @@
+"""What is tried on the node, and what is left alone."""
+
+from __future__ import annotations
+
+import errno
+from unittest.mock import Mock
+
+import pytest
+
+from probe.facts.filesystems.attempts import (
+    STILL_HANGS,
+    Bench,
+    attempt_namespace,
+    subject_of,
+    try_overlay,
+    try_subjects,
+)
+from probe.facts.filesystems.meaning import Subject
+from probe.facts.model import Attempt
+from probe.host import idmap
+from probe.host.host import Host
+from probe.host.idmap import Answer, NamespaceAnswer
+from probe.host.mountinfo import MountTable, parse_mountinfo
+
+
+def test_overlay_leaves_alone_what_still_hangs() -> None:
+    """Its layers lie on a file system whose server keeps the child of an earlier probe: nothing is asked."""
+    bench, host = Mock(spec=Bench), Mock(spec=Host)
+    layers = Subject(role="overlay-layers", path="/var/lib/containerd", fstype="fuse", device="0:51")
+    subject, row = try_overlay(bench, host, layers, frozenset({"0:51"}))
+    assert subject == layers
+    assert isinstance(row, Attempt)
+    assert (row.result, row.kind, row.reason) == ("unknown", "timed-out", STILL_HANGS)
+    assert bench.mock_calls == host.mock_calls == []
+
+
+@pytest.mark.parametrize(("fstype", "waiting"), [("fuse.s3", True), ("virtiofs", True), ("nfs4", False)])
+def test_what_counts_of_a_server_that_does_not_answer(fstype: str, waiting: bool) -> None:
+    """A FUSE server decides itself whether its mount can be mapped; of the others the kernel says so without them."""
+    mounts = f"21 1 0:51 / /v rw - {fstype} s rw\n22 21 0:52 / /v/d rw - tmpfs t rw\n".encode()
+    table = MountTable(parse_mountinfo(mounts))
+    bench = Mock(spec=Bench)
+    bench.walk.return_value = [(0, Answer("mount_setattr", errno.EINVAL)), (1, Answer("open_tree", errno.ETIMEDOUT))]
+    subjects = [subject_of(table, "volume", path) for path in ("/v", "/v/d")]
+    (_, first), (_, second) = try_subjects(bench, subjects, table, frozenset())
+    assert first == Answer("mount_setattr", errno.EINVAL, waiting=waiting)
+    assert second == Answer("open_tree", errno.ETIMEDOUT)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (NamespaceAnswer("helper", errno.EIO), "the process that tried it ended without an answer"),
+        (NamespaceAnswer("fork", errno.EAGAIN), "Resource temporarily unavailable"),
+        (NamespaceAnswer("unshare", errno.ENOMEM), "Cannot allocate memory"),
+        (NamespaceAnswer("uid_map", errno.EMFILE), "Too many open files"),
+    ],
+)
+def test_a_user_namespace_for_which_nobody_could_work(
+    answer: NamespaceAnswer, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that tries it was killed, or there was none left for it: the kernel has refused nothing."""
+    monkeypatch.setattr(idmap, "attempt_user_namespace", lambda own_proc: (-1, answer))
+    descriptor, attempt = attempt_namespace(Mock(supported_architecture=True), -1)
+    assert (descriptor, attempt.result, attempt.kind, attempt.message) == (-1, "unknown", "not-readable", words)

@@ -1,0 +1,148 @@
+"""What the kernel's answers mean: the node cannot, the probe may not, or nobody knows."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probe.facts.filesystems.meaning import Circumstances, Subject, judge_answer
+from probe.host.idmap import FIRST_HOST_ID, Answer
+
+EL9_EARLY = "5.14.0-284.11.1.el9_2.x86_64"
+EL9_LATER = "5.14.0-362.8.1.el9_3.x86_64"
+
+
+def subject(**overrides: Any) -> Subject:
+    """A volume on ext4."""
+    return Subject(**{"role": "volume", "path": "/v", "fstype": "ext4", "device": "8:1"} | overrides)
+
+
+def around(**overrides: Any) -> Circumstances:
+    """A probe that nothing binds, on a new kernel, where the mapping worked elsewhere."""
+    fields = {"worked_elsewhere": True, "proc_refused": True, "seccomp": False, "release": "6.12.1", "oci_runtime": ""}
+    return Circumstances(**fields | overrides)
+
+
+@pytest.mark.parametrize(
+    ("about", "answer", "circumstances", "result", "kind", "words"),
+    [
+        ({}, Answer("done"), {}, "supported", "", ""),
+        ({}, Answer("done", 0, (0, FIRST_HOST_ID)), {}, "supported", "", ""),
+        ({}, Answer("done", 0, (70000, 65534)), {}, "supported", "", ""),
+        ({}, Answer("done", 0, (0, 0)), {}, "refused", "", "does not apply it"),
+        ({}, Answer("done"), {"proc_refused": False}, "unknown", "not-readable", "negative control"),
+        ({}, Answer("mount_setattr", errno.EINVAL), {}, "refused", "", "ext4 cannot be idmapped"),
+        ({"fstype": "fuse.s3"}, Answer("mount_setattr", errno.EINVAL), {}, "refused", "", "FUSE_ALLOW_IDMAP"),
+        ({"fstype": "fusectl"}, Answer("mount_setattr", errno.EINVAL), {}, "refused", "", "on this kernel"),
+        ({"fstype": "fuse.s3"}, Answer("mount_setattr", errno.EINVAL, None, True), {}, "unknown", "timed-out", "FUSE"),
+        ({"idmapped": True}, Answer("mount_setattr", errno.EPERM), {}, "refused", "", "already"),
+        ({}, Answer("mount_setattr", errno.EPERM), {}, "refused", "", "another user namespace"),
+        ({}, Answer("mount_setattr", errno.EPERM), {"worked_elsewhere": False}, "unknown", "not-permitted", "may not"),
+        (
+            {},
+            Answer("mount_setattr", errno.EPERM),
+            {"worked_elsewhere": False, "release": EL9_EARLY},
+            "refused",
+            "",
+            "switched off",
+        ),
+        (
+            {},
+            Answer("mount_setattr", errno.EPERM),
+            {"worked_elsewhere": False, "release": EL9_EARLY, "seccomp": True},
+            "unknown",
+            "not-permitted",
+            "may not",
+        ),
+        (
+            {},
+            Answer("mount_setattr", errno.EPERM),
+            {"worked_elsewhere": False, "release": EL9_LATER},
+            "unknown",
+            "not-permitted",
+            "may not",
+        ),
+        ({}, Answer("mount_setattr", errno.ENOSYS), {}, "unknown", "not-permitted", "seccomp"),
+        ({}, Answer("control", errno.ENOSYS), {"release": "5.10.0-33-amd64"}, "refused", "", "5.12"),
+        (
+            {},
+            Answer("control", errno.ENOSYS),
+            {"release": "5.10.0-33-amd64", "seccomp": True},
+            "unknown",
+            "not-permitted",
+            "seccomp",
+        ),
+        ({}, Answer("open_tree", errno.ENOSYS), {"release": "4.18.0-553.el8"}, "refused", "", "5.12"),
+        ({}, Answer("mount_setattr", errno.EBUSY), {}, "unknown", "not-readable", "for now"),
+        ({"unbindable": True}, Answer("done"), {}, "refused", "", "crun cannot bind it"),
+        ({"unbindable": True}, Answer("done"), {"oci_runtime": "crun"}, "refused", "", "unbindable"),
+        ({"unbindable": True}, Answer("done"), {"oci_runtime": "runc"}, "supported", "", ""),
+        ({"unbindable": True}, Answer("mount_setattr", errno.EINVAL), {"oci_runtime": "runc"}, "refused", "", "ext4"),
+        ({"unbindable": True}, Answer("open_tree", errno.EINVAL), {}, "refused", "", "no runtime can bind it"),
+        ({}, Answer("open_tree", errno.EINVAL), {}, "unknown", "not-tried", "another mount namespace"),
+        ({}, Answer("open_tree", errno.EPERM), {}, "unknown", "not-permitted", "may not clone"),
+        ({}, Answer("open_tree", errno.ENOENT), {}, "unknown", "not-readable", "gone"),
+        ({}, Answer("open_tree", errno.ENOTCONN), {}, "unknown", "not-readable", "server"),
+        ({}, Answer("open_tree", errno.ENOMEM), {}, "unknown", "not-readable", "could not be opened"),
+        ({"role": "volume"}, Answer("open_tree", errno.ETIMEDOUT), {}, "unknown", "timed-out", "timed out: its server"),
+        ({"role": "tmpfs"}, Answer("helper", errno.ETIMEDOUT), {}, "unknown", "timed-out", "timed out: no answer"),
+        ({"fstype": "nfs4"}, Answer("open_tree", errno.ETIMEDOUT), {}, "unknown", "timed-out", "its server"),
+        ({}, Answer("setns", errno.EPERM), {}, "unknown", "not-permitted", "setns"),
+        ({}, Answer("setns", errno.ESRCH), {}, "unknown", "not-readable", "runtime, where mounts are made, ended"),
+        ({}, Answer("control", errno.EPERM), {}, "unknown", "not-permitted", "the probe may not change mounts"),
+        ({}, Answer("fsmount", errno.ENODEV), {}, "unknown", "not-readable", "fsmount"),
+        ({"role": "overlay-layers"}, Answer("overlay", errno.EINVAL), {}, "refused", "", "overlay does not take"),
+        ({"role": "overlay-layers"}, Answer("overlay", errno.ENOMEM), {}, "unknown", "not-readable", "for now"),
+        ({"role": "overlay-layers"}, Answer("overlay", errno.EMFILE), {}, "unknown", "not-readable", "for now"),
+        ({}, Answer("helper", errno.EIO), {}, "unknown", "not-readable", "ended without an answer"),
+        ({}, Answer("fork", errno.EAGAIN), {}, "unknown", "not-readable", "fork failed: Resource temporarily"),
+        ({"role": "overlay-layers"}, Answer("unshare", errno.ENOSPC), {}, "unknown", "not-readable", "unshare"),
+    ],
+)
+def test_each_answer_has_one_meaning(
+    about: dict[str, Any], answer: Answer, circumstances: dict[str, Any], result: str, kind: str, words: str
+) -> None:
+    """Each errno by its step, and what else was seen, leads to one result with a reason a person understands."""
+    row = judge_answer(subject(**about), answer, around(**circumstances))
+    assert (row.result, row.kind) == (result, kind), row
+    assert words in row.reason
+    assert bool(row.reason) == (result != "supported")
+
+
+@given(
+    step=st.sampled_from(["open_tree", "control", "mount_setattr", "fstat", "helper", "overlay", "setns", "fsmount"]),
+    error=st.sampled_from(sorted(errno.errorcode)),
+    waiting=st.booleans(),
+    worked=st.booleans(),
+    seccomp=st.booleans(),
+    proc_refused=st.booleans(),
+    idmapped=st.booleans(),
+)
+def test_no_error_is_ever_support(
+    step: str, error: int, waiting: bool, worked: bool, seccomp: bool, proc_refused: bool, idmapped: bool
+) -> None:
+    """Whatever fails, and however it fails, the file system is not called supported."""
+    circumstances = around(worked_elsewhere=worked, seccomp=seccomp, proc_refused=proc_refused)
+    row = judge_answer(subject(idmapped=idmapped), Answer(step, error, None, waiting), circumstances)
+    assert row.result != "supported"
+    assert row.usable == ("no" if row.result == "refused" else None)
+    assert row.errno == errno.errorcode[error]
+
+
+@pytest.mark.parametrize(
+    ("about", "usable"),
+    [
+        ({}, "yes"),
+        ({"read_only": True}, "read-only"),
+        ({"mounts_below": 2}, "partly"),
+        ({"mounts_below": 2, "read_only": True}, "partly"),
+        ({"mounts_below": 40, "role": "kubelet-root"}, "yes"),
+    ],
+)
+def test_supported_is_not_always_usable(about: dict[str, Any], usable: str) -> None:
+    """What lies below a volume is not mapped with it; what lies below the kubelet's root is no part of it."""
+    assert judge_answer(subject(**about), Answer("done"), around()).usable == usable

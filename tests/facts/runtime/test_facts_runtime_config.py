@@ -1,0 +1,209 @@
+"""What containerd and CRI-O tell of their configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.cri_recordings import FOLDER, recorded_answer
+from probe.facts.runtime.config import (
+    ConfiguredHandler,
+    RuntimeConfig,
+    parse_containerd_dump,
+    parse_containerd_info,
+    parse_crio_dump,
+    parse_crio_info,
+)
+
+RUNC = "io.containerd.runc.v2"
+
+
+def _runc(binary: str) -> ConfiguredHandler:
+    return ConfiguredHandler(binary, RUNC)
+
+
+OLD = {"crun": _runc("/usr/bin/crun"), "newrunc": _runc("/usr/sbin/runc")}
+NEW = {
+    "crun": _runc("/usr/bin/crun"),
+    "oldcrun": _runc("/opt/bookworm/usr/bin/crun"),
+    "oldrunc": _runc("/opt/trixie/usr/sbin/runc"),
+    "runc": _runc("/usr/sbin/runc"),
+}
+CONTAINERD = {
+    "1.6.20": (OLD | {"runc": _runc("/opt/bookworm/usr/sbin/runc")}, "/var/lib/containerd-1.6.20", "overlayfs"),
+    "1.7.24": (OLD | {"runc": _runc("/opt/trixie/usr/sbin/runc")}, "/var/lib/containerd-1.7.24", "overlayfs"),
+    "2.1.9": (NEW, "/var/lib/containerd", ""),
+    "2.4.0-beta": (NEW, "/var/lib/containerd-2.4.0-beta", ""),
+}
+
+
+def _info(name: str) -> str:
+    config = recorded_answer(name, "/run/containerd/containerd.sock").config.value
+    assert config is not None
+    return config
+
+
+@pytest.mark.parametrize("version", CONTAINERD)
+def test_recorded_containerd_info(version: str) -> None:
+    """The configuration in force of each recorded containerd; from 2.0 on it does not name the snapshotter."""
+    handlers, root, snapshotter = CONTAINERD[version]
+    assert parse_containerd_info(_info(f"containerd-{version}")) == RuntimeConfig(
+        default_handler="runc", handlers=handlers, root=root, state="/run/containerd", snapshotter=snapshotter
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "slow_chown", "imports"),
+    [
+        ("1.6.20", None, ("/etc/containerd/config-1.6.20.toml",)),
+        ("1.7.24", None, ("/etc/containerd/config-1.7.24.toml",)),
+        ("2.1.9", False, ()),
+        ("2.4.0-beta", False, ("/etc/containerd/conf.d/*.toml",)),
+    ],
+)
+def test_recorded_containerd_dump(version: str, slow_chown: bool | None, imports: tuple[str, ...]) -> None:
+    """What `config dump` of each recorded containerd prints, in versions 2, 3 and 4 of the configuration."""
+    handlers, root, _ = CONTAINERD[version]
+    assert parse_containerd_dump((FOLDER / f"containerd-{version}/config-dump.toml").read_text()) == RuntimeConfig(
+        default_handler="runc",
+        handlers=handlers,
+        root=root,
+        state="/run/containerd",
+        snapshotter="overlayfs",
+        slow_chown=slow_chown,
+        extra_path="/opt/containerd/bin",
+        imports=imports,
+    )
+
+
+CRIO = {name: ConfiguredHandler(one.binary, "oci") for name, one in NEW.items()}
+
+
+def test_recorded_crio() -> None:
+    """CRI-O tells the same of its handlers in Status and by its command."""
+    expected = RuntimeConfig(default_handler="runc", handlers=CRIO)
+    assert parse_crio_info(_info("cri-o-1.37.0-dev")) == expected
+    assert parse_crio_dump((FOLDER / "cri-o-1.37.0-dev/config.toml").read_text()) == expected
+
+
+@pytest.mark.parametrize(
+    ("runtime", "expected"),
+    [
+        ({"runtimeType": RUNC}, ConfiguredHandler("runc", RUNC)),
+        ({"runtimeType": RUNC, "options": None}, ConfiguredHandler("runc", RUNC)),
+        ({"runtimeType": RUNC, "options": {"BinaryName": ""}}, ConfiguredHandler("runc", RUNC)),
+        ({"runtimeType": RUNC, "snapshotter": "native"}, ConfiguredHandler("runc", RUNC, "native")),
+        (
+            {"runtimeType": "io.containerd.kata.v2", "options": {"ConfigPath": "/opt/kata.toml"}},
+            ConfiguredHandler("", "io.containerd.kata.v2"),
+        ),
+        (
+            {"runtimeType": "io.containerd.runsc.v1", "options": {"BinaryName": "/usr/local/bin/runsc"}},
+            ConfiguredHandler("", "io.containerd.runsc.v1"),
+        ),
+    ],
+)
+def test_containerd_handler(runtime: object, expected: ConfiguredHandler) -> None:
+    """Without BinaryName it is runc from the PATH; another shim runs nothing that could be asked like runc."""
+    info = json.dumps({"containerd": {"defaultRuntimeName": "x", "runtimes": {"x": runtime}}})
+    assert parse_containerd_info(info).handlers == {"x": expected}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "expected"),
+    [
+        ({"RuntimePath": "", "RuntimeType": ""}, ConfiguredHandler("x", "oci")),
+        (
+            {"RuntimePath": "/usr/libexec/crio/crun", "RuntimeType": "oci"},
+            ConfiguredHandler("/usr/libexec/crio/crun", "oci"),
+        ),
+        ({"RuntimePath": "/usr/bin/crun", "RuntimeType": "pod"}, ConfiguredHandler("/usr/bin/crun", "pod")),
+        ({"RuntimePath": "/usr/bin/containerd-shim-kata-v2", "RuntimeType": "vm"}, ConfiguredHandler("", "vm")),
+    ],
+)
+def test_crio_handler(runtime: object, expected: ConfiguredHandler) -> None:
+    """Without a path it is a binary of the handler's own name; a VM runtime is none."""
+    info = json.dumps({"crio": {"DefaultRuntime": "x", "Runtimes": {"x": runtime}}})
+    assert parse_crio_info(info).handlers == {"x": expected}
+
+
+def test_default_handler_in_comments() -> None:
+    """`crio config` leaves defaults in comments; the default handler is then not told, rather than guessed."""
+    assert parse_crio_dump('[crio]\n[crio.runtime]\n# default_runtime = "crun"\n').default_handler == ""
+
+
+def test_slow_chown_and_other_places() -> None:
+    """The settings of containerd's plugins that matter are found."""
+    dump = """
+        version = 3
+        root = "/data"
+        [plugins]
+        [plugins."io.containerd.snapshotter.v1.overlayfs"]
+        slow_chown = true
+        [plugins."io.containerd.internal.v1.opt"]
+        path = "/var/lib/rancher/opt"
+        """
+    config = parse_containerd_dump(dump)
+    assert (config.root, config.slow_chown, config.extra_path) == ("/data", True, "/var/lib/rancher/opt/bin")
+
+
+PARSERS = (parse_containerd_info, parse_containerd_dump, parse_crio_info, parse_crio_dump)
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@pytest.mark.parametrize(
+    "text", ["", "null", "{}", "[]", "plugins = 3", '{"containerd": 3}', "[" * 100_000, "a=" + "[" * 100_000]
+)
+def test_no_configuration(parse: Callable[[str], RuntimeConfig], text: str) -> None:
+    """What is no configuration of that daemon is a problem, not an empty configuration."""
+    with pytest.raises(ValueError, match=r"."):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{'.'.join('a' * 30_000)} = 1", f"[{'.'.join('a' * 202)}]", "a.b = 1\n" * 20_001, f"a = '{'x' * (256 << 10)}'"],
+    ids=["deep key", "deep table", "many keys", "long"],
+)
+@pytest.mark.parametrize("parse", [parse_containerd_dump, parse_crio_dump])
+def test_what_would_take_gigabytes_is_not_parsed(parse: Callable[[str], RuntimeConfig], text: str) -> None:
+    """Each part of a key costs as much as all before it."""
+    with pytest.raises(ValueError, match=r"nested too deeply|larger than any configuration"):
+        parse(text)
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    """No text raises anything but ValueError."""
+    for parse in PARSERS:
+        with contextlib.suppress(ValueError):
+            parse(text)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["containerd", "crio", "runtimes", "Runtimes", "runc", "options", "BinaryName", "DefaultRuntime"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_any_shape(document: object) -> None:
+    """No document of another shape raises anything but ValueError."""
+    for parse in (parse_containerd_info, parse_crio_info):
+        with contextlib.suppress(ValueError):
+            parse(json.dumps(document))

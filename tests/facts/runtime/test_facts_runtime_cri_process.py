@@ -1,0 +1,68 @@
+"""What becomes of the process that asks the runtime, as the one sees it that waits for its answer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from probe.facts.runtime.cri import cri_answer
+from probe.host.background import Beside
+from probe.host.cri import no_answer
+
+SOCKET = "/run/containerd/containerd.sock"
+SOON = 0.2
+
+
+def killed() -> bytes:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return b""
+
+
+def mute() -> bytes:
+    time.sleep(60)
+    return b""
+
+
+@pytest.mark.parametrize(
+    ("work", "kind", "words"),
+    [
+        (killed, "not-readable", "ended without an answer"),
+        (lambda: b'{"endpoint"', "not-readable", "failed: "),
+        (mute, "timed-out", "no answer in time"),
+    ],
+)
+def test_a_process_that_gives_no_answer(work: Callable[[], bytes], kind: str, words: str) -> None:
+    """Killed, cut off, or too slow: each with its cause."""
+    with Beside(lambda told: told().encode()[:0] + work()) as cri:
+        cri.tell(SOCKET)
+        reading = cri_answer(cri, SOCKET, time.monotonic() + SOON if kind == "timed-out" else time.monotonic() + 60)
+    assert (reading.kind, reading.value) == (kind, None)
+    assert words in reading.problem
+
+
+def test_a_process_that_could_not_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node has reached its limit of processes."""
+
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with Beside(lambda told: b"") as cri:
+        cri.tell(SOCKET)
+        reading = cri_answer(cri, SOCKET, time.monotonic() + 60)
+    assert reading.kind == "not-readable"
+    assert "did not start: Resource temporarily unavailable" in reading.problem
+
+
+def test_an_answer() -> None:
+    """It was told where to ask."""
+    with Beside(lambda told: msgspec.json.encode(no_answer(told(), "absent", "nobody"))) as cri:
+        cri.tell(SOCKET)
+        reading = cri_answer(cri, SOCKET, time.monotonic() + 60)
+    assert reading.value == no_answer(SOCKET, "absent", "nobody")

@@ -1,8 +1,0 @@
-"""Every function that reads what others wrote, by the subject that it is about."""
-
-from tests.faults.targets import kernel, kubelet, node, runtime, serve
-from tests.faults.targets.target import Target
-
-TARGETS: dict[str, Target] = {
-    target.name: target for module in (kernel, kubelet, runtime, serve, node) for target in module.TARGETS
-}
