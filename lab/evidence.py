@@ -1,11 +1,12 @@
 """docs/evidence.md: what the two campaigns found, and of which code.
 
-docs/evidence.json holds the figures as the campaigns wrote them. Each names the digest of the code that it ran: when
-that code changes, the campaigns have to run again.
+docs/evidence.json holds the figures as the campaigns wrote them. Each names the digest of the code that it ran. The
+page tells how many modules changed since; a release needs campaigns of the code that it releases.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import subprocess
 from collections.abc import Sequence
@@ -34,15 +35,26 @@ PROBING = (
 
 
 def digest() -> str:
-    """SHA-256 over the names and contents of the probing modules."""
-    files = {file for name in PROBING for file in (ROOT / name, *(ROOT / name).rglob("*.py")) if file.suffix == ".py"}
-    return _digest({str(file.relative_to(ROOT)): file.read_bytes() for file in files})
+    """SHA-256 over the probing modules of this checkout: names and syntax trees, docstrings and comments left out."""
+    return _together(modules())
 
 
 def digest_at(commit: str) -> str:
-    """The same of what that commit has. *Errors*: CalledProcessError where git does not know it."""
+    """The same over the modules of *commit*. *Errors*: CalledProcessError when git does not know it."""
     names = git("ls-tree", "-r", "--name-only", commit, "--", *PROBING).decode().splitlines()
-    return _digest({name: git("show", f"{commit}:{name}") for name in names if name.endswith(".py")})
+    return _together({name: _module(git("show", f"{commit}:{name}")) for name in names if name.endswith(".py")})
+
+
+def modules() -> dict[str, str]:
+    """Name of each probing module -> SHA-256 of its syntax tree."""
+    files = {file for name in PROBING for file in (ROOT / name, *(ROOT / name).rglob("*.py")) if file.is_file()}
+    return {str(file.relative_to(ROOT)): _module(file.read_bytes()) for file in sorted(files)}
+
+
+def changed(figures: dict[str, Any]) -> list[str]:
+    """Names of the probing modules that are new, gone or different since the runs behind *figures*."""
+    now, then = modules(), figures["modules"]
+    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
 
 
 def git(*words: str) -> bytes:
@@ -73,8 +85,8 @@ def render(figures: dict[str, Any]) -> str:
     return f"""# Evidence
 
 Written by `scripts/update-evidence` from runs at commit `{figures["commit"]}`.
-SHA-256 of the modules that probe: `{figures["digest"]}`.
-A test fails when they change and this page does not.
+Since then {figures["changed"]} probing modules were changed, moved or added; there were {len(figures["modules"])}.
+`scripts/update-evidence` counts again; `scripts/release` refuses to release while there is any.
 
 To repeat all of it, on a machine that does nothing else; inputs are guided by coverage with `pip install -e '.[fuzz]'`:
 
@@ -128,6 +140,24 @@ def _row(document: dict[str, Any]) -> Row:
     return Row(**fields | {"problems": tuple(fields["problems"])})
 
 
-def _digest(contents: dict[str, bytes]) -> str:
-    lines = [f"{name}\0{hashlib.sha256(content).hexdigest()}\n" for name, content in sorted(contents.items())]
+def _together(digests: dict[str, str]) -> str:
+    lines = [f"{name}\0{each}\n" for name, each in sorted(digests.items())]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _module(content: bytes) -> str:
+    return hashlib.sha256(_shape(ast.parse(content)).encode()).hexdigest()
+
+
+def _shape(node: object) -> str:
+    """The syntax tree as text that every Python version writes alike; strings that stand alone are docstrings."""
+    if isinstance(node, list):
+        return "".join(_shape(each) for each in node if not _is_docstring(each))
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = ((name, _shape(value)) for name, value in ast.iter_fields(node) if value is not None)
+    return f"({type(node).__name__} {' '.join(f'{name}={text}' for name, text in fields if text)})"
+
+
+def _is_docstring(node: object) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +21,30 @@ def test_the_page_is_made_from_the_figures() -> None:
     assert evidence.PAGE.read_text() == evidence.render(FIGURES)
 
 
-def test_all_held_with_the_code_that_is_here() -> None:
-    """When a probing module changes, both campaigns have to run again."""
-    assert FIGURES["digest"] == evidence.digest()
+def test_all_of_it_held() -> None:
+    """A figure that did not hold is not published; whether the code has changed since is a question of releases."""
     assert not evidence.problems(FIGURES)
+
+
+def test_words_change_no_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docstrings and comments are no code; a changed value is, in whatever module."""
+    monkeypatch.setattr(evidence, "ROOT", tmp_path)
+    module = tmp_path / "probe" / "host" / "one.py"
+    module.parent.mkdir(parents=True)
+    module.write_text('"""One."""\nLIMIT = 1\n"""Of bytes."""\n')
+    before, figures = evidence.digest(), {"modules": evidence.modules()}
+    module.write_text('"""Another."""\n# a comment\nLIMIT = 1\n"""Of octets."""\n')
+    assert evidence.digest() == before
+    assert not evidence.changed(figures)
+    module.write_text('"""One."""\nLIMIT = 2\n"""Of bytes."""\n')
+    assert evidence.digest() != before
+    assert evidence.changed(figures) == ["probe/host/one.py"]
+
+
+def test_a_release_needs_runs_of_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release script names each module that changed since."""
+    monkeypatch.setattr(evidence, "modules", lambda: FIGURES["modules"] | {"probe/host/new.py": "0"})
+    assert evidence.changed(FIGURES) == ["probe/host/new.py"]
 
 
 def test_the_commit_that_it_names_has_the_same_code() -> None:
