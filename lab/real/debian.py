@@ -23,15 +23,13 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from lab.command import Unavailable as Unavailable
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 FRESH_FOR = 24 * 3600  # seconds in which the mirror is not asked again
-
-
-class Unavailable(Exception):
-    """Something cannot be had here; the text says why."""
 
 
 class Broken(Exception):
