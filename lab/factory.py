@@ -25,6 +25,7 @@ from probe.facts.model import (
     Visibility,
 )
 from probe.facts.node import Facts
+from probe.facts.trials.oci import NOT_ASKED
 from probe.reading import ProblemKind, Reading
 
 ALL_CAPABILITIES = (1 << 41) - 1
@@ -61,6 +62,8 @@ def make_facts(**overrides: Any) -> Facts:
         "runtime": make_runtime(),
         "attempts": make_attempts(),
         "ids": make_ids(),
+        "sandbox": Reading.without("sandbox trial", "not-tried", "not tried"),
+        "runtime_trial": NOT_ASKED,
         "pods": make_pods(),
         "hooks": make_hooks(),
         "userns_pod_runs": Reading("processes of Pods", False),

@@ -21,14 +21,14 @@ import msgspec
 from lab.cri_recordings import recorded_answer
 from lab.factory import make_probe
 from lab.fake_host import FakeHost
-from probe.facts.assemble import gather_node, gather_node_ids, root_dir_of
 from probe.facts.filesystems import attempts
 from probe.facts.filesystems.meaning import Subject
+from probe.facts.gather import gather_node
 from probe.facts.kernel import gather_kernel
-from probe.facts.kubelet.facts import gather_kubelet
-from probe.facts.model import Attempt, NamespaceAttempt
+from probe.facts.model import Attempt, MountFacts, NamespaceAttempt, ProbeFacts, RuntimeFacts
 from probe.facts.node import Facts
-from probe.facts.runtime.facts import gather_runtime
+from probe.facts.trials.oci import NOT_ASKED, RuntimeTrialFacts
+from probe.facts.trials.sandbox import SandboxFacts
 from probe.host import idmap
 from probe.host.cri import CriAnswer, no_answer
 from probe.host.host import FileStatus, Process
@@ -201,17 +201,9 @@ class Recording:
             if path.endswith("/mountinfo") and content == before:
                 self.host.files[path] = table.encode()
 
-    def facts(self) -> Facts:
-        """What the probe knows of the node."""
-        bench, namespace = self._attempt_namespace()
-        kubelet = gather_kubelet(self.host)
-        endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
-        answer: Reading[CriAnswer] = Reading(f"CRI {endpoint}", self._ask(endpoint))
-        if not endpoint:
-            answer = Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")
-        runtime = gather_runtime(self.host, endpoint, answer, root_dir_of(kubelet))
-        facts = gather_node("k8slab", self.host, bench, make_probe(), namespace, kubelet, runtime)
-        return msgspec.structs.replace(facts, ids=gather_node_ids(self.host, kubelet))
+    def facts(self, probe: ProbeFacts | None = None) -> Facts:
+        """What the probe knows of the node; *probe* is one that may do everything, unless a test gives another."""
+        return gather_node("k8slab", self.host, probe or make_probe(), RecordedTrials(self))
 
     def report(self) -> Report:
         """What the probe says of the node."""
@@ -220,23 +212,59 @@ class Recording:
 
     def try_path(self, path: str) -> Attempt:
         """What `userns-probe path` says of a volume on that path."""
-        bench, _ = self._attempt_namespace()
+        bench, _ = self.attempt_namespace()
         table = MountTable(parse_mountinfo(self.mountinfo.encode()))
         tried = attempts.try_subjects(bench, [attempts.subject_of(table, "path", path)], table, frozenset())
         rows = [*tried, (attempts.TMPFS, bench.tmpfs())]
         return attempts.judge(rows, bench, make_probe(), gather_kernel(self.host), oci_runtime="")[0]
 
-    def _attempt_namespace(self) -> tuple[RecordedBench, NamespaceAttempt]:
+    def attempt_namespace(self) -> tuple[RecordedBench, NamespaceAttempt]:
+        """The place of attempts, and how the making of its user namespace ended."""
         fd = -1 if self.namespace.error else _USERNS_FD
         with mock.patch.object(idmap, "attempt_user_namespace", return_value=(fd, self.namespace)):
             fd, attempt = attempts.attempt_namespace(make_probe(), own_proc=-1)
         return RecordedBench(self.kernel, fd), attempt
 
-    def _ask(self, endpoint: str) -> CriAnswer:
-        """As /var/run is a symlink to /run everywhere."""
+    def ask(self, endpoint: str) -> CriAnswer:
+        """The runtime's answer on that socket. /var/run is a symlink to /run everywhere."""
         if endpoint.removeprefix("/var") == self.socket or endpoint == self.socket:
             return msgspec.structs.replace(self.cri, endpoint=endpoint)
         return no_answer(endpoint, "absent", "No such file or directory")
+
+
+class RecordedTrials:
+    """What the other processes of a probe would answer on a recorded node; neither trial was recorded."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._bench, self._namespace = recording.attempt_namespace()
+
+    def cri(self, endpoint: str) -> None:
+        """Nobody waits for it."""
+
+    def namespace(self, probe: ProbeFacts) -> NamespaceAttempt:
+        return self._namespace
+
+    def cri_answer(self, endpoint: str) -> Reading[CriAnswer]:
+        if not endpoint:
+            return Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")
+        return Reading(f"CRI {endpoint}", self._recording.ask(endpoint))
+
+    def bench(self, runtime: Reading[RuntimeFacts]) -> attempts.Bench:
+        return self._bench
+
+    def sandbox(self) -> Reading[SandboxFacts]:
+        return Reading.without("sandbox trial", "not-tried", "not tried")
+
+    def oci_runtime(
+        self,
+        probe: ProbeFacts,
+        runtime: Reading[RuntimeFacts],
+        kubelet_root: str,
+        mounts: Reading[MountFacts],
+        rows: Sequence[Attempt],
+    ) -> Reading[RuntimeTrialFacts]:
+        return NOT_ASKED
 
 
 def expectation(report: Report) -> dict[str, Any]:

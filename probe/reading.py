@@ -54,11 +54,15 @@ class Reading(Struct, Generic[T], frozen=True, omit_defaults=True):
     def parse(self, parser: Callable[[T], U]) -> Reading[U]:
         """The value turned by *parser*, whose ValueError becomes a problem; a problem stays what it is."""
         if self.value is None:
-            return Reading(self.source, None, self.problem, self.kind)
+            return problem_of(self)
         try:
             return Reading(self.source, parser(self.value))
         except ValueError as error:
             return Reading.without(self.source, "not-readable", f"not understood: {str(error)[:200]}")
+
+    def then(self, step: Callable[[T], Reading[U]]) -> Reading[U]:
+        """The reading that *step* takes with the value; a problem stays what it is."""
+        return problem_of(self) if self.value is None else step(self.value)
 
     def __str__(self) -> str:
         return f"{self.source}: {self.value if self.value is not None else self.problem}"

@@ -8,29 +8,35 @@ from typing import Literal
 
 import msgspec
 
-from probe.facts.assemble import entering, gather_node, gather_node_ids, mount_namespace_of, root_dir_of
 from probe.facts.filesystems import attempts
 from probe.facts.filesystems.meaning import not_tried
-from probe.facts.kernel import gather_kernel, gather_probe
+from probe.facts.filesystems.revealing import visibility
+from probe.facts.filesystems.survey import Row, try_node, without_vanished
+from probe.facts.hooks import gather_hooks
+from probe.facts.ids.pods import gather_pods
+from probe.facts.ids.range import gather_ids
+from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe
 from probe.facts.kubelet.facts import gather_kubelet
-from probe.facts.model import Attempt
+from probe.facts.model import Attempt, MountFacts, ProbeFacts, Role, RuntimeFacts
 from probe.facts.node import Facts
-from probe.facts.not_entered import forget_container, not_entered
-from probe.facts.runtime.cri import cri_answer
+from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered, of_node
 from probe.facts.runtime.facts import gather_runtime
-from probe.facts.trials.oci import RuntimeTrialFacts, gather_runtime_trial, sweep_trial_cgroups
-from probe.facts.trials.sandbox import SandboxFacts, gather_sandbox
+from probe.facts.runtime.namespace import read_mountinfo, running_since
+from probe.facts.trials.processes import NodeTrials, Trials
 from probe.facts.unknown import know_nothing
 from probe.host.background import Beside
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host
-from probe.host.mountinfo import MountTable, parse_mountinfo
+from probe.host.mountinfo import Mount, MountTable, parse_mountinfo
 from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
-from probe.host.sandbox.trial import read_answer, sandbox_child
+from probe.host.sandbox.trial import sandbox_child
 from probe.reading import Reading, encode
 from probe.settings import Settings
 
-_SANDBOX_PATIENCE = 5.0
+KUBELET_ROOT = "/var/lib/kubelet"
+RUNTIME_ROOT = "/var/lib/containerd"
+"""Where they would be, on a node that has neither yet."""
+
 _FACTS_LIMIT = 64 << 20
 
 
@@ -57,28 +63,84 @@ def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = ""
     return msgspec.json.decode(answer, type=tuple[Attempt, ...])
 
 
+def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Trials) -> Facts:
+    """All that is known of a node; of one that was not entered, nothing that its files and processes would tell."""
+    kubelet = gather_kubelet(host)
+    endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
+    trials.cri(endpoint)
+    namespace = trials.namespace(probe)
+    ids = kubelet.then(lambda known: gather_ids(host, known))
+    root_dir = (kubelet.value.root_dir.value if kubelet.value else None) or KUBELET_ROOT
+    runtime = gather_runtime(host, endpoint, trials.cri_answer(endpoint), root_dir)
+    bench = trials.bench(runtime)
+    kernel = gather_kernel(host)
+    mounts, rows = _try_node(host, bench, probe, root_dir, runtime)
+    tried = attempts.judge(rows, bench, probe, kernel, _default_oci_runtime(runtime))
+    pods = gather_pods(host, root_dir, host.processes().value or ())
+    hooks = gather_hooks(host, (runtime.value.name.value if runtime.value else None) or "")
+    pod_runs = pods.parse(lambda found: found.youngest_started_at > running_since(host, runtime))
+    distribution = gather_distribution(host)
+    sandbox = trials.sandbox()
+    mounts = mounts_of_node(mounts, probe.entered, tried)
+    runtime = of_node(runtime, probe.entered)
+    return Facts(
+        node_name=node_name,
+        distribution=of_node(distribution, probe.entered),
+        probe=probe,
+        kernel=kernel_of_node(kernel, probe.entered),
+        mounts=mounts,
+        user_namespace=namespace,
+        kubelet=of_node(kubelet, probe.entered),
+        runtime=runtime,
+        attempts=tried,
+        ids=of_node(ids, probe.entered),
+        sandbox=sandbox,
+        runtime_trial=trials.oci_runtime(probe, runtime, root_dir, mounts, tried),
+        pods=of_node(pods, probe.entered),
+        hooks=of_node(hooks, probe.entered),
+        userns_pod_runs=of_node(pod_runs, probe.entered),
+    )
+
+
 def _gather(settings: Settings, cri: Beside) -> Facts:
     deadline = time.monotonic() + settings.budget.total_seconds()
     own_proc = open_own_proc()
-    with Beside(lambda told: _sandbox(settings, own_proc, told)) as trial:
+    with Beside(lambda told: _sandbox(settings, own_proc, told)) as sandbox:
         host = _host(settings, deadline)
         probe = gather_probe(host, not_entered(enter_node(settings.proc)))
-        kubelet = gather_kubelet(host)
-        endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
-        cri.tell(endpoint)
-        userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
-        ids = gather_node_ids(host, kubelet)
-        answer = cri_answer(cri, endpoint, host.deadline, settings.slowness)
-        runtime = gather_runtime(host, endpoint, answer, root_dir_of(kubelet))
-        trial.tell(mount_namespace_of(runtime))
-        bench = _bench(settings, userns_fd, deadline, entering(host, runtime))
-        facts = gather_node(settings.node_name, host, bench, probe, namespace, kubelet, runtime)
-        sandbox = _sandbox_facts(trial, min(deadline, time.monotonic() + _SANDBOX_PATIENCE * settings.slowness))
-        facts = forget_container(msgspec.structs.replace(facts, ids=ids, sandbox=sandbox))
-        sweep_trial_cgroups()  # of a trial that was killed: the one thing that can be left behind
-        if settings.try_runtime:
-            facts = msgspec.structs.replace(facts, runtime_trial=_try_runtime(host, facts, deadline))
-        return facts
+        trials = NodeTrials(settings, host, deadline, own_proc, cri, sandbox)
+        return gather_node(settings.node_name, host, probe, trials)
+
+
+def _try_node(
+    host: Host, bench: attempts.Bench, probe: ProbeFacts, root_dir: str, runtime: Reading[RuntimeFacts]
+) -> tuple[Reading[MountFacts], list[Row]]:
+    """The mount table, and every attempt, without the volumes that were unmounted meanwhile."""
+    mountinfo = read_mountinfo(host, runtime)
+    mounts = mountinfo.parse(parse_mountinfo)
+    known = runtime.value
+    runtime_root = (known.root_dir.value if known else None) or RUNTIME_ROOT
+    directories: dict[Role, str] = {
+        "overlay-layers": (known.layers_dir.value if known else None) or runtime_root,
+        "runtime-root": runtime_root,
+        "kubelet-root": f"{root_dir}/pods",
+    }
+    rows = try_node(host, bench, probe.entered, mounts.value or (), root_dir, directories)
+    if any(subject.role == "volume" for subject, _ in rows):
+        afterwards = read_mountinfo(host, runtime)
+        if afterwards.value != mountinfo.value:
+            rows = without_vanished(rows, afterwards.parse(parse_mountinfo).value)
+    return mounts.parse(_mount_facts), rows
+
+
+def _mount_facts(mounts: tuple[Mount, ...]) -> MountFacts:
+    return MountFacts(count=len(mounts), proc=visibility(mounts, "proc"), sysfs=visibility(mounts, "sysfs"))
+
+
+def _default_oci_runtime(runtime: Reading[RuntimeFacts]) -> str:
+    """Name of the OCI runtime of the default handler; empty when it is not known."""
+    handlers = (runtime.value.handlers.value if runtime.value else None) or ()
+    return next((one.oci_runtime.value or "" for one in handlers if not one.name), "")
 
 
 def _host(settings: Settings, deadline: float) -> Host:
@@ -93,14 +155,6 @@ def _bench(settings: Settings, userns_fd: int, deadline: float, prepare: Callabl
     return attempts.Bench(userns_fd, deadline, prepare, attempts.PATIENCE * settings.slowness)
 
 
-def _try_runtime(host: Host, facts: Facts, deadline: float) -> Reading[RuntimeTrialFacts]:
-    """The trial of the runtime comes last: it needs to know all that the others found."""
-    enter, root_dir = entering(host, facts.runtime), root_dir_of(facts.kubelet)
-    return gather_runtime_trial(
-        host, enter, facts.probe, facts.runtime, root_dir, facts.mounts, facts.attempts, deadline
-    )
-
-
 def _sandbox(settings: Settings, own_proc: int, told: Callable[[], str]) -> bytes:
     """The life of the process that tries out a sandbox, in the mount namespace in which the runtime makes them."""
 
@@ -109,10 +163,6 @@ def _sandbox(settings: Settings, own_proc: int, told: Callable[[], str]) -> byte
         return enter_mount_namespace(link) if link else entered
 
     return sandbox_child(own_proc, enter)
-
-
-def _sandbox_facts(trial: Beside, deadline: float) -> Reading[SandboxFacts]:
-    return gather_sandbox(read_answer(trial, deadline))
 
 
 def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tuple[Attempt, ...]:

@@ -123,7 +123,7 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     """Seconds since the epoch."""
     files: Reading[tuple[DropIn, ...]]
     """The configuration files it names, in the order in which they are merged."""
-    executable: Reading[DropIn] = Reading("/proc/<pid>/exe", None, "not looked for", "not-tried")
+    executable: Reading[DropIn]
     """What it runs; `newer` when that path holds another program by now."""
     root_dir: Reading[str]
     """Absolute, without a trailing slash, in the mount namespace of the kubelet."""
@@ -184,5 +184,5 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     """Of the default handler: `overlayfs`, `native`, …; CRI-O's storage driver `overlay`."""
     slow_chown: Reading[bool]
     confinement: Reading[Confinement]
-    layers_dir: Reading[str] = Reading("CRI ImageFsInfo", None, "not asked", "not-tried")
+    layers_dir: Reading[str]
     """Where the default snapshotter keeps image layers: below the root unless configured elsewhere."""

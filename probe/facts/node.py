@@ -16,7 +16,7 @@ from probe.facts.model import (
     ProbeFacts,
     RuntimeFacts,
 )
-from probe.facts.trials.oci import NOT_ASKED, RuntimeTrialFacts
+from probe.facts.trials.oci import RuntimeTrialFacts
 from probe.facts.trials.sandbox import SandboxFacts
 from probe.reading import Reading
 
@@ -35,12 +35,12 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Absent: no kubelet runs on this node."""
     runtime: Reading[RuntimeFacts]
     attempts: tuple[Attempt, ...]
-    ids: Reading[IdFacts] = Reading("ID ranges", None, "not looked for", "not-tried")
-    sandbox: Reading[SandboxFacts] = Reading("sandbox trial", None, "not tried", "not-tried")
-    runtime_trial: Reading[RuntimeTrialFacts] = NOT_ASKED
-    pods: Reading[PodFacts] = Reading("Pods", None, "not looked for", "not-tried")
-    hooks: Reading[HookFacts] = Reading("device hooks", None, "not looked for", "not-tried")
-    userns_pod_runs: Reading[bool] = Reading("processes of Pods", None, "not looked for", "not-tried")
+    ids: Reading[IdFacts]
+    sandbox: Reading[SandboxFacts]
+    runtime_trial: Reading[RuntimeTrialFacts]
+    pods: Reading[PodFacts]
+    hooks: Reading[HookFacts]
+    userns_pod_runs: Reading[bool]
     """Whether a Pod with a user namespace of its own runs here that the running container runtime has started.
 
     No better proof exists; an older Pod shows what an earlier daemon could do.

@@ -5,15 +5,17 @@ The files, mounts and processes in sight are then those of the probe's own conta
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from probe.facts.filesystems.meaning import Subject, not_tried
-from probe.facts.model import Attempt
-from probe.facts.node import Facts
+from probe.facts.model import Attempt, KernelFacts, MountFacts
 from probe.host.mountinfo import MountTable
 from probe.reading import Reading
+
+T = TypeVar("T")
 
 
 def not_entered(entered: Reading[bool]) -> Reading[bool]:
@@ -36,25 +38,26 @@ def out_of_sight(subject: Subject, entered: Reading[bool], table: MountTable) ->
     return unseen, not_tried(unseen, kind, _why(entered))
 
 
-def forget_container(facts: Facts) -> Facts:
-    """*facts* without what was read from the probe's own container, unless the node was entered."""
-    entered = facts.probe.entered
+def of_node(reading: Reading[T], entered: Reading[bool]) -> Reading[T]:
+    """*reading* of a node that was entered; else a problem, because it is one of the probe's own container."""
     if entered.value or entered.kind is None:
-        return facts
-    unseen: Reading[Any] = Reading.without(entered.source, entered.kind, _why(entered))
-    given = any(one.role == "kubelet-root" and one.step for one in facts.attempts)  # with what is mounted below
+        return reading
+    return Reading.without(entered.source, entered.kind, _why(entered))
+
+
+def kernel_of_node(kernel: KernelFacts, entered: Reading[bool]) -> KernelFacts:
+    """*kernel* without the answers of file systems that a container has mounted for itself."""
     return replace(
-        facts,
-        distribution=unseen,
-        kernel=replace(facts.kernel, lsm=unseen, selinux_enforcing=unseen),
-        mounts=facts.mounts if given else unseen,
-        kubelet=unseen,
-        runtime=unseen,
-        ids=unseen,
-        pods=unseen,
-        hooks=unseen,
-        userns_pod_runs=unseen,
+        kernel, lsm=of_node(kernel.lsm, entered), selinux_enforcing=of_node(kernel.selinux_enforcing, entered)
     )
+
+
+def mounts_of_node(
+    mounts: Reading[MountFacts], entered: Reading[bool], attempts: Sequence[Attempt]
+) -> Reading[MountFacts]:
+    """The container's mount table counts where the kubelet's directory was given to it, with all that lies below."""
+    given = any(one.role == "kubelet-root" and one.step for one in attempts)
+    return mounts if given else of_node(mounts, entered)
 
 
 def _why(entered: Reading[bool]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from probe.facts.model import KernelFacts, NamespaceAttempt, ProbeFacts
 from probe.facts.node import Facts
+from probe.facts.trials.oci import NOT_ASKED
 from probe.host import syscalls
 from probe.reading import ProblemKind, Reading
 
@@ -55,6 +56,7 @@ def know_nothing(node_name: str | None, kind: ProblemKind, problem: str) -> Fact
         attempts=(),
         ids=unread,
         sandbox=unread,
+        runtime_trial=NOT_ASKED,
         pods=unread,
         hooks=unread,
         userns_pod_runs=unread,

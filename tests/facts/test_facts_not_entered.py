@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lab.factory import make_attempt, make_facts, make_probe, unread
+from lab.factory import make_probe, unread
+from lab.recorded import NAMES, Recording
 from probe.facts.filesystems.meaning import Subject
 from probe.facts.model import Role
-from probe.facts.not_entered import forget_container, not_entered, out_of_sight
+from probe.facts.not_entered import not_entered, out_of_sight
 from probe.host.mountinfo import MountTable, parse_mountinfo
 from probe.reading import Reading
 from probe.report import make_report
@@ -53,21 +54,21 @@ def test_what_is_tried(path: str, entered: Reading[bool], table: MountTable, tri
         assert attempt.reason == "the node was not entered: Permission denied"
 
 
-def test_a_node_that_was_entered_is_left_alone() -> None:
-    """Nothing is forgotten of it."""
-    facts = make_facts()
-    assert forget_container(facts) is facts
-
-
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("given", [False, True])
-def test_nothing_of_the_container_is_kept(given: bool) -> None:
-    """However ready the container looks, it is `unknown`; its mount table counts with the kubelet's directory in it."""
-    attempt = make_attempt(role="kubelet-root", step="done" if given else "")
-    facts = forget_container(make_facts(probe=make_probe(entered=unread("/host/proc/1/ns/mnt")), attempts=(attempt,)))
+def test_nothing_of_the_container_is_kept(name: str, given: bool) -> None:
+    """However ready the container looks, nothing is ready; its mount table counts if the kubelet's is in it."""
+    node = Recording(name)
+    if given:
+        node.mountinfo += "9001 1 0:20 / / rw,relatime - overlay overlay rw\n"
+        node.mountinfo += "9002 9001 8:1 / /var/lib/kubelet ro,relatime master:1 - ext4 /dev/vda1 rw\n"
+    facts = node.facts(make_probe(entered=unread("/host/proc/1/ns/mnt")))
     report = make_report(
         facts, agent_version="1", probed_at="2026-01-01T00:00:00Z", expires_at="", duration_seconds=0, volume_paths=True
     )
-    assert (report.verdict, set(report.levels.values())) == ("unknown", {"unknown"})
+    assert "ready" not in (report.verdict, *report.levels.values())
     assert report.node.distribution == ""
     assert not report.handlers
+    unseen = (facts.kubelet, facts.runtime, facts.ids, facts.pods, facts.hooks, facts.userns_pod_runs)
+    assert {reading.source for reading in (*unseen, facts.kernel.lsm)} == {"/host/proc/1/ns/mnt"}
     assert (facts.mounts.value is not None) == given

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-
-import pytest
-
-from lab.factory import make_confinement, make_runtime
-from lab.fake_host import FakeHost
-from probe.facts.assemble import entering, without_vanished
 from probe.facts.filesystems.meaning import Subject
+from probe.facts.filesystems.survey import without_vanished
 from probe.host.idmap import Answer
 from probe.host.mountinfo import parse_mountinfo
-from probe.reading import Reading
 
 DONE = Answer("done")
-NOBODY = 1 << 23
-"""More than there are pids."""
 TABLE = parse_mountinfo(
     b"20 1 8:1 / / rw - ext4 /dev/sda1 rw\n21 20 0:50 / /pods/a/v rw - nfs x rw\n22 20 0:51 / /pods/c/v rw - nfs y rw\n"
 )
@@ -56,15 +47,6 @@ def test_what_is_no_volume_is_kept() -> None:
     """The directories of kubelet and runtime are no mounts, and the tmpfs is the probe's own."""
     rows = [(subject("/var/lib/kubelet/pods", "8:2", "kubelet-root"), DONE), (subject("", "", "tmpfs"), DONE)]
     assert without_vanished(rows, TABLE) == rows
-
-
-def test_a_runtime_that_has_ended_forbids_nothing() -> None:
-    """Whoever tries something in its mount namespace is told that it is gone, and not that the probe may not."""
-    host = FakeHost()
-    runtime = make_runtime(confinement=make_confinement(pid=NOBODY))
-    with pytest.raises(OSError, match=r".+") as raised:
-        entering(host, Reading("CRI", runtime))()
-    assert raised.value.errno == errno.ESRCH
 
 
 def test_without_a_second_look_all_is_kept() -> None:

@@ -1,0 +1,73 @@
+"""Attempts on a node: the directories of the kubelet and the runtime, a tmpfs, and every volume that Pods have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from probe.facts.filesystems import attempts
+from probe.facts.filesystems.meaning import Subject, not_tried
+from probe.facts.model import Attempt, Role
+from probe.facts.not_entered import out_of_sight
+from probe.host.host import Host
+from probe.host.idmap import Answer
+from probe.host.mountinfo import Mount, MountTable
+from probe.reading import Reading
+
+Row = tuple[Subject, Answer | Attempt]
+
+_ORDER: tuple[Role, ...] = ("runtime-root", "overlay-layers", "kubelet-root", "tmpfs")
+
+
+def try_node(
+    host: Host,
+    bench: attempts.Bench,
+    entered: Reading[bool],
+    mounts: Sequence[Mount],
+    kubelet_root: str,
+    directories: Mapping[Role, str],
+) -> list[Row]:
+    """The answers for every file system that Pods need, by *directories*, then for every volume that they have."""
+    table = MountTable(mounts)
+    subjects = {role: _directory(host, table, role, path) for role, path in directories.items()}
+    # The mount table knows no symlinks: below an unresolved root directory it would show no volume at all.
+    volumes = attempts.volume_subjects(host, table, host.resolve(kubelet_root).value or kubelet_root)
+    if bench.userns_fd < 0:
+        why = "no user namespace could be made to try it with"
+        untried = [(subjects | {"tmpfs": attempts.TMPFS})[role] for role in _ORDER]
+        return [(subject, not_tried(subject, "not-tried", why)) for subject in (*untried, *volumes)]
+    held = attempts.held_devices(host.processes().value or (), host)
+    rows: dict[Role, Row] = {
+        role: row for role, subject in subjects.items() if (row := out_of_sight(subject, entered, table))
+    }
+    mapped = [subject for role, subject in subjects.items() if role not in rows and role != "overlay-layers"]
+    tried = attempts.try_subjects(bench, [*mapped, *volumes], table, held)
+    rows |= {subject.role: (subject, answer) for subject, answer in tried[: len(mapped)]}
+    if "overlay-layers" not in rows:
+        rows["overlay-layers"] = attempts.try_overlay(bench, host, subjects["overlay-layers"], held)
+    rows["tmpfs"] = attempts.TMPFS, bench.tmpfs()
+    return [*(rows[role] for role in _ORDER), *tried[len(mapped) :]]
+
+
+def without_vanished(rows: Sequence[Row], mounts: Sequence[Mount] | None) -> list[Row]:
+    """The rows without volumes that *mounts*, read afterwards, do not show any more.
+
+    What was tried in place of such a volume is the directory below. Where its file system is still mounted for
+    another Pod, nobody knows what the answer would have been.
+    """
+    if mounts is None:
+        return list(rows)
+    there = {(mount.mount_point, mount.device) for mount in mounts}
+    devices = {mount.device for mount in mounts}
+    kept: list[Row] = []
+    for subject, answer in rows:
+        if subject.role != "volume" or (subject.path, subject.device) in there:
+            kept.append((subject, answer))
+        elif subject.device in devices:
+            kept.append((subject, not_tried(subject, "not-tried", "it was unmounted while it was tried")))
+    return kept
+
+
+def _directory(host: Host, table: MountTable, role: Role, path: str) -> Subject:
+    """A directory of the node, or where it would be made."""
+    found = attempts.existing(host, path)
+    return attempts.subject_of(table, role, found.value or path)

@@ -1,0 +1,107 @@
+"""Answers that gathering leaves to other processes: to CRI, to attempts in a user namespace, to the two trials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from probe.facts.filesystems import attempts
+from probe.facts.model import Attempt, MountFacts, NamespaceAttempt, ProbeFacts, RuntimeFacts
+from probe.facts.runtime.cri import cri_answer
+from probe.facts.runtime.namespace import entering, mount_namespace_of
+from probe.facts.trials.oci import NOT_ASKED, RuntimeTrialFacts, gather_runtime_trial, sweep_trial_cgroups
+from probe.facts.trials.sandbox import SandboxFacts, gather_sandbox
+from probe.host.background import Beside
+from probe.host.cri import CriAnswer
+from probe.host.host import Host
+from probe.host.sandbox.trial import read_answer
+from probe.reading import Reading
+from probe.settings import Settings
+
+_SANDBOX_PATIENCE = 5.0
+
+
+class Trials(Protocol):
+    """The answers in the order in which `gather_node` asks for them. Tests put recorded ones here."""
+
+    def cri(self, endpoint: str) -> None:
+        """Name the socket on which the runtime is asked; empty when none is known."""
+
+    def namespace(self, probe: ProbeFacts) -> NamespaceAttempt:
+        """The attempt at the user namespace in which the others are made."""
+
+    def cri_answer(self, endpoint: str) -> Reading[CriAnswer]:
+        """The answer of the runtime that was asked."""
+
+    def bench(self, runtime: Reading[RuntimeFacts]) -> attempts.Bench:
+        """The place of the attempts, in the mount namespace of *runtime*; the sandbox trial begins there now."""
+
+    def sandbox(self) -> Reading[SandboxFacts]:
+        """The sandbox trial, at its end."""
+
+    def oci_runtime(
+        self,
+        probe: ProbeFacts,
+        runtime: Reading[RuntimeFacts],
+        kubelet_root: str,
+        mounts: Reading[MountFacts],
+        rows: Sequence[Attempt],
+    ) -> Reading[RuntimeTrialFacts]:
+        """The trial of the OCI runtime, which needs all that was found before."""
+        ...
+
+
+class NodeTrials:
+    """The answers of this node, by processes that the gathering one has started."""
+
+    def __init__(
+        self, settings: Settings, host: Host, deadline: float, own_proc: int, cri: Beside, sandbox: Beside
+    ) -> None:
+        """*deadline* in seconds of time.monotonic(); *own_proc* is the probe's own /proc."""
+        self._settings = settings
+        self._host = host
+        self._deadline = deadline
+        self._own_proc = own_proc
+        self._cri = cri
+        self._sandbox = sandbox
+        self._userns_fd = -1
+
+    def cri(self, endpoint: str) -> None:
+        """Let the process that was started first ask on that socket."""
+        self._cri.tell(endpoint)
+
+    def namespace(self, probe: ProbeFacts) -> NamespaceAttempt:
+        """Make the namespace, and keep it."""
+        self._userns_fd, attempt = attempts.attempt_namespace(probe, self._own_proc)
+        return attempt
+
+    def cri_answer(self, endpoint: str) -> Reading[CriAnswer]:
+        """The answer, as long as reading the node may take."""
+        return cri_answer(self._cri, endpoint, self._host.deadline, self._settings.slowness)
+
+    def bench(self, runtime: Reading[RuntimeFacts]) -> attempts.Bench:
+        """Children that enter the runtime's mount namespace, as does the process of the sandbox trial."""
+        self._sandbox.tell(mount_namespace_of(runtime))
+        patience = attempts.PATIENCE * self._settings.slowness
+        return attempts.Bench(self._userns_fd, self._deadline, entering(self._host, runtime), patience)
+
+    def sandbox(self) -> Reading[SandboxFacts]:
+        """The trial that began with `bench`."""
+        latest = time.monotonic() + _SANDBOX_PATIENCE * self._settings.slowness
+        return gather_sandbox(read_answer(self._sandbox, min(self._deadline, latest)))
+
+    def oci_runtime(
+        self,
+        probe: ProbeFacts,
+        runtime: Reading[RuntimeFacts],
+        kubelet_root: str,
+        mounts: Reading[MountFacts],
+        rows: Sequence[Attempt],
+    ) -> Reading[RuntimeTrialFacts]:
+        """The trial on request; the cgroup of one that was killed is removed in any case."""
+        sweep_trial_cgroups()
+        if not self._settings.try_runtime:
+            return NOT_ASKED
+        enter = entering(self._host, runtime)
+        return gather_runtime_trial(self._host, enter, probe, runtime, kubelet_root, mounts, rows, self._deadline)
