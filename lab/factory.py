@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from probe.facts.hooks import HookFacts, HookFiles
-from probe.facts.ids.pods import PodFacts
-from probe.facts.ids.range import IdFacts
 from probe.facts.model import (
-    Attempt,
     Confinement,
     DropIn,
+    Facts,
     Handler,
+    HookFacts,
+    HookFiles,
+    IdFacts,
     KernelFacts,
     KubeletFacts,
     MountFacts,
-    NamespaceAttempt,
+    PodFacts,
     ProbeFacts,
     RuntimeFacts,
     Visibility,
 )
-from probe.facts.node import Facts
-from probe.facts.trials.oci import NOT_ASKED
+from probe.facts.tried import NOT_ASKED, Attempt, NamespaceAttempt
 from probe.reading import ProblemKind, Reading
 
 ALL_CAPABILITIES = (1 << 41) - 1
@@ -156,7 +155,7 @@ def make_namespace_attempt(**overrides: Any) -> NamespaceAttempt:
         "result": "supported",
         "step": "done",
         "errno": "",
-        "message": "a user namespace with a full map was made",
+        "reason": "a user namespace with a full map was made",
         "kind": "",
         "map": "0 65536 65536",
     }

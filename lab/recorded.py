@@ -22,13 +22,11 @@ from lab.cri_recordings import recorded_answer
 from lab.factory import make_probe
 from lab.fake_host import FakeHost
 from probe.facts.filesystems import attempts
-from probe.facts.filesystems.meaning import Subject
+from probe.facts.filesystems.rules import Subject
 from probe.facts.gather import gather_node
 from probe.facts.kernel import gather_kernel
-from probe.facts.model import Attempt, MountFacts, NamespaceAttempt, ProbeFacts, RuntimeFacts
-from probe.facts.node import Facts
-from probe.facts.trials.oci import NOT_ASKED, RuntimeTrialFacts
-from probe.facts.trials.sandbox import SandboxFacts
+from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
+from probe.facts.tried import NOT_ASKED, Attempt, NamespaceAttempt, RuntimeTrialFacts, SandboxFacts
 from probe.host import idmap
 from probe.host.cri import CriAnswer, no_answer
 from probe.host.host import FileStatus, Process

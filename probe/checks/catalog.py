@@ -9,7 +9,7 @@ from probe.checks.remedies.table import fitting
 from probe.checks.runtime import offers as runtime
 from probe.checks.runtime import snapshotter
 from probe.checks.runtime import trial as runtime_trial
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 
 _FIND_OUT: dict[str, str] = {
     "KubeletNotFound": "Start the node's kubelet, and see why it ended:\n"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.platforms import RESTART_CONTAINERD
 from probe.checks.runtime.names import no_runtime
-from probe.facts.model import Attempt, Handler, Role
-from probe.facts.node import Facts
+from probe.facts.model import Facts, Handler
+from probe.facts.tried import Attempt, Role
 from probe.reading import Reading
 
 

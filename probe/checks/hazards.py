@@ -5,9 +5,7 @@ from __future__ import annotations
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.platforms import inline, own_command, quoted
 from probe.checks.runtime.names import judged_handler, no_runtime, oci_name, runtime_name
-from probe.facts.hooks import HookFacts
-from probe.facts.ids.pods import PodFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, HookFacts, PodFacts
 from probe.facts.runtime.oci import parse_version_number
 
 _IMAGE_VOLUMES_SINCE = (2, 1)

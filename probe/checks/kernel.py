@@ -7,9 +7,9 @@ from typing import Any
 
 from probe.checks import privileges
 from probe.checks.check import Check, Evidence, Outcome
-from probe.facts.model import NamespaceAttempt
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.facts.trials.sandbox import proc_answer, sysfs_answer
+from probe.facts.tried import NamespaceAttempt
 from probe.reading import Reading
 
 USER_LIMIT = "user.max_user_namespaces"
@@ -144,13 +144,13 @@ def _refused(attempt: NamespaceAttempt, limit: Reading[int], *seen: Evidence | R
 
 
 def _step(attempt: NamespaceAttempt) -> str:
-    return ": ".join(part for part in (attempt.step, attempt.message) if part)
+    return ": ".join(part for part in (attempt.step, attempt.reason) if part)
 
 
 def _attempt_evidence(attempt: NamespaceAttempt) -> Evidence:
-    answer = f"{attempt.errno or attempt.result} from {attempt.step}" if attempt.step else attempt.message
+    answer = f"{attempt.errno or attempt.result} from {attempt.step}" if attempt.step else attempt.reason
     if attempt.result == "supported":
-        answer = attempt.message
+        answer = attempt.reason
     return Evidence(f"user namespace with the map {attempt.map}", answer or attempt.result)
 
 

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.platforms import inline, restart_kubelet
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
-from probe.facts.model import KubeletFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, KubeletFacts
 from probe.reading import Reading
 
 _KEP = "KEP-127; kubernetes.io, User Namespaces"

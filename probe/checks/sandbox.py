@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.kernel import mount_beside, raise_limits
-from probe.facts.node import Facts
-from probe.facts.trials.sandbox import SOURCE, SandboxFacts, SandboxStep, limit_of
+from probe.facts.model import Facts
+from probe.facts.trials.sandbox import SOURCE, limit_of
+from probe.facts.tried import SandboxFacts, SandboxStep
 from probe.reading import Reading
 
 _WHAT = "whether a sandbox with a user namespace can be set up"
@@ -61,14 +62,14 @@ def _list(steps: Sequence[SandboxStep]) -> str:
     first = steps[0]
     answer = f" ({first.errno})" if first.errno else ""
     others = f"; also {', '.join(step.name for step in steps[1:])}" if len(steps) > 1 else ""
-    return f"{first.name}{answer}: {first.meaning}{others}"
+    return f"{first.name}{answer}: {first.reason}{others}"
 
 
 def _evidence(steps: Sequence[SandboxStep]) -> list[Evidence]:
     """Each step with its answer and how long it took."""
     found = []
     for step in steps:
-        answer = f"{step.errno}: {step.meaning}" if step.errno else step.meaning
+        answer = f"{step.errno}: {step.reason}" if step.errno else step.reason
         source = f"{SOURCE}, {step.name}"
         text = f"{answer} ({step.seconds * 1000:.1f} ms)" if step.seconds else answer
         found.append(Evidence(source, text) if step.result == "failed" else Evidence(source, problem=text))

@@ -17,12 +17,12 @@ from probe.facts.ids.pods import gather_pods
 from probe.facts.ids.range import gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe
 from probe.facts.kubelet.facts import gather_kubelet
-from probe.facts.model import Attempt, MountFacts, ProbeFacts, Role, RuntimeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered, of_node
 from probe.facts.runtime.facts import gather_runtime
 from probe.facts.runtime.namespace import read_mountinfo, running_since
 from probe.facts.trials.processes import NodeTrials, Trials
+from probe.facts.tried import Attempt, Role
 from probe.facts.unknown import know_nothing
 from probe.host.background import Beside
 from probe.host.child import ChildError, run_child
@@ -177,7 +177,7 @@ def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tu
     found = list(zip(paths, attempts.resolve_paths(host, table, paths, held), strict=True))
     subjects = [attempts.subject_of(table, "path", real.value or path) for path, real in found]
     if userns_fd < 0:
-        why = f"no user namespace could be made to try it with: {namespace.message}"
+        why = f"no user namespace could be made to try it with: {namespace.reason}"
         return tuple(not_tried(subject, namespace.kind or "not-tried", why) for subject in subjects)
     missing = {
         index: not_tried(subjects[index], _kind(real), real.problem)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from msgspec import Struct
-
+from probe.facts.model import HookFacts, HookFiles
 from probe.host.host import Host
 from probe.reading import Reading
 
@@ -32,28 +31,6 @@ _COMMENT = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
 _CDI_HOOK = re.compile(rb"\bhookName[\"']?[ \t]*:\s*[\"']?(createContainer|startContainer)\b")
 _CDI_MAKER = re.compile(rb"\bkind[\"']?[ \t]*:\s*[\"']?([a-z0-9][a-z0-9.-]{0,62})/")
 _OCI_HOOK = re.compile(rb"\"(createContainer|startContainer)\"|nvidia")
-
-
-class HookFiles(Struct, frozen=True, kw_only=True):
-    """The specifications in some directories, counted."""
-
-    found: int
-    hooked: int
-    """Those with a hook that runs in the container's namespaces, with the container's IDs."""
-    unread: int
-    """Those that could not be read, or that were too many to be read."""
-    makers: tuple[str, ...] = ()
-    """Of the hooked CDI specifications, the first part of `kind`: `nvidia.com`."""
-
-
-class HookFacts(Struct, frozen=True, kw_only=True):
-    """All that may run a program in a Pod's user namespace that was written for the host's."""
-
-    toolkit: Reading[tuple[str, ...]]
-    """Paths of NVIDIA's programs."""
-    cdi: Reading[HookFiles]
-    oci_hooks: Reading[HookFiles]
-    """Only CRI-O looks at them."""
 
 
 def gather_hooks(host: Host, runtime: str = "") -> Reading[HookFacts]:

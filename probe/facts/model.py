@@ -1,4 +1,4 @@
-"""What is known of each part of a node; probe.facts.node puts the parts together."""
+"""Facts of a node: what was read of each of its parts; probe.facts.tried has what was tried on it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from probe.facts.tried import Attempt, NamespaceAttempt, RuntimeTrialFacts, SandboxFacts
+from probe.host.program import Output
 from probe.reading import Reading
 
 
@@ -41,49 +43,6 @@ class KernelFacts(Struct, frozen=True, kw_only=True):
     """The active security modules, as /sys/kernel/security/lsm lists them."""
     selinux_enforcing: Reading[bool]
     cgroup_version: Reading[int]
-
-
-class NamespaceAttempt(Struct, frozen=True, kw_only=True):
-    """One live user namespace with a full map, as the runtime makes it for a Pod."""
-
-    result: Literal["supported", "refused", "unknown"]
-    step: str
-    """Where it ended: `unshare`, `uid_map`, `gid_map`, `read back`, or `done`."""
-    errno: str
-    message: str
-    kind: Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"]
-    """Of an unknown result: why nobody knows."""
-    map: str
-    """The line written to uid_map, as user_namespaces(7) spells it: inside, outside, count."""
-
-
-Role = Literal["kubelet-root", "runtime-root", "overlay-layers", "tmpfs", "volume", "path"]
-Usable = Literal["yes", "read-only", "partly", "no"]
-
-
-class Attempt(Struct, frozen=True, kw_only=True):
-    """What the kernel answered when one file system was asked for an idmapped mount."""
-
-    role: Role
-    path: str
-    fstype: str
-    device: str
-    """`major:minor` from mountinfo; empty for a file system that only the probe mounted."""
-    result: Literal["supported", "refused", "unknown"]
-    reason: str
-    """Half a sentence: why it was refused or is unknown; empty when supported."""
-    kind: Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"] = ""
-    step: str
-    """The call that decided: `open_tree`, `mount_setattr`, `fstat`, …"""
-    errno: str
-    """The name of the error (`EINVAL`), or empty."""
-    usable: Usable | None
-    """None when the result is unknown."""
-    mounts_below: int
-    owner: tuple[int, int] | None = None
-    """Owner of the file system's root before and through the mapping; only where the probe may ask."""
-    plugin: str = ""
-    """Of a volume: the CSI driver or the in-tree plugin (`kubernetes.io~csi`)."""
 
 
 class Visibility(Struct, frozen=True, kw_only=True):
@@ -186,3 +145,131 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     confinement: Reading[Confinement]
     layers_dir: Reading[str]
     """Where the default snapshotter keeps image layers: below the root unless configured elsewhere."""
+
+
+class SubIds(Struct, frozen=True):
+    """One line of subuid(5) or subgid(5)."""
+
+    owner: str
+    first: int
+    count: int
+    file: str
+
+
+class Account(Struct, frozen=True):
+    """One line of passwd(5) or group(5)."""
+
+    name: str
+    id: int
+    file: str
+
+
+class Mapping(Struct, frozen=True):
+    """One line of a map, as the kubelet keeps it."""
+
+    host_id: int = 0
+    container_id: int = 0
+    length: int = 0
+
+
+class PodUserns(Struct, frozen=True):
+    """What such a file says."""
+
+    uid_mappings: tuple[Mapping, ...] = ()
+    gid_mappings: tuple[Mapping, ...] = ()
+
+
+class UsernsFile(Struct, frozen=True, kw_only=True):
+    """The file of one Pod."""
+
+    pod: str
+    """The Pod's UID: the name of its directory."""
+    content: Reading[PodUserns]
+    malformed: bool = False
+    """It was read, and the kubelet cannot decode it either. Any other problem is ours: nobody knows what it says."""
+
+
+class IdFacts(Struct, frozen=True, kw_only=True):
+    """What decides the range of IDs of a kubelet, and what it has given out of it."""
+
+    account: Reading[bool]
+    """Whether this kubelet finds the account `kubelet`; without it, it takes its default range."""
+    local_account: Reading[bool]
+    """Whether /etc/passwd has the account."""
+    getsubids: Reading[str]
+    """Where the kubelet's PATH finds it; absent when it does not. Like the next two not tried without the account."""
+    subuids: Reading[Output]
+    subgids: Reading[Output]
+    """What `getsubids kubelet` and `getsubids -g kubelet` print there; the second only when the first succeeds."""
+    owners: Reading[tuple[SubIds, ...]]
+    """What /etc/subuid and /etc/subgid give to others than the kubelet."""
+    accounts: Reading[tuple[Account, ...]]
+    """Users and groups of the node whose ID lies above the first 65536."""
+    files: Reading[tuple[UsernsFile, ...]]
+    """What the kubelet will take up again when it starts next."""
+
+
+class PodFacts(Struct, frozen=True, kw_only=True):
+    """How many Pods with a user namespace the kubelet has recorded, and what the kernel shows of them now."""
+
+    recorded: int
+    unread: int
+    """Further Pods whose record could not be read or understood."""
+    own_namespace: int
+    """Of the recorded, those with a process that has the recorded IDs. It may be the sandbox's alone."""
+    youngest_started_at: float = 0.0
+    """When the first process of the youngest of these started, in seconds since the epoch."""
+    host_namespace: int
+    """Of the recorded, those with a container's process that has the node's own IDs: nobody isolated it."""
+    last_block: int
+    """Of the recorded, those that were given 4294967295, which is no ID: the kernel refuses their map."""
+
+
+class HookFiles(Struct, frozen=True, kw_only=True):
+    """The specifications in some directories, counted."""
+
+    found: int
+    hooked: int
+    """Those with a hook that runs in the container's namespaces, with the container's IDs."""
+    unread: int
+    """Those that could not be read, or that were too many to be read."""
+    makers: tuple[str, ...] = ()
+    """Of the hooked CDI specifications, the first part of `kind`: `nvidia.com`."""
+
+
+class HookFacts(Struct, frozen=True, kw_only=True):
+    """All that may run a program in a Pod's user namespace that was written for the host's."""
+
+    toolkit: Reading[tuple[str, ...]]
+    """Paths of NVIDIA's programs."""
+    cdi: Reading[HookFiles]
+    oci_hooks: Reading[HookFiles]
+    """Only CRI-O looks at them."""
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """One node at one moment. Every part may be a problem; none is ever left out silently."""
+
+    node_name: str | None
+    distribution: Reading[str]
+    """`ID` and `VERSION_ID` of os-release(5): `debian 12`."""
+    probe: ProbeFacts
+    kernel: KernelFacts
+    mounts: Reading[MountFacts]
+    user_namespace: NamespaceAttempt
+    kubelet: Reading[KubeletFacts]
+    """Absent: no kubelet runs on this node."""
+    runtime: Reading[RuntimeFacts]
+    attempts: tuple[Attempt, ...]
+    ids: Reading[IdFacts]
+    sandbox: Reading[SandboxFacts]
+    runtime_trial: Reading[RuntimeTrialFacts]
+    pods: Reading[PodFacts]
+    hooks: Reading[HookFacts]
+    userns_pod_runs: Reading[bool]
+    """Whether a Pod with a user namespace of its own runs here that the running container runtime has started.
+
+    No better proof exists; an older Pod shows what an earlier daemon could do.
+    """
+    handler: str = ""
+    """The runtime handler that is being judged; empty for the default one."""

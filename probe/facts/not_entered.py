@@ -10,8 +10,10 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from probe.facts.filesystems.meaning import Subject, not_tried
-from probe.facts.model import Attempt, KernelFacts, MountFacts
+from probe.facts.filesystems.meaning import not_tried
+from probe.facts.filesystems.rules import Subject
+from probe.facts.model import KernelFacts, MountFacts
+from probe.facts.tried import Attempt
 from probe.host.mountinfo import MountTable
 from probe.reading import Reading
 

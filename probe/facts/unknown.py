@@ -5,9 +5,8 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-from probe.facts.model import KernelFacts, NamespaceAttempt, ProbeFacts
-from probe.facts.node import Facts
-from probe.facts.trials.oci import NOT_ASKED
+from probe.facts.model import Facts, KernelFacts, ProbeFacts
+from probe.facts.tried import NOT_ASKED, NamespaceAttempt
 from probe.host import syscalls
 from probe.reading import ProblemKind, Reading
 
@@ -47,7 +46,7 @@ def know_nothing(node_name: str | None, kind: ProblemKind, problem: str) -> Fact
             result="unknown",
             step="",
             errno="",
-            message=problem,
+            reason=problem,
             kind="timed-out" if kind == "timed-out" else "not-readable",
             map="",
         ),

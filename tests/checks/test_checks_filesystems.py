@@ -19,8 +19,8 @@ from lab.factory import (
 )
 from probe.checks.check import Outcome
 from probe.checks.filesystems import CHECKS
-from probe.facts.model import Attempt
-from probe.facts.node import Facts
+from probe.facts.model import Facts
+from probe.facts.tried import Attempt
 from probe.reading import Reading
 
 CHECK = {check.id: check for check in CHECKS}

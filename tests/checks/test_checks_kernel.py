@@ -23,8 +23,8 @@ from lab.factory import (
 )
 from probe.checks.check import Check, Outcome, Status
 from probe.checks.kernel import CHECKS
-from probe.facts.node import Facts
-from probe.facts.trials.sandbox import SandboxFacts, SandboxStep
+from probe.facts.model import Facts
+from probe.facts.tried import SandboxFacts, SandboxStep
 from probe.reading import Reading
 
 CHECK: dict[str, Check] = {check.id: check for check in CHECKS}
@@ -36,12 +36,12 @@ def outcome(check_id: str, facts: Facts) -> Outcome:
 
 
 def refused(errno: str, step: str = "unshare", **overrides: Any) -> Any:
-    fields = {"result": "refused", "step": step, "errno": errno, "message": "said no"}
+    fields = {"result": "refused", "step": step, "errno": errno, "reason": "said no"}
     return make_namespace_attempt(**fields | overrides)
 
 
 def untried(kind: str, errno: str = "EPERM") -> Any:
-    return make_namespace_attempt(result="unknown", step="unshare", errno=errno, message="no answer", kind=kind)
+    return make_namespace_attempt(result="unknown", step="unshare", errno=errno, reason="no answer", kind=kind)
 
 
 def limited(**limits: Any) -> Any:

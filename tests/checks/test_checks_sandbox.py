@@ -11,7 +11,8 @@ from lab.factory import make_kernel, unread
 from probe.checks import sandbox
 from probe.checks.check import Outcome
 from probe.checks.sandbox import CHECKS, check_sandbox_trial
-from probe.facts.trials.sandbox import _STEPS, SandboxFacts, SandboxStep
+from probe.facts.trials.sandbox import _STEPS
+from probe.facts.tried import SandboxFacts, SandboxStep
 from probe.reading import Reading
 
 
@@ -31,17 +32,17 @@ def make_sandbox(**changed: dict[str, Any]) -> SandboxFacts:
             "errno": "",
             "kind": "",
             "seconds": 0.001,
-            "meaning": meaning,
+            "reason": meaning,
         }
         steps.append(SandboxStep(**fields | changed.get(name.replace(" ", "_"), {})))
     return SandboxFacts(steps=tuple(steps), seconds=0.0234)
 
 
 FAILED = {"result": "failed", "errno": "EPERM"}
-ENOSPC = {"result": "failed", "errno": "ENOSPC", "meaning": "the limit is reached"}
-UNKNOWN = {"result": "unknown", "errno": "EPERM", "kind": "not-permitted", "meaning": "something confines the probe"}
-SKIPPED = {"result": "skipped", "meaning": "the running kernel does not know it now"}
-NOT_TRIED = {"result": "not-tried", "meaning": "an earlier step did not work"}
+ENOSPC = {"result": "failed", "errno": "ENOSPC", "reason": "the limit is reached"}
+UNKNOWN = {"result": "unknown", "errno": "EPERM", "kind": "not-permitted", "reason": "something confines the probe"}
+SKIPPED = {"result": "skipped", "reason": "the running kernel does not know it now"}
+NOT_TRIED = {"result": "not-tried", "reason": "an earlier step did not work"}
 
 
 def test_pass() -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from lab.factory import make_probe, unread
 from lab.recorded import NAMES, Recording
-from probe.facts.filesystems.meaning import Subject
-from probe.facts.model import Role
+from probe.facts.filesystems.rules import Subject
 from probe.facts.not_entered import not_entered, out_of_sight
+from probe.facts.tried import Role
 from probe.host.mountinfo import MountTable, parse_mountinfo
 from probe.reading import Reading
 from probe.report import make_report

@@ -23,7 +23,7 @@ from lab.reports import (
     make_volume,
 )
 from probe.checks.check import LEVELS, Evidence
-from probe.facts.model import Role
+from probe.facts.tried import Role
 from probe.outputs.terminal import render_paths, render_report
 from probe.outputs.text import Page, safe, visible
 from probe.report import HandlerVerdict, Node, Report

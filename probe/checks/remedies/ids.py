@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from probe.checks.remedies.platforms import quoted
 from probe.facts.ids.manager import Cause
-from probe.facts.ids.range import BLOCK, IdFacts
-from probe.facts.model import KubeletFacts
-from probe.facts.node import Facts
+from probe.facts.ids.range import BLOCK
+from probe.facts.model import Facts, IdFacts, KubeletFacts
 
 _MAX_PODS = 110
 """The kubelet's default."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 
 PLATFORMS = {
     "talos": "Talos",

@@ -15,8 +15,8 @@ from probe.checks.runtime.names import (
     runtime_name,
     upgrade_oci,
 )
-from probe.facts.model import Attempt, Handler, RuntimeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, Handler, RuntimeFacts
+from probe.facts.tried import Attempt
 
 _NODE_ROLES = {
     "kubelet-root": "the kubelet's root directory",
@@ -88,7 +88,7 @@ def check_kernel_claim(facts: Facts) -> Outcome:
     attempts = [one for one in facts.attempts if one.role in _NODE_ROLES and _counts(runtime, handler, one)]
     refused = [f"{_place(one)}: {one.reason}" for one in attempts if one.result == "refused"]
     if facts.user_namespace.result == "refused" and not _is_for_now(facts):
-        refused.insert(0, f"a user namespace: {facts.user_namespace.message}")
+        refused.insert(0, f"a user namespace: {facts.user_namespace.reason}")
     if refused:
         message = f"{name} promises user namespaces, but the kernel refuses {refused[0]}"
         return Outcome.warn(message, claim, *(Evidence("live attempt", text) for text in refused))

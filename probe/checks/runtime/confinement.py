@@ -7,7 +7,7 @@ import re
 from probe.checks.check import Evidence, Outcome
 from probe.checks.privileges import seccomp_words, user_namespace_words
 from probe.checks.runtime.names import no_runtime, runtime_name
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.reading import Reading
 
 _CAPABILITIES = {

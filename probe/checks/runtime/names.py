@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Evidence, Outcome
 from probe.checks.remedies.platforms import RESTART_CONTAINERD, SERVICES, inline, own_command, platforms_of
-from probe.facts.model import Handler, RuntimeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.reading import Reading
 
 MINIMUM_OCI = {"runc": "1.2", "crun": "1.9"}

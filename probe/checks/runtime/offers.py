@@ -19,8 +19,7 @@ from probe.checks.runtime.names import (
     runtime_name,
     upgrade_oci,
 )
-from probe.facts.model import Handler, RuntimeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
 
 _MINIMUM_RUNTIME = {"containerd": "2.0", "cri-o": "1.30"}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.names import judged_handler, no_runtime, restart, runtime_name
-from probe.facts.model import RuntimeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
 from probe.reading import Reading
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.runtime.names import judged_handler, oci_name, runtime_name, upgrade_oci
-from probe.facts.model import Handler
-from probe.facts.node import Facts
-from probe.facts.trials.oci import NOT_ASKED, SOURCE, RuntimeTrialFacts, TrialStep
+from probe.facts.model import Facts, Handler
+from probe.facts.trials.oci import SOURCE
+from probe.facts.tried import NOT_ASKED, RuntimeTrialFacts, TrialStep
 from probe.reading import Reading
 
 _WHAT = "what the OCI runtime does with a user namespace"
@@ -53,7 +53,7 @@ def _of(trial: RuntimeTrialFacts, result: str) -> list[TrialStep]:
 
 def _text(step: TrialStep) -> str:
     said = f": “{step.said}”" if step.said else ""
-    return f"{step.name}: {step.meaning}{said}"
+    return f"{step.name}: {step.reason}{said}"
 
 
 def _claim(facts: Facts, handler: Handler | None) -> str:
@@ -71,7 +71,7 @@ def _evidence(trial: RuntimeTrialFacts) -> list[Evidence]:
     found = [Evidence(SOURCE, f"{trial.binary} took {trial.seconds * 1000:.0f} ms with all that was looked at")]
     for step in trial.steps:
         took = f" ({step.seconds * 1000:.0f} ms)" if step.seconds else ""
-        text = f"{step.meaning}{f': {step.said}' if step.said else ''}{took}"
+        text = f"{step.reason}{f': {step.said}' if step.said else ''}{took}"
         source = f"{SOURCE}, {step.name}"
         unseen = step.result in ("unknown", "not-tried")
         found.append(Evidence(source, problem=text) if unseen else Evidence(source, text))

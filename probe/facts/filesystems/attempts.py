@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from probe.facts.filesystems.meaning import Circumstances, Subject, judge_answer, not_tried
-from probe.facts.model import Attempt, KernelFacts, NamespaceAttempt, ProbeFacts, Role
+from probe.facts.filesystems.meaning import judge_answer, judge_namespace, not_tried
+from probe.facts.filesystems.rules import Circumstances, Subject
+from probe.facts.model import KernelFacts, ProbeFacts
+from probe.facts.tried import Attempt, NamespaceAttempt, Role
 from probe.host import idmap, syscalls
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, Process
 from probe.host.idmap import Answer, Target
-from probe.host.mountinfo import Mount, MountTable, Volume, is_served, printable
+from probe.host.mountinfo import Mount, MountTable, is_served, printable
 from probe.host.processes import HELPER_NAME
 from probe.host.walk import UNSERVED, attempt_all, is_fuse, prepare_helper
 from probe.reading import Reading
@@ -27,11 +28,6 @@ AT_ONCE = 0.1
 """Seconds for what everybody waits for, once the others have used up the time: a fork and an answer."""
 
 STILL_HANGS = "timed out: an earlier attempt at it still hangs"
-
-_RUN_OUT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EIO)
-"""What says nothing of user namespaces: the probe itself was short of something."""
-_DRIVER_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9.]{0,61}[a-zA-Z0-9])?")
-
 
 TMPFS = Subject(role="tmpfs", path="", fstype="tmpfs", device="")
 """A fresh one of our own, so the mount table says nothing of it."""
@@ -90,28 +86,10 @@ def attempt_namespace(probe: ProbeFacts, own_proc: int) -> tuple[int, NamespaceA
     """A live user namespace with a full map, and its descriptor, or -1."""
     line = f"0 {idmap.FIRST_HOST_ID} {idmap.MAP_LENGTH}"
     if not probe.supported_architecture:
-        return -1, _namespace("unknown", "", "", "unsupported architecture", "not-tried", line)
+        reason = "unsupported architecture"
+        return -1, NamespaceAttempt(result="unknown", reason=reason, kind="not-tried", step="", map=line)
     fd, answer = idmap.attempt_user_namespace(own_proc)
-    name = errno.errorcode.get(answer.error, str(answer.error))
-    if not answer.error:
-        return fd, _namespace("supported", answer.step, "", "made, mapped and read back", "", line)
-    if answer.step == "threads":
-        return -1, _namespace("unknown", answer.step, "", "probe is threaded", "not-tried", line)
-    if answer.step == "helper":
-        ended = "the process that tried it ended without an answer"
-        return -1, _namespace("unknown", "", "", ended, "not-readable", line)
-    if answer.error == errno.ETIMEDOUT:
-        return -1, _namespace("unknown", answer.step, name, "timed out", "timed-out", line)
-    if answer.error in (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EROFS):
-        return -1, _namespace("unknown", answer.step, name, os.strerror(answer.error), "not-permitted", line)
-    if answer.step == "fork" or answer.error in _RUN_OUT:
-        return -1, _namespace("unknown", answer.step, name, os.strerror(answer.error), "not-readable", line)
-    return -1, _namespace("refused", answer.step, name, os.strerror(answer.error), "", line)
-
-
-def _namespace(result: str, step: str, error: str, message: str, kind: str, line: str) -> NamespaceAttempt:
-    fields = {"result": result, "step": step, "errno": error, "message": message, "kind": kind, "map": line}
-    return msgspec.convert(fields, NamespaceAttempt)
+    return -1 if answer.error else fd, judge_namespace(answer, line)
 
 
 def held_devices(processes: Sequence[Process], host: Host) -> frozenset[str]:
@@ -161,16 +139,6 @@ def existing(host: Host, path: str) -> Reading[str]:
         path = os.path.dirname(path)
         reading = host.resolve(path)
     return reading
-
-
-def volume_subjects(host: Host, table: MountTable, root_dir: str) -> list[Subject]:
-    """One subject per file system that is mounted for Pods, with the CSI driver's name where there is one."""
-    volumes = table.distinct(table.volumes(root_dir))
-    drivers = _drivers(host, root_dir, volumes)
-    return [
-        subject_of(table, "volume", volume.mount.mount_point, drivers.get(volume, volume.plugin), volume.mount)
-        for volume in volumes
-    ]
 
 
 def try_subjects(
@@ -250,22 +218,3 @@ def _distrust_servers(
         else (subject, answer)
         for subject, answer in tried
     ]
-
-
-def _drivers(host: Host, root_dir: str, volumes: Sequence[Volume]) -> dict[Volume, str]:
-    """The CSI driver of each volume whose vol_data.json names one."""
-    prefix = root_dir.rstrip("/") + "/"
-    files = {v: v.vol_data.removeprefix(prefix) for v in volumes if v.vol_data.startswith(prefix)}
-    contents = host.read_all_beneath(root_dir, sorted(set(files.values()))) if files else {}
-    names = {volume: contents[file].parse(_driver_name).value for volume, file in files.items()}
-    return {volume: name for volume, name in names.items() if name}
-
-
-def _driver_name(content: bytes) -> str:
-    try:
-        name = msgspec.json.decode(content, type=dict[str, object]).get("driverName")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-    if not isinstance(name, str) or not _DRIVER_NAME.fullmatch(name):
-        raise ValueError("driverName is no name of a CSI driver")
-    return name

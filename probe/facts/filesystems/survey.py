@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from probe.facts.filesystems import attempts
-from probe.facts.filesystems.meaning import Subject, not_tried
-from probe.facts.model import Attempt, Role
+from probe.facts.filesystems.meaning import not_tried
+from probe.facts.filesystems.rules import Subject
+from probe.facts.filesystems.volumes import volume_subjects
 from probe.facts.not_entered import out_of_sight
+from probe.facts.tried import Attempt, Role
 from probe.host.host import Host
 from probe.host.idmap import Answer
 from probe.host.mountinfo import Mount, MountTable
@@ -30,7 +32,7 @@ def try_node(
     table = MountTable(mounts)
     subjects = {role: _directory(host, table, role, path) for role, path in directories.items()}
     # The mount table knows no symlinks: below an unresolved root directory it would show no volume at all.
-    volumes = attempts.volume_subjects(host, table, host.resolve(kubelet_root).value or kubelet_root)
+    volumes = volume_subjects(host, table, host.resolve(kubelet_root).value or kubelet_root)
     if bench.userns_fd < 0:
         why = "no user namespace could be made to try it with"
         untried = [(subjects | {"tmpfs": attempts.TMPFS})[role] for role in _ORDER]

@@ -6,9 +6,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from msgspec import Struct
-
-from probe.facts.ids.records import MAX_UINT32, UsernsFile, gather_userns_files
+from probe.facts.ids.records import MAX_UINT32, gather_userns_files
+from probe.facts.model import PodFacts, UsernsFile
 from probe.host.host import Host, Process
 from probe.reading import Reading
 
@@ -20,22 +19,6 @@ _POD_UID = re.compile(
     r"(?<=[/-])pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?![0-9a-f])"
 )
 _LOOKED_AT = 8  # processes of one PID namespace: the first that has the Pod's map or the node's decides
-
-
-class PodFacts(Struct, frozen=True, kw_only=True):
-    """How many Pods with a user namespace the kubelet has recorded, and what the kernel shows of them now."""
-
-    recorded: int
-    unread: int
-    """Further Pods whose record could not be read or understood."""
-    own_namespace: int
-    """Of the recorded, those with a process that has the recorded IDs. It may be the sandbox's alone."""
-    youngest_started_at: float = 0.0
-    """When the first process of the youngest of these started, in seconds since the epoch."""
-    host_namespace: int
-    """Of the recorded, those with a container's process that has the node's own IDs: nobody isolated it."""
-    last_block: int
-    """Of the recorded, those that were given 4294967295, which is no ID: the kernel refuses their map."""
 
 
 def gather_pods(

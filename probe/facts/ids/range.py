@@ -9,10 +9,9 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import Struct
-
-from probe.facts.ids.records import UsernsFile, gather_userns_files
+from probe.facts.ids.records import gather_userns_files
 from probe.facts.kubelet.versions import parse_release
+from probe.facts.model import Account, IdFacts, SubIds, UsernsFile
 from probe.host.host import Host
 from probe.host.program import Output
 from probe.reading import Reading, problem_of
@@ -33,43 +32,6 @@ BLOCK = 65_536
 _USUAL_PATH = ("/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin")
 _PRINTED = 10_000  # characters; one range takes forty, and the kubelet quotes all of them in its last words
 _KEEP = 1000  # entries of other owners; what a range overlaps is told by its first ones
-
-
-class SubIds(Struct, frozen=True):
-    """One line of subuid(5) or subgid(5)."""
-
-    owner: str
-    first: int
-    count: int
-    file: str
-
-
-class Account(Struct, frozen=True):
-    """One line of passwd(5) or group(5)."""
-
-    name: str
-    id: int
-    file: str
-
-
-class IdFacts(Struct, frozen=True, kw_only=True):
-    """What decides the range of IDs of a kubelet, and what it has given out of it."""
-
-    account: Reading[bool]
-    """Whether this kubelet finds the account `kubelet`; without it, it takes its default range."""
-    local_account: Reading[bool]
-    """Whether /etc/passwd has the account."""
-    getsubids: Reading[str]
-    """Where the kubelet's PATH finds it; absent when it does not. Like the next two not tried without the account."""
-    subuids: Reading[Output]
-    subgids: Reading[Output]
-    """What `getsubids kubelet` and `getsubids -g kubelet` print there; the second only when the first succeeds."""
-    owners: Reading[tuple[SubIds, ...]]
-    """What /etc/subuid and /etc/subgid give to others than the kubelet."""
-    accounts: Reading[tuple[Account, ...]]
-    """Users and groups of the node whose ID lies above the first 65536."""
-    files: Reading[tuple[UsernsFile, ...]]
-    """What the kubelet will take up again when it starts next."""
 
 
 def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:

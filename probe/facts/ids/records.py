@@ -9,37 +9,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from msgspec import Struct
-
+from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.host import Host
 from probe.reading import Reading
 
 MAX_UINT32 = (1 << 32) - 1
-
-
-class Mapping(Struct, frozen=True):
-    """One line of a map, as the kubelet keeps it."""
-
-    host_id: int = 0
-    container_id: int = 0
-    length: int = 0
-
-
-class PodUserns(Struct, frozen=True):
-    """What such a file says."""
-
-    uid_mappings: tuple[Mapping, ...] = ()
-    gid_mappings: tuple[Mapping, ...] = ()
-
-
-class UsernsFile(Struct, frozen=True, kw_only=True):
-    """The file of one Pod."""
-
-    pod: str
-    """The Pod's UID: the name of its directory."""
-    content: Reading[PodUserns]
-    malformed: bool = False
-    """It was read, and the kubelet cannot decode it either. Any other problem is ours: nobody knows what it says."""
 
 
 def gather_userns_files(host: Host, directory: str) -> Reading[tuple[UsernsFile, ...]]:

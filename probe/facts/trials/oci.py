@@ -7,29 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from probe.facts.filesystems.attempts import existing
-from probe.facts.model import Attempt, MountFacts, ProbeFacts, RuntimeFacts
-from probe.facts.trials.oci_meaning import STEP_NAMES, Blame, RuntimeTrialFacts, TrialStep, judge_trial
+from probe.facts.model import MountFacts, ProbeFacts, RuntimeFacts
+from probe.facts.trials.oci_meaning import judge_trial
+from probe.facts.tried import Attempt, RuntimeTrialFacts
 from probe.host.host import Host
 from probe.host.oci_trial.trial import SOURCE, TrialPlan, sweep_trial_cgroups, try_runtime
 from probe.reading import ProblemKind, Reading, problem_of
 
-__all__ = (
-    "NOT_ASKED",
-    "SOURCE",
-    "STEP_NAMES",
-    "Blame",
-    "RuntimeTrialFacts",
-    "TrialStep",
-    "gather_runtime_trial",
-    "judge_trial",
-    "plan_trial",
-    "sweep_trial_cgroups",
-)
+__all__ = ("SOURCE", "gather_runtime_trial", "judge_trial", "plan_trial", "sweep_trial_cgroups")
 
 _PATIENCE = 15.0  # seconds for the whole trial; it takes a fifth of one
-
-NOT_ASKED: Reading[RuntimeTrialFacts] = Reading.without("--try-runtime", "not-tried", "not asked for")
-"""The reading of a probe that was not asked to try the runtime."""
 
 
 def gather_runtime_trial(

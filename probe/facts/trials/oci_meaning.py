@@ -8,49 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
-from msgspec import Struct
-
+from probe.facts.tried import STEP_NAMES, Blame, Doubt, RuntimeTrialFacts, StepName, TrialStep
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
 from probe.host.oci_trial.bundle import BUNDLES, CONTROL, DESTINATIONS
 from probe.host.oci_trial.trial import Bind, Command, TrialAnswer, TrialPlan
 from probe.reading import ProblemKind, Reading
-
-StepKind = Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"]
-StepName = Literal["create", "maps", "idmapped binds", "owners", "delete"]
-Blame = Literal["", "tmpfs", "kubelet root", "mappings of mounts", "user namespace"]
-"""What stood in the way, in the order of BUNDLES: each is that without which the container could be made."""
-STEP_NAMES: tuple[StepName, ...] = StepName.__args__  # type: ignore[attr-defined]
-
-
-class TrialStep(Struct, frozen=True, kw_only=True):
-    """One step of the trial."""
-
-    name: StepName
-    result: Literal["passed", "failed", "unknown", "not-tried"]
-    """`not-tried`: an earlier step stood in the way."""
-    kind: StepKind = ""
-    """Of an unknown result: why nobody knows."""
-    meaning: str
-    """Half a sentence: what was seen, or why nothing was."""
-    said: str = ""
-    """The runtime's own words, where it refused."""
-    seconds: float = 0.0
-
-
-class RuntimeTrialFacts(Struct, frozen=True, kw_only=True):
-    """The whole trial: every step, in the order in which they were taken."""
-
-    binary: str
-    steps: tuple[TrialStep, ...]
-    blame: Blame = ""
-    confined: str = ""
-    """In what the probe, and so the trial, was less free than the runtime; empty when in nothing that is known."""
-    seconds: float
-
-    def step(self, name: StepName) -> TrialStep:
-        """The step of that name."""
-        return next(step for step in self.steps if step.name == name)
-
 
 _BLAME: dict[str, Blame] = {
     bundle.name: blame
@@ -84,21 +46,19 @@ def _judge(plan: TrialPlan, seen: TrialAnswer, confined: str) -> RuntimeTrialFac
     for name, judge in _JUDGES:
         reached = steps[0].result == "passed" and (_unfinished(name, seen) or judge(seen))
         steps.append(reached or _step(name, "not-tried", _STOOD_IN_THE_WAY))
-    return RuntimeTrialFacts(
-        binary=plan.binary, steps=tuple(steps), blame=blame, confined=confined, seconds=seen.seconds
-    )
+    return RuntimeTrialFacts(binary=plan.binary, steps=tuple(steps), blame=blame, seconds=seen.seconds)
 
 
 def _step(
     name: StepName,
     result: Literal["passed", "failed", "unknown", "not-tried"],
-    meaning: str,
+    reason: str,
     command: Command | None = None,
-    kind: StepKind = "",
+    kind: Doubt = "",
 ) -> TrialStep:
     said = parse_words(command.said) if command and result != "passed" else ""
     seconds = command.seconds if command else 0.0
-    return TrialStep(name=name, result=result, kind=kind, meaning=meaning, said=said, seconds=seconds)
+    return TrialStep(name=name, result=result, kind=kind, reason=reason, said=said, seconds=seconds)
 
 
 def _judge_create(seen: TrialAnswer, blame: Blame, confined: str) -> TrialStep:
@@ -156,30 +116,30 @@ def _judge_binds(seen: TrialAnswer) -> TrialStep:
     if missing := [bind.name for bind in seen.binds if not bind.mounted]:
         return _step("idmapped binds", "failed", f"did not mount {' and '.join(missing)}")
     if control.idmapped:
-        meaning = "even the mount without a mapping is called idmapped"
-        return _step("idmapped binds", "unknown", meaning, kind="not-readable")
+        reason = "even the mount without a mapping is called idmapped"
+        return _step("idmapped binds", "unknown", reason, kind="not-readable")
     ignored = [bind.name for bind in seen.binds if bind.name != CONTROL and not bind.idmapped]
     if ignored:
-        meaning = f"silently ignores the mapping of {' and '.join(ignored)}: mountinfo does not say idmapped"
-        return _step("idmapped binds", "failed", meaning)
+        reason = f"silently ignores the mapping of {' and '.join(ignored)}: mountinfo does not say idmapped"
+        return _step("idmapped binds", "failed", reason)
     return _step("idmapped binds", "passed", "mountinfo says idmapped where a mapping was asked for, and only there")
 
 
 def _judge_owners(seen: TrialAnswer) -> TrialStep:
     control = _control(seen)
     if control.owner_inside != control.owner:
-        meaning = f"even without a mapping, owner {control.owner} is seen as {control.owner_inside}"
-        return _step("owners", "unknown", meaning, kind="not-readable")
+        reason = f"even without a mapping, owner {control.owner} is seen as {control.owner_inside}"
+        return _step("owners", "unknown", reason, kind="not-readable")
     mapped = [bind for bind in seen.binds if bind.name != CONTROL]
     within = [bind for bind in mapped if 0 <= bind.owner < MAP_LENGTH]
     for bind in within:
         if bind.owner_inside != FIRST_HOST_ID + bind.owner:
-            meaning = f"owner {bind.owner} of {bind.name} is seen as {bind.owner_inside}, so nobody in the container"
-            return _step("owners", "failed", meaning)
+            reason = f"owner {bind.owner} of {bind.name} is seen as {bind.owner_inside}, so nobody in the container"
+            return _step("owners", "failed", reason)
     for bind in mapped:
         if bind not in within:
-            meaning = f"{bind.name} belongs to UID {bind.owner}, which the mapping leaves out"
-            return _step("owners", "unknown", meaning, kind="not-readable")
+            reason = f"{bind.name} belongs to UID {bind.owner}, which the mapping leaves out"
+            return _step("owners", "unknown", reason, kind="not-readable")
     return _step("owners", "passed", "owners are mapped into the container where that was asked for, and only there")
 
 
@@ -187,8 +147,8 @@ def _judge_delete(seen: TrialAnswer) -> TrialStep:
     if seen.delete is None:
         return _cut("delete", seen)
     if seen.delete.status < 0:
-        meaning = f"was ended by signal {-seen.delete.status}"
-        return _step("delete", "unknown", meaning, seen.delete, "not-readable")
+        reason = f"was ended by signal {-seen.delete.status}"
+        return _step("delete", "unknown", reason, seen.delete, "not-readable")
     if seen.delete.status:
         return _step("delete", "failed", f"gave up with exit status {seen.delete.status}", seen.delete)
     if not seen.gone:

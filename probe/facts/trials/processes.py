@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from probe.facts.filesystems import attempts
-from probe.facts.model import Attempt, MountFacts, NamespaceAttempt, ProbeFacts, RuntimeFacts
+from probe.facts.model import MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.runtime.cri import cri_answer
 from probe.facts.runtime.namespace import entering, mount_namespace_of
-from probe.facts.trials.oci import NOT_ASKED, RuntimeTrialFacts, gather_runtime_trial, sweep_trial_cgroups
-from probe.facts.trials.sandbox import SandboxFacts, gather_sandbox
+from probe.facts.trials.oci import gather_runtime_trial, sweep_trial_cgroups
+from probe.facts.trials.sandbox import gather_sandbox
+from probe.facts.tried import NOT_ASKED, Attempt, NamespaceAttempt, RuntimeTrialFacts, SandboxFacts
 from probe.host.background import Beside
 from probe.host.cri import CriAnswer
 from probe.host.host import Host

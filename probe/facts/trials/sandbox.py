@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 import errno
-from typing import Literal
 
 import msgspec
-from msgspec import Struct
 
+from probe.facts.filesystems.meaning import error_name
+from probe.facts.tried import Doubt, SandboxFacts, SandboxStep, StepResult, StepRole
 from probe.host.sandbox.steps import StepAnswer
 from probe.host.sandbox.trial import SOURCE, STEP_NAMES, SandboxAnswer
 from probe.reading import Reading
 
-__all__ = ["SOURCE", "SandboxFacts", "SandboxStep", "gather_sandbox", "limit_of", "proc_answer", "sysfs_answer"]
-
-StepRole = Literal["required", "informational", "control"]
-"""`required`: no Pod with a user namespace starts without it; `control`: must be refused, else nothing is proven."""
-StepResult = Literal["passed", "failed", "unknown", "skipped", "not-tried"]
-"""`skipped`: the kernel does not know it now; `not-tried`: an earlier step stood in the way."""
-
-
-class SandboxStep(Struct, frozen=True, kw_only=True):
-    """One thing that a runtime does for a sandbox."""
-
-    name: str
-    role: StepRole
-    result: StepResult
-    errno: str
-    """The name of the error (`ENOSPC`), or empty."""
-    kind: Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"]
-    """Of an unknown result: why nobody knows."""
-    seconds: float
-    meaning: str
-    """One sentence, without a full stop: what the step is for, or what its error means."""
-
-
-class SandboxFacts(Struct, frozen=True, kw_only=True):
-    """The whole trial: every step, in the order in which they were taken."""
-
-    steps: tuple[SandboxStep, ...]
-    seconds: float
-
-    def step(self, name: str) -> SandboxStep:
-        """The step of that name."""
-        return next(step for step in self.steps if step.name == name)
+__all__ = ("SOURCE", "gather_sandbox", "limit_of", "proc_answer", "sysfs_answer")
 
 
 def gather_sandbox(answer: Reading[bytes]) -> Reading[SandboxFacts]:
@@ -82,32 +51,20 @@ def _judge(answer: SandboxAnswer) -> SandboxFacts:
 
 def _judge_step(step: StepAnswer, mounts_work: bool) -> SandboxStep:
     role, meaning = _STEPS[step.name]
-    result: StepResult
-    kind: Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"] = ""
-    if step.outcome == "done":
-        result = "passed"
-    elif step.outcome == "absent":
-        result, meaning = "skipped", "the running kernel does not know it now, and trying it could load a module"
-    elif step.outcome == "not-reached":
-        result, meaning = "not-tried", "an earlier step that it needs did not work"
-    else:
-        kind = _doubt(step, role, mounts_work)
-        result = "unknown" if kind else "failed"
-        meaning = _DOUBTS[kind] if kind else _meaning_of_error(step, meaning)
+    kind = _doubt(step, role, mounts_work) if step.outcome == "failed" else ""
+    result, reason = _OUTCOMES.get(step.outcome, ("unknown", _DOUBTS[kind]) if kind else ("failed", ""))
     return SandboxStep(
         name=step.name,
         role=role,
         result=result,
-        errno=errno.errorcode.get(step.error, str(step.error)) if step.error else "",
+        errno=error_name(step.error),
         kind=kind,
         seconds=step.seconds,
-        meaning=meaning,
+        reason=reason or _meaning_of_error(step, meaning),
     )
 
 
-def _doubt(
-    step: StepAnswer, role: StepRole, mounts_work: bool
-) -> Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"]:
+def _doubt(step: StepAnswer, role: StepRole, mounts_work: bool) -> Doubt:
     """Why the error says nothing of the node; empty when it does.
 
     Whoever owns a user namespace may do all of this in it. A lack of permission therefore comes from what confines the
@@ -147,7 +104,13 @@ def limit_of(step: str) -> str:
 
 _MOUNTS = ("proc", "sysfs", "writable sysfs", "mqueue", "devpts", "cgroup", "overlay")
 
-_DOUBTS = {
+_OUTCOMES: dict[str, tuple[StepResult, str]] = {
+    "done": ("passed", ""),
+    "absent": ("skipped", "the running kernel does not know it now, and trying it could load a module"),
+    "not-reached": ("not-tried", "an earlier step that it needs did not work"),
+}
+
+_DOUBTS: dict[Doubt, str] = {
     "not-permitted": "something confines the probe, so nobody knows whether the runtime may do it",
     "timed-out": "the kernel did not answer in time",
     "not-readable": "the trial was cut short, or short of memory, processes or files",

@@ -28,11 +28,11 @@ from probe.checks.check import Finding, UnknownReason
 from probe.checks.remedies.platforms import PLATFORMS, inline, platforms_of, quoted, restart_kubelet
 from probe.checks.remedies.table import REMEDIES, Remedy, fitting, remedies_of
 from probe.checks.runtime.names import restart
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.reading import Reading
 
 SWITCHED_OFF: dict[str, Any] = {
-    "user_namespace": make_namespace_attempt(result="refused", step="unshare", errno="ENOSPC", message="No space left"),
+    "user_namespace": make_namespace_attempt(result="refused", step="unshare", errno="ENOSPC", reason="No space left"),
     "kernel": make_kernel(
         namespace_limits={"user.max_user_namespaces": Reading("/proc/sys/user/max_user_namespaces", 0)}
     ),

@@ -25,8 +25,7 @@ from lab.factory import (
 from probe.checks.check import Check, Outcome
 from probe.checks.kernel import USER_LIMIT
 from probe.checks.runtime.offers import CHECKS
-from probe.facts.model import Handler
-from probe.facts.node import Facts
+from probe.facts.model import Facts, Handler
 from probe.reading import ProblemKind, Reading
 
 REASON_OF_KIND: dict[ProblemKind, str] = {
@@ -411,7 +410,7 @@ def test_kernel_refuses(role: str, named: str) -> None:
 @pytest.mark.parametrize(("error", "limit"), [("EINVAL", 1000), ("ENOSPC", 0)])
 def test_kernel_refuses_the_namespace(error: str, limit: int) -> None:
     """The same where already the user namespace is refused."""
-    refused = make_namespace_attempt(result="refused", step="unshare", errno=error, message="none may be made")
+    refused = make_namespace_attempt(result="refused", step="unshare", errno=error, reason="none may be made")
     outcome = judge(
         IDS[3], make_facts(user_namespace=refused, kernel=make_kernel(namespace_limits={USER_LIMIT: limit}))
     )
@@ -421,7 +420,7 @@ def test_kernel_refuses_the_namespace(error: str, limit: int) -> None:
 
 def test_a_kernel_with_enough_namespaces_for_now_breaks_no_promise() -> None:
     """The limit is reached; with one namespace less there is one more."""
-    refused = make_namespace_attempt(result="refused", step="unshare", errno="ENOSPC", message="none may be made")
+    refused = make_namespace_attempt(result="refused", step="unshare", errno="ENOSPC", reason="none may be made")
     untried = make_attempts(tmpfs=make_unknown_attempt(role="tmpfs", path="", fstype="tmpfs", kind="not-tried"))
     kernel = make_kernel(namespace_limits={USER_LIMIT: 3})
     outcome = judge(IDS[3], make_facts(user_namespace=refused, kernel=kernel, attempts=untried))

@@ -9,8 +9,8 @@ import pytest
 from lab.factory import make_attempts, make_facts, make_handler, make_refusal, make_runtime, unread
 from probe.checks.check import Outcome
 from probe.checks.runtime.trial import CHECKS, check_runtime_trial, judge_runtime_trial
-from probe.facts.node import Facts
-from probe.facts.trials.oci import NOT_ASKED, STEP_NAMES, RuntimeTrialFacts, TrialStep
+from probe.facts.model import Facts
+from probe.facts.tried import NOT_ASKED, STEP_NAMES, RuntimeTrialFacts, TrialStep
 from probe.reading import Reading
 
 
@@ -18,7 +18,7 @@ def make_trial(**overrides: Any) -> RuntimeTrialFacts:
     """A trial in which every step worked; a keyword with a step's name and underscores changes that step."""
     changes = {name: overrides.pop(name.replace(" ", "_"), {}) for name in STEP_NAMES}
     steps = tuple(
-        TrialStep(**{"name": name, "result": "passed", "meaning": "worked", "seconds": 0.04} | changes[name])
+        TrialStep(**{"name": name, "result": "passed", "reason": "worked", "seconds": 0.04} | changes[name])
         for name in STEP_NAMES
     )
     return RuntimeTrialFacts(**{"binary": "/usr/bin/runc", "steps": steps, "seconds": 0.16} | overrides)
@@ -35,9 +35,9 @@ def _facts(**facts: Any) -> Facts:
 
 IGNORED = {
     "result": "failed",
-    "meaning": "silently ignores the mapping of kubelet root and tmpfs: mountinfo does not say idmapped",
+    "reason": "silently ignores the mapping of kubelet root and tmpfs: mountinfo does not say idmapped",
 }
-REFUSED = {"result": "failed", "meaning": "refuses an idmapped mount of a tmpfs", "said": "no luck"}
+REFUSED = {"result": "failed", "reason": "refuses an idmapped mount of a tmpfs", "said": "no luck"}
 
 
 def test_pass() -> None:
@@ -92,7 +92,7 @@ def test_what_the_kernel_refuses_is_not_the_runtimes_fault(blame: str, role: str
 
 def test_a_container_that_cannot_be_removed() -> None:
     """It is a warning too, with a remediation of its own."""
-    outcome = judge(make_trial(delete={"result": "failed", "meaning": "gave up with exit status 1", "said": "busy"}))
+    outcome = judge(make_trial(delete={"result": "failed", "reason": "gave up with exit status 1", "said": "busy"}))
     assert outcome.status == "warn"
     assert outcome.message.endswith("failed at delete: gave up with exit status 1: “busy”")
     assert "crictl ps -a" in outcome.remediation
@@ -109,7 +109,7 @@ def test_a_container_that_cannot_be_removed() -> None:
 )
 def test_unknown(kind: str, reason: str) -> None:
     """A step that nobody can judge is unknown for its own reason."""
-    outcome = judge(make_trial(maps={"result": "unknown", "kind": kind, "meaning": "no answer in time"}))
+    outcome = judge(make_trial(maps={"result": "unknown", "kind": kind, "reason": "no answer in time"}))
     assert (outcome.status, outcome.reason) == ("unknown", reason)
     assert outcome.message == (
         "what the OCI runtime does with a user namespace is unknown: "
@@ -119,7 +119,7 @@ def test_unknown(kind: str, reason: str) -> None:
 
 def test_a_failed_step_counts_more_than_an_unknown_one() -> None:
     """What was disproved stays disproved, whatever came after."""
-    unknown = {"result": "unknown", "kind": "timed-out", "meaning": "no answer in time"}
+    unknown = {"result": "unknown", "kind": "timed-out", "reason": "no answer in time"}
     assert judge(make_trial(idmapped_binds=IGNORED, delete=unknown)).status == "warn"
 
 

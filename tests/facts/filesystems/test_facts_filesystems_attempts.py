@@ -15,8 +15,8 @@ from probe.facts.filesystems.attempts import (
     try_overlay,
     try_subjects,
 )
-from probe.facts.filesystems.meaning import Subject
-from probe.facts.model import Attempt
+from probe.facts.filesystems.rules import Subject
+from probe.facts.tried import Attempt
 from probe.host import idmap
 from probe.host.host import Host
 from probe.host.idmap import Answer, NamespaceAnswer
@@ -32,6 +32,20 @@ def test_overlay_leaves_alone_what_still_hangs() -> None:
     assert isinstance(row, Attempt)
     assert (row.result, row.kind, row.reason) == ("unknown", "timed-out", STILL_HANGS)
     assert bench.mock_calls == host.mock_calls == []
+
+
+@pytest.mark.parametrize(("path", "left_alone"), [("/v", True), ("/v/d", True), ("/w", False)])
+def test_what_lies_behind_a_server_that_hangs_is_left_alone(path: str, left_alone: bool) -> None:
+    """A path below its mount would wait for it as well, whatever is mounted there."""
+    mounts = b"21 1 0:51 / /v rw - nfs4 s rw\n22 21 0:52 / /v/d rw - tmpfs t rw\n23 1 0:53 / /w rw - tmpfs t rw\n"
+    table = MountTable(parse_mountinfo(mounts))
+    bench = Mock(spec=Bench)
+    bench.walk.side_effect = lambda targets: [(index, Answer("done")) for index, _ in enumerate(targets)]
+    ((_, row),) = try_subjects(bench, [subject_of(table, "volume", path)], table, frozenset({"0:51"}))
+    assert [target.path for target in bench.walk.call_args.args[0]] == ([] if left_alone else [path])
+    if left_alone:
+        assert isinstance(row, Attempt)
+        assert (row.result, row.kind, row.reason) == ("unknown", "timed-out", STILL_HANGS)
 
 
 @pytest.mark.parametrize(("fstype", "waiting"), [("fuse.s3", True), ("virtiofs", True), ("nfs4", False)])
@@ -62,4 +76,4 @@ def test_a_user_namespace_for_which_nobody_could_work(
     """The process that tries it was killed, or there was none left for it: the kernel has refused nothing."""
     monkeypatch.setattr(idmap, "attempt_user_namespace", lambda own_proc: (-1, answer))
     descriptor, attempt = attempt_namespace(Mock(supported_architecture=True), -1)
-    assert (descriptor, attempt.result, attempt.kind, attempt.message) == (-1, "unknown", "not-readable", words)
+    assert (descriptor, attempt.result, attempt.kind, attempt.reason) == (-1, "unknown", "not-readable", words)

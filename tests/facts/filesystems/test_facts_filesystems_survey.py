@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.facts.filesystems.meaning import Subject
+from probe.facts.filesystems.rules import Subject
 from probe.facts.filesystems.survey import without_vanished
 from probe.host.idmap import Answer
 from probe.host.mountinfo import parse_mountinfo

@@ -16,7 +16,8 @@ from probe.facts.ids.manager import (
     parse_getsubids,
     take_up,
 )
-from probe.facts.ids.records import MAX_UINT32, Mapping, PodUserns, UsernsFile
+from probe.facts.ids.records import MAX_UINT32
+from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.program import Output
 from probe.reading import Reading
 

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 
 from lab.factory import KUBELET_PID, make_kubelet, unread
 from lab.fake_host import FakeHost
-from probe.facts.ids.range import (
-    Account,
-    IdFacts,
-    SubIds,
-    gather_ids,
-    parse_accounts,
-    parse_path,
-    parse_subids,
-)
-from probe.facts.model import KubeletFacts
+from probe.facts.ids.range import gather_ids, parse_accounts, parse_path, parse_subids
+from probe.facts.model import Account, IdFacts, KubeletFacts, SubIds
 from probe.host.program import Output
 from probe.reading import Reading
 
@@ -134,6 +126,13 @@ def test_who_finds_the_account(version: str, about: dict[str, Any], account: boo
             "not-readable",
             "ended with status 3",
             id="getent-fails",
+        ),
+        pytest.param(
+            {"commands": {"/usr/bin/getent passwd kubelet": Output(1, "", "")}},
+            {"version": "1.38.0"},
+            "not-readable",
+            "ended with status 1",
+            id="getent-misused",
         ),
         pytest.param(
             {"files": {"/etc/passwd": PASSWD}, "commands": {"/usr/bin/getent passwd kubelet": "kubelet:x:70000:"}},

@@ -25,9 +25,10 @@ from lab.factory import (
     unread,
 )
 from lab.fake_host import FakeHost
-from probe.facts.trials.oci import STEP_NAMES, RuntimeTrialFacts, judge_trial, plan_trial
 from probe.facts.trials.oci import _confinement_of_probe as confinement_of_probe
+from probe.facts.trials.oci import judge_trial, plan_trial
 from probe.facts.trials.oci_meaning import parse_words
+from probe.facts.tried import STEP_NAMES, RuntimeTrialFacts
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
 from probe.host.oci_trial.bundle import BUNDLES
 from probe.host.oci_trial.trial import SOURCE, Bind, Command, TrialAnswer, TrialPlan
@@ -112,8 +113,8 @@ def test_silent_ignoring_is_caught() -> None:
         "delete": "passed",
     }
     meaning = "silently ignores the mapping of kubelet root and tmpfs: mountinfo does not say idmapped"
-    assert facts.step("idmapped binds").meaning == meaning
-    assert facts.step("owners").meaning == "owner 0 of kubelet root is seen as 0, so nobody in the container"
+    assert facts.step("idmapped binds").reason == meaning
+    assert facts.step("owners").reason == "owner 0 of kubelet root is seen as 0, so nobody in the container"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_what_is_to_blame(statuses: tuple[int, ...], blame: str, what: str) -> N
     """A refusal is the fault of that without which the container could be made, told in the runtime's first words."""
     facts = judged(make_answer(creates=ladder(*statuses)))
     step = facts.step("create")
-    assert (step.result, step.meaning, facts.blame) == ("failed", f"refuses {what}", blame)
+    assert (step.result, step.reason, facts.blame) == ("failed", f"refuses {what}", blame)
     assert "failed to set MOUNT_ATTR_IDMAP on /proc/tty: invalid argument" in step.said
     assert set(list(results(facts).values())[1:]) == {"not-tried"}
 
@@ -139,7 +140,7 @@ def test_a_runtime_that_makes_nothing_at_all_says_nothing_of_user_namespaces() -
     facts = judged(make_answer(creates=ladder(1, 1, 1, 1, 1, said="cgroups in hybrid mode not supported\n")))
     step = facts.step("create")
     assert (step.result, step.kind) == ("unknown", "not-readable")
-    assert step.meaning == "cannot make one without a user namespace either"
+    assert step.reason == "cannot make one without a user namespace either"
     assert step.said == "cgroups in hybrid mode not supported"
 
 
@@ -147,14 +148,14 @@ def test_a_ladder_that_was_cut_short() -> None:
     """Where the controls hung nobody knows what they would have said."""
     facts = judged(make_answer(creates=ladder(1, 1), under_way="create", cut_short="timed-out"))
     assert results(facts)["create"] == "unknown not-readable"
-    assert "whether it makes any was not found out in the time that there was" in facts.step("create").meaning
+    assert "whether it makes any was not found out in the time that there was" in facts.step("create").reason
 
 
 def test_a_confined_probe_excuses_the_runtime() -> None:
     """What the probe lacks, the runtime that it ran lacked too."""
     facts = judged(make_answer(creates=ladder(1, 0)), confined="the probe runs under a seccomp filter")
     assert results(facts)["create"] == "unknown not-permitted"
-    assert facts.step("create").meaning.endswith("Secrets are, but the probe runs under a seccomp filter")
+    assert facts.step("create").reason.endswith("Secrets are, but the probe runs under a seccomp filter")
     assert set(results(judged(make_answer(), confined="the probe lacks something")).values()) == {"passed"}
 
 
@@ -168,7 +169,7 @@ def test_a_runtime_that_is_killed() -> None:
     """A signal is no answer."""
     facts = judged(make_answer(creates=(Command(COMPLETE, -9, "", 0.1),)))
     assert results(facts)["create"] == "unknown not-readable"
-    assert facts.step("create").meaning == "was ended by signal 9"
+    assert facts.step("create").reason == "was ended by signal 9"
 
 
 @pytest.mark.parametrize("name", STEP_NAMES)
@@ -253,7 +254,7 @@ def test_each_step(changes: dict[str, Any], step: Any, result: str, meaning: str
     """Each step alone, with its own meaning."""
     facts = judged(make_answer(**changes))
     assert results(facts)[step] == result
-    assert facts.step(step).meaning == meaning
+    assert facts.step(step).reason == meaning
 
 
 def test_an_answer_that_is_none() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.facts.trials import sandbox
-from probe.facts.trials.sandbox import SandboxFacts, gather_sandbox, limit_of, proc_answer, sysfs_answer
+from probe.facts.trials.sandbox import gather_sandbox, limit_of, proc_answer, sysfs_answer
+from probe.facts.tried import SandboxFacts
 from probe.host.sandbox.steps import StepAnswer
 from probe.host.sandbox.trial import STEP_NAMES, SandboxAnswer
 from probe.reading import Reading
@@ -83,8 +84,8 @@ def test_errors(name: str, error: int, detail: str, result: str, kind: str) -> N
     step = gathered(**failed(name, error, detail)).step(name)
     assert (step.result, step.kind) == (result, kind)
     assert step.errno == (errno.errorcode[error] if error else "")
-    assert step.meaning
-    assert not step.meaning.endswith(".")
+    assert step.reason
+    assert not step.reason.endswith(".")
 
 
 def test_eperm_without_a_tmpfs_says_nothing() -> None:
@@ -104,7 +105,7 @@ def test_absent_and_unreached() -> None:
 def test_the_limit_is_named() -> None:
     """ENOSPC names the sysctl behind it."""
     step = gathered(**failed("mount namespace", errno.ENOSPC)).step("mount namespace")
-    assert "user.max_mnt_namespaces" in step.meaning
+    assert "user.max_mnt_namespaces" in step.reason
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_answers_for_proc_and_sysfs() -> None:
     """The live answers for /proc and the read-only /sys, which other checks rely on."""
     facts = gathered(**failed("proc", errno.EPERM))
     assert proc_answer(facts).result == "failed"
-    assert "covered" in proc_answer(facts).meaning
+    assert "covered" in proc_answer(facts).reason
     assert (sysfs_answer(facts).name, sysfs_answer(facts).result) == ("sysfs", "passed")
 
 

@@ -22,7 +22,8 @@ from lab.real import kernel, packages
 from lab.real.filesystems import CATALOG
 from lab.waiting import wait_for
 from probe.facts.gather import gather_paths
-from probe.facts.trials.oci import RuntimeTrialFacts, judge_trial
+from probe.facts.trials.oci import judge_trial
+from probe.facts.tried import RuntimeTrialFacts
 from probe.host.child import Child
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
 from probe.host.oci_trial import bundle as runtime_trial_bundle
@@ -116,7 +117,7 @@ def test_prediction_and_trial_agree(name: str, filesystem: str, oci: Get, volume
         assert results(facts)["create"] == "passed", facts
         assert results(facts)["idmapped binds"] == "failed", facts
         ignored = "tmpfs" if filesystem == "idmapped" else "kubelet root and tmpfs"
-        assert f"silently ignores the mapping of {ignored}:" in facts.step("idmapped binds").meaning
+        assert f"silently ignores the mapping of {ignored}:" in facts.step("idmapped binds").reason
         assert results(facts)["owners"] == "failed", facts
     elif row.result == "supported":
         assert set(results(facts).values()) == {"passed"}, facts
@@ -402,7 +403,7 @@ def test_a_runtime_that_makes_no_container(
     def body() -> list[Any]:
         before = snapshot()
         step = facts_of(path, workspace).step("create")
-        return [step.result, step.kind, step.meaning, settled(before) == before]
+        return [step.result, step.kind, step.reason, settled(before) == before]
 
     result, found, said, clean = isolated(body)
     assert (result, found, clean) == ("unknown", kind, True)
@@ -441,7 +442,7 @@ def test_a_runtime_that_lies(
     def body() -> list[Any]:
         before = snapshot()
         found = facts_of(path, workspace).step(step)
-        return [found.result, found.kind, found.meaning, settled(before) == before]
+        return [found.result, found.kind, found.reason, settled(before) == before]
 
     result, found, said, clean = isolated(body)
     assert (result, found, clean) == ("unknown" if kind else "failed", kind, True)

@@ -1,0 +1,118 @@
+"""Facts of a node: what was tried on it, and how each attempt ended."""
+
+from __future__ import annotations
+
+from typing import Generic, Literal, TypeVar, get_args
+
+from msgspec import Struct
+
+from probe.reading import Reading
+
+R = TypeVar("R", bound=str)
+
+Doubt = Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"]
+"""Why a result is unknown; empty for every other result."""
+
+
+class Tried(Struct, Generic[R], frozen=True, kw_only=True):
+    """The end of one thing that was tried."""
+
+    result: R
+    reason: str = ""
+    """Half a sentence: why it did not work, or why that is unknown."""
+    kind: Doubt = ""
+    errno: str = ""
+    """The name of the error that decided (`EINVAL`), or empty."""
+
+
+Answered = Literal["supported", "refused", "unknown"]
+"""The kernel's answer to an attempt."""
+
+
+class NamespaceAttempt(Tried[Answered], frozen=True, kw_only=True):
+    """One live user namespace with a full map, as the runtime makes it for a Pod."""
+
+    step: str
+    """Where it ended: `unshare`, `uid_map`, `gid_map`, `read back`, or `done`."""
+    map: str
+    """The line written to uid_map, as user_namespaces(7) spells it: inside, outside, count."""
+
+
+Role = Literal["kubelet-root", "runtime-root", "overlay-layers", "tmpfs", "volume", "path"]
+Usable = Literal["yes", "read-only", "partly", "no"]
+
+
+class Attempt(Tried[Answered], frozen=True, kw_only=True):
+    """What the kernel answered when one file system was asked for an idmapped mount."""
+
+    role: Role
+    path: str
+    fstype: str
+    device: str
+    """`major:minor` from mountinfo; empty for a file system that only the probe mounted."""
+    step: str
+    """The call that decided: `open_tree`, `mount_setattr`, `fstat`, …"""
+    usable: Usable | None
+    """None when the result is unknown."""
+    mounts_below: int
+    owner: tuple[int, int] | None = None
+    """Owner of the file system's root before and through the mapping; only where the probe may ask."""
+    plugin: str = ""
+    """Of a volume: the CSI driver or the in-tree plugin (`kubernetes.io~csi`)."""
+
+
+StepRole = Literal["required", "informational", "control"]
+"""`required`: no Pod with a user namespace starts without it; `control`: must be refused, else nothing is proven."""
+StepResult = Literal["passed", "failed", "unknown", "skipped", "not-tried"]
+"""`skipped`: the kernel does not know it now; `not-tried`: an earlier step stood in the way."""
+
+
+class SandboxStep(Tried[StepResult], frozen=True, kw_only=True):
+    """One thing that a runtime does for a sandbox; *reason* is what the step is for, or what its error means."""
+
+    name: str
+    role: StepRole
+    seconds: float
+
+
+class SandboxFacts(Struct, frozen=True, kw_only=True):
+    """The whole trial: every step, in the order in which they were taken."""
+
+    steps: tuple[SandboxStep, ...]
+    seconds: float
+
+    def step(self, name: str) -> SandboxStep:
+        """The step of that name."""
+        return next(step for step in self.steps if step.name == name)
+
+
+StepName = Literal["create", "maps", "idmapped binds", "owners", "delete"]
+STEP_NAMES: tuple[StepName, ...] = get_args(StepName)
+Blame = Literal["", "tmpfs", "kubelet root", "mappings of mounts", "user namespace"]
+"""What stood in the way, in the order of BUNDLES: each is that without which the container could be made."""
+
+
+class TrialStep(Tried[StepResult], frozen=True, kw_only=True):
+    """One step of the trial of an OCI runtime; *reason* is what was seen, or why nothing was."""
+
+    name: StepName
+    said: str = ""
+    """The runtime's own words, where it refused."""
+    seconds: float = 0.0
+
+
+class RuntimeTrialFacts(Struct, frozen=True, kw_only=True):
+    """The whole trial: every step, in the order in which they were taken."""
+
+    binary: str
+    steps: tuple[TrialStep, ...]
+    blame: Blame = ""
+    seconds: float
+
+    def step(self, name: StepName) -> TrialStep:
+        """The step of that name."""
+        return next(step for step in self.steps if step.name == name)
+
+
+NOT_ASKED: Reading[RuntimeTrialFacts] = Reading.without("--try-runtime", "not-tried", "not asked for")
+"""The reading of a probe that was not asked to try the runtime."""
