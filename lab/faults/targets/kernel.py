@@ -6,9 +6,9 @@ from lab.faults.targets.target import DATA, HOSTS, Target, files, lines, parsed,
 from probe.facts import kernel
 from probe.facts.filesystems.revealing import visibility
 from probe.facts.ids import pods
-from probe.facts.kubelet.facts import parse_environment
-from probe.facts.runtime.daemon import _parse_search_path, parse_flag, parse_listeners
+from probe.facts.runtime.daemon import parse_flag, parse_listeners
 from probe.host import mountinfo as mounts
+from probe.host.environ import parse_environment, search_path
 from probe.host.mountinfo import MountTable, printable
 from probe.host.processes import in_pod_cgroup, is_stuck, parse_status
 from probe.host.sandbox.steps import parse_cgroup, parse_filesystems
@@ -63,8 +63,8 @@ def read_words(data: bytes) -> None:
     """Arguments and environment of a process."""
     words = [word.decode("utf-8", "surrogateescape") for word in data.split(b"\0")[:-1]]
     parse_flag(words, "config", "c")
-    parse_environment(data)
-    parsed(_parse_search_path, data, text=False)
+    environment = parse_environment(data)
+    assert all(directory.startswith("/") for directory in search_path(environment))
 
 
 def read_filesystems(data: bytes) -> None:

@@ -121,7 +121,6 @@ def read_subids(data: bytes) -> None:
         assert 0 <= account.id < 10**10
     found = parsed(parse_getsubids, data)
     assert found is None or all(0 <= number <= MAX_UINT32 for number in found)
-    parsed(ids.parse_path, data, text=False)
 
 
 def read_hooks(data: bytes) -> None:

@@ -100,12 +100,12 @@ def read_container(data: bytes) -> None:
     with patch.object(runtime_trial_steps, "open", lambda *_: TextIOWrapper(BytesIO(data)), create=True):
         pid = parsed(lambda _: runtime_trial_steps._read_pid("pid"), b"")
     assert pid is None or pid > 1
-    mount = b"9 8 0:7 / /target rw,idmapped - tmpfs tmpfs rw"
-    for table in (data, data + b"\n" + mount):
+    mount = b"9 8 0:7 / /target rw,idmapped - tmpfs tmpfs rw\n"
+    found = []
+    for table in (data, data + mount):
         with patch.object(runtime_trial_steps, "open", lambda *_, table=table: BytesIO(table), create=True):
-            options = runtime_trial_steps._read_mount_options(1)
-        encode(Reading("mountinfo", options))
-    assert options["/target"] == ("rw", "idmapped")
+            found.append(parsed(lambda _: runtime_trial_steps._read_mount_options(1), b""))
+    assert found[0] is None or found[1]["/target"] == ("rw", "idmapped")
 
 
 def infos(name: str) -> Callable[[], list[bytes]]:

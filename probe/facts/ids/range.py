@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from probe.facts.ids.records import gather_userns_files
 from probe.facts.kubelet.versions import parse_release
 from probe.facts.model import Account, IdFacts, SubIds, UsernsFile
+from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host
 from probe.host.program import Output
 from probe.reading import Reading, problem_of
@@ -37,7 +38,7 @@ _KEEP = 1000  # entries of other owners; what a range overlaps is told by its fi
 def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:
     """What the kubelet's next start will find, read through its root and run in its mount namespace."""
     source, root = f"/proc/{kubelet.pid}", f"/proc/{kubelet.pid}/root"
-    path = host.read(f"{source}/environ").parse(parse_path)
+    path = host.read(f"{source}/environ").parse(parse_environment).parse(search_path)
     passwd = host.read(f"{root}/etc/passwd")
     own = _entries(passwd, _own_ids, "/etc/passwd")
     local = own.parse(bool)
@@ -60,15 +61,6 @@ def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:
     if host.started_at(kubelet.pid) != kubelet.started_at:
         return Reading.without(source, "not-readable", "the kubelet was restarted while it was looked at")
     return Reading(source, facts)
-
-
-def parse_path(environment: bytes) -> tuple[str, ...]:
-    """The absolute directories of PATH in proc_pid_environ(5). Go refuses programs that others would find."""
-    for variable in environment.split(b"\0"):
-        if variable.startswith(b"PATH="):
-            found = variable.removeprefix(b"PATH=").decode().split(":")
-            return tuple(each for each in found if each.startswith("/"))
-    return ()
 
 
 def parse_accounts(text: str, file: str) -> tuple[Account, ...]:

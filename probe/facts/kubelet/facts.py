@@ -10,7 +10,6 @@ from probe.facts.kernel import INITIAL_USER_NAMESPACE
 from probe.facts.kubelet.config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
 from probe.facts.kubelet.files import find_files, read_ages, read_file, read_merged
 from probe.facts.kubelet.find import Daemon, find_kubelets
-from probe.facts.kubelet.k3s import parse_environment
 from probe.facts.kubelet.versions import (
     GATE,
     fails_on_cgroup_v1,
@@ -21,6 +20,7 @@ from probe.facts.kubelet.versions import (
     version_rule,
 )
 from probe.facts.model import DropIn, KubeletFacts
+from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 

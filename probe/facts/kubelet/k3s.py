@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from probe.facts.kubelet.config import CONFIG_LIMIT, Flags, parse_document, parse_flags
+from probe.host.environ import parse_environment
 from probe.host.host import Host, Process
 from probe.reading import Reading, problem_of
 
@@ -91,12 +92,6 @@ def gather_k3s(host: Host, process: Process) -> K3s:
         runs_kubelet=_last(merged, "disable-agent") != "true",
         config_dir=managed,
     )
-
-
-def parse_environment(content: bytes) -> dict[str, str]:
-    """proc_pid_environ(5) as a dictionary."""
-    pairs = (each.decode(errors="replace").partition("=") for each in content.split(b"\0"))
-    return {name: value for name, equals, value in pairs if equals}
 
 
 def parse_exec_start(unit: str) -> list[str]:

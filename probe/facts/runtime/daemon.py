@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from probe.facts.model import Confinement
 from probe.host.cri import CriAnswer
+from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
@@ -128,15 +129,13 @@ def read_arguments(host: Host, pid: int) -> Reading[tuple[str, ...]]:
 
 def read_search_path(host: Host, pid: int) -> Reading[tuple[str, ...]]:
     """The absolute directories of a daemon's PATH; nothing else of its environment is kept."""
-    return host.read(f"/proc/{pid}/environ").parse(_parse_search_path)
+    return host.read(f"/proc/{pid}/environ").parse(parse_environment).parse(_demand_search_path)
 
 
-def _parse_search_path(environment: bytes) -> tuple[str, ...]:
-    for variable in environment.split(b"\0"):
-        if variable.startswith(b"PATH="):
-            directories = os.fsdecode(variable.removeprefix(b"PATH=")).split(":")
-            return tuple(directory for directory in directories if directory.startswith("/"))
-    raise ValueError("no PATH")
+def _demand_search_path(environment: dict[str, str]) -> tuple[str, ...]:
+    if "PATH" not in environment:
+        raise ValueError("no PATH")
+    return search_path(environment)
 
 
 def parse_flag(arguments: Sequence[str], *names: str) -> str | None:

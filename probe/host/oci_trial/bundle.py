@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from probe.host import syscalls
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
+from probe.host.mountinfo import MountTable, parse_mountinfo
 
 CGROUP = "userns-probe-trial"
 """Name of the container's cgroup, right below the root of each hierarchy."""
@@ -65,15 +66,9 @@ def is_unbindable(path: str) -> bool:
 
     A copy of the mount table may not: Linux 6.18 forgets it there. *Source*: proc_pid_mountinfo(5).
     """
-    escapes = {ord(character): f"\\{ord(character):03o}" for character in "\\ \t\n"}
-    escaped = os.fsencode(f"{path}/".translate(escapes))
-    best, unbindable = 0, False
-    with open("/proc/self/mountinfo", "rb") as file:  # as text, a carriage return in a name would end a line
-        for fields in (line.split(b" ") for line in file):
-            point = fields[4].rstrip(b"/")
-            if escaped.startswith(point + b"/") and len(point) >= best:
-                best, unbindable = len(point), b"unbindable" in fields[6 : fields.index(b"-")]
-    return unbindable
+    with open("/proc/self/mountinfo", "rb") as file:
+        mount = MountTable(parse_mountinfo(file.read())).mount_of(path)
+    return mount is not None and "unbindable" in mount.propagation
 
 
 def lay_out(place: str, kubelet_root: str, unbindable: bool) -> dict[str, str]:

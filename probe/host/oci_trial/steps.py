@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.host.idmap import enter_own_mount_namespace
+from probe.host.mountinfo import parse_mountinfo
 from probe.host.oci_trial.bundle import (
     BUNDLES,
     DESTINATIONS,
@@ -236,7 +237,9 @@ def _read_map(pid: int, name: str) -> tuple[int, ...]:
 
 
 def _read_mount_options(pid: int) -> dict[str, tuple[str, ...]]:
-    """Options of each mount of a process by its mount point; of a stack those of the topmost."""
-    with open(f"/proc/{pid}/mountinfo", "rb") as file:  # as text, a carriage return in a name would end a line
-        lines = [line.decode(errors="replace").split(" ") for line in file.read(1 << 20).split(b"\n")]
-    return {fields[4]: tuple(fields[5].split(",")) for fields in lines if len(fields) > 5}
+    """Options of each mount of a process by its mount point; of a stack those of the topmost.
+
+    *Errors*: ValueError for a table that is not whole.
+    """
+    with open(f"/proc/{pid}/mountinfo", "rb") as file:
+        return {mount.mount_point: mount.options for mount in parse_mountinfo(file.read(1 << 20))}

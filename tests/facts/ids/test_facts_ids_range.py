@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from lab.factory import KUBELET_PID, make_kubelet, unread
 from lab.fake_host import FakeHost
-from probe.facts.ids.range import gather_ids, parse_accounts, parse_path, parse_subids
+from probe.facts.ids.range import gather_ids, parse_accounts, parse_subids
 from probe.facts.model import Account, IdFacts, KubeletFacts, SubIds
 from probe.host.program import Output
 from probe.reading import Reading
@@ -228,11 +227,6 @@ def test_an_unknown_root_directory_leaves_the_files_unknown() -> None:
     assert gather(host, kubelet_of(host, root_dir=unread("--root-dir", "not-readable"))).files.kind == "not-readable"
 
 
-def test_path_has_absolute_directories_only() -> None:
-    assert parse_path(b"A=1\0PATH=/a::b:/c\0PATH=/d\0") == ("/a", "/c")
-    assert parse_path(b"") == ()
-
-
 def test_only_a_newline_ends_a_line() -> None:
     """Users choose their own full names, and what Python takes for the end of a line may stand in them."""
     text = "anna:x:1000:1000:Anna\u2028kubelet:x:0:0::/:/bin/sh\nkubelet:x:999:999:::/\x0bx:0:0\n"
@@ -245,13 +239,6 @@ def test_parsers_take_any_text(text: str) -> None:
     """What is no entry is none; no text is an error."""
     assert all(0 <= entry.id < 10**10 for entry in parse_accounts(text, "f"))
     assert all(0 <= entry.first < 10**10 and 0 <= entry.count < 10**10 for entry in parse_subids(text, "f"))
-
-
-@given(st.binary())
-def test_environments_are_directories_or_a_value_error(content: bytes) -> None:
-    for environment in (content, b"PATH=" + content):
-        with suppress(ValueError):
-            assert all(directory.startswith("/") for directory in parse_path(environment))
 
 
 names = st.from_regex(r"[a-z_][a-z0-9_-]{0,30}", fullmatch=True)

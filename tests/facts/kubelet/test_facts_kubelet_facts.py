@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.fake_host import FakeHost
 from lab.samples import HEADER, RECORDED_CONFIG
-from probe.facts.kubelet.facts import gather_kubelet, parse_arguments_file, parse_environment
+from probe.facts.kubelet.facts import gather_kubelet, parse_arguments_file
 from probe.facts.model import DropIn, KubeletFacts
 from probe.host.program import Output
 from probe.reading import Reading
@@ -572,9 +572,3 @@ def test_arguments_that_are_no_text_are_a_problem() -> None:
 def test_any_arguments_file_gives_arguments(text: str, environment: dict[str, str]) -> None:
     """Whatever somebody wrote there."""
     assert all(isinstance(argument, str) for argument in parse_arguments_file(text, environment))
-
-
-@given(st.binary())
-def test_any_environment_gives_a_dictionary(content: bytes) -> None:
-    """Whatever a process was given."""
-    assert all(isinstance(value, str) for value in parse_environment(content).values())
