@@ -13,7 +13,7 @@ from probe.facts import kernel
 from probe.facts.filesystems.volumes import _driver_name
 from probe.facts.hooks import cdi_maker, has_cdi_hook, has_oci_hook
 from probe.facts.ids import range as ids
-from probe.facts.ids.manager import IdPool, KubeletEnds, parse_getsubids, take_up
+from probe.facts.ids.manager import IdPool, Obstacle, parse_getsubids, take_up
 from probe.facts.ids.records import MAX_UINT32, parse_pod_userns
 from probe.facts.kubelet import facts as kubelet
 from probe.facts.kubelet import k3s as kubelet_k3s
@@ -105,12 +105,9 @@ def read_userns(data: bytes) -> None:
     for mapping in (*userns.uid_mappings, *userns.gid_mappings):
         assert all(0 <= number <= MAX_UINT32 for number in (mapping.host_id, mapping.container_id, mapping.length))
     file = UsernsFile(pod="1bfd8a8e", content=content, malformed=content.value is None)
-    words = ""
-    try:
-        assert take_up(POOL, (file,), (1, 36), []) == 1
-    except KubeletEnds as end:
-        words = end.words
-    assert words.isprintable()
+    for end in take_up(POOL, (file,), (1, 36)):
+        assert isinstance(end, Obstacle)
+        assert end.words.isprintable()
 
 
 def read_subids(data: bytes) -> None:

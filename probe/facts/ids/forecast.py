@@ -7,11 +7,12 @@ recorded on a node.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from probe.facts.ids.manager import Cause, IdPool, KubeletEnds, Release, Unknown, find_pool, go_quote, take_up
+from probe.facts.ids.manager import Cause, Checks, IdPool, Missing, Obstacle, Release, find_pool, quoted, take_up
 from probe.facts.ids.range import ACCOUNT_SINCE, BLOCK
 from probe.facts.ids.records import MAX_UINT32
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
@@ -42,6 +43,11 @@ class Forecast(Struct, frozen=True, kw_only=True):
     """Slots of the pool that Pods hold; None when that is not known."""
 
 
+class _Slots(Struct, frozen=True):
+    pool: IdPool | None = None
+    used: int | None = None
+
+
 def forecast(
     ids: Reading[IdFacts], kubelet: KubeletFacts, cgroup_version: Reading[int], root: Attempt | None = None
 ) -> Forecast:
@@ -52,107 +58,119 @@ def forecast(
     """
     release = kubelet.version.parse(parse_release)
     if release.value is None:
-        return _unknown(release)
-    unknown: Unknown = []
-    pool, used = None, None
+        return _unknown(release, _Slots())
     replaced = kubelet.executable.value is not None and kubelet.executable.value.newer
-    try:
-        _validate(kubelet, release.value, cgroup_version, unknown)
-        if _makes_manager(kubelet, release.value, ids, unknown) and ids.value is not None:
-            pool = find_pool(ids.value, kubelet, release.value, unknown)
-            used = _take_up(pool, ids.value, release.value, unknown)
-        _start_container_manager(kubelet, root)
-    except KubeletEnds as end:
-        if replaced:
-            return _unknown(_replaced(kubelet, f", which would end: {end.words}"), pool)
-        return Forecast(outcome="fails", message=end.words, reason=end.reason, cause=end.cause, pool=pool)
+    slots, missing = _Slots(), []
+    for found in _next_start(kubelet, release.value, ids, cgroup_version, root):
+        if isinstance(found, _Slots):
+            slots = found
+        elif isinstance(found, Missing):
+            missing.append(found.reading)
+        elif replaced:
+            return _unknown(_replaced(kubelet, f", which would end: {found.words}"), _Slots(slots.pool))
+        else:
+            return Forecast(
+                outcome="fails", message=found.words, reason=found.reason, cause=found.cause, pool=slots.pool
+            )
     if replaced:
-        unknown.append(_replaced(kubelet, ""))
-    return _unknown(unknown[0], pool, used) if unknown else Forecast(outcome="starts", pool=pool, used=used)
+        missing.append(_replaced(kubelet, ""))
+    return _unknown(missing[0], slots) if missing else Forecast(outcome="starts", pool=slots.pool, used=slots.used)
 
 
-def _validate(kubelet: KubeletFacts, release: Release, cgroup_version: Reading[int], unknown: Unknown) -> None:
-    """Gates first, since they change the defaults; then the configuration, whose errors come together."""
+def _next_start(
+    kubelet: KubeletFacts,
+    release: Release,
+    ids: Reading[IdFacts],
+    cgroup_version: Reading[int],
+    root: Attempt | None,
+) -> Iterator[Obstacle | Missing | _Slots]:
+    """All checks of a start in the kubelet's order, and between them what is known of its slots by then."""
+    yield from _check_gate(kubelet, release)
+    yield from _check_configuration(kubelet, release, cgroup_version)
+    if (yield from _makes_manager(kubelet, release, ids)) and ids.value is not None:
+        pool = yield from find_pool(ids.value, kubelet, release)
+        yield _Slots(pool)
+        if ids.value.files.value is None:
+            yield Missing(ids.value.files)
+        elif pool is not None:
+            yield _Slots(pool, (yield from take_up(pool, ids.value.files.value, release)))
+    yield from _start_container_manager(kubelet, root)
+
+
+def _check_gate(kubelet: KubeletFacts, release: Release) -> Checks[None]:
+    """Gates come first, since they change the defaults."""
     gate = kubelet.gate_configured
-    if version_rule(release).locked and gate.value is False:
+    if not version_rule(release).locked or gate.value:
+        return
+    if gate.value is None and gate.kind != "absent":
+        yield Missing(gate)
+    elif gate.value is False:
         locked = f"cannot set feature gate {GATE} to false, feature is locked to true"
         words = f"{_PANIC}, error: {locked}"
         if gate.source.startswith("--"):
             words = f"failed to set feature gates from initial flags-based config: {locked}"
-        raise KubeletEnds("gate", words, f"the feature gate {GATE} is locked, and set to false")
-    if version_rule(release).locked and gate.value is None and gate.kind != "absent":
-        unknown.append(gate)
+        yield Obstacle("gate", words, f"the feature gate {GATE} is locked, and set to false")
+
+
+def _check_configuration(kubelet: KubeletFacts, release: Release, cgroup_version: Reading[int]) -> Checks[None]:
+    """One check to the kubelet, which tells all errors together."""
     errors: list[tuple[Cause, str]] = []
-    if kubelet.max_pods.value is not None and kubelet.max_pods.value < 0:
-        words = f"maxPods (--max-pods) {kubelet.max_pods.value} must not be a negative number"
-        errors.append(("configuration", f"invalid configuration: {words}"))
-    if not _validate_cgroup(kubelet, release, cgroup_version, unknown, errors):
-        _validate_ids_per_pod(kubelet, unknown, errors)
+    for found in _configuration_errors(kubelet, release, cgroup_version):
+        if isinstance(found, Missing):
+            yield found
+        else:
+            errors.append(found)
     if errors:
         text = errors[0][1] if len(errors) == 1 else f"[{', '.join(words for _, words in errors)}]"
         words = f"failed to validate kubelet configuration, error: {text}, path: &TypeMeta{{Kind:,APIVersion:,}}"
-        raise KubeletEnds(errors[-1][0], words, "it refuses its configuration")
+        yield Obstacle(errors[-1][0], words, "it refuses its configuration")
 
 
-def _validate_cgroup(
-    kubelet: KubeletFacts,
-    release: Release,
-    version: Reading[int],
-    unknown: Unknown,
-    errors: list[tuple[Cause, str]],
-) -> bool:
-    """True when it refuses cgroup v1; what is checked after that is not looked at any more."""
+def _configuration_errors(
+    kubelet: KubeletFacts, release: Release, cgroup_version: Reading[int]
+) -> Iterator[tuple[Cause, str] | Missing]:
+    if kubelet.max_pods.value is not None and kubelet.max_pods.value < 0:
+        words = f"maxPods (--max-pods) {kubelet.max_pods.value} must not be a negative number"
+        yield "configuration", f"invalid configuration: {words}"
     fails = kubelet.fail_cgroup_v1
-    if release < _FAIL_CGROUP_V1_KNOWN or fails.value is False or version.value == 2:
-        return False
-    if fails.value is None or version.value is None:
-        unknown.append(fails if fails.value is None else version)
-        return False
-    old = release < _CGROUP_V1_UNSUPPORTED
-    support = "in maintenance mode" if old else "unsupported and will be removed in a future release"
-    words = f"kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is {support}"
-    errors.append(("cgroup", words))
-    return True
-
-
-def _validate_ids_per_pod(kubelet: KubeletFacts, unknown: Unknown, errors: list[tuple[Cause, str]]) -> None:
+    if release >= _FAIL_CGROUP_V1_KNOWN and fails.value is not False and cgroup_version.value != 2:
+        if fails.value is None or cgroup_version.value is None:
+            yield Missing(fails if fails.value is None else cgroup_version)
+        else:
+            old = release < _CGROUP_V1_UNSUPPORTED
+            support = "in maintenance mode" if old else "unsupported and will be removed in a future release"
+            words = f"kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is {support}"
+            yield "cgroup", words
+            return  # the kubelet looks at nothing more
     number = kubelet.ids_per_pod.value
     if number is None:
-        unknown.append(kubelet.ids_per_pod)
-        return
-    refused = ""
+        yield Missing(kubelet.ids_per_pod)
+    elif refused := _refused_ids_per_pod(number):
+        yield "ids-per-pod", f"invalid configuration: userNamespaces.idsPerPod must {refused}"
+
+
+def _refused_ids_per_pod(number: int) -> str:
     if number < BLOCK:
-        refused = f"not be less than {BLOCK}"
-    elif number % BLOCK:
-        refused = f"be a multiple of {BLOCK}"
-    elif number > MAX_UINT32:
-        refused = f"not be more than {MAX_UINT32}"
-    if refused:
-        errors.append(("ids-per-pod", f"invalid configuration: userNamespaces.idsPerPod must {refused}"))
+        return f"not be less than {BLOCK}"
+    if number % BLOCK:
+        return f"be a multiple of {BLOCK}"
+    return f"not be more than {MAX_UINT32}" if number > MAX_UINT32 else ""
 
 
-def _makes_manager(kubelet: KubeletFacts, release: Release, ids: Reading[IdFacts], unknown: Unknown) -> bool:
+def _makes_manager(kubelet: KubeletFacts, release: Release, ids: Reading[IdFacts]) -> Checks[bool]:
     """Without user namespaces, none of their checks is done."""
     gate = _gate_at_next_start(kubelet, release)
     if gate.value is None:
-        unknown.append(gate)
+        yield Missing(gate)
     if not gate.value:
         return False
     if release < ACCOUNT_SINCE:
         problem = "kubelets before 1.30 choose IDs by other rules, which are not replayed here"
-        unknown.append(Reading.without("kubelet's version", "not-tried", problem))
+        yield Missing(Reading.without("kubelet's version", "not-tried", problem))
         return False
     if ids.value is None:
-        unknown.append(ids)
+        yield Missing(ids)
     return True
-
-
-def _take_up(pool: IdPool | None, ids: IdFacts, release: Release, unknown: Unknown) -> int | None:
-    if ids.files.value is None:
-        unknown.append(ids.files)
-    if pool is None or ids.files.value is None:
-        return None
-    return take_up(pool, ids.files.value, release, unknown)
 
 
 def _gate_at_next_start(kubelet: KubeletFacts, release: Release) -> Reading[bool]:
@@ -165,15 +183,15 @@ def _gate_at_next_start(kubelet: KubeletFacts, release: Release) -> Reading[bool
     return kubelet.gate if kubelet.gate.value is not None else Reading(rule.source, rule.default)
 
 
-def _start_container_manager(kubelet: KubeletFacts, root: Attempt | None) -> None:
+def _start_container_manager(kubelet: KubeletFacts, root: Attempt | None) -> Checks[None]:
     """It wants to know the disk that its root directory lies on, and knows none behind FUSE. *Source*: cadvisor, fs."""
     directory = kubelet.root_dir.value
     if root is None or directory is None or not re.fullmatch(r"fuse(\..*)?", root.fstype):
         return
     major, _, minor = root.device.partition(":")
-    where = f"failed to get device for dir {go_quote(directory)}: with major: {major}, minor: {minor}"
+    where = f"failed to get device for dir {quoted(directory)}: with major: {major}, minor: {minor}"
     words = f"failed to get rootfs info: {where}: could not find device in cached partitions map"
-    raise KubeletEnds("root", words, f"its root directory {directory} lies on FUSE ({root.fstype})")
+    yield Obstacle("root", words, f"its root directory {directory} lies on FUSE ({root.fstype})")
 
 
 def _replaced(kubelet: KubeletFacts, and_so: str) -> Reading[str]:
@@ -182,6 +200,6 @@ def _replaced(kubelet: KubeletFacts, and_so: str) -> Reading[str]:
     return Reading.without(kubelet.executable.source, "not-tried", problem)
 
 
-def _unknown(missing: Reading[Any], pool: IdPool | None = None, used: int | None = None) -> Forecast:
+def _unknown(missing: Reading[Any], slots: _Slots) -> Forecast:
     reason = f"{missing.source}: {missing.problem}"
-    return Forecast(outcome="unknown", reason=reason, kind=missing.kind, pool=pool, used=used)
+    return Forecast(outcome="unknown", reason=reason, kind=missing.kind, pool=slots.pool, used=slots.used)
