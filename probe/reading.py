@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from functools import wraps
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 T = TypeVar("T")
 U = TypeVar("U")
+P = ParamSpec("P")
 
 ProblemKind = Literal["absent", "not-permitted", "timed-out", "not-readable", "not-tried"]
 """Why there is no value.
@@ -64,8 +66,35 @@ class Reading(Struct, Generic[T], frozen=True, omit_defaults=True):
         """The reading that *step* takes with the value; a problem stays what it is."""
         return problem_of(self) if self.value is None else step(self.value)
 
+    def need(self) -> T:
+        """The value, in a function with `or_problem`. *Errors*: NeededError, which becomes the result of that function."""
+        if self.value is None:
+            raise NeededError(self)
+        return self.value
+
     def __str__(self) -> str:
         return f"{self.source}: {self.value if self.value is not None else self.problem}"
+
+
+class NeededError(Exception):
+    """A reading has no value, and what was to be made of it has none either."""
+
+    def __init__(self, reading: Reading[Any]) -> None:
+        super().__init__(str(reading))
+        self.reading = reading
+
+
+def or_problem(function: Callable[P, Reading[T]]) -> Callable[P, Reading[T]]:
+    """*function*, whose result is the problem of the first reading that it needs and that has no value."""
+
+    @wraps(function)
+    def decorated(*args: P.args, **kwargs: P.kwargs) -> Reading[T]:
+        try:
+            return function(*args, **kwargs)
+        except NeededError as error:
+            return problem_of(error.reading)
+
+    return decorated
 
 
 def spelled_out(value: Any) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.reading import Reading, encode
+from probe.reading import NeededError, Reading, encode, or_problem, problem_of
 
 KINDS = ["absent", "not-permitted", "timed-out", "not-readable", "not-tried"]
 
@@ -105,3 +107,40 @@ def test_text_for_people() -> None:
     """Source first, then what was seen or why not."""
     assert str(Reading("file", False)) == "file: False"
     assert str(Reading.without("file", "absent", "gone")) == "file: gone"
+
+
+PROBLEM: Reading[int] = Reading.without("file", "timed-out", "no answer in time")
+
+
+def test_a_problem_is_handed_on() -> None:
+    """As it is, and nothing is made of it."""
+    assert PROBLEM.then(lambda value: Reading("other", value + 1)) == problem_of(PROBLEM)
+    assert Reading("file", 1).then(lambda value: Reading("other", value + 1)) == Reading("other", 2)
+
+
+def test_a_needed_reading_decides_the_result() -> None:
+    """The first that has no value does."""
+
+    @or_problem
+    def total(*readings: Reading[int]) -> Reading[int]:
+        return Reading("total", sum(reading.need() for reading in readings))
+
+    assert total(Reading("a", 1), Reading("b", 0)) == Reading("total", 1)
+    assert total(Reading("a", 1), PROBLEM, Reading.without("b", "absent", "gone")) == PROBLEM
+    with pytest.raises(NeededError, match="no answer in time"):
+        PROBLEM.need()
+
+
+def test_what_is_needed_is_needed_where_it_becomes_a_problem() -> None:
+    """Nobody else would catch it: each call of need() stands in a function with `or_problem`, and in no lambda."""
+    for path in sorted((Path(__file__).parent.parent / "probe").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        calls = {
+            node for node in ast.walk(tree) if ast.unparse(node).endswith(".need()") and isinstance(node, ast.Call)
+        }
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef) and "or_problem" in map(ast.unparse, function.decorator_list):
+                inner = [node for node in ast.walk(function) if isinstance(node, ast.Lambda | ast.FunctionDef)]
+                deferred = {node for each in inner if each is not function for node in ast.walk(each)}
+                calls -= {node for node in ast.walk(function) if node not in deferred}
+        assert not calls, f"{path}: {[(node.lineno, ast.unparse(node)) for node in calls]}"

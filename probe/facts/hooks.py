@@ -6,7 +6,7 @@ import re
 
 from probe.facts.model import HookFacts, HookFiles
 from probe.host.host import Host
-from probe.reading import Reading
+from probe.reading import Reading, or_problem, problem_of
 
 CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 """Where runtimes look for specifications of devices. *Source*: Container Device Interface, SPEC.md."""
@@ -70,11 +70,10 @@ def _gather_toolkit(host: Host) -> Reading[tuple[str, ...]]:
     return Reading(", ".join(TOOLKIT_DIRECTORIES), tuple(found))
 
 
+@or_problem
 def _gather_cdi(host: Host) -> Reading[HookFiles]:
     contents = _read_directories(host, CDI_DIRECTORIES, (".json", ".yaml", ".yml"))
-    if contents.value is None:
-        return Reading(contents.source, None, contents.problem, contents.kind)
-    hooked = [content for content in contents.value if content and has_cdi_hook(content)]
+    hooked = [content for content in contents.need() if content and has_cdi_hook(content)]
     makers = tuple(sorted({maker for content in hooked if (maker := cdi_maker(content))}))
     return contents.parse(lambda read: _count(read, len(hooked), makers[:_MAKERS]))
 
@@ -98,7 +97,7 @@ def _read_directories(
     for directory in directories:
         names = host.list_directory(directory)
         if names.kind not in (None, "absent"):
-            return Reading(names.source, None, names.problem, names.kind)
+            return problem_of(names)
         wanted = [name for name in names.value or () if name.endswith(endings)]
         asked = [name for name in wanted if name.isprintable()][:_FILES]
         read = host.read_all_beneath(directory, asked, _FILE_LIMIT) if asked else {}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from probe.facts.ids.records import MAX_UINT32, gather_userns_files
 from probe.facts.model import PodFacts, UsernsFile
 from probe.host.host import Host, Process
-from probe.reading import Reading
+from probe.reading import Reading, or_problem
 
 IdMap = tuple[tuple[str, ...], ...]
 """The lines of user_namespaces(7)'s uid_map, each as its words: inside, outside, count."""
@@ -21,6 +21,7 @@ _POD_UID = re.compile(
 _LOOKED_AT = 8  # processes of one PID namespace: the first that has the Pod's map or the node's decides
 
 
+@or_problem
 def gather_pods(
     host: Host,
     root_dir: str,
@@ -32,21 +33,18 @@ def gather_pods(
     *files* are the records, where somebody has read them before. No name of a Pod's choosing is kept.
     """
     files = gather_userns_files(host, f"{root_dir}/pods") if files is None else files
-    if files.value is None:
-        return Reading(files.source, None, files.problem, files.kind)
+    found_files = files.need()
     source = f"uid_map of processes against {files.source}/*/userns"
-    records = {file.pod: mapped for file in files.value if (mapped := _recorded_map(file))}
+    records = {file.pod: mapped for file in found_files if (mapped := _recorded_map(file))}
     own: dict[str, float] = {}
     ignored: set[str] = set()
     if records:
-        node = host.read_text("/proc/1/uid_map").parse(_parse_own_map)
-        if node.value is None:
-            return Reading(node.source, None, node.problem, node.kind)
+        node = host.read_text("/proc/1/uid_map").parse(_parse_own_map).need()
         if not processes:
             return Reading.without("/proc", "not-readable", "no process could be listed")
         for pids in _containers(host, processes):
-            found = _judge_container(host, pids, records, node.value)
-            if found and found[1] == node.value:
+            found = _judge_container(host, pids, records, node)
+            if found and found[1] == node:
                 ignored.add(found[0])
             elif found:
                 own[found[0]] = min(own.get(found[0], math.inf), _started_at(host, pids))
@@ -54,7 +52,7 @@ def gather_pods(
         source,
         PodFacts(
             recorded=len(records),
-            unread=sum(file.content.value is None for file in files.value),
+            unread=sum(file.content.value is None for file in found_files),
             own_namespace=len(own),
             youngest_started_at=max(own.values(), default=0.0),
             host_namespace=len(ignored),

@@ -15,7 +15,7 @@ from probe.facts.model import Account, IdFacts, SubIds, UsernsFile
 from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host
 from probe.host.program import Output
-from probe.reading import Reading, problem_of
+from probe.reading import Reading, or_problem, problem_of
 
 if TYPE_CHECKING:  # Facts are made of these types, among others
     from probe.facts.model import KubeletFacts
@@ -105,11 +105,10 @@ def _account(host: Host, kubelet: KubeletFacts, local: Reading[bool], path: Read
     return found
 
 
+@or_problem
 def _look_path(host: Host, pid: int, name: str, path: Reading[tuple[str, ...]]) -> Reading[str]:
     """The first executable of that name in those directories, as that process sees them, where Go would find it."""
-    if path.value is None:
-        return problem_of(path)
-    for directory in path.value:
+    for directory in path.need():
         seen = host.status(f"/proc/{pid}/root{directory}/{name}")
         if seen.value is None and seen.kind != "absent":
             return problem_of(seen)
@@ -129,10 +128,9 @@ def _parse_getent(output: Output) -> bool:
     return output.status == 0
 
 
+@or_problem
 def _ask(host: Host, pid: int, program: Reading[str], *arguments: str) -> Reading[Output]:
-    if program.value is None:
-        return problem_of(program)
-    answer = host.run_in(pid, program.value, *arguments).parse(_parse_output)
+    answer = host.run_in(pid, program.need(), *arguments).parse(_parse_output)
     if answer.kind == "absent":  # the program is there, so what is missing is what it needs: a loader, an interpreter
         return Reading.without(answer.source, "not-readable", f"it could not be run: {answer.problem}")
     return answer
@@ -172,10 +170,9 @@ def _accounts(host: Host, root: str, passwd: Reading[bytes]) -> Reading[tuple[Ac
     return Reading("/etc/passwd, /etc/group", tuple(found))
 
 
+@or_problem
 def _files(host: Host, root: str, kubelet: KubeletFacts) -> Reading[tuple[UsernsFile, ...]]:
-    if kubelet.root_dir.value is None:
-        return problem_of(kubelet.root_dir)
-    return gather_userns_files(host, f"{root}{kubelet.root_dir.value.rstrip('/')}/pods")
+    return gather_userns_files(host, f"{root}{kubelet.root_dir.need().rstrip('/')}/pods")
 
 
 def _entries(content: Reading[bytes], parser: Callable[[str, str], tuple[T, ...]], file: str) -> Reading[tuple[T, ...]]:

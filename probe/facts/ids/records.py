@@ -11,7 +11,7 @@ from typing import Any
 
 from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.host import Host
-from probe.reading import Reading
+from probe.reading import Reading, problem_of
 
 MAX_UINT32 = (1 << 32) - 1
 
@@ -25,7 +25,7 @@ def gather_userns_files(host: Host, directory: str) -> Reading[tuple[UsernsFile,
     if names.kind == "absent":
         return Reading(directory, ())
     if names.value is None:
-        return Reading(directory, None, names.problem, names.kind)
+        return problem_of(names)
     strange = [name for name in names.value if not _is_text(name)]
     if strange:
         return Reading.without(directory, "not-readable", f"{len(strange)} names in it are no UTF-8")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import yaml
 from msgspec import Struct
 
-from probe.reading import Reading, problem_of
+from probe.reading import Reading, or_problem
 
 T = TypeVar("T", str, int, bool)
 Flags = dict[str, tuple[str, ...]]
@@ -37,15 +37,13 @@ class Configuration(Struct, frozen=True):
     flags: Reading[Flags]
     files: Reading[dict[str, Any]]
 
+    @or_problem
     def find(self, flag: str | None, field: str, kind: type[T], default: Reading[T]) -> Reading[T]:
         """The value of a flag, else of a field (`userNamespaces.idsPerPod`), else *default*."""
-        if self.flags.value is None:
-            return problem_of(self.flags)
-        if flag is not None and (given := self.flags.value.get(flag)):
+        flags = self.flags.need()
+        if flag is not None and (given := flags.get(flag)):
             return Reading(f"--{flag}", given[-1]).parse(lambda text: _from_text(text, kind))
-        if self.files.value is None:
-            return problem_of(self.files)
-        value: object = self.files.value
+        value: object = self.files.need()
         for name in field.split("."):
             value = value.get(name) if isinstance(value, dict) else None
         if value is None:

@@ -22,7 +22,7 @@ from probe.facts.kubelet.versions import (
 from probe.facts.model import DropIn, KubeletFacts
 from probe.host.environ import parse_environment
 from probe.host.host import Host
-from probe.reading import Reading, problem_of
+from probe.reading import Reading, or_problem, problem_of
 
 _DEFAULT_ROOT = "/var/lib/kubelet"
 _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
@@ -33,6 +33,7 @@ _SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
+@or_problem
 def gather_kubelet(host: Host) -> Reading[KubeletFacts]:
     """The node's own kubelet; absent when none runs.
 
@@ -40,10 +41,7 @@ def gather_kubelet(host: Host) -> Reading[KubeletFacts]:
     that started first is described, and the others are counted.
     """
     source = "processes of this node"
-    processes = host.processes()
-    if processes.value is None:
-        return problem_of(processes)
-    daemons, undecided = find_kubelets(host, processes.value)
+    daemons, undecided = find_kubelets(host, host.processes().need())
     if not daemons and undecided is not None:
         return Reading(source, None, f"whether {undecided.source} is the kubelet: {undecided.problem}", undecided.kind)
     if not daemons and _owners_are_hidden(host):
@@ -140,19 +138,19 @@ def _flags(host: Host, daemon: Daemon) -> tuple[Reading[Flags], tuple[str, ...]]
     return text.parse(lambda content: parse_flags(parse_arguments_file(content, known))), (path,)
 
 
+@or_problem
 def _gate_configured(configuration: Configuration, release: Reading[tuple[int, int]]) -> Reading[bool]:
     """What flags and files say of the gate by its name."""
     name = _gate_name(release)
     gates, from_flags = configuration.gates(), configuration.flag_gates()
     if from_flags.value is not None and name in from_flags.value:
         return Reading("--feature-gates", from_flags.value[name])
-    if gates.value is None:
-        return problem_of(gates)
-    if name in gates.value:
-        return Reading("featureGates", gates.value[name])
+    if name in gates.need():
+        return Reading("featureGates", gates.need()[name])
     return Reading.without("featureGates", "absent", f"{name} is not set")
 
 
+@or_problem
 def _gate(
     configuration: Configuration,
     release: Reading[tuple[int, int]],
@@ -160,17 +158,13 @@ def _gate(
     command_line_only: bool,
 ) -> Reading[bool]:
     """Whether the gate is on in the running process, which never reads its files again."""
-    if release.value is None:
-        return problem_of(release)
-    rule, name = version_rule(release.value), _gate_name(release)
+    rule, name = version_rule(release.need()), _gate_name(release)
     if rule.locked or not rule.gate:
         return Reading(f"version ({rule.source})", rule.locked)
     gates, from_flags = configuration.gates(), configuration.flag_gates()
     if command_line_only and from_flags.value is not None and name in from_flags.value:
         return Reading("--feature-gates", from_flags.value[name])
-    if ages.value is None:
-        return problem_of(ages)
-    for file in ages.value:
+    for file in ages.need():
         if file.newer:
             problem = f"changed after the kubelet started, which still runs with the {name} that it read then"
             return Reading.without(file.path, "not-readable", problem)

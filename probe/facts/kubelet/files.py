@@ -13,7 +13,7 @@ from probe.facts.kubelet.find import Daemon
 from probe.facts.kubelet.k3s import DEFAULTS_FILE
 from probe.facts.model import DropIn
 from probe.host.host import FileStatus, Host
-from probe.reading import ProblemKind, Reading, problem_of
+from probe.reading import ProblemKind, Reading, or_problem, problem_of
 
 _MAX_FILES = 200
 _MAX_DEPTH = 8
@@ -43,20 +43,18 @@ def find_files(host: Host, daemon: Daemon, flags: Reading[Flags]) -> Configurati
     return ConfigurationFiles(problem or Reading("configuration files", tuple(found)), directory)
 
 
+@or_problem
 def read_merged(host: Host, daemon: Daemon, paths: Reading[tuple[str, ...]]) -> Reading[dict[str, Any]]:
     """What the configuration files say together; one that cannot be understood makes all of it a problem."""
-    if paths.value is None:
-        return problem_of(paths)
     merged: dict[str, Any] | None = None
-    for path in paths.value:
-        document = read_file(host, daemon, path).parse(parse_configuration)
-        if document.value is None:
-            return problem_of(document)
+    for path in paths.need():
+        document = read_file(host, daemon, path).parse(parse_configuration).need()
         # Only what is laid over another file can remove by null. In the first, Go takes the null of a gate for false.
-        merged = document.value if merged is None else merge_patch(merged, document.value)
+        merged = document if merged is None else merge_patch(merged, document)
     return Reading("configuration files", merged or {})
 
 
+@or_problem
 def read_ages(
     host: Host, daemon: Daemon, extra: tuple[str, ...], files: ConfigurationFiles
 ) -> Reading[tuple[DropIn, ...]]:
@@ -64,20 +62,19 @@ def read_ages(
 
     A directory of drop-in files is among them where something in it came, went or was replaced.
     """
-    if files.paths.value is None or daemon.started_at.value is None:
-        return problem_of(files.paths if files.paths.value is None else daemon.started_at)
+    paths, started_at = files.paths.need(), daemon.started_at.need()
     drop_ins: list[DropIn] = []
     # Of k3s' directories most are on no node, and one that went away took files with it that cannot be told any more.
     optional = daemon.k3s.directories if daemon.k3s else ()
     directories = (*optional, *filter(None, [files.directory]))
-    for path in (*extra, *files.paths.value, *directories):
+    for path in (*extra, *paths, *directories):
         status = host.status(daemon.root + path)
         if status.value is None and status.kind != "absent":
             return Reading(path, None, status.problem, status.kind)
         if status.value is None and path in optional:
             continue
         # Not the time of modification alone: `cp -p` brings back an old file with its old one.
-        newer = status.value is None or status.value.newest > _read_at(host, daemon, path) + _SLACK
+        newer = status.value is None or status.value.newest > _read_at(host, daemon, path, started_at) + _SLACK
         if newer or path not in directories:
             drop_ins.append(DropIn(path=path, newer=newer))
     return Reading("configuration files", tuple(drop_ins))
@@ -89,9 +86,8 @@ def read_file(host: Host, daemon: Daemon, path: str) -> Reading[str]:
     return Reading(path, content.value, content.problem, None if content.kind is None else _missing(content.kind))
 
 
-def _read_at(host: Host, daemon: Daemon, path: str) -> float:
+def _read_at(host: Host, daemon: Daemon, path: str, started: float) -> float:
     """When the daemon read that file: at its start, or when k3s, which writes drop-in files itself, had done so."""
-    started = daemon.started_at.value or 0.0
     managed = daemon.k3s.config_dir if daemon.k3s else None
     if managed is None or not (path == managed or path.startswith(f"{managed}/")):
         return started

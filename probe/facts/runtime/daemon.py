@@ -11,7 +11,7 @@ from probe.facts.model import Confinement
 from probe.host.cri import CriAnswer
 from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host
-from probe.reading import Reading, problem_of
+from probe.reading import Reading, or_problem
 
 INITIAL_USER_NAMESPACE = "user:[4026531837]"
 """The inode number that the kernel gives it since Linux 3.8 (PROC_USER_INIT_INO)."""
@@ -24,6 +24,7 @@ _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{1,16}")
 _NO_LABEL = os.strerror(errno.EINVAL)  # no active security module labels processes
 
 
+@or_problem
 def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
     """Pid of the daemon that answered on the socket; a problem unless it surely belongs to the node.
 
@@ -33,15 +34,11 @@ def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
     listener = answer.listener
     if listener.value is not None and listener.value > 1:  # 0: not visible; 1: systemd opened the socket for another
         return _confirmed(host, listener.value)
-    if answer.name.value is None:
-        return problem_of(answer.name)
-    name = _PROCESS_NAMES.get(answer.name.value)
+    name = _PROCESS_NAMES.get(answer.name.need())
     if name is None:
         return Reading.without(answer.name.source, "not-readable", "it is not known how its daemon is called")
     processes = host.processes()
-    if processes.value is None:
-        return problem_of(processes)
-    named = [_confirmed(host, process.pid) for process in processes.value if process.name == name]
+    named = [_confirmed(host, process.pid) for process in processes.need() if process.name == name]
     daemons = [reading for reading in named if reading.value is not None]
     if not daemons:
         nobody: Reading[int] = Reading.without(processes.source, "not-readable", f"no process is called {name}")
@@ -54,11 +51,10 @@ def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
     return Reading.without(processes.source, "not-readable", problem)
 
 
+@or_problem
 def _confirmed(host: Host, pid: int) -> Reading[int]:
     belongs = host.node_daemon(pid)
-    if belongs.value is None:
-        return problem_of(belongs)
-    if not belongs.value:
+    if not belongs.need():
         return Reading.without(belongs.source, "not-readable", f"process {pid} is no daemon of this node")
     return Reading(belongs.source, pid)
 
@@ -91,11 +87,10 @@ def _natural(path: str) -> str:
     return path.removeprefix("/var") if path.startswith("/var/run/") else path
 
 
+@or_problem
 def gather_confinement(host: Host, daemon: Reading[int]) -> Reading[Confinement]:
     """What binds the daemon; of one that is not this node's nothing is read."""
-    if daemon.value is None:
-        return problem_of(daemon)
-    pid = daemon.value
+    pid = daemon.need()
     status = host.process_status(pid)
     label = host.read_text(f"/proc/{pid}/attr/current")
     if label.problem == _NO_LABEL or label.kind == "absent":  # the latter without CONFIG_SECURITY

@@ -8,7 +8,7 @@ from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings
 from probe.host.cri import CriAnswer, CriHandler, no_answer
 from probe.host.host import Host
-from probe.reading import Reading, problem_of
+from probe.reading import Reading, or_problem
 
 _STATE = ("/run/containerd", "/run/containers", "/run/crio", "/run/k3s", "/run/k0s", "/var/run")
 
@@ -71,12 +71,9 @@ def _gather_handler(
     )
 
 
+@or_problem
 def _gather_newer(host: Host, binary: Reading[str], daemon: Reading[int]) -> Reading[bool]:
     """Whether the binary may have been replaced since the daemon started."""
-    if binary.value is None or daemon.value is None:
-        return problem_of(daemon if binary.value else binary)
-    started = host.started_at(daemon.value)
-    if started.value is None:
-        return problem_of(started)
-    since = started.value + START_UNCERTAINTY
-    return host.status(binary.value).parse(lambda file: file.newest > since)
+    path, pid = binary.need(), daemon.need()
+    since = host.started_at(pid).need() + START_UNCERTAINTY
+    return host.status(path).parse(lambda file: file.newest > since)

@@ -19,7 +19,7 @@ from probe.facts.runtime.daemon import START_UNCERTAINTY, parse_flag, read_argum
 from probe.facts.runtime.oci import read_stdout
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
-from probe.reading import Reading, problem_of
+from probe.reading import Reading, or_problem, problem_of
 
 _PATIENCE = 3.0  # seconds for the daemon's command that prints its configuration
 _CONTAINERD_CONFIG = "/etc/containerd/config.toml"
@@ -78,29 +78,28 @@ class RuntimeSettings:
             return Reading(self._printed.source, self._printed.value.snapshotter)
         return running
 
+    @or_problem
     def slow_chown(self) -> Reading[bool]:
         """Whether containerd's overlayfs snapshotter copies layers that it cannot map."""
         if not self._containerd:
             return Reading.without(self._answer.name.source, "absent", "only containerd has such a setting")
-        printed = self._printed
-        if printed.value is None:
-            return problem_of(printed)
-        if printed.value.slow_chown is None:
-            return Reading.without(printed.source, "absent", "its overlayfs snapshotter has no such setting")
-        if changed := self._changed_file(printed.value):
-            told = "on" if printed.value.slow_chown else "off"
+        printed, source = self._printed.need(), self._printed.source
+        if printed.slow_chown is None:
+            return Reading.without(source, "absent", "its overlayfs snapshotter has no such setting")
+        if changed := self._changed_file(printed):
+            told = "on" if printed.slow_chown else "off"
             problem = f"slow_chown is {told}, and perhaps not in force: {changed} may be newer than the daemon"
-            return Reading.without(printed.source, "not-readable", problem)
-        return Reading(printed.source, printed.value.slow_chown)
+            return Reading.without(source, "not-readable", problem)
+        return Reading(source, printed.slow_chown)
 
+    @or_problem
     def binary(self, handler: str) -> Reading[str]:
         """Path of the OCI runtime behind a handler."""
-        configured = self._configured(handler)
-        if configured.value is None:
-            return problem_of(configured)
-        name, source = configured.value.binary, configured.source
+        reading = self._configured(handler)
+        source, configured = reading.source, reading.need()
+        name = configured.binary
         if not name:
-            return Reading.without(source, "absent", f"{configured.value.shim or 'its shim'} runs no runtime like runc")
+            return Reading.without(source, "absent", f"{configured.shim or 'its shim'} runs no runtime like runc")
         if name.startswith("/"):
             return Reading(source, name)
         if "/" in name:
@@ -110,15 +109,12 @@ class RuntimeSettings:
     def _configured(self, handler: str) -> Reading[ConfiguredHandler]:
         return self._best.parse(lambda config: find_handler(config, handler))
 
+    @or_problem
     def _search(self, name: str) -> Reading[str]:
         """The first file of that name in the PATH that the daemon has."""
-        if self._daemon.value is None:
-            return problem_of(self._daemon)
-        search_path = read_search_path(self._host, self._daemon.value)
-        if search_path.value is None:
-            return problem_of(search_path)
+        search_path = read_search_path(self._host, self._daemon.need())
         own = self._printed.value.extra_path if self._printed.value else _CONTAINERD_BIN
-        for directory in (own if self._containerd else "", *search_path.value):
+        for directory in (own if self._containerd else "", *search_path.need()):
             path = os.path.join(directory, name)
             found = self._host.status(path)
             if found.value and stat.S_ISREG(found.value.mode) and directory:
@@ -127,19 +123,17 @@ class RuntimeSettings:
                 return problem_of(found)
         return Reading.without(search_path.source, "absent", f"no {name} in the PATH of the daemon")
 
+    @or_problem
     def _print(self, parser: Callable[[str], RuntimeConfig], *command: str) -> Reading[RuntimeConfig]:
         """What the daemon's own executable prints of the files that the daemon was told to read."""
-        if self._daemon.value is None:
-            return problem_of(self._daemon)
-        flags = self._flags(self._daemon.value)
-        if flags.value is None:
-            return problem_of(flags)
-        executable = self._host.read_link(f"/proc/{self._daemon.value}/exe").value or ""
+        pid = self._daemon.need()
+        flags = self._flags(pid).need()
+        executable = self._host.read_link(f"/proc/{pid}/exe").value or ""
         if executable.endswith("/k3s"):  # which is containerd when it is called so
             path = os.path.join(os.path.dirname(executable), "containerd")
-            printed = self._host.run(path, *flags.value, *command, timeout=_PATIENCE)
+            printed = self._host.run(path, *flags, *command, timeout=_PATIENCE)
         else:
-            printed = self._host.run_daemon(self._daemon.value, *flags.value, *command, timeout=_PATIENCE)
+            printed = self._host.run_daemon(pid, *flags, *command, timeout=_PATIENCE)
         return read_stdout(printed).parse(parser)
 
     def _flags(self, pid: int) -> Reading[tuple[str, ...]]:

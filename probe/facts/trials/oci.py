@@ -12,13 +12,14 @@ from probe.facts.trials.oci_meaning import judge_trial
 from probe.facts.tried import Attempt, RuntimeTrialFacts
 from probe.host.host import Host
 from probe.host.oci_trial.trial import SOURCE, TrialPlan, sweep_trial_cgroups, try_runtime
-from probe.reading import ProblemKind, Reading, problem_of
+from probe.reading import ProblemKind, Reading, or_problem
 
 __all__ = ("SOURCE", "gather_runtime_trial", "judge_trial", "plan_trial", "sweep_trial_cgroups")
 
 _PATIENCE = 15.0  # seconds for the whole trial; it takes a fifth of one
 
 
+@or_problem
 def gather_runtime_trial(
     host: Host,
     enter: Callable[[], object],
@@ -34,14 +35,13 @@ def gather_runtime_trial(
     *enter* brings a child into the mount namespace in which the runtime makes containers, as `try_runtime` wants it;
     *deadline* in seconds of time.monotonic().
     """
-    plan = plan_trial(host, probe, runtime, kubelet_root, mounts, attempts)
-    if plan.value is None:
-        return problem_of(plan)
+    plan = plan_trial(host, probe, runtime, kubelet_root, mounts, attempts).need()
     deadline = min(deadline, time.monotonic() + _PATIENCE * host.slowness)
-    answer = try_runtime(plan.value, enter, deadline, host.slowness)
-    return judge_trial(plan.value, answer, _confinement_of_probe(probe, runtime))
+    answer = try_runtime(plan, enter, deadline, host.slowness)
+    return judge_trial(plan, answer, _confinement_of_probe(probe, runtime))
 
 
+@or_problem
 def plan_trial(
     host: Host,
     probe: ProbeFacts,
@@ -60,19 +60,16 @@ def plan_trial(
     handler = next((one for one in handlers.value or () if not one.name), None)
     if handler is None:
         return _not_tried(handlers, handlers.problem or "CRI names no default handler")
-    if handler.binary.value is None:
-        return Reading(handler.binary.source, None, handler.binary.problem, handler.binary.kind)
+    binary = handler.binary.need()
     if handler.oci_version.value is None:
         return _not_tried(handler.oci_version, f"not run: {handler.oci_version.problem}")
     if obstacle := _obstacle(probe):
         return Reading.without(SOURCE, "not-permitted", obstacle)
     if any(one.role == "kubelet-root" and one.kind == "timed-out" for one in attempts):
         return Reading.without(SOURCE, "timed-out", "not tried: the kubelet's root directory does not answer")
-    pods = existing(host, f"{kubelet_root}/pods")
-    if pods.value is None:
-        return Reading(pods.source, None, pods.problem, pods.kind)
+    pods = existing(host, f"{kubelet_root}/pods").need()
     covered = mounts.value is not None and not mounts.value.proc.visible
-    return Reading(SOURCE, TrialPlan(binary=handler.binary.value, kubelet_root=pods.value, proc_covered=covered))
+    return Reading(SOURCE, TrialPlan(binary=binary, kubelet_root=pods, proc_covered=covered))
 
 
 def _not_tried(reading: Reading[Any], problem: str) -> Reading[TrialPlan]:
