@@ -67,7 +67,7 @@ class Reading(Struct, Generic[T], frozen=True, omit_defaults=True):
         return problem_of(self) if self.value is None else step(self.value)
 
     def need(self) -> T:
-        """The value, in a function with `or_problem`. *Errors*: NeededError, which becomes the result of that function."""
+        """The value. *Errors*: NeededError, which `or_problem` turns into the result of the function that needs it."""
         if self.value is None:
             raise NeededError(self)
         return self.value

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from probe.facts.defaults import KUBELET_ROOT, RUNTIME_ROOT
 from probe.facts.filesystems import attempts
 from probe.facts.filesystems.meaning import not_tried
 from probe.facts.filesystems.revealing import visibility
@@ -32,10 +33,6 @@ from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_pr
 from probe.host.sandbox.trial import sandbox_child
 from probe.reading import Reading, encode
 from probe.settings import Settings
-
-KUBELET_ROOT = "/var/lib/kubelet"
-RUNTIME_ROOT = "/var/lib/containerd"
-"""Where they would be, on a node that has neither yet."""
 
 _FACTS_LIMIT = 64 << 20
 

@@ -9,11 +9,9 @@ import shlex
 from probe.facts.model import KernelFacts, ProbeFacts
 from probe.host import syscalls
 from probe.host.host import Host
+from probe.host.namespaces import INITIAL_USER_NAMESPACE
 from probe.host.processes import parse_status
 from probe.reading import Reading
-
-INITIAL_USER_NAMESPACE = "user:[4026531837]"
-"""What the link of the first user namespace says on every Linux. *Source*: linux/nsfs.h, `USER_NS_INIT_INO`."""
 
 NAMESPACE_KINDS = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 """The namespaces of a Pod's own, each with a limit `user.max_KIND_namespaces`."""

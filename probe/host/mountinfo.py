@@ -60,8 +60,6 @@ class Volume(Struct, frozen=True):
     mount: Mount
     plugin: str
     """`kubernetes.io~nfs`; where the path tells it the CSI driver; `subpath` when nothing tells."""
-    pod_uid: str
-    """Empty for a mount that Pods share."""
     vol_data: str = ""
     """Path of the file in which the kubelet keeps the name of the CSI driver; empty for other plugins."""
 
@@ -250,12 +248,12 @@ def _volume(mount: Mount, path: str) -> Volume | None:
     if found := _POD_VOLUME.fullmatch(path):
         if (found[2] == _CSI) != bool(found[3]):  # only CSI has its mount one level deeper
             return None
-        return Volume(mount, printable(found[2]), printable(found[1]), beside if found[3] else "")
+        return Volume(mount, printable(found[2]), beside if found[3] else "")
     if found := _SUBPATH.fullmatch(path):
-        return Volume(mount, "subpath", printable(found[1]))
+        return Volume(mount, "subpath")
     if found := _CSI_STAGING.fullmatch(path):
         # `csi/pv/NAME/globalmount` until Kubernetes 1.24: there the path names the volume, not the driver
-        return Volume(mount, _CSI if found[1] == "pv" else printable(found[1]), "", beside)
+        return Volume(mount, _CSI if found[1] == "pv" else printable(found[1]), beside)
     if found := _IN_TREE.fullmatch(path):
-        return Volume(mount, f"kubernetes.io~{printable(found[1])}", "")
+        return Volume(mount, f"kubernetes.io~{printable(found[1])}")
     return None

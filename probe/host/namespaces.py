@@ -7,6 +7,9 @@ import os
 from probe.host import syscalls
 from probe.reading import Reading
 
+INITIAL_USER_NAMESPACE = "user:[4026531837]"
+"""The link of the first user namespace on every Linux since 3.8. *Source*: linux/nsfs.h, `USER_NS_INIT_INO`."""
+
 
 def open_own_proc() -> int:
     """A descriptor of our own /proc, to be held from before entering.

@@ -11,6 +11,8 @@ from msgspec import Struct
 
 HELPER_NAME = "up "
 """How the name of a child begins that touches what may hang; the device of a mount or a digest of a path follows."""
+START_UNCERTAINTY = 2.0
+"""Seconds: starts are counted from the boot of the kernel, whose time /proc/stat tells in whole seconds."""
 _LIMIT = 1 << 16
 """Bytes that are read of one file of a process."""
 

@@ -340,43 +340,40 @@ def volume(path: str, fstype: str = "ext4", **fields: str) -> Volume | None:
 
 
 @pytest.mark.parametrize(
-    ("path", "plugin", "pod_uid", "vol_data"),
+    ("path", "plugin", "vol_data"),
     [
-        ("pods/u1/volumes/kubernetes.io~secret/token", "kubernetes.io~secret", "u1", ""),
-        ("pods/u1/volumes/kubernetes.io~projected/kube-api-access-x", "kubernetes.io~projected", "u1", ""),
-        ("pods/u1/volumes/kubernetes.io~nfs/data", "kubernetes.io~nfs", "u1", ""),
-        ("pods/u1/volumes/example.org~flex/data", "example.org~flex", "u1", ""),
+        ("pods/u1/volumes/kubernetes.io~secret/token", "kubernetes.io~secret", ""),
+        ("pods/u1/volumes/kubernetes.io~projected/kube-api-access-x", "kubernetes.io~projected", ""),
+        ("pods/u1/volumes/kubernetes.io~nfs/data", "kubernetes.io~nfs", ""),
+        ("pods/u1/volumes/example.org~flex/data", "example.org~flex", ""),
         (
             "pods/u1/volumes/kubernetes.io~csi/pvc-1/mount",
             "kubernetes.io~csi",
-            "u1",
             f"{ROOT}/pods/u1/volumes/kubernetes.io~csi/pvc-1/vol_data.json",
         ),
-        ("pods/u1/volume-subpaths/data/app/0", "subpath", "u1", ""),
+        ("pods/u1/volume-subpaths/data/app/0", "subpath", ""),
         (
             "plugins/kubernetes.io/csi/ebs.csi.aws.com/0a1b/globalmount",
             "ebs.csi.aws.com",
-            "",
             f"{ROOT}/plugins/kubernetes.io/csi/ebs.csi.aws.com/0a1b/vol_data.json",
         ),
         (
             "plugins/kubernetes.io/csi/pv/pvc-1/globalmount",
             "kubernetes.io~csi",
-            "",
             f"{ROOT}/plugins/kubernetes.io/csi/pv/pvc-1/vol_data.json",
         ),
-        ("plugins/kubernetes.io/gce-pd/mounts/disk-1", "kubernetes.io~gce-pd", "", ""),
-        ("plugins/kubernetes.io/aws-ebs/mounts/aws/eu-west-1a/vol-1", "kubernetes.io~aws-ebs", "", ""),
-        ("plugins/kubernetes.io/local-volume/mounts/pv-1", "kubernetes.io~local-volume", "", ""),
-        ("plugins/kubernetes.io/iscsi/iface-default/10.0.0.1:3260-x-lun-0", "kubernetes.io~iscsi", "", ""),
-        ("pods/\udcff/volumes/x~\udcfe/y", "x~\\xfe", "\\xff", ""),
+        ("plugins/kubernetes.io/gce-pd/mounts/disk-1", "kubernetes.io~gce-pd", ""),
+        ("plugins/kubernetes.io/aws-ebs/mounts/aws/eu-west-1a/vol-1", "kubernetes.io~aws-ebs", ""),
+        ("plugins/kubernetes.io/local-volume/mounts/pv-1", "kubernetes.io~local-volume", ""),
+        ("plugins/kubernetes.io/iscsi/iface-default/10.0.0.1:3260-x-lun-0", "kubernetes.io~iscsi", ""),
+        ("pods/\udcff/volumes/x~\udcfe/y", "x~\\xfe", ""),
     ],
 )
-def test_where_the_kubelet_mounts_volumes(path: str, plugin: str, pod_uid: str, vol_data: str) -> None:
-    """Each layout tells the plugin, the Pod, and where a CSI driver's name is kept."""
+def test_where_the_kubelet_mounts_volumes(path: str, plugin: str, vol_data: str) -> None:
+    """Each layout tells the plugin, and where a CSI driver's name is kept."""
     found = volume(path)
     assert found is not None
-    assert (found.plugin, found.pod_uid, found.vol_data) == (plugin, pod_uid, vol_data)
+    assert (found.plugin, found.vol_data) == (plugin, vol_data)
     assert found.mount.mount_point == f"{ROOT}/{path}"
 
 

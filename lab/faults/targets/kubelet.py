@@ -10,11 +10,12 @@ import yaml
 from lab.faults.targets.target import DATA, HOSTS, Target, files, lines, parsed
 from lab.samples import DRA_JSON, HEADER, NVIDIA_YAML, RECORDED_CONFIG, UNIT
 from probe.facts import kernel
+from probe.facts.defaults import MAX_UINT32
 from probe.facts.filesystems.volumes import _driver_name
 from probe.facts.hooks import cdi_maker, has_cdi_hook, has_oci_hook
 from probe.facts.ids import range as ids
 from probe.facts.ids.manager import IdPool, Obstacle, parse_getsubids, take_up
-from probe.facts.ids.records import MAX_UINT32, parse_pod_userns
+from probe.facts.ids.records import parse_pod_userns
 from probe.facts.kubelet import facts as kubelet
 from probe.facts.kubelet import k3s as kubelet_k3s
 from probe.facts.kubelet import versions as kubelet_versions

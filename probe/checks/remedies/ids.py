@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from probe.checks.remedies.platforms import quoted
+from probe.facts.defaults import BLOCK
 from probe.facts.ids.manager import Cause
-from probe.facts.ids.range import BLOCK
 from probe.facts.model import Facts, IdFacts, KubeletFacts
 
 _MAX_PODS = 110

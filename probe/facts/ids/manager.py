@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
 
-from probe.facts.ids.range import ACCOUNT, BLOCK
-from probe.facts.ids.records import MAX_UINT32
+from probe.facts.defaults import ALL_IDS, BLOCK, MAX_UINT32
+from probe.facts.ids.range import ACCOUNT
 from probe.facts.model import IdFacts, KubeletFacts, Mapping, PodUserns, UsernsFile
 from probe.host.program import Output
 from probe.reading import Reading
@@ -78,7 +78,7 @@ def find_pool(ids: IdFacts, kubelet: KubeletFacts, release: Release) -> Checks[I
     if account.value:
         found = yield from _find_range(ids, release)
     elif length:
-        found = length, (1 << 32) - length
+        found = length, ALL_IDS - length
     if not length or not found:
         return None
     first, count = found

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from probe.facts.defaults import BLOCK
 from probe.facts.ids.records import gather_userns_files
 from probe.facts.kubelet.versions import parse_release
-from probe.facts.model import Account, IdFacts, SubIds, UsernsFile
+from probe.facts.model import Account, IdFacts, KubeletFacts, SubIds, UsernsFile
 from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host
 from probe.host.program import Output
 from probe.reading import Reading, or_problem, problem_of
-
-if TYPE_CHECKING:  # Facts are made of these types, among others
-    from probe.facts.model import KubeletFacts
 
 T = TypeVar("T")
 
@@ -28,7 +26,6 @@ ACCOUNT_SINCE = (1, 30)
 """Before, the kubelet knew no range but its own."""
 GETENT_SINCE = (1, 38)
 """From then on the kubelet is built without cgo, and runs getent(1) instead of asking libc."""
-BLOCK = 65_536
 
 _USUAL_PATH = ("/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin")
 _PRINTED = 10_000  # characters; one range takes forty, and the kubelet quotes all of them in its last words

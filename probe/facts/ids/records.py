@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from probe.facts.defaults import MAX_UINT32
 from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
-
-MAX_UINT32 = (1 << 32) - 1
 
 
 def gather_userns_files(host: Host, directory: str) -> Reading[tuple[UsernsFile, ...]]:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from probe.facts.kernel import INITIAL_USER_NAMESPACE
+from probe.facts.defaults import BLOCK, KUBELET_ROOT
 from probe.facts.kubelet.config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
 from probe.facts.kubelet.files import find_files, read_ages, read_file, read_merged
 from probe.facts.kubelet.find import Daemon, find_kubelets
@@ -22,12 +22,11 @@ from probe.facts.kubelet.versions import (
 from probe.facts.model import DropIn, KubeletFacts
 from probe.host.environ import parse_environment
 from probe.host.host import Host
+from probe.host.namespaces import INITIAL_USER_NAMESPACE
 from probe.reading import Reading, or_problem, problem_of
 
-_DEFAULT_ROOT = "/var/lib/kubelet"
 _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
 _DEFAULT_MAX_PODS = 110
-_DEFAULT_IDS_PER_POD = 65_536
 _SNAP_ARGUMENTS = "/var/snap/microk8s/current/args/kubelet"
 _SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -51,7 +50,7 @@ def gather_kubelet(host: Host) -> Reading[KubeletFacts]:
         return Reading.without(source, "absent", "no kubelet runs on this node")
     daemon = min(daemons, key=lambda each: (each.started_at.value or 0.0, each.process.pid))
     facts = _describe(host, daemon, len(daemons) - 1)
-    if _restarted(host, daemon):
+    if host.started_at(daemon.process.pid) != daemon.started_at:
         return Reading.without(source, "not-readable", "the kubelet was restarted while it was looked at")
     return Reading(f"/proc/{daemon.process.pid}", facts)
 
@@ -97,14 +96,6 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         gate_configured=_gate_configured(configuration, release),
         fail_cgroup_v1=configuration.find("fail-cgroupv1", "failCgroupV1", bool, fails),
     )
-
-
-def _restarted(host: Host, daemon: Daemon) -> bool:
-    now, then = host.started_at(daemon.process.pid), daemon.started_at
-    if now.value is None or then.value is None:
-        return now.kind != then.kind
-    # The time of boot, to which starts are relative, moves with the clock, by a little.
-    return abs(now.value - then.value) > 2.0
 
 
 def _version(host: Host, daemon: Daemon) -> Reading[str]:
@@ -176,7 +167,7 @@ def _gate_name(release: Reading[tuple[int, int]]) -> str:
 
 
 def _ids_per_pod(configuration: Configuration, release: Reading[tuple[int, int]]) -> Reading[int]:
-    default = Reading("default of userNamespaces.idsPerPod", _DEFAULT_IDS_PER_POD)
+    default = Reading("default of userNamespaces.idsPerPod", BLOCK)
     if release.value is not None and not knows_ids_per_pod(release.value):
         return default
     return configuration.find(None, "userNamespaces.idsPerPod", int, default)
@@ -184,9 +175,9 @@ def _ids_per_pod(configuration: Configuration, release: Reading[tuple[int, int]]
 
 def _root_dir(host: Host, daemon: Daemon, flags: Reading[Flags]) -> Reading[str]:
     if flags.value is None:
-        return _existing(host, daemon, _DEFAULT_ROOT, f"{_DEFAULT_ROOT}/pods") or problem_of(flags)
+        return _existing(host, daemon, KUBELET_ROOT, f"{KUBELET_ROOT}/pods") or problem_of(flags)
     if "root-dir" not in flags.value:
-        return Reading("default of --root-dir", _DEFAULT_ROOT)
+        return Reading("default of --root-dir", KUBELET_ROOT)
     working_directory = host.read_link(f"/proc/{daemon.process.pid}/cwd").value
     return Reading("--root-dir", flags.value["root-dir"][-1]).parse(lambda path: _absolute(path, working_directory))
 

@@ -13,11 +13,11 @@ from probe.facts.kubelet.find import Daemon
 from probe.facts.kubelet.k3s import DEFAULTS_FILE
 from probe.facts.model import DropIn
 from probe.host.host import FileStatus, Host
+from probe.host.processes import START_UNCERTAINTY
 from probe.reading import ProblemKind, Reading, or_problem, problem_of
 
 _MAX_FILES = 200
 _MAX_DEPTH = 8
-_SLACK = 2.0  # seconds: /proc/stat tells the time of boot without a fraction
 
 
 class ConfigurationFiles(Struct, frozen=True):
@@ -74,7 +74,9 @@ def read_ages(
         if status.value is None and path in optional:
             continue
         # Not the time of modification alone: `cp -p` brings back an old file with its old one.
-        newer = status.value is None or status.value.newest > _read_at(host, daemon, path, started_at) + _SLACK
+        newer = (
+            status.value is None or status.value.newest > _read_at(host, daemon, path, started_at) + START_UNCERTAINTY
+        )
         if newer or path not in directories:
             drop_ins.append(DropIn(path=path, newer=newer))
     return Reading("configuration files", tuple(drop_ins))

@@ -11,12 +11,8 @@ from probe.facts.model import Confinement
 from probe.host.cri import CriAnswer
 from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host
+from probe.host.namespaces import INITIAL_USER_NAMESPACE
 from probe.reading import Reading, or_problem
-
-INITIAL_USER_NAMESPACE = "user:[4026531837]"
-"""The inode number that the kernel gives it since Linux 3.8 (PROC_USER_INIT_INO)."""
-START_UNCERTAINTY = 2.0
-"""Seconds: starts are counted from the time of the kernel's boot, which it tells in whole seconds."""
 
 _PROCESS_NAMES = {"containerd": "containerd", "cri-o": "crio", "docker": "cri-dockerd"}
 _LISTENS = 0x10000  # __SO_ACCEPTCON in the column Flags

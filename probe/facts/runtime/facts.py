@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
-from probe.facts.runtime.daemon import START_UNCERTAINTY, find_daemon, gather_confinement
+from probe.facts.runtime.daemon import find_daemon, gather_confinement
 from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings
 from probe.host.cri import CriAnswer, CriHandler, no_answer
 from probe.host.host import Host
+from probe.host.processes import START_UNCERTAINTY
 from probe.reading import Reading, or_problem
 
 _STATE = ("/run/containerd", "/run/containers", "/run/crio", "/run/k3s", "/run/k0s", "/var/run")
 
 
 def gather_runtime(
-    host: Host, endpoint: str, cri: Reading[CriAnswer], kubelet_root: str = "/var/lib/kubelet"
+    host: Host, endpoint: str, cri: Reading[CriAnswer], kubelet_root: str = KUBELET_ROOT
 ) -> Reading[RuntimeFacts]:
     """All that is known of the runtime behind *endpoint*; a problem only where no endpoint is known.
 

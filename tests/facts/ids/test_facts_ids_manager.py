@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lab.factory import absent, make_ids, make_kubelet, unread
+from probe.facts.defaults import MAX_UINT32
 from probe.facts.ids.manager import (
     IdPool,
     Missing,
@@ -19,7 +20,6 @@ from probe.facts.ids.manager import (
     parse_getsubids,
     take_up,
 )
-from probe.facts.ids.records import MAX_UINT32
 from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.program import Output
 from probe.reading import Reading

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.fake_host import FakeHost
-from probe.facts.ids.records import MAX_UINT32, gather_userns_files, parse_pod_userns
+from probe.facts.defaults import MAX_UINT32
+from probe.facts.ids.records import gather_userns_files, parse_pod_userns
 from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.host import Host
 

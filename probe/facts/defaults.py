@@ -1,0 +1,14 @@
+"""Constants of Kubernetes and of the kernel that more than one fact depends on."""
+
+from __future__ import annotations
+
+KUBELET_ROOT = "/var/lib/kubelet"
+"""Default of the kubelet's --root-dir."""
+RUNTIME_ROOT = "/var/lib/containerd"
+"""Default of containerd's root."""
+BLOCK = 65_536
+"""Default and unit of `userNamespaces.idsPerPod`."""
+MAX_UINT32 = (1 << 32) - 1
+"""The largest ID that a map may hold is one less: this one means "none" to the kernel."""
+ALL_IDS = 1 << 32
+"""The number of IDs in a user namespace."""
