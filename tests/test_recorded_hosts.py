@@ -11,7 +11,7 @@ import pytest
 
 from lab.fake_host import FakeHost
 from lab.recorded import FOLDER, KERNELS, NAMES, Recording, expectation
-from probe.host.host import Host
+from probe.host.host import Host, LocalHost
 from probe.host.program import Output
 from probe.outputs.documents import render_json
 from probe.reading import Reading
@@ -137,9 +137,15 @@ def test_every_kernel_table_names_its_source() -> None:
 
 
 def test_a_recorded_node_touches_no_other() -> None:
-    """Each thing that Host does itself is answered from the recording, and never by the machine that runs the tests."""
-    built_on_others = {"close", "deadline", "slowness", "read_text", "node_daemon", "process_status", "stuck_helpers"}
-    assert public(Host) - built_on_others <= public(FakeHost)
+    """Whatever can be asked of a node is answered by the recording, or the double cannot even be made."""
+
+    class Forgetful(FakeHost):
+        read_link = Host.read_link
+
+    assert not issubclass(FakeHost, LocalHost)
+    assert public(LocalHost) - {"close"} <= public(Host)
+    with pytest.raises(TypeError, match="read_link"):
+        Forgetful()
 
 
 def test_an_unrecorded_socket_answers_nothing() -> None:

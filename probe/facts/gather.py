@@ -24,10 +24,10 @@ from probe.facts.runtime.facts import gather_runtime
 from probe.facts.runtime.namespace import read_mountinfo, running_since
 from probe.facts.trials.processes import NodeTrials, Trials
 from probe.facts.tried import Attempt, Role
-from probe.facts.unknown import know_nothing
+from probe.facts.unknown import unknown_facts
 from probe.host.background import Beside
 from probe.host.child import ChildError, run_child
-from probe.host.host import Host
+from probe.host.host import Host, LocalHost
 from probe.host.mountinfo import Mount, MountTable, parse_mountinfo
 from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
 from probe.host.sandbox.trial import sandbox_child
@@ -44,9 +44,9 @@ def gather_facts(settings: Settings, cri: Beside) -> Facts:
         answer = run_child(lambda: encode(_gather(settings, cri)), budget + 1, limit=_FACTS_LIMIT)
         return msgspec.json.decode(answer, type=Facts)
     except TimeoutError:
-        return know_nothing(settings.node_name, "timed-out", f"it did not come back within {budget:g} seconds")
+        return unknown_facts(settings.node_name, "timed-out", f"it did not come back within {budget:g} seconds")
     except (ChildError, OSError, ValueError) as error:
-        return know_nothing(settings.node_name, "not-readable", f"it failed: {error}")
+        return unknown_facts(settings.node_name, "not-readable", f"it failed: {error}")
 
 
 def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = "") -> tuple[Attempt, ...]:
@@ -140,9 +140,9 @@ def _default_oci_runtime(runtime: Reading[RuntimeFacts]) -> str:
     return next((one.oci_runtime.value or "" for one in handlers if not one.name), "")
 
 
-def _host(settings: Settings, deadline: float) -> Host:
+def _host(settings: Settings, deadline: float) -> LocalHost:
     """The node, which until half of the time is over may keep whoever reads it waiting."""
-    host = Host()
+    host = LocalHost()
     host.deadline = deadline - settings.budget.total_seconds() / 2  # the other half is for the attempts
     host.slowness = settings.slowness
     return host

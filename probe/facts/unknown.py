@@ -13,7 +13,7 @@ from probe.reading import ProblemKind, Reading
 _SOURCE = "the gathering process"
 
 
-def know_nothing(node_name: str | None, kind: ProblemKind, problem: str) -> Facts:
+def unknown_facts(node_name: str | None, kind: ProblemKind, problem: str) -> Facts:
     """Facts in which every reading has this one problem, so that every check answers `unknown`."""
     unread: Reading[Any] = Reading(_SOURCE, None, problem, kind)
     return Facts(

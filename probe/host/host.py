@@ -6,7 +6,6 @@ Everything here may be missing, huge, hostile, or hang. What comes back is a Rea
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import time
@@ -19,22 +18,19 @@ import msgspec
 import psutil
 
 from probe.host import files
+from probe.host.abstract import FILE_LIMIT, LISTING_LIMIT, Host
 from probe.host.child import DEFAULT_LIMIT, ChildError, run_child
 from probe.host.files import FileStatus
 from probe.host.helper import Helper
 from probe.host.namespaces import enter_process
-from probe.host.processes import HELPER_NAME, Process, in_pod_cgroup, is_stuck, parse_status, read_process, start_time
+from probe.host.processes import HELPER_NAME, Process, read_process, start_time
 from probe.host.program import Output, Untrusted, open_executable, run_open, run_program
 from probe.reading import Reading
 
-__all__ = ("FILE_LIMIT", "LISTING_LIMIT", "FileStatus", "Host", "Process")
+__all__ = ("FILE_LIMIT", "LISTING_LIMIT", "FileStatus", "Host", "LocalHost", "Process")
 
 T = TypeVar("T")
 
-FILE_LIMIT = 4 << 20
-"""Bytes of a file that are read; a larger one is a problem, never a half truth."""
-LISTING_LIMIT = 20_000
-"""Entries of a directory that are listed."""
 _RUN_LIMIT = 16 << 20  # of what a program printed, as JSON
 _PATIENCE = 2.0  # seconds for one file: a directory on a dead NFS server never answers
 _PATIENCE_FOR_ALL = 6.0  # seconds for all processes, of which each takes a tenth of a millisecond
@@ -45,13 +41,9 @@ _KERNEL_FILE = re.compile(r"/(proc|sys)/(?!(self|\d+)/(root|cwd|exe|fd|task|map_
 _KERNEL_LINK = re.compile(r"/proc/(self|\d+)/(root|cwd|exe|ns/\w+)")
 
 
-class Host:
-    """One node. Tests put a folder and recorded answers in its place."""
+class LocalHost(Host):
+    """The node on which this process runs."""
 
-    deadline = math.inf
-    """In seconds of time.monotonic(): from then on whatever does not answer at once is not waited for."""
-    slowness = 1.0
-    """How many times as long as on other nodes each single wait may take."""
     _stuck: frozenset[str] = frozenset()
     _processes: Reading[tuple[Process, ...]] | None = None
 
@@ -68,10 +60,6 @@ class Host:
         if _KERNEL_FILE.match(path):
             return _reading(path, lambda: files.read_file(path, files.open_path(path), limit))
         return _reading(path, lambda: self._touch(path, "read_path", path, limit, limit=limit))
-
-    def read_text(self, path: str, limit: int = FILE_LIMIT) -> Reading[str]:
-        """The same as UTF-8; other bytes are a problem."""
-        return self.read(path, limit).parse(lambda content: content.decode())
 
     def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A file at *path* below *directory*, where others choose the names: no symlink is followed (openat2)."""
@@ -187,18 +175,6 @@ class Host:
             self._stuck = self.stuck_helpers(self._processes.value or ())
         return self._processes
 
-    def stuck_helpers(self, processes: Sequence[Process]) -> frozenset[str]:
-        """Names, without their common beginning, of children of earlier probes that cannot even be killed.
-
-        The process table is the only memory between probes: what such a child waits for is left alone.
-        """
-        helpers = [process for process in processes if process.name.startswith(HELPER_NAME)]
-        return frozenset(
-            process.name.removeprefix(HELPER_NAME)
-            for process in helpers
-            if self.process_status(process.pid).parse(is_stuck).value
-        )
-
     def _touch(
         self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT, patience: float = _PATIENCE
     ) -> bytes:
@@ -219,32 +195,6 @@ class Host:
     def _patience(self, seconds: float) -> float:
         """How long to wait for what may take so many seconds."""
         return max(min(seconds * self.slowness, self.deadline - time.monotonic()), _AT_ONCE)
-
-    def node_daemon(self, pid: int) -> Reading[bool]:
-        """Whether that process belongs to the node and not to a Pod that imitates a daemon.
-
-        It does with UID 0, the PID namespace of process 1, its user namespace, and no Pod's cgroup.
-        """
-        status, cgroup = self.process_status(pid), self.read_text(f"/proc/{pid}/cgroup")
-        user_namespace = self.read_link(f"/proc/{pid}/ns/user")
-        for reading in (status, cgroup, user_namespace):
-            if reading.value is None:
-                return Reading.without(reading.source, reading.kind or "not-readable", reading.problem)
-        # NSpid has one number for the PID namespace that this /proc shows, and more for each one below it. Unlike
-        # the links in /proc/1/ns it can be read without the right to trace process 1.
-        fields = status.value or {}
-        initial = self.read_link("/proc/1/ns/user").value or self.read_link("/proc/self/ns/user").value
-        return Reading(
-            f"/proc/{pid}",
-            set(fields["Uid"].split()) == {"0"}
-            and len(fields.get("NSpid", "").split()) == 1
-            and user_namespace.value == initial
-            and not in_pod_cgroup(cgroup.value or "", self.read_text("/proc/1/cgroup").value or ""),
-        )
-
-    def process_status(self, pid: int) -> Reading[dict[str, str]]:
-        """The fields of proc_pid_status(5) by name: `Uid`, `CapEff`, `Seccomp`."""
-        return self.read_text(f"/proc/{pid}/status").parse(parse_status)
 
     def started_at(self, pid: int) -> Reading[float]:
         """When that process started, in seconds since the epoch.

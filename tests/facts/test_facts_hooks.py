@@ -15,7 +15,7 @@ from lab.samples import DRA_JSON, NVIDIA_YAML
 from probe.facts import hooks as hazards
 from probe.facts.hooks import cdi_maker, gather_hooks, has_cdi_hook, has_oci_hook
 from probe.facts.model import HookFacts, HookFiles
-from probe.host.host import Host
+from probe.host.host import Host, LocalHost
 
 HOST_HOOK = b'{"kind":"example.com/x","containerEdits":{"hooks":[{"hookName":"createRuntime","path":"/bin/x"}]}}'
 # As the package nvidia-container-toolkit ships it for podman and CRI-O.
@@ -169,4 +169,4 @@ def test_hostile_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in (b"\xff.json", b"\x1b[31m.json"):
         Path(os.fsdecode(os.fsencode(cdi) + b"/" + name)).write_bytes(NVIDIA_YAML)
     monkeypatch.setattr(hazards, "CDI_DIRECTORIES", (str(cdi), str(tmp_path / "absent")))
-    assert gather(Host()).cdi.value == HookFiles(found=7, hooked=1, unread=6, makers=("nvidia.com",))
+    assert gather(LocalHost()).cdi.value == HookFiles(found=7, hooked=1, unread=6, makers=("nvidia.com",))

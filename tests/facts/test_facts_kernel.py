@@ -25,7 +25,7 @@ from probe.facts.kernel import (
     parse_lsm,
     parse_os_release,
 )
-from probe.host.host import Host
+from probe.host.host import LocalHost
 from probe.host.processes import parse_status
 from probe.reading import Reading
 
@@ -245,7 +245,7 @@ def test_a_node_that_was_not_entered() -> None:
 @pytest.mark.real
 def test_this_kernel() -> None:
     """What is gathered here is what other programs say."""
-    facts = gather_kernel(Host())
+    facts = gather_kernel(LocalHost())
     said = subprocess.run(["uname", "-r", "-m"], capture_output=True, text=True, check=True).stdout.split()
     assert [facts.release.value, facts.architecture] == said
     assert facts.boot_id.value is not None
@@ -261,7 +261,7 @@ def test_this_kernel() -> None:
 def test_this_process_in_odd_places() -> None:
     """A chroot and a user namespace are noticed by the process that is in one."""
     require(os.geteuid() == 0, "root")
-    assert not gather_probe(Host(), ENTERED).chrooted
+    assert not gather_probe(LocalHost(), ENTERED).chrooted
     assert _in_child(lambda: kernel.unshare(kernel.CLONE_NEWUSER)) == "not initial"
     assert _in_child(_chroot) == "initial chrooted"
 
@@ -281,7 +281,7 @@ def _in_child(change: Callable[[], None]) -> str:
     if pid == 0:
         try:
             change()
-            facts = gather_probe(Host(), ENTERED)
+            facts = gather_probe(LocalHost(), ENTERED)
             words = "initial" if facts.in_initial_user_namespace.value else "not initial"
             os.write(write_end, (words + " chrooted" * facts.chrooted).encode())
         finally:

@@ -23,18 +23,18 @@ from lab.prerequisites import require
 from lab.real import kernel
 from probe.host import host as root
 from probe.host import processes
-from probe.host.host import Host
+from probe.host.host import LocalHost
 from probe.host.processes import in_pod_cgroup, parse_status
 from probe.host.syscalls import CLONE_NEWPID
 
-HOST = Host()
+HOST = LocalHost()
 
 
 @pytest.fixture(autouse=True)
 def fresh_host() -> Iterator[None]:
     """A Host that has seen nothing yet: it remembers the process table, and where it had to wait."""
     global HOST
-    HOST = Host()
+    HOST = LocalHost()
     yield
     HOST.close()
 

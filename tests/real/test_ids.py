@@ -20,7 +20,7 @@ from probe.facts.ids.forecast import Forecast, forecast
 from probe.facts.ids.manager import IdPool
 from probe.facts.ids.range import gather_ids
 from probe.facts.model import KubeletFacts
-from probe.host.host import Host
+from probe.host.host import LocalHost
 from probe.reading import Reading
 
 pytestmark = pytest.mark.real
@@ -37,8 +37,8 @@ class StandIn:
     """A process that stands where a kubelet would: its own mount namespace, root and environment."""
 
     def __init__(self, pid: int) -> None:
-        self.facts: KubeletFacts = make_kubelet(pid=pid, started_at=Host().started_at(pid))
-        self.ids = gather_ids(Host(), self.facts)
+        self.facts: KubeletFacts = make_kubelet(pid=pid, started_at=LocalHost().started_at(pid))
+        self.ids = gather_ids(LocalHost(), self.facts)
 
     def forecast(self) -> Forecast:
         return forecast(self.ids, self.facts, CGROUP_V2)
@@ -234,7 +234,7 @@ def test_files_bound_over_etc_in_its_mount_namespace_count(workspace: str, getsu
 def test_nothing_is_run_for_a_process_that_is_no_daemon_of_the_node() -> None:
     """A tenant's process may have any program at any path of its own."""
     with subprocess.Popen(["sleep", "infinity"], user=65534) as process:
-        answer = Host().run_in(process.pid, "/usr/bin/true")
+        answer = LocalHost().run_in(process.pid, "/usr/bin/true")
         process.kill()
     assert answer.kind == "not-readable"
     assert "not known to be a daemon of this node" in answer.problem

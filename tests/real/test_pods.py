@@ -17,7 +17,7 @@ from lab.prerequisites import require
 from lab.real.kernel import CLONE_NEWUSER, unshare
 from probe.facts.ids.pods import gather_pods
 from probe.facts.model import PodFacts
-from probe.host.host import Host, Process
+from probe.host.host import LocalHost, Process
 from tests.facts.ids.test_facts_ids_pods import counts, timeless
 
 pytestmark = pytest.mark.real
@@ -125,7 +125,7 @@ def _children(pid: int) -> list[int]:
 
 def found(root_dir: Path, *pids: int) -> PodFacts:
     """How many Pods are found of these processes, and of the machine's own first one."""
-    return timeless(gather_pods(Host(), str(root_dir), [Process(pid, "", ()) for pid in sorted((1, *pids))]).value)
+    return timeless(gather_pods(LocalHost(), str(root_dir), [Process(pid, "", ()) for pid in sorted((1, *pids))]).value)
 
 
 CGROUPFS = f"kubepods/besteffort/pod{POD}/1f48f05c"
@@ -151,7 +151,7 @@ def test_all_of_this_machine(cgroup: Callable[[str], Path], root_dir: Path) -> N
     """Found among every process, as the probe looks at them."""
     record(root_dir, OTHER, FIRST + 65_536)
     with running(cgroup(CGROUPFS), FIRST), running(cgroup(f"kubepods/pod{OTHER}/2")):
-        pods = timeless(gather_pods(Host(), str(root_dir), Host().processes().value or ()).value)
+        pods = timeless(gather_pods(LocalHost(), str(root_dir), LocalHost().processes().value or ()).value)
     assert pods == counts(recorded=2, own_namespace=1, host_namespace=1)
 
 

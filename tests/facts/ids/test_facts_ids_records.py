@@ -16,7 +16,7 @@ from lab.fake_host import FakeHost
 from probe.facts.defaults import MAX_UINT32
 from probe.facts.ids.records import gather_userns_files, parse_pod_userns
 from probe.facts.model import Mapping, PodUserns, UsernsFile
-from probe.host.host import Host
+from probe.host.host import LocalHost
 
 PODS = "/var/lib/kubelet/pods"
 UID = "1bfd8a8e-406a-4bc4-97d8-c73408d6612e"
@@ -139,7 +139,7 @@ def test_what_cannot_be_read_differs_from_what_cannot_be_decoded() -> None:
 
 def gather(directory: Path) -> dict[str, UsernsFile]:
     """The files of a real directory, by Pod."""
-    found = gather_userns_files(Host(), str(directory)).value
+    found = gather_userns_files(LocalHost(), str(directory)).value
     assert found is not None
     return {file.pod: file for file in found}
 
@@ -192,4 +192,4 @@ def test_more_pods_than_descriptors(tmp_path: Path) -> None:
 
 def test_names_that_no_report_can_carry(tmp_path: Path) -> None:
     os.mkdir(os.fsencode(tmp_path) + b"/\xff")
-    assert "no UTF-8" in gather_userns_files(Host(), str(tmp_path)).problem
+    assert "no UTF-8" in gather_userns_files(LocalHost(), str(tmp_path)).problem

@@ -19,7 +19,7 @@ from lab.real.kernel import CLONE_NEWUSER, unshare
 from lab.real.programs import KUBELET_HEADER, write_kubelet
 from probe.facts.kubelet.facts import gather_kubelet
 from probe.facts.model import DropIn, KubeletFacts
-from probe.host.host import Host, Process
+from probe.host.host import Host, LocalHost, Process
 from probe.reading import Reading
 
 pytestmark = [
@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 
-class Here(Host):
+class Here(LocalHost):
     """This machine, seen as if it had these processes only, so that tests beside this one do not matter."""
 
     def __init__(self, *pids: int) -> None:
@@ -194,7 +194,7 @@ def test_an_imitation_is_neither_read_nor_run(directory: Path, disguise: str) ->
             mine = {path for path in host.touched if path.startswith((f"/proc/{pid}/", "run "))}
             assert mine <= {f"/proc/{pid}/{name}" for name in ("status", "cgroup")}
             # Even asked directly, nobody runs it.
-            assert "not run" in Host().run_daemon(pid, "--version").problem
+            assert "not run" in LocalHost().run_daemon(pid, "--version").problem
 
 
 def test_an_imitation_in_a_pid_namespace_of_its_own_is_none(directory: Path) -> None:

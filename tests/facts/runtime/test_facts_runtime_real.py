@@ -22,7 +22,7 @@ from probe.facts.model import RuntimeFacts
 from probe.facts.runtime.facts import gather_runtime
 from probe.host.child import run_child
 from probe.host.cri import ANSWER_LIMIT, CriAnswer, ask_cri
-from probe.host.host import Host
+from probe.host.host import LocalHost
 from probe.reading import Reading
 
 pytestmark = pytest.mark.real
@@ -44,7 +44,7 @@ def _containerd(workspace: Path, runc: Path) -> Iterator[str]:
 
 def _gather(socket: str) -> RuntimeFacts:
     answer = run_child(lambda: msgspec.json.encode(ask_cri(socket)), 20, limit=ANSWER_LIMIT)
-    facts = gather_runtime(Host(), socket, Reading("CRI", msgspec.json.decode(answer, type=CriAnswer))).value
+    facts = gather_runtime(LocalHost(), socket, Reading("CRI", msgspec.json.decode(answer, type=CriAnswer))).value
     assert facts is not None
     return facts
 

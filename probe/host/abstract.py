@@ -1,0 +1,137 @@
+"""A node as facts ask it: files, processes and programs, whoever answers.
+
+Everything here may be missing, huge, hostile, or hang. The answer is a Reading: a value, or why there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from probe.host.files import FileStatus
+from probe.host.processes import HELPER_NAME, Process, in_pod_cgroup, is_stuck, parse_status
+from probe.host.program import Output
+from probe.reading import Reading
+
+FILE_LIMIT = 4 << 20
+"""Bytes of a file that are read; a larger one is a problem, never a half truth."""
+LISTING_LIMIT = 20_000
+"""Entries of a directory that are listed."""
+
+
+class Host(ABC):
+    """One node. A test double that leaves out a question cannot be made, so none reaches the machine of the tests."""
+
+    deadline = math.inf
+    """In seconds of time.monotonic(): from then on whatever does not answer at once is not waited for."""
+    slowness = 1.0
+    """How many times as long as on other nodes each single wait may take."""
+
+    @abstractmethod
+    def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
+        """A regular file, whole. A larger, missing or hanging one, or anything but a file, is a problem."""
+
+    def read_text(self, path: str, limit: int = FILE_LIMIT) -> Reading[str]:
+        """The same as UTF-8; other bytes are a problem."""
+        return self.read(path, limit).parse(lambda content: content.decode())
+
+    @abstractmethod
+    def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
+        """A file at *path* below *directory*, where others choose the names: no symlink is followed (openat2)."""
+
+    @abstractmethod
+    def read_all_beneath(self, directory: str, paths: Sequence[str], limit: int = 1 << 16) -> dict[str, Reading[bytes]]:
+        """The same for many small files, by one child; when it hangs, none of them was read."""
+
+    @abstractmethod
+    def resolve(self, path: str) -> Reading[str]:
+        """The path without symlinks; absent when it does not exist."""
+
+    @abstractmethod
+    def read_link(self, path: str) -> Reading[str]:
+        """Where a symlink points: `/proc/1/exe`, `/proc/1/ns/mnt`, or one of the node's files."""
+
+    @abstractmethod
+    def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
+        """The names in a directory, sorted; symlinks on the way are followed."""
+
+    @abstractmethod
+    def status(self, path: str) -> Reading[FileStatus]:
+        """stat(2) of *path*, symlinks followed."""
+
+    @abstractmethod
+    def run(
+        self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
+    ) -> Reading[Output]:
+        """What a program of this node prints; refused unless only root could have put it there.
+
+        *Shape*: exit status, stdout and stderr, both decoded. It runs without capabilities and with a clean
+        environment; a program that hangs, is killed, or prints more than a mebibyte is a problem.
+        """
+
+    @abstractmethod
+    def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
+        """What the executable of a running daemon of this node prints, even if it was replaced or deleted since.
+
+        Refused unless `node_daemon` is true of the very process whose executable was opened, and root owns that file.
+        """
+
+    @abstractmethod
+    def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
+        """What the program prints that a daemon of this node has at *path*, in its mount namespace and its root.
+
+        Refused unless `node_daemon` is true of that process; else as `run`.
+        """
+
+    @abstractmethod
+    def processes(self) -> Reading[tuple[Process, ...]]:
+        """Every process that this /proc shows, in the order of its pids; listed once for each probe.
+
+        Only those of host UID 0 in no Pod have an argv here: whoever wrote the others may have made reading it hang.
+        """
+
+    @abstractmethod
+    def started_at(self, pid: int) -> Reading[float]:
+        """When that process started, in seconds since the epoch.
+
+        Equal answers of one Host mean the same process, whatever becomes of the clock meanwhile.
+        """
+
+    def process_status(self, pid: int) -> Reading[dict[str, str]]:
+        """The fields of proc_pid_status(5) by name: `Uid`, `CapEff`, `Seccomp`."""
+        return self.read_text(f"/proc/{pid}/status").parse(parse_status)
+
+    def node_daemon(self, pid: int) -> Reading[bool]:
+        """Whether that process belongs to the node and not to a Pod that imitates a daemon.
+
+        It does with UID 0, the PID namespace of process 1, its user namespace, and no Pod's cgroup.
+        """
+        status, cgroup = self.process_status(pid), self.read_text(f"/proc/{pid}/cgroup")
+        user_namespace = self.read_link(f"/proc/{pid}/ns/user")
+        for reading in (status, cgroup, user_namespace):
+            if reading.value is None:
+                return Reading.without(reading.source, reading.kind or "not-readable", reading.problem)
+        # NSpid has one number for the PID namespace that this /proc shows, and more for each one below it. Unlike
+        # the links in /proc/1/ns it can be read without the right to trace process 1.
+        fields = status.value or {}
+        initial = self.read_link("/proc/1/ns/user").value or self.read_link("/proc/self/ns/user").value
+        return Reading(
+            f"/proc/{pid}",
+            set(fields["Uid"].split()) == {"0"}
+            and len(fields.get("NSpid", "").split()) == 1
+            and user_namespace.value == initial
+            and not in_pod_cgroup(cgroup.value or "", self.read_text("/proc/1/cgroup").value or ""),
+        )
+
+    def stuck_helpers(self, processes: Sequence[Process]) -> frozenset[str]:
+        """Names, without their common beginning, of children of earlier probes that cannot even be killed.
+
+        The process table is the only memory between probes: what such a child waits for is left alone.
+        """
+        helpers = [process for process in processes if process.name.startswith(HELPER_NAME)]
+        return frozenset(
+            process.name.removeprefix(HELPER_NAME)
+            for process in helpers
+            if self.process_status(process.pid).parse(is_stuck).value
+        )
