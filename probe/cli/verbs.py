@@ -167,7 +167,7 @@ def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colo
       userns-probe path /srv/data
       userns-probe path /mnt/* -o json
     """
-    from probe.facts.gather import gather_paths
+    from probe.facts.paths import gather_paths
     from probe.report import filesystem_row
 
     settings = settings_of(proc=proc, budget=budget)
