@@ -17,6 +17,7 @@ from probe.facts.ids.manager import IdPool, KubeletEnds, parse_getsubids, take_u
 from probe.facts.ids.records import MAX_UINT32, PodUserns, UsernsFile, parse_pod_userns
 from probe.facts.kubelet import facts as kubelet
 from probe.facts.kubelet import k3s as kubelet_k3s
+from probe.facts.kubelet import k3s_arguments
 from probe.facts.kubelet import versions as kubelet_versions
 from probe.facts.kubelet.config import (
     Configuration,
@@ -85,8 +86,9 @@ def read_k3s(data: bytes) -> None:
 
 
 def _k3s_flags(document: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    options = kubelet_k3s.merge_options([document, document])
-    return parse_flags(kubelet_k3s._as_flags(kubelet_k3s._texts(options.get("kubelet-arg"))))
+    options = k3s_arguments.merge_options([document, document])
+    flags = k3s_arguments.parse_arguments(options, options.get("kubelet-arg", []), {})
+    return k3s_arguments.kubelet_flags(flags.get("kubelet-arg", ()), "unix:///run/k3s.sock", "/managed")
 
 
 def read_version(data: bytes) -> None:
