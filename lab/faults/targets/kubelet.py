@@ -12,6 +12,7 @@ from lab.samples import DRA_JSON, HEADER, NVIDIA_YAML, RECORDED_CONFIG, UNIT
 from probe.facts import kernel
 from probe.facts.filesystems.attempts import _driver_name
 from probe.facts.hooks import cdi_maker, has_cdi_hook, has_oci_hook
+from probe.facts.ids import owners
 from probe.facts.ids import range as ids
 from probe.facts.ids.manager import IdPool, KubeletEnds, parse_getsubids, take_up
 from probe.facts.ids.records import MAX_UINT32, PodUserns, UsernsFile, parse_pod_userns
@@ -116,9 +117,9 @@ def read_userns(data: bytes) -> None:
 
 def read_subids(data: bytes) -> None:
     """Lines of users and of ranges; IDs have at most ten digits."""
-    for entry in parsed(lambda text: ids.parse_subids(text, "/etc/subuid"), data) or ():
+    for entry in parsed(lambda text: owners.parse_subids(text, "/etc/subuid"), data) or ():
         assert 0 <= entry.first < 10**10
-    for account in parsed(lambda text: ids.parse_accounts(text, "/etc/passwd"), data) or ():
+    for account in parsed(lambda text: owners.parse_accounts(text, "/etc/passwd"), data) or ():
         assert 0 <= account.id < 10**10
     found = parsed(parse_getsubids, data)
     assert found is None or all(0 <= number <= MAX_UINT32 for number in found)
