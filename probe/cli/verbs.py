@@ -160,7 +160,12 @@ def report(
 def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colour: str) -> int:
     """Will volumes on these paths work in Pods with a user namespace?
 
-    The exit code is that of the worst path: 1 when one is refused, else 2 when one is unknown.
+    `..` behind a symlink is where the kernel finds it. A path that does not exist is unknown, and so is an automount
+    that is not mounted: nothing is mounted by looking.
+
+    \b
+    Exit codes, of the worst path:
+      0 supported, also read-only or partly (mounts below show up as nobody's)   1 refused   2 unknown
 
     \b
     Examples:
@@ -172,7 +177,7 @@ def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colo
 
     settings = settings_of(proc=proc, budget=budget)
     with Progress(budget):
-        attempts = gather_paths(settings, [os.path.abspath(one) for one in paths])
+        attempts = gather_paths(settings, [_absolute(one) for one in paths])
     rows = [filesystem_row(attempt) for attempt in attempts]
     if output == "text":
         from probe.outputs.filesystems import render_paths
@@ -185,6 +190,18 @@ def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colo
     write(text)
     results = {row.result for row in rows}
     return 1 if "refused" in results else 2 if "unknown" in results else 0
+
+
+def _absolute(path: str) -> str:
+    """*path* from the root directory on, with every `..` that it has. *Errors*: UsageError where it leads nowhere."""
+    if not path:
+        raise click.UsageError("PATH is empty: name a file or directory, or . for the current directory")
+    try:
+        return os.path.join(os.getcwd(), path)
+    except FileNotFoundError as error:
+        if path.startswith("/"):
+            return path
+        raise click.UsageError(f"PATH {path!r} is relative, and the current directory was removed") from error
 
 
 @cli.command()
