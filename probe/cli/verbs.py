@@ -251,7 +251,7 @@ cli.add_command(prune)
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every way it can end has its exit code."""
     signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a shell ignores it for what it starts in the background
         signal.signal(signal.SIGINT, _end)
     try:
         code = cli.main(arguments, prog_name="userns-probe", standalone_mode=False)
