@@ -109,7 +109,7 @@ class FakeHost(Host):
         """The same contents."""
         return {path: self.read_beneath(directory, path, limit) for path in paths}
 
-    def resolve(self, path: str) -> Reading[str]:
+    def resolve(self, path: str, automounts: Sequence[str] = ()) -> Reading[str]:
         """The path itself, or where a link that the test gave leads, if there is anything."""
         target = self.links.get(path, path)
         status = self.status(target) if isinstance(target, str) else _error(path, target)

@@ -15,7 +15,11 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 BUDGET = timedelta(seconds=20)
-"""What every single wait is meant for."""
+"""Default budget; all timeouts are chosen for it and scaled with it."""
+BUDGETS = (timedelta(seconds=1), timedelta(minutes=10))
+"""Shortest and longest budget."""
+INTERVALS = (timedelta(seconds=10), timedelta(days=1))
+"""Shortest and longest interval."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -29,9 +33,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How long the whole probe may take, hung mounts included."""
     interval: timedelta = timedelta(minutes=5)
     """How often probes are made; a report expires after three."""
-    volume_paths: bool = False
-    """Whether the report names the paths of volumes, and with them Pods."""
-
     try_runtime: bool = False
     """Whether the node's own OCI runtime makes a container, which is never started."""
 
@@ -45,10 +46,21 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise ValueError(f"node name {self.node_name!r} is no DNS subdomain (lower case letters, digits, '-', '.')")
         if not os.path.isabs(self.proc):
             raise ValueError(f"proc {self.proc!r} is not an absolute path")
-        if not timedelta(seconds=1) <= self.budget <= timedelta(minutes=10):
-            raise ValueError(f"budget {self.budget.total_seconds():g}s is not between 1s and 10m")
-        if not timedelta(seconds=10) <= self.interval <= timedelta(days=1):
-            raise ValueError(f"interval {self.interval.total_seconds():g}s is not between 10s and 24h")
+        for name, value, limits in (("budget", self.budget, BUDGETS), ("interval", self.interval, INTERVALS)):
+            if not limits[0] <= value <= limits[1]:
+                raise ValueError(f"{name} {value.total_seconds():g}s is not {between(limits)}")
+
+
+def between(limits: tuple[timedelta, timedelta]) -> str:
+    """`between 10s and 24h`."""
+    return f"between {_spelled(limits[0])} and {_spelled(limits[1])}"
+
+
+def _spelled(duration: timedelta) -> str:
+    """A whole number of the largest unit that it is: `90s`, `24h`."""
+    seconds = int(duration.total_seconds())
+    unit = next(unit for unit in ("h", "m", "s") if seconds % _SECONDS[unit] == 0)
+    return f"{seconds // int(_SECONDS[unit])}{unit}"
 
 
 def parse_duration(text: str) -> timedelta:

@@ -297,6 +297,51 @@ def test_what_lies_in_the_way_is_replaced_and_never_followed(supervised: Supervi
     assert supervised.end() == 0
 
 
+def test_what_appears_in_the_way_meanwhile_is_never_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that comes back after the old file was removed: the report is not written, and its target stays whole."""
+    victim, directory = tmp_path / "victim", os.open(tmp_path, os.O_RDONLY)
+    victim.write_text("untouched")
+
+    def unlinked(name: str, **options: Any) -> None:
+        os.link(victim, name, dst_dir_fd=options["dir_fd"])
+
+    monkeypatch.setattr(watch.os, "unlink", unlinked)
+    with pytest.raises(FileExistsError):
+        watch._replace(directory, "report.json", b"report")
+    os.close(directory)
+    assert victim.read_text() == "untouched"
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_what_a_hung_probe_has_started_ends_with_it(supervised: Supervised) -> None:
+    """Its children are of its process group, and none of them outlives the budget."""
+    child = supervised.folder / "child"
+    source = f"""
+import os, time
+if not os.fork():
+    with open({str(child)!r} + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename({str(child)!r} + ".new", {str(child)!r})
+while True:
+    time.sleep(1)
+"""
+    supervised.probes(source)
+    supervised.start(ONCE, HASTY)
+    wait_for(child.exists)
+    pid = int(child.read_text())
+    wait_for(lambda: supervised.events("probe_failed"))
+    wait_for(lambda: not is_alive(pid))
+    assert supervised.end() == 0
+
+
+def is_alive(pid: int) -> bool:
+    """Whether that process runs; one that nobody has reaped yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_the_directory_is_the_one_it_started_with(supervised: Supervised) -> None:
     """A path that leads elsewhere later changes nothing."""
     shared = supervised.report_file.parent

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from probe.cli.console import NotWritten, complain, write
 from probe.cli.options import (
     interval_option,
     node_name_option,
@@ -55,6 +56,14 @@ def watch(
     os.execv(command[0], command)
 
 
+def _parts(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """The lists that *incomplete* begins: with each part that it does not have yet."""
+    from probe.publish.desired import PARTS
+
+    done, comma, last = incomplete.rpartition(",")
+    return [f"{done}{comma}{part}" for part in PARTS if part.startswith(last) and part not in done.split(",")]
+
+
 @click.command()
 @report_file_option
 @click.option(
@@ -71,6 +80,7 @@ def watch(
     default="",
     envvar="USERNS_PROBE_PUBLISH",
     metavar="PART,...",
+    shell_complete=_parts,
     help="What to write to the Node: annotations, label, condition, events. Default: nothing.",
 )
 @click.option("--tls-cert-file", metavar="FILE", help="Certificate with its chain, in PEM; read again when it changes.")
@@ -154,15 +164,21 @@ def prune(
     if context and not access.kubeconfig:
         raise click.UsageError(f"--context {context} is of a kubeconfig, and there is none: name it with --kubeconfig")
     pruned = []
+    unwritten: NotWritten | None = None
     try:
         for one in prune_nodes(access, name):
-            click.echo(render_pruned(one))
             pruned.append(one)
+            try:
+                write(f"{render_pruned(one)}\n")
+            except NotWritten as error:  # a full disk; the Nodes are what counts
+                unwritten = error
     except Failure as failure:
-        click.echo(f"userns-probe: {render_failure(failure, name or '')}", err=True)
+        complain(f"userns-probe: {render_failure(failure, name or '')}\n")
         return 1
+    if unwritten is not None:
+        raise unwritten
     if not pruned:
-        click.echo("no Node has anything of ours")
+        write("no Node has anything of ours\n")
     return exit_code(pruned)
 
 

@@ -38,7 +38,9 @@ def complain(text: str) -> None:
 
 def discard(stream: TextIO) -> None:
     """Drop what could not be written, or the interpreter tries again at its end, complains, and exits with 120."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    from probe.host.child import open_null
+
+    os.dup2(open_null(), stream.fileno())
 
 
 def width() -> int:

@@ -8,22 +8,28 @@ from typing import Any
 
 import click
 
-from probe.settings import BUDGET, Settings, parse_duration
+from probe.settings import BUDGET, BUDGETS, INTERVALS, Settings, between, parse_duration
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
-    """`90s`, `5m`, `1h30m`."""
+    """`90s`, `5m`, `1h30m`, within limits."""
 
     name = "duration"
 
+    def __init__(self, limits: tuple[timedelta, timedelta]) -> None:
+        self._limits = limits
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """The duration, or a usage error that shows what one looks like."""
+        """The duration, or a usage error that repeats what was typed and says what would do."""
         if isinstance(value, timedelta):
             return value
         try:
-            return parse_duration(str(value))
+            duration = parse_duration(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if not self._limits[0] <= duration <= self._limits[1]:
+            self.fail(f"{value!r} is not {between(self._limits)}", param, ctx)
+        return duration
 
 
 colour_option = click.option(
@@ -44,7 +50,7 @@ volume_paths_option = click.option(
 )
 interval_option = click.option(
     "--interval",
-    type=Duration(),
+    type=Duration(INTERVALS),
     default="5m",
     show_default=True,
     envvar="USERNS_PROBE_INTERVAL",
@@ -81,7 +87,7 @@ def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--budget",
-                type=Duration(),
+                type=Duration(BUDGETS),
                 default=f"{BUDGET.total_seconds():g}s",
                 show_default=True,
                 envvar="USERNS_PROBE_BUDGET",

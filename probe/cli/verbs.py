@@ -1,23 +1,26 @@
-"""The verbs, and what their exit codes mean.
+"""The command itself: its verbs, `report` among them, and the exit codes of all of them.
 
-0 ready, 1 not ready, 2 unknown: these come from a verdict only. 64 usage, 70 unforeseen, 130 Ctrl-C, 143 SIGTERM.
+Of `report` 0 is ready, 1 not ready, 2 unknown. Of every verb 64 is usage, 70 unforeseen, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from probe import __version__
 from probe.cli.agent import prune, serve, watch
 from probe.cli.console import NotWritten, Progress, coloured, complain, discard, width, write
+from probe.cli.explain import explain
 from probe.cli.options import (
     colour_option,
     interval_option,
@@ -27,6 +30,10 @@ from probe.cli.options import (
     try_runtime_option,
     volume_paths_option,
 )
+from probe.cli.path import path
+
+if TYPE_CHECKING:  # importing it takes a third of the time of `--help`
+    from probe.report import Report
 
 EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
 USAGE = 64
@@ -39,10 +46,21 @@ class Verbs(click.Group):
     """Without a verb it is `report`, so that its options can be given right away."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `report` in front of options that are not the group's own."""
-        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help", "--version")):
+        """Put `report` in front of options that are not the group's own; a shell that completes a verb has none yet."""
+        own = args[0] in ("-h", "--help", "--version") if args else ctx.resilient_parsing
+        if not own and (not args or args[0].startswith("-")):
             args = ["report", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The verbs that *incomplete* begins, and the options of `report`, which needs no verb."""
+        found = super().shell_complete(ctx, incomplete)
+        if incomplete.startswith("-"):
+            known = {item.value for item in found}
+            short = self.commands["report"]
+            with short.make_context("report", [], parent=ctx, resilient_parsing=True) as inner:
+                found += [item for item in short.shell_complete(inner, incomplete) if item.value not in known]
+        return found
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -64,7 +82,8 @@ def cli() -> None:
 
     \b
     Exit codes:
-      0 ready   1 not ready   2 unknown   64 usage   70 unforeseen   130 Ctrl-C   143 SIGTERM
+      0 ready   1 not ready   2 unknown   64 usage   69 Python is too old   70 unforeseen   130 Ctrl-C   143 SIGTERM
+      path: 0 supported   1 refused   2 unknown      prune: 0 nothing is left   1 something is
     """
 
 
@@ -79,6 +98,7 @@ def cli() -> None:
     help="text is for people; json and yaml follow docs/report.schema.json; prom is for Prometheus.",
 )
 @click.option("-v", "--verbose", count=True, help="Show passed checks and all evidence, too.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing: the exit code is the answer.")
 @volume_paths_option
 @node_name_option
 @interval_option
@@ -88,6 +108,7 @@ def cli() -> None:
 def report(
     output: str,
     verbose: int,
+    quiet: bool,
     volume_paths: bool,
     node_name: str | None,
     interval: timedelta,
@@ -102,7 +123,7 @@ def report(
     Examples:
       userns-probe report
       userns-probe report -o json | jq .verdict
-      userns-probe report || echo "do not schedule hostUsers: false here"
+      userns-probe report --quiet || echo "do not schedule hostUsers: false here"
     """
     from probe.facts.runtime.cri import start_cri
 
@@ -111,11 +132,10 @@ def report(
         proc=proc,
         budget=budget,
         interval=interval,
-        volume_paths=volume_paths,
         try_runtime=try_runtime,
     )
     probed_at, uptime, began = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
-    with Progress(budget), start_cri(settings) as cri:
+    with contextlib.nullcontext() if quiet else Progress(budget), start_cri(settings) as cri:
         from probe.facts.gather import gather_facts  # while that process imports, too
         from probe.report import make_report
 
@@ -129,103 +149,27 @@ def report(
         uptime_seconds=round(uptime, 3),
         volume_paths=volume_paths,
     )
-    if output == "text":
-        from probe.outputs.terminal import render_report
-
-        text = render_report(made, width=width(), colour=coloured(colour), verbose=verbose)
-    elif output == "prom":
-        from probe.outputs.metrics import render_prom
-
-        text = render_prom(made)
-    else:
-        from probe.outputs.documents import render_json, render_yaml
-
-        text = render_json(made) if output == "json" else render_yaml(made)
-    write(text)
+    if not quiet:
+        write(_rendered(made, output, verbose, colour))
     return EXIT_CODES[made.verdict]
 
 
-@cli.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json", "yaml"]),
-    default="text",
-    show_default=True,
-    help="json and yaml are a list of rows as in the report.",
-)
-@probing_options
-@colour_option
-def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colour: str) -> int:
-    """Will volumes on these paths work in Pods with a user namespace?
-
-    The exit code is that of the worst path: 1 when one is refused, else 2 when one is unknown.
-
-    \b
-    Examples:
-      userns-probe path /srv/data
-      userns-probe path /mnt/* -o json
-    """
-    from probe.facts.gather import gather_paths
-    from probe.report import filesystem_row
-
-    settings = settings_of(proc=proc, budget=budget)
-    with Progress(budget):
-        attempts = gather_paths(settings, [os.path.abspath(one) for one in paths])
-    rows = [filesystem_row(attempt) for attempt in attempts]
+def _rendered(made: Report, output: str, verbose: int, colour: str) -> str:
     if output == "text":
-        from probe.outputs.filesystems import render_paths
+        from probe.outputs.terminal import render_report
 
-        text = render_paths(rows, width=width() if sys.stdout.isatty() else None, colour=coloured(colour))
-    else:
-        from probe.outputs.documents import render_json, render_yaml
+        return render_report(made, width=width(), colour=coloured(colour), verbose=verbose)
+    if output == "prom":
+        from probe.outputs.metrics import render_prom
 
-        text = render_json(rows) if output == "json" else render_yaml(rows)
-    write(text)
-    results = {row.result for row in rows}
-    return 1 if "refused" in results else 2 if "unknown" in results else 0
+        return render_prom(made)
+    from probe.outputs.documents import render_json, render_yaml
 
-
-@cli.command()
-@click.argument("check", required=False, shell_complete=lambda *_: _check_ids())
-@click.option("--for", "platform", metavar="PLATFORM", help="What to do there: talos, k3s, ... (CHECK lists them).")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json is for machines.",
-)
-@colour_option
-def explain(check: str | None, platform: str | None, output: str, colour: str) -> int:
-    """What a check asks, why, and how to fix it; without CHECK, all of them.
-
-    \b
-    Examples:
-      userns-probe explain
-      userns-probe explain filesystem-tmpfs
-      userns-probe explain kernel-user-namespaces --for talos
-    """
-    from probe.checks.catalog import CHECKS, find
-    from probe.checks.remedies.platforms import PLATFORMS
-    from probe.outputs.explain import render_catalog, render_check, render_checks_json
-
-    chosen = find(check) if check else None
-    if check and chosen is None:
-        raise click.UsageError(f"no check is called {check!r}; `userns-probe explain` lists them all")
-    if platform and (chosen is None or platform not in PLATFORMS):
-        raise click.UsageError(f"--for needs a CHECK and one of {', '.join(PLATFORMS)}")
-    if output == "json":
-        write(render_checks_json((chosen,) if chosen else CHECKS))
-    elif chosen:
-        write(render_check(chosen, width=width(), colour=coloured(colour), platform=platform or ""))
-    else:
-        write(render_catalog(CHECKS, width=width(), colour=coloured(colour)))
-    return 0
+    return render_json(made) if output == "json" else render_yaml(made)
 
 
+cli.add_command(path)
+cli.add_command(explain)
 cli.add_command(watch)
 cli.add_command(serve)
 cli.add_command(prune)
@@ -234,7 +178,7 @@ cli.add_command(prune)
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every way it can end has its exit code."""
     signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a shell ignores it for what it starts in the background
         signal.signal(signal.SIGINT, _end)
     try:
         code = cli.main(arguments, prog_name="userns-probe", standalone_mode=False)
@@ -267,12 +211,6 @@ def _end(number: int, _frame: object) -> NoReturn:
 
 def _rfc3339(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _check_ids() -> list[str]:
-    from probe.checks.catalog import CHECKS
-
-    return [check.id for check in CHECKS]
 
 
 if __name__ == "__main__":

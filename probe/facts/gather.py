@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable
 
 import msgspec
 
 from probe.facts.defaults import KUBELET_ROOT, RUNTIME_ROOT
 from probe.facts.filesystems import attempts
-from probe.facts.filesystems.meaning import not_tried
 from probe.facts.filesystems.revealing import visibility
 from probe.facts.filesystems.survey import Row, try_node, without_vanished
 from probe.facts.hooks import gather_hooks
@@ -23,41 +21,30 @@ from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered,
 from probe.facts.runtime.facts import gather_runtime
 from probe.facts.runtime.namespace import read_mountinfo, running_since
 from probe.facts.trials.processes import NodeTrials, Trials
-from probe.facts.tried import Attempt, Role
+from probe.facts.tried import Role
 from probe.facts.unknown import unknown_facts
 from probe.host.background import Beside
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, LocalHost
-from probe.host.mountinfo import Mount, MountTable, parse_mountinfo
+from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
 from probe.host.sandbox.trial import sandbox_child
 from probe.reading import Reading, encode
 from probe.settings import Settings
 
-_FACTS_LIMIT = 64 << 20
+FACTS_LIMIT = 64 << 20
 
 
 def gather_facts(settings: Settings, cri: Beside) -> Facts:
     """All that can be known about this node within the budget, gathered by a child that enters it."""
     budget = settings.budget.total_seconds()
     try:
-        answer = run_child(lambda: encode(_gather(settings, cri)), budget + 1, limit=_FACTS_LIMIT)
+        answer = run_child(lambda: encode(_gather(settings, cri)), budget + 1, limit=FACTS_LIMIT)
         return msgspec.json.decode(answer, type=Facts)
     except TimeoutError:
         return unknown_facts(settings.node_name, "timed-out", f"it did not come back within {budget:g} seconds")
     except (ChildError, OSError, ValueError) as error:
         return unknown_facts(settings.node_name, "not-readable", f"it failed: {error}")
-
-
-def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = "") -> tuple[Attempt, ...]:
-    """The answer of the kernel for each path; where runtimes differ, for *oci_runtime*, else for all of them.
-
-    *Errors*: TimeoutError and ChildError when the trying process did not come back.
-    """
-    budget = settings.budget.total_seconds()
-    try_paths = lambda: encode(_try_paths(settings, paths, oci_runtime))  # noqa: E731
-    answer = run_child(try_paths, budget + 1, limit=_FACTS_LIMIT)
-    return msgspec.json.decode(answer, type=tuple[Attempt, ...])
 
 
 def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Trials) -> Facts:
@@ -103,7 +90,7 @@ def _gather(settings: Settings, cri: Beside) -> Facts:
     deadline = time.monotonic() + settings.budget.total_seconds()
     own_proc = open_own_proc()
     with Beside(lambda told: _sandbox(settings, own_proc, told)) as sandbox:
-        host = _host(settings, deadline)
+        host = node_host(settings, deadline)
         probe = gather_probe(host, not_entered(enter_node(settings.proc)))
         trials = NodeTrials(settings, host, deadline, own_proc, cri, sandbox)
         return gather_node(settings.node_name, host, probe, trials)
@@ -140,7 +127,7 @@ def _default_oci_runtime(runtime: Reading[RuntimeFacts]) -> str:
     return next((one.oci_runtime.value or "" for one in handlers if not one.name), "")
 
 
-def _host(settings: Settings, deadline: float) -> LocalHost:
+def node_host(settings: Settings, deadline: float) -> LocalHost:
     """The node, which until half of the time is over may keep whoever reads it waiting."""
     host = LocalHost()
     host.deadline = deadline - settings.budget.total_seconds() / 2  # the other half is for the attempts
@@ -148,7 +135,7 @@ def _host(settings: Settings, deadline: float) -> LocalHost:
     return host
 
 
-def _bench(settings: Settings, userns_fd: int, deadline: float, prepare: Callable[[], None]) -> attempts.Bench:
+def new_bench(settings: Settings, userns_fd: int, deadline: float, prepare: Callable[[], None]) -> attempts.Bench:
     return attempts.Bench(userns_fd, deadline, prepare, attempts.PATIENCE * settings.slowness)
 
 
@@ -160,33 +147,3 @@ def _sandbox(settings: Settings, own_proc: int, told: Callable[[], str]) -> byte
         return enter_mount_namespace(link) if link else entered
 
     return sandbox_child(own_proc, enter)
-
-
-def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tuple[Attempt, ...]:
-    deadline = time.monotonic() + settings.budget.total_seconds()
-    own_proc = open_own_proc()
-    host = _host(settings, deadline)
-    probe, kernel = gather_probe(host, enter_node(settings.proc)), gather_kernel(host)
-    table = MountTable(host.read("/proc/self/mountinfo", limit=64 << 20).parse(parse_mountinfo).value or ())
-    userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
-    bench = _bench(settings, userns_fd, deadline, prepare=lambda: None)
-    held = attempts.held_devices(host.processes().value or (), host)
-    found = list(zip(paths, attempts.resolve_paths(host, table, paths, held), strict=True))
-    subjects = [attempts.subject_of(table, "path", real.value or path) for path, real in found]
-    if userns_fd < 0:
-        why = f"no user namespace could be made to try it with: {namespace.reason}"
-        return tuple(not_tried(subject, namespace.kind or "not-tried", why) for subject in subjects)
-    missing = {
-        index: not_tried(subjects[index], _kind(real), real.problem)
-        for index, (_, real) in enumerate(found)
-        if real.value is None
-    }
-    present = [subject for index, subject in enumerate(subjects) if index not in missing]
-    tried = iter(attempts.try_subjects(bench, present, table, held))
-    rows = [(subject, missing[i]) if i in missing else next(tried) for i, subject in enumerate(subjects)]
-    return attempts.judge([*rows, (attempts.TMPFS, bench.tmpfs())], bench, probe, kernel, oci_runtime)[: len(paths)]
-
-
-def _kind(reading: Reading[str]) -> Literal["not-permitted", "timed-out", "not-readable"]:
-    """Why a path could not be looked at, in the words of an attempt."""
-    return reading.kind if reading.kind in ("not-permitted", "timed-out") else "not-readable"

@@ -45,8 +45,8 @@ class Host(ABC):
         """The same for many small files, by one child; when it hangs, none of them was read."""
 
     @abstractmethod
-    def resolve(self, path: str) -> Reading[str]:
-        """The path without symlinks; absent when it does not exist."""
+    def resolve(self, path: str, automounts: Sequence[str] = ()) -> Reading[str]:
+        """The path without symlinks; absent when it does not exist. A way into one of *automounts* ends there."""
 
     @abstractmethod
     def read_link(self, path: str) -> Reading[str]:

@@ -206,11 +206,19 @@ def _let_go(write_end: int) -> None:
     if _to_parent >= 0:
         os.close(_to_parent)
     else:
-        null = os.open(os.devnull, os.O_RDWR)
+        null = open_null()
         for stream in (0, 1) if os.environ.get("USERNS_PROBE_DEBUG") else (0, 1, 2):
             os.dup2(null, stream)
         os.close(null)
     _to_parent = write_end
+
+
+def open_null() -> int:
+    """A descriptor of /dev/null, or of an empty file in memory where a root directory has no /dev."""
+    try:
+        return os.open(os.devnull, os.O_RDWR)
+    except OSError:
+        return os.memfd_create("null")
 
 
 def wait_readable(files: Sequence[int], deadline: float) -> list[int]:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +16,8 @@ from probe.host import syscalls
 
 _THROUGH_A_ROOT = re.compile(r"(/proc/\d+/root)/+(.*)", re.DOTALL)
 _PIECE = 1 << 16
+_MAX_LINKS = 40
+"""Symlinks that the kernel follows on one way. *Source*: path_resolution(7)."""
 
 
 class FileStatus(Struct, frozen=True):
@@ -55,9 +58,36 @@ def open_path(path: str) -> int:
         os.close(root)
 
 
-def real_path(path: str) -> bytes:
-    """The path without symlinks, undecoded."""
-    return os.fsencode(os.path.realpath(path, strict=True))
+def real_path(path: str, automounts: Sequence[str] = ()) -> bytes:
+    """An absolute path without symlinks, undecoded, as the kernel finds it: `..` leads out of where a symlink led.
+
+    A way into one of *automounts* ends there: the next lookup would mount it. *Errors*: of readlink(2) and lstat(2).
+    """
+    here, links = "/", 0
+    rest = path.split("/")[::-1]
+    while rest:
+        name = rest.pop()
+        if name in ("", ".", ".."):
+            if not stat.S_ISDIR(os.lstat(here).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            here = os.path.dirname(here) if name == ".." else here
+            continue
+        step = os.path.join(here, name)
+        if step in automounts:
+            return os.fsencode(step)
+        try:
+            target = os.readlink(step)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            here = step  # no symlink
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        rest += target.split("/")[::-1]
+        here = "/" if target.startswith("/") else here
+    return os.fsencode(here)
 
 
 def status(path: str) -> bytes:

@@ -77,9 +77,9 @@ class LocalHost(Host):
             return {path: Reading(f"{directory}/{path}", None, answer.problem, answer.kind) for path in paths}
         return msgspec.json.decode(answer.value, type=dict[str, Reading[bytes]])
 
-    def resolve(self, path: str) -> Reading[str]:
-        """The path without symlinks; absent when it does not exist."""
-        return _reading(path, lambda: os.fsdecode(self._touch(path, "real_path", path)))
+    def resolve(self, path: str, automounts: Sequence[str] = ()) -> Reading[str]:
+        """The path without symlinks; absent when it does not exist. A way into one of *automounts* ends there."""
+        return _reading(path, lambda: os.fsdecode(self._touch(path, "real_path", path, tuple(automounts))))
 
     def read_link(self, path: str) -> Reading[str]:
         """Where a symlink points: `/proc/1/exe`, `/proc/1/ns/mnt`, or one of the node's files."""

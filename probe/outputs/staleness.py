@@ -18,6 +18,10 @@ REMEDIATION = "See why no newer report is written: the container named probe, or
 LONGEST = 3 * 86400.0
 """Seconds: no report lives longer, whatever it says; it is three of the longest intervals that can be chosen."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_10000 = 253_402_300_800.0
+"""Seconds since the epoch."""
+
 
 def parse_time(text: str) -> float | None:
     """Seconds since the epoch of an RFC 3339 time, or None when it is none, or lies outside of 1970 to 9999."""
@@ -25,9 +29,10 @@ def parse_time(text: str) -> float | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    if moment.tzinfo is None or not 1970 < moment.year < 9999:
+    if moment.tzinfo is None:
         return None
-    return moment.astimezone(UTC).timestamp()
+    seconds = (moment - _EPOCH).total_seconds()  # astimezone() would overflow at both ends of the calendar
+    return seconds if 0 <= seconds < _YEAR_10000 else None
 
 
 def foreign(report: Report, *, boot_id: str, node_name: str | None) -> str:

@@ -117,6 +117,24 @@ def test_a_time_is_seconds_since_the_epoch() -> None:
     assert parse_time("2026-11-21T21:30:00Z") == parse_time("2026-11-21T22:30:00+01:00") == 1795296600
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-06-01T00:00:00Z", 13_046_400),
+        ("1969-12-31T23:59:59Z", None),
+        ("1970-01-01T00:30:00+01:00", None),
+        ("9999-12-31T23:59:59Z", 253_402_300_799),
+        ("9999-12-31T23:59:59-01:00", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("2026-11-21T21:30:00", None),
+    ],
+)
+def test_times_from_1970_to_9999(text: str, seconds: int | None) -> None:
+    """A node whose clock has stood in 1970 since it booted writes reports, too; ages come from the time since boot."""
+    assert parse_time(text) == seconds
+
+
 @given(evil)
 def test_no_text_breaks_the_reading_of_times(text: str) -> None:
     """A time or None."""

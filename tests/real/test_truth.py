@@ -9,7 +9,7 @@ import pytest
 from lab.real.bundle import UNMAPPED, Outcome
 from lab.real.filesystems import CATALOG
 from lab.real.packages import Runtime
-from probe.facts.gather import gather_paths
+from probe.facts.paths import gather_paths
 from probe.settings import Settings
 
 pytestmark = pytest.mark.real

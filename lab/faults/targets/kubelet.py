@@ -13,11 +13,12 @@ from probe.facts import kernel
 from probe.facts.defaults import MAX_UINT32
 from probe.facts.filesystems.volumes import _driver_name
 from probe.facts.hooks import cdi_maker, has_cdi_hook, has_oci_hook
-from probe.facts.ids import range as ids
+from probe.facts.ids import owners
 from probe.facts.ids.manager import IdPool, Obstacle, parse_getsubids, take_up
 from probe.facts.ids.records import parse_pod_userns
 from probe.facts.kubelet import facts as kubelet
 from probe.facts.kubelet import k3s as kubelet_k3s
+from probe.facts.kubelet import k3s_arguments
 from probe.facts.kubelet import versions as kubelet_versions
 from probe.facts.kubelet.config import (
     Configuration,
@@ -87,8 +88,9 @@ def read_k3s(data: bytes) -> None:
 
 
 def _k3s_flags(document: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    options = kubelet_k3s.merge_options([document, document])
-    return parse_flags(kubelet_k3s._as_flags(kubelet_k3s._texts(options.get("kubelet-arg"))))
+    options = k3s_arguments.merge_options([document, document])
+    flags = k3s_arguments.parse_arguments(options, options.get("kubelet-arg", []), {})
+    return k3s_arguments.kubelet_flags(flags.get("kubelet-arg", ()), "unix:///run/k3s.sock", "/managed")
 
 
 def read_version(data: bytes) -> None:
@@ -113,9 +115,9 @@ def read_userns(data: bytes) -> None:
 
 def read_subids(data: bytes) -> None:
     """Lines of users and of ranges; IDs have at most ten digits."""
-    for entry in parsed(lambda text: ids.parse_subids(text, "/etc/subuid"), data) or ():
+    for entry in parsed(lambda text: owners.parse_subids(text, "/etc/subuid"), data) or ():
         assert 0 <= entry.first < 10**10
-    for account in parsed(lambda text: ids.parse_accounts(text, "/etc/passwd"), data) or ():
+    for account in parsed(lambda text: owners.parse_accounts(text, "/etc/passwd"), data) or ():
         assert 0 <= account.id < 10**10
     found = parsed(parse_getsubids, data)
     assert found is None or all(0 <= number <= MAX_UINT32 for number in found)

@@ -97,23 +97,6 @@ def held_devices(processes: Sequence[Process], host: Host) -> frozenset[str]:
     return frozenset(name for name in host.stuck_helpers(processes) if ":" in name)
 
 
-def resolve_paths(host: Host, table: MountTable, paths: Sequence[str], held: frozenset[str]) -> list[Reading[str]]:
-    """Each path without symlinks. A mount point is taken as it stands, and no server is waited for twice."""
-    silent = set(held)
-    found = []
-    for path in paths:
-        mount, server = table.mount_of(path), table.server_above(path)
-        if mount and mount.mount_point == path:
-            found.append(Reading("mount table", path))
-            continue
-        reading = host.resolve(path) if server not in silent else None
-        if reading is None or reading.kind == "timed-out":
-            silent |= {server} - {""}
-            reading = Reading.without(path, "timed-out", "timed out: its server does not answer")
-        found.append(reading)
-    return found
-
-
 def subject_of(table: MountTable, role: Role, path: str, plugin: str = "", mount: Mount | None = None) -> Subject:
     """What the mount table says of *path*, by text alone: nothing is touched."""
     mount = mount or table.mount_of(path)

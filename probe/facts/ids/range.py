@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
 from typing import TypeVar
 
 from probe.facts.defaults import BLOCK
+from probe.facts.ids.owners import entries_of, gather_accounts, gather_owners, parse_accounts
 from probe.facts.ids.records import gather_userns_files
 from probe.facts.kubelet.versions import parse_release
-from probe.facts.model import Account, IdFacts, KubeletFacts, SubIds, UsernsFile
+from probe.facts.model import IdFacts, KubeletFacts, UsernsFile
 from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host
 from probe.host.program import Output
@@ -29,7 +29,6 @@ GETENT_SINCE = (1, 38)
 
 _USUAL_PATH = ("/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin")
 _PRINTED = 10_000  # characters; one range takes forty, and the kubelet quotes all of them in its last words
-_KEEP = 1000  # entries of other owners; what a range overlaps is told by its first ones
 
 
 def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:
@@ -37,7 +36,7 @@ def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:
     source, root = f"/proc/{kubelet.pid}", f"/proc/{kubelet.pid}/root"
     path = host.read(f"{source}/environ").parse(parse_environment).parse(search_path)
     passwd = host.read(f"{root}/etc/passwd")
-    own = _entries(passwd, _own_ids, "/etc/passwd")
+    own = entries_of(passwd, _own_ids, "/etc/passwd")
     local = own.parse(bool)
     account = _account(host, kubelet, local, path)
     getsubids: Reading[str] = _not_tried("getsubids")
@@ -51,33 +50,13 @@ def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:
         getsubids=getsubids,
         subuids=subuids,
         subgids=_ask(host, kubelet.pid, getsubids, "-g", ACCOUNT) if succeeded else _not_tried("getsubids -g kubelet"),
-        owners=_owners(host, root, {ACCOUNT, *(own.value or ())}),
-        accounts=_accounts(host, root, passwd),
+        owners=gather_owners(host, root, {ACCOUNT, *(own.value or ())}),
+        accounts=gather_accounts(host, root, passwd, BLOCK),
         files=_files(host, root, kubelet),
     )
     if host.started_at(kubelet.pid) != kubelet.started_at:
         return Reading.without(source, "not-readable", "the kubelet was restarted while it was looked at")
     return Reading(source, facts)
-
-
-def parse_accounts(text: str, file: str) -> tuple[Account, ...]:
-    """The entries of passwd(5) or group(5) that have an ID; what is no entry is skipped, as libc does."""
-    entries = (line.split(":") for line in text.split("\n"))
-    return tuple(Account(entry[0], int(entry[2]), file) for entry in entries if len(entry) > 3 and _is_id(entry[2]))
-
-
-def parse_subids(text: str, file: str) -> tuple[SubIds, ...]:
-    """The entries of subuid(5) or subgid(5); what is no entry is skipped."""
-    entries = (line.strip().split(":") for line in text.split("\n"))
-    return tuple(
-        SubIds(entry[0], int(entry[1]), int(entry[2]), file)
-        for entry in entries
-        if len(entry) == 3 and _is_id(entry[1]) and _is_id(entry[2])
-    )
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= 10
 
 
 def _account(host: Host, kubelet: KubeletFacts, local: Reading[bool], path: Reading[tuple[str, ...]]) -> Reading[bool]:
@@ -147,36 +126,9 @@ def _own_ids(passwd: str, file: str) -> tuple[str, ...]:
     return tuple(str(each.id) for each in parse_accounts(passwd, file) if each.name == ACCOUNT)
 
 
-def _owners(host: Host, root: str, own: set[str]) -> Reading[tuple[SubIds, ...]]:
-    found: list[SubIds] = []
-    for file in ("/etc/subuid", "/etc/subgid"):
-        entries = _entries(host.read(root + file), parse_subids, file)
-        if entries.value is None:
-            return entries
-        found += [each for each in entries.value if each.owner not in own][:_KEEP]
-    return Reading("/etc/subuid, /etc/subgid", tuple(found))
-
-
-def _accounts(host: Host, root: str, passwd: Reading[bytes]) -> Reading[tuple[Account, ...]]:
-    found: list[Account] = []
-    for file, content in (("/etc/passwd", passwd), ("/etc/group", host.read(f"{root}/etc/group"))):
-        entries = _entries(content, parse_accounts, file)
-        if entries.value is None:
-            return entries
-        found += [each for each in entries.value if each.id >= BLOCK][:_KEEP]
-    return Reading("/etc/passwd, /etc/group", tuple(found))
-
-
 @or_problem
 def _files(host: Host, root: str, kubelet: KubeletFacts) -> Reading[tuple[UsernsFile, ...]]:
     return gather_userns_files(host, f"{root}{kubelet.root_dir.need().rstrip('/')}/pods")
-
-
-def _entries(content: Reading[bytes], parser: Callable[[str, str], tuple[T, ...]], file: str) -> Reading[tuple[T, ...]]:
-    """What *parser* finds in a file of lines; nothing in one that does not exist."""
-    if content.kind == "absent":
-        return Reading(content.source, ())
-    return content.parse(lambda data: parser(data.decode(errors="replace"), file))
 
 
 def _not_tried(source: str) -> Reading[T]:

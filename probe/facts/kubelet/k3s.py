@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+import stat
 from typing import Any
 
 from msgspec import Struct
 
-from probe.facts.kubelet.config import CONFIG_LIMIT, Flags, parse_document, parse_flags
+from probe.facts.kubelet.config import CONFIG_LIMIT, Flags, parse_document
+from probe.facts.kubelet.k3s_arguments import (
+    configuration_path,
+    is_drop_in,
+    is_on,
+    kubelet_flags,
+    merge_options,
+    parse_arguments,
+)
 from probe.host.environ import parse_environment
 from probe.host.host import Host, Process
 from probe.reading import Reading, problem_of
@@ -22,8 +30,6 @@ DEFAULT_ENDPOINT = "unix:///run/k3s/containerd/containerd.sock"
 DEFAULTS_FILE = "00-k3s-defaults.conf"
 """k3s writes it at every start, when it is about to run the kubelet."""
 _DOCKER_ENDPOINT = "unix:///run/k3s/cri-dockerd/cri-dockerd.sock"
-_CONFIG = "/etc/rancher/k3s/config.yaml"
-_CONFIG_VARIABLE = "K3S_CONFIG_FILE"
 _DATA_DIR = "/var/lib/rancher/k3s"
 _UNIT_DIRECTORIES = (
     "/etc/systemd/system",
@@ -67,29 +73,22 @@ def command_words(process: Process) -> list[str]:
 
 def gather_k3s(host: Host, process: Process) -> K3s:
     """The options of a k3s process from its configuration files, and from its unit where its title hides them."""
-    arguments, unit_files, unit_directories = _arguments(host, process)
-    flags = arguments.parse(lambda words: parse_flags(_long(words)))
-    config = _configuration_file(host, process.pid, flags)
-    options, files = _file_options(host, process.pid, config)
+    words, unit_files, unit_directories = _arguments(host, process)
+    seen = words.value or []
+    environment = host.read(f"/proc/{process.pid}/environ").parse(parse_environment)
+    known = environment.value or {}
+    config = environment.parse(lambda variables: configuration_path(seen, variables))
+    options, files = _file_options(host, process.pid, config if words.value is not None else problem_of(words))
     directories = (*unit_directories, f"{config.value}.d") if config.value else unit_directories
-    if options.value is None or flags.value is None:
-        problem = problem_of(flags if options.value is not None else options)
-        managed = _managed(host, process.pid, None)
-        return K3s(problem, files + unit_files, directories, DEFAULT_ENDPOINT, runs_kubelet=True, config_dir=managed)
-    merged = {name: tuple(_texts(value)) for name, value in options.value.items()}
-    for name, given in flags.value.items():
-        merged[name] = (*merged.get(name, ()), *given)
-    managed = _managed(host, process.pid, _last(merged, "data-dir"))
-    kubelet_flags = Reading("kubelet-arg", merged.get("kubelet-arg", ())).parse(
-        lambda given: _with_managed_directory(parse_flags(_as_flags(given)), managed)
-    )
-    docker = _last(merged, "docker") == "true"
+    flags: Flags = parse_arguments(options.value, seen, known) if options.value is not None else {}
+    managed = _managed(host, process.pid, flags.get("data-dir", (None,))[-1])
+    endpoint, given = _endpoint(flags), Reading("kubelet-arg", flags.get("kubelet-arg", ()))
     return K3s(
-        kubelet_flags,
+        problem_of(options) if options.value is None else given.parse(lambda g: kubelet_flags(g, endpoint, managed)),
         files + unit_files,
         directories,
-        _last(merged, "container-runtime-endpoint") or (_DOCKER_ENDPOINT if docker else DEFAULT_ENDPOINT),
-        runs_kubelet=_last(merged, "disable-agent") != "true",
+        endpoint,
+        runs_kubelet=not is_on(flags, "disable-agent"),
         config_dir=managed,
     )
 
@@ -103,7 +102,7 @@ def parse_exec_start(unit: str) -> list[str]:
     for line in unit.replace("\\\n", " ").split("\n"):
         name, equals, value = line.strip().partition("=")
         if equals and name.strip() == "ExecStart":
-            command = value.strip().lstrip("@-:+!")
+            command = value.strip().lstrip("@-:+!|")
     words = shlex.split(command)
     if "$" in command:
         raise ValueError("ExecStart uses variables")
@@ -111,19 +110,6 @@ def parse_exec_start(unit: str) -> list[str]:
         if word in _SUBCOMMANDS:
             return words[index + 1 :]
     return []
-
-
-def merge_options(documents: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Configuration files of k3s laid over each other: a later one replaces, `name+` adds to the list before."""
-    merged: dict[str, Any] = {}
-    for document in documents:
-        for name, value in document.items():
-            key = str(name)
-            if key.endswith("+"):
-                merged[key[:-1]] = [*_texts(merged.get(key[:-1])), *_texts(value)]
-            else:
-                merged[key] = value
-    return merged
 
 
 def _arguments(host: Host, process: Process) -> tuple[Reading[list[str]], tuple[str, ...], tuple[str, ...]]:
@@ -166,43 +152,40 @@ def _unit_files(host: Host, pid: int, unit: str) -> tuple[Reading[list[str]], tu
     return Reading(unit, [*([own] if own else []), *(names[name] for name in sorted(names))]), directories
 
 
-def _long(words: Sequence[str]) -> list[str]:
-    """The arguments with k3s' only shorthand that matters here spelled out."""
-    return [f"--config{word[2:]}" if word == "-c" or word.startswith("-c=") else word for word in words]
-
-
-def _configuration_file(host: Host, pid: int, flags: Reading[Flags]) -> Reading[str]:
-    """Where its configuration file lies: told by a flag, by the environment, or at the usual place."""
-    if flags.value is None:
-        return problem_of(flags)
-    if given := flags.value.get("config"):
-        return Reading("--config", given[-1])
-    environment = host.read(f"/proc/{pid}/environ").parse(parse_environment)
-    return environment.parse(lambda variables: variables.get(_CONFIG_VARIABLE) or _CONFIG)
-
-
-def _file_options(host: Host, pid: int, config: Reading[str]) -> tuple[Reading[dict[str, Any]], tuple[str, ...]]:
+def _file_options(host: Host, pid: int, config: Reading[str]) -> tuple[Reading[dict[str, list[str]]], tuple[str, ...]]:
+    """What the configuration file and its drop-in files say together, and which of them exist."""
     if config.value is None:
         return problem_of(config), ()
+    if not config.value:
+        return Reading(config.source, {}), ()
     if not config.value.startswith("/"):
         return Reading.without(config.source, "not-readable", "is no absolute path"), ()
-    root, directory = f"/proc/{pid}/root", f"{config.value}.d"
-    extra = host.list_directory(root + directory)
-    if extra.value is None and extra.kind != "absent":
-        return problem_of(extra), ()
-    names = [name for name in extra.value or () if name.endswith((".yaml", ".yml"))]
-    paths = [config.value, *(f"{directory}/{name}" for name in names)]
+    paths = _configuration_files(host, f"/proc/{pid}/root", config.value)
     documents: list[dict[str, Any]] = []
     found: list[str] = []
-    for path in paths:
-        reading = host.read_text(root + path, CONFIG_LIMIT).parse(parse_document)
+    for path in paths.value or ():
+        reading = host.read_text(f"/proc/{pid}/root{path}", CONFIG_LIMIT).parse(parse_document)
         if reading.kind == "absent":
             continue
         found.append(path)
         if reading.value is None:
             return Reading(path, None, reading.problem, reading.kind), tuple(found)
         documents.append(reading.value)
-    return Reading(config.value, merge_options(documents)), tuple(found)
+    return paths.parse(lambda _: merge_options(documents)), tuple(found)
+
+
+def _configuration_files(host: Host, root: str, config: str) -> Reading[list[str]]:
+    """The configuration file, then the drop-in files in the order of their names; directories are passed over."""
+    directory = f"{config}.d"
+    names = host.list_directory(root + directory)
+    if names.value is None and names.kind != "absent":
+        return problem_of(names)
+    paths = [config]
+    for path in (f"{directory}/{name}" for name in names.value or () if is_drop_in(name)):
+        status = host.status(root + path)
+        if status.value is None or not stat.S_ISDIR(status.value.mode):
+            paths.append(path)
+    return Reading(config, paths)
 
 
 def _managed(host: Host, pid: int, data_dir: str | None) -> str | None:
@@ -211,21 +194,7 @@ def _managed(host: Host, pid: int, data_dir: str | None) -> str | None:
     return directory if host.list_directory(f"/proc/{pid}/root{directory}").value is not None else None
 
 
-def _with_managed_directory(flags: Flags, managed: str | None) -> Flags:
-    """Since 1.32 k3s copies what `config` and `config-dir` name into its own directory, and passes only that."""
-    if managed is None:
-        return flags
-    return {name: value for name, value in flags.items() if name != "config"} | {"config-dir": (managed,)}
-
-
-def _as_flags(given: Sequence[str]) -> list[str]:
-    return [f"--{text.lstrip('-')}" for text in given]
-
-
-def _texts(value: object) -> list[str]:
-    values = value if isinstance(value, list) else [] if value is None else [value]
-    return ["true" if each is True else "false" if each is False else str(each) for each in values]
-
-
-def _last(options: dict[str, tuple[str, ...]], name: str) -> str | None:
-    return options.get(name, (None,))[-1]
+def _endpoint(flags: Flags) -> str:
+    """Of the runtime that k3s starts, unless it was told another one."""
+    told = flags.get("container-runtime-endpoint", ("",))[-1]
+    return told or (_DOCKER_ENDPOINT if is_on(flags, "docker") else DEFAULT_ENDPOINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from lab.factory import KUBELET_PID, make_kubelet, unread
 from lab.fake_host import FakeHost
-from probe.facts.ids.range import gather_ids, parse_accounts, parse_subids
+from probe.checks.remedies.ids import give_a_range
+from probe.facts.ids.owners import merge_subids, parse_accounts, parse_subids
+from probe.facts.ids.range import gather_ids
 from probe.facts.model import Account, IdFacts, KubeletFacts, SubIds
 from probe.host.program import Output
 from probe.reading import Reading
@@ -204,6 +207,47 @@ def test_others_that_have_ids() -> None:
     )
     assert facts.owners.value == (SubIds("alice", 100000, 65536, "/etc/subuid"),)
     assert facts.accounts.value == (Account("big", 4000000000, "/etc/group"),)
+
+
+@pytest.mark.parametrize("users", [1500, 25_000])
+def test_no_range_is_advised_that_somebody_has(users: int) -> None:
+    """However many have IDs, each of their ranges counts, for the advice and for what a range overlaps."""
+    starts = [100_000 + number * 65_536 for number in range(users)]
+    lines = "".join(f"u{number}:{start}:65536\n" for number, start in enumerate(starts))
+    host = node(files={"/etc/subuid": lines, "/etc/subgid": lines})
+    facts = gather(host)
+    advised = re.search(r"echo kubelet:(\d+):(\d+)", give_a_range(facts, kubelet_of(host)))
+    assert advised
+    first, count = map(int, advised.groups())
+    assert not [start for start in starts if start < first + count and first < start + 65_536]
+    assert all(any(o.first <= s and s + 65_536 <= o.first + o.count for o in facts.owners.value or ()) for s in starts)
+
+
+def test_the_second_range_of_one_file_is_as_taken_as_the_first() -> None:
+    """Merged ranges keep their gaps."""
+    entries = (SubIds("c", 40, 5, "f"), SubIds("a", 0, 10, "f"), SubIds("b", 10, 10, "f"), SubIds("d", 2, 3, "f"))
+    assert merge_subids(entries, 4) == entries
+    assert merge_subids(entries, 3) == (SubIds("3 owners", 0, 20, "f"), SubIds("c", 40, 5, "f"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9))))
+def test_merging_neither_adds_nor_loses_an_id(entries: list[tuple[int, int]]) -> None:
+    def ids(ranges: tuple[SubIds, ...]) -> set[int]:
+        return {number for each in ranges for number in range(each.first, each.first + each.count)}
+
+    ranges = tuple(SubIds("x", first, count, "f") for first, count in entries)
+    assert ids(merge_subids(ranges, 0)) == ids(ranges)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "fact"),
+    [("/etc/subuid", "u{0}:{0}00000:10\n", "owners"), ("/etc/group", "g{0}:x:{0}00000:\n", "accounts")],
+)
+def test_more_than_can_be_kept_is_a_problem_and_no_cut(file: str, line: str, fact: str) -> None:
+    """A part of them would say that the others have nothing."""
+    lines = "".join(line.format(number) for number in range(1, 10_020))
+    reading = getattr(gather(node(files={file: lines})), fact)
+    assert (reading.kind, reading.source) == ("not-readable", file)
 
 
 @pytest.mark.parametrize("file", ["/etc/subuid", "/etc/subgid"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.fake_host import FakeHost
 from lab.samples import UNIT
-from probe.facts.kubelet.k3s import gather_k3s, is_k3s, merge_options, parse_exec_start
+from probe.facts.kubelet.k3s import gather_k3s, is_k3s, parse_exec_start
 from probe.host.host import Process
 
 CGROUP = "0::/system.slice/k3s.service\n"
@@ -47,6 +47,26 @@ def test_hidden_arguments_are_found_in_the_unit() -> None:
     assert found.flags.value == {"feature-gates": ("UserNamespacesSupport=true",), "max-pods": ("60",)}
     assert found.endpoint == "unix:///run/k3s/cri-dockerd/cri-dockerd.sock"
     assert found.sources == ("/etc/systemd/system/k3s.service",)
+
+
+def test_drop_ins_of_a_unit_are_ordered_by_name_across_directories() -> None:
+    """systemd.unit(5): the last name decides, wherever its file lies; /etc hides only a file of the same name."""
+    command = "[Service]\nExecStart=\nExecStart=/usr/local/bin/k3s server --kubelet-arg=max-pods={}\n"
+    host = FakeHost(
+        files={
+            "/etc/systemd/system/k3s.service": UNIT,
+            "/usr/lib/systemd/system/k3s.service.d/20-last.conf": command.format(20),
+            "/etc/systemd/system/k3s.service.d/10-first.conf": command.format(10),
+        }
+    )
+    assert gather_k3s(host, k3s(host, "/usr/local/bin/k3s server")).flags.value == {"max-pods": ("20",)}
+
+
+@pytest.mark.parametrize("prefix", ["", "@", "-", ":", "+", "!", "!!", "|", "-+", "@!!"])
+def test_prefixes_of_a_command_are_none_of_its_words(prefix: str) -> None:
+    """systemd.service(5), "Special executable prefixes"."""
+    unit = f"[Service]\nExecStart={prefix}server --kubelet-arg=max-pods=7\n"
+    assert parse_exec_start(unit) == ["--kubelet-arg=max-pods=7"]
 
 
 def test_a_drop_in_of_the_unit_replaces_its_command() -> None:
@@ -85,11 +105,13 @@ def test_files_come_first_and_the_command_line_after_them() -> None:
         files={
             "/etc/rancher/k3s/config.yaml": "kubelet-arg:\n- max-pods=1\n- v=2\ndisable-agent: true\n",
             "/etc/rancher/k3s/config.yaml.d/10.yaml": "kubelet-arg+: max-pods=2\ndisable-agent: false\n",
+            "/etc/rancher/k3s/config.yaml.d/9.YAML": "kubelet-arg+: v=3\n",
             "/etc/rancher/k3s/config.yaml.d/readme": "kubelet-arg: no",
+            "/etc/rancher/k3s/config.yaml.d/folder.yml/1.yaml": "kubelet-arg: no",
         }
     )
     found = gather_k3s(host, k3s(host, "k3s", "server", "--kubelet-arg", "max-pods=3"))
-    assert found.flags.value == {"max-pods": ("1", "2", "3"), "v": ("2",)}
+    assert found.flags.value == {"max-pods": ("1", "2", "3"), "v": ("2", "3")}
     assert found.runs_kubelet
     assert found.endpoint == "unix:///run/k3s/containerd/containerd.sock"
 
@@ -99,7 +121,7 @@ def test_files_come_first_and_the_command_line_after_them() -> None:
     [
         (("--v=1",), {}, "/etc/rancher/k3s/config.yaml"),
         (("--config", "/srv/k3s.yaml"), {}, "/srv/k3s.yaml"),
-        (("--config=/srv/k3s.yaml",), {"K3S_CONFIG_FILE": "/srv/no.yaml"}, "/srv/k3s.yaml"),
+        (("--config=/srv/no.yaml",), {"K3S_CONFIG_FILE": "/srv/k3s.yaml"}, "/srv/k3s.yaml"),
         (("-c", "/srv/k3s.yaml"), {}, "/srv/k3s.yaml"),
         (("-c=/srv/k3s.yaml",), {}, "/srv/k3s.yaml"),
         (("--v=1",), {"K3S_CONFIG_FILE": "/srv/k3s.yaml"}, "/srv/k3s.yaml"),
@@ -139,11 +161,6 @@ def test_the_managed_directory_lies_where_the_program_lies() -> None:
     found = gather_k3s(host, process)
     assert found.config_dir == "/data/k3s/agent/etc/kubelet.conf.d"
     assert found.flags.value == {"v": ("2",), "config-dir": ("/data/k3s/agent/etc/kubelet.conf.d",)}
-
-
-def test_later_options_replace_and_plus_adds() -> None:
-    """docs.k3s.io, "Value Merge Behavior"."""
-    assert merge_options([{"a": ["1"], "b": 1}, {"a+": "2", "b": 2}]) == {"a": ["1", "2"], "b": 2}
 
 
 @given(st.text() | st.text(alphabet="ExecStart=k3s server\\\n'\"$- "))

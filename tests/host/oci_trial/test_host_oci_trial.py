@@ -21,7 +21,7 @@ from lab.prerequisites import require
 from lab.real import kernel, packages
 from lab.real.filesystems import CATALOG
 from lab.waiting import wait_for
-from probe.facts.gather import gather_paths
+from probe.facts.paths import gather_paths
 from probe.facts.trials.oci import judge_trial
 from probe.facts.tried import RuntimeTrialFacts
 from probe.host.child import Child

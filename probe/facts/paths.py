@@ -1,0 +1,117 @@
+"""From paths that somebody asks about to the kernel's answer for each of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from probe.facts.filesystems import attempts
+from probe.facts.filesystems.meaning import not_tried
+from probe.facts.filesystems.rules import Subject
+from probe.facts.gather import FACTS_LIMIT, new_bench, node_host
+from probe.facts.kernel import gather_kernel, gather_probe
+from probe.facts.tried import Attempt, Doubt
+from probe.host.child import ChildError, run_child
+from probe.host.host import Host
+from probe.host.mountinfo import Mount, MountTable, is_served, parse_mountinfo, printable
+from probe.host.namespaces import enter_node, open_own_proc
+from probe.reading import Reading, encode
+from probe.settings import Settings
+
+_AUTOMOUNT = "an automount that is not mounted: looking further would mount it"
+
+
+def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = "") -> tuple[Attempt, ...]:
+    """The kernel's answer for each absolute path; where runtimes differ, for *oci_runtime*, else for all of them.
+
+    Each is unknown when the child that tries them does not come back.
+    """
+    budget = settings.budget.total_seconds()
+    try:
+        answer = run_child(lambda: encode(_try_paths(settings, paths, oci_runtime)), budget + 1, limit=FACTS_LIMIT)
+        return msgspec.json.decode(answer, type=tuple[Attempt, ...])
+    except TimeoutError:
+        return _unknown(paths, "timed-out", f"the process that tries it did not come back within {budget:g} seconds")
+    except (ChildError, OSError, ValueError) as error:
+        return _unknown(paths, "not-readable", f"the process that tries it failed: {error}")
+
+
+def find_paths(
+    host: Host, mounts: Sequence[Mount], paths: Sequence[str], held: frozenset[str]
+) -> Iterator[Subject | Attempt]:
+    """What each path leads to, or the row that says why it is left alone; no automount is mounted by looking.
+
+    A mount point is taken as it stands, and no server is waited for twice.
+    """
+    table, silent = MountTable(mounts), set(held)
+    tops = {mount.mount_point: table.mount_of(mount.mount_point) for mount in mounts if mount.fstype == "autofs"}
+    automounts = [point for point, top in tops.items() if top and top.fstype == "autofs"]
+    for path in paths:
+        plain = _plain(path)
+        mount, server = (table.mount_of(plain), table.server_above(plain)) if plain else (None, "")
+        reading = Reading("mount table", plain)
+        if mount is None or mount.mount_point != plain:
+            reading = host.resolve(path, automounts) if server not in silent else _silent(path)
+        if reading.kind == "timed-out":
+            reading = _silent(path)
+            silent |= {server} - {""}
+        subject = attempts.subject_of(table, "path", reading.value or plain)
+        if reading.value is None:
+            # Of what was not found, the mount table tells nothing but that the path begins on a silent server.
+            known = bool(plain) and reading.kind == "timed-out" and is_served(subject.fstype)
+            yield not_tried(subject if known else _nowhere(path), _kind(reading), reading.problem)
+        elif reading.value in automounts:
+            yield not_tried(msgspec.structs.replace(subject, path=path), "not-tried", _AUTOMOUNT)
+        else:
+            yield subject
+
+
+def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tuple[Attempt, ...]:
+    deadline = time.monotonic() + settings.budget.total_seconds()
+    own_proc = open_own_proc()
+    host = node_host(settings, deadline)
+    probe, kernel = gather_probe(host, enter_node(settings.proc)), gather_kernel(host)
+    mounts = host.read("/proc/self/mountinfo", limit=64 << 20).parse(parse_mountinfo)
+    if mounts.value is None:
+        return _unknown(paths, _kind(mounts), f"the mount table was not read: {mounts.problem}")
+    userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
+    bench = new_bench(settings, userns_fd, deadline, prepare=lambda: None)
+    held = attempts.held_devices(host.processes().value or (), host)
+    found = list(find_paths(host, mounts.value, paths, held))
+    present = [each for each in found if isinstance(each, Subject)]
+    if userns_fd < 0:
+        why = f"no user namespace could be made to try it with: {namespace.reason}"
+        rows = [
+            not_tried(each, namespace.kind or "not-tried", why) if isinstance(each, Subject) else each for each in found
+        ]
+        return tuple(msgspec.structs.replace(row, path=printable(row.path)) for row in rows)
+    tried = iter(attempts.try_subjects(bench, present, MountTable(mounts.value), held))
+    answers = [next(tried) if isinstance(each, Subject) else (_nowhere(each.path), each) for each in found]
+    return attempts.judge([*answers, (attempts.TMPFS, bench.tmpfs())], bench, probe, kernel, oci_runtime)[: len(paths)]
+
+
+def _silent(path: str) -> Reading[str]:
+    return Reading.without(path, "timed-out", "timed out: its server does not answer")
+
+
+def _plain(path: str) -> str:
+    """*path* without what the kernel passes over; empty where `..` makes its text say nothing of where it leads."""
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    return "" if ".." in names else "/" + "/".join(names)
+
+
+def _nowhere(path: str) -> Subject:
+    """A path of which no file system is known."""
+    return Subject(role="path", path=path, fstype="", device="")
+
+
+def _unknown(paths: Sequence[str], kind: Doubt, why: str) -> tuple[Attempt, ...]:
+    return tuple(not_tried(_nowhere(printable(path)), kind, why) for path in paths)
+
+
+def _kind(reading: Reading[Any]) -> Doubt:
+    """Why a path could not be looked at, in the words of an attempt."""
+    return reading.kind if reading.kind in ("not-permitted", "timed-out") else "not-readable"
