@@ -64,7 +64,6 @@ def make_facts(**overrides: Any) -> Facts:
         "pods": make_pods(),
         "hooks": make_hooks(),
         "userns_pod_runs": Reading("processes of Pods", False),
-        "handler": "",
     }
     sources = {
         "distribution": "/etc/os-release",

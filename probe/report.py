@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Struct
 
-from probe.checks.catalog import CHECKS, judge
+from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.check import Finding, Status, clipped
 from probe.checks.ids import expect
 from probe.facts.ids.forecast import Forecast
@@ -167,7 +168,7 @@ def make_report(
     """Judge *facts* and put all that is said of them into one Report."""
     findings = judge(facts)
     conclusion = conclude(findings)
-    expected = expect(facts, facts.kubelet.value) if facts.kubelet.value else None
+    expected = expect(facts)
     contradicting = {check.id for check in CHECKS if check.contradiction}
     return Report(
         agent_version=agent_version,
@@ -184,7 +185,7 @@ def make_report(
         reason=conclusion.reason,
         message=conclusion.message,
         levels=conclusion.levels,
-        handlers=_handler_verdicts(facts),
+        handlers=_handler_verdicts(facts, findings),
         findings=findings,
         filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in _with_rows(facts.attempts)),
         volumes=_volume_rows(facts.attempts),
@@ -236,12 +237,12 @@ def _with_rows(attempts: tuple[Attempt, ...]) -> list[Attempt]:
     return [one for index, one in enumerate(attempts) if one.role != "volume" or index in chosen]
 
 
-def _handler_verdicts(facts: Facts) -> tuple[HandlerVerdict, ...]:
-    """One verdict per handler that CRI names: the same checks, asked of that handler."""
+def _handler_verdicts(facts: Facts, findings: Sequence[Finding]) -> tuple[HandlerVerdict, ...]:
+    """One verdict per handler that CRI names: *findings*, but for those checks in which the handler counts."""
     runtime = facts.runtime.value
     rows = []
     for handler in (runtime.handlers.value or ()) if runtime else ():
-        conclusion = conclude(judge(msgspec.structs.replace(facts, handler=handler.name)))
+        conclusion = conclude(judge_again(facts, handler.name, findings))
         rows.append(HandlerVerdict(name=handler.name, verdict=conclusion.verdict, reason=conclusion.reason))
     return tuple(rows)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from probe.checks import filesystems, hazards, ids, kernel, kubelet, sandbox
 from probe.checks.check import Check, Finding, Outcome, UnknownReason, clipped
 from probe.checks.remedies.platforms import platforms_of
@@ -40,10 +42,23 @@ def find(check_id: str) -> Check | None:
     return next((check for check in CHECKS if check.id == check_id), None)
 
 
-def judge(facts: Facts) -> tuple[Finding, ...]:
-    """One finding per check, in stack order, about the handler that *facts* name."""
+def judge(facts: Facts, handler: str = "") -> tuple[Finding, ...]:
+    """One finding per check, in stack order, about Pods with that runtime handler; empty for the default one."""
     platforms = platforms_of(facts)
-    return tuple(_finding(check, check.check(facts), platforms) for check in CHECKS)
+    return tuple(_finding(check, _answer(check, facts, handler), platforms) for check in CHECKS)
+
+
+def judge_again(facts: Facts, handler: str, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """*findings* of `judge`, with those that depend on the handler answered anew for another one."""
+    platforms = platforms_of(facts)
+    return tuple(
+        _finding(check, _answer(check, facts, handler), platforms) if check.per_handler else finding
+        for check, finding in zip(CHECKS, findings, strict=True)
+    )
+
+
+def _answer(check: Check, facts: Facts, handler: str) -> Outcome:
+    return check.per_handler(facts, handler) if check.per_handler else check.check(facts)
 
 
 def _finding(check: Check, outcome: Outcome, platforms: tuple[str, ...]) -> Finding:

@@ -116,6 +116,9 @@ class Check(Struct, frozen=True, kw_only=True):
     contradiction: bool = False
     """It compares what a layer claims with what was seen."""
     check: Callable[[Facts], Outcome]
+    per_handler: Callable[[Facts, str], Outcome] | None = None
+    """The same, of Pods with that runtime handler (CRI's name, empty for the default); None where all get one answer.
+    """
 
 
 class Finding(Struct, frozen=True, kw_only=True):

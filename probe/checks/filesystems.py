@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.platforms import RESTART_CONTAINERD
-from probe.checks.runtime.names import no_runtime
-from probe.facts.model import Attempt, Handler, Role
+from probe.checks.runtime.names import no_runtime, snapshotter_of
+from probe.facts.model import Attempt, Role
 from probe.facts.node import Facts
 from probe.reading import Reading
 
@@ -18,12 +18,12 @@ def check_runtime_root(facts: Facts) -> Outcome:
     return _judge_role(facts, "runtime-root", "RuntimeRootNotIdmappable", "the container runtime's root")
 
 
-def check_overlay_layers(facts: Facts) -> Outcome:
+def check_overlay_layers(facts: Facts, name: str = "") -> Outcome:
     """Only overlay maps layers; other snapshotters copy them, which is slow and works."""
     runtime = facts.runtime.value
     if runtime is None:
         return no_runtime(facts, "the snapshotter")
-    snapshotter = _snapshotter(facts, runtime.handlers.value or (), runtime.snapshotter)
+    snapshotter = snapshotter_of(facts, name)
     if snapshotter.value is None:
         return Outcome.not_read("the snapshotter", snapshotter)
     if snapshotter.value == "erofs":
@@ -135,12 +135,6 @@ def _evidence(attempt: Attempt) -> Evidence:
     return Evidence(f"idmapped mount of {place}", answer)
 
 
-def _snapshotter(facts: Facts, handlers: tuple[Handler, ...], default: Reading[str]) -> Reading[str]:
-    """A handler may have a snapshotter of its own."""
-    own = next((handler.snapshotter for handler in handlers if handler.name == facts.handler), default)
-    return own if own.value else default
-
-
 CHECKS = (
     Check(
         id="filesystem-runtime-root",
@@ -170,6 +164,7 @@ CHECKS = (
         f"  {RESTART_CONTAINERD}",
         documentation="containerd docs/user-namespaces; Linux Documentation/filesystems/overlayfs.rst",
         check=check_overlay_layers,
+        per_handler=check_overlay_layers,
     ),
     Check(
         id="filesystem-kubelet-root",

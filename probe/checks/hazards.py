@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.platforms import inline, own_command, quoted
-from probe.checks.runtime.names import judged_handler, no_runtime, oci_name, runtime_name
+from probe.checks.runtime.names import find_handler, no_runtime, oci_name, runtime_name
 from probe.facts.hooks import HookFacts
 from probe.facts.ids.pods import PodFacts
 from probe.facts.node import Facts
@@ -18,7 +18,7 @@ _ALL_IDS = 1 << 32
 _BLOCK = 65_536
 
 
-def check_selinux_runc(facts: Facts) -> Outcome:
+def check_selinux_runc(facts: Facts, name: str = "") -> Outcome:
     """That version labels /dev/mqueue before it becomes root of the user namespace that containerd made."""
     selinux = facts.kernel.selinux_enforcing
     if selinux.kind == "absent":
@@ -28,7 +28,7 @@ def check_selinux_runc(facts: Facts) -> Outcome:
         return no_runtime(facts, what)
     if facts.runtime.value.handlers.value is None:
         return Outcome.not_read(what, facts.runtime.value.handlers)
-    handler = judged_handler(facts)
+    handler = find_handler(facts, name)
     if handler is None:
         return Outcome.skipped(f"{runtime_name(facts.runtime.value)} names no such handler")
     if handler.binary.kind == "absent":
@@ -225,6 +225,7 @@ CHECKS = (
         remediation="Install runc 1.2.1 or newer.",
         documentation="https://github.com/opencontainers/runc/issues/4466",
         check=check_selinux_runc,
+        per_handler=check_selinux_runc,
     ),
     Check(
         id="hazard-image-volumes",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.ids import give_a_range, mend
 from probe.facts.ids.forecast import Forecast, forecast
@@ -22,7 +24,7 @@ def check_range(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
-    return judge_range(facts, kubelet, expect(facts, kubelet))
+    return judge_range(facts, kubelet, _expect(facts, kubelet))
 
 
 def check_restart(facts: Facts) -> Outcome:
@@ -30,7 +32,7 @@ def check_restart(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
-    return judge_restart(facts, expect(facts, kubelet))
+    return judge_restart(facts, _expect(facts, kubelet))
 
 
 def check_slots(facts: Facts) -> Outcome:
@@ -38,7 +40,7 @@ def check_slots(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
-    return judge_slots(expect(facts, kubelet))
+    return judge_slots(_expect(facts, kubelet))
 
 
 def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outcome:
@@ -100,10 +102,18 @@ def judge_slots(expected: Forecast) -> Outcome:
     return Outcome.passed(message, Evidence("range of IDs", _describe(pool)))
 
 
-def expect(facts: Facts, kubelet: KubeletFacts) -> Forecast:
-    """What the next start of this node's kubelet does."""
+def expect(facts: Facts) -> Forecast | None:
+    """The forecast for the next start of this node's kubelet; None where no kubelet is known."""
+    return _expect(facts, facts.kubelet.value) if facts.kubelet.value else None
+
+
+def _expect(facts: Facts, kubelet: KubeletFacts) -> Forecast:
     root = next((attempt for attempt in facts.attempts if attempt.role == "kubelet-root"), None)
-    return forecast(facts.ids, kubelet, facts.kernel.cgroup_version, root)
+    return _forecast(facts.ids, kubelet, facts.kernel.cgroup_version, root)
+
+
+_forecast = lru_cache(maxsize=1)(forecast)
+"""Three checks and the Report ask for the same one."""
 
 
 def _no_kubelet(facts: Facts) -> Outcome:

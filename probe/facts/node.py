@@ -45,5 +45,3 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     No better proof exists; an older Pod shows what an earlier daemon could do.
     """
-    handler: str = ""
-    """The runtime handler that is being judged; empty for the default one."""

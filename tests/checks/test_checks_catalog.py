@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from lab.factory import absent, make_attempts, make_facts, make_refusal, make_unknown_attempt
-from probe.checks.catalog import CHECKS, judge
+from lab.factory import (
+    absent,
+    make_attempts,
+    make_facts,
+    make_handler,
+    make_refusal,
+    make_runtime,
+    make_unknown_attempt,
+)
+from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.check import UnknownReason
 
 
@@ -35,6 +43,18 @@ def test_every_unknown_reason_says_how_to_find_out() -> None:
     for finding in unknown:
         assert finding.reason in UnknownReason.__args__  # type: ignore[attr-defined]
         assert finding.remediation
+
+
+def test_only_checks_that_depend_on_the_handler_run_again() -> None:
+    """For another handler the findings are those of a whole judgement of it, and most checks are not run anew."""
+    handlers = (make_handler(), make_handler(name="old", oci_idmap=False, snapshotter="native"))
+    facts = make_facts(runtime=make_runtime(handlers=handlers))
+    default = judge(facts)
+    again = judge_again(facts, "old", default)
+    assert again == judge(facts, "old")
+    assert again != default
+    for check, before, after in zip(CHECKS, default, again, strict=True):
+        assert check.per_handler or after is before
 
 
 def _finding(check_id, facts):  # type: ignore[no-untyped-def]

@@ -19,10 +19,18 @@ def no_runtime(facts: Facts, what: str) -> Outcome:
     return Outcome.not_read(what, facts.runtime)
 
 
-def judged_handler(facts: Facts) -> Handler | None:
-    """The handler that *facts* ask about, as CRI names it."""
+def find_handler(facts: Facts, name: str) -> Handler | None:
+    """The handler of that name, as CRI tells of it; empty for the default one."""
     handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
-    return next((handler for handler in handlers if handler.name == facts.handler), None)
+    return next((handler for handler in handlers if handler.name == name), None)
+
+
+def snapshotter_of(facts: Facts, name: str) -> Reading[str]:
+    """The snapshotter of that handler, which may have one of its own, else the runtime's."""
+    runtime, handler = facts.runtime.value, find_handler(facts, name)
+    if runtime is None:
+        return Reading(facts.runtime.source, None, facts.runtime.problem, facts.runtime.kind)
+    return handler.snapshotter if handler and handler.snapshotter.value else runtime.snapshotter
 
 
 def runtime_name(runtime: RuntimeFacts) -> str:

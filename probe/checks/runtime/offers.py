@@ -10,9 +10,9 @@ from probe.checks.runtime.confinement import check_confinement
 from probe.checks.runtime.names import (
     MINIMUM_OCI,
     cri_claim,
+    find_handler,
     handler_name,
     idmap_claim,
-    judged_handler,
     no_runtime,
     oci_name,
     restart,
@@ -27,7 +27,7 @@ _MINIMUM_RUNTIME = {"containerd": "2.0", "cri-o": "1.30"}
 """Since when each lists `runtime_handlers` in Status."""
 
 
-def check_user_namespaces(facts: Facts) -> Outcome:
+def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
     """CRI decides, as for the kubelet; but a binary that cannot do it any more breaks an older promise."""
     runtime = facts.runtime.value
     if runtime is None:
@@ -36,9 +36,9 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         return Outcome.not_read("what the container runtime says of user namespaces", runtime.handlers)
     if not runtime.handlers.value:
         return _too_old(facts, runtime)
-    handler = judged_handler(facts)
+    handler = find_handler(facts, name)
     if handler is None:
-        return _unknown_handler(facts, runtime, runtime.handlers.value)
+        return _unknown_handler(name, runtime, runtime.handlers.value)
     seen = (cri_claim(handler, runtime), handler.oci_version, idmap_claim(handler))
     if not handler.user_namespaces:
         message, remediation = _why_denied(facts, runtime, handler)
@@ -84,9 +84,9 @@ def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
     return Outcome.fail("RuntimeTooOld", message, seen, remediation=remediation)
 
 
-def _unknown_handler(facts: Facts, runtime: RuntimeFacts, handlers: tuple[Handler, ...]) -> Outcome:
+def _unknown_handler(name: str, runtime: RuntimeFacts, handlers: tuple[Handler, ...]) -> Outcome:
     known = ", ".join(inline(handler.name) or '""' for handler in handlers[:20])
-    asked = f'handler "{facts.handler}"' if facts.handler else "default handler"
+    asked = f'handler "{name}"' if name else "default handler"
     return Outcome.fail(
         "HandlerUnknown",
         f"{runtime_name(runtime)} has no {asked}",
@@ -133,6 +133,7 @@ CHECKS = (
         "runtime after each upgrade of its OCI runtime.",
         documentation="https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/",
         check=check_user_namespaces,
+        per_handler=check_user_namespaces,
     ),
     Check(
         id="runtime-confinement",
@@ -158,6 +159,7 @@ CHECKS = (
         documentation="https://github.com/opencontainers/runtime-spec/blob/main/features.md",
         contradiction=True,
         check=check_oci_features,
+        per_handler=check_oci_features,
     ),
     Check(
         id="runtime-kernel-claim",
@@ -170,5 +172,6 @@ CHECKS = (
         documentation="KEP-127, mount_setattr(2)",
         contradiction=True,
         check=check_kernel_claim,
+        per_handler=check_kernel_claim,
     ),
 )

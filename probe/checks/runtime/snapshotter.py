@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.names import judged_handler, no_runtime, restart, runtime_name
+from probe.checks.runtime.names import no_runtime, restart, runtime_name, snapshotter_of
 from probe.facts.model import RuntimeFacts
 from probe.facts.node import Facts
 from probe.facts.runtime.oci import parse_version_number
@@ -19,7 +19,7 @@ _EROFS_MAPS_SINCE = (2, 3, 0)
 _COST = "a Pod waits until its image is copied, and each copy takes the image's size on disk"
 
 
-def check_snapshotter(facts: Facts) -> Outcome:
+def check_snapshotter(facts: Facts, name: str = "") -> Outcome:
     """Slow is not broken; whether layers can be mapped where they have to be is filesystem-overlay-layers."""
     runtime = facts.runtime.value
     if runtime is None:
@@ -28,7 +28,7 @@ def check_snapshotter(facts: Facts) -> Outcome:
         return Outcome.not_read("how images get the IDs of a Pod", runtime.name)
     if runtime.handlers.value == ():
         return Outcome.skipped(f"{runtime_name(runtime)} has no Pods with user namespaces", runtime.handlers)
-    snapshotter = _snapshotter(facts, runtime)
+    snapshotter = snapshotter_of(facts, name)
     if snapshotter.value is None:
         return Outcome.not_read("the snapshotter", snapshotter)
     if runtime.name.value == "cri-o":
@@ -110,12 +110,6 @@ def _use_overlayfs(facts: Facts) -> str:
     )
 
 
-def _snapshotter(facts: Facts, runtime: RuntimeFacts) -> Reading[str]:
-    """A handler may have one of its own."""
-    handler = judged_handler(facts)
-    return handler.snapshotter if handler and handler.snapshotter.value else runtime.snapshotter
-
-
 CHECKS = (
     Check(
         id="runtime-snapshotter",
@@ -128,5 +122,6 @@ CHECKS = (
         remediation="Use the snapshotter overlayfs (containerd) or the driver overlay (CRI-O).",
         documentation="https://github.com/containerd/containerd/blob/main/docs/user-namespaces/README.md",
         check=check_snapshotter,
+        per_handler=check_snapshotter,
     ),
 )

@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.runtime.names import judged_handler, oci_name, runtime_name, upgrade_oci
+from probe.checks.runtime.names import find_handler, oci_name, runtime_name, upgrade_oci
 from probe.facts.model import Handler
 from probe.facts.node import Facts
 from probe.facts.trials.oci import NOT_ASKED, SOURCE, RuntimeTrialFacts, TrialStep
-from probe.reading import Reading
 
 _WHAT = "what the OCI runtime does with a user namespace"
 
 
-def check_runtime_trial(facts: Facts) -> Outcome:
-    """What the default handler's OCI runtime did with a trivial bundle; on request only."""
-    return judge_runtime_trial(facts.runtime_trial, facts)
-
-
-def judge_runtime_trial(reading: Reading[RuntimeTrialFacts], facts: Facts) -> Outcome:
+def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
     """Never a failure: what gates was asked of the kernel and of CRI; this one warns, and says what they did not."""
-    trial = reading.value
+    reading, trial = facts.runtime_trial, facts.runtime_trial.value
     if trial is None:
         if reading == NOT_ASKED:
             return Outcome.skipped("the OCI runtime was not tried: that is done with --try-runtime only")
         if reading.kind == "absent":
             return Outcome.skipped("the default handler runs no OCI runtime that could be tried", reading)
         return Outcome.not_read(_WHAT, reading)
-    if not _is_about(trial, facts):
+    handler = find_handler(facts, name)
+    if name and not (handler and handler.binary.value == trial.binary):
         return Outcome.skipped("only the OCI runtime of the default handler is tried")
-    handler = judged_handler(facts)
-    name = oci_name(handler) if handler else trial.binary
+    binary = oci_name(handler) if handler else trial.binary
     failed, unknown = _of(trial, "failed"), _of(trial, "unknown")
     if failed:
-        message = f"{_claim(facts, handler)}the trial of {name} failed at {_text(failed[0])}"
+        message = f"{_claim(facts, handler)}the trial of {binary} failed at {_text(failed[0])}"
         return Outcome.warn(message, *_evidence(trial), remediation=_remediation(facts, handler, trial, failed[0]))
     if unknown:
-        message = f"{_WHAT} is unknown: the trial of {name} ended at {_text(unknown[0])}"
+        message = f"{_WHAT} is unknown: the trial of {binary} ended at {_text(unknown[0])}"
         return Outcome.unknown(unknown[0].kind or "not-tried", message, *_evidence(trial))
-    message = f"{name} made a container with a user namespace and idmapped mounts, and removed it"
+    message = f"{binary} made a container with a user namespace and idmapped mounts, and removed it"
     return Outcome.passed(message, *_evidence(trial))
-
-
-def _is_about(trial: RuntimeTrialFacts, facts: Facts) -> bool:
-    """Whether the handler that is judged runs the binary that was tried."""
-    handler = judged_handler(facts)
-    return not facts.handler or (handler is not None and handler.binary.value == trial.binary)
 
 
 def _of(trial: RuntimeTrialFacts, result: str) -> list[TrialStep]:
@@ -104,5 +92,6 @@ CHECKS = (
         documentation="OCI runtime specification, config.md (mounts) and runtime.md (create, delete); runc(8); crun(1)",
         contradiction=True,
         check=check_runtime_trial,
+        per_handler=check_runtime_trial,
     ),
 )

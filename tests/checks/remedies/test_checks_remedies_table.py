@@ -281,11 +281,9 @@ def test_no_name_of_the_nodes_becomes_a_command(evil: str) -> None:
     handler = runtime.handlers.value[0]  # type: ignore[index]
     hostile = replace(handler, binary=Reading("CRI", evil), user_namespaces=False, oci_idmap=Reading("features", False))
     other = replace(handler, name=evil)
-    for facts in (
-        make_facts(runtime=replace(runtime, handlers=Reading("CRI", (hostile, other)))),
-        make_facts(runtime=replace(runtime, handlers=Reading("CRI", (hostile, other))), handler="kata"),
-    ):
-        lines = [line.strip() for each in judge(facts) for line in each.remediation.splitlines()]
+    facts = make_facts(runtime=replace(runtime, handlers=Reading("CRI", (hostile, other))))
+    for asked in ("", "kata"):
+        lines = [line.strip() for each in judge(facts, asked) for line in each.remediation.splitlines()]
         assert not [line for line in lines if line.startswith(("rm ", "reboot"))]
 
 

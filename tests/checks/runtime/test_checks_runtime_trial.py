@@ -8,8 +8,7 @@ import pytest
 
 from lab.factory import make_attempts, make_facts, make_handler, make_refusal, make_runtime, unread
 from probe.checks.check import Outcome
-from probe.checks.runtime.trial import CHECKS, check_runtime_trial, judge_runtime_trial
-from probe.facts.node import Facts
+from probe.checks.runtime.trial import CHECKS, check_runtime_trial
 from probe.facts.trials.oci import NOT_ASKED, STEP_NAMES, RuntimeTrialFacts, TrialStep
 from probe.reading import Reading
 
@@ -24,13 +23,9 @@ def make_trial(**overrides: Any) -> RuntimeTrialFacts:
     return RuntimeTrialFacts(**{"binary": "/usr/bin/runc", "steps": steps, "seconds": 0.16} | overrides)
 
 
-def judge(trial: RuntimeTrialFacts | Reading[Any], **facts: Any) -> Outcome:
+def judge(trial: RuntimeTrialFacts | Reading[Any], handler: str = "", **facts: Any) -> Outcome:
     reading = trial if isinstance(trial, Reading) else Reading("runtime trial", trial)
-    return judge_runtime_trial(reading, _facts(**facts))
-
-
-def _facts(**facts: Any) -> Facts:
-    return make_facts(**facts)
+    return check_runtime_trial(make_facts(runtime_trial=reading, **facts), handler)
 
 
 IGNORED = {
@@ -153,20 +148,3 @@ def test_another_handler() -> None:
     runtime = make_runtime(handlers=(make_handler(), same, other))
     assert judge(make_trial(), runtime=runtime, handler="same").status == "pass"
     assert judge(make_trial(), runtime=runtime, handler="other").status == "skipped"
-
-
-class Tried(Facts, frozen=True, kw_only=True):
-    """Facts with the reading of a trial, also while nobody asks for one."""
-
-    runtime_trial: Reading[RuntimeTrialFacts] = NOT_ASKED
-
-
-def tried(trial: Reading[Any], **facts: Any) -> Tried:
-    made = make_facts(**facts)
-    return Tried(**{name: getattr(made, name) for name in made.__struct_fields__} | {"runtime_trial": trial})
-
-
-def test_the_check_reads_the_facts() -> None:
-    """The catalogue's function judges the reading in the facts."""
-    assert check_runtime_trial(tried(NOT_ASKED)).status == "skipped"
-    assert check_runtime_trial(tried(Reading("runtime trial", make_trial()))).status == "pass"
