@@ -16,7 +16,7 @@ from probe.facts.ids.forecast import Forecast
 from probe.facts.model import Attempt, Role, Usable
 from probe.facts.node import Facts
 from probe.reading import Reading
-from probe.verdict import Verdict, conclude
+from probe.verdict import Verdict, conclude, decisive
 
 SCHEMA: Literal["userns-probe.io/v1"] = "userns-probe.io/v1"
 
@@ -202,10 +202,9 @@ def make_report(
 
 def decisive_finding(report: Report) -> Finding | None:
     """The finding whose reason the verdict carries; none when ready, or when no finding explains the verdict."""
-    status = STATUS_OF[report.verdict]
-    return next(
-        (f for f in report.findings if f.gating and f.status == status != "pass" and f.reason == report.reason), None
-    )
+    found = decisive(report.findings)
+    explains = found is not None and (found.status, found.reason) == (STATUS_OF[report.verdict], report.reason)
+    return found if explains else None
 
 
 def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow:

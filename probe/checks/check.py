@@ -72,7 +72,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def fail(cls, reason: str, message: str, *seen: Reading[Any] | Evidence, remediation: str = "") -> Outcome:
-        """It stands in the way."""
+        """Each Pod of the check's level fails on this node. What only some Pods meet is a warning."""
         return cls(status="fail", reason=reason, message=message, evidence=_evidence(seen), remediation=remediation)
 
     @classmethod
@@ -103,7 +103,7 @@ class Check(Struct, frozen=True, kw_only=True):
     """The same string in code, report, metrics, README and `explain`."""
     level: Level
     gating: bool
-    """Whether it decides the verdict; all others explain."""
+    """Whether its `unknown` decides its level and the verdict, too; a `fail` of any check does."""
     question: str
     why: str
     """What breaks, and for whom, when the answer is no."""

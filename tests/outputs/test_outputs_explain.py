@@ -35,7 +35,7 @@ def test_a_check_in_words() -> None:
         "kernel-example\n"
         "  Does it work?\n"
         "\n"
-        "  level     projected; decides the verdict\n"
+        "  level     projected; its unknown makes the verdict unknown\n"
         "  why       Because Pods break \\x1b[31m otherwise.\n"
         "  fails as  ItDoesNot, ItNeverDid\n"
         "  read on   example(7)\n"
