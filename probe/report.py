@@ -195,7 +195,7 @@ def make_report(
         )
         if expected
         else None,
-        contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status == "warn"),
+        contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status in ("warn", "fail")),
         facts=_report_facts(facts),
     )
 

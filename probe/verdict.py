@@ -25,7 +25,8 @@ class Conclusion(Struct, frozen=True, kw_only=True):
 def conclude(findings: Sequence[Finding]) -> Conclusion:
     """Any `fail` below the level `volumes`: not ready; else any gating `unknown`: unknown; else ready.
 
-    A `fail` says that each Pod of its level fails here, so it decides whichever check says it. A `warn` changes nothing.
+    A `fail` says that each Pod of its level fails here, so it decides whichever check says it. A `warn` is
+    as good as a pass.
     """
     found = decisive(findings)
     return Conclusion(

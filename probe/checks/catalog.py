@@ -72,7 +72,7 @@ def _finding(check: Check, outcome: Outcome, platforms: tuple[str, ...]) -> Find
     remediation = outcome.remediation or (own.text if own else _FIND_OUT.get(outcome.reason, check.remediation))
     return Finding(
         id=check.id,
-        level=check.level,
+        level=outcome.level or check.level,
         gating=check.gating,
         status=outcome.status,
         reason=outcome.reason,

@@ -59,6 +59,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...] = ()
     remediation: str = ""
     """Only where it differs from what the check declares."""
+    level: Level | None = None
+    """Only where it differs from what the check declares: the first level that this outcome is about."""
 
     @classmethod
     def passed(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:
@@ -71,9 +73,19 @@ class Outcome(Struct, frozen=True, kw_only=True):
         return cls(status="warn", message=message, evidence=_evidence(seen), remediation=remediation)
 
     @classmethod
-    def fail(cls, reason: str, message: str, *seen: Reading[Any] | Evidence, remediation: str = "") -> Outcome:
+    def fail(
+        cls,
+        reason: str,
+        message: str,
+        *seen: Reading[Any] | Evidence,
+        remediation: str = "",
+        level: Level | None = None,
+    ) -> Outcome:
         """Each Pod of the check's level fails on this node. What only some Pods meet is a warning."""
-        return cls(status="fail", reason=reason, message=message, evidence=_evidence(seen), remediation=remediation)
+        evidence = _evidence(seen)
+        return cls(
+            status="fail", reason=reason, message=message, evidence=evidence, remediation=remediation, level=level
+        )
 
     @classmethod
     def skipped(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:

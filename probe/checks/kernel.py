@@ -7,12 +7,14 @@ from typing import Any
 
 from probe.checks import privileges
 from probe.checks.check import Check, Evidence, Outcome
-from probe.facts.model import NamespaceAttempt
+from probe.checks.runtime.names import binds_sysfs, find_handler
+from probe.facts.model import NamespaceAttempt, Visibility
 from probe.facts.node import Facts
-from probe.facts.trials.sandbox import proc_answer, sysfs_answer
+from probe.facts.trials.sandbox import SandboxStep, proc_answer, sysfs_answer
 from probe.reading import Reading
 
 USER_LIMIT = "user.max_user_namespaces"
+CGROUP_LIMIT = "user.max_cgroup_namespaces"
 
 
 def check_user_namespaces(facts: Facts) -> Outcome:
@@ -52,8 +54,7 @@ def check_namespace_limits(facts: Facts) -> Outcome:
     unread = [limit for limit in limits.values() if limit.kind not in (None, "absent")]
     zero = {name: limit for name, limit in limits.items() if limit.value == 0}
     if zero:
-        message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
-        return Outcome.warn(message, *zero.values(), remediation=raise_limits(zero))
+        return _zero_limits(facts, zero)
     if unread:
         return Outcome.not_read("a limit of namespaces", *unread)
     if not limits:
@@ -61,6 +62,21 @@ def check_namespace_limits(facts: Facts) -> Outcome:
     if all(limit.kind == "absent" for limit in limits.values()):
         return Outcome.skipped("this kernel has no limits of namespaces (they came with 4.9)")
     return Outcome.passed("no limit of namespaces is 0", *limits.values())
+
+
+def _zero_limits(facts: Facts, zero: dict[str, Reading[int]]) -> Outcome:
+    """Each Pod needs all of these namespaces; that of cgroups only with cgroup v2."""
+    own, version = facts.probe.in_initial_user_namespace, facts.kernel.cgroup_version
+    if own.value is None:
+        return Outcome.not_read("whose limits of namespaces were read", own, *zero.values())
+    if not own.value:
+        message = "the probe lives in a user namespace itself, whose limits are not the node's"
+        return Outcome.unknown("not-permitted", message, *zero.values(), remediation=privileges.GRANT)
+    message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
+    if set(zero) == {CGROUP_LIMIT} and version.value != 2:
+        message = f"{CGROUP_LIMIT} is 0, which stops Pods only on nodes with cgroup v2"
+        return Outcome.warn(message, *zero.values(), version, remediation=raise_limits(zero))
+    return Outcome.fail("NamespacesDisabled", message, *zero.values(), remediation=raise_limits(zero))
 
 
 def check_unprivileged_switches(facts: Facts) -> Outcome:
@@ -94,7 +110,7 @@ def check_security_modules(facts: Facts) -> Outcome:
     return Outcome.skipped("the kernel lists no security modules here (securityfs is not mounted)", lsm, selinux)
 
 
-def check_proc_sysfs(facts: Facts) -> Outcome:
+def check_proc_sysfs(facts: Facts, name: str = "") -> Outcome:
     """A mount table that is not the node's says nothing: containers have a covered /proc of their own."""
     mounts = facts.mounts
     if mounts.value is None:
@@ -102,34 +118,64 @@ def check_proc_sysfs(facts: Facts) -> Outcome:
     if facts.probe.entered.value is not True:
         message = "whether /proc and /sys are covered is unknown: the node's mount table could not be reached"
         return Outcome.unknown(facts.probe.entered.kind or "not-permitted", message, facts.probe.entered)
-    kinds = (("proc", "ProcCovered", mounts.value.proc), ("sysfs", "SysfsCovered", mounts.value.sysfs))
-    tried = {fstype: _tried(facts, fstype) for fstype, _, _ in kinds}
+    kinds = (("proc", mounts.value.proc), ("sysfs", mounts.value.sysfs))
+    tried = {fstype: _tried(facts, fstype) for fstype, _ in kinds}
     # Where the sandbox trial mounted one, or was refused, that decides; the table then only explains.
-    covered = [
-        (fstype, reason, seen)
-        for fstype, reason, seen in kinds
-        if tried[fstype] == "failed" or (not seen.visible and tried[fstype] != "passed")
-    ]
-    answers = [Evidence(f"{fstype} mounted in the sandbox trial", answer) for fstype, answer in tried.items() if answer]
-    if not covered:
-        where = Evidence(mounts.source, f"{mounts.value.count} mounts, none of which hides a part of /proc or /sys")
-        return Outcome.passed("a Pod's user namespace may mount /proc and /sys", where, *answers)
-    return Outcome.fail(
-        covered[0][1],
-        "a Pod's user namespace may not mount "
-        + " and ".join(f"{fstype} ({_list(seen.covering) or 'EPERM'})" for fstype, _, seen in covered),
-        *(Evidence(mounts.source, f"{fstype}: {what}") for fstype, _, seen in covered for what in seen.covering),
-        *answers,
-        remediation=mount_beside(fstype for fstype, _, _ in covered),
-    )
+    covered = {fstype: seen for fstype, seen in kinds if _is_covered(seen, tried[fstype])}
+    answers = [_answer_evidence(step) for step in tried.values() if step and step.result in ("passed", "failed")]
+    if covered:
+        return _covered(facts, name, covered, tried, answers)
+    failed = [step for step in tried.values() if step and step.result == "failed"]
+    if failed:
+        message = f"whether a Pod's user namespace may mount {failed[0].name} is unknown: {step_words(failed[0])}"
+        return Outcome.unknown("not-readable", message, *answers)
+    where = Evidence(mounts.source, f"{mounts.value.count} mounts, none of which hides a part of /proc or /sys")
+    return Outcome.passed("a Pod's user namespace may mount /proc and /sys", where, *answers)
 
 
-def _tried(facts: Facts, fstype: str) -> str:
-    """What became of a fresh one in the sandbox trial: `passed`, `failed`, or empty when that says nothing."""
+def _is_covered(seen: Visibility, step: SandboxStep | None) -> bool:
+    """EPERM is the kernel's answer where a part of the node's own is covered; any other errno has another cause."""
+    refused = step is not None and step.result == "failed" and step.errno == "EPERM"
+    return refused or (not seen.visible and not (step and step.result == "passed"))
+
+
+def _covered(
+    facts: Facts,
+    name: str,
+    covered: dict[str, Visibility],
+    tried: dict[str, SandboxStep | None],
+    answers: list[Evidence],
+) -> Outcome:
+    source = facts.mounts.source
+    seen = [Evidence(source, f"{fstype}: {what}") for fstype, one in covered.items() for what in one.covering]
+    which = [f"{fstype} ({_why_covered(one, tried[fstype])})" for fstype, one in covered.items()]
+    if set(covered) == {"sysfs"} and binds_sysfs(find_handler(facts, name)):
+        message = f"a Pod's user namespace may not mount {which[0]}, where crun binds the node's /sys instead"
+        return Outcome.passed(message, *seen, *answers)
+    reason = "ProcCovered" if "proc" in covered else "SysfsCovered"
+    message = f"a Pod's user namespace may not mount {' and '.join(which)}"
+    return Outcome.fail(reason, message, *seen, *answers, remediation=mount_beside(covered))
+
+
+def _why_covered(seen: Visibility, step: SandboxStep | None) -> str:
+    return _list(seen.covering) or (step.errno if step else "") or "covered"
+
+
+def _tried(facts: Facts, fstype: str) -> SandboxStep | None:
+    """The step of the sandbox trial that mounted a fresh one; None without a trial."""
     if facts.sandbox.value is None:
-        return ""
-    step = proc_answer(facts.sandbox.value) if fstype == "proc" else sysfs_answer(facts.sandbox.value)
-    return step.result if step.result in ("passed", "failed") else ""
+        return None
+    return proc_answer(facts.sandbox.value) if fstype == "proc" else sysfs_answer(facts.sandbox.value)
+
+
+def _answer_evidence(step: SandboxStep) -> Evidence:
+    answer = f"{step.result} ({step.errno})" if step.errno else step.result
+    return Evidence(f"{step.name} mounted in the sandbox trial", answer)
+
+
+def step_words(step: SandboxStep) -> str:
+    """A step of the sandbox trial with its errno and what that means."""
+    return f"{step.name}{f' ({step.errno})' if step.errno else ''}: {step.meaning}"
 
 
 def _refused(attempt: NamespaceAttempt, limit: Reading[int], *seen: Evidence | Reading[Any]) -> Outcome:
@@ -210,9 +256,10 @@ CHECKS = (
         id="kernel-namespace-limits",
         level="stateless",
         gating=False,
-        question="Is no limit of the other namespaces 0?",
+        question="Are the limits of the other namespaces above 0?",
         why="A Pod's sandbox needs mount, PID, network, IPC, UTS and cgroup namespaces too. A limit of 0 stops every "
         "Pod that wants one of its own, with or without a user namespace.",
+        reasons=("NamespacesDisabled",),
         remediation=raise_limits({"user.max_net_namespaces": _LIMIT_NOT_READ}),
         documentation="namespaces(7), The /proc/sys/user directory",
         check=check_namespace_limits,
@@ -251,5 +298,6 @@ CHECKS = (
         remediation=mount_beside(["proc"]),
         documentation="mount_namespaces(7), Restrictions on mount namespaces",
         check=check_proc_sysfs,
+        per_handler=check_proc_sysfs,
     ),
 )

@@ -9,6 +9,7 @@ from probe.checks.remedies.platforms import inline, restart_kubelet
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
 from probe.facts.model import KubeletFacts
 from probe.facts.node import Facts
+from probe.facts.runtime.daemon import START_UNCERTAINTY
 from probe.reading import Reading
 
 _KEP = "KEP-127; kubernetes.io, User Namespaces"
@@ -48,6 +49,9 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             " silently and the Pod runs in the host's user namespace"
         )
         return Outcome.fail("KubeletTooOld", message, kubelet.version, _gate(kubelet.gate))
+    if kubelet.gate.value is None and _proven(facts, kubelet):
+        message = f"kubelet {version} has started a Pod with a user namespace that runs now, so its gate is on"
+        return Outcome.passed(message, kubelet.version, facts.userns_pod_runs, kubelet.gate)
     if kubelet.gate.value is None:
         what = f"whether the gate {GATE} is on in the running kubelet"
         return Outcome.unknown(
@@ -69,6 +73,17 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             remediation=_switch_back(facts, kubelet) if kubelet.gate_configured.value is False else "",
         )
     return Outcome.passed(f"kubelet {version} supports user namespaces", kubelet.version, _gate(kubelet.gate))
+
+
+def _proven(facts: Facts, kubelet: KubeletFacts) -> bool:
+    """Whether a Pod with a user namespace runs that this very kubelet has started: one before it may have had the gate.
+
+    Files that were touched since say nothing of a process that has read them before.
+    """
+    pods, since = facts.pods.value, kubelet.started_at.value
+    if not facts.userns_pod_runs.value or pods is None or since is None:
+        return False
+    return pods.youngest_started_at > since + START_UNCERTAINTY
 
 
 def check_configuration_pending(facts: Facts) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 from collections.abc import Callable, Sequence
 
 from probe.facts.filesystems import attempts
@@ -52,7 +53,7 @@ def gather_node(
         distribution=gather_distribution(host),
         probe=probe,
         kernel=kernel,
-        mounts=mounts.parse(_mount_facts),
+        mounts=mounts.parse(lambda table: _mount_facts(host, table, root_dir)),
         user_namespace=namespace,
         kubelet=kubelet,
         runtime=runtime,
@@ -181,5 +182,19 @@ def _read_mountinfo(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[bytes
     return reading
 
 
-def _mount_facts(mounts: tuple[Mount, ...]) -> MountFacts:
-    return MountFacts(count=len(mounts), proc=visibility(mounts, "proc"), sysfs=visibility(mounts, "sysfs"))
+def _mount_facts(host: Host, mounts: tuple[Mount, ...], root_dir: str) -> MountFacts:
+    pods = attempts.existing(host, f"{root_dir}/pods")
+    return MountFacts(
+        count=len(mounts),
+        proc=visibility(mounts, "proc"),
+        sysfs=visibility(mounts, "sysfs"),
+        pods_options=pods.parse(lambda path: _options_of(MountTable(mounts), path)),
+        root_mode=host.status("/").parse(lambda root: stat.S_IMODE(root.mode)),
+    )
+
+
+def _options_of(table: MountTable, path: str) -> tuple[str, ...]:
+    mount = table.mount_of(path)
+    if mount is None:
+        raise ValueError("lies in no mount of the table")
+    return mount.options

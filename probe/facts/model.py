@@ -100,6 +100,10 @@ class MountFacts(Struct, frozen=True, kw_only=True):
     count: int
     proc: Visibility
     sysfs: Visibility
+    pods_options: Reading[tuple[str, ...]] = Reading("mount of the kubelet's root", None, "not looked for", "not-tried")
+    """Options of the mount that holds `<kubelet root>/pods`, as mount(8) spells them: `ro`, `noexec`, `nosymfollow`."""
+    root_mode: Reading[int] = Reading("/", None, "not looked for", "not-tried")
+    """Permission bits of the node's root directory, as chmod(2) takes them."""
 
 
 class DropIn(Struct, frozen=True, kw_only=True):
@@ -156,6 +160,8 @@ class Handler(Struct, frozen=True, kw_only=True):
     binary_newer: Reading[bool]
     """Whether the binary changed after the daemon, which asked it once, had started."""
     snapshotter: Reading[str]
+    executable: Reading[bool] = Reading("OCI runtime", None, "not looked for", "not-tried")
+    """Whether the daemon finds the OCI runtime where it looks for it, with permission to execute it."""
 
 
 class Confinement(Struct, frozen=True, kw_only=True):

@@ -33,6 +33,11 @@ def snapshotter_of(facts: Facts, name: str) -> Reading[str]:
     return handler.snapshotter if handler and handler.snapshotter.value else runtime.snapshotter
 
 
+def binds_sysfs(handler: Handler | None) -> bool:
+    """Whether its OCI runtime binds the node's /sys where the kernel refuses a fresh one (EPERM). *Source*: crun."""
+    return handler is not None and handler.oci_runtime.value == "crun"
+
+
 def runtime_name(runtime: RuntimeFacts) -> str:
     """`containerd 2.1.9`."""
     return " ".join(part for part in (runtime.name.value, runtime.version.value) if part) or "the container runtime"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.remedies.platforms import PLATFORMS, inline, platforms_of
+from probe.checks.remedies.platforms import PLATFORMS, RESTART_CONTAINERD, inline, platforms_of
 from probe.checks.remedies.table import fitting
 from probe.checks.runtime.claims import check_kernel_claim, check_oci_features, is_able
 from probe.checks.runtime.confinement import check_confinement
@@ -32,6 +32,9 @@ def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
     runtime = facts.runtime.value
     if runtime is None:
         return no_runtime(facts, "what the container runtime says of user namespaces")
+    if runtime.handlers.value is None and "UNIMPLEMENTED" in runtime.handlers.problem:
+        message = "the container runtime does not serve CRI: its CRI plugin is switched off, or failed to load"
+        return Outcome.fail("CriServiceMissing", message, runtime.handlers, remediation=_SERVE_CRI)
     if runtime.handlers.value is None:
         return Outcome.not_read("what the container runtime says of user namespaces", runtime.handlers)
     if not runtime.handlers.value:
@@ -50,6 +53,11 @@ def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
         )
         remediation = upgrade_oci(facts, handler)
         return Outcome.fail("HandlerWithoutUserNamespaces", message, *seen, remediation=remediation)
+    if handler.executable.value is False and handler.oci_version.value is None:
+        missing = handler.binary.value or handler.binary.problem
+        message = f"{runtime_name(runtime)} cannot execute the OCI runtime of {handler_name(handler)}: {missing}"
+        found = handler.executable.parse(lambda _: "not there, or without permission to execute")
+        return Outcome.fail("OciRuntimeMissing", message, *seen, found, remediation=upgrade_oci(facts, handler))
     if _is_broken(handler):
         broken = f"{handler.binary.value} does not answer any more: {handler.oci_idmap.problem}"
         message = f"{runtime_name(runtime)} still promises user namespaces with {handler_name(handler)}, but {broken}"
@@ -113,6 +121,14 @@ def _why_denied(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> tuple[
     return f"{denied}: {oci_name(handler)} lacked them when it was asked", upgrade_oci(facts, handler)
 
 
+_SERVE_CRI = (
+    "Remove cri from disabled_plugins in /etc/containerd/config.toml, where packages of Docker put it, or see why the "
+    "plugin failed to load, then restart containerd:\n"
+    "  containerd config dump | grep disabled_plugins; ctr plugins ls | grep cri\n"
+    f"  {RESTART_CONTAINERD}"
+)
+
+
 def _is_old(handler: Handler) -> bool:
     """Whether the version explains it; it never decides, since distributions port features back."""
     number = parse_version_number(handler.oci_version.value or "")
@@ -128,7 +144,13 @@ CHECKS = (
         question="Does the container runtime offer user namespaces with this runtime handler?",
         why="The kubelet asks CRI, per runtime handler. Where the answer is no, each Pod with hostUsers: false stays "
         "in ContainerCreating with “runtime does not support user namespaces”.",
-        reasons=("RuntimeTooOld", "HandlerWithoutUserNamespaces", "HandlerUnknown"),
+        reasons=(
+            "RuntimeTooOld",
+            "HandlerWithoutUserNamespaces",
+            "HandlerUnknown",
+            "OciRuntimeMissing",
+            "CriServiceMissing",
+        ),
         remediation="Use containerd 2.0 or CRI-O 1.30, or newer, with runc 1.2, crun 1.9 or newer, and restart the "
         "runtime after each upgrade of its OCI runtime.",
         documentation="https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/",

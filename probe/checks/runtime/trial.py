@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Evidence, Level, Outcome
 from probe.checks.runtime.names import find_handler, oci_name, runtime_name, upgrade_oci
 from probe.facts.model import Handler
 from probe.facts.node import Facts
@@ -12,7 +12,7 @@ _WHAT = "what the OCI runtime does with a user namespace"
 
 
 def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
-    """Never a failure: what gates was asked of the kernel and of CRI; this one warns, and says what they did not."""
+    """A refusal counts as one of the node's own, since the same container without a user namespace could be made."""
     reading, trial = facts.runtime_trial, facts.runtime_trial.value
     if trial is None:
         if reading == NOT_ASKED:
@@ -27,7 +27,11 @@ def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
     failed, unknown = _of(trial, "failed"), _of(trial, "unknown")
     if failed:
         message = f"{_claim(facts, handler)}the trial of {binary} failed at {_text(failed[0])}"
-        return Outcome.warn(message, *_evidence(trial), remediation=_remediation(facts, handler, trial, failed[0]))
+        remediation = _remediation(facts, handler, trial, failed[0])
+        if failed[0].name == "delete":  # the container was made, and ran
+            return Outcome.warn(message, *_evidence(trial), remediation=remediation)
+        level: Level = "projected" if trial.blame == "tmpfs" else "stateless"
+        return Outcome.fail("RuntimeTrialFailed", message, *_evidence(trial), remediation=remediation, level=level)
     if unknown:
         message = f"{_WHAT} is unknown: the trial of {binary} ended at {_text(unknown[0])}"
         return Outcome.unknown(unknown[0].kind or "not-tried", message, *_evidence(trial))
@@ -81,11 +85,12 @@ def _remediation(facts: Facts, handler: Handler | None, trial: RuntimeTrialFacts
 CHECKS = (
     Check(
         id="runtime-trial",
-        level="projected",
+        level="stateless",
         gating=False,
         question="Does the OCI runtime really make a container with a user namespace and idmapped mounts?",
         why="A runtime that is too old ignores the mapping of a mount without a word: the container starts, and its "
         "files belong to nobody. One that is confined or broken fails for reasons that only its own words tell.",
+        reasons=("RuntimeTrialFailed",),
         remediation="See what the runtime says, then look for a refusal in the kernel log and in the audit log:\n"
         "  dmesg | tail\n"
         "  ausearch -m avc -ts recent",

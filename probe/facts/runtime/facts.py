@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.daemon import START_UNCERTAINTY, find_daemon, gather_confinement
 from probe.facts.runtime.oci import OciRuntimes, no_answers
@@ -68,7 +70,25 @@ def _gather_handler(
         oci_user_namespace=answers.features.parse(lambda features: features.user_namespace),
         binary_newer=_gather_newer(host, binary, daemon),
         snapshotter=settings.snapshotter(cri.name),
+        executable=_gather_executable(host, settings.binary_of(cri.name), binary, daemon),
     )
+
+
+def _gather_executable(host: Host, configured: str, binary: Reading[str], daemon: Reading[int]) -> Reading[bool]:
+    """Whether the daemon can execute what it is configured to run; unknown where it sees other files than the probe."""
+    if not configured or daemon.value is None:
+        return problem_of(daemon) if configured else Reading.without(binary.source, "absent", binary.problem)
+    own, its = (host.read_link(f"/proc/{pid}/ns/mnt") for pid in ("self", daemon.value))
+    root = host.read_link(f"/proc/{daemon.value}/root")
+    if its.value is None or its.value != own.value or root.value != "/":
+        return Reading.without(its.source, "not-tried", "the daemon may see other files than the probe")
+    if binary.value is None:
+        nowhere = binary.kind == "absent"
+        return Reading(binary.source, False) if nowhere else problem_of(binary)
+    found = host.status(binary.value)
+    if found.kind == "absent":
+        return Reading(found.source, False)
+    return found.parse(lambda file: stat.S_ISREG(file.mode) and bool(file.mode & 0o111))
 
 
 def _gather_newer(host: Host, binary: Reading[str], daemon: Reading[int]) -> Reading[bool]:

@@ -238,6 +238,45 @@ def test_restart(distribution: str, name: str, command: str) -> None:
 # runtime-confinement
 
 
+@pytest.mark.parametrize("problem", ["UNIMPLEMENTED: unknown service runtime.v1.RuntimeService"])
+def test_a_runtime_that_serves_no_cri(problem: str) -> None:
+    """Packages of Docker switch the plugin off (containerd issue 4581): no Pod of any kind can run."""
+    nothing: Reading[Any] = Reading.without("CRI Status", "absent", problem)
+    outcome = judge(IDS[0], make_facts(runtime=make_runtime(name=nothing, version=nothing, handlers=nothing)))
+    assert (outcome.status, outcome.reason) == ("fail", "CriServiceMissing")
+    assert "disabled_plugins" in outcome.remediation
+    assert outcome.evidence
+
+
+def test_a_socket_that_is_not_there_is_no_service_switched_off() -> None:
+    """The runtime may be starting."""
+    outcome = judge(IDS[0], make_facts(runtime=make_runtime(handlers=absent("CRI"))))
+    assert (outcome.status, outcome.reason) == ("unknown", "NotReadable")
+
+
+SILENT = {"oci_runtime": absent("/usr/bin/runc"), "oci_version": absent("/usr/bin/runc")}
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected"),
+    [
+        ({"executable": Reading("/usr/bin/runc", False)}, ("fail", "OciRuntimeMissing")),
+        ({"executable": Reading("/usr/bin/runc", True)}, ("unknown", "NotReadable")),
+        ({"executable": unread("/proc/700/ns/mnt", "not-tried")}, ("unknown", "NotReadable")),
+        ({"executable": Reading("PATH", False), "binary": absent("PATH")}, ("fail", "OciRuntimeMissing")),
+    ],
+)
+def test_an_oci_runtime_that_is_gone(handler: dict[str, Any], expected: tuple[str, str]) -> None:
+    """The runtime still repeats its promise, and each container fails; certain only where it looks for the binary."""
+    outcome = judge(IDS[0], with_handler(**SILENT, oci_idmap=absent("/usr/bin/runc"), **handler))
+    assert (outcome.status, outcome.reason) == expected
+
+
+def test_an_oci_runtime_that_answered_is_there() -> None:
+    """Whatever stat(2) said of its path a moment before."""
+    assert judge(IDS[0], with_handler(executable=Reading("/usr/bin/runc", False))).status == "pass"
+
+
 def confined(facts_of: dict[str, Any] | None = None, **confinement: Any) -> Facts:
     return make_facts(runtime=make_runtime(confinement=make_confinement(**confinement)), **(facts_of or {}))
 
