@@ -143,7 +143,14 @@ def make_visibility(*covering: str, **overrides: Any) -> Visibility:
 
 def make_mounts(**overrides: Any) -> MountFacts:
     """A mount table in which nothing covers /proc or /sys."""
-    return MountFacts(**{"count": 42, "proc": make_visibility(), "sysfs": make_visibility()} | overrides)
+    fields: dict[str, Any] = {
+        "count": 42,
+        "proc": make_visibility(),
+        "sysfs": make_visibility(),
+        "pods_options": ("rw", "relatime"),
+        "root_mode": 0o755,
+    }
+    return MountFacts(**_readings(fields | overrides, {"pods_options": f"{KUBELET_ROOT}/pods", "root_mode": "/"}))
 
 
 def make_namespace_attempt(**overrides: Any) -> NamespaceAttempt:

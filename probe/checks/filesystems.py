@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.platforms import RESTART_CONTAINERD
-from probe.checks.runtime.names import no_runtime, snapshotter_of
+from probe.checks.runtime.names import find_handler, no_runtime, snapshotter_of
 from probe.facts.model import Attempt, Role
 from probe.facts.node import Facts
 from probe.reading import Reading
@@ -68,6 +68,47 @@ def check_kubelet_root(facts: Facts) -> Outcome:
 def check_tmpfs(facts: Facts) -> Outcome:
     """The service account token that nearly every Pod carries lies on a tmpfs."""
     return _judge_role(facts, "tmpfs", "TmpfsNotIdmappable", "a fresh tmpfs")
+
+
+def check_local_volumes(facts: Facts, name: str = "") -> Outcome:
+    """Volumes of type emptyDir and ConfigMap are directories below the kubelet's root, bound with the options of its mount."""
+    what = "whether emptyDir and ConfigMap on disk work"
+    root = next((attempt for attempt in facts.attempts if attempt.role == "kubelet-root"), None)
+    if root is None:
+        return Outcome.unknown(
+            "NotTried", f"{what} is unknown: the kubelet's root directory was not tried", facts.mounts
+        )
+    if root.result == "unknown":
+        return Outcome.unknown(root.kind or "not-tried", f"{what} is unknown: {root.reason}", _evidence(root))
+    if root.result == "refused":
+        message = "no Pod with a user namespace starts here, with or without such a volume"
+        return Outcome.skipped(message, _evidence(root))
+    if facts.mounts.value is None:
+        return Outcome.not_read(what, facts.mounts, _evidence(root))
+    if facts.probe.entered.value is not True:
+        message = f"{what} is unknown: the node's mount table could not be reached"
+        return Outcome.unknown(facts.probe.entered.kind or "not-permitted", message, facts.probe.entered)
+    options = facts.mounts.value.pods_options
+    if options.value is None:
+        return Outcome.not_read(what, options, _evidence(root))
+    told = options.parse(",".join)
+    if "nosymfollow" in options.value:
+        return _without_links(facts, name, told)
+    return Outcome.passed("emptyDir and ConfigMap on disk can be mapped and used", _evidence(root), told)
+
+
+def _without_links(facts: Facts, name: str, options: Reading[str]) -> Outcome:
+    """Each file of a ConfigMap is a symbolic link: runc's idmapped mounts lose `nosymfollow`, crun's keep it."""
+    handler = find_handler(facts, name)
+    oci_runtime = handler.oci_runtime if handler else None
+    if oci_runtime is not None and oci_runtime.value == "runc":
+        message = "emptyDir and ConfigMap on disk can be mapped and used: runc's mounts lose the option nosymfollow"
+        return Outcome.passed(message, options, oci_runtime)
+    message = "the kubelet's root directory is mounted with nosymfollow: files of a ConfigMap are links (ELOOP)"
+    if oci_runtime is not None and oci_runtime.value == "crun":
+        message = f"{message}, and crun's mounts keep the option"
+        return Outcome.fail("LocalVolumesWithoutLinks", message, options, oci_runtime)
+    return Outcome.warn(f"{message}, where the OCI runtime keeps the option", options)
 
 
 def check_volumes(facts: Facts) -> Outcome:
@@ -190,6 +231,20 @@ CHECKS = (
         "back.",
         documentation="Kubernetes documentation, User Namespaces: before you begin (Linux 6.3)",
         check=check_tmpfs,
+    ),
+    Check(
+        id="filesystem-local-volumes",
+        level="local",
+        gating=True,
+        question="Can Pods use emptyDir and ConfigMap volumes on disk?",
+        why="These are directories below the kubelet's root directory, which the OCI runtime binds and idmaps with the "
+        "options of its mount. With nosymfollow, no file of a ConfigMap can be opened in a Pod of crun.",
+        reasons=("LocalVolumesWithoutLinks",),
+        remediation="Mount the kubelet's root directory without nosymfollow, in /etc/fstab too:\n"
+        '  mount -o remount,symfollow "$(findmnt -n -o TARGET -T /var/lib/kubelet)"',
+        documentation="mount(2), MS_NOSYMFOLLOW; Kubernetes documentation, ConfigMaps",
+        check=check_local_volumes,
+        per_handler=check_local_volumes,
     ),
     Check(
         id="filesystem-volumes",

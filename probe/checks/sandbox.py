@@ -72,7 +72,8 @@ def _stops_each_pod(facts: Facts, name: str, step: SandboxStep) -> bool:
 
 def _closed_root(facts: Facts, unknown: list[SandboxStep]) -> Outcome | None:
     """EACCES may come from what confines the probe, but not where the root of a Pod may not search / itself."""
-    mode = facts.mounts.value.root_mode if facts.mounts.value else None
+    entered = facts.probe.entered.value is True  # else this is the root directory of the probe's own container
+    mode = facts.mounts.value.root_mode if facts.mounts.value and entered else None
     denied = [step for step in unknown if step.errno == "EACCES"]
     if not denied or mode is None or mode.value is None or mode.value & 0o001:
         return None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.factory import make_facts, make_handler, make_kernel, make_mounts, make_runtime, unread
+from lab.factory import make_facts, make_handler, make_kernel, make_mounts, make_probe, make_runtime, unread
 from probe.checks.check import Outcome
 from probe.checks.sandbox import CHECKS, check_sandbox_trial
 from probe.facts.trials.sandbox import _STEPS, SandboxFacts, SandboxStep
@@ -154,6 +154,12 @@ def test_a_root_directory_that_nobody_may_search_is_the_nodes_fault(
     root_mode = mode if isinstance(mode, Reading) else Reading("/", mode)
     outcome = judge_on(make_sandbox(tmpfs=step, proc=NOT_TRIED), mounts=make_mounts(root_mode=root_mode))
     assert (outcome.status, outcome.reason) == expected
+
+
+def test_the_root_directory_of_the_probes_own_container_says_nothing() -> None:
+    """Where the node was not entered, / is another one."""
+    trial, mounts = make_sandbox(tmpfs=EACCES, proc=NOT_TRIED), make_mounts(root_mode=0o700)
+    assert judge_on(trial, mounts=mounts, probe=make_probe(entered=False)).status == "unknown"
 
 
 def test_another_step_uses_what_the_check_declares() -> None:
