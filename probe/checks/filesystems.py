@@ -71,13 +71,12 @@ def check_tmpfs(facts: Facts) -> Outcome:
 
 
 def check_local_volumes(facts: Facts, name: str = "") -> Outcome:
-    """Volumes of type emptyDir and ConfigMap are directories below the kubelet's root, bound with the options of its mount."""
+    """Both lie in directories below the kubelet's root directory, and are bound with the options of its mount."""
     what = "whether emptyDir and ConfigMap on disk work"
     root = next((attempt for attempt in facts.attempts if attempt.role == "kubelet-root"), None)
     if root is None:
-        return Outcome.unknown(
-            "NotTried", f"{what} is unknown: the kubelet's root directory was not tried", facts.mounts
-        )
+        message = f"{what} is unknown: the kubelet's root directory was not tried"
+        return Outcome.unknown("NotTried", message, _NOBODY_TRIED)
     if root.result == "unknown":
         return Outcome.unknown(root.kind or "not-tried", f"{what} is unknown: {root.reason}", _evidence(root))
     if root.result == "refused":
@@ -117,7 +116,8 @@ def check_volumes(facts: Facts) -> Outcome:
         return Outcome.not_read("which volumes are mounted", facts.mounts)
     volumes = [attempt for attempt in facts.attempts if attempt.role == "volume"]
     if not volumes:
-        return Outcome.skipped("no Pod has a volume with a file system of its own mounted here")
+        seen = Evidence(facts.mounts.source, f"{facts.mounts.value.count} mounts, none of which is a volume")
+        return Outcome.skipped("no Pod has a volume with a file system of its own mounted here", seen)
     refused = [attempt for attempt in volumes if attempt.result == "refused"]
     unknown = [attempt for attempt in volumes if attempt.result == "unknown"]
     evidence = [_evidence(attempt) for attempt in (*refused, *unknown)][:20]
@@ -132,13 +132,13 @@ def check_volumes(facts: Facts) -> Outcome:
     if partly:
         message = f"{len(partly)} volumes have further mounts below, whose files show up as nobody's (UID 65534)"
         return Outcome.warn(message, *partly[:20], remediation="Mount what lies below as a volume of its own.")
-    return Outcome.passed(f"all {len(volumes)} volume file systems can be idmapped")
+    return Outcome.passed(f"all {len(volumes)} volume file systems can be idmapped", *map(_evidence, volumes[:20]))
 
 
 def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
     attempt = next((attempt for attempt in facts.attempts if attempt.role == role), None)
     if attempt is None:
-        return Outcome.unknown("NotTried", f"{what} was not tried")
+        return Outcome.unknown("NotTried", f"{what} was not tried", _NOBODY_TRIED)
     evidence = _evidence(attempt)
     where = f" ({attempt.fstype})" if attempt.fstype and attempt.role != "tmpfs" else ""
     if attempt.result == "supported":
@@ -175,6 +175,8 @@ def _evidence(attempt: Attempt) -> Evidence:
         answer += f", UID {attempt.owner[0]} is seen as {attempt.owner[1]}"
     return Evidence(f"idmapped mount of {place}", answer)
 
+
+_NOBODY_TRIED = Evidence("idmapped mounts", problem="not tried")
 
 CHECKS = (
     Check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.platforms import inline, own_command, quoted
-from probe.checks.runtime.names import find_handler, no_runtime, oci_name, runtime_name
+from probe.checks.runtime.names import find_handler, handlers_told, no_runtime, oci_name, runtime_name
 from probe.facts.hooks import HookFacts
 from probe.facts.ids.pods import PodFacts
 from probe.facts.node import Facts
@@ -30,7 +30,8 @@ def check_selinux_runc(facts: Facts, name: str = "") -> Outcome:
         return Outcome.not_read(what, facts.runtime.value.handlers)
     handler = find_handler(facts, name)
     if handler is None:
-        return Outcome.skipped(f"{runtime_name(facts.runtime.value)} names no such handler")
+        message = f"{runtime_name(facts.runtime.value)} names no such handler"
+        return Outcome.skipped(message, handlers_told(facts.runtime.value))
     if handler.binary.kind == "absent":
         return Outcome.skipped("this handler runs no OCI runtime like runc", handler.binary)
     for reading in (handler.oci_runtime, handler.oci_version):

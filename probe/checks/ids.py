@@ -9,9 +9,10 @@ from probe.checks.remedies.ids import give_a_range, mend
 from probe.facts.ids.forecast import Forecast, forecast
 from probe.facts.ids.manager import Cause, IdPool, ignores_ids_per_pod
 from probe.facts.ids.range import ACCOUNT, IdFacts
-from probe.facts.kubelet.versions import parse_release
+from probe.facts.kubelet.versions import GATE, parse_release
 from probe.facts.model import KubeletFacts
 from probe.facts.node import Facts
+from probe.reading import Reading
 
 _ALL_IDS = 1 << 32
 _EXAMPLES = 5  # of what a range overlaps
@@ -40,7 +41,7 @@ def check_slots(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
-    return judge_slots(_expect(facts, kubelet))
+    return judge_slots(facts, _expect(facts, kubelet))
 
 
 def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outcome:
@@ -50,7 +51,7 @@ def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outc
         return Outcome.not_read("where the kubelet takes IDs from", ids)
     pool = expected.pool
     if pool is None:
-        return _refused_range(facts, expected) or _no_pool(expected)
+        return _refused_range(facts, expected) or _no_pool(facts, expected)
     seen = [Evidence("range of IDs", _describe(pool)), _account_evidence(ids.value)]
     faults = _faults(pool, ids.value, kubelet)
     collisions = _collisions(pool, ids.value)
@@ -80,21 +81,22 @@ def judge_restart(facts: Facts, expected: Forecast) -> Outcome:
         )
     if expected.outcome == "unknown":
         message = f"whether the kubelet starts again is unknown: {expected.reason}"
-        return Outcome.unknown(expected.kind or "not-readable", message)
+        return Outcome.unknown(expected.kind or "not-readable", message, _doubt(expected))
     if expected.pool is None:
-        return Outcome.passed("the kubelet starts again: without user namespaces it needs no IDs")
+        message = "the kubelet starts again: without user namespaces it needs no IDs"
+        return Outcome.passed(message, *_gate_evidence(facts))
     held = "" if expected.used is None else f", and takes up the IDs of {expected.used} Pods again"
     return Outcome.passed(f"the kubelet starts again{held}", Evidence("range of IDs", _describe(expected.pool)))
 
 
-def judge_slots(expected: Forecast) -> Outcome:
+def judge_slots(facts: Facts, expected: Forecast) -> Outcome:
     """Whether more Pods can have a user namespace."""
     pool, used = expected.pool, expected.used
     if pool is None:
-        return _no_pool(expected)
+        return _no_pool(facts, expected)
     if used is None:
         message = f"how many of {pool.slots} slots are in use is unknown: {expected.reason}"
-        return Outcome.unknown(expected.kind or "not-tried", message)
+        return Outcome.unknown(expected.kind or "not-tried", message, _doubt(expected))
     free = pool.slots - used
     message = f"{used} of {pool.slots} slots for Pods with a user namespace are in use, {free} are free"
     if free * 10 < pool.slots:
@@ -132,14 +134,24 @@ def _refused_range(facts: Facts, expected: Forecast) -> Outcome | None:
     )
 
 
-def _no_pool(expected: Forecast) -> Outcome:
+def _no_pool(facts: Facts, expected: Forecast) -> Outcome:
     if expected.outcome == "fails":
         message = f"the range of IDs is unknown: the kubelet's next start ends before, because {expected.reason}"
-        return Outcome.unknown("not-tried", message)
+        return Outcome.unknown("not-tried", message, Evidence("next start of the kubelet", expected.message))
     if expected.outcome == "unknown":
         message = f"which IDs the kubelet uses is unknown: {expected.reason}"
-        return Outcome.unknown(expected.kind or "not-readable", message)
-    return Outcome.skipped("user namespaces are off in this kubelet, so it gives out no IDs")
+        return Outcome.unknown(expected.kind or "not-readable", message, _doubt(expected))
+    message = "user namespaces are off in this kubelet, so it gives out no IDs"
+    return Outcome.skipped(message, *_gate_evidence(facts))
+
+
+def _doubt(expected: Forecast) -> Evidence:
+    return Evidence("next start of the kubelet", problem=expected.reason)
+
+
+def _gate_evidence(facts: Facts) -> tuple[Reading[str], ...]:
+    kubelet = facts.kubelet.value
+    return (kubelet.version, kubelet.gate.parse(lambda on: f"{GATE} is {'on' if on else 'off'}")) if kubelet else ()
 
 
 def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str, str]]:

@@ -58,9 +58,9 @@ def check_namespace_limits(facts: Facts) -> Outcome:
     if unread:
         return Outcome.not_read("a limit of namespaces", *unread)
     if not limits:
-        return Outcome.unknown("not-tried", "the limits of namespaces were not read")
+        return Outcome.unknown("not-tried", "the limits of namespaces were not read", _LIMIT_NOT_READ)
     if all(limit.kind == "absent" for limit in limits.values()):
-        return Outcome.skipped("this kernel has no limits of namespaces (they came with 4.9)")
+        return Outcome.skipped("this kernel has no limits of namespaces (they came with 4.9)", *limits.values())
     return Outcome.passed("no limit of namespaces is 0", *limits.values())
 
 
@@ -88,7 +88,8 @@ def check_unprivileged_switches(facts: Facts) -> Outcome:
     }
     present = {name: reading for name, reading in switches.items() if reading.value is not None}
     if not present:
-        return Outcome.skipped("this kernel has no switch that restricts unprivileged users")
+        message = "this kernel has no switch that restricts unprivileged users"
+        return Outcome.skipped(message, *switches.values())
     values = ", ".join(f"{name}={reading.value}" for name, reading in present.items())
     return Outcome.passed(f"{values} binds only unprivileged users, no container runtime", *present.values())
 

@@ -15,7 +15,8 @@ def check_privileges(facts: Facts) -> Outcome:
     probe = facts.probe
     if not probe.supported_architecture:
         message = f"the system calls of {facts.kernel.architecture} are not known to the probe, so nothing was tried"
-        return Outcome.unknown("not-tried", message, remediation="Use a node with x86-64 or arm64.")
+        machine = Evidence("architecture of this machine", facts.kernel.architecture)
+        return Outcome.unknown("not-tried", message, machine, remediation="Use a node with x86-64 or arm64.")
     if probe.seccomp.value is None:
         return Outcome.not_read("what the probe may do", probe.seccomp)
     if probe.entered.value is None:

@@ -123,6 +123,15 @@ def test_a_security_module_counts_where_something_was_refused() -> None:
     assert "AppArmor" in found.message
 
 
+@pytest.mark.parametrize("entered", [False, unread("/proc/1/ns/mnt")])
+def test_no_security_module_is_blamed_where_the_node_was_not_entered(entered: Any) -> None:
+    """What was refused there may have been refused by the container around the probe."""
+    facts = make_facts(probe=make_probe(entered=entered), user_namespace=untried("not-permitted"))
+    found = outcome("probe-privileges", facts)
+    assert (found.status, found.reason) == ("unknown", "NotPermitted")
+    assert "AppArmor" not in found.message
+
+
 def test_a_probe_that_does_not_know_itself() -> None:
     """Its own status was not readable."""
     found = privileges(seccomp=unread("/proc/self/status", "not-readable"))

@@ -8,6 +8,7 @@ from probe.checks.runtime.names import (
     cri_claim,
     find_handler,
     handler_name,
+    handlers_told,
     idmap_claim,
     no_runtime,
     oci_name,
@@ -34,7 +35,8 @@ def check_oci_features(facts: Facts, name: str = "") -> Outcome:
     if runtime.handlers.value is None:
         return Outcome.not_read("which OCI runtime is used", runtime.handlers)
     if handler is None:
-        return Outcome.skipped("the container runtime names no such handler, so there is nothing to compare")
+        message = "the container runtime names no such handler, so there is nothing to compare"
+        return Outcome.skipped(message, handlers_told(runtime))
     if handler.binary.kind == "absent":
         return Outcome.skipped(f"{handler_name(handler)} runs no OCI runtime that could be asked", handler.binary)
     if handler.binary.value is None:
@@ -82,7 +84,8 @@ def check_kernel_claim(facts: Facts, name: str = "") -> Outcome:
     if runtime.handlers.value is None:
         return Outcome.not_read("what the container runtime promises", runtime.handlers)
     if handler is None or not (handler.user_namespaces or handler.oci_idmap.value):
-        return Outcome.skipped("the container runtime promises nothing that the kernel could refuse")
+        message = "the container runtime promises nothing that the kernel could refuse"
+        return Outcome.skipped(message, cri_claim(handler, runtime) if handler else handlers_told(runtime))
     claim = cri_claim(handler, runtime) if handler.user_namespaces else idmap_claim(handler)
     claimant = runtime_name(runtime) if handler.user_namespaces else oci_name(handler)
     attempts = [one for one in facts.attempts if one.role in _NODE_ROLES and _counts(runtime, handler, one)]

@@ -25,6 +25,12 @@ def find_handler(facts: Facts, name: str) -> Handler | None:
     return next((handler for handler in handlers if handler.name == name), None)
 
 
+def handlers_told(runtime: RuntimeFacts) -> Evidence:
+    """The names of all handlers, as CRI tells them."""
+    names = ", ".join(inline(handler.name) or '""' for handler in (runtime.handlers.value or ())[:20])
+    return Evidence(runtime.handlers.source, f"handlers: {names or 'none'}")
+
+
 def snapshotter_of(facts: Facts, name: str) -> Reading[str]:
     """The snapshotter of that handler, which may have one of its own, else the runtime's."""
     runtime, handler = facts.runtime.value, find_handler(facts, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.remedies.platforms import PLATFORMS, RESTART_CONTAINERD, inline, platforms_of
+from probe.checks.remedies.platforms import PLATFORMS, RESTART_CONTAINERD, platforms_of
 from probe.checks.remedies.table import fitting
 from probe.checks.runtime.claims import check_kernel_claim, check_oci_features, is_able
 from probe.checks.runtime.confinement import check_confinement
@@ -12,6 +12,7 @@ from probe.checks.runtime.names import (
     cri_claim,
     find_handler,
     handler_name,
+    handlers_told,
     idmap_claim,
     no_runtime,
     oci_name,
@@ -41,7 +42,7 @@ def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
         return _too_old(facts, runtime)
     handler = find_handler(facts, name)
     if handler is None:
-        return _unknown_handler(name, runtime, runtime.handlers.value)
+        return _unknown_handler(name, runtime)
     seen = (cri_claim(handler, runtime), handler.oci_version, idmap_claim(handler))
     if not handler.user_namespaces:
         message, remediation = _why_denied(facts, runtime, handler)
@@ -92,13 +93,14 @@ def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
     return Outcome.fail("RuntimeTooOld", message, seen, remediation=remediation)
 
 
-def _unknown_handler(name: str, runtime: RuntimeFacts, handlers: tuple[Handler, ...]) -> Outcome:
-    known = ", ".join(inline(handler.name) or '""' for handler in handlers[:20])
+def _unknown_handler(name: str, runtime: RuntimeFacts) -> Outcome:
+    seen = handlers_told(runtime)
+    known = seen.value.removeprefix("handlers: ")
     asked = f'handler "{name}"' if name else "default handler"
     return Outcome.fail(
         "HandlerUnknown",
         f"{runtime_name(runtime)} has no {asked}",
-        Evidence(runtime.handlers.source, f"handlers: {known}"),
+        seen,
         remediation=f"Configure that handler, or name one that exists in the RuntimeClass: {known}",
     )
 
@@ -108,7 +110,7 @@ def _why_denied(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> tuple[
     denied = f"{runtime_name(runtime)} offers no user namespaces with {handler_name(handler)}"
     if is_able(runtime, handler):
         return f"{denied}, though {oci_name(handler)} could: it was asked when the runtime started", restart(facts)
-    if _is_old(handler):
+    if is_old(handler):
         name = handler.oci_runtime.value or ""
         return f"{denied}: {oci_name(handler)} is older than {MINIMUM_OCI[name]}", upgrade_oci(facts, handler)
     if handler.oci_idmap.value is False:
@@ -129,7 +131,7 @@ _SERVE_CRI = (
 )
 
 
-def _is_old(handler: Handler) -> bool:
+def is_old(handler: Handler) -> bool:
     """Whether the version explains it; it never decides, since distributions port features back."""
     number = parse_version_number(handler.oci_version.value or "")
     minimum = parse_version_number(MINIMUM_OCI.get(handler.oci_runtime.value or "", ""))

@@ -16,13 +16,13 @@ def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
     reading, trial = facts.runtime_trial, facts.runtime_trial.value
     if trial is None:
         if reading == NOT_ASKED:
-            return Outcome.skipped("the OCI runtime was not tried: that is done with --try-runtime only")
+            return Outcome.skipped("the OCI runtime was not tried: that is done with --try-runtime only", reading)
         if reading.kind == "absent":
             return Outcome.skipped("the default handler runs no OCI runtime that could be tried", reading)
         return Outcome.not_read(_WHAT, reading)
     handler = find_handler(facts, name)
     if name and not (handler and handler.binary.value == trial.binary):
-        return Outcome.skipped("only the OCI runtime of the default handler is tried")
+        return Outcome.skipped("only the OCI runtime of the default handler is tried", Evidence(SOURCE, trial.binary))
     binary = oci_name(handler) if handler else trial.binary
     failed, unknown = _of(trial, "failed"), _of(trial, "unknown")
     if failed:

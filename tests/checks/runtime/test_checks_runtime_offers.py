@@ -24,7 +24,7 @@ from lab.factory import (
 )
 from probe.checks.check import Check, Outcome
 from probe.checks.kernel import USER_LIMIT
-from probe.checks.runtime.offers import CHECKS
+from probe.checks.runtime.offers import CHECKS, is_old
 from probe.facts.model import Handler
 from probe.facts.node import Facts
 from probe.reading import ProblemKind, Reading
@@ -188,6 +188,31 @@ def test_handler_without(handler: dict[str, Any], message: str, remediation: str
     assert outcome.message.startswith("containerd 2.1.9 offers no user namespaces with the default handler")
     assert message in outcome.message
     assert outcome.remediation.startswith(remediation)
+
+
+@pytest.mark.parametrize(("newer", "status"), [(True, "unknown"), (False, "pass"), (unread(), "pass")])
+def test_a_replaced_binary_that_cannot_be_asked(newer: Any, status: str) -> None:
+    """A promise that is older than the binary says nothing of it; one that is newer stands."""
+    silent: Reading[Any] = Reading.without("/usr/bin/runc features", "not-permitted", "not run: writable by others")
+    facts = with_handler(oci_idmap=silent, oci_version=silent, oci_user_namespace=silent, binary_newer=newer)
+    assert judge(IDS[0], facts).status == status
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "old"),
+    [
+        ("runc", "1.1.15+ds1", True),
+        ("runc", "1.2.0", False),
+        ("runc", "1.2.0-rc.1", False),
+        ("crun", "1.8.7", True),
+        ("crun", "1.9", False),
+        ("youki", "0.1", False),
+        ("runc", "UNKNOWN", False),
+    ],
+)
+def test_which_versions_are_too_old(name: str, version: str, old: bool) -> None:
+    """The first release that maps mounts is not older than itself."""
+    assert is_old(make_handler(oci_runtime=name, oci_version=version)) is old
 
 
 def test_old_promise() -> None:
