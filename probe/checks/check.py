@@ -58,7 +58,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """CamelCase. Of a failure one of the check's own reasons; of an unknown an UnknownReason; else empty."""
     evidence: tuple[Evidence, ...] = ()
     remediation: str = ""
-    """Only where it differs from what the check declares."""
+    """What the check worked out for this node, by a function of probe.checks.remedies; else the lookup finds it."""
     level: Level | None = None
     """Only where it differs from what the check declares: the first level that this outcome is about."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.remedies.platforms import RESTART_CONTAINERD
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import CRIO_STORAGE, MOUNT_APART, another_kernel
 from probe.checks.runtime.names import find_handler, no_runtime, snapshotter_of
 from probe.facts.model import Attempt, Role
 from probe.facts.node import Facts
@@ -42,7 +43,7 @@ def check_overlay_layers(facts: Facts, name: str = "") -> Outcome:
         return Outcome.warn(
             "layers cannot be mapped, so CRI-O copies each image once per ID range",
             *outcome.evidence,
-            remediation="Put /var/lib/containers/storage on ext4, xfs or btrfs, with Linux 5.19 or later.",
+            remediation=CRIO_STORAGE,
         )
     if runtime.slow_chown.value is None:
         return Outcome.not_read("whether slow_chown would help", runtime.slow_chown, *outcome.evidence)
@@ -131,7 +132,7 @@ def check_volumes(facts: Facts) -> Outcome:
     partly = [_evidence(attempt) for attempt in volumes if attempt.usable == "partly"]
     if partly:
         message = f"{len(partly)} volumes have further mounts below, whose files show up as nobody's (UID 65534)"
-        return Outcome.warn(message, *partly[:20], remediation="Mount what lies below as a volume of its own.")
+        return Outcome.warn(message, *partly[:20], remediation=MOUNT_APART)
     return Outcome.passed(f"all {len(volumes)} volume file systems can be idmapped", *map(_evidence, volumes[:20]))
 
 
@@ -144,7 +145,7 @@ def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
     if attempt.result == "supported":
         return Outcome.passed(f"{what}{where} can be idmapped", evidence)
     if attempt.result == "refused":
-        remediation = _other_kernel(attempt) if _kernel_refuses_all(facts, attempt) else ""
+        remediation = another_kernel(attempt) if _kernel_refuses_all(facts, attempt) else ""
         return Outcome.fail(reason, f"{what}{where}: {attempt.reason}", evidence, remediation=remediation)
     return Outcome.unknown(attempt.kind or "not-tried", f"{what}{where}: {attempt.reason}", evidence)
 
@@ -152,19 +153,6 @@ def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
 def _kernel_refuses_all(facts: Facts, attempt: Attempt) -> bool:
     """Whether another file system would not help: the kernel knows no idmapped mounts, or has them switched off."""
     return attempt.errno in ("ENOSYS", "EPERM") and all(one.result != "supported" for one in facts.attempts)
-
-
-def _other_kernel(attempt: Attempt) -> str:
-    """Only EL9 answers EPERM, and has a kernel of its own that does not; an older one takes another release."""
-    if attempt.errno == "EPERM":
-        return (
-            "Idmapped mounts are switched off in kernels of EL9 before 5.14.0-334.el9. On the drained node:\n"
-            "  dnf upgrade kernel && reboot"
-        )
-    return (
-        "Boot a kernel with idmapped mounts, Linux 6.3 or later. If this release of the distribution has none, move to "
-        "one that does: Debian 13, Ubuntu 24.04, EL 9.3 or newer."
-    )
 
 
 def _evidence(attempt: Attempt) -> Evidence:
@@ -187,7 +175,7 @@ CHECKS = (
         why="Image layers lie there, and with them /etc/hostname and /etc/resolv.conf of every Pod, which are "
         "idmapped one by one. Where it cannot be, no Pod with a user namespace starts.",
         reasons=("RuntimeRootNotIdmappable",),
-        remediation="Put the runtime's root (/var/lib/containerd, /var/lib/containers/storage) on ext4, xfs or btrfs.",
+        remediation=GENERIC["filesystem-runtime-root"],
         documentation="mount_setattr(2), NOTES: ID-mapped mounts",
         check=check_runtime_root,
     ),
@@ -199,12 +187,7 @@ CHECKS = (
         why="The overlayfs snapshotter maps the layers of an image instead of copying them. Where it cannot, "
         "containerd refuses the Pod unless slow_chown is on.",
         reasons=("OverlayLayersNotIdmappable",),
-        remediation="Use Linux 5.19 or later with the runtime's root on ext4, xfs or btrfs, or let containerd copy "
-        "layers, which is slow: set in /etc/containerd/config.toml, in this table, which may be there already:\n"
-        "  [plugins.'io.containerd.snapshotter.v1.overlayfs']\n"
-        "    slow_chown = true\n"
-        "then:\n"
-        f"  {RESTART_CONTAINERD}",
+        remediation=GENERIC["filesystem-overlay-layers"],
         documentation="containerd docs/user-namespaces; Linux Documentation/filesystems/overlayfs.rst",
         check=check_overlay_layers,
         per_handler=check_overlay_layers,
@@ -217,7 +200,7 @@ CHECKS = (
         why="/etc/hosts and the termination log of every container lie below its pods directory, beside emptyDir "
         "and ConfigMap volumes on disk. Where it cannot be idmapped, no Pod with a user namespace starts.",
         reasons=("KubeletRootNotIdmappable",),
-        remediation="Put the kubelet's root directory (/var/lib/kubelet) on ext4, xfs or btrfs.",
+        remediation=GENERIC["filesystem-kubelet-root"],
         documentation="KEP-127, Pod volumes; mount_setattr(2), NOTES: ID-mapped mounts",
         check=check_kubelet_root,
     ),
@@ -229,8 +212,7 @@ CHECKS = (
         why="Service account tokens, Secrets, projected volumes and memory-backed emptyDir lie on tmpfs. Where it "
         "cannot be idmapped, only Pods without any of them run (automountServiceAccountToken: false).",
         reasons=("TmpfsNotIdmappable",),
-        remediation="Boot Linux 6.3 or later, or a kernel of your distribution into which idmapped tmpfs was ported "
-        "back.",
+        remediation=GENERIC["filesystem-tmpfs"],
         documentation="Kubernetes documentation, User Namespaces: before you begin (Linux 6.3)",
         check=check_tmpfs,
     ),
@@ -242,8 +224,7 @@ CHECKS = (
         why="These are directories below the kubelet's root directory, which the OCI runtime binds and idmaps with the "
         "options of its mount. With nosymfollow, no file of a ConfigMap can be opened in a Pod of crun.",
         reasons=("LocalVolumesWithoutLinks",),
-        remediation="Mount the kubelet's root directory without nosymfollow, in /etc/fstab too:\n"
-        '  mount -o remount,symfollow "$(findmnt -n -o TARGET -T /var/lib/kubelet)"',
+        remediation=GENERIC["filesystem-local-volumes"],
         documentation="mount(2), MS_NOSYMFOLLOW; Kubernetes documentation, ConfigMaps",
         check=check_local_volumes,
         per_handler=check_local_volumes,
@@ -256,8 +237,7 @@ CHECKS = (
         why="A Pod with a user namespace starts only if the top mount of each of its volumes can be idmapped. "
         "Other Pods of the node are not concerned, so this never decides the node's verdict.",
         reasons=("VolumesNotIdmappable",),
-        remediation="Pods with such volumes need hostUsers: true, or a volume on a file system that can be idmapped "
-        "(ext4, xfs, btrfs; FUSE from Linux 6.12 on, if the server offers FUSE_ALLOW_IDMAP; never NFS or SMB).",
+        remediation=GENERIC["filesystem-volumes"],
         documentation="Kubernetes documentation, User Namespaces: limitations",
         check=check_volumes,
     ),

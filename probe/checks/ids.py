@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.ids import give_a_range, mend
 from probe.facts.ids.forecast import Forecast, forecast
 from probe.facts.ids.manager import Cause, IdPool, ignores_ids_per_pod
@@ -219,7 +220,7 @@ CHECKS = (
         question="Which IDs does the kubelet give to Pods, and are they nobody else's?",
         why="Two that share IDs are not isolated from each other: a Pod's root may own another user's files or"
         " processes. A range that wraps around gives a Pod the node's own IDs.",
-        remediation=give_a_range(),
+        remediation=GENERIC["ids-range"],
         documentation=_DOCUMENTATION,
         check=check_range,
     ),
@@ -230,7 +231,7 @@ CHECKS = (
         question="Will the kubelet come back after its next restart?",
         why="It reads its account, its range and what its Pods hold only when it starts, and ends when they do not fit."
         " A change made months ago then takes the node away with the next upgrade or reboot.",
-        remediation="Drain the node before the kubelet restarts, and mend what the message names.",
+        remediation=GENERIC["ids-restart-forecast"],
         documentation=_DOCUMENTATION,
         check=check_restart,
     ),
@@ -241,8 +242,7 @@ CHECKS = (
         question="Is there an ID range left for one more Pod?",
         why="Each Pod with a user namespace takes a slot of the range, until its directory is cleaned up. Without a"
         " free one it does not start: could not find an empty slot to allocate a user namespace.",
-        remediation="Give the account kubelet a larger range, or set maxPods lower. Slots of Pods that ended long ago"
-        " point to directories that the kubelet cannot clean up:\n  journalctl -u kubelet | grep -i orphan",
+        remediation=GENERIC["ids-slots"],
         documentation=_DOCUMENTATION,
         check=check_slots,
     ),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from probe.checks import privileges
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.generic import GENERIC, GRANT
+from probe.checks.remedies.limits import raise_limits
+from probe.checks.remedies.mounts import mount_beside
+from probe.checks.remedies.node import NOT_BUILT, READ_THE_LOG
 from probe.checks.runtime.names import binds_sysfs, find_handler
 from probe.facts.model import NamespaceAttempt, Visibility
 from probe.facts.node import Facts
@@ -27,15 +30,13 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         return Outcome.passed(f"a user namespace with the map {attempt.map} was made and read back", *seen)
     if link.kind == "absent" and kernel.release.value is not None:  # the release proves that /proc is there
         message = f"kernel {kernel.release.value} was built without user namespaces"
-        return Outcome.fail("UserNamespacesNotBuilt", message, *seen, remediation=_NOT_BUILT)
+        return Outcome.fail("UserNamespacesNotBuilt", message, *seen, remediation=NOT_BUILT)
     if own.value and limit.value == 0 and (attempt.result == "unknown" or attempt.errno == "ENOSPC"):
         message = f"user namespaces are switched off: {USER_LIMIT} is 0"
         return Outcome.fail("UserNamespacesDisabled", message, *seen)
     if attempt.result == "unknown":
         message = f"no user namespace could be tried: {_step(attempt)}"
-        remediation = (
-            privileges.GRANT if attempt.kind == "not-permitted" else "Probe again, and read the kernel's log (dmesg)."
-        )
+        remediation = GRANT if attempt.kind == "not-permitted" else READ_THE_LOG
         return Outcome.unknown(attempt.kind or "not-tried", message, *seen, remediation=remediation)
     if own.value is None:
         return Outcome.not_read(
@@ -44,7 +45,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
     if not own.value:
         message = "the probe lives in a user namespace itself, so what it is refused says nothing about the node"
         whose = own.parse(privileges.user_namespace_words)
-        return Outcome.unknown("not-permitted", message, *seen, whose, remediation=privileges.GRANT)
+        return Outcome.unknown("not-permitted", message, *seen, whose, remediation=GRANT)
     return _refused(attempt, limit, *seen)
 
 
@@ -71,12 +72,12 @@ def _zero_limits(facts: Facts, zero: dict[str, Reading[int]]) -> Outcome:
         return Outcome.not_read("whose limits of namespaces were read", own, *zero.values())
     if not own.value:
         message = "the probe lives in a user namespace itself, whose limits are not the node's"
-        return Outcome.unknown("not-permitted", message, *zero.values(), remediation=privileges.GRANT)
+        return Outcome.unknown("not-permitted", message, *zero.values(), remediation=GRANT)
     message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
     if set(zero) == {CGROUP_LIMIT} and version.value != 2:
         message = f"{CGROUP_LIMIT} is 0, which stops Pods only on nodes with cgroup v2"
-        return Outcome.warn(message, *zero.values(), version, remediation=raise_limits(zero))
-    return Outcome.fail("NamespacesDisabled", message, *zero.values(), remediation=raise_limits(zero))
+        return Outcome.warn(message, *zero.values(), version, remediation=raise_limits(dict.fromkeys(zero, 0)))
+    return Outcome.fail("NamespacesDisabled", message, *zero.values(), remediation=raise_limits(dict.fromkeys(zero, 0)))
 
 
 def check_unprivileged_switches(facts: Facts) -> Outcome:
@@ -183,10 +184,10 @@ def _refused(attempt: NamespaceAttempt, limit: Reading[int], *seen: Evidence | R
     """What the kernel's errno means: only EINVAL is about what the kernel can do, all else about this moment."""
     if attempt.errno == "EINVAL":
         message = f"the kernel refuses user namespaces: {_step(attempt)}"
-        return Outcome.fail("UserNamespaceRefused", message, *seen, remediation=_NOT_BUILT)
+        return Outcome.fail("UserNamespaceRefused", message, *seen, remediation=NOT_BUILT)
     if attempt.errno in ("ENOSPC", "EUSERS"):
         message = f"{USER_LIMIT} or the depth of nesting is reached for now: {_step(attempt)}"
-        return Outcome.unknown("not-tried", message, *seen, remediation=raise_limits({USER_LIMIT: limit}))
+        return Outcome.unknown("not-tried", message, *seen, remediation=raise_limits({USER_LIMIT: limit.value}))
     return Outcome.unknown("not-readable", f"no user namespace could be made for now: {_step(attempt)}", *seen)
 
 
@@ -206,39 +207,7 @@ def _list(covering: tuple[str, ...]) -> str:
     return ", ".join(covering[:3]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def mount_beside(fstypes: Iterable[str]) -> str:
-    """The commands that give the kernel a whole /proc or /sys to go by, and leave alone what covers the other one."""
-    places = [(fstype, f"/run/{fstype}-clean") for fstype in fstypes]
-    return "\n".join(
-        [
-            "Mount a whole one beside it, in the mount namespace of the container runtime, at each boot:",
-            *(f"  mkdir -p {place} && mount -t {fstype} {fstype} {place}" for fstype, place in places),
-            "To unmount what covers it is no harmless way: without lxcfs, a node that is a container shows CPUs and "
-            "memory of the machine around it, and a mask that is gone lays open what it hid.",
-        ]
-    )
-
-
-def raise_limits(limits: Mapping[str, Reading[int]]) -> str:
-    """The commands that raise these limits, by sysctl name; never below what each is now, where that is known."""
-    commands = []
-    for name, limit in limits.items():
-        file, wanted = f"/etc/sysctl.d/60-{name}.conf", min(max((limit.value or 0) * 2, _ENOUGH), _LARGEST_LIMIT)
-        commands.append(f"  echo '{name} = {wanted}' > {file} && sysctl -p {file}")
-    return "\n".join(
-        [
-            "Raise it, now and at each boot:",
-            *commands,
-            "Make sure that no file that is read later sets it back:",
-            "  grep -rsE 'max_[a-z]+_namespaces' /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d",
-        ]
-    )
-
-
-_ENOUGH = 65_536
-_LARGEST_LIMIT = (1 << 31) - 1
 _LIMIT_NOT_READ: Reading[int] = Reading(f"/proc/sys/{USER_LIMIT.replace('.', '/')}", None, "not read", "not-tried")
-_NOT_BUILT = "Boot a kernel that was built with CONFIG_USER_NS=y: every current distribution's is."
 CHECKS = (
     privileges.CHECK,
     Check(
@@ -249,7 +218,7 @@ CHECKS = (
         why="Each Pod with hostUsers: false gets one. Where the kernel refuses it, the sandbox of such a Pod fails "
         "with 'no space left on device' or 'invalid argument'.",
         reasons=("UserNamespacesDisabled", "UserNamespacesNotBuilt", "UserNamespaceRefused"),
-        remediation=raise_limits({USER_LIMIT: _LIMIT_NOT_READ}),
+        remediation=GENERIC["kernel-user-namespaces"],
         documentation="user_namespaces(7); namespaces(7), The /proc/sys/user directory",
         check=check_user_namespaces,
     ),
@@ -261,7 +230,7 @@ CHECKS = (
         why="A Pod's sandbox needs mount, PID, network, IPC, UTS and cgroup namespaces too. A limit of 0 stops every "
         "Pod that wants one of its own, with or without a user namespace.",
         reasons=("NamespacesDisabled",),
-        remediation=raise_limits({"user.max_net_namespaces": _LIMIT_NOT_READ}),
+        remediation=GENERIC["kernel-namespace-limits"],
         documentation="namespaces(7), The /proc/sys/user directory",
         check=check_namespace_limits,
     ),
@@ -272,7 +241,7 @@ CHECKS = (
         question="Are user namespaces of unprivileged users restricted?",
         why="Debian and Ubuntu have switches against user namespaces of unprivileged users. Container runtimes are "
         "privileged, so Pods are not concerned, whatever they are set to.",
-        remediation="Nothing needs to be done.",
+        remediation=GENERIC["kernel-unprivileged-switches"],
         documentation="user_namespaces(7); Ubuntu security documentation, unprivileged user namespace restrictions",
         check=check_unprivileged_switches,
     ),
@@ -283,7 +252,7 @@ CHECKS = (
         question="Which security modules are active?",
         why="AppArmor, SELinux and BPF modules may forbid a confined container runtime to make user namespaces. "
         "This only names them; whether they bind the runtime is judged by its label.",
-        remediation="Mount securityfs to have them listed:\n  mount -t securityfs securityfs /sys/kernel/security",
+        remediation=GENERIC["kernel-security-modules"],
         documentation="Linux Documentation/admin-guide/LSM",
         check=check_security_modules,
     ),
@@ -296,7 +265,7 @@ CHECKS = (
         "container, or on nodes that are containers. Then no Pod with a user namespace gets a sandbox: "
         "'mounting proc: operation not permitted'.",
         reasons=("ProcCovered", "SysfsCovered"),
-        remediation=mount_beside(["proc"]),
+        remediation=GENERIC["kernel-proc-sysfs"],
         documentation="mount_namespaces(7), Restrictions on mount namespaces",
         check=check_proc_sysfs,
         per_handler=check_proc_sysfs,

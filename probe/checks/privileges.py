@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import OTHER_MACHINE
 from probe.facts.model import ProbeFacts
 from probe.facts.node import Facts
 
@@ -16,7 +18,7 @@ def check_privileges(facts: Facts) -> Outcome:
     if not probe.supported_architecture:
         message = f"the system calls of {facts.kernel.architecture} are not known to the probe, so nothing was tried"
         machine = Evidence("architecture of this machine", facts.kernel.architecture)
-        return Outcome.unknown("not-tried", message, machine, remediation="Use a node with x86-64 or arm64.")
+        return Outcome.unknown("not-tried", message, machine, remediation=OTHER_MACHINE)
     if probe.seccomp.value is None:
         return Outcome.not_read("what the probe may do", probe.seccomp)
     if probe.entered.value is None:
@@ -69,18 +71,13 @@ def _user_namespace(probe: ProbeFacts) -> str:
     return f"its user namespace is unknown ({own.problem})" if own.value is None else "in a user namespace of its own"
 
 
-GRANT = (
-    "Run the probe as root on the node, or in a Pod with hostUsers: true, hostPath /proc, and either privileged: true "
-    "or the capabilities SYS_ADMIN, SETUID, SETGID, SYS_CHROOT, SYS_PTRACE and DAC_READ_SEARCH."
-)
-
 CHECK = Check(
     id="probe-privileges",
     level="stateless",
     gating=False,
     question="May the probe try out what it has to?",
     why="What the probe may not do, it cannot say of the node: such findings are unknown, however well it does.",
-    remediation=GRANT,
+    remediation=GENERIC["probe-privileges"],
     documentation="capabilities(7); setns(2); user_namespaces(7)",
     check=check_privileges,
 )

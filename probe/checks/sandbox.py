@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.kernel import mount_beside, raise_limits, step_words
+from probe.checks.kernel import step_words
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import DISTRUST, OPEN_ROOT, repeat_step
 from probe.checks.runtime.names import binds_sysfs, find_handler
 from probe.facts.node import Facts
 from probe.facts.trials.sandbox import SOURCE, SandboxFacts, SandboxStep, limit_of
-from probe.reading import Reading
 
 _WHAT = "whether a sandbox with a user namespace can be set up"
 
@@ -21,10 +22,9 @@ def check_sandbox_trial(facts: Facts, name: str = "") -> Outcome:
         return Outcome.not_read(_WHAT, facts.sandbox)
     if allowed := _of(sandbox, "control", "failed"):
         message = f"the trial of a sandbox cannot be trusted: {_list(allowed)}"
-        return Outcome.warn(message, *_evidence(allowed), remediation=_DISTRUST)
-    limits = facts.kernel.namespace_limits
+        return Outcome.warn(message, *_evidence(allowed), remediation=DISTRUST)
     if failed := _of(sandbox, "required", "failed"):
-        return _refused(facts, name, failed, limits)
+        return _refused(facts, name, failed)
     unknown = _of(sandbox, "required", "unknown") or _of(sandbox, "control", "unknown")
     if closed := _closed_root(facts, unknown):
         return closed
@@ -45,18 +45,19 @@ def check_sandbox_trial(facts: Facts, name: str = "") -> Outcome:
     return Outcome.passed(message, took, *_evidence(rest))
 
 
-def _refused(facts: Facts, name: str, failed: list[SandboxStep], limits: Mapping[str, Reading[int]]) -> Outcome:
+def _refused(facts: Facts, name: str, failed: list[SandboxStep]) -> Outcome:
     """The controls worked, so a refusal is the node's; it stops each Pod unless the step is one that some can spare."""
+    limits = {name: limit.value for name, limit in facts.kernel.namespace_limits.items()}
     if decisive := [step for step in failed if _stops_each_pod(facts, name, step)]:
         message = f"a sandbox with a user namespace cannot be set up: {_list(decisive)}"
         return Outcome.fail(
-            "SandboxRefused", message, *_evidence(decisive), remediation=_remediation(decisive[0], limits)
+            "SandboxRefused", message, *_evidence(decisive), remediation=repeat_step(decisive[0], limits)
         )
     if scarce := [step for step in failed if step.errno == "ENOSPC"]:
         message = f"{_WHAT} is unknown: {_list(scarce)}"
-        return Outcome.unknown("not-tried", message, *_evidence(failed), remediation=_remediation(scarce[0], limits))
+        return Outcome.unknown("not-tried", message, *_evidence(failed), remediation=repeat_step(scarce[0], limits))
     message = f"a step of a sandbox with a user namespace is refused that some Pods need: {_list(failed)}"
-    return Outcome.warn(message, *_evidence(failed), remediation=_remediation(failed[0], limits))
+    return Outcome.warn(message, *_evidence(failed), remediation=repeat_step(failed[0], limits))
 
 
 def _stops_each_pod(facts: Facts, name: str, step: SandboxStep) -> bool:
@@ -79,7 +80,7 @@ def _closed_root(facts: Facts, unknown: list[SandboxStep]) -> Outcome | None:
         return None
     message = f"the node's root directory has mode {mode.value:04o}: a Pod's root may not search it, nor any path below"
     seen = Evidence(mode.source, f"mode {mode.value:04o}")
-    return Outcome.fail("RootDirectoryClosed", message, seen, *_evidence(denied), remediation=_OPEN_ROOT)
+    return Outcome.fail("RootDirectoryClosed", message, seen, *_evidence(denied), remediation=OPEN_ROOT)
 
 
 def _of(sandbox: SandboxFacts, role: str, result: str) -> list[SandboxStep]:
@@ -103,23 +104,6 @@ def _evidence(steps: Sequence[SandboxStep]) -> list[Evidence]:
     return found
 
 
-def _remediation(step: SandboxStep, limits: Mapping[str, Reading[int]]) -> str:
-    limit = limit_of(step.name)
-    if step.errno == "ENOSPC" and limit:
-        return raise_limits({limit: limits.get(limit, Reading.without(limit, "not-tried", "not read"))})
-    if step.errno == "EPERM" and step.name in ("proc", "sysfs"):
-        place = "/proc" if step.name == "proc" else "/sys"
-        return f"{mount_beside([step.name])}\nThis shows what covers it:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
-    return ""
-
-
-_DISTRUST = (
-    "Nothing to repair on the node: an LSM or a patched kernel answers differently inside user namespaces here. "
-    "Start a Pod with hostUsers: false on this node to be sure, and report this to userns-probe."
-)
-
-_OPEN_ROOT = "Let every user search the root directory, as on every distribution:\n  chmod 0755 /"
-
 CHECKS = (
     Check(
         id="sandbox-trial",
@@ -129,9 +113,7 @@ CHECKS = (
         why="The runtime makes seven namespaces and mounts proc, sysfs, tmpfs, mqueue, devpts and cgroup inside; the "
         "network plugin adds links. If one of these steps is refused, the Pod stays in ContainerCreating.",
         reasons=("SandboxRefused", "RootDirectoryClosed"),
-        remediation="Look for a refusal in the kernel log and in the audit log:\n"
-        "  dmesg | grep -iE 'denied|revealing|namespace' | tail\n"
-        "  ausearch -m avc -ts recent",
+        remediation=GENERIC["sandbox-trial"],
         documentation="user_namespaces(7), mount_namespaces(7), namespaces(7)",
         check=check_sandbox_trial,
         per_handler=check_sandbox_trial,

@@ -187,7 +187,7 @@ def test_a_limit_that_is_merely_reached(limit: Any, wanted: int, errno: str) -> 
     """It may be free again in a moment, so it is no failure; what raises it does not lower it."""
     found = user_namespaces(refused(errno), limited(user=limit))
     assert (found.status, found.reason) == ("unknown", "NotTried")
-    file = "/etc/sysctl.d/60-user.max_user_namespaces.conf"
+    file = "/etc/sysctl.d/99-zz-user.max_user_namespaces.conf"
     assert f"\n  echo 'user.max_user_namespaces = {wanted}' > {file} && sysctl -p {file}\n" in found.remediation
 
 
@@ -306,7 +306,7 @@ def test_the_limits_that_are_zero_are_named() -> None:
     found = outcome("kernel-namespace-limits", make_facts(kernel=limited(net=0, cgroup=0)))
     assert "user.max_net_namespaces, user.max_cgroup_namespaces" in found.message
     for name in ("user.max_net_namespaces", "user.max_cgroup_namespaces"):
-        file = f"/etc/sysctl.d/60-{name}.conf"
+        file = f"/etc/sysctl.d/99-zz-{name}.conf"
         assert f"  echo '{name} = 65536' > {file} && sysctl -p {file}\n" in found.remediation
     assert {evidence.value for evidence in found.evidence} == {"0"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Evidence, Outcome
 from probe.checks.kernel import USER_LIMIT
+from probe.checks.remedies.runtime import restart, upgrade_oci
 from probe.checks.runtime.names import (
     cri_claim,
     find_handler,
@@ -12,9 +13,7 @@ from probe.checks.runtime.names import (
     idmap_claim,
     no_runtime,
     oci_name,
-    restart,
     runtime_name,
-    upgrade_oci,
 )
 from probe.facts.model import Attempt, Handler, RuntimeFacts
 from probe.facts.node import Facts

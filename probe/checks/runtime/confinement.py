@@ -6,6 +6,7 @@ import re
 
 from probe.checks.check import Evidence, Outcome
 from probe.checks.privileges import seccomp_words, user_namespace_words
+from probe.checks.remedies.runtime import PROVE_IT
 from probe.checks.runtime.names import no_runtime, runtime_name
 from probe.facts.node import Facts
 from probe.reading import Reading
@@ -37,8 +38,6 @@ _FREE_DOMAINS = (
     "unconfined_t",
 )
 """Domains that the reference policy and container-selinux leave unconfined."""
-
-_PROVE_IT = "Run one Pod with hostUsers: false on this node and probe again: while it runs, it proves the point."
 
 
 def check_confinement(facts: Facts) -> Outcome:
@@ -96,7 +95,7 @@ def _binds(label: str, selinux_enforcing: Reading[bool]) -> bool:
 
 def _cannot_tell(facts: Facts, message: str, *seen: Reading[int] | Reading[str] | Reading[bool] | Evidence) -> Outcome:
     text = f"{message}, and nobody can tell whether that forbids user namespaces"
-    return _unless_proven(facts, Outcome.unknown("not-readable", text, *seen, remediation=_PROVE_IT))
+    return _unless_proven(facts, Outcome.unknown("not-readable", text, *seen, remediation=PROVE_IT))
 
 
 def _unless_proven(facts: Facts, outcome: Outcome) -> Outcome:

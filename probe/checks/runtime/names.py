@@ -1,15 +1,12 @@
-"""How a container runtime and its handlers are named in messages, and what its administrator types."""
+"""How a container runtime and its handlers are named in messages."""
 
 from __future__ import annotations
 
 from probe.checks.check import Evidence, Outcome
-from probe.checks.remedies.platforms import RESTART_CONTAINERD, SERVICES, inline, own_command, platforms_of
+from probe.checks.remedies.platforms import inline
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.node import Facts
 from probe.reading import Reading
-
-MINIMUM_OCI = {"runc": "1.2", "crun": "1.9"}
-"""Since when each maps mounts. *Source*: containerd, docs/user-namespaces."""
 
 
 def no_runtime(facts: Facts, what: str) -> Outcome:
@@ -70,23 +67,3 @@ def cri_claim(handler: Handler, runtime: RuntimeFacts) -> Evidence:
 def idmap_claim(handler: Handler) -> Reading[str]:
     """What the OCI runtime says of idmapped mounts, in the words of its `features`."""
     return handler.oci_idmap.parse(lambda enabled: f"mountExtensions.idmap.enabled {str(enabled).lower()}")
-
-
-def restart(facts: Facts) -> str:
-    """How to restart the runtime, which asks its OCI runtimes for their features only then."""
-    if "talos" in platforms_of(facts):
-        return "Drain the node, and reboot it:\n  talosctl reboot"
-    if "microk8s" in platforms_of(facts):
-        return "Restart the runtime:\n  snap restart microk8s.daemon-containerd"
-    runtime = facts.runtime.value
-    crio = runtime is not None and runtime.name.value == "cri-o"
-    command = own_command(facts, SERVICES) or ("systemctl restart crio" if crio else RESTART_CONTAINERD)
-    return f"Restart the runtime, which leaves running containers alone:\n  {command}"
-
-
-def upgrade_oci(facts: Facts, handler: Handler) -> str:
-    """How to get an OCI runtime with idmapped mounts."""
-    name = handler.oci_runtime.value or ""
-    wanted = f"{name} {MINIMUM_OCI[name]} or newer" if name in MINIMUM_OCI else "runc 1.2, crun 1.9 or newer"
-    place = f" as {inline(handler.binary.value)}" if handler.binary.value else ""
-    return f"Install {wanted}{place}. {restart(facts)}"

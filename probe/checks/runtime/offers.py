@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.remedies.platforms import PLATFORMS, RESTART_CONTAINERD, platforms_of
-from probe.checks.remedies.table import fitting
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.runtime import MINIMUM_OCI, MINIMUM_RUNTIME, SERVE_CRI, restart, upgrade_oci, upgrade_runtime
 from probe.checks.runtime.claims import check_kernel_claim, check_oci_features, is_able
 from probe.checks.runtime.confinement import check_confinement
 from probe.checks.runtime.names import (
-    MINIMUM_OCI,
     cri_claim,
     find_handler,
     handler_name,
@@ -16,16 +15,11 @@ from probe.checks.runtime.names import (
     idmap_claim,
     no_runtime,
     oci_name,
-    restart,
     runtime_name,
-    upgrade_oci,
 )
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.node import Facts
 from probe.facts.runtime.oci import parse_version_number
-
-_MINIMUM_RUNTIME = {"containerd": "2.0", "cri-o": "1.30"}
-"""Since when each lists `runtime_handlers` in Status."""
 
 
 def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
@@ -35,7 +29,7 @@ def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
         return no_runtime(facts, "what the container runtime says of user namespaces")
     if runtime.handlers.value is None and "UNIMPLEMENTED" in runtime.handlers.problem:
         message = "the container runtime does not serve CRI: its CRI plugin is switched off, or failed to load"
-        return Outcome.fail("CriServiceMissing", message, runtime.handlers, remediation=_SERVE_CRI)
+        return Outcome.fail("CriServiceMissing", message, runtime.handlers, remediation=SERVE_CRI)
     if runtime.handlers.value is None:
         return Outcome.not_read("what the container runtime says of user namespaces", runtime.handlers)
     if not runtime.handlers.value:
@@ -79,18 +73,10 @@ def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
     """Status without `runtime_handlers`: the kubelet then refuses every Pod with a user namespace."""
     name = runtime.name.value or ""
     seen = Evidence(runtime.handlers.source, "no runtime_handlers")
-    message = f"{runtime_name(runtime)} is too old: it tells the kubelet nothing of user namespaces"
-    if name in _MINIMUM_RUNTIME:
-        wanted = f"{name} {_MINIMUM_RUNTIME[name]}"
-        bundled = facts.kubelet.value.distribution if facts.kubelet.value else "kubelet"
-        own = fitting("runtime-user-namespaces", "RuntimeTooOld", platforms_of(facts))
-        what = f"Upgrade {name} to {_MINIMUM_RUNTIME[name]} or newer"
-        if bundled != "kubelet":
-            what = f"Upgrade {PLATFORMS[bundled]} to a release that ships {wanted} or newer"
-        remediation = own.text if own else f"{what}, with runc 1.2, crun 1.9 or newer."
-        return Outcome.fail("RuntimeTooOld", f"{message} (it does from {wanted} on)", seen, remediation=remediation)
-    remediation = "Move the node to containerd 2.0 or newer, or to CRI-O."
-    return Outcome.fail("RuntimeTooOld", message, seen, remediation=remediation)
+    message = f"{runtime_name(runtime)} tells the kubelet nothing of user namespaces"
+    if name in MINIMUM_RUNTIME:
+        message += f": it does from {name} {MINIMUM_RUNTIME[name]} on"
+    return Outcome.fail("RuntimeTooOld", message, seen, remediation=upgrade_runtime(facts))
 
 
 def _unknown_handler(name: str, runtime: RuntimeFacts) -> Outcome:
@@ -123,14 +109,6 @@ def _why_denied(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> tuple[
     return f"{denied}: {oci_name(handler)} lacked them when it was asked", upgrade_oci(facts, handler)
 
 
-_SERVE_CRI = (
-    "Remove cri from disabled_plugins in /etc/containerd/config.toml, where packages of Docker put it, or see why the "
-    "plugin failed to load, then restart containerd:\n"
-    "  containerd config dump | grep disabled_plugins; ctr plugins ls | grep cri\n"
-    f"  {RESTART_CONTAINERD}"
-)
-
-
 def is_old(handler: Handler) -> bool:
     """Whether the version explains it; it never decides, since distributions port features back."""
     number = parse_version_number(handler.oci_version.value or "")
@@ -153,8 +131,7 @@ CHECKS = (
             "OciRuntimeMissing",
             "CriServiceMissing",
         ),
-        remediation="Use containerd 2.0 or CRI-O 1.30, or newer, with runc 1.2, crun 1.9 or newer, and restart the "
-        "runtime after each upgrade of its OCI runtime.",
+        remediation=GENERIC["runtime-user-namespaces"],
         documentation="https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/",
         check=check_user_namespaces,
         per_handler=check_user_namespaces,
@@ -167,8 +144,7 @@ CHECKS = (
         why="The probe tries user namespaces and idmapped mounts with its own rights. A runtime that runs rootless, "
         "without capabilities, under a seccomp filter or a security module may be refused the same.",
         reasons=("RuntimeConfined",),
-        remediation="Run the container runtime as root in the node's user namespace, without CapabilityBoundingSet=, "
-        "SystemCallFilter= or a confining profile in its unit:\n  systemctl cat containerd crio",
+        remediation=GENERIC["runtime-confinement"],
         documentation="capabilities(7), systemd.exec(5)",
         check=check_confinement,
     ),
@@ -179,7 +155,7 @@ CHECKS = (
         question="Does the OCI runtime still say of itself what the container runtime passes on?",
         why="containerd and CRI-O ask an OCI runtime for its features once, when they start. After an upgrade or a "
         "downgrade of runc or crun they go on repeating the old answer.",
-        remediation="Restart the container runtime, which leaves running containers alone.",
+        remediation=GENERIC["runtime-oci-features"],
         documentation="https://github.com/opencontainers/runtime-spec/blob/main/features.md",
         contradiction=True,
         check=check_oci_features,
@@ -192,7 +168,7 @@ CHECKS = (
         question="Does the kernel do what the container runtime promises?",
         why="user_namespaces in CRI and in the Node object says what the OCI runtime was built for. It is true as well "
         "on kernels and file systems that refuse, and Pods are then scheduled to a node that cannot run them.",
-        remediation="See the finding of the layer that refuses; do not trust .status.runtimeHandlers of this node.",
+        remediation=GENERIC["runtime-kernel-claim"],
         documentation="KEP-127, mount_setattr(2)",
         contradiction=True,
         check=check_kernel_claim,

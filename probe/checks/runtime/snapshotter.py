@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import COPY_LESS
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.names import no_runtime, restart, runtime_name, snapshotter_of
+from probe.checks.remedies.runtime import use_overlay_driver, use_overlayfs
+from probe.checks.runtime.names import no_runtime, runtime_name, snapshotter_of
 from probe.facts.model import RuntimeFacts
 from probe.facts.node import Facts
 from probe.facts.runtime.oci import parse_version_number
@@ -43,12 +46,7 @@ def _judge_crio(facts: Facts, driver: str, seen: Reading[str]) -> Outcome:
     if driver == "overlay":
         return Outcome.passed("CRI-O's overlay driver maps layers wherever the kernel can", seen)
     message = f"slow: CRI-O's storage driver {inline(driver)} copies each image once per Pod's ID range: {_COST}"
-    remediation = (
-        "On the drained node, which then pulls its images anew, use another driver: set it in "
-        "/etc/containers/storage.conf, in this table, which is there already:\n"
-        f'  [storage]\n  driver = "overlay"\n{restart(facts)}'
-    )
-    return Outcome.warn(message, seen, remediation=remediation)
+    return Outcome.warn(message, seen, remediation=use_overlay_driver(facts))
 
 
 def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Reading[str]) -> Outcome:
@@ -57,9 +55,9 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
     copies = f"slow: the snapshotter {inline(name)} copies each image once per Pod's ID range"
     if name in _PROXIES:
         message = f"{copies}, unless proxy_plugins says that it has the capability remap-ids: {_COST}"
-        return Outcome.warn(message, seen, remediation=_use_overlayfs(facts))
+        return Outcome.warn(message, seen, remediation=use_overlayfs(facts))
     if name in _COPYING:
-        return Outcome.warn(f"{copies}: {_COST}", seen, remediation=_use_overlayfs(facts))
+        return Outcome.warn(f"{copies}: {_COST}", seen, remediation=use_overlayfs(facts))
     if name != "erofs":
         message = f"whether the snapshotter {inline(name)[:80]} maps owners or copies images is not known to the probe"
         return Outcome.unknown("not-readable", message, seen)
@@ -74,7 +72,7 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
         f"{copies}, as it maps owners from containerd 2.3 on: {_COST}",
         runtime.version,
         seen,
-        remediation=f"Upgrade containerd to 2.3 or newer, or change the snapshotter. {_use_overlayfs(facts)}",
+        remediation=f"Upgrade containerd to 2.3 or newer, or change the snapshotter. {use_overlayfs(facts)}",
     )
 
 
@@ -96,17 +94,7 @@ def _judge_overlayfs(facts: Facts, runtime: RuntimeFacts, seen: Reading[str]) ->
         f"slow: layers cannot be mapped here, so slow_chown copies each image once per Pod's ID range: {_COST}",
         seen,
         slow,
-        remediation="Use Linux 5.19 or newer with containerd's root on ext4, xfs or btrfs: then nothing is copied.",
-    )
-
-
-def _use_overlayfs(facts: Facts) -> str:
-    return (
-        "On the drained node, which then pulls its images anew, use overlayfs in the configuration of containerd "
-        "(/etc/containerd/config.toml, where the distribution has no other place for it): set it in this table, which "
-        "may be there already:\n"
-        "  [plugins.'io.containerd.cri.v1.images']\n"
-        f"    snapshotter = 'overlayfs'\n{restart(facts)}"
+        remediation=COPY_LESS,
     )
 
 
@@ -119,7 +107,7 @@ CHECKS = (
         why="Files of an image belong to ID 0 and others, which in a Pod with a user namespace have to be the Pod's "
         "own. Where the snapshotter cannot map them, the whole image is copied with changed owners for each range of "
         "IDs, so for each Pod: it starts slowly, and the disk fills.",
-        remediation="Use the snapshotter overlayfs (containerd) or the driver overlay (CRI-O).",
+        remediation=GENERIC["runtime-snapshotter"],
         documentation="https://github.com/containerd/containerd/blob/main/docs/user-namespaces/README.md",
         check=check_snapshotter,
         per_handler=check_snapshotter,

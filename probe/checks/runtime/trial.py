@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Level, Outcome
-from probe.checks.runtime.names import find_handler, oci_name, runtime_name, upgrade_oci
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import LEFT_BEHIND, REFUSED_TO_ALL
+from probe.checks.remedies.runtime import upgrade_oci
+from probe.checks.runtime.names import find_handler, oci_name, runtime_name
 from probe.facts.model import Handler
 from probe.facts.node import Facts
 from probe.facts.trials.oci import NOT_ASKED, SOURCE, RuntimeTrialFacts, TrialStep
@@ -74,11 +77,11 @@ def _remediation(facts: Facts, handler: Handler | None, trial: RuntimeTrialFacts
     if step.name in ("idmapped binds", "owners") and handler:
         return upgrade_oci(facts, handler)
     if step.name == "delete":
-        return "Nothing remains of the trial itself. Look for containers that could not be removed:\n  crictl ps -a"
+        return LEFT_BEHIND
     role = {"tmpfs": "tmpfs", "kubelet root": "kubelet-root"}.get(trial.blame)
     refused = role and any(one.role == role and one.result == "refused" for one in facts.attempts)
     if refused:
-        return "The kernel refuses it to everybody: see what this report says of that file system."
+        return REFUSED_TO_ALL
     return ""
 
 
@@ -91,9 +94,7 @@ CHECKS = (
         why="A runtime that is too old ignores the mapping of a mount without a word: the container starts, and its "
         "files belong to nobody. One that is confined or broken fails for reasons that only its own words tell.",
         reasons=("RuntimeTrialFailed",),
-        remediation="See what the runtime says, then look for a refusal in the kernel log and in the audit log:\n"
-        "  dmesg | tail\n"
-        "  ausearch -m avc -ts recent",
+        remediation=GENERIC["runtime-trial"],
         documentation="OCI runtime specification, config.md (mounts) and runtime.md (create, delete); runc(8); crun(1)",
         contradiction=True,
         check=check_runtime_trial,

@@ -25,9 +25,11 @@ from lab.factory import (
 )
 from probe.checks.catalog import CHECKS, find, judge
 from probe.checks.check import Finding, UnknownReason
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.lookup import remedy
 from probe.checks.remedies.platforms import PLATFORMS, inline, platforms_of, quoted, restart_kubelet
+from probe.checks.remedies.runtime import restart
 from probe.checks.remedies.table import REMEDIES, Remedy, fitting, remedies_of
-from probe.checks.runtime.names import restart
 from probe.facts.node import Facts
 from probe.reading import Reading
 
@@ -285,6 +287,36 @@ def test_no_name_of_the_nodes_becomes_a_command(evil: str) -> None:
     for asked in ("", "kata"):
         lines = [line.strip() for each in judge(facts, asked) for line in each.remediation.splitlines()]
         assert not [line for line in lines if line.startswith(("rm ", "reboot"))]
+
+
+def test_one_lookup() -> None:
+    """What a check found out comes first, then the row of the platform, that of all platforms, and the generic text."""
+    bottlerocket, debian = on("bottlerocket 1.49.0"), on("debian 12")
+    disabled = ("kernel-user-namespaces", "UserNamespacesDisabled")
+    assert remedy(*disabled, bottlerocket, "do this") == "do this"
+    row = fitting(*disabled, ("bottlerocket",))
+    assert row
+    assert remedy(*disabled, bottlerocket) == row.text
+    assert remedy(*disabled, debian) == GENERIC["kernel-user-namespaces"]
+    assert remedy("kernel-user-namespaces", "NotTried", debian) == remedy("ids-range", "NotTried", debian)
+
+
+def test_every_check_has_a_generic_text() -> None:
+    """And no text is of a check that is gone."""
+    assert set(GENERIC) == {check.id for check in CHECKS}
+    for check in CHECKS:
+        assert check.remediation == GENERIC[check.id]
+
+
+def test_the_command_for_k3s_and_rke2_differs_by_their_names() -> None:
+    """One text serves both, with the place and the service of each."""
+    for where in {row[:2] for row in REMEDIES if row.platform == "rke2"}:
+        k3s, rke2 = (next(row for row in REMEDIES if row[:3] == (*where, name)) for name in ("k3s", "rke2"))
+        for name, row in (("k3s", k3s), ("rke2", rke2)):
+            assert "NAME" not in row.text
+            assert "RESTART" not in row.text
+            assert f"/rancher/{name}/" in row.text
+        assert "k3s" not in rke2.text
 
 
 def test_remedies_of_one_check() -> None:

@@ -22,7 +22,8 @@ from lab.factory import (
     make_unknown_attempt,
     unread,
 )
-from probe.checks.check import Check, Outcome
+from probe.checks import catalog
+from probe.checks.check import Check, Finding, Outcome
 from probe.checks.kernel import USER_LIMIT
 from probe.checks.runtime.offers import CHECKS, is_old
 from probe.facts.model import Handler
@@ -49,6 +50,11 @@ def judge(check_id: str, facts: Facts, handler: str = "") -> Outcome:
     assert not outcome.message.endswith(".")
     assert "None" not in outcome.message
     return outcome
+
+
+def find_in_report(check_id: str, facts: Facts) -> Finding:
+    """The finding with all that the catalogue adds."""
+    return next(finding for finding in catalog.judge(facts) if finding.id == check_id)
 
 
 def with_handler(
@@ -101,28 +107,49 @@ def test_no_status(check_id: str, kind: ProblemKind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "version", "distribution", "message", "remediation"),
+    ("name", "version", "distribution", "wanted"),
     [
-        (
-            "containerd",
-            "1.7.24~ds1",
-            "kubelet",
-            "containerd 1.7.24~ds1 is too old",
-            "Upgrade containerd to 2.0 or newer",
-        ),
-        ("cri-o", "1.29.1", "kubelet", "cri-o 1.29.1 is too old", "Upgrade cri-o to 1.30 or newer"),
-        ("containerd", "1.7.11-k3s2", "k3s", "(it does from containerd 2.0 on)", "Upgrade K3s to v1.31.6+k3s1"),
-        ("containerd", "1.7.11", "rke2", "(it does from containerd 2.0 on)", "Upgrade RKE2 to a release that ships"),
-        ("docker", "27.0.1", "kubelet", "docker 27.0.1 is too old", "Move the node to containerd 2.0 or newer"),
+        ("containerd", "1.7.24~ds1", "kubelet", "containerd"),
+        ("cri-o", "1.29.1", "kubelet", "cri-o to 1.30"),
+        ("containerd", "1.7.11-k3s2", "k3s", "K3s to v1.31.6+k3s1"),
+        ("containerd", "1.7.11", "rke2", "RKE2 to a release that ships containerd 2.0"),
+        ("docker", "27.0.1", "kubelet", "to containerd 2.0"),
     ],
 )
-def test_too_old(name: str, version: str, distribution: str, message: str, remediation: str) -> None:
+def test_too_old(name: str, version: str, distribution: str, wanted: str) -> None:
     """A runtime that lists no handlers at all is too old, and what to do depends on who ships it."""
     runtime = make_runtime(name=name, version=version, handlers=Reading("CRI Status", ()))
-    outcome = judge(IDS[0], make_facts(runtime=runtime, kubelet=make_kubelet(distribution=distribution)))
-    assert (outcome.status, outcome.reason) == ("fail", "RuntimeTooOld")
-    assert message in outcome.message
-    assert outcome.remediation.startswith(remediation)
+    finding = find_in_report(IDS[0], make_facts(runtime=runtime, kubelet=make_kubelet(distribution=distribution)))
+    assert (finding.status, finding.reason) == ("fail", "RuntimeTooOld")
+    assert f"{name} {version}" in finding.message
+    assert wanted in finding.remediation
+
+
+@pytest.mark.parametrize(
+    ("system", "wanted"),
+    [
+        ("debian 12", "apt-get install -y containerd.io"),
+        ("debian 13", "apt-get install -y containerd.io"),
+        ("ubuntu 22.04", "apt-get install -y containerd.io"),
+        ("rocky 9.4", "dnf install -y containerd.io"),
+        ("amzn 2023", "AMI"),
+        ("sles 15", "systemctl restart containerd"),
+    ],
+)
+def test_too_old_on_a_distribution_whose_packages_are(system: str, wanted: str) -> None:
+    """Debian 12 and 13 have no containerd 2.0 to upgrade to, so their users are told where to get one."""
+    runtime = make_runtime(version="1.7.24", handlers=Reading("CRI Status", ()))
+    facts = make_facts(runtime=runtime, distribution=Reading("/etc/os-release", system))
+    assert wanted in find_in_report(IDS[0], facts).remediation
+
+
+@pytest.mark.parametrize("binary", ["/usr/bin/nvidia-container-runtime", "/opt/lab/wrapper"])
+def test_a_wrapper_is_never_overwritten(binary: str) -> None:
+    """What it runs has to be new; runc in its place would take the devices of all Pods away."""
+    outcome = judge(IDS[0], with_handler(user_namespaces=False, oci_idmap=False, binary=binary))
+    assert outcome.status == "fail"
+    assert f"as {binary}" not in outcome.remediation
+    assert f"without overwriting {binary}" in outcome.remediation
 
 
 def test_handler_unknown() -> None:
@@ -139,8 +166,7 @@ def test_handler_unknown() -> None:
         (
             {"user_namespaces": False, "oci_version": "1.1.15+ds1", "oci_idmap": False},
             "runc 1.1.15+ds1 (/usr/bin/runc) is older than 1.2",
-            "Install runc 1.2 or newer as /usr/bin/runc. Restart the runtime, which leaves running containers alone:\n"
-            "  containerd config dump >/dev/null && systemctl restart containerd",
+            "Install runc 1.2 or newer as /usr/bin/runc. Restart the runtime",
         ),
         (
             {"user_namespaces": None, "oci_runtime": "crun", "oci_version": "1.8.1", "oci_idmap": False},
