@@ -122,6 +122,7 @@ def make_kernel(**overrides: Any) -> KernelFacts:
         "lsm": "lockdown,capability,landlock,yama,apparmor,tomoyo,bpf,ipe,ima,evm",
         "selinux_enforcing": absent("/sys/fs/selinux/enforce"),
         "cgroup_version": 2,
+        "container": absent("/run/systemd/container"),
     }
     sources = {
         "release": "/proc/sys/kernel/osrelease",
@@ -132,6 +133,7 @@ def make_kernel(**overrides: Any) -> KernelFacts:
         "lsm": "/sys/kernel/security/lsm",
         "selinux_enforcing": "/sys/fs/selinux/enforce",
         "cgroup_version": "/proc/self/mountinfo",
+        "container": "/run/systemd/container",
     }
     return KernelFacts(**_readings(fields | overrides, sources))
 

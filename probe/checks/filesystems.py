@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.node import CRIO_STORAGE, MOUNT_APART, another_kernel
+from probe.checks.remedies.node import CRIO_STORAGE, MOUNT_APART, another_kernel, newest_kernel
 from probe.checks.runtime.names import find_handler, no_runtime, snapshotter_of
 from probe.facts.model import Attempt, Role
 from probe.facts.node import Facts
@@ -47,6 +47,9 @@ def check_overlay_layers(facts: Facts, name: str = "") -> Outcome:
         )
     if runtime.slow_chown.value is None:
         return Outcome.not_read("whether slow_chown would help", runtime.slow_chown, *outcome.evidence)
+    if any(one.role == "tmpfs" and one.result == "refused" for one in facts.attempts):  # as on Linux before 6.3
+        remediation = outcome.remediation or newest_kernel(facts)
+        return Outcome.fail(outcome.reason, outcome.message, *outcome.evidence, remediation=remediation)
     return outcome
 
 
@@ -145,7 +148,7 @@ def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
     if attempt.result == "supported":
         return Outcome.passed(f"{what}{where} can be idmapped", evidence)
     if attempt.result == "refused":
-        remediation = another_kernel(attempt) if _kernel_refuses_all(facts, attempt) else ""
+        remediation = another_kernel(facts, attempt) if _kernel_refuses_all(facts, attempt) else ""
         return Outcome.fail(reason, f"{what}{where}: {attempt.reason}", evidence, remediation=remediation)
     return Outcome.unknown(attempt.kind or "not-tried", f"{what}{where}: {attempt.reason}", evidence)
 

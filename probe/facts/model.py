@@ -41,6 +41,8 @@ class KernelFacts(Struct, frozen=True, kw_only=True):
     """The active security modules, as /sys/kernel/security/lsm lists them."""
     selinux_enforcing: Reading[bool]
     cgroup_version: Reading[int]
+    container: Reading[str] = Reading("/run/systemd/container", None, "not looked for", "not-tried")
+    """Of a node that is a container itself: its manager (`docker`, `lxc`, `wsl`); absent on a machine."""
 
 
 class NamespaceAttempt(Struct, frozen=True, kw_only=True):
@@ -129,6 +131,8 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     """The configuration files it names, in the order in which they are merged."""
     executable: Reading[DropIn] = Reading("/proc/<pid>/exe", None, "not looked for", "not-tried")
     """What it runs; `newer` when that path holds another program by now."""
+    unit: Reading[str] = Reading("/proc/<pid>/cgroup", None, "not looked for", "not-tried")
+    """The systemd unit of its cgroup: `kubelet.service`, `snap.kubelet-eks.daemon.service`."""
     root_dir: Reading[str]
     """Absolute, without a trailing slash, in the mount namespace of the kubelet."""
     endpoint: Reading[str]

@@ -46,7 +46,7 @@ def forget_container(facts: Facts) -> Facts:
     return replace(
         facts,
         distribution=unseen,
-        kernel=replace(facts.kernel, lsm=unseen, selinux_enforcing=unseen),
+        kernel=replace(facts.kernel, lsm=unseen, selinux_enforcing=unseen, container=unseen),
         mounts=facts.mounts if given else unseen,
         kubelet=unseen,
         runtime=unseen,

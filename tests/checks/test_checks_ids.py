@@ -300,7 +300,7 @@ def test_the_range_given_is_accepted_and_free(
 def test_no_range_is_proposed_where_none_is_free() -> None:
     """All is somebody's, or as many slots do not fit into all IDs there are."""
     text = give_a_range(make_ids(owners=(SubIds("someone", 0, (1 << 32) - 1, "/etc/subuid"),)), make_kubelet())
-    assert text.startswith("No range is free that has a slot for each of maxPods (here 110 of 65536 IDs)")
+    assert text.startswith("No range is free")
     assert "\n" not in text
     assert give_a_range(make_ids(), make_kubelet(max_pods=65536)).startswith("No range is free")
 
@@ -308,7 +308,7 @@ def test_no_range_is_proposed_where_none_is_free() -> None:
 @pytest.mark.parametrize("ids", [None, make_ids(owners=unread()), make_ids(accounts=unread())])
 def test_a_range_that_may_be_anothers_is_to_be_looked_at_first(ids: Any) -> None:
     """As in what the check declares, which knows no node."""
-    assert "Make sure before that nobody has IDs of it in /etc/subuid" in give_a_range(ids, make_kubelet())
+    assert "nobody has IDs of it in /etc/subuid" in give_a_range(ids, make_kubelet())
 
 
 def test_a_missing_getsubids_costs_nobody_the_account() -> None:
@@ -341,3 +341,12 @@ def test_none_of_them_gates(check: Check) -> None:
 
 def test_their_order() -> None:
     assert [check.id for check in CHECKS] == ["ids-range", "ids-restart-forecast", "ids-slots"]
+
+
+@pytest.mark.parametrize(("service", "asked"), [("sss", True), ("files", False), (unread("/etc/nsswitch.conf"), False)])
+def test_a_directory_service_that_getsubids_asks_comes_first(service: Any, asked: bool) -> None:
+    """With `subid: sss` getsubids reads no file, so a line in /etc/subuid changes nothing (podman issue 25041)."""
+    reading = service if isinstance(service, Reading) else Reading("/etc/nsswitch.conf", service)
+    text = give_a_range(make_ids(service=reading), make_kubelet())
+    assert ("s/^subid:.*/subid: files/" in text) == asked
+    assert "/etc/subuid" in text

@@ -81,7 +81,7 @@ def test_what_fits_a_platform_is_shown_for_it() -> None:
     check = find("kernel-user-namespaces")
     assert check
     anywhere = render_check(check, width=80, colour=False)
-    assert "--for     talos, bottlerocket, openshift\n" in anywhere
+    assert "--for     container, talos, bottlerocket, openshift\n" in anywhere
     assert "sysctl -p" in anywhere
     talos = render_check(check, width=80, colour=False, platform="talos")
     assert "  UserNamespacesDisabled on Talos\n  fix       Talos allows none by default." in talos

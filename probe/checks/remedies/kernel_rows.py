@@ -9,6 +9,25 @@ _TMPFS = ("filesystem-tmpfs", "TmpfsNotIdmappable")
 _TALOS = "Talos documentation, Kubernetes Guides, User Namespaces"
 
 KERNEL: tuple[Remedy, ...] = (
+    row(_DISABLED, "container", "user_namespaces(7); namespaces(7), The /proc/sys/user directory", """
+        The node is a container: the limit belongs to the machine around it. There:
+          echo 'user.max_user_namespaces = 65536' > /etc/sysctl.d/99-zz-user.max_user_namespaces.conf
+          sysctl -p /etc/sysctl.d/99-zz-user.max_user_namespaces.conf
+        """),
+    row(_TMPFS, "container", "kind documentation, Known Issues: the nodes share the kernel of their host", """
+        The node is a container: boot Linux 6.3 or newer on the machine around it. Nothing that is installed in the node
+        changes its kernel.
+        """),
+    row(_TMPFS, "wsl", "Microsoft Learn, Basic commands for WSL; Advanced settings configuration in WSL", """
+        Update the kernel of WSL, in a shell of Windows; where that is older than 6.3, build one and name it in
+        .wslconfig (kernel=):
+          wsl --update && wsl --shutdown
+        """),
+    row(("runtime-confinement", "RuntimeConfined"), "container", "LXD documentation, Instance options, security", """
+        The node is a container in a user namespace of the machine around it, which owns the file systems. Use a virtual
+        machine, or make the container privileged, where you trust everything that runs on it (LXD, on the machine):
+          lxc config set NAME security.privileged=true && lxc restart NAME
+        """),
     row(_DISABLED, "talos", _TALOS, """
         Talos allows none by default. Patch the machine configuration with:
           machine:

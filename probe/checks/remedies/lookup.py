@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.platforms import platforms_of
+from probe.checks.remedies.platforms import kubelet_unit, platforms_of
 from probe.checks.remedies.table import fitting
 from probe.facts.node import Facts
+
+_UNIT = re.compile(r"(systemctl restart|journalctl -u) kubelet\b")
 
 
 def remedy(check: str, reason: str, facts: Facts, found: str = "") -> str:
@@ -15,4 +19,4 @@ def remedy(check: str, reason: str, facts: Facts, found: str = "") -> str:
     platform, else for all platforms; what holds for the check whatever it found.
     """
     row = fitting(check, reason, platforms_of(facts))
-    return found or (row.text if row else GENERIC[check])
+    return found or _UNIT.sub(rf"\1 {kubelet_unit(facts)}", row.text if row else GENERIC[check])

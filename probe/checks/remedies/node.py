@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.limits import raise_limits
 from probe.checks.remedies.mounts import mount_beside
-from probe.checks.remedies.platforms import inline, quoted, restart_kubelet
+from probe.checks.remedies.platforms import inline, nested, platforms_of, quoted, restart_kubelet
+from probe.checks.remedies.table import fitting
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
 from probe.facts.model import Attempt, KubeletFacts
 from probe.facts.node import Facts
@@ -25,8 +27,10 @@ COPY_LESS = "Use Linux 5.19 or newer with containerd's root on ext4, xfs or btrf
 CRIO_STORAGE = "Put /var/lib/containers/storage on ext4, xfs or btrfs, with Linux 5.19 or newer."
 
 
-def another_kernel(attempt: Attempt) -> str:
+def another_kernel(facts: Facts, attempt: Attempt) -> str:
     """Only EL9 answers EPERM, and has a kernel of its own that does not; an older one takes another release."""
+    if nested(facts):
+        return newest_kernel(facts)
     if attempt.errno == "EPERM":
         return (
             "Idmapped mounts are switched off in kernels of EL9 before 5.14.0-334.el9. On the drained node:\n"
@@ -36,6 +40,12 @@ def another_kernel(attempt: Attempt) -> str:
         "Boot a kernel with idmapped mounts, Linux 6.3 or newer. If this release of the distribution has none, move to "
         "one that does: Debian 13, Ubuntu 24.04, EL 9.3 or newer."
     )
+
+
+def newest_kernel(facts: Facts) -> str:
+    """The kernel with which all of it works: whoever boots a newer one should have to do so once."""
+    row = fitting("filesystem-tmpfs", "TmpfsNotIdmappable", platforms_of(facts))
+    return row.text if row else GENERIC["filesystem-tmpfs"]
 
 
 def repeat_step(step: SandboxStep, limits: dict[str, int | None]) -> str:

@@ -6,6 +6,7 @@ import re
 
 from probe.checks.check import Evidence, Outcome
 from probe.checks.privileges import seccomp_words, user_namespace_words
+from probe.checks.remedies.platforms import nested
 from probe.checks.remedies.runtime import PROVE_IT
 from probe.checks.runtime.names import no_runtime, runtime_name
 from probe.facts.node import Facts
@@ -58,6 +59,9 @@ def check_confinement(facts: Facts) -> Outcome:
     missing = _missing(capabilities)
     if lost := [one for one in missing if one in _INDISPENSABLE]:
         return Outcome.fail("RuntimeConfined", f"{name} runs without {', '.join(lost)}", *seen)
+    if initial.value is False and nested(facts) == "container":
+        message = "the node is a container in a user namespace (LXC, LXD): it may not map the machine's file systems"
+        return Outcome.fail("RuntimeConfined", message, *seen, facts.kernel.container)
     if initial.value is False:
         message = f"{name} runs in a user namespace of its own (rootless), where it may not map the node's file systems"
         return Outcome.fail("RuntimeConfined", message, *seen)
