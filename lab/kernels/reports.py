@@ -118,7 +118,7 @@ def _claims(name: str, report: Mapping[str, Any]) -> Iterator[str]:
             yield f"{finding['id']} fails"
     privileges = _finding(report, "probe-privileges")
     if privileges["status"] == "pass":
-        yield "the probe may do all that it needs"
+        yield "the probe has all required privileges"
     circumstance = next(words for begin, words in CIRCUMSTANCES.items() if name.startswith(begin))
     if circumstance not in privileges["message"]:
         yield f"it does not say that it is confined by: {circumstance}"

@@ -1,4 +1,4 @@
-"""The words in which a check is declared, and in which it answers."""
+"""Types of a check: declaration, outcome, finding."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def check_volumes(facts: Facts) -> Outcome:
         return Outcome.unknown(unknown[0].kind or "not-tried", message, *evidence)
     partly = [_evidence(attempt) for attempt in volumes if attempt.usable == "partly"]
     if partly:
-        message = f"{len(partly)} volumes have further mounts below, whose files show up as nobody's (UID 65534)"
+        message = f"{len(partly)} volumes have further mounts below, whose files appear with owner 65534 (nobody)"
         return Outcome.warn(message, *partly[:20], remediation=MOUNT_APART)
     return Outcome.passed(f"all {len(volumes)} volume file systems can be idmapped", *map(_evidence, volumes[:20]))
 
@@ -200,7 +200,7 @@ CHECKS = (
         level="stateless",
         gating=True,
         question="Can the file system of the kubelet's root directory be idmapped?",
-        why="/etc/hosts and the termination log of every container lie below its pods directory, beside emptyDir "
+        why="/etc/hosts and the termination log of every container lie below its pods directory, as do emptyDir "
         "and ConfigMap volumes on disk. Where it cannot be idmapped, no Pod with a user namespace starts.",
         reasons=("KubeletRootNotIdmappable",),
         remediation=GENERIC["filesystem-kubelet-root"],

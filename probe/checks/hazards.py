@@ -176,7 +176,7 @@ CHECKS = (
         id="hazard-selinux-runc-1-2-0",
         level="stateless",
         gating=False,
-        question="Is this not runc 1.2.0 beside SELinux?",
+        question="Is the node free of runc 1.2.0 with SELinux?",
         why="That version labels /dev/mqueue with rights that it lacks in a user namespace made by the container "
         "runtime. 1.1 and 1.2.1 do not.",
         remediation=GENERIC["hazard-selinux-runc-1-2-0"],
@@ -199,9 +199,9 @@ CHECKS = (
         id="hazard-device-hooks",
         level="stateless",
         gating=False,
-        question="Are there no device hooks that would run with a Pod's own IDs?",
-        why="A createContainer hook runs in the container's namespaces. In a user namespace it may not do what it is "
-        "there for, as reading the container's files; NVIDIA does not support such Pods.",
+        question="Is the node free of device hooks, which would run with a Pod's own IDs?",
+        why="A createContainer hook runs in the container's namespaces. In a user namespace it lacks the rights for "
+        "its work, such as reading the container's files; NVIDIA does not support such Pods.",
         remediation=GENERIC["hazard-device-hooks"],
         documentation="OCI runtime specification, config.md, POSIX-platform Hooks; NVIDIA GPU Operator release notes",
         check=check_device_hooks,
@@ -211,8 +211,8 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Do all Pods that asked for a user namespace have one?",
-        why="containerd 1.6 and older ignore the request, and kubelets before 1.30 let them. The Pod runs, and nobody "
-        "notices that its root is the node's.",
+        why="containerd 1.6 and older ignore the request, and kubelets before 1.30 let them. The Pod runs, and "
+        "nothing shows that its root is the node's.",
         remediation=GENERIC["hazard-mapping-ignored"],
         documentation="KEP-127; user_namespaces(7)",
         check=check_mapping_ignored,
@@ -221,9 +221,9 @@ CHECKS = (
         id="hazard-last-block",
         level="stateless",
         gating=False,
-        question="Does no Pod hold the last block of IDs?",
+        question="Is the last block of IDs unused?",
         why="The default range of the kubelet ends with 4294967295, which is no ID. The kernel refuses the map of the "
-        "Pod that gets this block by chance, and the kubelet tries for ever.",
+        "Pod that gets this block by chance, and the kubelet retries for ever.",
         remediation=GENERIC["hazard-last-block"],
         documentation="https://github.com/kubernetes/kubernetes/issues/139916; user_namespaces(7)",
         check=check_last_block,

@@ -1,4 +1,4 @@
-"""Which IDs do Pods get, and does the kubelet come back after its next restart?"""
+"""Checks of the IDs that Pods get, and of the kubelet's next start."""
 
 from __future__ import annotations
 
@@ -76,18 +76,18 @@ def judge_restart(facts: Facts, expected: Forecast) -> Outcome:
     """Whether the kubelet will come back."""
     if expected.outcome == "fails" and expected.cause is not None:
         return Outcome.warn(
-            f"this kubelet will not come back after its next restart, because {expected.reason}",
-            Evidence("its last words will be", expected.message),
+            f"the next restart of the kubelet will fail: {expected.reason}",
+            Evidence("log message at the next start", expected.message),
             remediation=mend(expected.cause, facts),
         )
     if expected.outcome == "unknown":
         message = f"whether the kubelet starts again is unknown: {expected.reason}"
         return Outcome.unknown(expected.kind or "not-readable", message, _doubt(expected))
     if expected.pool is None:
-        message = "the kubelet starts again: without user namespaces it needs no IDs"
+        message = "the kubelet will start again: without user namespaces it needs no IDs"
         return Outcome.passed(message, *_gate_evidence(facts))
     held = "" if expected.used is None else f", and takes up the IDs of {expected.used} Pods again"
-    return Outcome.passed(f"the kubelet starts again{held}", Evidence("range of IDs", _describe(expected.pool)))
+    return Outcome.passed(f"the kubelet will start again{held}", Evidence("range of IDs", _describe(expected.pool)))
 
 
 def judge_slots(facts: Facts, expected: Forecast) -> Outcome:
@@ -129,15 +129,17 @@ def _refused_range(facts: Facts, expected: Forecast) -> Outcome | None:
     if expected.outcome != "fails" or expected.cause not in _ABOUT_IDS:
         return None
     return Outcome.warn(
-        f"the kubelet has no range of IDs that it would accept at its next start, because {expected.reason}",
-        Evidence("its last words will be", expected.message),
+        f"the kubelet would reject its range of IDs at its next start: {expected.reason}",
+        Evidence("log message at the next start", expected.message),
         remediation=mend(expected.cause, facts),
     )
 
 
 def _no_pool(facts: Facts, expected: Forecast) -> Outcome:
     if expected.outcome == "fails":
-        message = f"the range of IDs is unknown: the kubelet's next start ends before, because {expected.reason}"
+        message = (
+            f"the range of IDs is unknown: the kubelet's next start fails before it reads the range: {expected.reason}"
+        )
         return Outcome.unknown("not-tried", message, Evidence("next start of the kubelet", expected.message))
     if expected.outcome == "unknown":
         message = f"which IDs the kubelet uses is unknown: {expected.reason}"
@@ -217,9 +219,9 @@ CHECKS = (
         id="ids-range",
         level="stateless",
         gating=False,
-        question="Which IDs does the kubelet give to Pods, and are they nobody else's?",
-        why="Two that share IDs are not isolated from each other: a Pod's root may own another user's files or"
-        " processes. A range that wraps around gives a Pod the node's own IDs.",
+        question="Are the IDs that the kubelet gives to Pods used by no one else?",
+        why="Users and Pods that share IDs are not isolated from each other: a Pod's root may own another user's files"
+        " or processes. A range that wraps around gives a Pod the node's own IDs.",
         remediation=GENERIC["ids-range"],
         documentation=_DOCUMENTATION,
         check=check_range,
@@ -228,9 +230,9 @@ CHECKS = (
         id="ids-restart-forecast",
         level="stateless",
         gating=False,
-        question="Will the kubelet come back after its next restart?",
-        why="It reads its account, its range and what its Pods hold only when it starts, and ends when they do not fit."
-        " A change made months ago then takes the node away with the next upgrade or reboot.",
+        question="Will the kubelet start again?",
+        why="The kubelet reads its account, its range and the IDs of its Pods only when it starts, and exits if they"
+        " conflict. A change made months ago can therefore take the node down at the next reboot.",
         remediation=GENERIC["ids-restart-forecast"],
         documentation=_DOCUMENTATION,
         check=check_restart,
@@ -239,7 +241,7 @@ CHECKS = (
         id="ids-slots",
         level="stateless",
         gating=False,
-        question="Is there an ID range left for one more Pod?",
+        question="Are enough ID ranges left for further Pods?",
         why="Each Pod with a user namespace takes a slot of the range, until its directory is cleaned up. Without a"
         " free one it does not start: could not find an empty slot to allocate a user namespace.",
         remediation=GENERIC["ids-slots"],

@@ -43,7 +43,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             "whether the probe was refused by the node or by a user namespace around it", own, *seen
         )
     if not own.value:
-        message = "the probe lives in a user namespace itself, so what it is refused says nothing about the node"
+        message = "the probe runs in a user namespace of its own, so a refusal says nothing about the node"
         whose = own.parse(privileges.user_namespace_words)
         return Outcome.unknown("not-permitted", message, *seen, whose, remediation=GRANT)
     return _refused(attempt, limit, *seen)
@@ -71,7 +71,7 @@ def _zero_limits(facts: Facts, zero: dict[str, Reading[int]]) -> Outcome:
     if own.value is None:
         return Outcome.not_read("whose limits of namespaces were read", own, *zero.values())
     if not own.value:
-        message = "the probe lives in a user namespace itself, whose limits are not the node's"
+        message = "the probe runs in a user namespace of its own, whose limits are not the node's"
         return Outcome.unknown("not-permitted", message, *zero.values(), remediation=GRANT)
     message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
     if set(zero) == {CGROUP_LIMIT} and version.value != 2:
@@ -238,7 +238,7 @@ CHECKS = (
         id="kernel-unprivileged-switches",
         level="stateless",
         gating=False,
-        question="Are user namespaces of unprivileged users restricted?",
+        question="Do switches against unprivileged users leave container runtimes alone?",
         why="Debian and Ubuntu have switches against user namespaces of unprivileged users. Container runtimes are "
         "privileged, so Pods are not concerned, whatever they are set to.",
         remediation=GENERIC["kernel-unprivileged-switches"],
@@ -249,9 +249,9 @@ CHECKS = (
         id="kernel-security-modules",
         level="stateless",
         gating=False,
-        question="Which security modules are active?",
+        question="Are the active security modules known?",
         why="AppArmor, SELinux and BPF modules may forbid a confined container runtime to make user namespaces. "
-        "This only names them; whether they bind the runtime is judged by its label.",
+        "This check only names them; runtime-confinement judges the label of the runtime.",
         remediation=GENERIC["kernel-security-modules"],
         documentation="Linux Documentation/admin-guide/LSM",
         check=check_security_modules,

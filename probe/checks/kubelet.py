@@ -1,4 +1,4 @@
-"""Is there a kubelet, can it do user namespaces, and will it come back after its next restart."""
+"""Checks of the kubelet: it runs, supports user namespaces, and starts again."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def check_configuration_pending(facts: Facts) -> Outcome:
             return Outcome.not_read("whether the kubelet's configuration changed after its start", reading)
     read = [*(kubelet.files.value or ()), *filter(None, [kubelet.executable.value])]
     return Outcome.passed(
-        "the kubelet runs with the files that lie on disk",
+        "the kubelet runs the program and the configuration that are on disk",
         *(Evidence(file.path, "older than the process") for file in read),
     )
 
@@ -147,7 +147,7 @@ def check_cgroup_v1(facts: Facts) -> Outcome:
     if not kubelet.fail_cgroup_v1.value:
         return Outcome.passed("the kubelet accepts cgroup v1", seen, kubelet.fail_cgroup_v1)
     return Outcome.warn(
-        "this node has cgroup v1 and failCgroupV1 is true: the kubelet will not come back after its next restart"
+        "this node has cgroup v1 and failCgroupV1 is true: the next restart of the kubelet will fail"
         ' ("kubelet is configured to not run on a host using cgroup v1")',
         seen,
         kubelet.fail_cgroup_v1,
@@ -187,7 +187,7 @@ CHECKS: tuple[Check, ...] = (
         level="stateless",
         gating=True,
         question="Does a kubelet run on this node?",
-        why="Only a kubelet starts Pods here. Without one, this says what kernel and file systems would allow.",
+        why="Only a kubelet starts Pods here. Without one, the other checks tell what the kernel would allow.",
         remediation=GENERIC["kubelet-running"],
         documentation="kubelet(1); kubernetes.io, Troubleshooting kubeadm",
         check=check_running,
@@ -208,8 +208,8 @@ CHECKS: tuple[Check, ...] = (
         id="kubelet-configuration-pending",
         level="stateless",
         gating=False,
-        question="Does the kubelet run with the configuration and the program that lie on disk?",
-        why="The kubelet reads its files once. What changed since then takes effect, or breaks, at its next restart.",
+        question="Does the kubelet run the program and the configuration that are on disk?",
+        why="The kubelet reads its files once. Later changes take effect, or break, at its next restart.",
         remediation=GENERIC["kubelet-configuration-pending"],
         documentation="kubernetes.io, Set Kubelet Parameters Via A Configuration File; KEP-3983",
         check=check_configuration_pending,
@@ -219,8 +219,8 @@ CHECKS: tuple[Check, ...] = (
         level="stateless",
         gating=False,
         question=f"Does the configuration leave the locked gate {GATE} alone?",
-        why="Since 1.36 the gate cannot be switched off: a kubelet told so panics at its next start, and takes the"
-        " node with it.",
+        why="Since 1.36 the gate cannot be switched off: a kubelet configured to do so panics at its next start, and"
+        " the node goes down.",
         remediation=GENERIC["kubelet-gate-restart"],
         documentation="KEP-127; kubernetes.io, Feature Gates",
         check=check_gate_restart,

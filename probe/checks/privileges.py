@@ -1,4 +1,4 @@
-"""Whether the probe itself may do what it has to."""
+"""Privileges of the probe itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_privileges(facts: Facts) -> Outcome:
     )
     if obstacles:
         return Outcome.unknown("not-permitted", "the probe is confined: " + "; ".join(obstacles), *seen)
-    return Outcome.passed("the probe may do all that it needs", *seen)
+    return Outcome.passed("the probe has all required privileges", *seen)
 
 
 def seccomp_words(mode: int) -> str:
@@ -75,8 +75,8 @@ CHECK = Check(
     id="probe-privileges",
     level="stateless",
     gating=False,
-    question="May the probe try out what it has to?",
-    why="What the probe may not do, it cannot say of the node: such findings are unknown, however well it does.",
+    question="Does the probe have all required privileges?",
+    why="Anything the probe lacks permission to try is reported as unknown, even if the node is fine.",
     remediation=GENERIC["probe-privileges"],
     documentation="capabilities(7); setns(2); user_namespaces(7)",
     check=check_privileges,

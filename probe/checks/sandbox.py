@@ -109,7 +109,7 @@ CHECKS = (
         id="sandbox-trial",
         level="stateless",
         gating=False,
-        question="Can everything be set up that the sandbox of a Pod with a user namespace needs?",
+        question="Can the sandbox of a Pod with a user namespace be set up?",
         why="The runtime makes seven namespaces and mounts proc, sysfs, tmpfs, mqueue, devpts and cgroup inside; the "
         "network plugin adds links. If one of these steps is refused, the Pod stays in ContainerCreating.",
         reasons=("SandboxRefused", "RootDirectoryClosed"),

@@ -156,7 +156,7 @@ def _change(**changes: Any) -> dict[str, Any]:
             "tmpfs is supported, and was not tried",
         ),
         (_change(findings=[*UNKNOWN["findings"], {"id": "x", "status": "fail"}]), "x fails"),
-        (report("unknown", "NotPermitted", "unknown"), "the probe may do all that it needs"),
+        (report("unknown", "NotPermitted", "unknown"), "the probe has all required privileges"),
     ],
 )
 def test_a_confined_probe_that_claims_to_know(said: dict[str, Any], problem: str) -> None:

@@ -140,7 +140,7 @@ CHECKS = (
         id="runtime-confinement",
         level="stateless",
         gating=True,
-        question="May the container runtime do what the probe could do?",
+        question="Is the container runtime as free as the probe?",
         why="The probe tries user namespaces and idmapped mounts with its own rights. A runtime that runs rootless, "
         "without capabilities, under a seccomp filter or a security module may be refused the same.",
         reasons=("RuntimeConfined",),
@@ -152,9 +152,9 @@ CHECKS = (
         id="runtime-oci-features",
         level="stateless",
         gating=False,
-        question="Does the OCI runtime still say of itself what the container runtime passes on?",
+        question="Does the container runtime report the current features of its OCI runtime?",
         why="containerd and CRI-O ask an OCI runtime for its features once, when they start. After an upgrade or a "
-        "downgrade of runc or crun they go on repeating the old answer.",
+        "downgrade of runc or crun they keep reporting the old answer.",
         remediation=GENERIC["runtime-oci-features"],
         documentation="https://github.com/opencontainers/runtime-spec/blob/main/features.md",
         contradiction=True,
@@ -165,9 +165,9 @@ CHECKS = (
         id="runtime-kernel-claim",
         level="stateless",
         gating=False,
-        question="Does the kernel do what the container runtime promises?",
-        why="user_namespaces in CRI and in the Node object says what the OCI runtime was built for. It is true as well "
-        "on kernels and file systems that refuse, and Pods are then scheduled to a node that cannot run them.",
+        question="Does the kernel support what the container runtime promises?",
+        why="user_namespaces in CRI and in the Node object tells what the OCI runtime was built for. It is true on "
+        "kernels and file systems that refuse, too, and Pods are then scheduled to a node that cannot run them.",
         remediation=GENERIC["runtime-kernel-claim"],
         documentation="KEP-127, mount_setattr(2)",
         contradiction=True,

@@ -103,10 +103,10 @@ CHECKS = (
         id="runtime-snapshotter",
         level="stateless",
         gating=False,
-        question="Does the container runtime map the owners of image files, instead of copying images for each Pod?",
-        why="Files of an image belong to ID 0 and others, which in a Pod with a user namespace have to be the Pod's "
+        question="Does the container runtime map the owners of image files instead of copying each image?",
+        why="Files of an image belong to ID 0 and others, which in a Pod with a user namespace must be the Pod's "
         "own. Where the snapshotter cannot map them, the whole image is copied with changed owners for each range of "
-        "IDs, so for each Pod: it starts slowly, and the disk fills.",
+        "IDs, that is, for each Pod: it starts slowly, and the disk fills.",
         remediation=GENERIC["runtime-snapshotter"],
         documentation="https://github.com/containerd/containerd/blob/main/docs/user-namespaces/README.md",
         check=check_snapshotter,

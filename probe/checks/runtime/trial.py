@@ -91,8 +91,8 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Does the OCI runtime really make a container with a user namespace and idmapped mounts?",
-        why="A runtime that is too old ignores the mapping of a mount without a word: the container starts, and its "
-        "files belong to nobody. One that is confined or broken fails for reasons that only its own words tell.",
+        why="A runtime that is too old silently ignores the mapping of a mount: the container starts, and its files "
+        "belong to UID 65534. One that is confined or broken fails for reasons that only its own messages tell.",
         reasons=("RuntimeTrialFailed",),
         remediation=GENERIC["runtime-trial"],
         documentation="OCI runtime specification, config.md (mounts) and runtime.md (create, delete); runc(8); crun(1)",

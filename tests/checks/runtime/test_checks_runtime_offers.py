@@ -338,6 +338,7 @@ def confined(facts_of: dict[str, Any] | None = None, **confinement: Any) -> Fact
         ({"effective_capabilities": ALL_CAPABILITIES & ~(1 << 21)}, "runs without CAP_SYS_ADMIN"),
         ({"effective_capabilities": ALL_CAPABILITIES & ~(1 << 6 | 1 << 7)}, "runs without CAP_SETGID, CAP_SETUID"),
         ({"effective_capabilities": 0}, "CAP_SYS_ADMIN"),
+        ({"effective_capabilities": ALL_CAPABILITIES & ~(1 << 19)}, "runs without CAP_SYS_PTRACE"),
         ({"in_initial_user_namespace": False}, "in a user namespace of its own (rootless)"),
         ({"effective_capabilities": ALL_CAPABILITIES & ~(1 << 21), "seccomp": 2, "label": unread()}, "CAP_SYS_ADMIN"),
     ],
