@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.kernel import step_words
+from probe.checks.proc_sysfs import step_words
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import DISTRUST, OPEN_ROOT, repeat_step
 from probe.checks.runtime.names import binds_sysfs, find_handler

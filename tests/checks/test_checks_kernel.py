@@ -24,7 +24,8 @@ from lab.factory import (
     unread,
 )
 from probe.checks.check import Check, Outcome, Status
-from probe.checks.kernel import CHECKS, check_proc_sysfs
+from probe.checks.kernel import CHECKS
+from probe.checks.proc_sysfs import check_proc_sysfs
 from probe.facts.node import Facts
 from probe.facts.trials.sandbox import SandboxFacts, SandboxStep
 from probe.reading import Reading
