@@ -8,23 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from probe.facts.hooks import HookFacts, HookFiles
-from probe.facts.ids.pods import PodFacts
-from probe.facts.ids.range import IdFacts
+from probe.facts.tried import Attempt, NamespaceAttempt
+
 from probe.facts.model import (
-    Attempt,
     Confinement,
     DropIn,
+    Facts,
     Handler,
+    HookFacts,
+    HookFiles,
+    IdFacts,
     KernelFacts,
     KubeletFacts,
     MountFacts,
-    NamespaceAttempt,
+    PodFacts,
     ProbeFacts,
     RuntimeFacts,
     Visibility,
 )
-from probe.facts.node import Facts
 from probe.reading import ProblemKind, Reading
 
 ALL_CAPABILITIES = (1 << 41) - 1

@@ -17,17 +17,18 @@ from typing import Any
 from unittest import mock
 
 import msgspec
+from probe.facts.filesystems.rules import Subject
+from probe.facts.tried import Attempt, NamespaceAttempt
 
 from lab.cri_recordings import recorded_answer
 from lab.factory import make_probe
 from lab.fake_host import FakeHost
-from probe.facts.assemble import gather_node, gather_node_ids, root_dir_of
+from probe.facts.assemble import gather_node_ids, root_dir_of
 from probe.facts.filesystems import attempts
-from probe.facts.filesystems.meaning import Subject
+from probe.facts.gather import gather_node
 from probe.facts.kernel import gather_kernel
 from probe.facts.kubelet.facts import gather_kubelet
-from probe.facts.model import Attempt, NamespaceAttempt
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.facts.runtime.facts import gather_runtime
 from probe.host import idmap
 from probe.host.cri import CriAnswer, no_answer

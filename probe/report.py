@@ -13,8 +13,8 @@ from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.check import Finding, Status, clipped
 from probe.checks.ids import expect
 from probe.facts.ids.forecast import Forecast
-from probe.facts.model import Attempt, Role, Usable
-from probe.facts.node import Facts
+from probe.facts.model import Facts
+from probe.facts.tried import Attempt, Role, Usable
 from probe.reading import Reading
 from probe.verdict import Verdict, conclude, decisive
 

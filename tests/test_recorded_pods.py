@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from probe.facts.tried import Attempt, Usable
 
 from lab.recorded import KERNELS, NAMES, Recording
 from probe.checks.catalog import judge
-from probe.facts.model import Attempt, Usable
 from probe.host.idmap import NamespaceAnswer
 from probe.reading import Reading
 from probe.verdict import Conclusion, conclude

@@ -10,7 +10,7 @@ from probe.checks.remedies.lookup import remedy
 from probe.checks.runtime import offers as runtime
 from probe.checks.runtime import snapshotter
 from probe.checks.runtime import trial as runtime_trial
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 
 CHECKS: tuple[Check, ...] = (
     *kernel.CHECKS,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.reading import ProblemKind, Reading
 
 Status = Literal["pass", "warn", "fail", "unknown", "skipped"]

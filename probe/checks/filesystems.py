@@ -6,8 +6,8 @@ from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import CRIO_STORAGE, MOUNT_APART, another_kernel, newest_kernel
 from probe.checks.runtime.names import find_handler, no_runtime, snapshotter_of
-from probe.facts.model import Attempt, Role
-from probe.facts.node import Facts
+from probe.facts.model import Facts
+from probe.facts.tried import Attempt, Role
 from probe.reading import Reading
 
 

@@ -7,9 +7,7 @@ from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import delete_holder, keep_devices, replace_pods
 from probe.checks.remedies.runtime import upgrade_containerd, upgrade_runc
 from probe.checks.runtime.names import find_handler, handlers_told, no_runtime, oci_name, runtime_name
-from probe.facts.hooks import HookFacts
-from probe.facts.ids.pods import PodFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, HookFacts, PodFacts
 from probe.facts.runtime.oci import parse_version_number
 
 _IMAGE_VOLUMES_SINCE = (2, 1)

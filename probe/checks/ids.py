@@ -9,10 +9,9 @@ from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.ids import give_a_range, mend
 from probe.facts.ids.forecast import Forecast, forecast
 from probe.facts.ids.manager import Cause, IdPool, ignores_ids_per_pod
-from probe.facts.ids.range import ACCOUNT, IdFacts
+from probe.facts.ids.range import ACCOUNT
 from probe.facts.kubelet.versions import GATE, parse_release
-from probe.facts.model import KubeletFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, IdFacts, KubeletFacts
 from probe.reading import Reading
 
 _ALL_IDS = 1 << 32

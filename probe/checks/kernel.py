@@ -9,8 +9,8 @@ from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.generic import GENERIC, GRANT
 from probe.checks.remedies.limits import raise_limits
 from probe.checks.remedies.node import NOT_BUILT, READ_THE_LOG
-from probe.facts.model import NamespaceAttempt
-from probe.facts.node import Facts
+from probe.facts.model import Facts
+from probe.facts.tried import NamespaceAttempt
 from probe.reading import Reading
 
 USER_LIMIT = "user.max_user_namespaces"

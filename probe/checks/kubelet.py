@@ -8,9 +8,8 @@ from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import remove_gate, restart_it, switch_gate_back
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
-from probe.facts.model import KubeletFacts
-from probe.facts.node import Facts
-from probe.facts.runtime.daemon import START_UNCERTAINTY
+from probe.facts.model import Facts, KubeletFacts
+from probe.host.processes import START_UNCERTAINTY
 from probe.reading import Reading
 
 _KEP = "KEP-127; kubernetes.io, User Namespaces"

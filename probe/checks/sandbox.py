@@ -9,8 +9,9 @@ from probe.checks.proc_sysfs import step_words
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import DISTRUST, OPEN_ROOT, repeat_step
 from probe.checks.runtime.names import binds_sysfs, find_handler
-from probe.facts.node import Facts
-from probe.facts.trials.sandbox import SOURCE, SandboxFacts, SandboxStep, limit_of
+from probe.facts.model import Facts
+from probe.facts.trials.sandbox import SOURCE, limit_of
+from probe.facts.tried import SandboxFacts, SandboxStep
 
 _WHAT = "whether a sandbox with a user namespace can be set up"
 

@@ -7,15 +7,18 @@ import stat
 from collections.abc import Callable, Sequence
 
 from probe.facts.filesystems import attempts
-from probe.facts.filesystems.meaning import Subject, not_tried
+from probe.facts.filesystems.meaning import not_tried
 from probe.facts.filesystems.revealing import visibility
+from probe.facts.filesystems.rules import Subject
+from probe.facts.filesystems.survey import without_vanished
 from probe.facts.hooks import gather_hooks
 from probe.facts.ids.pods import gather_pods
-from probe.facts.ids.range import IdFacts, gather_ids
+from probe.facts.ids.range import gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel
-from probe.facts.model import Attempt, KubeletFacts, MountFacts, NamespaceAttempt, ProbeFacts, Role, RuntimeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, IdFacts, KubeletFacts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.not_entered import out_of_sight
+from probe.facts.runtime.namespace import mount_namespace_of
+from probe.facts.tried import Attempt, NamespaceAttempt, Role
 from probe.host.host import Host, Process
 from probe.host.idmap import Answer
 from probe.host.mountinfo import Mount, MountTable, parse_mountinfo

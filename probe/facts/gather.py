@@ -7,16 +7,19 @@ from collections.abc import Callable
 
 import msgspec
 
-from probe.facts.assemble import entering, gather_node, gather_node_ids, mount_namespace_of, root_dir_of
+from probe.facts.assemble import gather_node_ids, root_dir_of
 from probe.facts.filesystems import attempts
+from probe.facts.gather import gather_node
 from probe.facts.kernel import gather_probe
 from probe.facts.kubelet.facts import gather_kubelet
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.facts.not_entered import forget_container, not_entered
 from probe.facts.runtime.cri import cri_answer
 from probe.facts.runtime.facts import gather_runtime
-from probe.facts.trials.oci import RuntimeTrialFacts, gather_runtime_trial, sweep_trial_cgroups
-from probe.facts.trials.sandbox import SandboxFacts, gather_sandbox
+from probe.facts.runtime.namespace import entering, mount_namespace_of
+from probe.facts.trials.oci import gather_runtime_trial, sweep_trial_cgroups
+from probe.facts.trials.sandbox import gather_sandbox
+from probe.facts.tried import RuntimeTrialFacts, SandboxFacts
 from probe.facts.unknown import know_nothing
 from probe.host.background import Beside
 from probe.host.child import ChildError, run_child

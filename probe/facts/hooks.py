@@ -6,6 +6,7 @@ import re
 
 from msgspec import Struct
 
+from probe.facts.model import HookFacts, HookFiles
 from probe.host.host import Host
 from probe.reading import Reading
 

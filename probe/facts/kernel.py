@@ -9,6 +9,7 @@ import shlex
 from probe.facts.model import KernelFacts, ProbeFacts
 from probe.host import syscalls
 from probe.host.host import Host
+from probe.host.namespaces import INITIAL_USER_NAMESPACE
 from probe.host.processes import parse_status
 from probe.reading import Reading
 

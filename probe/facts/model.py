@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from probe.facts.tried import Role, Usable
 from probe.reading import Reading
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from probe.facts.hooks import HookFacts
-from probe.facts.ids.pods import PodFacts
-from probe.facts.ids.range import IdFacts
 from probe.facts.model import (
-    Attempt,
+    HookFacts,
+    IdFacts,
     KernelFacts,
     KubeletFacts,
     MountFacts,
-    NamespaceAttempt,
+    PodFacts,
     ProbeFacts,
     RuntimeFacts,
 )
-from probe.facts.trials.oci import NOT_ASKED, RuntimeTrialFacts
-from probe.facts.trials.sandbox import SandboxFacts
+from probe.facts.tried import NOT_ASKED, Attempt, NamespaceAttempt, RuntimeTrialFacts, SandboxFacts
 from probe.reading import Reading
 
 

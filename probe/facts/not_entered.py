@@ -9,9 +9,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from probe.facts.filesystems.meaning import Subject, not_tried
-from probe.facts.model import Attempt
-from probe.facts.node import Facts
+from probe.facts.filesystems.meaning import not_tried
+from probe.facts.filesystems.rules import Subject
+from probe.facts.model import Facts
+from probe.facts.tried import Attempt
 from probe.host.mountinfo import MountTable
 from probe.reading import Reading
 

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from probe.facts.filesystems import attempts
-from probe.facts.filesystems.meaning import Kind, Subject, not_tried
+from probe.facts.filesystems.meaning import Kind, not_tried
+from probe.facts.filesystems.rules import Subject
 from probe.facts.gather import FACTS_LIMIT, new_bench, node_host
 from probe.facts.kernel import gather_kernel, gather_probe
-from probe.facts.model import Attempt
+from probe.facts.tried import Attempt
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host
 from probe.host.mountinfo import Mount, MountTable, is_served, parse_mountinfo, printable

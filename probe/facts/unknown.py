@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-from probe.facts.model import KernelFacts, NamespaceAttempt, ProbeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, KernelFacts, ProbeFacts
+from probe.facts.tried import NamespaceAttempt
 from probe.host import syscalls
 from probe.reading import ProblemKind, Reading
 

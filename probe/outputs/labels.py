@@ -6,7 +6,7 @@ from typing import Literal
 
 from probe.checks.catalog import CHECKS
 from probe.checks.check import UnknownReason
-from probe.facts.model import Role
+from probe.facts.tried import Role
 from probe.outputs.text import visible
 from probe.report import Report
 

@@ -22,7 +22,7 @@ from lab.factory import (
 )
 from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.check import UnknownReason
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.facts.unknown import know_nothing as unknown_facts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from probe.facts.tried import Attempt
 
 from lab.factory import (
     make_attempt,
@@ -22,8 +23,7 @@ from lab.factory import (
 from probe.checks.catalog import judge
 from probe.checks.check import Outcome
 from probe.checks.filesystems import CHECKS, check_local_volumes, check_overlay_layers
-from probe.facts.model import Attempt
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.reading import Reading
 from probe.verdict import conclude
 

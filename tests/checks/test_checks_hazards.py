@@ -19,9 +19,7 @@ from probe.checks.hazards import (
     judge_last_block,
     judge_mapping_ignored,
 )
-from probe.facts.hooks import HookFacts, HookFiles
-from probe.facts.ids.pods import PodFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, HookFacts, HookFiles, PodFacts
 from probe.reading import Reading
 
 ENFORCING = make_kernel(selinux_enforcing=True)

@@ -15,9 +15,7 @@ from probe.checks.check import Check, Outcome
 from probe.checks.ids import CHECKS, check_range, check_restart, check_slots
 from probe.checks.remedies.ids import give_a_range, mend
 from probe.facts.ids.manager import Cause
-from probe.facts.ids.owners import Account, SubIds
-from probe.facts.ids.records import Mapping, PodUserns, UsernsFile
-from probe.facts.model import DropIn
+from probe.facts.model import Account, DropIn, Mapping, PodUserns, SubIds, UsernsFile
 from probe.host.program import Output
 from probe.reading import Reading
 

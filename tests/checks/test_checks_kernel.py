@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from probe.facts.tried import SandboxFacts, SandboxStep
 
 from lab.factory import (
     ALL_CAPABILITIES,
@@ -26,8 +27,7 @@ from lab.factory import (
 from probe.checks.check import Check, Outcome, Status
 from probe.checks.kernel import CHECKS
 from probe.checks.proc_sysfs import check_proc_sysfs
-from probe.facts.node import Facts
-from probe.facts.trials.sandbox import SandboxFacts, SandboxStep
+from probe.facts.model import Facts
 from probe.reading import Reading
 
 CHECK: dict[str, Check] = {check.id: check for check in CHECKS}

@@ -8,8 +8,7 @@ from lab.factory import absent, make_facts, make_kernel, make_kubelet, make_pods
 from probe.checks.check import Check, Outcome
 from probe.checks.kubelet import CHECKS
 from probe.checks.remedies.table import fitting
-from probe.facts.model import DropIn
-from probe.facts.node import Facts
+from probe.facts.model import DropIn, Facts
 from probe.reading import ProblemKind, Reading
 
 BY_ID = {check.id: check for check in CHECKS}

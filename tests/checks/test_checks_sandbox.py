@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from probe.facts.tried import SandboxFacts, SandboxStep
 
 from lab.factory import make_facts, make_handler, make_kernel, make_mounts, make_probe, make_runtime, unread
 from probe.checks.check import Outcome
 from probe.checks.sandbox import CHECKS, check_sandbox_trial
-from probe.facts.trials.sandbox import _STEPS, SandboxFacts, SandboxStep
+from probe.facts.trials.sandbox import _STEPS
 from probe.reading import Reading
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 
 import pytest
+from probe.facts.filesystems.rules import Subject
+from probe.facts.filesystems.survey import without_vanished
+from probe.facts.runtime.namespace import entering
 
 from lab.factory import make_confinement, make_runtime
 from lab.fake_host import FakeHost
-from probe.facts.assemble import entering, without_vanished
-from probe.facts.filesystems.meaning import Subject
 from probe.host.idmap import Answer
 from probe.host.mountinfo import parse_mountinfo
 from probe.reading import Reading

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from lab.fake_host import FakeHost
 from lab.samples import DRA_JSON, NVIDIA_YAML
 from probe.facts import hooks as hazards
-from probe.facts.hooks import HookFacts, HookFiles, cdi_maker, gather_hooks, has_cdi_hook, has_oci_hook
+from probe.facts.hooks import cdi_maker, gather_hooks, has_cdi_hook, has_oci_hook
+from probe.facts.model import HookFacts, HookFiles
 from probe.host.host import Host
 
 HOST_HOOK = b'{"kind":"example.com/x","containerEdits":{"hooks":[{"hookName":"createRuntime","path":"/bin/x"}]}}'

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from probe.facts.filesystems.rules import Subject
+from probe.facts.tried import Role
 
 from lab.factory import make_attempt, make_facts, make_probe, unread
-from probe.facts.filesystems.meaning import Subject
-from probe.facts.model import Role
 from probe.facts.not_entered import forget_container, not_entered, out_of_sight
 from probe.host.mountinfo import MountTable, parse_mountinfo
 from probe.reading import Reading

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from probe.facts.filesystems.rules import Subject
+from probe.facts.tried import Attempt
 
 from lab.fake_host import FakeHost
 from lab.prerequisites import require
 from probe.facts import paths
-from probe.facts.filesystems.meaning import Subject
-from probe.facts.model import Attempt
 from probe.facts.paths import find_paths, gather_paths
 from probe.host.files import real_path
 from probe.host.mountinfo import parse_mountinfo

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from probe.facts.tried import Role
 
 from lab.reports import (
     PATH_ROWS,
@@ -23,7 +24,6 @@ from lab.reports import (
     make_volume,
 )
 from probe.checks.check import LEVELS, Evidence
-from probe.facts.model import Role
 from probe.outputs.terminal import render_paths, render_report
 from probe.outputs.text import Page, safe, visible
 from probe.report import HandlerVerdict, Node, Report

@@ -15,7 +15,8 @@ import pytest
 
 from lab.prerequisites import require
 from lab.real.kernel import CLONE_NEWUSER, unshare
-from probe.facts.ids.pods import PodFacts, gather_pods
+from probe.facts.ids.pods import gather_pods
+from probe.facts.model import PodFacts
 from probe.host.host import Host, Process
 from tests.facts.ids.test_facts_ids_pods import counts, timeless
 

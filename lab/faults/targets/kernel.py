@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from probe.host.environ import parse_environment
+
 from lab.faults.targets.target import DATA, HOSTS, Target, files, lines, parsed, reads
 from probe.facts import kernel
 from probe.facts.filesystems.revealing import visibility
 from probe.facts.ids import pods
-from probe.facts.kubelet.facts import parse_environment
 from probe.facts.runtime.daemon import _parse_search_path, parse_flag, parse_listeners
 from probe.host import mountinfo as mounts
 from probe.host.mountinfo import MountTable, printable

@@ -6,16 +6,17 @@ import json
 from typing import Any
 
 import yaml
+from probe.facts.defaults import MAX_UINT32
+from probe.facts.filesystems.volumes import _driver_name
 
 from lab.faults.targets.target import DATA, HOSTS, Target, files, lines, parsed
 from lab.samples import DRA_JSON, HEADER, NVIDIA_YAML, RECORDED_CONFIG, UNIT
 from probe.facts import kernel
-from probe.facts.filesystems.attempts import _driver_name
 from probe.facts.hooks import cdi_maker, has_cdi_hook, has_oci_hook
 from probe.facts.ids import owners
 from probe.facts.ids import range as ids
 from probe.facts.ids.manager import IdPool, KubeletEnds, parse_getsubids, take_up
-from probe.facts.ids.records import MAX_UINT32, PodUserns, UsernsFile, parse_pod_userns
+from probe.facts.ids.records import parse_pod_userns
 from probe.facts.kubelet import facts as kubelet
 from probe.facts.kubelet import k3s as kubelet_k3s
 from probe.facts.kubelet import k3s_arguments
@@ -29,6 +30,7 @@ from probe.facts.kubelet.config import (
     parse_flags,
     parse_gates,
 )
+from probe.facts.model import PodUserns, UsernsFile
 from probe.reading import Reading
 
 KUBELET = "rubbish in the kubelet's flags and files"

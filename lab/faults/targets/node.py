@@ -15,7 +15,7 @@ from msgspec import Struct
 from lab.faults import clean
 from lab.faults.targets.target import Target
 from lab.recorded import NAMES, Recording
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.host.cri import _short
 from probe.host.idmap import NamespaceAnswer
 from probe.host.program import Output

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from probe.checks.remedies.platforms import inline, quoted
+from probe.facts.defaults import BLOCK
 from probe.facts.ids.manager import Cause
-from probe.facts.ids.range import BLOCK, IdFacts
-from probe.facts.model import KubeletFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, IdFacts, KubeletFacts
 
 _MAX_PODS = 110
 """The kubelet's default."""

@@ -7,7 +7,7 @@ import re
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.platforms import kubelet_unit, platforms_of
 from probe.checks.remedies.table import fitting
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 
 _UNIT = re.compile(r"(systemctl restart|journalctl -u) kubelet\b")
 

@@ -8,9 +8,9 @@ from probe.checks.remedies.mounts import mount_beside
 from probe.checks.remedies.platforms import inline, nested, platforms_of, quoted, restart_kubelet
 from probe.checks.remedies.table import fitting
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
-from probe.facts.model import Attempt, KubeletFacts
-from probe.facts.node import Facts
-from probe.facts.trials.sandbox import SandboxStep, limit_of
+from probe.facts.model import Facts, KubeletFacts
+from probe.facts.trials.sandbox import limit_of
+from probe.facts.tried import Attempt, SandboxStep
 
 NOT_BUILT = "Boot a kernel that was built with CONFIG_USER_NS=y: every current distribution's is."
 READ_THE_LOG = "Probe again, and read the kernel's log:\n  dmesg | tail"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import Literal
 
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 
 PLATFORMS = {
     "wsl": "WSL",

@@ -11,8 +11,7 @@ from probe.checks.remedies.platforms import (
     platforms_of,
 )
 from probe.checks.remedies.table import fitting
-from probe.facts.model import Handler
-from probe.facts.node import Facts
+from probe.facts.model import Facts, Handler
 
 MINIMUM_OCI = {"runc": "1.2", "crun": "1.9"}
 """Since when each maps mounts. *Source*: containerd, docs/user-namespaces."""

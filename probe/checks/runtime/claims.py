@@ -15,8 +15,8 @@ from probe.checks.runtime.names import (
     oci_name,
     runtime_name,
 )
-from probe.facts.model import Attempt, Handler, RuntimeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, Handler, RuntimeFacts
+from probe.facts.tried import Attempt
 
 _NODE_ROLES = {
     "kubelet-root": "the kubelet's root directory",

@@ -9,7 +9,7 @@ from probe.checks.privileges import seccomp_words, user_namespace_words
 from probe.checks.remedies.platforms import nested
 from probe.checks.remedies.runtime import PROVE_IT
 from probe.checks.runtime.names import no_runtime, runtime_name
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.reading import Reading
 
 _CAPABILITIES = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Evidence, Outcome
 from probe.checks.remedies.platforms import inline
-from probe.facts.model import Handler, RuntimeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.reading import Reading
 
 

@@ -17,8 +17,7 @@ from probe.checks.runtime.names import (
     oci_name,
     runtime_name,
 )
-from probe.facts.model import Handler, RuntimeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
 
 

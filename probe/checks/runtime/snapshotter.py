@@ -8,8 +8,7 @@ from probe.checks.remedies.node import COPY_LESS
 from probe.checks.remedies.platforms import inline
 from probe.checks.remedies.runtime import use_overlay_driver, use_overlayfs
 from probe.checks.runtime.names import no_runtime, runtime_name, snapshotter_of
-from probe.facts.model import RuntimeFacts
-from probe.facts.node import Facts
+from probe.facts.model import Facts, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
 from probe.reading import Reading
 

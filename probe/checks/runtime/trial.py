@@ -7,9 +7,9 @@ from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import LEFT_BEHIND, REFUSED_TO_ALL
 from probe.checks.remedies.runtime import upgrade_oci
 from probe.checks.runtime.names import find_handler, oci_name, runtime_name
-from probe.facts.model import Handler
-from probe.facts.node import Facts
-from probe.facts.trials.oci import NOT_ASKED, SOURCE, RuntimeTrialFacts, TrialStep
+from probe.facts.model import Facts, Handler
+from probe.facts.trials.oci import SOURCE
+from probe.facts.tried import NOT_ASKED, RuntimeTrialFacts, TrialStep
 
 _WHAT = "what the OCI runtime does with a user namespace"
 

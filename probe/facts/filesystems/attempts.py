@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from probe.facts.filesystems.meaning import Circumstances, Subject, judge_answer, not_tried
-from probe.facts.model import Attempt, KernelFacts, NamespaceAttempt, ProbeFacts, Role
+from probe.facts.filesystems.meaning import judge_answer, not_tried
+from probe.facts.filesystems.rules import Circumstances, Subject
+from probe.facts.filesystems.volumes import _driver_name, _drivers
+from probe.facts.model import KernelFacts, ProbeFacts
+from probe.facts.tried import Attempt, NamespaceAttempt, Role
 from probe.host import idmap, syscalls
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, Process

@@ -9,7 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from probe.facts.model import Attempt, Role, Usable
+from probe.facts.filesystems.rules import Circumstances, Subject
+from probe.facts.tried import Attempt, Role, Usable
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH, Answer
 from probe.host.mountinfo import is_served
 from probe.host.walk import is_fuse

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from probe.facts.defaults import BLOCK, MAX_UINT32
 from probe.facts.ids.manager import Cause, IdPool, KubeletEnds, Release, Unknown, find_pool, go_quote, take_up
-from probe.facts.ids.range import ACCOUNT_SINCE, BLOCK, IdFacts
-from probe.facts.ids.records import MAX_UINT32
+from probe.facts.ids.range import ACCOUNT_SINCE
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
-from probe.facts.model import Attempt, KubeletFacts
+from probe.facts.model import IdFacts, KubeletFacts
+from probe.facts.tried import Attempt
 from probe.reading import ProblemKind, Reading
 
 _FAIL_CGROUP_V1_KNOWN = (1, 31)

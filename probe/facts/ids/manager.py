@@ -12,9 +12,9 @@ from typing import Any, Literal, NoReturn
 
 from msgspec import Struct
 
-from probe.facts.ids.range import ACCOUNT, BLOCK, IdFacts
-from probe.facts.ids.records import MAX_UINT32, Mapping, PodUserns, UsernsFile
-from probe.facts.model import KubeletFacts
+from probe.facts.defaults import BLOCK, MAX_UINT32
+from probe.facts.ids.range import ACCOUNT
+from probe.facts.model import IdFacts, KubeletFacts, Mapping, PodUserns, UsernsFile
 from probe.host.program import Output
 from probe.reading import Reading
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
+from probe.facts.model import Account, SubIds
 from probe.host.host import Host
 from probe.reading import Reading
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from probe.facts.ids.records import MAX_UINT32, UsernsFile, gather_userns_files
+from probe.facts.defaults import MAX_UINT32
+from probe.facts.ids.records import gather_userns_files
+from probe.facts.model import PodFacts, UsernsFile
 from probe.host.host import Host, Process
 from probe.reading import Reading
 

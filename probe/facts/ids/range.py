@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from probe.facts.ids.owners import Account, SubIds, entries_of, gather_accounts, gather_owners, parse_accounts
-from probe.facts.ids.records import UsernsFile, gather_userns_files
+from probe.facts.defaults import BLOCK
+from probe.facts.ids.owners import entries_of, gather_accounts, gather_owners, parse_accounts
+from probe.facts.ids.records import gather_userns_files
 from probe.facts.kubelet.versions import parse_release
-from probe.facts.model import KubeletFacts
+from probe.facts.model import Account, IdFacts, KubeletFacts, SubIds, UsernsFile
 from probe.host.host import Host
 from probe.host.program import Output
 from probe.reading import Reading, problem_of

@@ -11,6 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from probe.facts.defaults import MAX_UINT32
+from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.host import Host
 from probe.reading import Reading
 

@@ -6,11 +6,9 @@ import os
 import re
 from collections.abc import Mapping
 
-from probe.facts.kernel import INITIAL_USER_NAMESPACE
 from probe.facts.kubelet.config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
 from probe.facts.kubelet.files import find_files, read_ages, read_file, read_merged
 from probe.facts.kubelet.find import Daemon, find_kubelets
-from probe.facts.kubelet.k3s import parse_environment
 from probe.facts.kubelet.versions import (
     GATE,
     fails_on_cgroup_v1,
@@ -21,7 +19,9 @@ from probe.facts.kubelet.versions import (
     version_rule,
 )
 from probe.facts.model import DropIn, KubeletFacts
+from probe.host.environ import parse_environment
 from probe.host.host import Host
+from probe.host.namespaces import INITIAL_USER_NAMESPACE
 from probe.reading import Reading, problem_of
 
 _DEFAULT_ROOT = "/var/lib/kubelet"

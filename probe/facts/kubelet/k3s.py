@@ -22,6 +22,7 @@ from probe.facts.kubelet.k3s_arguments import (
     merge_options,
     parse_arguments,
 )
+from probe.host.environ import parse_environment
 from probe.host.host import Host, Process
 from probe.reading import Reading, problem_of
 

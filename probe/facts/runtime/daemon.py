@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from probe.facts.model import Confinement
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
+from probe.host.namespaces import INITIAL_USER_NAMESPACE
+from probe.host.processes import START_UNCERTAINTY
 from probe.reading import Reading, problem_of
 
 INITIAL_USER_NAMESPACE = "user:[4026531837]"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import stat
 
 from probe.facts.model import Handler, RuntimeFacts
-from probe.facts.runtime.daemon import START_UNCERTAINTY, find_daemon, gather_confinement
+from probe.facts.runtime.daemon import find_daemon, gather_confinement
 from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings
 from probe.host.cri import CriAnswer, CriHandler, no_answer
 from probe.host.host import Host
+from probe.host.processes import START_UNCERTAINTY
 from probe.reading import Reading, problem_of
 
 _STATE = ("/run/containerd", "/run/containers", "/run/crio", "/run/k3s", "/run/k0s", "/var/run")

@@ -15,10 +15,11 @@ from probe.facts.runtime.config import (
     parse_crio_dump,
     parse_crio_info,
 )
-from probe.facts.runtime.daemon import START_UNCERTAINTY, parse_flag, read_arguments, read_search_path
+from probe.facts.runtime.daemon import parse_flag, read_arguments, read_search_path
 from probe.facts.runtime.oci import read_stdout
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
+from probe.host.processes import START_UNCERTAINTY
 from probe.reading import Reading, problem_of
 
 _PATIENCE = 3.0  # seconds for the daemon's command that prints its configuration

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from probe.facts.filesystems.attempts import existing
-from probe.facts.model import Attempt, MountFacts, ProbeFacts, RuntimeFacts
-from probe.facts.trials.oci_meaning import STEP_NAMES, Blame, RuntimeTrialFacts, TrialStep, judge_trial
+from probe.facts.model import MountFacts, ProbeFacts, RuntimeFacts
+from probe.facts.trials.oci_meaning import judge_trial
+from probe.facts.tried import NOT_ASKED, STEP_NAMES, Attempt, Blame, RuntimeTrialFacts, TrialStep
 from probe.host.host import Host
 from probe.host.oci_trial.trial import SOURCE, TrialPlan, sweep_trial_cgroups, try_runtime
 from probe.reading import ProblemKind, Reading, problem_of

@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from probe.facts.tried import STEP_NAMES, Blame, RuntimeTrialFacts, StepName, TrialStep
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
 from probe.host.oci_trial.bundle import BUNDLES, CONTROL, DESTINATIONS
 from probe.host.oci_trial.trial import Bind, Command, TrialAnswer, TrialPlan

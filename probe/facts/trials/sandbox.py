@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from probe.facts.tried import SandboxFacts, SandboxStep, StepResult, StepRole
 from probe.host.sandbox.steps import StepAnswer
 from probe.host.sandbox.trial import SOURCE, STEP_NAMES, SandboxAnswer
 from probe.reading import Reading

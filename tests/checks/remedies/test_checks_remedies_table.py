@@ -33,8 +33,7 @@ from probe.checks.remedies.node import newest_kernel
 from probe.checks.remedies.platforms import PLATFORMS, inline, platforms_of, quoted, restart_kubelet
 from probe.checks.remedies.runtime import restart
 from probe.checks.remedies.table import REMEDIES, Remedy, fitting, remedies_of
-from probe.facts.model import DropIn
-from probe.facts.node import Facts
+from probe.facts.model import DropIn, Facts
 from probe.reading import Reading
 
 SWITCHED_OFF: dict[str, Any] = {

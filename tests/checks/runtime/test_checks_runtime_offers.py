@@ -26,8 +26,7 @@ from probe.checks import catalog
 from probe.checks.check import Check, Finding, Outcome
 from probe.checks.kernel import USER_LIMIT
 from probe.checks.runtime.offers import CHECKS, is_old
-from probe.facts.model import Handler
-from probe.facts.node import Facts
+from probe.facts.model import Facts, Handler
 from probe.reading import ProblemKind, Reading
 
 REASON_OF_KIND: dict[ProblemKind, str] = {

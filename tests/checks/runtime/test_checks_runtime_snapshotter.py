@@ -20,7 +20,7 @@ from lab.factory import (
 )
 from probe.checks.check import Outcome
 from probe.checks.runtime.snapshotter import CHECKS, check_snapshotter
-from probe.facts.node import Facts
+from probe.facts.model import Facts
 from probe.reading import Reading
 
 SUPPORTED = make_attempt(role="overlay-layers")

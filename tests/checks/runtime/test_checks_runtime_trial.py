@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from probe.facts.tried import NOT_ASKED, STEP_NAMES, RuntimeTrialFacts, TrialStep
 
 from lab.factory import make_attempts, make_facts, make_handler, make_refusal, make_runtime, unread
 from probe.checks import catalog
 from probe.checks.check import Outcome
 from probe.checks.runtime.trial import CHECKS, check_runtime_trial
-from probe.facts.trials.oci import NOT_ASKED, STEP_NAMES, RuntimeTrialFacts, TrialStep
 from probe.reading import Reading
 from probe.verdict import conclude
 

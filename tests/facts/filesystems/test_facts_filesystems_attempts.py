@@ -6,6 +6,8 @@ import errno
 from unittest.mock import Mock
 
 import pytest
+from probe.facts.filesystems.rules import Subject
+from probe.facts.tried import Attempt
 
 from probe.facts.filesystems.attempts import (
     STILL_HANGS,
@@ -15,8 +17,6 @@ from probe.facts.filesystems.attempts import (
     try_overlay,
     try_subjects,
 )
-from probe.facts.filesystems.meaning import Subject
-from probe.facts.model import Attempt
 from probe.host import idmap
 from probe.host.host import Host
 from probe.host.idmap import Answer, NamespaceAnswer

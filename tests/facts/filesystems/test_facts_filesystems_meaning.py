@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probe.facts.filesystems.rules import Circumstances, Subject
 
-from probe.facts.filesystems.meaning import Circumstances, Subject, judge_answer
+from probe.facts.filesystems.meaning import judge_answer
 from probe.host.idmap import FIRST_HOST_ID, Answer
 
 EL9_EARLY = "5.14.0-284.11.1.el9_2.x86_64"

@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from probe.facts.tried import Attempt
 
 from lab.factory import KUBELET_PID, absent, make_attempt, make_ids, make_kubelet, unread
 from lab.fake_host import FakeHost
 from probe.facts.ids.forecast import Forecast, forecast
 from probe.facts.ids.manager import IdPool
-from probe.facts.ids.range import IdFacts, gather_ids
-from probe.facts.ids.records import UsernsFile
-from probe.facts.model import Attempt, DropIn, KubeletFacts
+from probe.facts.ids.range import gather_ids
+from probe.facts.model import DropIn, IdFacts, KubeletFacts, UsernsFile
 from probe.host.program import Output
 from probe.reading import Reading
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from probe.facts.defaults import MAX_UINT32
 
 from lab.factory import absent, make_ids, make_kubelet, unread
 from probe.facts.ids.manager import (
@@ -16,7 +17,7 @@ from probe.facts.ids.manager import (
     parse_getsubids,
     take_up,
 )
-from probe.facts.ids.records import MAX_UINT32, Mapping, PodUserns, UsernsFile
+from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.program import Output
 from probe.reading import Reading
 

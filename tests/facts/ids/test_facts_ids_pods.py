@@ -11,11 +11,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probe.facts.defaults import MAX_UINT32
 
 from lab.fake_host import FakeHost
 from lab.recorded import Recording
-from probe.facts.ids.pods import PodFacts, gather_pods, parse_pod_uids
-from probe.facts.ids.records import MAX_UINT32, gather_userns_files
+from probe.facts.ids.pods import gather_pods, parse_pod_uids
+from probe.facts.ids.records import gather_userns_files
+from probe.facts.model import PodFacts
 from probe.reading import Reading
 
 ROOT = "/var/lib/kubelet"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from lab.factory import KUBELET_PID, make_kubelet, unread
 from lab.fake_host import FakeHost
 from probe.checks.remedies.ids import give_a_range
-from probe.facts.ids.owners import Account, SubIds, merge_subids, parse_accounts, parse_subids
-from probe.facts.ids.range import IdFacts, gather_ids, parse_path, parse_subid_service
-from probe.facts.model import KubeletFacts
+from probe.facts.ids.owners import merge_subids, parse_accounts, parse_subids
+from probe.facts.ids.range import gather_ids, parse_path, parse_subid_service
+from probe.facts.model import Account, IdFacts, KubeletFacts, SubIds
 from probe.host.program import Output
 from probe.reading import Reading
 

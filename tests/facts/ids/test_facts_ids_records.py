@@ -11,16 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probe.facts.defaults import MAX_UINT32
 
 from lab.fake_host import FakeHost
-from probe.facts.ids.records import (
-    MAX_UINT32,
-    Mapping,
-    PodUserns,
-    UsernsFile,
-    gather_userns_files,
-    parse_pod_userns,
-)
+from probe.facts.ids.records import gather_userns_files, parse_pod_userns
+from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.host import Host
 
 PODS = "/var/lib/kubelet/pods"

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probe.host.environ import parse_environment
 
 from lab.fake_host import FakeHost
 from lab.samples import HEADER, RECORDED_CONFIG
-from probe.facts.kubelet.facts import gather_kubelet, parse_arguments_file, parse_environment, parse_unit
+from probe.facts.kubelet.facts import gather_kubelet, parse_arguments_file, parse_unit
 from probe.facts.model import DropIn, KubeletFacts
 from probe.host.program import Output
 from probe.reading import Reading

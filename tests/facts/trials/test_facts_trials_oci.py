@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probe.facts.tried import STEP_NAMES, RuntimeTrialFacts
 
 from lab.factory import (
     ALL_CAPABILITIES,
@@ -25,8 +26,8 @@ from lab.factory import (
     unread,
 )
 from lab.fake_host import FakeHost
-from probe.facts.trials.oci import STEP_NAMES, RuntimeTrialFacts, judge_trial, plan_trial
 from probe.facts.trials.oci import _confinement_of_probe as confinement_of_probe
+from probe.facts.trials.oci import judge_trial, plan_trial
 from probe.facts.trials.oci_meaning import parse_words
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
 from probe.host.oci_trial.bundle import BUNDLES

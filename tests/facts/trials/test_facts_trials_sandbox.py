@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probe.facts.tried import SandboxFacts
 
 from probe.facts.trials import sandbox
-from probe.facts.trials.sandbox import SandboxFacts, gather_sandbox, limit_of, proc_answer, sysfs_answer
+from probe.facts.trials.sandbox import gather_sandbox, limit_of, proc_answer, sysfs_answer
 from probe.host.sandbox.steps import StepAnswer
 from probe.host.sandbox.trial import STEP_NAMES, SandboxAnswer
 from probe.reading import Reading

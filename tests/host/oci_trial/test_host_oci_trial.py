@@ -16,13 +16,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from probe.facts.tried import RuntimeTrialFacts
 
 from lab.prerequisites import require
 from lab.real import kernel, packages
 from lab.real.filesystems import CATALOG
 from lab.waiting import wait_for
 from probe.facts.paths import gather_paths
-from probe.facts.trials.oci import RuntimeTrialFacts, judge_trial
+from probe.facts.trials.oci import judge_trial
 from probe.host.child import Child
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
 from probe.host.oci_trial import bundle as runtime_trial_bundle
