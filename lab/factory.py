@@ -66,7 +66,6 @@ def make_facts(**overrides: Any) -> Facts:
         "pods": make_pods(),
         "hooks": make_hooks(),
         "userns_pod_runs": Reading("processes of Pods", False),
-        "handler": "",
     }
     sources = {
         "distribution": "/etc/os-release",
@@ -125,6 +124,7 @@ def make_kernel(**overrides: Any) -> KernelFacts:
         "lsm": "lockdown,capability,landlock,yama,apparmor,tomoyo,bpf,ipe,ima,evm",
         "selinux_enforcing": absent("/sys/fs/selinux/enforce"),
         "cgroup_version": 2,
+        "container": absent("/run/systemd/container"),
     }
     sources = {
         "release": "/proc/sys/kernel/osrelease",
@@ -135,6 +135,7 @@ def make_kernel(**overrides: Any) -> KernelFacts:
         "lsm": "/sys/kernel/security/lsm",
         "selinux_enforcing": "/sys/fs/selinux/enforce",
         "cgroup_version": "/proc/self/mountinfo",
+        "container": "/run/systemd/container",
     }
     return KernelFacts(**_readings(fields | overrides, sources))
 
@@ -146,7 +147,14 @@ def make_visibility(*covering: str, **overrides: Any) -> Visibility:
 
 def make_mounts(**overrides: Any) -> MountFacts:
     """A mount table in which nothing covers /proc or /sys."""
-    return MountFacts(**{"count": 42, "proc": make_visibility(), "sysfs": make_visibility()} | overrides)
+    fields: dict[str, Any] = {
+        "count": 42,
+        "proc": make_visibility(),
+        "sysfs": make_visibility(),
+        "pods_options": ("rw", "relatime"),
+        "root_mode": 0o755,
+    }
+    return MountFacts(**_readings(fields | overrides, {"pods_options": f"{KUBELET_ROOT}/pods", "root_mode": "/"}))
 
 
 def make_namespace_attempt(**overrides: Any) -> NamespaceAttempt:
@@ -179,6 +187,7 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "gate_configured": Reading.without("featureGates", "absent", "not set"),
         "fail_cgroup_v1": True,
         "executable": DropIn(path="/usr/bin/kubelet", newer=False),
+        "unit": Reading.without(f"/proc/{KUBELET_PID}/cgroup", "absent", "belongs to no service of systemd"),
     }
     sources = {
         "version": f"/proc/{KUBELET_PID}/exe --version",
@@ -192,6 +201,7 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "gate_configured": "featureGates",
         "fail_cgroup_v1": "failCgroupV1",
         "executable": f"/proc/{KUBELET_PID}/exe",
+        "unit": f"/proc/{KUBELET_PID}/cgroup",
     }
     return KubeletFacts(**_readings(fields | overrides, sources))
 
@@ -221,6 +231,7 @@ def make_ids(**overrides: Any) -> IdFacts:
         "subgids": not_asked,
         "owners": Reading("/etc/subuid, /etc/subgid", ()),
         "accounts": Reading("/etc/passwd, /etc/group", ()),
+        "service": "files",
         "files": Reading(f"{root}{KUBELET_ROOT}/pods", ()),
     }
     sources = {
@@ -231,6 +242,7 @@ def make_ids(**overrides: Any) -> IdFacts:
         "subgids": "/usr/bin/getsubids -g kubelet",
         "owners": "/etc/subuid, /etc/subgid",
         "accounts": "/etc/passwd, /etc/group",
+        "service": f"{root}/etc/nsswitch.conf",
         "files": f"{root}{KUBELET_ROOT}/pods",
     }
     return IdFacts(**_readings(fields | overrides, sources))
@@ -247,6 +259,7 @@ def make_handler(**overrides: Any) -> Handler:
         "oci_idmap": True,
         "oci_user_namespace": True,
         "binary_newer": False,
+        "executable": True,
         "snapshotter": "overlayfs",
     }
     sources = {
@@ -256,6 +269,7 @@ def make_handler(**overrides: Any) -> Handler:
         "oci_idmap": "/usr/bin/runc features",
         "oci_user_namespace": "/usr/bin/runc features",
         "binary_newer": "/usr/bin/runc",
+        "executable": "/usr/bin/runc",
         "snapshotter": f"CRI {ENDPOINT}",
     }
     return Handler(**_readings(fields | overrides, sources))

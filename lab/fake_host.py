@@ -33,7 +33,8 @@ class FakeHost(Host):
     changed: dict[str, float] = field(default_factory=dict)
     """The same of the inodes."""
     modes: dict[str, int] = field(default_factory=dict)
-    """Of files; 0644 where nothing is said."""
+    """Of files; where nothing is said 0755 for a program, which lies in a folder `bin` or `sbin`, or is run, else 0644.
+    """
     started: dict[int, float] = field(default_factory=dict)
     process_list: list[Process] = field(default_factory=list)
     processes_problem: Reading[tuple[Process, ...]] | None = None
@@ -144,9 +145,14 @@ class FakeHost(Host):
             return _error(path, errno.ENOENT)
         if isinstance(content, int):
             return _error(path, content)
-        mode, size = stat.S_IFREG | self.modes.get(natural, 0o644), len(content or "")
+        mode, size = stat.S_IFREG | self.modes.get(natural, self._usual_mode(natural)), len(content or "")
         times = self.modified.get(natural, 0.0), self.changed.get(natural, 0.0)
         return Reading(path, FileStatus(mode, 0, size, *times))
+
+    def _usual_mode(self, path: str) -> int:
+        folder = os.path.basename(os.path.dirname(path))
+        program = folder in ("bin", "sbin") or any(command.split(" ")[0] == path for command in self.commands)
+        return 0o755 if program else 0o644
 
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Struct
 
-from probe.checks.catalog import CHECKS, judge
+from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.check import Finding, Status, clipped
 from probe.checks.ids import expect
 from probe.facts.ids.forecast import Forecast
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt, Role, Usable
 from probe.reading import Reading
-from probe.verdict import Verdict, conclude
+from probe.verdict import Verdict, conclude, decisive
 
 SCHEMA: Literal["userns-probe.io/v1"] = "userns-probe.io/v1"
 
@@ -167,7 +168,7 @@ def make_report(
     """Judge *facts* and put all that is said of them into one Report."""
     findings = judge(facts)
     conclusion = conclude(findings)
-    expected = expect(facts, facts.kubelet.value) if facts.kubelet.value else None
+    expected = expect(facts)
     contradicting = {check.id for check in CHECKS if check.contradiction}
     return Report(
         agent_version=agent_version,
@@ -184,7 +185,7 @@ def make_report(
         reason=conclusion.reason,
         message=conclusion.message,
         levels=conclusion.levels,
-        handlers=_handler_verdicts(facts),
+        handlers=_handler_verdicts(facts, findings),
         findings=findings,
         filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in _with_rows(facts.attempts)),
         volumes=_volume_rows(facts.attempts),
@@ -194,17 +195,16 @@ def make_report(
         )
         if expected
         else None,
-        contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status == "warn"),
+        contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status in ("warn", "fail")),
         facts=_report_facts(facts),
     )
 
 
 def decisive_finding(report: Report) -> Finding | None:
     """The finding whose reason the verdict carries; none when ready, or when no finding explains the verdict."""
-    status = STATUS_OF[report.verdict]
-    return next(
-        (f for f in report.findings if f.gating and f.status == status != "pass" and f.reason == report.reason), None
-    )
+    found = decisive(report.findings)
+    explains = found is not None and (found.status, found.reason) == (STATUS_OF[report.verdict], report.reason)
+    return found if explains else None
 
 
 def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow:
@@ -236,12 +236,12 @@ def _with_rows(attempts: tuple[Attempt, ...]) -> list[Attempt]:
     return [one for index, one in enumerate(attempts) if one.role != "volume" or index in chosen]
 
 
-def _handler_verdicts(facts: Facts) -> tuple[HandlerVerdict, ...]:
-    """One verdict per handler that CRI names: the same checks, asked of that handler."""
+def _handler_verdicts(facts: Facts, findings: Sequence[Finding]) -> tuple[HandlerVerdict, ...]:
+    """One verdict per handler that CRI names: *findings*, but for those checks in which the handler counts."""
     runtime = facts.runtime.value
     rows = []
     for handler in (runtime.handlers.value or ()) if runtime else ():
-        conclusion = conclude(judge(msgspec.structs.replace(facts, handler=handler.name)))
+        conclusion = conclude(judge_again(facts, handler.name, findings))
         rows.append(HandlerVerdict(name=handler.name, verdict=conclusion.verdict, reason=conclusion.reason))
     return tuple(rows)
 

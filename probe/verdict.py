@@ -17,38 +17,44 @@ class Conclusion(Struct, frozen=True, kw_only=True):
 
     verdict: Verdict
     reason: str
-    """Of the first failing gating finding in stack order, else of the first unknown one; empty when ready."""
+    """Of the first failing finding in stack order, else of the first unknown gating one; empty when ready."""
     message: str
     levels: dict[str, Verdict]
 
 
 def conclude(findings: Sequence[Finding]) -> Conclusion:
-    """Any gating `fail`: not ready; else any gating `unknown`: unknown; else ready. A `warn` changes nothing."""
-    gating = [finding for finding in findings if finding.gating]
-    decisive = _decisive(gating)
+    """Any `fail` below the level `volumes`: not ready; else any gating `unknown`: unknown; else ready.
+
+    A `fail` says that each Pod of its level fails here, so it decides whichever check says it. A `warn` is
+    as good as a pass.
+    """
+    found = decisive(findings)
     return Conclusion(
-        verdict=_verdict(decisive),
-        reason=decisive.reason if decisive else "",
-        message=decisive.message if decisive else "Pods with hostUsers: false run on this node",
+        verdict=_verdict(found),
+        reason=found.reason if found else "",
+        message=found.message if found else "Pods with hostUsers: false run on this node",
         levels={
-            level: _verdict(_decisive([f for f in findings if _counts(f) and LEVELS.index(f.level) <= index]))
+            level: _verdict(_decisive([f for f in findings if LEVELS.index(f.level) <= index]))
             for index, level in enumerate(LEVELS)
         },
     )
 
 
-def _counts(finding: Finding) -> bool:
-    """The file systems of volumes decide their level, though never the node's verdict."""
-    return finding.gating or finding.level == "volumes"
+def decisive(findings: Sequence[Finding]) -> Finding | None:
+    """The finding that decides the node's verdict; None when it is ready. Volumes decide their own level only."""
+    return _decisive([finding for finding in findings if finding.level != "volumes"])
 
 
 def _decisive(findings: Sequence[Finding]) -> Finding | None:
-    """The finding that settles the matter: the first failure, else the first unknown."""
-    for status in ("fail", "unknown"):
-        for finding in findings:
-            if finding.status == status:
-                return finding
-    return None
+    """The first failure, else the first unknown that counts."""
+    failed = (finding for finding in findings if finding.status == "fail")
+    unknown = (finding for finding in findings if finding.status == "unknown" and _counts_unknown(finding))
+    return next(failed, None) or next(unknown, None)
+
+
+def _counts_unknown(finding: Finding) -> bool:
+    """Only gating checks decide by not knowing, and the check of volumes, which has its level to itself."""
+    return finding.gating or finding.level == "volumes"
 
 
 def _verdict(decisive: Finding | None) -> Verdict:

@@ -114,7 +114,7 @@ def recorded_node(pod: dict[str, Any]) -> Recording:
 
 def conclusion_for(node: Recording, handler: str) -> Conclusion:
     """What the Report says of one handler, also of one that CRI does not name."""
-    return conclude(judge(msgspec.structs.replace(node.facts(), handler=handler)))
+    return conclude(judge(node.facts(), handler))
 
 
 def volume_of(node: Recording, path: str) -> Attempt:
@@ -184,7 +184,7 @@ def test_upgraded_runc_contradicts() -> None:
     """The reverse: an able runc behind an old denial is refused by the kubelet; restarting containerd mends it."""
     node = Recording("containerd-2.1.9-kernel-6.18")
     node.host.add_oci_runtime("/opt/trixie/usr/sbin/runc", "runc-1.3.6")
-    finding = {finding.id: finding for finding in judge(msgspec.structs.replace(node.facts(), handler="oldrunc"))}
+    finding = {finding.id: finding for finding in judge(node.facts(), "oldrunc")}
     assert finding["runtime-user-namespaces"].status == "fail"
     assert finding["runtime-oci-features"].status == "warn"
     assert "systemctl restart containerd" in finding["runtime-oci-features"].remediation

@@ -42,10 +42,10 @@ class Check:
     level: str
     gating: bool
 
-    def counts_at(self, level: str) -> bool:
-        """Whether it decides that level: volumes have one of their own, and never decide the node's verdict."""
+    def counts_at(self, level: str, status: str) -> bool:
+        """Whether that answer of it decides *level*: each failure does, an unknown if it gates or is about volumes."""
         within = LEVELS.index(self.level) <= LEVELS.index(level)
-        return within and (self.gating or self.level == "volumes")
+        return within and (status == "fail" or self.gating or self.level == "volumes")
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,11 @@ class Well:
         """The verdict and each level are what the findings make of them, whatever else the report says."""
         now = statuses(report)
         due = {
-            level: _worst(now[check] for check, each in self.checks.items() if each.counts_at(level))
+            level: _worst(now[check] for check, each in self.checks.items() if each.counts_at(level, now[check]))
             for level in LEVELS
         }
         demand(report["levels"] == due, f"levels {report['levels']}, but the findings say {due}")
-        verdict = _worst(now[check] for check, each in self.checks.items() if each.gating)
+        verdict = due["local"]  # volumes never decide the node's verdict
         demand(report["verdict"] == verdict, f"{report['verdict']}, but the findings say {verdict}")
 
 

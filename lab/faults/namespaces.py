@@ -36,18 +36,21 @@ def limit_is_reached(stage: Stage, chance: random.Random) -> None:
     with held(KINDS[kind]), limited(kind, limit):
         probed = stage.probe()
     said = statuses(probed.report)
-    right = {"sandbox-trial": {"warn"}}
+    stops = {"fail", "warn"} if kind == "cgroup" else {"fail"}  # cgroup namespaces are needed with cgroup v2 only
+    right: dict[str, set[str]] = {}
     if not limit:
         switched_off = {"kernel-user-namespaces": {"fail"}, "runtime-kernel-claim": {"warn"}}
-        right |= switched_off if kind == "user" else {"kernel-namespace-limits": {"warn"}}
-    verdicts = ["unknown" if limit else "not-ready"] if kind == "user" else ["ready", "unknown"]
+        right = {"sandbox-trial": stops} | (switched_off if kind == "user" else {"kernel-namespace-limits": stops})
+    verdicts = ["ready", "unknown"] if kind != "user" else ["unknown"]
+    if not limit:
+        verdicts = ["not-ready", "ready", "unknown"] if kind == "cgroup" else ["not-ready"]
     stage.expect(probed, *verdicts, unknown=_NEEDED, cause=_CAUSES, right=right)
     # Programs of a slow machine may be late as well: so the check that asks is looked at, too.
     asked = probed.finding("kernel-user-namespaces" if kind == "user" else "sandbox-trial")
     demand(asked["status"] != "pass", f"{asked['id']} passed with max_{kind}_namespaces {limit}")
     demand(f"max_{kind}_namespaces" in str(asked), f"max_{kind}_namespaces is {limit}, and {asked['message']}")
     if not limit and kind != "user":
-        demand(said["kernel-namespace-limits"] == "warn", f"max_{kind}_namespaces is 0: {said}")
+        demand(said["kernel-namespace-limits"] in stops, f"max_{kind}_namespaces is 0: {said}")
 
 
 _CAUSES = ("_namespaces", "no user namespace could be made", "No space left on device", "ENOSPC", "in time")

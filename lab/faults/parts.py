@@ -14,7 +14,13 @@ RUNTIME = OCI_RUNTIME | {
 KUBELET = RUNTIME | {
     *("kubelet-running", "kubelet-user-namespaces", "kubelet-configuration-pending", "kubelet-gate-restart"),
     *("kubelet-cgroup-v1", "ids-range", "ids-restart-forecast", "ids-slots"),
-    *("filesystem-kubelet-root", "filesystem-volumes", "hazard-mapping-ignored", "hazard-last-block"),
+    *(
+        "filesystem-kubelet-root",
+        "filesystem-local-volumes",
+        "filesystem-volumes",
+        "hazard-mapping-ignored",
+        "hazard-last-block",
+    ),
 }
 """The kubelet, and with it the runtime, of which nobody but the kubelet says where it listens."""
 
@@ -23,7 +29,7 @@ SANDBOX = {"sandbox-trial", "kernel-proc-sysfs"}
 
 ATTEMPTS = {
     *("filesystem-runtime-root", "filesystem-overlay-layers", "filesystem-kubelet-root", "filesystem-tmpfs"),
-    *("filesystem-volumes", "kernel-user-namespaces", "runtime-kernel-claim"),
+    *("filesystem-local-volumes", "filesystem-volumes", "kernel-user-namespaces", "runtime-kernel-claim"),
 }
 """What the kernel is asked for."""
 

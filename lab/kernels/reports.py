@@ -89,14 +89,14 @@ def _untrue(report: Mapping[str, Any], code: int) -> Iterator[str]:
 
 
 def _trials(name: str, report: Mapping[str, Any], documents: Documents, truths: Truths) -> Iterator[str]:
-    """What it found when it tried a sandbox and a runtime; either warns where it cannot be made, and never fails."""
+    """What it found when it tried a sandbox and a runtime; either fails where it cannot be made."""
     starts = plain_containers_start(documents, name if name in ALONE else "")
     if len(set(starts)) != 1:
         yield "containers start with some runtimes only" if starts else "no container was tried"
     trial = "skipped"  # as nobody asked for it
     if name == "--try-runtime":
-        trial = "pass" if all(works(truths, row) for row in BOUND) else "warn"
-    wanted = {"sandbox-trial": "pass" if starts and all(starts) else "warn", "runtime-trial": trial}
+        trial = "pass" if all(works(truths, row) for row in BOUND) else "fail"
+    wanted = {"sandbox-trial": "pass" if starts and all(starts) else "fail", "runtime-trial": trial}
     for check, status in wanted.items():
         said = _finding(report, check)["status"]
         if said != status:
@@ -118,7 +118,7 @@ def _claims(name: str, report: Mapping[str, Any]) -> Iterator[str]:
             yield f"{finding['id']} fails"
     privileges = _finding(report, "probe-privileges")
     if privileges["status"] == "pass":
-        yield "the probe may do all that it needs"
+        yield "the probe has all required privileges"
     circumstance = next(words for begin, words in CIRCUMSTANCES.items() if name.startswith(begin))
     if circumstance not in privileges["message"]:
         yield f"it does not say that it is confined by: {circumstance}"

@@ -1,1 +1,1 @@
-"""What is thought of a node: pure functions of its facts."""
+"""Judgements about a node: each check asks one question of its facts."""

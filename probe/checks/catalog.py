@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from probe.checks import filesystems, hazards, ids, kernel, kubelet, sandbox
 from probe.checks.check import Check, Finding, Outcome, UnknownReason, clipped
-from probe.checks.remedies.platforms import platforms_of
-from probe.checks.remedies.table import fitting
+from probe.checks.remedies.lookup import remedy
 from probe.checks.runtime import offers as runtime
 from probe.checks.runtime import snapshotter
 from probe.checks.runtime import trial as runtime_trial
 from probe.facts.model import Facts
-
-_FIND_OUT: dict[str, str] = {
-    "KubeletNotFound": "Start the node's kubelet, and see why it ended:\n"
-    "  systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager",
-    "NotPermitted": "Run the probe as root on the node itself, or as the container of daemonset.yaml.",
-    "TimedOut": "See why it does not answer (a dead server, an overloaded node), then probe again.",
-    "NotReadable": "Look at the source that the evidence names, then probe again.",
-    "NotTried": "Mend what stands before it in this report, then probe again.",
-    "ReportStale": "See why no newer report was written.",
-}
-"""How an unknown becomes known; what a check declares mends a failure that nobody has seen."""
 
 CHECKS: tuple[Check, ...] = (
     *kernel.CHECKS,
@@ -40,29 +30,39 @@ def find(check_id: str) -> Check | None:
     return next((check for check in CHECKS if check.id == check_id), None)
 
 
-def judge(facts: Facts) -> tuple[Finding, ...]:
-    """One finding per check, in stack order, about the handler that *facts* name."""
-    platforms = platforms_of(facts)
-    return tuple(_finding(check, check.check(facts), platforms) for check in CHECKS)
+def judge(facts: Facts, handler: str = "") -> tuple[Finding, ...]:
+    """One finding per check, in stack order, about Pods with that runtime handler; empty for the default one."""
+    return tuple(_finding(check, _answer(check, facts, handler), facts) for check in CHECKS)
 
 
-def _finding(check: Check, outcome: Outcome, platforms: tuple[str, ...]) -> Finding:
+def judge_again(facts: Facts, handler: str, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """*findings* of `judge`, with those that depend on the handler answered anew for another one."""
+    return tuple(
+        _finding(check, _answer(check, facts, handler), facts) if check.per_handler else finding
+        for check, finding in zip(CHECKS, findings, strict=True)
+    )
+
+
+def _answer(check: Check, facts: Facts, handler: str) -> Outcome:
+    return check.per_handler(facts, handler) if check.per_handler else check.check(facts)
+
+
+def _finding(check: Check, outcome: Outcome, facts: Facts) -> Finding:
     allowed = {
         "fail": check.reasons,
         "unknown": UnknownReason.__args__,  # type: ignore[attr-defined]
     }.get(outcome.status, ("",))
     if outcome.reason not in allowed:
         raise ValueError(f"{check.id} gave the reason {outcome.reason!r}, which it does not declare")
-    own = fitting(check.id, outcome.reason, platforms)
-    remediation = outcome.remediation or (own.text if own else _FIND_OUT.get(outcome.reason, check.remediation))
+    well = outcome.status in ("pass", "skipped")
     return Finding(
         id=check.id,
-        level=check.level,
+        level=outcome.level or check.level,
         gating=check.gating,
         status=outcome.status,
         reason=outcome.reason,
         message=clipped(outcome.message),
-        remediation="" if outcome.status in ("pass", "skipped") else remediation,
+        remediation="" if well else remedy(check.id, outcome.reason, facts, outcome.remediation),
         documentation=check.documentation,
         evidence=outcome.evidence,
     )

@@ -1,4 +1,4 @@
-"""The words in which a check is declared, and in which it answers."""
+"""Types of a check: declaration, outcome, finding."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """CamelCase. Of a failure one of the check's own reasons; of an unknown an UnknownReason; else empty."""
     evidence: tuple[Evidence, ...] = ()
     remediation: str = ""
-    """Only where it differs from what the check declares."""
+    """What the check worked out for this node, by a function of probe.checks.remedies; else the lookup finds it."""
+    level: Level | None = None
+    """Only where it differs from what the check declares: the first level that this outcome is about."""
 
     @classmethod
     def passed(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:
@@ -71,9 +73,19 @@ class Outcome(Struct, frozen=True, kw_only=True):
         return cls(status="warn", message=message, evidence=_evidence(seen), remediation=remediation)
 
     @classmethod
-    def fail(cls, reason: str, message: str, *seen: Reading[Any] | Evidence, remediation: str = "") -> Outcome:
-        """It stands in the way."""
-        return cls(status="fail", reason=reason, message=message, evidence=_evidence(seen), remediation=remediation)
+    def fail(
+        cls,
+        reason: str,
+        message: str,
+        *seen: Reading[Any] | Evidence,
+        remediation: str = "",
+        level: Level | None = None,
+    ) -> Outcome:
+        """Each Pod of the check's level fails on this node. What only some Pods meet is a warning."""
+        evidence = _evidence(seen)
+        return cls(
+            status="fail", reason=reason, message=message, evidence=evidence, remediation=remediation, level=level
+        )
 
     @classmethod
     def skipped(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:
@@ -103,7 +115,7 @@ class Check(Struct, frozen=True, kw_only=True):
     """The same string in code, report, metrics, README and `explain`."""
     level: Level
     gating: bool
-    """Whether it decides the verdict; all others explain."""
+    """Whether its `unknown` decides its level and the verdict, too; a `fail` of any check does."""
     question: str
     why: str
     """What breaks, and for whom, when the answer is no."""
@@ -116,6 +128,9 @@ class Check(Struct, frozen=True, kw_only=True):
     contradiction: bool = False
     """It compares what a layer claims with what was seen."""
     check: Callable[[Facts], Outcome]
+    per_handler: Callable[[Facts, str], Outcome] | None = None
+    """The same, of Pods with that runtime handler (CRI's name, empty for the default); None where all get one answer.
+    """
 
 
 class Finding(Struct, frozen=True, kw_only=True):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.remedies.platforms import RESTART_CONTAINERD
-from probe.checks.runtime.names import no_runtime
-from probe.facts.model import Facts, Handler
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import CRIO_STORAGE, MOUNT_APART, another_kernel, newest_kernel
+from probe.checks.runtime.names import find_handler, no_runtime, snapshotter_of
+from probe.facts.model import Facts
 from probe.facts.tried import Attempt, Role
 from probe.reading import Reading
 
@@ -18,12 +19,12 @@ def check_runtime_root(facts: Facts) -> Outcome:
     return _judge_role(facts, "runtime-root", "RuntimeRootNotIdmappable", "the container runtime's root")
 
 
-def check_overlay_layers(facts: Facts) -> Outcome:
+def check_overlay_layers(facts: Facts, name: str = "") -> Outcome:
     """Only overlay maps layers; other snapshotters copy them, which is slow and works."""
     runtime = facts.runtime.value
     if runtime is None:
         return no_runtime(facts, "the snapshotter")
-    snapshotter = _snapshotter(facts, runtime.handlers.value or (), runtime.snapshotter)
+    snapshotter = snapshotter_of(facts, name)
     if snapshotter.value is None:
         return Outcome.not_read("the snapshotter", snapshotter)
     if snapshotter.value == "erofs":
@@ -42,10 +43,13 @@ def check_overlay_layers(facts: Facts) -> Outcome:
         return Outcome.warn(
             "layers cannot be mapped, so CRI-O copies each image once per ID range",
             *outcome.evidence,
-            remediation="Put /var/lib/containers/storage on ext4, xfs or btrfs, with Linux 5.19 or later.",
+            remediation=CRIO_STORAGE,
         )
     if runtime.slow_chown.value is None:
         return Outcome.not_read("whether slow_chown would help", runtime.slow_chown, *outcome.evidence)
+    if any(one.role == "tmpfs" and one.result == "refused" for one in facts.attempts):  # as on Linux before 6.3
+        remediation = outcome.remediation or newest_kernel(facts)
+        return Outcome.fail(outcome.reason, outcome.message, *outcome.evidence, remediation=remediation)
     return outcome
 
 
@@ -70,13 +74,54 @@ def check_tmpfs(facts: Facts) -> Outcome:
     return _judge_role(facts, "tmpfs", "TmpfsNotIdmappable", "a fresh tmpfs")
 
 
+def check_local_volumes(facts: Facts, name: str = "") -> Outcome:
+    """Both lie in directories below the kubelet's root directory, and are bound with the options of its mount."""
+    what = "whether emptyDir and ConfigMap on disk work"
+    root = next((attempt for attempt in facts.attempts if attempt.role == "kubelet-root"), None)
+    if root is None:
+        message = f"{what} is unknown: the kubelet's root directory was not tried"
+        return Outcome.unknown("NotTried", message, _NOBODY_TRIED)
+    if root.result == "unknown":
+        return Outcome.unknown(root.kind or "not-tried", f"{what} is unknown: {root.reason}", _evidence(root))
+    if root.result == "refused":
+        message = "no Pod with a user namespace starts here, with or without such a volume"
+        return Outcome.skipped(message, _evidence(root))
+    if facts.mounts.value is None:
+        return Outcome.not_read(what, facts.mounts, _evidence(root))
+    if facts.probe.entered.value is not True:
+        message = f"{what} is unknown: the node's mount table could not be reached"
+        return Outcome.unknown(facts.probe.entered.kind or "not-permitted", message, facts.probe.entered)
+    options = facts.mounts.value.pods_options
+    if options.value is None:
+        return Outcome.not_read(what, options, _evidence(root))
+    told = options.parse(",".join)
+    if "nosymfollow" in options.value:
+        return _without_links(facts, name, told)
+    return Outcome.passed("emptyDir and ConfigMap on disk can be mapped and used", _evidence(root), told)
+
+
+def _without_links(facts: Facts, name: str, options: Reading[str]) -> Outcome:
+    """Each file of a ConfigMap is a symbolic link: runc's idmapped mounts lose `nosymfollow`, crun's keep it."""
+    handler = find_handler(facts, name)
+    oci_runtime = handler.oci_runtime if handler else None
+    if oci_runtime is not None and oci_runtime.value == "runc":
+        message = "emptyDir and ConfigMap on disk can be mapped and used: runc's mounts lose the option nosymfollow"
+        return Outcome.passed(message, options, oci_runtime)
+    message = "the kubelet's root directory is mounted with nosymfollow: files of a ConfigMap are links (ELOOP)"
+    if oci_runtime is not None and oci_runtime.value == "crun":
+        message = f"{message}, and crun's mounts keep the option"
+        return Outcome.fail("LocalVolumesWithoutLinks", message, options, oci_runtime)
+    return Outcome.warn(f"{message}, where the OCI runtime keeps the option", options)
+
+
 def check_volumes(facts: Facts) -> Outcome:
     """Every file system that Pods have mounted here, one by one."""
     if facts.mounts.value is None:
         return Outcome.not_read("which volumes are mounted", facts.mounts)
     volumes = [attempt for attempt in facts.attempts if attempt.role == "volume"]
     if not volumes:
-        return Outcome.skipped("no Pod has a volume with a file system of its own mounted here")
+        seen = Evidence(facts.mounts.source, f"{facts.mounts.value.count} mounts, none of which is a volume")
+        return Outcome.skipped("no Pod has a volume with a file system of its own mounted here", seen)
     refused = [attempt for attempt in volumes if attempt.result == "refused"]
     unknown = [attempt for attempt in volumes if attempt.result == "unknown"]
     evidence = [_evidence(attempt) for attempt in (*refused, *unknown)][:20]
@@ -89,21 +134,21 @@ def check_volumes(facts: Facts) -> Outcome:
         return Outcome.unknown(unknown[0].kind or "not-tried", message, *evidence)
     partly = [_evidence(attempt) for attempt in volumes if attempt.usable == "partly"]
     if partly:
-        message = f"{len(partly)} volumes have further mounts below, whose files show up as nobody's (UID 65534)"
-        return Outcome.warn(message, *partly[:20], remediation="Mount what lies below as a volume of its own.")
-    return Outcome.passed(f"all {len(volumes)} volume file systems can be idmapped")
+        message = f"{len(partly)} volumes have further mounts below, whose files appear with owner 65534 (nobody)"
+        return Outcome.warn(message, *partly[:20], remediation=MOUNT_APART)
+    return Outcome.passed(f"all {len(volumes)} volume file systems can be idmapped", *map(_evidence, volumes[:20]))
 
 
 def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
     attempt = next((attempt for attempt in facts.attempts if attempt.role == role), None)
     if attempt is None:
-        return Outcome.unknown("NotTried", f"{what} was not tried")
+        return Outcome.unknown("NotTried", f"{what} was not tried", _NOBODY_TRIED)
     evidence = _evidence(attempt)
     where = f" ({attempt.fstype})" if attempt.fstype and attempt.role != "tmpfs" else ""
     if attempt.result == "supported":
         return Outcome.passed(f"{what}{where} can be idmapped", evidence)
     if attempt.result == "refused":
-        remediation = _other_kernel(attempt) if _kernel_refuses_all(facts, attempt) else ""
+        remediation = another_kernel(facts, attempt) if _kernel_refuses_all(facts, attempt) else ""
         return Outcome.fail(reason, f"{what}{where}: {attempt.reason}", evidence, remediation=remediation)
     return Outcome.unknown(attempt.kind or "not-tried", f"{what}{where}: {attempt.reason}", evidence)
 
@@ -111,19 +156,6 @@ def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
 def _kernel_refuses_all(facts: Facts, attempt: Attempt) -> bool:
     """Whether another file system would not help: the kernel knows no idmapped mounts, or has them switched off."""
     return attempt.errno in ("ENOSYS", "EPERM") and all(one.result != "supported" for one in facts.attempts)
-
-
-def _other_kernel(attempt: Attempt) -> str:
-    """Only EL9 answers EPERM, and has a kernel of its own that does not; an older one takes another release."""
-    if attempt.errno == "EPERM":
-        return (
-            "Idmapped mounts are switched off in kernels of EL9 before 5.14.0-334.el9. On the drained node:\n"
-            "  dnf upgrade kernel && reboot"
-        )
-    return (
-        "Boot a kernel with idmapped mounts, Linux 6.3 or later. If this release of the distribution has none, move to "
-        "one that does: Debian 13, Ubuntu 24.04, EL 9.3 or newer."
-    )
 
 
 def _evidence(attempt: Attempt) -> Evidence:
@@ -135,11 +167,7 @@ def _evidence(attempt: Attempt) -> Evidence:
     return Evidence(f"idmapped mount of {place}", answer)
 
 
-def _snapshotter(facts: Facts, handlers: tuple[Handler, ...], default: Reading[str]) -> Reading[str]:
-    """A handler may have a snapshotter of its own."""
-    own = next((handler.snapshotter for handler in handlers if handler.name == facts.handler), default)
-    return own if own.value else default
-
+_NOBODY_TRIED = Evidence("idmapped mounts", problem="not tried")
 
 CHECKS = (
     Check(
@@ -150,7 +178,7 @@ CHECKS = (
         why="Image layers lie there, and with them /etc/hostname and /etc/resolv.conf of every Pod, which are "
         "idmapped one by one. Where it cannot be, no Pod with a user namespace starts.",
         reasons=("RuntimeRootNotIdmappable",),
-        remediation="Put the runtime's root (/var/lib/containerd, /var/lib/containers/storage) on ext4, xfs or btrfs.",
+        remediation=GENERIC["filesystem-runtime-root"],
         documentation="mount_setattr(2), NOTES: ID-mapped mounts",
         check=check_runtime_root,
     ),
@@ -162,24 +190,20 @@ CHECKS = (
         why="The overlayfs snapshotter maps the layers of an image instead of copying them. Where it cannot, "
         "containerd refuses the Pod unless slow_chown is on.",
         reasons=("OverlayLayersNotIdmappable",),
-        remediation="Use Linux 5.19 or later with the runtime's root on ext4, xfs or btrfs, or let containerd copy "
-        "layers, which is slow: set in /etc/containerd/config.toml, in this table, which may be there already:\n"
-        "  [plugins.'io.containerd.snapshotter.v1.overlayfs']\n"
-        "    slow_chown = true\n"
-        "then:\n"
-        f"  {RESTART_CONTAINERD}",
+        remediation=GENERIC["filesystem-overlay-layers"],
         documentation="containerd docs/user-namespaces; Linux Documentation/filesystems/overlayfs.rst",
         check=check_overlay_layers,
+        per_handler=check_overlay_layers,
     ),
     Check(
         id="filesystem-kubelet-root",
         level="stateless",
         gating=True,
         question="Can the file system of the kubelet's root directory be idmapped?",
-        why="/etc/hosts and the termination log of every container lie below its pods directory, beside emptyDir "
+        why="/etc/hosts and the termination log of every container lie below its pods directory, as do emptyDir "
         "and ConfigMap volumes on disk. Where it cannot be idmapped, no Pod with a user namespace starts.",
         reasons=("KubeletRootNotIdmappable",),
-        remediation="Put the kubelet's root directory (/var/lib/kubelet) on ext4, xfs or btrfs.",
+        remediation=GENERIC["filesystem-kubelet-root"],
         documentation="KEP-127, Pod volumes; mount_setattr(2), NOTES: ID-mapped mounts",
         check=check_kubelet_root,
     ),
@@ -191,10 +215,22 @@ CHECKS = (
         why="Service account tokens, Secrets, projected volumes and memory-backed emptyDir lie on tmpfs. Where it "
         "cannot be idmapped, only Pods without any of them run (automountServiceAccountToken: false).",
         reasons=("TmpfsNotIdmappable",),
-        remediation="Boot Linux 6.3 or later, or a kernel of your distribution into which idmapped tmpfs was ported "
-        "back.",
+        remediation=GENERIC["filesystem-tmpfs"],
         documentation="Kubernetes documentation, User Namespaces: before you begin (Linux 6.3)",
         check=check_tmpfs,
+    ),
+    Check(
+        id="filesystem-local-volumes",
+        level="local",
+        gating=True,
+        question="Can Pods use emptyDir and ConfigMap volumes on disk?",
+        why="These are directories below the kubelet's root directory, which the OCI runtime binds and idmaps with the "
+        "options of its mount. With nosymfollow, no file of a ConfigMap can be opened in a Pod of crun.",
+        reasons=("LocalVolumesWithoutLinks",),
+        remediation=GENERIC["filesystem-local-volumes"],
+        documentation="mount(2), MS_NOSYMFOLLOW; Kubernetes documentation, ConfigMaps",
+        check=check_local_volumes,
+        per_handler=check_local_volumes,
     ),
     Check(
         id="filesystem-volumes",
@@ -204,8 +240,7 @@ CHECKS = (
         why="A Pod with a user namespace starts only if the top mount of each of its volumes can be idmapped. "
         "Other Pods of the node are not concerned, so this never decides the node's verdict.",
         reasons=("VolumesNotIdmappable",),
-        remediation="Pods with such volumes need hostUsers: true, or a volume on a file system that can be idmapped "
-        "(ext4, xfs, btrfs; FUSE from Linux 6.12 on, if the server offers FUSE_ALLOW_IDMAP; never NFS or SMB).",
+        remediation=GENERIC["filesystem-volumes"],
         documentation="Kubernetes documentation, User Namespaces: limitations",
         check=check_volumes,
     ),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.remedies.platforms import inline, own_command, quoted
-from probe.checks.runtime.names import judged_handler, no_runtime, oci_name, runtime_name
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import delete_holder, keep_devices, replace_pods
+from probe.checks.remedies.runtime import upgrade_containerd, upgrade_runc
+from probe.checks.runtime.names import find_handler, handlers_told, no_runtime, oci_name, runtime_name
 from probe.facts.model import Facts, HookFacts, PodFacts
 from probe.facts.runtime.oci import parse_version_number
 
@@ -16,7 +18,7 @@ _ALL_IDS = 1 << 32
 _BLOCK = 65_536
 
 
-def check_selinux_runc(facts: Facts) -> Outcome:
+def check_selinux_runc(facts: Facts, name: str = "") -> Outcome:
     """That version labels /dev/mqueue before it becomes root of the user namespace that containerd made."""
     selinux = facts.kernel.selinux_enforcing
     if selinux.kind == "absent":
@@ -26,9 +28,10 @@ def check_selinux_runc(facts: Facts) -> Outcome:
         return no_runtime(facts, what)
     if facts.runtime.value.handlers.value is None:
         return Outcome.not_read(what, facts.runtime.value.handlers)
-    handler = judged_handler(facts)
+    handler = find_handler(facts, name)
     if handler is None:
-        return Outcome.skipped(f"{runtime_name(facts.runtime.value)} names no such handler")
+        message = f"{runtime_name(facts.runtime.value)} names no such handler"
+        return Outcome.skipped(message, handlers_told(facts.runtime.value))
     if handler.binary.kind == "absent":
         return Outcome.skipped("this handler runs no OCI runtime like runc", handler.binary)
     for reading in (handler.oci_runtime, handler.oci_version):
@@ -44,7 +47,7 @@ def check_selinux_runc(facts: Facts) -> Outcome:
         "permitted”",
         handler.oci_version,
         selinux,
-        remediation=_upgrade_runc(facts, handler.binary.value),
+        remediation=upgrade_runc(facts, handler.binary.value),
     )
 
 
@@ -67,13 +70,11 @@ def check_image_volumes(facts: Facts) -> Outcome:
     if number[2] >= fixed:
         return Outcome.passed(f"{runtime_name(runtime)} maps volumes of type image", runtime.version)
     wanted = f"containerd {number[0]}.{number[1]}.{fixed} or newer"
-    bundled = facts.kubelet.value.distribution if facts.kubelet.value else "kubelet"
-    upgrade = f"Upgrade to {wanted}." if bundled == "kubelet" else f"Upgrade {bundled} to a release with {wanted}."
     return Outcome.warn(
         f"with {runtime_name(runtime)} a Pod with a user namespace and a volume of type image fails with “failed to "
         "set MOUNT_ATTR_IDMAP … invalid argument”",
         runtime.version,
-        remediation=f"{upgrade} Until then put into an emptyDir, by an init container, what these Pods need.",
+        remediation=upgrade_containerd(facts, wanted),
     )
 
 
@@ -101,7 +102,7 @@ def judge_device_hooks(hooks: HookFacts, facts: Facts) -> Outcome:
             "device hooks are installed that run with a Pod's own IDs; NVIDIA's fail so: a Pod with a user namespace "
             "that is given such a device does not start"
         )
-        return Outcome.warn(message, *found, remediation=_KEEP_DEVICES + _list_pods(facts.node_name))
+        return Outcome.warn(message, *found, remediation=keep_devices(facts))
     for reading in (hooks.toolkit, *files):
         if reading.value is None:
             return Outcome.not_read("whether device hooks are installed", reading)
@@ -131,7 +132,7 @@ def judge_mapping_ignored(pods: PodFacts, facts: Facts) -> Outcome:
             f"{pods.host_namespace} of {pods.recorded} Pods that asked for a user namespace run with the node's IDs: "
             "root in them is root on the node, and nothing else says so"
         )
-        return Outcome.warn(message, seen, remediation=_NOT_ISOLATED + _list_pods(facts.node_name))
+        return Outcome.warn(message, seen, remediation=replace_pods(facts))
     if pods.unread:
         return _unread(pods, "whether Pods have the user namespace that they asked for", seen)
     if not pods.recorded:
@@ -155,18 +156,12 @@ def judge_last_block(pods: PodFacts, facts: Facts) -> Outcome:
             return _unread(pods, "whether a Pod holds the last block of IDs", seen)
         return Outcome.passed("no Pod holds the last block of IDs, which the kernel refuses", seen)
     kubelet = facts.kubelet.value
-    root_dir = (kubelet.root_dir.value if kubelet else None) or "/var/lib/kubelet"
     first = _ALL_IDS - ((kubelet.ids_per_pod.value if kubelet else None) or _BLOCK)
     message = (
         "a Pod was given the last block of IDs, which the kernel refuses: it stays in ContainerCreating for ever, with "
         "“fork/exec /proc/self/exe: invalid argument”"
     )
-    remediation = (
-        "Delete the Pod whose UID this prints; the next one gets another block:\n"
-        f"  grep -l '\"hostId\":{first},' {quoted(root_dir)}/pods/*/userns | awk -F/ '{{print $(NF-1)}}'\n"
-        "  kubectl get pods -A -o custom-columns=UID:.metadata.uid,NAMESPACE:.metadata.namespace,NAME:.metadata.name"
-    )
-    return Outcome.warn(message, seen, remediation=remediation)
+    return Outcome.warn(message, seen, remediation=delete_holder(facts, first))
 
 
 def _unread(pods: PodFacts, what: str, seen: Evidence) -> Outcome:
@@ -174,55 +169,18 @@ def _unread(pods: PodFacts, what: str, seen: Evidence) -> Outcome:
     return Outcome.unknown("not-readable", message, seen)
 
 
-def _upgrade_runc(facts: Facts, binary: str | None) -> str:
-    """How a newer one comes to that path; a command only where packages of the system lie."""
-    command = own_command(facts, _UPGRADES) if binary == "/usr/bin/runc" else ""
-    wanted = f"Install runc 1.2.1 or newer as {inline(binary or 'runc')}; the next Pod uses it"
-    if not command:
-        return (
-            f"{wanted}. Upgrade what brought it there: containerd's bundle, the Kubernetes distribution, or a script."
-        )
-    return f"{wanted}. This upgrades the package that brought it, which may be that of containerd:\n  {command}"
-
-
-_DNF = "package=$(rpm -qf --qf '%{NAME}' /usr/bin/runc) && dnf upgrade -y \"$package\""
-_APT = (
-    "package=$(dpkg-query -S /usr/bin/runc | cut -d: -f1) && apt-get update"
-    ' && apt-get install -y --only-upgrade "$package"'
-)
-_UPGRADES = {"rhel": _DNF, "al2023": _DNF, "debian": _APT, "ubuntu": _APT}
-"""Of the package that has runc: the one named runc may not be installed at all."""
-
-
-def _list_pods(node_name: str | None) -> str:
-    """The command that names the Pods of this node that ask for a user namespace."""
-    node = quoted(node_name) if node_name else "NODE"
-    whose = "" if node_name else "\nNODE stands for the name of this node, as kubectl get nodes tells it."
-    return (
-        f"\n  kubectl get pods -A --field-selector spec.nodeName={node} -o json | "
-        "jq -r '.items[] | select(.spec.hostUsers == false) | .metadata.namespace + \"/\" + .metadata.name'" + whose
-    )
-
-
-_KEEP_DEVICES = (
-    "Pods without such devices are not concerned. Pods with one need hostUsers: true for now; false is set in these:"
-)
-_NOT_ISOLATED = (
-    "Take these Pods for unprotected. Mend what the findings on kubelet and runtime name (kubelet 1.30 with containerd "
-    "2.0 or CRI-O 1.30, or newer), then delete them, so that they are made anew:"
-)
-
 CHECKS = (
     Check(
         id="hazard-selinux-runc-1-2-0",
         level="stateless",
         gating=False,
-        question="Is this not runc 1.2.0 beside SELinux?",
+        question="Is the node free of runc 1.2.0 with SELinux?",
         why="That version labels /dev/mqueue with rights that it lacks in a user namespace made by the container "
         "runtime. 1.1 and 1.2.1 do not.",
-        remediation="Install runc 1.2.1 or newer.",
+        remediation=GENERIC["hazard-selinux-runc-1-2-0"],
         documentation="https://github.com/opencontainers/runc/issues/4466",
         check=check_selinux_runc,
+        per_handler=check_selinux_runc,
     ),
     Check(
         id="hazard-image-volumes",
@@ -231,7 +189,7 @@ CHECKS = (
         question="Can Pods with a user namespace have volumes of type image?",
         why="containerd before 2.1.7 and 2.2.2 asks the kernel to idmap the mounted overlay, which it refuses, instead "
         "of its layers. Pods without such volumes are not concerned.",
-        remediation="Upgrade to containerd 2.1.7, 2.2.2 or newer.",
+        remediation=GENERIC["hazard-image-volumes"],
         documentation="https://github.com/containerd/containerd/issues/12812",
         check=check_image_volumes,
     ),
@@ -239,10 +197,10 @@ CHECKS = (
         id="hazard-device-hooks",
         level="stateless",
         gating=False,
-        question="Are there no device hooks that would run with a Pod's own IDs?",
-        why="A createContainer hook runs in the container's namespaces. In a user namespace it may not do what it is "
-        "there for, as reading the container's files; NVIDIA does not support such Pods.",
-        remediation="Keep Pods that ask for such devices at hostUsers: true.",
+        question="Is the node free of device hooks, which would run with a Pod's own IDs?",
+        why="A createContainer hook runs in the container's namespaces. In a user namespace it lacks the rights for "
+        "its work, such as reading the container's files; NVIDIA does not support such Pods.",
+        remediation=GENERIC["hazard-device-hooks"],
         documentation="OCI runtime specification, config.md, POSIX-platform Hooks; NVIDIA GPU Operator release notes",
         check=check_device_hooks,
     ),
@@ -251,9 +209,9 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Do all Pods that asked for a user namespace have one?",
-        why="containerd 1.6 and older ignore the request, and kubelets before 1.30 let them. The Pod runs, and nobody "
-        "notices that its root is the node's.",
-        remediation="Upgrade kubelet and container runtime, then delete these Pods.",
+        why="containerd 1.6 and older ignore the request, and kubelets before 1.30 let them. The Pod runs, and "
+        "nothing shows that its root is the node's.",
+        remediation=GENERIC["hazard-mapping-ignored"],
         documentation="KEP-127; user_namespaces(7)",
         check=check_mapping_ignored,
     ),
@@ -261,10 +219,10 @@ CHECKS = (
         id="hazard-last-block",
         level="stateless",
         gating=False,
-        question="Does no Pod hold the last block of IDs?",
+        question="Is the last block of IDs unused?",
         why="The default range of the kubelet ends with 4294967295, which is no ID. The kernel refuses the map of the "
-        "Pod that gets this block by chance, and the kubelet tries for ever.",
-        remediation="Delete the Pod; the next one gets another block.",
+        "Pod that gets this block by chance, and the kubelet retries for ever.",
+        remediation=GENERIC["hazard-last-block"],
         documentation="https://github.com/kubernetes/kubernetes/issues/139916; user_namespaces(7)",
         check=check_last_block,
     ),

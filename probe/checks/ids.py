@@ -1,14 +1,18 @@
-"""Which IDs do Pods get, and does the kubelet come back after its next restart?"""
+"""Checks of the IDs that Pods get, and of the kubelet's next start."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.ids import give_a_range, mend
 from probe.facts.ids.forecast import Forecast, forecast
 from probe.facts.ids.manager import Cause, IdPool, ignores_ids_per_pod
 from probe.facts.ids.range import ACCOUNT
-from probe.facts.kubelet.versions import parse_release
+from probe.facts.kubelet.versions import GATE, parse_release
 from probe.facts.model import Facts, IdFacts, KubeletFacts
+from probe.reading import Reading
 
 _ALL_IDS = 1 << 32
 _EXAMPLES = 5  # of what a range overlaps
@@ -21,7 +25,7 @@ def check_range(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
-    return judge_range(facts, kubelet, expect(facts, kubelet))
+    return judge_range(facts, kubelet, _expect(facts, kubelet))
 
 
 def check_restart(facts: Facts) -> Outcome:
@@ -29,7 +33,7 @@ def check_restart(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
-    return judge_restart(facts, expect(facts, kubelet))
+    return judge_restart(facts, _expect(facts, kubelet))
 
 
 def check_slots(facts: Facts) -> Outcome:
@@ -37,7 +41,7 @@ def check_slots(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
-    return judge_slots(expect(facts, kubelet))
+    return judge_slots(facts, _expect(facts, kubelet))
 
 
 def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outcome:
@@ -47,7 +51,7 @@ def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outc
         return Outcome.not_read("where the kubelet takes IDs from", ids)
     pool = expected.pool
     if pool is None:
-        return _refused_range(facts, expected) or _no_pool(expected)
+        return _refused_range(facts, expected) or _no_pool(facts, expected)
     seen = [Evidence("range of IDs", _describe(pool)), _account_evidence(ids.value)]
     faults = _faults(pool, ids.value, kubelet)
     collisions = _collisions(pool, ids.value)
@@ -71,27 +75,28 @@ def judge_restart(facts: Facts, expected: Forecast) -> Outcome:
     """Whether the kubelet will come back."""
     if expected.outcome == "fails" and expected.cause is not None:
         return Outcome.warn(
-            f"this kubelet will not come back after its next restart, because {expected.reason}",
-            Evidence("its last words will be", expected.message),
+            f"the next restart of the kubelet will fail: {expected.reason}",
+            Evidence("log message at the next start", expected.message),
             remediation=mend(expected.cause, facts),
         )
     if expected.outcome == "unknown":
         message = f"whether the kubelet starts again is unknown: {expected.reason}"
-        return Outcome.unknown(expected.kind or "not-readable", message)
+        return Outcome.unknown(expected.kind or "not-readable", message, _doubt(expected))
     if expected.pool is None:
-        return Outcome.passed("the kubelet starts again: without user namespaces it needs no IDs")
+        message = "the kubelet will start again: without user namespaces it needs no IDs"
+        return Outcome.passed(message, *_gate_evidence(facts))
     held = "" if expected.used is None else f", and takes up the IDs of {expected.used} Pods again"
-    return Outcome.passed(f"the kubelet starts again{held}", Evidence("range of IDs", _describe(expected.pool)))
+    return Outcome.passed(f"the kubelet will start again{held}", Evidence("range of IDs", _describe(expected.pool)))
 
 
-def judge_slots(expected: Forecast) -> Outcome:
+def judge_slots(facts: Facts, expected: Forecast) -> Outcome:
     """Whether more Pods can have a user namespace."""
     pool, used = expected.pool, expected.used
     if pool is None:
-        return _no_pool(expected)
+        return _no_pool(facts, expected)
     if used is None:
         message = f"how many of {pool.slots} slots are in use is unknown: {expected.reason}"
-        return Outcome.unknown(expected.kind or "not-tried", message)
+        return Outcome.unknown(expected.kind or "not-tried", message, _doubt(expected))
     free = pool.slots - used
     message = f"{used} of {pool.slots} slots for Pods with a user namespace are in use, {free} are free"
     if free * 10 < pool.slots:
@@ -99,10 +104,18 @@ def judge_slots(expected: Forecast) -> Outcome:
     return Outcome.passed(message, Evidence("range of IDs", _describe(pool)))
 
 
-def expect(facts: Facts, kubelet: KubeletFacts) -> Forecast:
-    """What the next start of this node's kubelet does."""
+def expect(facts: Facts) -> Forecast | None:
+    """The forecast for the next start of this node's kubelet; None where no kubelet is known."""
+    return _expect(facts, facts.kubelet.value) if facts.kubelet.value else None
+
+
+def _expect(facts: Facts, kubelet: KubeletFacts) -> Forecast:
     root = next((attempt for attempt in facts.attempts if attempt.role == "kubelet-root"), None)
-    return forecast(facts.ids, kubelet, facts.kernel.cgroup_version, root)
+    return _forecast(facts.ids, kubelet, facts.kernel.cgroup_version, root)
+
+
+_forecast = lru_cache(maxsize=1)(forecast)
+"""Three checks and the Report ask for the same one."""
 
 
 def _no_kubelet(facts: Facts) -> Outcome:
@@ -115,20 +128,32 @@ def _refused_range(facts: Facts, expected: Forecast) -> Outcome | None:
     if expected.outcome != "fails" or expected.cause not in _ABOUT_IDS:
         return None
     return Outcome.warn(
-        f"the kubelet has no range of IDs that it would accept at its next start, because {expected.reason}",
-        Evidence("its last words will be", expected.message),
+        f"the kubelet would reject its range of IDs at its next start: {expected.reason}",
+        Evidence("log message at the next start", expected.message),
         remediation=mend(expected.cause, facts),
     )
 
 
-def _no_pool(expected: Forecast) -> Outcome:
+def _no_pool(facts: Facts, expected: Forecast) -> Outcome:
     if expected.outcome == "fails":
-        message = f"the range of IDs is unknown: the kubelet's next start ends before, because {expected.reason}"
-        return Outcome.unknown("not-tried", message)
+        message = (
+            f"the range of IDs is unknown: the kubelet's next start fails before it reads the range: {expected.reason}"
+        )
+        return Outcome.unknown("not-tried", message, Evidence("next start of the kubelet", expected.message))
     if expected.outcome == "unknown":
         message = f"which IDs the kubelet uses is unknown: {expected.reason}"
-        return Outcome.unknown(expected.kind or "not-readable", message)
-    return Outcome.skipped("user namespaces are off in this kubelet, so it gives out no IDs")
+        return Outcome.unknown(expected.kind or "not-readable", message, _doubt(expected))
+    message = "user namespaces are off in this kubelet, so it gives out no IDs"
+    return Outcome.skipped(message, *_gate_evidence(facts))
+
+
+def _doubt(expected: Forecast) -> Evidence:
+    return Evidence("next start of the kubelet", problem=expected.reason)
+
+
+def _gate_evidence(facts: Facts) -> tuple[Reading[str], ...]:
+    kubelet = facts.kubelet.value
+    return (kubelet.version, kubelet.gate.parse(lambda on: f"{GATE} is {'on' if on else 'off'}")) if kubelet else ()
 
 
 def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str, str]]:
@@ -193,10 +218,10 @@ CHECKS = (
         id="ids-range",
         level="stateless",
         gating=False,
-        question="Which IDs does the kubelet give to Pods, and are they nobody else's?",
-        why="Two that share IDs are not isolated from each other: a Pod's root may own another user's files or"
-        " processes. A range that wraps around gives a Pod the node's own IDs.",
-        remediation=give_a_range(),
+        question="Are the IDs that the kubelet gives to Pods used by no one else?",
+        why="Users and Pods that share IDs are not isolated from each other: a Pod's root may own another user's files"
+        " or processes. A range that wraps around gives a Pod the node's own IDs.",
+        remediation=GENERIC["ids-range"],
         documentation=_DOCUMENTATION,
         check=check_range,
     ),
@@ -204,10 +229,10 @@ CHECKS = (
         id="ids-restart-forecast",
         level="stateless",
         gating=False,
-        question="Will the kubelet come back after its next restart?",
-        why="It reads its account, its range and what its Pods hold only when it starts, and ends when they do not fit."
-        " A change made months ago then takes the node away with the next upgrade or reboot.",
-        remediation="Drain the node before the kubelet restarts, and mend what the message names.",
+        question="Will the kubelet start again?",
+        why="The kubelet reads its account, its range and the IDs of its Pods only when it starts, and exits if they"
+        " conflict. A change made months ago can therefore take the node down at the next reboot.",
+        remediation=GENERIC["ids-restart-forecast"],
         documentation=_DOCUMENTATION,
         check=check_restart,
     ),
@@ -215,11 +240,10 @@ CHECKS = (
         id="ids-slots",
         level="stateless",
         gating=False,
-        question="Is there an ID range left for one more Pod?",
+        question="Are enough ID ranges left for further Pods?",
         why="Each Pod with a user namespace takes a slot of the range, until its directory is cleaned up. Without a"
         " free one it does not start: could not find an empty slot to allocate a user namespace.",
-        remediation="Give the account kubelet a larger range, or set maxPods lower. Slots of Pods that ended long ago"
-        " point to directories that the kubelet cannot clean up:\n  journalctl -u kubelet | grep -i orphan",
+        remediation=GENERIC["ids-slots"],
         documentation=_DOCUMENTATION,
         check=check_slots,
     ),

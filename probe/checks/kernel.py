@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-from probe.checks import privileges
+from probe.checks import privileges, proc_sysfs
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.generic import GENERIC, GRANT
+from probe.checks.remedies.limits import raise_limits
+from probe.checks.remedies.node import NOT_BUILT, READ_THE_LOG
 from probe.facts.model import Facts
-from probe.facts.trials.sandbox import proc_answer, sysfs_answer
 from probe.facts.tried import NamespaceAttempt
 from probe.reading import Reading
 
 USER_LIMIT = "user.max_user_namespaces"
+CGROUP_LIMIT = "user.max_cgroup_namespaces"
 
 
 def check_user_namespaces(facts: Facts) -> Outcome:
@@ -25,24 +27,22 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         return Outcome.passed(f"a user namespace with the map {attempt.map} was made and read back", *seen)
     if link.kind == "absent" and kernel.release.value is not None:  # the release proves that /proc is there
         message = f"kernel {kernel.release.value} was built without user namespaces"
-        return Outcome.fail("UserNamespacesNotBuilt", message, *seen, remediation=_NOT_BUILT)
+        return Outcome.fail("UserNamespacesNotBuilt", message, *seen, remediation=NOT_BUILT)
     if own.value and limit.value == 0 and (attempt.result == "unknown" or attempt.errno == "ENOSPC"):
         message = f"user namespaces are switched off: {USER_LIMIT} is 0"
         return Outcome.fail("UserNamespacesDisabled", message, *seen)
     if attempt.result == "unknown":
         message = f"no user namespace could be tried: {_step(attempt)}"
-        remediation = (
-            privileges.GRANT if attempt.kind == "not-permitted" else "Probe again, and read the kernel's log (dmesg)."
-        )
+        remediation = GRANT if attempt.kind == "not-permitted" else READ_THE_LOG
         return Outcome.unknown(attempt.kind or "not-tried", message, *seen, remediation=remediation)
     if own.value is None:
         return Outcome.not_read(
             "whether the probe was refused by the node or by a user namespace around it", own, *seen
         )
     if not own.value:
-        message = "the probe lives in a user namespace itself, so what it is refused says nothing about the node"
+        message = "the probe runs in a user namespace of its own, so a refusal says nothing about the node"
         whose = own.parse(privileges.user_namespace_words)
-        return Outcome.unknown("not-permitted", message, *seen, whose, remediation=privileges.GRANT)
+        return Outcome.unknown("not-permitted", message, *seen, whose, remediation=GRANT)
     return _refused(attempt, limit, *seen)
 
 
@@ -52,15 +52,29 @@ def check_namespace_limits(facts: Facts) -> Outcome:
     unread = [limit for limit in limits.values() if limit.kind not in (None, "absent")]
     zero = {name: limit for name, limit in limits.items() if limit.value == 0}
     if zero:
-        message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
-        return Outcome.warn(message, *zero.values(), remediation=raise_limits(zero))
+        return _zero_limits(facts, zero)
     if unread:
         return Outcome.not_read("a limit of namespaces", *unread)
     if not limits:
-        return Outcome.unknown("not-tried", "the limits of namespaces were not read")
+        return Outcome.unknown("not-tried", "the limits of namespaces were not read", _LIMIT_NOT_READ)
     if all(limit.kind == "absent" for limit in limits.values()):
-        return Outcome.skipped("this kernel has no limits of namespaces (they came with 4.9)")
+        return Outcome.skipped("this kernel has no limits of namespaces (they came with 4.9)", *limits.values())
     return Outcome.passed("no limit of namespaces is 0", *limits.values())
+
+
+def _zero_limits(facts: Facts, zero: dict[str, Reading[int]]) -> Outcome:
+    """Each Pod needs all of these namespaces; that of cgroups only with cgroup v2."""
+    own, version = facts.probe.in_initial_user_namespace, facts.kernel.cgroup_version
+    if own.value is None:
+        return Outcome.not_read("whose limits of namespaces were read", own, *zero.values())
+    if not own.value:
+        message = "the probe runs in a user namespace of its own, whose limits are not the node's"
+        return Outcome.unknown("not-permitted", message, *zero.values(), remediation=GRANT)
+    message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
+    if set(zero) == {CGROUP_LIMIT} and version.value != 2:
+        message = f"{CGROUP_LIMIT} is 0, which stops Pods only on nodes with cgroup v2"
+        return Outcome.warn(message, *zero.values(), version, remediation=raise_limits(dict.fromkeys(zero, 0)))
+    return Outcome.fail("NamespacesDisabled", message, *zero.values(), remediation=raise_limits(dict.fromkeys(zero, 0)))
 
 
 def check_unprivileged_switches(facts: Facts) -> Outcome:
@@ -72,7 +86,8 @@ def check_unprivileged_switches(facts: Facts) -> Outcome:
     }
     present = {name: reading for name, reading in switches.items() if reading.value is not None}
     if not present:
-        return Outcome.skipped("this kernel has no switch that restricts unprivileged users")
+        message = "this kernel has no switch that restricts unprivileged users"
+        return Outcome.skipped(message, *switches.values())
     values = ", ".join(f"{name}={reading.value}" for name, reading in present.items())
     return Outcome.passed(f"{values} binds only unprivileged users, no container runtime", *present.values())
 
@@ -94,52 +109,14 @@ def check_security_modules(facts: Facts) -> Outcome:
     return Outcome.skipped("the kernel lists no security modules here (securityfs is not mounted)", lsm, selinux)
 
 
-def check_proc_sysfs(facts: Facts) -> Outcome:
-    """A mount table that is not the node's says nothing: containers have a covered /proc of their own."""
-    mounts = facts.mounts
-    if mounts.value is None:
-        return Outcome.not_read("whether /proc and /sys are covered", mounts)
-    if facts.probe.entered.value is not True:
-        message = "whether /proc and /sys are covered is unknown: the node's mount table could not be reached"
-        return Outcome.unknown(facts.probe.entered.kind or "not-permitted", message, facts.probe.entered)
-    kinds = (("proc", "ProcCovered", mounts.value.proc), ("sysfs", "SysfsCovered", mounts.value.sysfs))
-    tried = {fstype: _tried(facts, fstype) for fstype, _, _ in kinds}
-    # Where the sandbox trial mounted one, or was refused, that decides; the table then only explains.
-    covered = [
-        (fstype, reason, seen)
-        for fstype, reason, seen in kinds
-        if tried[fstype] == "failed" or (not seen.visible and tried[fstype] != "passed")
-    ]
-    answers = [Evidence(f"{fstype} mounted in the sandbox trial", answer) for fstype, answer in tried.items() if answer]
-    if not covered:
-        where = Evidence(mounts.source, f"{mounts.value.count} mounts, none of which hides a part of /proc or /sys")
-        return Outcome.passed("a Pod's user namespace may mount /proc and /sys", where, *answers)
-    return Outcome.fail(
-        covered[0][1],
-        "a Pod's user namespace may not mount "
-        + " and ".join(f"{fstype} ({_list(seen.covering) or 'EPERM'})" for fstype, _, seen in covered),
-        *(Evidence(mounts.source, f"{fstype}: {what}") for fstype, _, seen in covered for what in seen.covering),
-        *answers,
-        remediation=mount_beside(fstype for fstype, _, _ in covered),
-    )
-
-
-def _tried(facts: Facts, fstype: str) -> str:
-    """What became of a fresh one in the sandbox trial: `passed`, `failed`, or empty when that says nothing."""
-    if facts.sandbox.value is None:
-        return ""
-    step = proc_answer(facts.sandbox.value) if fstype == "proc" else sysfs_answer(facts.sandbox.value)
-    return step.result if step.result in ("passed", "failed") else ""
-
-
 def _refused(attempt: NamespaceAttempt, limit: Reading[int], *seen: Evidence | Reading[Any]) -> Outcome:
     """What the kernel's errno means: only EINVAL is about what the kernel can do, all else about this moment."""
     if attempt.errno == "EINVAL":
         message = f"the kernel refuses user namespaces: {_step(attempt)}"
-        return Outcome.fail("UserNamespaceRefused", message, *seen, remediation=_NOT_BUILT)
+        return Outcome.fail("UserNamespaceRefused", message, *seen, remediation=NOT_BUILT)
     if attempt.errno in ("ENOSPC", "EUSERS"):
         message = f"{USER_LIMIT} or the depth of nesting is reached for now: {_step(attempt)}"
-        return Outcome.unknown("not-tried", message, *seen, remediation=raise_limits({USER_LIMIT: limit}))
+        return Outcome.unknown("not-tried", message, *seen, remediation=raise_limits({USER_LIMIT: limit.value}))
     return Outcome.unknown("not-readable", f"no user namespace could be made for now: {_step(attempt)}", *seen)
 
 
@@ -154,44 +131,7 @@ def _attempt_evidence(attempt: NamespaceAttempt) -> Evidence:
     return Evidence(f"user namespace with the map {attempt.map}", answer or attempt.result)
 
 
-def _list(covering: tuple[str, ...]) -> str:
-    rest = len(covering) - 3
-    return ", ".join(covering[:3]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def mount_beside(fstypes: Iterable[str]) -> str:
-    """The commands that give the kernel a whole /proc or /sys to go by, and leave alone what covers the other one."""
-    places = [(fstype, f"/run/{fstype}-clean") for fstype in fstypes]
-    return "\n".join(
-        [
-            "Mount a whole one beside it, in the mount namespace of the container runtime, at each boot:",
-            *(f"  mkdir -p {place} && mount -t {fstype} {fstype} {place}" for fstype, place in places),
-            "To unmount what covers it is no harmless way: without lxcfs, a node that is a container shows CPUs and "
-            "memory of the machine around it, and a mask that is gone lays open what it hid.",
-        ]
-    )
-
-
-def raise_limits(limits: Mapping[str, Reading[int]]) -> str:
-    """The commands that raise these limits, by sysctl name; never below what each is now, where that is known."""
-    commands = []
-    for name, limit in limits.items():
-        file, wanted = f"/etc/sysctl.d/60-{name}.conf", min(max((limit.value or 0) * 2, _ENOUGH), _LARGEST_LIMIT)
-        commands.append(f"  echo '{name} = {wanted}' > {file} && sysctl -p {file}")
-    return "\n".join(
-        [
-            "Raise it, now and at each boot:",
-            *commands,
-            "Make sure that no file that is read later sets it back:",
-            "  grep -rsE 'max_[a-z]+_namespaces' /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d",
-        ]
-    )
-
-
-_ENOUGH = 65_536
-_LARGEST_LIMIT = (1 << 31) - 1
 _LIMIT_NOT_READ: Reading[int] = Reading(f"/proc/sys/{USER_LIMIT.replace('.', '/')}", None, "not read", "not-tried")
-_NOT_BUILT = "Boot a kernel that was built with CONFIG_USER_NS=y: every current distribution's is."
 CHECKS = (
     privileges.CHECK,
     Check(
@@ -202,7 +142,7 @@ CHECKS = (
         why="Each Pod with hostUsers: false gets one. Where the kernel refuses it, the sandbox of such a Pod fails "
         "with 'no space left on device' or 'invalid argument'.",
         reasons=("UserNamespacesDisabled", "UserNamespacesNotBuilt", "UserNamespaceRefused"),
-        remediation=raise_limits({USER_LIMIT: _LIMIT_NOT_READ}),
+        remediation=GENERIC["kernel-user-namespaces"],
         documentation="user_namespaces(7); namespaces(7), The /proc/sys/user directory",
         check=check_user_namespaces,
     ),
@@ -210,10 +150,11 @@ CHECKS = (
         id="kernel-namespace-limits",
         level="stateless",
         gating=False,
-        question="Is no limit of the other namespaces 0?",
+        question="Are the limits of the other namespaces above 0?",
         why="A Pod's sandbox needs mount, PID, network, IPC, UTS and cgroup namespaces too. A limit of 0 stops every "
         "Pod that wants one of its own, with or without a user namespace.",
-        remediation=raise_limits({"user.max_net_namespaces": _LIMIT_NOT_READ}),
+        reasons=("NamespacesDisabled",),
+        remediation=GENERIC["kernel-namespace-limits"],
         documentation="namespaces(7), The /proc/sys/user directory",
         check=check_namespace_limits,
     ),
@@ -221,10 +162,10 @@ CHECKS = (
         id="kernel-unprivileged-switches",
         level="stateless",
         gating=False,
-        question="Are user namespaces of unprivileged users restricted?",
+        question="Do switches against unprivileged users leave container runtimes alone?",
         why="Debian and Ubuntu have switches against user namespaces of unprivileged users. Container runtimes are "
         "privileged, so Pods are not concerned, whatever they are set to.",
-        remediation="Nothing needs to be done.",
+        remediation=GENERIC["kernel-unprivileged-switches"],
         documentation="user_namespaces(7); Ubuntu security documentation, unprivileged user namespace restrictions",
         check=check_unprivileged_switches,
     ),
@@ -232,24 +173,12 @@ CHECKS = (
         id="kernel-security-modules",
         level="stateless",
         gating=False,
-        question="Which security modules are active?",
+        question="Are the active security modules known?",
         why="AppArmor, SELinux and BPF modules may forbid a confined container runtime to make user namespaces. "
-        "This only names them; whether they bind the runtime is judged by its label.",
-        remediation="Mount securityfs to have them listed:\n  mount -t securityfs securityfs /sys/kernel/security",
+        "This check only names them; runtime-confinement judges the label of the runtime.",
+        remediation=GENERIC["kernel-security-modules"],
         documentation="Linux Documentation/admin-guide/LSM",
         check=check_security_modules,
     ),
-    Check(
-        id="kernel-proc-sysfs",
-        level="stateless",
-        gating=True,
-        question="May a Pod's user namespace mount /proc and /sys?",
-        why="The kernel refuses both where every existing one is partly covered, as by lxcfs, by a masking outer "
-        "container, or on nodes that are containers. Then no Pod with a user namespace gets a sandbox: "
-        "'mounting proc: operation not permitted'.",
-        reasons=("ProcCovered", "SysfsCovered"),
-        remediation=mount_beside(["proc"]),
-        documentation="mount_namespaces(7), Restrictions on mount namespaces",
-        check=check_proc_sysfs,
-    ),
+    proc_sysfs.CHECK,
 )

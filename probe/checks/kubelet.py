@@ -1,11 +1,13 @@
-"""Is there a kubelet, can it do user namespaces, and will it come back after its next restart."""
+"""Checks of the kubelet: it runs, supports user namespaces, and starts again."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.remedies.platforms import inline, restart_kubelet
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import remove_gate, restart_it, switch_gate_back
+from probe.facts.defaults import START_UNCERTAINTY
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
 from probe.facts.model import Facts, KubeletFacts
 from probe.reading import Reading
@@ -47,6 +49,9 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             " silently and the Pod runs in the host's user namespace"
         )
         return Outcome.fail("KubeletTooOld", message, kubelet.version, _gate(kubelet.gate))
+    if kubelet.gate.value is None and _proven(facts, kubelet):
+        message = f"kubelet {version} has started a Pod with a user namespace that runs now, so its gate is on"
+        return Outcome.passed(message, kubelet.version, facts.userns_pod_runs, kubelet.gate)
     if kubelet.gate.value is None:
         what = f"whether the gate {GATE} is on in the running kubelet"
         return Outcome.unknown(
@@ -54,9 +59,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             f"{what} is unknown: {kubelet.gate.source}: {kubelet.gate.problem}",
             kubelet.gate,
             kubelet.version,
-            remediation=f"Restart the kubelet, then probe again:\n{restart_kubelet(facts)}"
-            if _changed(kubelet)
-            else "",
+            remediation=restart_it(facts, ", then probe again") if _changed(kubelet) else "",
         )
     if not kubelet.gate.value:
         return Outcome.fail(
@@ -65,9 +68,20 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             kubelet.version,
             _gate(kubelet.gate),
             *([] if kubelet.gate_configured.kind == "absent" else [_gate(kubelet.gate_configured)]),
-            remediation=_switch_back(facts, kubelet) if kubelet.gate_configured.value is False else "",
+            remediation=switch_gate_back(facts, kubelet) if kubelet.gate_configured.value is False else "",
         )
     return Outcome.passed(f"kubelet {version} supports user namespaces", kubelet.version, _gate(kubelet.gate))
+
+
+def _proven(facts: Facts, kubelet: KubeletFacts) -> bool:
+    """Whether a Pod with a user namespace runs that this very kubelet has started: one before it may have had the gate.
+
+    Files that were touched since say nothing of a process that has read them before.
+    """
+    pods, since = facts.pods.value, kubelet.started_at.value
+    if not facts.userns_pod_runs.value or pods is None or since is None:
+        return False
+    return pods.youngest_started_at > since + START_UNCERTAINTY
 
 
 def check_configuration_pending(facts: Facts) -> Outcome:
@@ -81,14 +95,14 @@ def check_configuration_pending(facts: Facts) -> Outcome:
             f"{', '.join(changed)} changed after the kubelet started: takes effect at the next restart",
             *(Evidence(path, "newer than the process") for path in changed),
             kubelet.started_at.parse(_moment),
-            remediation=f"Restart the kubelet when it suits you:\n{restart_kubelet(facts)}",
+            remediation=restart_it(facts, " when it suits you"),
         )
     for reading in (kubelet.files, kubelet.executable):
         if reading.value is None:
             return Outcome.not_read("whether the kubelet's configuration changed after its start", reading)
     read = [*(kubelet.files.value or ()), *filter(None, [kubelet.executable.value])]
     return Outcome.passed(
-        "the kubelet runs with the files that lie on disk",
+        "the kubelet runs the program and the configuration that are on disk",
         *(Evidence(file.path, "older than the process") for file in read),
     )
 
@@ -113,7 +127,7 @@ def check_gate_restart(facts: Facts) -> Outcome:
         f' start ("cannot set feature gate {GATE} to false, feature is locked to true")',
         _gate(configured),
         kubelet.version,
-        remediation=f"Before the next restart remove {GATE} from {_where(kubelet)}.",
+        remediation=remove_gate(kubelet),
     )
 
 
@@ -132,7 +146,7 @@ def check_cgroup_v1(facts: Facts) -> Outcome:
     if not kubelet.fail_cgroup_v1.value:
         return Outcome.passed("the kubelet accepts cgroup v1", seen, kubelet.fail_cgroup_v1)
     return Outcome.warn(
-        "this node has cgroup v1 and failCgroupV1 is true: the kubelet will not come back after its next restart"
+        "this node has cgroup v1 and failCgroupV1 is true: the next restart of the kubelet will fail"
         ' ("kubelet is configured to not run on a host using cgroup v1")',
         seen,
         kubelet.fail_cgroup_v1,
@@ -166,28 +180,14 @@ def _changed(kubelet: KubeletFacts) -> list[str]:
     return [file.path for file in files if file.newer]
 
 
-def _where(kubelet: KubeletFacts) -> str:
-    """Where its gates may stand."""
-    return ", ".join(("--feature-gates", *(inline(file.path) for file in kubelet.files.value or ())))
-
-
-def _switch_back(facts: Facts, kubelet: KubeletFacts) -> str:
-    """What to do where somebody switched the gate off."""
-    release = kubelet.version.parse(parse_release).value
-    remove = release is not None and version_rule(release).default
-    what = f"Remove {GATE}=false from" if remove else f"Set {GATE}=true in the API server, and in"
-    return f"{what} {_where(kubelet)}, then:\n{restart_kubelet(facts)}"
-
-
 CHECKS: tuple[Check, ...] = (
     Check(
         id="kubelet-running",
         level="stateless",
         gating=True,
         question="Does a kubelet run on this node?",
-        why="Only a kubelet starts Pods here. Without one, this says what kernel and file systems would allow.",
-        remediation="Start it, and see why it ended:\n"
-        "  systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager",
+        why="Only a kubelet starts Pods here. Without one, the other checks tell what the kernel would allow.",
+        remediation=GENERIC["kubelet-running"],
         documentation="kubelet(1); kubernetes.io, Troubleshooting kubeadm",
         check=check_running,
     ),
@@ -199,7 +199,7 @@ CHECKS: tuple[Check, ...] = (
         why="Before 1.30 it may silently run a Pod without the user namespace it asked for; with the gate off, it"
         " refuses the Pod, which then stays in ContainerCreating.",
         reasons=("KubeletTooOld", "KubeletGateOff"),
-        remediation="Upgrade the kubelet to 1.33 or newer, where user namespaces are on by default.",
+        remediation=GENERIC["kubelet-user-namespaces"],
         documentation=_KEP,
         check=check_user_namespaces,
     ),
@@ -207,9 +207,9 @@ CHECKS: tuple[Check, ...] = (
         id="kubelet-configuration-pending",
         level="stateless",
         gating=False,
-        question="Does the kubelet run with the configuration and the program that lie on disk?",
-        why="The kubelet reads its files once. What changed since then takes effect, or breaks, at its next restart.",
-        remediation="Restart the kubelet when it suits you:\n  systemctl restart kubelet",
+        question="Does the kubelet run the program and the configuration that are on disk?",
+        why="The kubelet reads its files once. Later changes take effect, or break, at its next restart.",
+        remediation=GENERIC["kubelet-configuration-pending"],
         documentation="kubernetes.io, Set Kubelet Parameters Via A Configuration File; KEP-3983",
         check=check_configuration_pending,
     ),
@@ -218,9 +218,9 @@ CHECKS: tuple[Check, ...] = (
         level="stateless",
         gating=False,
         question=f"Does the configuration leave the locked gate {GATE} alone?",
-        why="Since 1.36 the gate cannot be switched off: a kubelet told so panics at its next start, and takes the"
-        " node with it.",
-        remediation=f"Before the next restart remove {GATE} from --feature-gates and featureGates.",
+        why="Since 1.36 the gate cannot be switched off: a kubelet configured to do so panics at its next start, and"
+        " the node goes down.",
+        remediation=GENERIC["kubelet-gate-restart"],
         documentation="KEP-127; kubernetes.io, Feature Gates",
         check=check_gate_restart,
     ),
@@ -230,8 +230,7 @@ CHECKS: tuple[Check, ...] = (
         gating=False,
         question="Will the kubelet start again on this node's version of cgroups?",
         why="Since 1.35 a kubelet does not start on cgroup v1 unless failCgroupV1 is false.",
-        remediation="Boot with cgroup v2 (kernel parameter systemd.unified_cgroup_hierarchy=1), or before the next"
-        " restart put this into the kubelet's configuration:\n  failCgroupV1: false",
+        remediation=GENERIC["kubelet-cgroup-v1"],
         documentation="KubeletConfiguration v1beta1, failCgroupV1; KEP-4569; cgroups(7)",
         check=check_cgroup_v1,
     ),

@@ -1,8 +1,10 @@
-"""Whether the probe itself may do what it has to."""
+"""Privileges of the probe itself."""
 
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import OTHER_MACHINE
 from probe.facts.model import Facts, ProbeFacts
 
 _CAPABILITIES = {6: "CAP_SETGID", 7: "CAP_SETUID", 18: "CAP_SYS_CHROOT", 21: "CAP_SYS_ADMIN"}
@@ -14,7 +16,8 @@ def check_privileges(facts: Facts) -> Outcome:
     probe = facts.probe
     if not probe.supported_architecture:
         message = f"the system calls of {facts.kernel.architecture} are not known to the probe, so nothing was tried"
-        return Outcome.unknown("not-tried", message, remediation="Use a node with x86-64 or arm64.")
+        machine = Evidence("architecture of this machine", facts.kernel.architecture)
+        return Outcome.unknown("not-tried", message, machine, remediation=OTHER_MACHINE)
     if probe.seccomp.value is None:
         return Outcome.not_read("what the probe may do", probe.seccomp)
     if probe.entered.value is None:
@@ -30,7 +33,7 @@ def check_privileges(facts: Facts) -> Outcome:
     )
     if obstacles:
         return Outcome.unknown("not-permitted", "the probe is confined: " + "; ".join(obstacles), *seen)
-    return Outcome.passed("the probe may do all that it needs", *seen)
+    return Outcome.passed("the probe has all required privileges", *seen)
 
 
 def seccomp_words(mode: int) -> str:
@@ -67,18 +70,13 @@ def _user_namespace(probe: ProbeFacts) -> str:
     return f"its user namespace is unknown ({own.problem})" if own.value is None else "in a user namespace of its own"
 
 
-GRANT = (
-    "Run the probe as root on the node, or in a Pod with hostUsers: true, hostPath /proc, and either privileged: true "
-    "or the capabilities SYS_ADMIN, SETUID, SETGID, SYS_CHROOT, SYS_PTRACE and DAC_READ_SEARCH."
-)
-
 CHECK = Check(
     id="probe-privileges",
     level="stateless",
     gating=False,
-    question="May the probe try out what it has to?",
-    why="What the probe may not do, it cannot say of the node: such findings are unknown, however well it does.",
-    remediation=GRANT,
+    question="Does the probe have all required privileges?",
+    why="Anything the probe lacks permission to try is reported as unknown, even if the node is fine.",
+    remediation=GENERIC["probe-privileges"],
     documentation="capabilities(7); setns(2); user_namespaces(7)",
     check=check_privileges,
 )

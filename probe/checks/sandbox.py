@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.kernel import mount_beside, raise_limits
+from probe.checks.proc_sysfs import step_words
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import DISTRUST, OPEN_ROOT, repeat_step
+from probe.checks.runtime.names import binds_sysfs, find_handler
 from probe.facts.model import Facts
 from probe.facts.trials.sandbox import SOURCE, limit_of
 from probe.facts.tried import SandboxFacts, SandboxStep
-from probe.reading import Reading
 
 _WHAT = "whether a sandbox with a user namespace can be set up"
 
 
-def check_sandbox_trial(facts: Facts) -> Outcome:
+def check_sandbox_trial(facts: Facts, name: str = "") -> Outcome:
     """What a runtime does for the sandbox of a Pod, done once and thrown away."""
     sandbox = facts.sandbox.value
     if sandbox is None:
         return Outcome.not_read(_WHAT, facts.sandbox)
-    return judge_sandbox_trial(sandbox, facts.kernel.namespace_limits)
-
-
-def judge_sandbox_trial(sandbox: SandboxFacts, limits: Mapping[str, Reading[int]]) -> Outcome:
-    """Never a failure: whatever gates has a check of its own, so this one warns and explains.
-
-    *limits* are those of namespaces, by sysctl name.
-    """
-    allowed = _of(sandbox, "control", "failed")
-    if allowed:
+    if allowed := _of(sandbox, "control", "failed"):
         message = f"the trial of a sandbox cannot be trusted: {_list(allowed)}"
-        return Outcome.warn(message, *_evidence(allowed), remediation=_DISTRUST)
-    failed = _of(sandbox, "required", "failed")
-    if failed:
-        message = f"a sandbox with a user namespace cannot be set up: {_list(failed)}"
-        return Outcome.warn(message, *_evidence(failed), remediation=_remediation(failed[0], limits))
+        return Outcome.warn(message, *_evidence(allowed), remediation=DISTRUST)
+    if failed := _of(sandbox, "required", "failed"):
+        return _refused(facts, name, failed)
     unknown = _of(sandbox, "required", "unknown") or _of(sandbox, "control", "unknown")
+    if closed := _closed_root(facts, unknown):
+        return closed
     if unknown:
         message = f"{_WHAT} is unknown: {_list(unknown)}"
         return Outcome.unknown(unknown[0].kind or "not-tried", message, *_evidence(unknown))
@@ -53,16 +46,52 @@ def judge_sandbox_trial(sandbox: SandboxFacts, limits: Mapping[str, Reading[int]
     return Outcome.passed(message, took, *_evidence(rest))
 
 
+def _refused(facts: Facts, name: str, failed: list[SandboxStep]) -> Outcome:
+    """The controls worked, so a refusal is the node's; it stops each Pod unless the step is one that some can spare."""
+    limits = {name: limit.value for name, limit in facts.kernel.namespace_limits.items()}
+    if decisive := [step for step in failed if _stops_each_pod(facts, name, step)]:
+        message = f"a sandbox with a user namespace cannot be set up: {_list(decisive)}"
+        return Outcome.fail(
+            "SandboxRefused", message, *_evidence(decisive), remediation=repeat_step(decisive[0], limits)
+        )
+    if scarce := [step for step in failed if step.errno == "ENOSPC"]:
+        message = f"{_WHAT} is unknown: {_list(scarce)}"
+        return Outcome.unknown("not-tried", message, *_evidence(failed), remediation=repeat_step(scarce[0], limits))
+    message = f"a step of a sandbox with a user namespace is refused that some Pods need: {_list(failed)}"
+    return Outcome.warn(message, *_evidence(failed), remediation=repeat_step(failed[0], limits))
+
+
+def _stops_each_pod(facts: Facts, name: str, step: SandboxStep) -> bool:
+    if step.errno == "ENOSPC":  # of a limit that is reached for now; one that is 0 stays
+        limit = facts.kernel.namespace_limits.get(limit_of(step.name))
+        return limit is not None and limit.value == 0
+    if step.name == "sysfs" and step.errno == "EPERM":
+        return not binds_sysfs(find_handler(facts, name))
+    if step.name in ("cgroup", "cgroup namespace"):  # with cgroup v1 runtimes bind the node's hierarchies
+        return facts.kernel.cgroup_version.value == 2
+    return step.name != "veth"  # some network plugins make other links
+
+
+def _closed_root(facts: Facts, unknown: list[SandboxStep]) -> Outcome | None:
+    """EACCES may come from what confines the probe, but not where the root of a Pod may not search / itself."""
+    entered = facts.probe.entered.value is True  # else this is the root directory of the probe's own container
+    mode = facts.mounts.value.root_mode if facts.mounts.value and entered else None
+    denied = [step for step in unknown if step.errno == "EACCES"]
+    if not denied or mode is None or mode.value is None or mode.value & 0o001:
+        return None
+    message = f"the node's root directory has mode {mode.value:04o}: a Pod's root may not search it, nor any path below"
+    seen = Evidence(mode.source, f"mode {mode.value:04o}")
+    return Outcome.fail("RootDirectoryClosed", message, seen, *_evidence(denied), remediation=OPEN_ROOT)
+
+
 def _of(sandbox: SandboxFacts, role: str, result: str) -> list[SandboxStep]:
     return [step for step in sandbox.steps if step.role == role and step.result == result]
 
 
 def _list(steps: Sequence[SandboxStep]) -> str:
     """The first with its meaning, which mostly explains the others."""
-    first = steps[0]
-    answer = f" ({first.errno})" if first.errno else ""
     others = f"; also {', '.join(step.name for step in steps[1:])}" if len(steps) > 1 else ""
-    return f"{first.name}{answer}: {first.reason}{others}"
+    return step_words(steps[0]) + others
 
 
 def _evidence(steps: Sequence[SandboxStep]) -> list[Evidence]:
@@ -76,33 +105,18 @@ def _evidence(steps: Sequence[SandboxStep]) -> list[Evidence]:
     return found
 
 
-def _remediation(step: SandboxStep, limits: Mapping[str, Reading[int]]) -> str:
-    limit = limit_of(step.name)
-    if step.errno == "ENOSPC" and limit:
-        return raise_limits({limit: limits.get(limit, Reading.without(limit, "not-tried", "not read"))})
-    if step.errno == "EPERM" and step.name in ("proc", "sysfs"):
-        place = "/proc" if step.name == "proc" else "/sys"
-        return f"{mount_beside([step.name])}\nThis shows what covers it:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
-    return ""
-
-
-_DISTRUST = (
-    "Nothing to repair on the node: an LSM or a patched kernel answers differently inside user namespaces here. "
-    "Start a Pod with hostUsers: false on this node to be sure, and report this to userns-probe."
-)
-
 CHECKS = (
     Check(
         id="sandbox-trial",
         level="stateless",
         gating=False,
-        question="Can everything be set up that the sandbox of a Pod with a user namespace needs?",
+        question="Can the sandbox of a Pod with a user namespace be set up?",
         why="The runtime makes seven namespaces and mounts proc, sysfs, tmpfs, mqueue, devpts and cgroup inside; the "
         "network plugin adds links. If one of these steps is refused, the Pod stays in ContainerCreating.",
-        remediation="Look for a refusal in the kernel log and in the audit log:\n"
-        "  dmesg | grep -iE 'denied|revealing|namespace' | tail\n"
-        "  ausearch -m avc -ts recent",
+        reasons=("SandboxRefused", "RootDirectoryClosed"),
+        remediation=GENERIC["sandbox-trial"],
         documentation="user_namespaces(7), mount_namespaces(7), namespaces(7)",
         check=check_sandbox_trial,
+        per_handler=check_sandbox_trial,
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from probe.host.processes import START_UNCERTAINTY as START_UNCERTAINTY
+
 KUBELET_ROOT = "/var/lib/kubelet"
 """Default of the kubelet's --root-dir."""
 RUNTIME_ROOT = "/var/lib/containerd"

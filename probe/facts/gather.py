@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Callable
 
@@ -26,7 +27,7 @@ from probe.facts.unknown import unknown_facts
 from probe.host.background import Beside
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, LocalHost
-from probe.host.mountinfo import Mount, parse_mountinfo
+from probe.host.mountinfo import Mount, MountTable, parse_mountinfo
 from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
 from probe.host.sandbox.trial import sandbox_child
 from probe.reading import Reading, encode
@@ -114,11 +115,25 @@ def _try_node(
         afterwards = read_mountinfo(host, runtime)
         if afterwards.value != mountinfo.value:
             rows = without_vanished(rows, afterwards.parse(parse_mountinfo).value)
-    return mounts.parse(_mount_facts), rows
+    return mounts.parse(lambda table: _mount_facts(host, table, root_dir)), rows
 
 
-def _mount_facts(mounts: tuple[Mount, ...]) -> MountFacts:
-    return MountFacts(count=len(mounts), proc=visibility(mounts, "proc"), sysfs=visibility(mounts, "sysfs"))
+def _mount_facts(host: Host, mounts: tuple[Mount, ...], root_dir: str) -> MountFacts:
+    pods = attempts.existing(host, f"{root_dir}/pods")
+    return MountFacts(
+        count=len(mounts),
+        proc=visibility(mounts, "proc"),
+        sysfs=visibility(mounts, "sysfs"),
+        pods_options=pods.parse(lambda path: _options_of(MountTable(mounts), path)),
+        root_mode=host.status("/").parse(lambda root: stat.S_IMODE(root.mode)),
+    )
+
+
+def _options_of(table: MountTable, path: str) -> tuple[str, ...]:
+    mount = table.mount_of(path)
+    if mount is None:
+        raise ValueError("lies in no mount of the table")
+    return mount.options
 
 
 def _default_oci_runtime(runtime: Reading[RuntimeFacts]) -> str:

@@ -58,7 +58,19 @@ def gather_kernel(host: Host) -> KernelFacts:
         lsm=host.read_text("/sys/kernel/security/lsm").parse(parse_lsm),
         selinux_enforcing=_read_number(host, "/sys/fs/selinux/enforce").parse(bool),
         cgroup_version=host.read_text("/proc/self/cgroup").parse(parse_cgroup_version),
+        container=_gather_container(host),
     )
+
+
+def _gather_container(host: Host) -> Reading[str]:
+    """The manager of the container that this node is. *Source*: systemd's CONTAINER_INTERFACE; docker, podman."""
+    told = _read_word(host, "/run/systemd/container")
+    if told.kind != "absent":
+        return told
+    for path, manager in (("/.dockerenv", "docker"), ("/run/.containerenv", "podman")):
+        if host.status(path).value:
+            return Reading(path, manager)
+    return told
 
 
 def gather_distribution(host: Host) -> Reading[str]:

@@ -43,6 +43,8 @@ class KernelFacts(Struct, frozen=True, kw_only=True):
     """The active security modules, as /sys/kernel/security/lsm lists them."""
     selinux_enforcing: Reading[bool]
     cgroup_version: Reading[int]
+    container: Reading[str]
+    """Of a node that is a container itself: its manager (`docker`, `lxc`, `wsl`); absent on a machine."""
 
 
 class Visibility(Struct, frozen=True, kw_only=True):
@@ -59,6 +61,10 @@ class MountFacts(Struct, frozen=True, kw_only=True):
     count: int
     proc: Visibility
     sysfs: Visibility
+    pods_options: Reading[tuple[str, ...]]
+    """Options of the mount that holds `<kubelet root>/pods`, as mount(8) spells them: `ro`, `noexec`, `nosymfollow`."""
+    root_mode: Reading[int]
+    """Permission bits of the node's root directory, as chmod(2) takes them."""
 
 
 class DropIn(Struct, frozen=True, kw_only=True):
@@ -84,6 +90,8 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     """The configuration files it names, in the order in which they are merged."""
     executable: Reading[DropIn]
     """What it runs; `newer` when that path holds another program by now."""
+    unit: Reading[str]
+    """The systemd unit of its cgroup: `kubelet.service`, `snap.kubelet-eks.daemon.service`."""
     root_dir: Reading[str]
     """Absolute, without a trailing slash, in the mount namespace of the kubelet."""
     endpoint: Reading[str]
@@ -115,6 +123,8 @@ class Handler(Struct, frozen=True, kw_only=True):
     binary_newer: Reading[bool]
     """Whether the binary changed after the daemon, which asked it once, had started."""
     snapshotter: Reading[str]
+    executable: Reading[bool]
+    """Whether the daemon finds the OCI runtime where it looks for it, with permission to execute it."""
 
 
 class Confinement(Struct, frozen=True, kw_only=True):
@@ -205,6 +215,8 @@ class IdFacts(Struct, frozen=True, kw_only=True):
     """What /etc/subuid and /etc/subgid give to others than the kubelet."""
     accounts: Reading[tuple[Account, ...]]
     """Users and groups of the node whose ID lies above the first 65536."""
+    service: Reading[str]
+    """The service that getsubids(1) asks, `subid:` of nsswitch.conf(5): `files`, which is the default, or `sss`."""
     files: Reading[tuple[UsernsFile, ...]]
     """What the kubelet will take up again when it starts next."""
 
@@ -271,5 +283,3 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     No better proof exists; an older Pod shows what an earlier daemon could do.
     """
-    handler: str = ""
-    """The runtime handler that is being judged; empty for the default one."""

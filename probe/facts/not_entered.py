@@ -50,7 +50,10 @@ def of_node(reading: Reading[T], entered: Reading[bool]) -> Reading[T]:
 def kernel_of_node(kernel: KernelFacts, entered: Reading[bool]) -> KernelFacts:
     """*kernel* without the answers of file systems that a container has mounted for itself."""
     return replace(
-        kernel, lsm=of_node(kernel.lsm, entered), selinux_enforcing=of_node(kernel.selinux_enforcing, entered)
+        kernel,
+        lsm=of_node(kernel.lsm, entered),
+        selinux_enforcing=of_node(kernel.selinux_enforcing, entered),
+        container=of_node(kernel.container, entered),
     )
 
 

@@ -40,6 +40,7 @@ def unknown_facts(node_name: str | None, kind: ProblemKind, problem: str) -> Fac
             lsm=unread,
             selinux_enforcing=unread,
             cgroup_version=unread,
+            container=unread,
         ),
         mounts=unread,
         user_namespace=NamespaceAttempt(

@@ -36,7 +36,7 @@ def render_check(check: Check, *, width: int, colour: bool, platform: str = "") 
     page.line((check.id, "bold"))
     page.line(check.question, indent=2)
     page.blank()
-    gating = "decides the verdict" if check.gating else "explains, and never changes the verdict"
+    gating = "its unknown makes the verdict unknown" if check.gating else "its unknown leaves the verdict alone"
     rows: list[list[Cell]] = [
         [("level   ", "dim"), f"{check.level}; {gating}"],
         [("why", "dim"), check.why],
@@ -71,7 +71,7 @@ def render_catalog(checks: Sequence[Check], *, width: int, colour: bool) -> str:
         page.line((check.id, "bold"), f"  {check.level}{', gating' if check.gating else ''}")
         page.line(check.question, indent=2)
     page.blank()
-    page.line(("gating: decides the verdict; all others explain. More on one: userns-probe explain CHECK", "dim"))
+    page.line(("gating: its unknown decides, too, as every fail does. More on one: userns-probe explain CHECK", "dim"))
     return str(page)
 
 

@@ -182,7 +182,7 @@ def _unrepeated(finding: Finding, decisive: Finding | None, said: set[str]) -> F
 
 def _add_finding(page: Page, report: Report, finding: Finding, verbose: int) -> None:
     notes = [finding.reason] if finding.reason else []
-    if finding.status == "fail" and not finding.gating:
+    if finding.status == "fail" and finding.level == "volumes":
         notes.append("not gating")
     if finding.id in report.contradictions:
         notes.append("contradiction")

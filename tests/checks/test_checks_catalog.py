@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from lab.factory import absent, make_attempts, make_facts, make_refusal, make_unknown_attempt
-from probe.checks.catalog import CHECKS, judge
+from lab.factory import NAMESPACE_LIMITS as LIMITS
+from lab.factory import (
+    absent,
+    make_attempt,
+    make_attempts,
+    make_facts,
+    make_handler,
+    make_ids,
+    make_kernel,
+    make_kubelet,
+    make_probe,
+    make_refusal,
+    make_runtime,
+    make_unknown_attempt,
+    unread,
+)
+from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.check import UnknownReason
+from probe.facts.model import Facts
+from probe.facts.unknown import unknown_facts
 
 
 def test_ids_are_unique() -> None:
@@ -35,6 +52,54 @@ def test_every_unknown_reason_says_how_to_find_out() -> None:
     for finding in unknown:
         assert finding.reason in UnknownReason.__args__  # type: ignore[attr-defined]
         assert finding.remediation
+
+
+SITUATIONS = {
+    "all is well": make_facts(),
+    "nothing is known": unknown_facts("node-1", "timed-out", "it did not come back"),
+    "no kubelet": make_facts(kubelet=absent("processes"), runtime=absent("CRI"), mounts=absent("/proc"), attempts=()),
+    "nothing could be read": make_facts(
+        kubelet=unread(), runtime=unread(), mounts=unread(), ids=unread(), pods=unread(), hooks=unread(), attempts=()
+    ),
+    "no limits, no switches": make_facts(kernel=make_kernel(namespace_limits=dict.fromkeys(LIMITS, absent("/proc")))),
+    "limits of 0": make_facts(kernel=make_kernel(namespace_limits=dict.fromkeys(LIMITS, 0))),
+    "a gate that is off": make_facts(kubelet=make_kubelet(version="1.32.1", gate=False)),
+    "a range that is not known": make_facts(ids=make_ids(account=unread())),
+    "a range that is refused": make_facts(kubelet=make_kubelet(ids_per_pod=3)),
+    "no promise": make_facts(runtime=make_runtime(handlers=(make_handler(user_namespaces=False, oci_idmap=False),))),
+    "an old runtime": make_facts(runtime=make_runtime(version="1.7.24", handlers=())),
+    "SELinux": make_facts(kernel=make_kernel(selinux_enforcing=True)),
+    "another machine": make_facts(probe=make_probe(supported_architecture=False)),
+    "volumes": make_facts(attempts=(*make_attempts(), make_attempt())),
+}
+
+
+@pytest.mark.parametrize("handler", ["", "gone"])
+@pytest.mark.parametrize("facts", SITUATIONS.values(), ids=SITUATIONS)
+def test_no_finding_without_evidence(facts: Facts, handler: str) -> None:
+    """Whatever a check says, it says what it was that it saw, or could not see, and where."""
+    for finding in judge(facts, handler):
+        assert finding.evidence, finding
+        assert all(seen.source and (seen.value or seen.problem) for seen in finding.evidence), finding
+
+
+@pytest.mark.parametrize("facts", SITUATIONS.values(), ids=SITUATIONS)
+def test_only_what_is_not_well_gets_a_remedy(facts: Facts) -> None:
+    """Nobody is told to fix what passes or does not apply, and nobody is left alone with the rest."""
+    for finding in judge(facts):
+        assert bool(finding.remediation) == (finding.status not in ("pass", "skipped")), finding
+
+
+def test_only_checks_that_depend_on_the_handler_run_again() -> None:
+    """For another handler the findings are those of a whole judgement of it, and most checks are not run anew."""
+    handlers = (make_handler(), make_handler(name="old", oci_idmap=False, snapshotter="native"))
+    facts = make_facts(runtime=make_runtime(handlers=handlers))
+    default = judge(facts)
+    again = judge_again(facts, "old", default)
+    assert again == judge(facts, "old")
+    assert again != default
+    for check, before, after in zip(CHECKS, default, again, strict=True):
+        assert check.per_handler or after is before
 
 
 def _finding(check_id, facts):  # type: ignore[no-untyped-def]

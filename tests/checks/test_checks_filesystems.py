@@ -12,16 +12,20 @@ from lab.factory import (
     make_facts,
     make_handler,
     make_kubelet,
+    make_mounts,
+    make_probe,
     make_refusal,
     make_runtime,
     make_unknown_attempt,
     unread,
 )
+from probe.checks.catalog import judge
 from probe.checks.check import Outcome
-from probe.checks.filesystems import CHECKS
+from probe.checks.filesystems import CHECKS, check_local_volumes, check_overlay_layers
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt
 from probe.reading import Reading
+from probe.verdict import conclude
 
 CHECK = {check.id: check for check in CHECKS}
 ROLES = {
@@ -58,7 +62,7 @@ def test_every_role_in_every_status(check_id: str) -> None:
 
 @pytest.mark.parametrize(
     ("errno", "told", "never"),
-    [("ENOSYS", "Debian 13", "dnf"), ("EPERM", "\n  dnf upgrade kernel", "Debian"), ("EINVAL", "", "kernel")],
+    [("ENOSYS", "Debian 13", "dnf"), ("EPERM", "\n  dnf upgrade -y kernel", "Debian"), ("EINVAL", "", "kernel")],
 )
 def test_another_kernel_is_advised_where_this_one_maps_nothing(errno: str, told: str, never: str) -> None:
     """One without idmapped mounts on any distribution; one that has them switched off is EL9's."""
@@ -127,8 +131,60 @@ def test_a_handler_with_a_snapshotter_of_its_own_is_judged_by_it() -> None:
     runtime = make_runtime(handlers=handlers)
     refused = make_refusal(role="overlay-layers")
     assert outcome("filesystem-overlay-layers", facts_with("overlay-layers", refused, runtime=runtime)).status == "fail"
-    native = facts_with("overlay-layers", refused, runtime=runtime, handler="native")
-    assert outcome("filesystem-overlay-layers", native).status == "skipped"
+    facts = facts_with("overlay-layers", refused, runtime=runtime)
+    assert check_overlay_layers(facts, "native").status == "skipped"
+
+
+CRUN = make_runtime(handlers=(make_handler(), make_handler(name="crun", oci_runtime="crun")))
+
+
+@pytest.mark.parametrize(
+    ("options", "handler", "expected"),
+    [
+        (("rw", "relatime"), "", ("pass", "")),
+        (("rw", "nosuid", "nodev", "noexec"), "crun", ("pass", "")),
+        (("rw", "nosymfollow"), "", ("pass", "")),
+        (("rw", "nosymfollow"), "crun", ("fail", "LocalVolumesWithoutLinks")),
+        (("rw", "nosymfollow"), "kata", ("warn", "")),
+        (unread("/proc/1/mountinfo", "timed-out"), "", ("unknown", "TimedOut")),
+    ],
+)
+def test_local_volumes(options: Any, handler: str, expected: tuple[str, str]) -> None:
+    """Seen with runc 1.3.6 and crun 1.28: only nosymfollow matters, only to crun, and only to links."""
+    facts = make_facts(mounts=make_mounts(pods_options=options), runtime=CRUN)
+    found = check_local_volumes(facts, handler)
+    assert (found.status, found.reason) == expected
+    assert found.evidence
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        (make_unknown_attempt(role="kubelet-root"), ("unknown", "TimedOut")),
+        (make_refusal(role="kubelet-root"), ("skipped", "")),
+        (None, ("unknown", "NotTried")),
+    ],
+)
+def test_local_volumes_lie_in_the_kubelets_root(root: Attempt | None, expected: tuple[str, str]) -> None:
+    """Where that cannot be idmapped no Pod starts at all, which is another finding's to say."""
+    found = check_local_volumes(make_facts(attempts=make_attempts(kubelet_root=root)))
+    assert (found.status, found.reason) == expected
+
+
+@pytest.mark.parametrize("entered", [False, unread("/proc/1/ns/mnt")])
+def test_options_of_the_probes_own_container_say_nothing(entered: Any) -> None:
+    """A container has the kubelet's root directory by a mount of its own."""
+    mounts = make_mounts(pods_options=("rw", "nosymfollow"))
+    facts = make_facts(mounts=mounts, runtime=CRUN, probe=make_probe(entered=entered))
+    assert check_local_volumes(facts, "crun").status == "unknown"
+
+
+def test_links_of_a_configmap_decide_the_level_local_of_that_handler() -> None:
+    """Pods with nothing but a token run, and those of runc too."""
+    facts = make_facts(mounts=make_mounts(pods_options=("rw", "nosymfollow")), runtime=CRUN)
+    assert conclude(judge(facts)).verdict == "ready"
+    levels = conclude(judge(facts, "crun")).levels
+    assert list(levels.values()) == ["ready", "ready", "not-ready", "not-ready"]
 
 
 @pytest.mark.parametrize(

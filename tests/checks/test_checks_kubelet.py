@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.factory import absent, make_facts, make_kernel, make_kubelet, unread
+from lab.factory import absent, make_facts, make_kernel, make_kubelet, make_pods, unread
 from probe.checks.check import Check, Outcome
 from probe.checks.kubelet import CHECKS
 from probe.checks.remedies.table import fitting
@@ -131,6 +131,31 @@ def test_a_gate_that_could_not_be_read_is_unknown_and_a_restart_may_settle_it() 
     assert "systemctl restart kubelet" in outcome.remediation
     outcome = ask("kubelet-user-namespaces", with_kubelet(version="1.34.2", gate=unread("/c", "not-permitted")))
     assert (outcome.status, outcome.reason, outcome.remediation) == ("unknown", "NotPermitted", "")
+
+
+@pytest.mark.parametrize(
+    ("runs", "youngest", "status"),
+    [(True, 1_700_000_100.0, "pass"), (True, 1_699_999_000.0, "unknown"), (False, 1_700_000_100.0, "unknown")],
+)
+def test_a_pod_of_this_very_kubelet_proves_that_its_gate_is_on(runs: bool, youngest: float, status: str) -> None:
+    """CIS 4.1.9, chmod 600 of its file on a running node, makes the file newer and changes nothing.
+
+    A Pod that an earlier kubelet started proves nothing: the gate may have been switched off with the restart.
+    """
+    kubelet = make_kubelet(version="1.34.2", gate=unread("/c", "not-readable"), files=CHANGED)
+    pods = make_pods(youngest_started_at=youngest)
+    proof = Reading("processes of Pods", runs)
+    outcome = ask("kubelet-user-namespaces", make_facts(kubelet=kubelet, pods=pods, userns_pod_runs=proof))
+    assert outcome.status == status
+    assert outcome.evidence
+
+
+def test_a_running_pod_does_not_outweigh_what_was_read() -> None:
+    """A gate that is off in the configuration in force stays off."""
+    kubelet = make_kubelet(version="1.34.2", gate=False)
+    pods = make_pods(youngest_started_at=1_700_000_100.0)
+    facts = make_facts(kubelet=kubelet, pods=pods, userns_pod_runs=Reading("processes of Pods", True))
+    assert ask("kubelet-user-namespaces", facts).reason == "KubeletGateOff"
 
 
 def test_files_older_than_the_process_are_in_force() -> None:

@@ -291,3 +291,20 @@ def _in_child(change: Callable[[], None]) -> str:
         said = answer.read()
     os.waitpid(pid, 0)
     return said
+
+
+@pytest.mark.parametrize(
+    ("files", "container"),
+    [
+        ({"/run/systemd/container": "lxc\n", "/.dockerenv": ""}, "lxc"),
+        ({"/.dockerenv": ""}, "docker"),
+        ({"/run/.containerenv": 'engine="podman"\n'}, "podman"),
+        ({"/etc/os-release": ""}, None),
+        ({"/run/systemd/container": "a b; reboot\n"}, None),
+    ],
+)
+def test_a_node_that_is_a_container(files: dict[str, bytes | str | int], container: str | None) -> None:
+    """Its manager, from what systemd, docker or podman leave there; one word, or nothing."""
+    host = FakeHost()
+    host.files |= files
+    assert gather_kernel(host).container.value == container

@@ -42,7 +42,7 @@ def finding(report: dict[str, Any], check: str, **changes: str) -> dict[str, Any
 def scenario(name: str, said: dict[str, Any], code: int | None = None) -> dict[str, Any]:
     """What the command printed there; a runtime that was tried made a container, unless it says something else."""
     if name == "--try-runtime":
-        said = finding(said, "runtime-trial", status="pass" if said["verdict"] == "ready" else "warn")
+        said = finding(said, "runtime-trial", status="pass" if said["verdict"] == "ready" else "fail")
     code = {"ready": 0, "not-ready": 1, "unknown": 2}[said["verdict"]] if code is None else code
     return {"scenario": name, "again": 0, "code": code, "stdout": json.dumps(said), "stderr": ""}
 
@@ -63,7 +63,7 @@ def paths(*results: str, scenario: str = "", code: int | None = None) -> dict[st
 
 UNKNOWN = report("unknown", "NotPermitted", "unknown", "unknown")
 FORETOLD = paths("supported", "supported", "refused")
-DISABLED = finding(report("not-ready", "UserNamespacesDisabled", "unknown"), "sandbox-trial", status="warn")
+DISABLED = finding(report("not-ready", "UserNamespacesDisabled", "unknown"), "sandbox-trial", status="fail")
 GOOD = [
     scenario("plain", report()),
     scenario("--try-runtime", report()),
@@ -156,7 +156,7 @@ def _change(**changes: Any) -> dict[str, Any]:
             "tmpfs is supported, and was not tried",
         ),
         (_change(findings=[*UNKNOWN["findings"], {"id": "x", "status": "fail"}]), "x fails"),
-        (report("unknown", "NotPermitted", "unknown"), "the probe may do all that it needs"),
+        (report("unknown", "NotPermitted", "unknown"), "the probe has all required privileges"),
     ],
 )
 def test_a_confined_probe_that_claims_to_know(said: dict[str, Any], problem: str) -> None:
@@ -260,8 +260,8 @@ def test_a_confined_probe_may_say_of_volumes_what_is_so(
 @pytest.mark.parametrize(
     ("name", "check", "status", "wanted"),
     [
-        ("plain", "sandbox-trial", "warn", "pass"),
-        ("user.max_user_namespaces=0", "sandbox-trial", "pass", "warn"),
+        ("plain", "sandbox-trial", "fail", "pass"),
+        ("user.max_user_namespaces=0", "sandbox-trial", "pass", "fail"),
         ("plain", "runtime-trial", "unknown", "skipped"),
         ("--try-runtime", "runtime-trial", "skipped", "pass"),
     ],
@@ -284,8 +284,8 @@ def test_a_sandbox_without_a_network_is_half_a_trial() -> None:
     assert "the sandbox was tried without a network" in judge([scenario("plain", said)]).scenarios[0].problems
 
 
-@pytest.mark.parametrize("status", ["pass", "unknown", "skipped", "fail"])
-def test_the_trial_of_a_runtime_warns_where_a_volume_is_refused(status: str) -> None:
+@pytest.mark.parametrize("status", ["pass", "unknown", "skipped", "warn"])
+def test_the_trial_of_a_runtime_fails_where_a_volume_is_refused(status: str) -> None:
     """Whatever else it says is wrong."""
     documents = with_tmpfs("refused", NO_TMPFS, started=False, owner=None)
     for each in documents:

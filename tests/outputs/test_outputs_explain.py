@@ -35,7 +35,7 @@ def test_a_check_in_words() -> None:
         "kernel-example\n"
         "  Does it work?\n"
         "\n"
-        "  level     projected; decides the verdict\n"
+        "  level     projected; its unknown makes the verdict unknown\n"
         "  why       Because Pods break \\x1b[31m otherwise.\n"
         "  fails as  ItDoesNot, ItNeverDid\n"
         "  read on   example(7)\n"
@@ -81,7 +81,7 @@ def test_what_fits_a_platform_is_shown_for_it() -> None:
     check = find("kernel-user-namespaces")
     assert check
     anywhere = render_check(check, width=80, colour=False)
-    assert "--for     talos, bottlerocket, openshift\n" in anywhere
+    assert "--for     container, talos, bottlerocket, openshift\n" in anywhere
     assert "sysctl -p" in anywhere
     talos = render_check(check, width=80, colour=False, platform="talos")
     assert "  UserNamespacesDisabled on Talos\n  fix       Talos allows none by default." in talos
@@ -95,7 +95,7 @@ def test_a_platform_without_a_way_of_its_own_gets_the_common_one() -> None:
     check = find("kernel-user-namespaces")
     assert check
     text = render_check(check, width=80, colour=False, platform="debian")
-    assert "For Debian nothing special is known. For all platforms:\n\n  fix       Raise it" in text
+    assert "For Debian nothing special is known. For all platforms:\n\n  fix       Raise" in text
 
 
 def test_what_fits_one_reason_is_shown_beside_what_is_declared() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from probe.checks.remedies.platforms import quoted
+from probe.checks.remedies.platforms import inline, quoted
 from probe.facts.defaults import BLOCK
 from probe.facts.ids.manager import Cause
 from probe.facts.model import Facts, IdFacts, KubeletFacts
@@ -43,9 +43,9 @@ def give_a_range(ids: IdFacts | None = None, kubelet: KubeletFacts | None = None
     """The commands that give the account a range that its kubelet accepts and, as far as is known, nobody else has."""
     known_length, known_pods = _ids_per_pod(kubelet), _max_pods(kubelet)
     length, pods = known_length or BLOCK, known_pods or _MAX_PODS
-    slots = f"here {pods} of {length} IDs"
+    slots = f"{pods} x {length}"
     if not known_length or not known_pods:
-        slots += ", the default of what is not known"
+        slots += ", with defaults for what is not known"
     owners, accounts = (ids.owners.value, ids.accounts.value) if ids else (None, None)
     taken = [(each.first, each.first + each.count) for each in owners or ()]
     taken += [(each.id, each.id + 1) for each in accounts or ()]
@@ -55,13 +55,27 @@ def give_a_range(ids: IdFacts | None = None, kubelet: KubeletFacts | None = None
         return f"No range is free that has a slot for each of maxPods ({slots}): set maxPods or idsPerPod lower."
     look = ""
     if owners is None or accounts is None:
-        look = " Make sure before that nobody has IDs of it in /etc/subuid, /etc/subgid, /etc/passwd and /etc/group."
+        look = " First make sure that nobody has IDs of it in /etc/subuid, /etc/subgid, /etc/passwd and /etc/group."
     return (
-        "Give the account kubelet one range, a multiple of idsPerPod, the same for users and groups and nobody else's,"
-        f" with one slot for each of maxPods ({slots}), then restart the kubelet on the drained node.{look}\n"
+        f"{_ask_the_files(ids)}Give the account kubelet one range in /etc/subuid and /etc/subgid: the same in both, a"
+        f" multiple of idsPerPod, at least maxPods x idsPerPod ({slots}), overlapping nobody else's. Then restart the"
+        f" kubelet on the drained node.{look}\n"
         '  sed -i -E "/^(kubelet|$(id -u kubelet)):/d" /etc/subuid /etc/subgid\n'
         f"  echo kubelet:{start}:{count} | tee -a /etc/subuid >> /etc/subgid\n"
         "  getsubids kubelet; getsubids -g kubelet"
+    )
+
+
+def _ask_the_files(ids: IdFacts | None) -> str:
+    """What comes first where getsubids asks a directory service instead of /etc/subuid and /etc/subgid."""
+    service = ids.service.value if ids else None
+    if service in (None, "files"):
+        return ""
+    return (
+        f"getsubids asks the service {inline(service or '')} (subid: in /etc/nsswitch.conf), and no file. Either"
+        " give the account such a range in that directory, or, where nothing else on the node needs it, let"
+        " getsubids read the files:\n"
+        "  sed -i -E 's/^subid:.*/subid: files/' /etc/nsswitch.conf\n"
     )
 
 

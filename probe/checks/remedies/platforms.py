@@ -7,10 +7,13 @@ are prose. What the node chose goes into either through `quoted` or `inline`.
 from __future__ import annotations
 
 import shlex
+from typing import Literal
 
 from probe.facts.model import Facts
 
 PLATFORMS = {
+    "wsl": "WSL",
+    "container": "a node that is a container (kind, k3d, LXC)",
     "talos": "Talos",
     "bottlerocket": "Bottlerocket",
     "openshift": "OpenShift",
@@ -55,11 +58,27 @@ RESTART_CONTAINERD = "containerd config dump >/dev/null && systemctl restart con
 
 
 def platforms_of(facts: Facts) -> tuple[str, ...]:
-    """What this node is, from the Kubernetes distribution to the operating system, there the release comes first."""
+    """What this node is, from the Kubernetes distribution to the operating system, there the release comes first.
+
+    A node that is a container has the kernel of the machine around it, so packages of its own system are no remedy.
+    """
     name, _, version = (facts.distribution.value or "").partition(" ")
     system = "al2023" if (name, version) == ("amzn", "2023") else _OF_ID.get(name, "")
     kubernetes = facts.kubelet.value.distribution if facts.kubelet.value else ""
-    return tuple(each for each in (kubernetes, f"{system}-{version}", system) if each in PLATFORMS)
+    around = nested(facts)
+    names = (around, kubernetes) if around else (kubernetes, f"{system}-{version}", system)
+    return tuple(each for each in names if each in PLATFORMS)
+
+
+def nested(facts: Facts) -> Literal["", "wsl", "container"]:
+    """`wsl` or `container` for a node that is not a machine of its own; empty for a machine."""
+    runtime = facts.runtime.value.confinement.value if facts.runtime.value else None
+    inside = runtime is not None and runtime.in_initial_user_namespace.value is False
+    if facts.kernel.container.value == "wsl" or "microsoft" in (facts.kernel.release.value or ""):
+        return "wsl"
+    if facts.kernel.container.value or (inside and facts.probe.in_initial_user_namespace.value is False):
+        return "container"
+    return ""
 
 
 def restart_kubelet(facts: Facts) -> str:
@@ -69,7 +88,13 @@ def restart_kubelet(facts: Facts) -> str:
         "talos": "talosctl service kubelet restart",
         "bottlerocket": f"{_BOTTLEROCKET} kubelet",
     }
-    return f"  {own_command(facts, kubelets) or 'systemctl restart kubelet'}"
+    return f"  {own_command(facts, kubelets) or f'systemctl restart {kubelet_unit(facts)}'}"
+
+
+def kubelet_unit(facts: Facts) -> str:
+    """The systemd unit of the kubelet, as its cgroup names it; else the usual one."""
+    unit = facts.kubelet.value.unit.value if facts.kubelet.value else None
+    return (unit or "kubelet").removesuffix(".service")
 
 
 def own_command(facts: Facts, commands: dict[str, str]) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from probe.checks.check import Evidence, Outcome
 from probe.checks.kernel import USER_LIMIT
+from probe.checks.remedies.runtime import restart, upgrade_oci
 from probe.checks.runtime.names import (
     cri_claim,
+    find_handler,
     handler_name,
+    handlers_told,
     idmap_claim,
-    judged_handler,
     no_runtime,
     oci_name,
-    restart,
     runtime_name,
-    upgrade_oci,
 )
 from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.facts.tried import Attempt
@@ -26,15 +26,16 @@ _NODE_ROLES = {
 }
 
 
-def check_oci_features(facts: Facts) -> Outcome:
+def check_oci_features(facts: Facts, name: str = "") -> Outcome:
     """The runtime asks the binary once, when it starts; the binary may have been replaced since."""
-    runtime, handler = facts.runtime.value, judged_handler(facts)
+    runtime, handler = facts.runtime.value, find_handler(facts, name)
     if runtime is None:
         return no_runtime(facts, "what the OCI runtime says of itself")
     if runtime.handlers.value is None:
         return Outcome.not_read("which OCI runtime is used", runtime.handlers)
     if handler is None:
-        return Outcome.skipped("the container runtime names no such handler, so there is nothing to compare")
+        message = "the container runtime names no such handler, so there is nothing to compare"
+        return Outcome.skipped(message, handlers_told(runtime))
     if handler.binary.kind == "absent":
         return Outcome.skipped(f"{handler_name(handler)} runs no OCI runtime that could be asked", handler.binary)
     if handler.binary.value is None:
@@ -74,23 +75,24 @@ def is_able(runtime: RuntimeFacts, handler: Handler) -> bool:
     return bool(handler.oci_idmap.value and (handler.oci_user_namespace.value or runtime.name.value != "containerd"))
 
 
-def check_kernel_claim(facts: Facts) -> Outcome:
+def check_kernel_claim(facts: Facts, name: str = "") -> Outcome:
     """CRI's answer says what the OCI runtime was built for, and nothing about this kernel."""
-    runtime, handler = facts.runtime.value, judged_handler(facts)
+    runtime, handler = facts.runtime.value, find_handler(facts, name)
     if runtime is None:
         return no_runtime(facts, "what the container runtime promises")
     if runtime.handlers.value is None:
         return Outcome.not_read("what the container runtime promises", runtime.handlers)
     if handler is None or not (handler.user_namespaces or handler.oci_idmap.value):
-        return Outcome.skipped("the container runtime promises nothing that the kernel could refuse")
+        message = "the container runtime promises nothing that the kernel could refuse"
+        return Outcome.skipped(message, cri_claim(handler, runtime) if handler else handlers_told(runtime))
     claim = cri_claim(handler, runtime) if handler.user_namespaces else idmap_claim(handler)
-    name = runtime_name(runtime) if handler.user_namespaces else oci_name(handler)
+    claimant = runtime_name(runtime) if handler.user_namespaces else oci_name(handler)
     attempts = [one for one in facts.attempts if one.role in _NODE_ROLES and _counts(runtime, handler, one)]
     refused = [f"{_place(one)}: {one.reason}" for one in attempts if one.result == "refused"]
     if facts.user_namespace.result == "refused" and not _is_for_now(facts):
         refused.insert(0, f"a user namespace: {facts.user_namespace.reason}")
     if refused:
-        message = f"{name} promises user namespaces, but the kernel refuses {refused[0]}"
+        message = f"{claimant} promises user namespaces, but the kernel refuses {refused[0]}"
         return Outcome.warn(message, claim, *(Evidence("live attempt", text) for text in refused))
     unknown = next((one for one in attempts if one.result == "unknown"), None)
     if unknown:
@@ -98,7 +100,7 @@ def check_kernel_claim(facts: Facts) -> Outcome:
         return Outcome.unknown(unknown.kind or "not-tried", message, claim)
     if not attempts:
         return Outcome.unknown("not-tried", "whether the kernel keeps the promise was not tried", claim)
-    return Outcome.passed(f"the kernel keeps what {name} promises", claim)
+    return Outcome.passed(f"the kernel keeps what {claimant} promises", claim)
 
 
 def _is_for_now(facts: Facts) -> bool:

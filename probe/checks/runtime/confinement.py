@@ -1,4 +1,4 @@
-"""Whether the container runtime is more confined than the probe, which tried everything with its own rights."""
+"""Confinement of the container runtime, compared with the probe, which tried everything with its own rights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 from probe.checks.check import Evidence, Outcome
 from probe.checks.privileges import seccomp_words, user_namespace_words
+from probe.checks.remedies.platforms import nested
+from probe.checks.remedies.runtime import PROVE_IT
 from probe.checks.runtime.names import no_runtime, runtime_name
 from probe.facts.model import Facts
 from probe.reading import Reading
@@ -18,11 +20,16 @@ _CAPABILITIES = {
     "CAP_SETUID": 7,
     "CAP_NET_ADMIN": 12,
     "CAP_SYS_CHROOT": 18,
+    "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,
 }
 """What runtimes use to start a Pod with a user namespace. *Source*: capabilities(7)."""
-_INDISPENSABLE = ("CAP_SETGID", "CAP_SETUID", "CAP_SYS_ADMIN")
-"""Without them the kernel refuses the ID map or the idmapped mount. *Source*: user_namespaces(7), mount_setattr(2)."""
+_INDISPENSABLE = ("CAP_SETGID", "CAP_SETUID", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN")
+"""Without them the kernel refuses the ID map, the namespaces of the container's process, or the idmapped mount.
+
+*Source*: user_namespaces(7), mount_setattr(2); for CAP_SYS_PTRACE seen with runc 1.3.6 and crun 1.28, which open
+`/proc/PID/ns/mnt` and `/proc/PID/ns/user` of a process with other IDs (proc(5)).
+"""
 
 _FREE_PROFILE = re.compile(r"(unconfined|.+ \((unconfined|complain)\))?")
 """Labels under which AppArmor refuses nothing. *Source*: apparmor(7)."""
@@ -37,8 +44,6 @@ _FREE_DOMAINS = (
     "unconfined_t",
 )
 """Domains that the reference policy and container-selinux leave unconfined."""
-
-_PROVE_IT = "Run one Pod with hostUsers: false on this node and probe again: while it runs, it proves the point."
 
 
 def check_confinement(facts: Facts) -> Outcome:
@@ -59,6 +64,9 @@ def check_confinement(facts: Facts) -> Outcome:
     missing = _missing(capabilities)
     if lost := [one for one in missing if one in _INDISPENSABLE]:
         return Outcome.fail("RuntimeConfined", f"{name} runs without {', '.join(lost)}", *seen)
+    if initial.value is False and nested(facts) == "container":
+        message = "the node is a container in a user namespace (LXC, LXD): it may not map the machine's file systems"
+        return Outcome.fail("RuntimeConfined", message, *seen, facts.kernel.container)
     if initial.value is False:
         message = f"{name} runs in a user namespace of its own (rootless), where it may not map the node's file systems"
         return Outcome.fail("RuntimeConfined", message, *seen)
@@ -72,7 +80,7 @@ def check_confinement(facts: Facts) -> Outcome:
     label = confinement.label.value or ""
     if _binds(label, facts.kernel.selinux_enforcing):
         return _cannot_tell(facts, f"{name} is confined by a security module as {label[:80]}", *seen)
-    return Outcome.passed(f"nothing confines {name} more than the probe", *seen)
+    return Outcome.passed(f"{name} is confined no more than the probe", *seen)
 
 
 def _missing(capabilities: Reading[int]) -> list[str]:
@@ -95,8 +103,8 @@ def _binds(label: str, selinux_enforcing: Reading[bool]) -> bool:
 
 
 def _cannot_tell(facts: Facts, message: str, *seen: Reading[int] | Reading[str] | Reading[bool] | Evidence) -> Outcome:
-    text = f"{message}, and nobody can tell whether that forbids user namespaces"
-    return _unless_proven(facts, Outcome.unknown("not-readable", text, *seen, remediation=_PROVE_IT))
+    text = f"{message}, which may forbid user namespaces"
+    return _unless_proven(facts, Outcome.unknown("not-readable", text, *seen, remediation=PROVE_IT))
 
 
 def _unless_proven(facts: Facts, outcome: Outcome) -> Outcome:

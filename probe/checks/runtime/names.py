@@ -1,14 +1,11 @@
-"""How a container runtime and its handlers are named in messages, and what its administrator types."""
+"""How a container runtime and its handlers are named in messages."""
 
 from __future__ import annotations
 
 from probe.checks.check import Evidence, Outcome
-from probe.checks.remedies.platforms import RESTART_CONTAINERD, SERVICES, inline, own_command, platforms_of
+from probe.checks.remedies.platforms import inline
 from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.reading import Reading
-
-MINIMUM_OCI = {"runc": "1.2", "crun": "1.9"}
-"""Since when each maps mounts. *Source*: containerd, docs/user-namespaces."""
 
 
 def no_runtime(facts: Facts, what: str) -> Outcome:
@@ -18,10 +15,29 @@ def no_runtime(facts: Facts, what: str) -> Outcome:
     return Outcome.not_read(what, facts.runtime)
 
 
-def judged_handler(facts: Facts) -> Handler | None:
-    """The handler that *facts* ask about, as CRI names it."""
+def find_handler(facts: Facts, name: str) -> Handler | None:
+    """The handler of that name, as CRI tells of it; empty for the default one."""
     handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
-    return next((handler for handler in handlers if handler.name == facts.handler), None)
+    return next((handler for handler in handlers if handler.name == name), None)
+
+
+def handlers_told(runtime: RuntimeFacts) -> Evidence:
+    """The names of all handlers, as CRI tells them."""
+    names = ", ".join(inline(handler.name) or '""' for handler in (runtime.handlers.value or ())[:20])
+    return Evidence(runtime.handlers.source, f"handlers: {names or 'none'}")
+
+
+def snapshotter_of(facts: Facts, name: str) -> Reading[str]:
+    """The snapshotter of that handler, which may have one of its own, else the runtime's."""
+    runtime, handler = facts.runtime.value, find_handler(facts, name)
+    if runtime is None:
+        return Reading(facts.runtime.source, None, facts.runtime.problem, facts.runtime.kind)
+    return handler.snapshotter if handler and handler.snapshotter.value else runtime.snapshotter
+
+
+def binds_sysfs(handler: Handler | None) -> bool:
+    """Whether its OCI runtime binds the node's /sys where the kernel refuses a fresh one (EPERM). *Source*: crun."""
+    return handler is not None and handler.oci_runtime.value == "crun"
 
 
 def runtime_name(runtime: RuntimeFacts) -> str:
@@ -50,23 +66,3 @@ def cri_claim(handler: Handler, runtime: RuntimeFacts) -> Evidence:
 def idmap_claim(handler: Handler) -> Reading[str]:
     """What the OCI runtime says of idmapped mounts, in the words of its `features`."""
     return handler.oci_idmap.parse(lambda enabled: f"mountExtensions.idmap.enabled {str(enabled).lower()}")
-
-
-def restart(facts: Facts) -> str:
-    """How to restart the runtime, which asks its OCI runtimes for their features only then."""
-    if "talos" in platforms_of(facts):
-        return "Drain the node, and reboot it:\n  talosctl reboot"
-    if "microk8s" in platforms_of(facts):
-        return "Restart the runtime:\n  snap restart microk8s.daemon-containerd"
-    runtime = facts.runtime.value
-    crio = runtime is not None and runtime.name.value == "cri-o"
-    command = own_command(facts, SERVICES) or ("systemctl restart crio" if crio else RESTART_CONTAINERD)
-    return f"Restart the runtime, which leaves running containers alone:\n  {command}"
-
-
-def upgrade_oci(facts: Facts, handler: Handler) -> str:
-    """How to get an OCI runtime with idmapped mounts."""
-    name = handler.oci_runtime.value or ""
-    wanted = f"{name} {MINIMUM_OCI[name]} or newer" if name in MINIMUM_OCI else "runc 1.2, crun 1.9 or newer"
-    place = f" as {inline(handler.binary.value)}" if handler.binary.value else ""
-    return f"Install {wanted}{place}. {restart(facts)}"

@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.remedies.platforms import PLATFORMS, inline, platforms_of
-from probe.checks.remedies.table import fitting
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.runtime import MINIMUM_OCI, MINIMUM_RUNTIME, SERVE_CRI, restart, upgrade_oci, upgrade_runtime
 from probe.checks.runtime.claims import check_kernel_claim, check_oci_features, is_able
 from probe.checks.runtime.confinement import check_confinement
 from probe.checks.runtime.names import (
-    MINIMUM_OCI,
     cri_claim,
+    find_handler,
     handler_name,
+    handlers_told,
     idmap_claim,
-    judged_handler,
     no_runtime,
     oci_name,
-    restart,
     runtime_name,
-    upgrade_oci,
 )
 from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
 
-_MINIMUM_RUNTIME = {"containerd": "2.0", "cri-o": "1.30"}
-"""Since when each lists `runtime_handlers` in Status."""
 
-
-def check_user_namespaces(facts: Facts) -> Outcome:
+def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
     """CRI decides, as for the kubelet; but a binary that cannot do it any more breaks an older promise."""
     runtime = facts.runtime.value
     if runtime is None:
         return no_runtime(facts, "what the container runtime says of user namespaces")
+    if runtime.handlers.value is None and "UNIMPLEMENTED" in runtime.handlers.problem:
+        message = "the container runtime does not serve CRI: its CRI plugin is switched off, or failed to load"
+        return Outcome.fail("CriServiceMissing", message, runtime.handlers, remediation=SERVE_CRI)
     if runtime.handlers.value is None:
         return Outcome.not_read("what the container runtime says of user namespaces", runtime.handlers)
     if not runtime.handlers.value:
         return _too_old(facts, runtime)
-    handler = judged_handler(facts)
+    handler = find_handler(facts, name)
     if handler is None:
-        return _unknown_handler(facts, runtime, runtime.handlers.value)
+        return _unknown_handler(name, runtime)
     seen = (cri_claim(handler, runtime), handler.oci_version, idmap_claim(handler))
     if not handler.user_namespaces:
         message, remediation = _why_denied(facts, runtime, handler)
@@ -49,6 +47,11 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         )
         remediation = upgrade_oci(facts, handler)
         return Outcome.fail("HandlerWithoutUserNamespaces", message, *seen, remediation=remediation)
+    if handler.executable.value is False and handler.oci_version.value is None:
+        missing = handler.binary.value or handler.binary.problem
+        message = f"{runtime_name(runtime)} cannot execute the OCI runtime of {handler_name(handler)}: {missing}"
+        found = handler.executable.parse(lambda _: "not there, or without permission to execute")
+        return Outcome.fail("OciRuntimeMissing", message, *seen, found, remediation=upgrade_oci(facts, handler))
     if _is_broken(handler):
         broken = f"{handler.binary.value} does not answer any more: {handler.oci_idmap.problem}"
         message = f"{runtime_name(runtime)} still promises user namespaces with {handler_name(handler)}, but {broken}"
@@ -69,27 +72,20 @@ def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
     """Status without `runtime_handlers`: the kubelet then refuses every Pod with a user namespace."""
     name = runtime.name.value or ""
     seen = Evidence(runtime.handlers.source, "no runtime_handlers")
-    message = f"{runtime_name(runtime)} is too old: it tells the kubelet nothing of user namespaces"
-    if name in _MINIMUM_RUNTIME:
-        wanted = f"{name} {_MINIMUM_RUNTIME[name]}"
-        bundled = facts.kubelet.value.distribution if facts.kubelet.value else "kubelet"
-        own = fitting("runtime-user-namespaces", "RuntimeTooOld", platforms_of(facts))
-        what = f"Upgrade {name} to {_MINIMUM_RUNTIME[name]} or newer"
-        if bundled != "kubelet":
-            what = f"Upgrade {PLATFORMS[bundled]} to a release that ships {wanted} or newer"
-        remediation = own.text if own else f"{what}, with runc 1.2, crun 1.9 or newer."
-        return Outcome.fail("RuntimeTooOld", f"{message} (it does from {wanted} on)", seen, remediation=remediation)
-    remediation = "Move the node to containerd 2.0 or newer, or to CRI-O."
-    return Outcome.fail("RuntimeTooOld", message, seen, remediation=remediation)
+    message = f"{runtime_name(runtime)} tells the kubelet nothing of user namespaces"
+    if name in MINIMUM_RUNTIME:
+        message += f": it does from {name} {MINIMUM_RUNTIME[name]} on"
+    return Outcome.fail("RuntimeTooOld", message, seen, remediation=upgrade_runtime(facts))
 
 
-def _unknown_handler(facts: Facts, runtime: RuntimeFacts, handlers: tuple[Handler, ...]) -> Outcome:
-    known = ", ".join(inline(handler.name) or '""' for handler in handlers[:20])
-    asked = f'handler "{facts.handler}"' if facts.handler else "default handler"
+def _unknown_handler(name: str, runtime: RuntimeFacts) -> Outcome:
+    seen = handlers_told(runtime)
+    known = seen.value.removeprefix("handlers: ")
+    asked = f'handler "{name}"' if name else "default handler"
     return Outcome.fail(
         "HandlerUnknown",
         f"{runtime_name(runtime)} has no {asked}",
-        Evidence(runtime.handlers.source, f"handlers: {known}"),
+        seen,
         remediation=f"Configure that handler, or name one that exists in the RuntimeClass: {known}",
     )
 
@@ -99,7 +95,7 @@ def _why_denied(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> tuple[
     denied = f"{runtime_name(runtime)} offers no user namespaces with {handler_name(handler)}"
     if is_able(runtime, handler):
         return f"{denied}, though {oci_name(handler)} could: it was asked when the runtime started", restart(facts)
-    if _is_old(handler):
+    if is_old(handler):
         name = handler.oci_runtime.value or ""
         return f"{denied}: {oci_name(handler)} is older than {MINIMUM_OCI[name]}", upgrade_oci(facts, handler)
     if handler.oci_idmap.value is False:
@@ -112,7 +108,7 @@ def _why_denied(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> tuple[
     return f"{denied}: {oci_name(handler)} lacked them when it was asked", upgrade_oci(facts, handler)
 
 
-def _is_old(handler: Handler) -> bool:
+def is_old(handler: Handler) -> bool:
     """Whether the version explains it; it never decides, since distributions port features back."""
     number = parse_version_number(handler.oci_version.value or "")
     minimum = parse_version_number(MINIMUM_OCI.get(handler.oci_runtime.value or "", ""))
@@ -127,22 +123,27 @@ CHECKS = (
         question="Does the container runtime offer user namespaces with this runtime handler?",
         why="The kubelet asks CRI, per runtime handler. Where the answer is no, each Pod with hostUsers: false stays "
         "in ContainerCreating with “runtime does not support user namespaces”.",
-        reasons=("RuntimeTooOld", "HandlerWithoutUserNamespaces", "HandlerUnknown"),
-        remediation="Use containerd 2.0 or CRI-O 1.30, or newer, with runc 1.2, crun 1.9 or newer, and restart the "
-        "runtime after each upgrade of its OCI runtime.",
+        reasons=(
+            "RuntimeTooOld",
+            "HandlerWithoutUserNamespaces",
+            "HandlerUnknown",
+            "OciRuntimeMissing",
+            "CriServiceMissing",
+        ),
+        remediation=GENERIC["runtime-user-namespaces"],
         documentation="https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/",
         check=check_user_namespaces,
+        per_handler=check_user_namespaces,
     ),
     Check(
         id="runtime-confinement",
         level="stateless",
         gating=True,
-        question="May the container runtime do what the probe could do?",
+        question="Is the container runtime as free as the probe?",
         why="The probe tries user namespaces and idmapped mounts with its own rights. A runtime that runs rootless, "
         "without capabilities, under a seccomp filter or a security module may be refused the same.",
         reasons=("RuntimeConfined",),
-        remediation="Run the container runtime as root in the node's user namespace, without CapabilityBoundingSet=, "
-        "SystemCallFilter= or a confining profile in its unit:\n  systemctl cat containerd crio",
+        remediation=GENERIC["runtime-confinement"],
         documentation="capabilities(7), systemd.exec(5)",
         check=check_confinement,
     ),
@@ -150,24 +151,26 @@ CHECKS = (
         id="runtime-oci-features",
         level="stateless",
         gating=False,
-        question="Does the OCI runtime still say of itself what the container runtime passes on?",
+        question="Does the container runtime report the current features of its OCI runtime?",
         why="containerd and CRI-O ask an OCI runtime for its features once, when they start. After an upgrade or a "
-        "downgrade of runc or crun they go on repeating the old answer.",
-        remediation="Restart the container runtime, which leaves running containers alone.",
+        "downgrade of runc or crun they keep reporting the old answer.",
+        remediation=GENERIC["runtime-oci-features"],
         documentation="https://github.com/opencontainers/runtime-spec/blob/main/features.md",
         contradiction=True,
         check=check_oci_features,
+        per_handler=check_oci_features,
     ),
     Check(
         id="runtime-kernel-claim",
         level="stateless",
         gating=False,
-        question="Does the kernel do what the container runtime promises?",
-        why="user_namespaces in CRI and in the Node object says what the OCI runtime was built for. It is true as well "
-        "on kernels and file systems that refuse, and Pods are then scheduled to a node that cannot run them.",
-        remediation="See the finding of the layer that refuses; do not trust .status.runtimeHandlers of this node.",
+        question="Does the kernel support what the container runtime promises?",
+        why="user_namespaces in CRI and in the Node object tells what the OCI runtime was built for. It is true on "
+        "kernels and file systems that refuse, too, and Pods are then scheduled to a node that cannot run them.",
+        remediation=GENERIC["runtime-kernel-claim"],
         documentation="KEP-127, mount_setattr(2)",
         contradiction=True,
         check=check_kernel_claim,
+        per_handler=check_kernel_claim,
     ),
 )

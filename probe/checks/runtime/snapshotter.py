@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import COPY_LESS
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.names import judged_handler, no_runtime, restart, runtime_name
+from probe.checks.remedies.runtime import use_overlay_driver, use_overlayfs
+from probe.checks.runtime.names import no_runtime, runtime_name, snapshotter_of
 from probe.facts.model import Facts, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
 from probe.reading import Reading
@@ -18,7 +21,7 @@ _EROFS_MAPS_SINCE = (2, 3, 0)
 _COST = "a Pod waits until its image is copied, and each copy takes the image's size on disk"
 
 
-def check_snapshotter(facts: Facts) -> Outcome:
+def check_snapshotter(facts: Facts, name: str = "") -> Outcome:
     """Slow is not broken; whether layers can be mapped where they have to be is filesystem-overlay-layers."""
     runtime = facts.runtime.value
     if runtime is None:
@@ -27,7 +30,7 @@ def check_snapshotter(facts: Facts) -> Outcome:
         return Outcome.not_read("how images get the IDs of a Pod", runtime.name)
     if runtime.handlers.value == ():
         return Outcome.skipped(f"{runtime_name(runtime)} has no Pods with user namespaces", runtime.handlers)
-    snapshotter = _snapshotter(facts, runtime)
+    snapshotter = snapshotter_of(facts, name)
     if snapshotter.value is None:
         return Outcome.not_read("the snapshotter", snapshotter)
     if runtime.name.value == "cri-o":
@@ -42,12 +45,7 @@ def _judge_crio(facts: Facts, driver: str, seen: Reading[str]) -> Outcome:
     if driver == "overlay":
         return Outcome.passed("CRI-O's overlay driver maps layers wherever the kernel can", seen)
     message = f"slow: CRI-O's storage driver {inline(driver)} copies each image once per Pod's ID range: {_COST}"
-    remediation = (
-        "On the drained node, which then pulls its images anew, use another driver: set it in "
-        "/etc/containers/storage.conf, in this table, which is there already:\n"
-        f'  [storage]\n  driver = "overlay"\n{restart(facts)}'
-    )
-    return Outcome.warn(message, seen, remediation=remediation)
+    return Outcome.warn(message, seen, remediation=use_overlay_driver(facts))
 
 
 def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Reading[str]) -> Outcome:
@@ -56,9 +54,9 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
     copies = f"slow: the snapshotter {inline(name)} copies each image once per Pod's ID range"
     if name in _PROXIES:
         message = f"{copies}, unless proxy_plugins says that it has the capability remap-ids: {_COST}"
-        return Outcome.warn(message, seen, remediation=_use_overlayfs(facts))
+        return Outcome.warn(message, seen, remediation=use_overlayfs(facts))
     if name in _COPYING:
-        return Outcome.warn(f"{copies}: {_COST}", seen, remediation=_use_overlayfs(facts))
+        return Outcome.warn(f"{copies}: {_COST}", seen, remediation=use_overlayfs(facts))
     if name != "erofs":
         message = f"whether the snapshotter {inline(name)[:80]} maps owners or copies images is not known to the probe"
         return Outcome.unknown("not-readable", message, seen)
@@ -73,7 +71,7 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
         f"{copies}, as it maps owners from containerd 2.3 on: {_COST}",
         runtime.version,
         seen,
-        remediation=f"Upgrade containerd to 2.3 or newer, or change the snapshotter. {_use_overlayfs(facts)}",
+        remediation=f"Upgrade containerd to 2.3 or newer, or change the snapshotter. {use_overlayfs(facts)}",
     )
 
 
@@ -95,24 +93,8 @@ def _judge_overlayfs(facts: Facts, runtime: RuntimeFacts, seen: Reading[str]) ->
         f"slow: layers cannot be mapped here, so slow_chown copies each image once per Pod's ID range: {_COST}",
         seen,
         slow,
-        remediation="Use Linux 5.19 or newer with containerd's root on ext4, xfs or btrfs: then nothing is copied.",
+        remediation=COPY_LESS,
     )
-
-
-def _use_overlayfs(facts: Facts) -> str:
-    return (
-        "On the drained node, which then pulls its images anew, use overlayfs in the configuration of containerd "
-        "(/etc/containerd/config.toml, where the distribution has no other place for it): set it in this table, which "
-        "may be there already:\n"
-        "  [plugins.'io.containerd.cri.v1.images']\n"
-        f"    snapshotter = 'overlayfs'\n{restart(facts)}"
-    )
-
-
-def _snapshotter(facts: Facts, runtime: RuntimeFacts) -> Reading[str]:
-    """A handler may have one of its own."""
-    handler = judged_handler(facts)
-    return handler.snapshotter if handler and handler.snapshotter.value else runtime.snapshotter
 
 
 CHECKS = (
@@ -120,12 +102,13 @@ CHECKS = (
         id="runtime-snapshotter",
         level="stateless",
         gating=False,
-        question="Does the container runtime map the owners of image files, instead of copying images for each Pod?",
-        why="Files of an image belong to ID 0 and others, which in a Pod with a user namespace have to be the Pod's "
+        question="Does the container runtime map the owners of image files instead of copying each image?",
+        why="Files of an image belong to ID 0 and others, which in a Pod with a user namespace must be the Pod's "
         "own. Where the snapshotter cannot map them, the whole image is copied with changed owners for each range of "
-        "IDs, so for each Pod: it starts slowly, and the disk fills.",
-        remediation="Use the snapshotter overlayfs (containerd) or the driver overlay (CRI-O).",
+        "IDs, that is, for each Pod: it starts slowly, and the disk fills.",
+        remediation=GENERIC["runtime-snapshotter"],
         documentation="https://github.com/containerd/containerd/blob/main/docs/user-namespaces/README.md",
         check=check_snapshotter,
+        per_handler=check_snapshotter,
     ),
 )

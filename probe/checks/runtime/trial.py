@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
-from probe.checks.runtime.names import judged_handler, oci_name, runtime_name, upgrade_oci
+from probe.checks.check import Check, Evidence, Level, Outcome
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import LEFT_BEHIND, REFUSED_TO_ALL
+from probe.checks.remedies.runtime import upgrade_oci
+from probe.checks.runtime.names import find_handler, oci_name, runtime_name
 from probe.facts.model import Facts, Handler
 from probe.facts.trials.oci import SOURCE
 from probe.facts.tried import NOT_ASKED, RuntimeTrialFacts, TrialStep
-from probe.reading import Reading
 
 _WHAT = "what the OCI runtime does with a user namespace"
 
 
-def check_runtime_trial(facts: Facts) -> Outcome:
-    """What the default handler's OCI runtime did with a trivial bundle; on request only."""
-    return judge_runtime_trial(facts.runtime_trial, facts)
-
-
-def judge_runtime_trial(reading: Reading[RuntimeTrialFacts], facts: Facts) -> Outcome:
-    """Never a failure: what gates was asked of the kernel and of CRI; this one warns, and says what they did not."""
-    trial = reading.value
+def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
+    """A refusal counts as one of the node's own, since the same container without a user namespace could be made."""
+    reading, trial = facts.runtime_trial, facts.runtime_trial.value
     if trial is None:
         if reading == NOT_ASKED:
-            return Outcome.skipped("the OCI runtime was not tried: that is done with --try-runtime only")
+            return Outcome.skipped("the OCI runtime was not tried: that is done with --try-runtime only", reading)
         if reading.kind == "absent":
             return Outcome.skipped("the default handler runs no OCI runtime that could be tried", reading)
         return Outcome.not_read(_WHAT, reading)
-    if not _is_about(trial, facts):
-        return Outcome.skipped("only the OCI runtime of the default handler is tried")
-    handler = judged_handler(facts)
-    name = oci_name(handler) if handler else trial.binary
+    handler = find_handler(facts, name)
+    if name and not (handler and handler.binary.value == trial.binary):
+        return Outcome.skipped("only the OCI runtime of the default handler is tried", Evidence(SOURCE, trial.binary))
+    binary = oci_name(handler) if handler else trial.binary
     failed, unknown = _of(trial, "failed"), _of(trial, "unknown")
     if failed:
-        message = f"{_claim(facts, handler)}the trial of {name} failed at {_text(failed[0])}"
-        return Outcome.warn(message, *_evidence(trial), remediation=_remediation(facts, handler, trial, failed[0]))
+        message = f"{_claim(facts, handler)}the trial of {binary} failed at {_text(failed[0])}"
+        remediation = _remediation(facts, handler, trial, failed[0])
+        if failed[0].name == "delete":  # the container was made, and ran
+            return Outcome.warn(message, *_evidence(trial), remediation=remediation)
+        level: Level = "projected" if trial.blame == "tmpfs" else "stateless"
+        return Outcome.fail("RuntimeTrialFailed", message, *_evidence(trial), remediation=remediation, level=level)
     if unknown:
-        message = f"{_WHAT} is unknown: the trial of {name} ended at {_text(unknown[0])}"
+        message = f"{_WHAT} is unknown: the trial of {binary} ended at {_text(unknown[0])}"
         return Outcome.unknown(unknown[0].kind or "not-tried", message, *_evidence(trial))
-    message = f"{name} made a container with a user namespace and idmapped mounts, and removed it"
+    message = f"{binary} made a container with a user namespace and idmapped mounts, and removed it"
     return Outcome.passed(message, *_evidence(trial))
-
-
-def _is_about(trial: RuntimeTrialFacts, facts: Facts) -> bool:
-    """Whether the handler that is judged runs the binary that was tried."""
-    handler = judged_handler(facts)
-    return not facts.handler or (handler is not None and handler.binary.value == trial.binary)
 
 
 def _of(trial: RuntimeTrialFacts, result: str) -> list[TrialStep]:
@@ -82,27 +77,27 @@ def _remediation(facts: Facts, handler: Handler | None, trial: RuntimeTrialFacts
     if step.name in ("idmapped binds", "owners") and handler:
         return upgrade_oci(facts, handler)
     if step.name == "delete":
-        return "Nothing remains of the trial itself. Look for containers that could not be removed:\n  crictl ps -a"
+        return LEFT_BEHIND
     role = {"tmpfs": "tmpfs", "kubelet root": "kubelet-root"}.get(trial.blame)
     refused = role and any(one.role == role and one.result == "refused" for one in facts.attempts)
     if refused:
-        return "The kernel refuses it to everybody: see what this report says of that file system."
+        return REFUSED_TO_ALL
     return ""
 
 
 CHECKS = (
     Check(
         id="runtime-trial",
-        level="projected",
+        level="stateless",
         gating=False,
         question="Does the OCI runtime really make a container with a user namespace and idmapped mounts?",
-        why="A runtime that is too old ignores the mapping of a mount without a word: the container starts, and its "
-        "files belong to nobody. One that is confined or broken fails for reasons that only its own words tell.",
-        remediation="See what the runtime says, then look for a refusal in the kernel log and in the audit log:\n"
-        "  dmesg | tail\n"
-        "  ausearch -m avc -ts recent",
+        why="A runtime that is too old silently ignores the mapping of a mount: the container starts, and its files "
+        "belong to UID 65534. One that is confined or broken fails for reasons that only its own messages tell.",
+        reasons=("RuntimeTrialFailed",),
+        remediation=GENERIC["runtime-trial"],
         documentation="OCI runtime specification, config.md (mounts) and runtime.md (create, delete); runc(8); crun(1)",
         contradiction=True,
         check=check_runtime_trial,
+        per_handler=check_runtime_trial,
     ),
 )

@@ -13,7 +13,17 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from probe.facts.defaults import BLOCK, MAX_UINT32
-from probe.facts.ids.manager import Cause, Checks, IdPool, Missing, Obstacle, Release, find_pool, quoted, take_up
+from probe.facts.ids.manager import (
+    Cause,
+    Checks,
+    IdPool,
+    Missing,
+    Obstacle,
+    Release,
+    find_pool,
+    quoted,
+    take_up,
+)
 from probe.facts.ids.range import ACCOUNT_SINCE
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
 from probe.facts.model import IdFacts, KubeletFacts

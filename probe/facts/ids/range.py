@@ -52,11 +52,27 @@ def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:
         subgids=_ask(host, kubelet.pid, getsubids, "-g", ACCOUNT) if succeeded else _not_tried("getsubids -g kubelet"),
         owners=gather_owners(host, root, {ACCOUNT, *(own.value or ())}),
         accounts=gather_accounts(host, root, passwd, BLOCK),
+        service=_service(host, root),
         files=_files(host, root, kubelet),
     )
     if host.started_at(kubelet.pid) != kubelet.started_at:
         return Reading.without(source, "not-readable", "the kubelet was restarted while it was looked at")
     return Reading(source, facts)
+
+
+def _service(host: Host, root: str) -> Reading[str]:
+    """Shadow's libsubid looks at /etc/nsswitch.conf alone, takes one service, and files where there is none."""
+    content = host.read_text(f"{root}/etc/nsswitch.conf")
+    return Reading(content.source, "files") if content.kind == "absent" else content.parse(parse_subid_service)
+
+
+def parse_subid_service(text: str) -> str:
+    """The first word of the line `subid:`; `files` where there is none."""
+    for line in text.split("\n"):
+        name, _, services = line.partition("#")[0].partition(":")
+        if name.strip() == "subid" and services.split():
+            return services.split()[0][:60]
+    return "files"
 
 
 def _account(host: Host, kubelet: KubeletFacts, local: Reading[bool], path: Reading[tuple[str, ...]]) -> Reading[bool]:

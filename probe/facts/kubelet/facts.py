@@ -29,6 +29,7 @@ _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
 _DEFAULT_MAX_PODS = 110
 _SNAP_ARGUMENTS = "/var/snap/microk8s/current/args/kubelet"
 _SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
+_UNIT = re.compile(r"^\d+:(?:name=systemd)?:/(?:[^\n]*/)?([A-Za-z0-9@:._-]{1,100}\.service)$", re.MULTILINE)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -88,6 +89,7 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         started_at=daemon.started_at,
         files=ages,
         executable=_executable(host, daemon),
+        unit=host.read_text(f"/proc/{daemon.process.pid}/cgroup").parse(parse_unit),
         root_dir=_root_dir(host, daemon, flags),
         endpoint=_endpoint(host, daemon, configuration),
         max_pods=configuration.find("max-pods", "maxPods", int, max_pods).parse(lambda n: n or _DEFAULT_MAX_PODS),
@@ -96,6 +98,14 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         gate_configured=_gate_configured(configuration, release),
         fail_cgroup_v1=configuration.find("fail-cgroupv1", "failCgroupV1", bool, fails),
     )
+
+
+def parse_unit(cgroup: str) -> str:
+    """The systemd unit that proc_pid_cgroup(5) names. *Errors*: ValueError outside of any service."""
+    found = _UNIT.search(cgroup)
+    if not found:
+        raise ValueError("belongs to no service of systemd")
+    return found[1]
 
 
 def _version(host: Host, daemon: Daemon) -> Reading[str]:

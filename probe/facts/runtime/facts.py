@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
@@ -70,7 +72,26 @@ def _gather_handler(
         oci_user_namespace=answers.features.parse(lambda features: features.user_namespace),
         binary_newer=_gather_newer(host, binary, daemon),
         snapshotter=settings.snapshotter(cri.name),
+        executable=_gather_executable(host, settings.binary_of(cri.name), binary, daemon),
     )
+
+
+@or_problem
+def _gather_executable(host: Host, configured: str, binary: Reading[str], daemon: Reading[int]) -> Reading[bool]:
+    """Whether the daemon can execute what it is configured to run; unknown where it sees other files than the probe."""
+    if not configured:
+        return Reading.without(binary.source, "absent", binary.problem)
+    pid = daemon.need()
+    own, its = (host.read_link(f"/proc/{each}/ns/mnt") for each in ("self", pid))
+    root = host.read_link(f"/proc/{pid}/root")
+    if its.value is None or its.value != own.value or root.value != "/":
+        return Reading.without(its.source, "not-tried", "the daemon may see other files than the probe")
+    if binary.kind == "absent":
+        return Reading(binary.source, False)
+    found = host.status(binary.need())
+    if found.kind == "absent":
+        return Reading(found.source, False)
+    return found.parse(lambda file: stat.S_ISREG(file.mode) and bool(file.mode & 0o111))
 
 
 @or_problem

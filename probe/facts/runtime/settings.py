@@ -93,6 +93,11 @@ class RuntimeSettings:
             return Reading.without(source, "not-readable", problem)
         return Reading(source, printed.slow_chown)
 
+    def binary_of(self, handler: str) -> str:
+        """The OCI runtime that a handler is configured to run, a path or a name; empty when that is not known."""
+        configured = self._configured(handler)
+        return configured.value.binary if configured.value else ""
+
     @or_problem
     def binary(self, handler: str) -> Reading[str]:
         """Path of the OCI runtime behind a handler."""
@@ -118,11 +123,11 @@ class RuntimeSettings:
         for directory in (own if self._containerd else "", *search_path.need()):
             path = os.path.join(directory, name)
             found = self._host.status(path)
-            if found.value and stat.S_ISREG(found.value.mode) and directory:
+            if found.value and stat.S_ISREG(found.value.mode) and found.value.mode & 0o111 and directory:
                 return Reading(search_path.source, path)
             if found.value is None and found.kind != "absent":
                 return problem_of(found)
-        return Reading.without(search_path.source, "absent", f"no {name} in the PATH of the daemon")
+        return Reading.without(search_path.source, "absent", f"no executable {name} in the PATH of the daemon")
 
     @or_problem
     def _print(self, parser: Callable[[str], RuntimeConfig], *command: str) -> Reading[RuntimeConfig]:

@@ -16,19 +16,24 @@ from msgspec.structs import replace
 from lab.factory import (
     absent,
     make_attempts,
+    make_confinement,
     make_facts,
     make_kernel,
     make_kubelet,
     make_namespace_attempt,
+    make_probe,
     make_refusal,
     make_runtime,
 )
 from probe.checks.catalog import CHECKS, find, judge
 from probe.checks.check import Finding, UnknownReason
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.lookup import remedy
+from probe.checks.remedies.node import newest_kernel
 from probe.checks.remedies.platforms import PLATFORMS, inline, platforms_of, quoted, restart_kubelet
+from probe.checks.remedies.runtime import restart
 from probe.checks.remedies.table import REMEDIES, Remedy, fitting, remedies_of
-from probe.checks.runtime.names import restart
-from probe.facts.model import Facts
+from probe.facts.model import DropIn, Facts
 from probe.reading import Reading
 
 SWITCHED_OFF: dict[str, Any] = {
@@ -281,17 +286,118 @@ def test_no_name_of_the_nodes_becomes_a_command(evil: str) -> None:
     handler = runtime.handlers.value[0]  # type: ignore[index]
     hostile = replace(handler, binary=Reading("CRI", evil), user_namespaces=False, oci_idmap=Reading("features", False))
     other = replace(handler, name=evil)
-    for facts in (
-        make_facts(runtime=replace(runtime, handlers=Reading("CRI", (hostile, other)))),
-        make_facts(runtime=replace(runtime, handlers=Reading("CRI", (hostile, other))), handler="kata"),
-    ):
-        lines = [line.strip() for each in judge(facts) for line in each.remediation.splitlines()]
+    facts = make_facts(runtime=replace(runtime, handlers=Reading("CRI", (hostile, other))))
+    for asked in ("", "kata"):
+        lines = [line.strip() for each in judge(facts, asked) for line in each.remediation.splitlines()]
         assert not [line for line in lines if line.startswith(("rm ", "reboot"))]
+
+
+UNIT = Reading("/proc/800/cgroup", "snap.kubelet-eks.daemon.service")
+
+
+def test_the_kubelets_own_unit_is_restarted() -> None:
+    """EKS on Ubuntu has the kubelet in a snap: no unit is called kubelet there (eksctl issue 820)."""
+    gate_off = make_kubelet(version="1.31.0", gate=False, unit=UNIT)
+    facts = on("ubuntu 24.04", kubelet=gate_off)
+    assert restart_kubelet(facts) == "  systemctl restart snap.kubelet-eks.daemon"
+    assert finding("kubelet-user-namespaces", facts).remediation.endswith(
+        "\n  systemctl restart snap.kubelet-eks.daemon"
+    )
+    pending = make_kubelet(executable=DropIn(path="/snap/kubelet-eks/225/kubelet", newer=True), unit=UNIT)
+    text = finding("kubelet-configuration-pending", on("ubuntu 24.04", kubelet=pending)).remediation
+    assert text.endswith("\n  systemctl restart snap.kubelet-eks.daemon")
+    unknown = make_kubelet(version="1.31.0", gate=False)
+    assert finding("kubelet-user-namespaces", on("ubuntu 24.04", kubelet=unknown)).remediation.endswith(
+        " restart kubelet"
+    )
+
+
+NESTED = {
+    "container": make_kernel(container="docker"),
+    "wsl": make_kernel(release="5.15.167.4-microsoft-standard-WSL2", container="wsl"),
+}
+
+
+@pytest.mark.parametrize("where", NESTED)
+@pytest.mark.parametrize("system", ["debian 12", "ubuntu 22.04", "amzn 2023"])
+def test_a_node_that_is_a_container_has_the_kernel_of_its_machine(where: str, system: str) -> None:
+    """On kind and WSL no package of the node changes the kernel, and a reboot inside helps nobody."""
+    for overrides in (NO_TMPFS, NOT_IDMAPPED):
+        facts = on(system, kernel=NESTED[where], **overrides)
+        assert platforms_of(facts)[0] == where
+        texts = [each.remediation for each in judge(facts) if each.status == "fail"]
+        assert texts
+        for text in texts:
+            assert not re.search(r"apt-get|dnf|reboot|grubby", text)
+        assert finding("filesystem-tmpfs", facts).remediation == newest_kernel(facts)
+
+
+NOT_IDMAPPED: dict[str, Any] = {
+    "attempts": make_attempts(
+        **{
+            role.replace("-", "_"): make_refusal(role=role, errno="ENOSYS")
+            for role in ("kubelet-root", "runtime-root", "overlay-layers", "tmpfs")
+        }
+    )
+}
+
+
+def test_a_node_in_a_user_namespace_of_its_machine() -> None:
+    """An unprivileged LXC container is no rootless runtime: nothing in the node makes it own the file systems."""
+    confinement = make_confinement(in_initial_user_namespace=False)
+    probe = make_probe(in_initial_user_namespace=False)
+    found = finding("runtime-confinement", on("debian 12", runtime=make_runtime(confinement=confinement), probe=probe))
+    assert found.reason == "RuntimeConfined"
+    assert "security.privileged=true" in found.remediation
+    rootless = finding("runtime-confinement", on("debian 12", runtime=make_runtime(confinement=confinement)))
+    assert "systemctl cat" in rootless.remediation
+
+
+def test_the_largest_kernel_step_is_the_headline() -> None:
+    """Where Linux 5.15 refuses layers and tmpfs, 5.19 would not be enough: whoever reboots wants to do so once."""
+    layers, tmpfs = make_refusal(role="overlay-layers"), make_refusal(role="tmpfs", fstype="tmpfs")
+    facts = on("ubuntu 22.04", attempts=make_attempts(overlay_layers=layers, tmpfs=tmpfs))
+    headline, second = (finding(f"filesystem-{role}", facts) for role in ("overlay-layers", "tmpfs"))
+    assert (headline.status, second.status) == ("fail", "fail")
+    assert headline.remediation == second.remediation
+    assert "6.3" in headline.remediation
+    alone = on("ubuntu 22.04", attempts=make_attempts(overlay_layers=layers))
+    assert "slow_chown" in finding("filesystem-overlay-layers", alone).remediation
+
+
+def test_one_lookup() -> None:
+    """What a check found out comes first, then the row of the platform, that of all platforms, and the generic text."""
+    bottlerocket, debian = on("bottlerocket 1.49.0"), on("debian 12")
+    disabled = ("kernel-user-namespaces", "UserNamespacesDisabled")
+    assert remedy(*disabled, bottlerocket, "do this") == "do this"
+    row = fitting(*disabled, ("bottlerocket",))
+    assert row
+    assert remedy(*disabled, bottlerocket) == row.text
+    assert remedy(*disabled, debian) == GENERIC["kernel-user-namespaces"]
+    assert remedy("kernel-user-namespaces", "NotTried", debian) == remedy("ids-range", "NotTried", debian)
+
+
+def test_every_check_has_a_generic_text() -> None:
+    """And no text is of a check that is gone."""
+    assert set(GENERIC) == {check.id for check in CHECKS}
+    for check in CHECKS:
+        assert check.remediation == GENERIC[check.id]
+
+
+def test_the_command_for_k3s_and_rke2_differs_by_their_names() -> None:
+    """One text serves both, with the place and the service of each."""
+    for where in {row[:2] for row in REMEDIES if row.platform == "rke2"}:
+        k3s, rke2 = (next(row for row in REMEDIES if row[:3] == (*where, name)) for name in ("k3s", "rke2"))
+        for name, row in (("k3s", k3s), ("rke2", rke2)):
+            assert "NAME" not in row.text
+            assert "RESTART" not in row.text
+            assert f"/rancher/{name}/" in row.text
+        assert "k3s" not in rke2.text
 
 
 def test_remedies_of_one_check() -> None:
     """`explain` lists them."""
     assert {row.platform for row in remedies_of("filesystem-tmpfs")} == {
-        *("debian-12", "debian", "ubuntu-22.04", "ubuntu", "al2023"),
+        *("wsl", "container", "debian-12", "debian", "ubuntu-22.04", "ubuntu", "al2023"),
     }
     assert remedies_of("kubelet-running") == ()

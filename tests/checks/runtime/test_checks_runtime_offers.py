@@ -22,9 +22,10 @@ from lab.factory import (
     make_unknown_attempt,
     unread,
 )
-from probe.checks.check import Check, Outcome
+from probe.checks import catalog
+from probe.checks.check import Check, Finding, Outcome
 from probe.checks.kernel import USER_LIMIT
-from probe.checks.runtime.offers import CHECKS
+from probe.checks.runtime.offers import CHECKS, is_old
 from probe.facts.model import Facts, Handler
 from probe.reading import ProblemKind, Reading
 
@@ -42,11 +43,17 @@ def _check(check_id: str) -> Check:
     return next(check for check in CHECKS if check.id == check_id)
 
 
-def judge(check_id: str, facts: Facts) -> Outcome:
-    outcome = _check(check_id).check(facts)
+def judge(check_id: str, facts: Facts, handler: str = "") -> Outcome:
+    check = _check(check_id)
+    outcome = check.per_handler(facts, handler) if check.per_handler else check.check(facts)
     assert not outcome.message.endswith(".")
     assert "None" not in outcome.message
     return outcome
+
+
+def find_in_report(check_id: str, facts: Facts) -> Finding:
+    """The finding with all that the catalogue adds."""
+    return next(finding for finding in catalog.judge(facts) if finding.id == check_id)
 
 
 def with_handler(
@@ -99,33 +106,54 @@ def test_no_status(check_id: str, kind: ProblemKind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "version", "distribution", "message", "remediation"),
+    ("name", "version", "distribution", "wanted"),
     [
-        (
-            "containerd",
-            "1.7.24~ds1",
-            "kubelet",
-            "containerd 1.7.24~ds1 is too old",
-            "Upgrade containerd to 2.0 or newer",
-        ),
-        ("cri-o", "1.29.1", "kubelet", "cri-o 1.29.1 is too old", "Upgrade cri-o to 1.30 or newer"),
-        ("containerd", "1.7.11-k3s2", "k3s", "(it does from containerd 2.0 on)", "Upgrade K3s to v1.31.6+k3s1"),
-        ("containerd", "1.7.11", "rke2", "(it does from containerd 2.0 on)", "Upgrade RKE2 to a release that ships"),
-        ("docker", "27.0.1", "kubelet", "docker 27.0.1 is too old", "Move the node to containerd 2.0 or newer"),
+        ("containerd", "1.7.24~ds1", "kubelet", "containerd"),
+        ("cri-o", "1.29.1", "kubelet", "cri-o to 1.30"),
+        ("containerd", "1.7.11-k3s2", "k3s", "K3s to v1.31.6+k3s1"),
+        ("containerd", "1.7.11", "rke2", "RKE2 to a release that ships containerd 2.0"),
+        ("docker", "27.0.1", "kubelet", "to containerd 2.0"),
     ],
 )
-def test_too_old(name: str, version: str, distribution: str, message: str, remediation: str) -> None:
+def test_too_old(name: str, version: str, distribution: str, wanted: str) -> None:
     """A runtime that lists no handlers at all is too old, and what to do depends on who ships it."""
     runtime = make_runtime(name=name, version=version, handlers=Reading("CRI Status", ()))
-    outcome = judge(IDS[0], make_facts(runtime=runtime, kubelet=make_kubelet(distribution=distribution)))
-    assert (outcome.status, outcome.reason) == ("fail", "RuntimeTooOld")
-    assert message in outcome.message
-    assert outcome.remediation.startswith(remediation)
+    finding = find_in_report(IDS[0], make_facts(runtime=runtime, kubelet=make_kubelet(distribution=distribution)))
+    assert (finding.status, finding.reason) == ("fail", "RuntimeTooOld")
+    assert f"{name} {version}" in finding.message
+    assert wanted in finding.remediation
+
+
+@pytest.mark.parametrize(
+    ("system", "wanted"),
+    [
+        ("debian 12", "apt-get install -y containerd.io"),
+        ("debian 13", "apt-get install -y containerd.io"),
+        ("ubuntu 22.04", "apt-get install -y containerd.io"),
+        ("rocky 9.4", "dnf install -y containerd.io"),
+        ("amzn 2023", "AMI"),
+        ("sles 15", "systemctl restart containerd"),
+    ],
+)
+def test_too_old_on_a_distribution_whose_packages_are(system: str, wanted: str) -> None:
+    """Debian 12 and 13 have no containerd 2.0 to upgrade to, so their users are told where to get one."""
+    runtime = make_runtime(version="1.7.24", handlers=Reading("CRI Status", ()))
+    facts = make_facts(runtime=runtime, distribution=Reading("/etc/os-release", system))
+    assert wanted in find_in_report(IDS[0], facts).remediation
+
+
+@pytest.mark.parametrize("binary", ["/usr/bin/nvidia-container-runtime", "/opt/lab/wrapper"])
+def test_a_wrapper_is_never_overwritten(binary: str) -> None:
+    """What it runs has to be new; runc in its place would take the devices of all Pods away."""
+    outcome = judge(IDS[0], with_handler(user_namespaces=False, oci_idmap=False, binary=binary))
+    assert outcome.status == "fail"
+    assert f"as {binary}" not in outcome.remediation
+    assert f"without overwriting {binary}" in outcome.remediation
 
 
 def test_handler_unknown() -> None:
     """A handler that CRI does not name fails, with the names that exist."""
-    outcome = judge(IDS[0], make_facts(handler="kata"))
+    outcome = judge(IDS[0], make_facts(), "kata")
     assert (outcome.status, outcome.reason) == ("fail", "HandlerUnknown")
     assert outcome.message == 'containerd 2.1.9 has no handler "kata"'
     assert outcome.remediation.endswith('"", runc')
@@ -137,8 +165,7 @@ def test_handler_unknown() -> None:
         (
             {"user_namespaces": False, "oci_version": "1.1.15+ds1", "oci_idmap": False},
             "runc 1.1.15+ds1 (/usr/bin/runc) is older than 1.2",
-            "Install runc 1.2 or newer as /usr/bin/runc. Restart the runtime, which leaves running containers alone:\n"
-            "  containerd config dump >/dev/null && systemctl restart containerd",
+            "Install runc 1.2 or newer as /usr/bin/runc. Restart the runtime",
         ),
         (
             {"user_namespaces": None, "oci_runtime": "crun", "oci_version": "1.8.1", "oci_idmap": False},
@@ -188,6 +215,31 @@ def test_handler_without(handler: dict[str, Any], message: str, remediation: str
     assert outcome.remediation.startswith(remediation)
 
 
+@pytest.mark.parametrize(("newer", "status"), [(True, "unknown"), (False, "pass"), (unread(), "pass")])
+def test_a_replaced_binary_that_cannot_be_asked(newer: Any, status: str) -> None:
+    """A promise that is older than the binary says nothing of it; one that is newer stands."""
+    silent: Reading[Any] = Reading.without("/usr/bin/runc features", "not-permitted", "not run: writable by others")
+    facts = with_handler(oci_idmap=silent, oci_version=silent, oci_user_namespace=silent, binary_newer=newer)
+    assert judge(IDS[0], facts).status == status
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "old"),
+    [
+        ("runc", "1.1.15+ds1", True),
+        ("runc", "1.2.0", False),
+        ("runc", "1.2.0-rc.1", False),
+        ("crun", "1.8.7", True),
+        ("crun", "1.9", False),
+        ("youki", "0.1", False),
+        ("runc", "UNKNOWN", False),
+    ],
+)
+def test_which_versions_are_too_old(name: str, version: str, old: bool) -> None:
+    """The first release that maps mounts is not older than itself."""
+    assert is_old(make_handler(oci_runtime=name, oci_version=version)) is old
+
+
 def test_old_promise() -> None:
     """A yes from before runc was downgraded is none: a real kubelet's containers fail then."""
     handler = {"oci_version": "1.1.15+ds1", "oci_idmap": False}
@@ -212,7 +264,7 @@ def test_handlers_are_judged_one_by_one() -> None:
     handlers = (make_handler(), make_handler(name="old", user_namespaces=False, oci_idmap=False))
     facts = make_facts(runtime=make_runtime(handlers=Reading("CRI Status", handlers)))
     assert judge(IDS[0], facts).status == "pass"
-    assert judge(IDS[0], msgspec.structs.replace(facts, handler="old")).reason == "HandlerWithoutUserNamespaces"
+    assert judge(IDS[0], facts, "old").reason == "HandlerWithoutUserNamespaces"
 
 
 @pytest.mark.parametrize(
@@ -236,6 +288,45 @@ def test_restart(distribution: str, name: str, command: str) -> None:
 # runtime-confinement
 
 
+@pytest.mark.parametrize("problem", ["UNIMPLEMENTED: unknown service runtime.v1.RuntimeService"])
+def test_a_runtime_that_serves_no_cri(problem: str) -> None:
+    """Packages of Docker switch the plugin off (containerd issue 4581): no Pod of any kind can run."""
+    nothing: Reading[Any] = Reading.without("CRI Status", "absent", problem)
+    outcome = judge(IDS[0], make_facts(runtime=make_runtime(name=nothing, version=nothing, handlers=nothing)))
+    assert (outcome.status, outcome.reason) == ("fail", "CriServiceMissing")
+    assert "disabled_plugins" in outcome.remediation
+    assert outcome.evidence
+
+
+def test_a_socket_that_is_not_there_is_no_service_switched_off() -> None:
+    """The runtime may be starting."""
+    outcome = judge(IDS[0], make_facts(runtime=make_runtime(handlers=absent("CRI"))))
+    assert (outcome.status, outcome.reason) == ("unknown", "NotReadable")
+
+
+SILENT = {"oci_runtime": absent("/usr/bin/runc"), "oci_version": absent("/usr/bin/runc")}
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected"),
+    [
+        ({"executable": Reading("/usr/bin/runc", False)}, ("fail", "OciRuntimeMissing")),
+        ({"executable": Reading("/usr/bin/runc", True)}, ("unknown", "NotReadable")),
+        ({"executable": unread("/proc/700/ns/mnt", "not-tried")}, ("unknown", "NotReadable")),
+        ({"executable": Reading("PATH", False), "binary": absent("PATH")}, ("fail", "OciRuntimeMissing")),
+    ],
+)
+def test_an_oci_runtime_that_is_gone(handler: dict[str, Any], expected: tuple[str, str]) -> None:
+    """The runtime still repeats its promise, and each container fails; certain only where it looks for the binary."""
+    outcome = judge(IDS[0], with_handler(**SILENT, oci_idmap=absent("/usr/bin/runc"), **handler))
+    assert (outcome.status, outcome.reason) == expected
+
+
+def test_an_oci_runtime_that_answered_is_there() -> None:
+    """Whatever stat(2) said of its path a moment before."""
+    assert judge(IDS[0], with_handler(executable=Reading("/usr/bin/runc", False))).status == "pass"
+
+
 def confined(facts_of: dict[str, Any] | None = None, **confinement: Any) -> Facts:
     return make_facts(runtime=make_runtime(confinement=make_confinement(**confinement)), **(facts_of or {}))
 
@@ -246,6 +337,7 @@ def confined(facts_of: dict[str, Any] | None = None, **confinement: Any) -> Fact
         ({"effective_capabilities": ALL_CAPABILITIES & ~(1 << 21)}, "runs without CAP_SYS_ADMIN"),
         ({"effective_capabilities": ALL_CAPABILITIES & ~(1 << 6 | 1 << 7)}, "runs without CAP_SETGID, CAP_SETUID"),
         ({"effective_capabilities": 0}, "CAP_SYS_ADMIN"),
+        ({"effective_capabilities": ALL_CAPABILITIES & ~(1 << 19)}, "runs without CAP_SYS_PTRACE"),
         ({"in_initial_user_namespace": False}, "in a user namespace of its own (rootless)"),
         ({"effective_capabilities": ALL_CAPABILITIES & ~(1 << 21), "seccomp": 2, "label": unread()}, "CAP_SYS_ADMIN"),
     ],
@@ -383,7 +475,7 @@ def test_binary_that_could_not_be_found_out() -> None:
 
 def test_nothing_to_compare() -> None:
     """Without that handler there is nothing to compare."""
-    assert judge(IDS[2], make_facts(handler="kata")).status == "skipped"
+    assert judge(IDS[2], make_facts(), "kata").status == "skipped"
     assert judge(IDS[2], make_facts(runtime=make_runtime(handlers=Reading("CRI Status", ())))).status == "skipped"
 
 
@@ -455,7 +547,7 @@ def test_claim_of_the_binary_alone() -> None:
 def test_no_promise(handler: dict[str, Any]) -> None:
     """Where nothing is promised, nothing can be broken."""
     assert judge(IDS[3], with_handler(**handler)).status == "skipped"
-    assert judge(IDS[3], make_facts(handler="kata")).status == "skipped"
+    assert judge(IDS[3], make_facts(), "kata").status == "skipped"
 
 
 def test_promise_that_was_not_tried() -> None:
@@ -473,10 +565,10 @@ def test_names_that_are_not_known() -> None:
         name="x", user_namespaces=False, oci_runtime=unread(), oci_version=unread(), binary=unread(), oci_idmap=unread()
     )
     runtime = make_runtime(name=unread(), version=unread(), handlers=Reading("CRI Status", (nameless,)))
-    facts = make_facts(runtime=runtime, kubelet=absent("/proc"), handler="x")
-    assert judge(IDS[0], facts).message == (
+    facts = make_facts(runtime=runtime, kubelet=absent("/proc"))
+    assert judge(IDS[0], facts, "x").message == (
         'the container runtime offers no user namespaces with handler "x": '
         "its OCI runtime lacked them when it was asked"
     )
     for check_id in IDS[1:]:
-        judge(check_id, facts)
+        judge(check_id, facts, "x")

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from lab.factory import make_attempts, make_facts, make_handler, make_refusal, make_runtime, unread
+from probe.checks import catalog
 from probe.checks.check import Outcome
-from probe.checks.runtime.trial import CHECKS, check_runtime_trial, judge_runtime_trial
-from probe.facts.model import Facts
+from probe.checks.runtime.trial import CHECKS, check_runtime_trial
 from probe.facts.tried import NOT_ASKED, STEP_NAMES, RuntimeTrialFacts, TrialStep
 from probe.reading import Reading
+from probe.verdict import conclude
 
 
 def make_trial(**overrides: Any) -> RuntimeTrialFacts:
@@ -24,13 +25,9 @@ def make_trial(**overrides: Any) -> RuntimeTrialFacts:
     return RuntimeTrialFacts(**{"binary": "/usr/bin/runc", "steps": steps, "seconds": 0.16} | overrides)
 
 
-def judge(trial: RuntimeTrialFacts | Reading[Any], **facts: Any) -> Outcome:
+def judge(trial: RuntimeTrialFacts | Reading[Any], handler: str = "", **facts: Any) -> Outcome:
     reading = trial if isinstance(trial, Reading) else Reading("runtime trial", trial)
-    return judge_runtime_trial(reading, _facts(**facts))
-
-
-def _facts(**facts: Any) -> Facts:
-    return make_facts(**facts)
+    return check_runtime_trial(make_facts(runtime_trial=reading, **facts), handler)
 
 
 IGNORED = {
@@ -53,9 +50,9 @@ def test_pass() -> None:
 
 
 def test_silent_ignoring_is_a_contradiction_of_what_cri_says() -> None:
-    """The mapping is ignored though CRI promises user namespaces: a warning that names the layer and the step."""
+    """The mapping is ignored though CRI promises user namespaces: a failure that names the layer and the step."""
     outcome = judge(make_trial(idmapped_binds=IGNORED))
-    assert outcome.status == "warn"
+    assert (outcome.status, outcome.reason) == ("fail", "RuntimeTrialFailed")
     assert outcome.message == (
         "containerd 2.1.9 promises user namespaces, but the trial of runc 1.3.5 (/usr/bin/runc) failed at "
         "idmapped binds: silently ignores the mapping of kubelet root and tmpfs: mountinfo does not say idmapped"
@@ -63,6 +60,23 @@ def test_silent_ignoring_is_a_contradiction_of_what_cri_says() -> None:
     assert outcome.remediation.startswith("Install runc 1.2 or newer as /usr/bin/runc. Restart the runtime")
     assert CHECKS[0].contradiction
     assert not CHECKS[0].gating
+
+
+@pytest.mark.parametrize(
+    ("blame", "level"),
+    [
+        ("tmpfs", "projected"),
+        ("kubelet root", "stateless"),
+        ("mappings of mounts", "stateless"),
+        ("user namespace", "stateless"),
+    ],
+)
+def test_a_failed_trial_beside_a_node_called_ready(blame: str, level: str) -> None:
+    """It decides the verdict, from the first level on whose Pods need what was refused."""
+    trial = Reading("runtime trial", make_trial(create=REFUSED, blame=blame))
+    conclusion = conclude(catalog.judge(make_facts(runtime_trial=trial)))
+    assert (conclusion.verdict, conclusion.reason) == ("not-ready", "RuntimeTrialFailed")
+    assert next(name for name, verdict in conclusion.levels.items() if verdict == "not-ready") == level
 
 
 def test_without_a_promise_nobody_is_contradicted() -> None:
@@ -77,7 +91,7 @@ def test_without_a_promise_nobody_is_contradicted() -> None:
 def test_the_runtimes_own_words() -> None:
     """A refused container: the step, its meaning, and what the runtime said."""
     outcome = judge(make_trial(create=REFUSED, blame="tmpfs"))
-    assert outcome.status == "warn"
+    assert (outcome.status, outcome.reason, outcome.level) == ("fail", "RuntimeTrialFailed", "projected")
     assert outcome.message.endswith("failed at create: refuses an idmapped mount of a tmpfs: “no luck”")
     assert outcome.remediation == ""  # what the check declares
 
@@ -91,7 +105,7 @@ def test_what_the_kernel_refuses_is_not_the_runtimes_fault(blame: str, role: str
 
 
 def test_a_container_that_cannot_be_removed() -> None:
-    """It is a warning too, with a remediation of its own."""
+    """It ran, so this is a warning only, with a remediation of its own."""
     outcome = judge(make_trial(delete={"result": "failed", "reason": "gave up with exit status 1", "said": "busy"}))
     assert outcome.status == "warn"
     assert outcome.message.endswith("failed at delete: gave up with exit status 1: “busy”")
@@ -120,7 +134,7 @@ def test_unknown(kind: str, reason: str) -> None:
 def test_a_failed_step_counts_more_than_an_unknown_one() -> None:
     """What was disproved stays disproved, whatever came after."""
     unknown = {"result": "unknown", "kind": "timed-out", "reason": "no answer in time"}
-    assert judge(make_trial(idmapped_binds=IGNORED, delete=unknown)).status == "warn"
+    assert judge(make_trial(idmapped_binds=IGNORED, delete=unknown)).status == "fail"
 
 
 def test_nothing_was_read() -> None:
@@ -153,20 +167,3 @@ def test_another_handler() -> None:
     runtime = make_runtime(handlers=(make_handler(), same, other))
     assert judge(make_trial(), runtime=runtime, handler="same").status == "pass"
     assert judge(make_trial(), runtime=runtime, handler="other").status == "skipped"
-
-
-class Tried(Facts, frozen=True, kw_only=True):
-    """Facts with the reading of a trial, also while nobody asks for one."""
-
-    runtime_trial: Reading[RuntimeTrialFacts] = NOT_ASKED
-
-
-def tried(trial: Reading[Any], **facts: Any) -> Tried:
-    made = make_facts(**facts)
-    return Tried(**{name: getattr(made, name) for name in made.__struct_fields__} | {"runtime_trial": trial})
-
-
-def test_the_check_reads_the_facts() -> None:
-    """The catalogue's function judges the reading in the facts."""
-    assert check_runtime_trial(tried(NOT_ASKED)).status == "skipped"
-    assert check_runtime_trial(tried(Reading("runtime trial", make_trial()))).status == "pass"

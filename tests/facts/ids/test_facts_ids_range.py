@@ -14,7 +14,7 @@ from lab.factory import KUBELET_PID, make_kubelet, unread
 from lab.fake_host import FakeHost
 from probe.checks.remedies.ids import give_a_range
 from probe.facts.ids.owners import merge_subids, parse_accounts, parse_subids
-from probe.facts.ids.range import gather_ids
+from probe.facts.ids.range import gather_ids, parse_subid_service
 from probe.facts.model import Account, IdFacts, KubeletFacts, SubIds
 from probe.host.program import Output
 from probe.reading import Reading
@@ -299,3 +299,19 @@ def test_subids_round_trip(entries: list[tuple[str, int, int]]) -> None:
 def test_accounts_round_trip(entries: list[tuple[str, int]]) -> None:
     text = "".join(f"{name}:x:{number}:0::/:/bin/sh\n" for name, number in entries)
     assert parse_accounts(text, "f") == tuple(Account(name, number, "f") for name, number in entries)
+
+
+@pytest.mark.parametrize(
+    ("text", "service"),
+    [
+        ("passwd: files sss\nsubid: sss\n", "sss"),
+        ("subid:\tfiles # sss\n", "files"),
+        ("#subid: sss\n", "files"),
+        ("subid:\n", "files"),
+        ("", "files"),
+        ("subid sss\n", "files"),
+    ],
+)
+def test_the_service_that_getsubids_asks(text: str, service: str) -> None:
+    """The first of the line `subid:` in nsswitch.conf(5); files without one."""
+    assert parse_subid_service(text) == service

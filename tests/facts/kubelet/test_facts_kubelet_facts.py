@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.fake_host import FakeHost
 from lab.samples import HEADER, RECORDED_CONFIG
-from probe.facts.kubelet.facts import gather_kubelet, parse_arguments_file
+from probe.facts.kubelet.facts import gather_kubelet, parse_arguments_file, parse_unit
 from probe.facts.model import DropIn, KubeletFacts
 from probe.host.program import Output
 from probe.reading import Reading
@@ -572,3 +572,20 @@ def test_arguments_that_are_no_text_are_a_problem() -> None:
 def test_any_arguments_file_gives_arguments(text: str, environment: dict[str, str]) -> None:
     """Whatever somebody wrote there."""
     assert all(isinstance(argument, str) for argument in parse_arguments_file(text, environment))
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/kubelet.service\n", "kubelet.service"),
+        ("0::/system.slice/snap.kubelet-eks.daemon.service\n", "snap.kubelet-eks.daemon.service"),
+        ("12:memory:/x\n1:name=systemd:/system.slice/kubelet.service\n0::/\n", "kubelet.service"),
+        ("0::/runtime.slice/kubelet.service/init.scope\n", None),
+        ("4:cpu:/system.slice/other.service\n0::/\n", None),
+        ("0::/system.slice/a b; reboot.service\n", None),
+        ("", None),
+    ],
+)
+def test_the_unit_of_a_cgroup(cgroup: str, unit: str | None) -> None:
+    """What systemd made the cgroup for; a name that no unit can have is none."""
+    assert Reading("/proc/800/cgroup", cgroup).parse(parse_unit).value == unit

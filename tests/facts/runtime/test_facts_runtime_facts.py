@@ -205,7 +205,7 @@ def test_runc_from_containerds_own_directory() -> None:
     [
         ({"runtimeType": "io.containerd.kata.v2"}, "absent", "io.containerd.kata.v2 runs no runtime like runc"),
         (RUNC_V2 | {"options": {"BinaryName": "bin/runc"}}, "not-readable", "is no absolute path: bin/runc"),
-        (RUNC_V2 | {"options": {"BinaryName": "youki"}}, "absent", "no youki in the PATH of the daemon"),
+        (RUNC_V2 | {"options": {"BinaryName": "youki"}}, "absent", "no executable youki in the PATH of the daemon"),
     ],
 )
 def test_no_binary(runtime: dict[str, object], kind: str, problem: str) -> None:
@@ -372,3 +372,31 @@ def test_answer_of_a_crashed_child() -> None:
     """The answer of a child that could not ask has every part."""
     answer = no_answer(CONTAINERD, "not-readable", "signal 9")
     assert msgspec.json.decode(msgspec.json.encode(answer), type=CriAnswer) == answer
+
+
+@pytest.mark.parametrize(
+    ("binary", "modes", "executable"),
+    [
+        ("/usr/sbin/runc", {}, True),
+        ("/usr/sbin/runc", {"/usr/sbin/runc": 0o600}, False),
+        ("/usr/sbin/gone", {}, False),
+        ("", {"/usr/sbin/runc": 0o600}, True),
+        ("", {"/usr/sbin/runc": 0o600, "/opt/trixie/usr/sbin/runc": 0o600}, False),
+    ],
+)
+def test_whether_the_daemon_can_execute_it(binary: str, modes: dict[str, int], executable: bool) -> None:
+    """By path it is that file; by name the first that may be executed, as execvp(3) and Go's LookPath have it."""
+    host = make_host()
+    host.modes |= modes
+    host.files["/proc/700/environ"] = "PATH=/usr/sbin:/opt/trixie/usr/sbin\0"
+    options = {"options": {"BinaryName": binary}} if binary else {}
+    assert _default(host, _info(**RUNC_V2, **options)).executable.value is executable
+
+
+@pytest.mark.parametrize("links", [{"/proc/700/ns/mnt": "mnt:[1]"}, {"/proc/700/root": "/run/other"}])
+def test_a_daemon_that_sees_other_files_is_not_accused(links: dict[str, str]) -> None:
+    """In its own mount namespace or root the binary may well be there."""
+    host = make_host()
+    host.links |= links
+    handler = _default(host, _info(**RUNC_V2, options={"BinaryName": "/usr/sbin/gone"}))
+    assert handler.executable.value is None

@@ -1,0 +1,29 @@
+"""Sysctls that limit namespaces: the commands that raise them, now and at each boot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_ENOUGH = 65_536
+_LARGEST_LIMIT = (1 << 31) - 1
+
+
+def raise_limits(limits: Mapping[str, int | None]) -> str:
+    """The commands for these limits, by sysctl name, each with its value where that is known; never lower than now.
+
+    The file's name comes last in the order of sysctl.d(5), in which the last file wins; /etc/sysctl.conf is read after
+    all of them by `sysctl --system`, and not at all by systemd-sysctl, which distributions make read it by a link.
+    """
+    commands = []
+    for name, limit in limits.items():
+        file, wanted = f"/etc/sysctl.d/99-zz-{name}.conf", min(max((limit or 0) * 2, _ENOUGH), _LARGEST_LIMIT)
+        commands.append(f"  echo '{name} = {wanted}' > {file} && sysctl -p {file}")
+    return "\n".join(
+        [
+            "Raise the limit, now and at each boot:",
+            *commands,
+            "Another file must not set it back at boot. Delete its line from each file that this lists besides:",
+            "  grep -rsE 'max_[a-z]+_namespaces' /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d"
+            " /usr/lib/sysctl.d /lib/sysctl.d",
+        ]
+    )

@@ -1,0 +1,18 @@
+"""Commands about mounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def mount_beside(fstypes: Iterable[str]) -> str:
+    """The commands that mount an uncovered /proc or /sys, from which the kernel then lets Pods have their own."""
+    places = [(fstype, f"/run/{fstype}-clean") for fstype in fstypes]
+    return "\n".join(
+        [
+            "Mount an uncovered one beside it, in the mount namespace of the container runtime, at each boot:",
+            *(f"  mkdir -p {place} && mount -t {fstype} {fstype} {place}" for fstype, place in places),
+            "Do not just unmount the cover: without lxcfs, a node that is a container shows the CPUs and memory of the "
+            "machine around it, and removing a mask exposes what it hid.",
+        ]
+    )

@@ -1,0 +1,120 @@
+"""What to do about the kernel, the kubelet and the Pods of a node, fitted to its facts."""
+
+from __future__ import annotations
+
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.limits import raise_limits
+from probe.checks.remedies.mounts import mount_beside
+from probe.checks.remedies.platforms import inline, nested, platforms_of, quoted, restart_kubelet
+from probe.checks.remedies.table import fitting
+from probe.facts.kubelet.versions import GATE, parse_release, version_rule
+from probe.facts.model import Facts, KubeletFacts
+from probe.facts.trials.sandbox import limit_of
+from probe.facts.tried import Attempt, SandboxStep
+
+NOT_BUILT = "Boot a kernel that was built with CONFIG_USER_NS=y: every current distribution's is."
+READ_THE_LOG = "Probe again, and read the kernel's log:\n  dmesg | tail"
+OTHER_MACHINE = "Use a node with x86-64 or arm64."
+OPEN_ROOT = "Let every user search the root directory, as on every distribution:\n  chmod 0755 /"
+DISTRUST = (
+    "Nothing to repair on the node: an LSM or a patched kernel answers differently inside user namespaces here. "
+    "Start a Pod with hostUsers: false on this node to be sure, and report this to userns-probe."
+)
+LEFT_BEHIND = "Nothing remains of the trial itself. Look for containers that could not be removed:\n  crictl ps -a"
+REFUSED_TO_ALL = "The kernel refuses it to everybody: see what this report says of that file system."
+MOUNT_APART = "Mount what lies below as a volume of its own."
+COPY_LESS = "Use Linux 5.19 or newer with containerd's root on ext4, xfs or btrfs: then nothing is copied."
+CRIO_STORAGE = "Put /var/lib/containers/storage on ext4, xfs or btrfs, with Linux 5.19 or newer."
+
+
+def another_kernel(facts: Facts, attempt: Attempt) -> str:
+    """Only EL9 answers EPERM, and has a kernel of its own that does not; an older one takes another release."""
+    if nested(facts):
+        return newest_kernel(facts)
+    if attempt.errno == "EPERM":
+        return (
+            "Idmapped mounts are switched off in kernels of EL9 before 5.14.0-334.el9. On the drained node:\n"
+            "  dnf upgrade -y kernel && reboot"
+        )
+    return (
+        "Boot a kernel with idmapped mounts, Linux 6.3 or newer. If this release of the distribution has none, move to "
+        "one that does: Debian 13, Ubuntu 24.04, EL 9.3 or newer."
+    )
+
+
+def newest_kernel(facts: Facts) -> str:
+    """The kernel with which all of it works: whoever boots a newer one should have to do so once."""
+    row = fitting("filesystem-tmpfs", "TmpfsNotIdmappable", platforms_of(facts))
+    return row.text if row else GENERIC["filesystem-tmpfs"]
+
+
+def repeat_step(step: SandboxStep, limits: dict[str, int | None]) -> str:
+    """What lets a refused step of the sandbox trial pass; empty where nothing special is known."""
+    limit = limit_of(step.name)
+    if step.errno == "ENOSPC" and limit:
+        return raise_limits({limit: limits.get(limit)})
+    if step.errno == "EPERM" and step.name in ("proc", "sysfs"):
+        place = "/proc" if step.name == "proc" else "/sys"
+        return f"{mount_beside([step.name])}\nThis shows what covers it:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
+    return ""
+
+
+def switch_gate_back(facts: Facts, kubelet: KubeletFacts) -> str:
+    """What to do where somebody switched the gate off."""
+    release = kubelet.version.parse(parse_release).value
+    remove = release is not None and version_rule(release).default
+    what = f"Remove {GATE}=false from" if remove else f"Set {GATE}=true in the API server, and in"
+    return f"{what} {_where(kubelet)}, then:\n{restart_kubelet(facts)}"
+
+
+def remove_gate(kubelet: KubeletFacts) -> str:
+    """What to do before a kubelet restarts that would not accept its gate."""
+    return f"Before the kubelet restarts, remove {GATE} from {_where(kubelet)}."
+
+
+def _where(kubelet: KubeletFacts) -> str:
+    """Where its gates may stand."""
+    return ", ".join(("--feature-gates", *(inline(file.path) for file in kubelet.files.value or ())))
+
+
+def restart_it(facts: Facts, when: str) -> str:
+    """The command that restarts the kubelet, in a sentence that says *when*."""
+    return f"Restart the kubelet{when}:\n{restart_kubelet(facts)}"
+
+
+def delete_holder(facts: Facts, first: int) -> str:
+    """The commands that name the Pod whose block of IDs begins with *first*."""
+    kubelet = facts.kubelet.value
+    root_dir = (kubelet.root_dir.value if kubelet else None) or "/var/lib/kubelet"
+    return (
+        "Delete the Pod whose UID this prints; the next one gets another block:\n"
+        f"  grep -l '\"hostId\":{first},' {quoted(root_dir)}/pods/*/userns | awk -F/ '{{print $(NF-1)}}'\n"
+        "  kubectl get pods -A -o custom-columns=UID:.metadata.uid,NAMESPACE:.metadata.namespace,NAME:.metadata.name"
+    )
+
+
+def keep_devices(facts: Facts) -> str:
+    """What to do about Pods with devices."""
+    return (
+        "Pods without such devices are not concerned. Pods with one need hostUsers: true for now; false is set in "
+        f"these:{_list_pods(facts.node_name)}"
+    )
+
+
+def replace_pods(facts: Facts) -> str:
+    """What to do about Pods that nobody isolated."""
+    return (
+        "Treat these Pods as unprotected. Fix what the findings on kubelet and runtime name (kubelet 1.30 with "
+        "containerd 2.0 or CRI-O 1.30, or newer), then delete them, so that they are created anew:"
+        f"{_list_pods(facts.node_name)}"
+    )
+
+
+def _list_pods(node_name: str | None) -> str:
+    """The command that names the Pods of this node that ask for a user namespace."""
+    node = quoted(node_name) if node_name else "NODE"
+    whose = "" if node_name else "\nNODE stands for the name of this node, as kubectl get nodes tells it."
+    return (
+        f"\n  kubectl get pods -A --field-selector spec.nodeName={node} -o json | "
+        "jq -r '.items[] | select(.spec.hostUsers == false) | .metadata.namespace + \"/\" + .metadata.name'" + whose
+    )

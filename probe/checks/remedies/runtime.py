@@ -1,0 +1,118 @@
+"""What to do about the container runtime and its OCI runtimes, in the words of the node's platform."""
+
+from __future__ import annotations
+
+from probe.checks.remedies.platforms import (
+    PLATFORMS,
+    RESTART_CONTAINERD,
+    SERVICES,
+    inline,
+    own_command,
+    platforms_of,
+)
+from probe.checks.remedies.table import fitting
+from probe.facts.model import Facts, Handler
+
+MINIMUM_OCI = {"runc": "1.2", "crun": "1.9"}
+"""Since when each maps mounts. *Source*: containerd, docs/user-namespaces."""
+MINIMUM_RUNTIME = {"containerd": "2.0", "cri-o": "1.30"}
+"""Since when each lists `runtime_handlers` in Status."""
+
+_OCI = "runc 1.2, crun 1.9 or newer"
+_WRAPPERS = ("nvidia-container-runtime", "sysbox-runc")
+"""OCI runtimes that run another one, and are not themselves what has to be new."""
+
+PROVE_IT = "Run one Pod with hostUsers: false on this node and probe again: while it runs, it proves the point."
+
+SERVE_CRI = (
+    "Remove cri from disabled_plugins in /etc/containerd/config.toml, where packages of Docker put it, or see why the "
+    "plugin failed to load, then restart containerd:\n"
+    "  containerd config dump | grep disabled_plugins; ctr plugins ls | grep cri\n"
+    f"  {RESTART_CONTAINERD}"
+)
+
+
+def restart(facts: Facts) -> str:
+    """How to restart the runtime, which asks its OCI runtimes for their features only then."""
+    if "talos" in platforms_of(facts):
+        return "Drain the node, and reboot it:\n  talosctl reboot"
+    if "microk8s" in platforms_of(facts):
+        return "Restart the runtime:\n  snap restart microk8s.daemon-containerd"
+    runtime = facts.runtime.value
+    crio = runtime is not None and runtime.name.value == "cri-o"
+    command = own_command(facts, SERVICES) or ("systemctl restart crio" if crio else RESTART_CONTAINERD)
+    return f"Restart the runtime (running containers keep running):\n  {command}"
+
+
+def upgrade_oci(facts: Facts, handler: Handler) -> str:
+    """How to get an OCI runtime with idmapped mounts. A wrapper stays where it is: what it runs has to be new."""
+    name, path = handler.oci_runtime.value or "", handler.binary.value or ""
+    wanted = f"{name} {MINIMUM_OCI[name]} or newer" if name in MINIMUM_OCI else "runc 1.2, crun 1.9 or newer"
+    file = path.rsplit("/", 1)[-1]
+    if path and (file in _WRAPPERS or not file.startswith(("runc", "crun"))):
+        place = f", without overwriting {inline(path)}, which may be a wrapper: replace the OCI runtime that it runs"
+    else:
+        place = f" as {inline(path)}" if path else ""
+    return f"Install {wanted}{place}. {restart(facts)}"
+
+
+def upgrade_runtime(facts: Facts) -> str:
+    """How to get a container runtime that tells the kubelet of user namespaces; empty where the table tells it."""
+    name = (facts.runtime.value.name.value if facts.runtime.value else None) or ""
+    if name not in MINIMUM_RUNTIME:
+        return "Move the node to containerd 2.0 or newer, or to CRI-O 1.30 or newer."
+    bundled = facts.kubelet.value.distribution if facts.kubelet.value else "kubelet"
+    if bundled == "kubelet":
+        return "" if name == "containerd" else f"Upgrade {name} to {MINIMUM_RUNTIME[name]} or newer, with {_OCI}."
+    row = fitting("runtime-user-namespaces", "RuntimeTooOld", (bundled,))
+    if row and row.platform == bundled:
+        return ""
+    wanted = f"{name} {MINIMUM_RUNTIME[name]}"
+    return f"Upgrade {PLATFORMS[bundled]} to a release that ships {wanted} or newer, with {_OCI}."
+
+
+def use_overlay_driver(facts: Facts) -> str:
+    """How to change CRI-O's storage driver."""
+    return (
+        "On the drained node, which then pulls its images anew, use another driver: set it in "
+        "/etc/containers/storage.conf, in this table, which is there already:\n"
+        f'  [storage]\n  driver = "overlay"\n{restart(facts)}'
+    )
+
+
+def use_overlayfs(facts: Facts) -> str:
+    """How to change containerd's snapshotter."""
+    return (
+        "On the drained node, which then pulls its images anew, use overlayfs in the configuration of containerd "
+        "(/etc/containerd/config.toml, where the distribution has no other place for it): set it in this table, which "
+        "may be there already:\n"
+        "  [plugins.'io.containerd.cri.v1.images']\n"
+        f"    snapshotter = 'overlayfs'\n{restart(facts)}"
+    )
+
+
+def upgrade_runc(facts: Facts, binary: str | None) -> str:
+    """How runc 1.2.1 comes to that path; a command only where packages of the system lie."""
+    command = own_command(facts, _UPGRADES) if binary == "/usr/bin/runc" else ""
+    wanted = f"Install runc 1.2.1 or newer as {inline(binary or 'runc')}; the next Pod uses it"
+    if not command:
+        return (
+            f"{wanted}. Upgrade what brought it there: containerd's bundle, the Kubernetes distribution, or a script."
+        )
+    return f"{wanted}. This upgrades the package that brought it, which may be that of containerd:\n  {command}"
+
+
+_DNF = "package=$(rpm -qf --qf '%{NAME}' /usr/bin/runc) && dnf upgrade -y \"$package\""
+_APT = (
+    "package=$(dpkg-query -S /usr/bin/runc | cut -d: -f1) && apt-get update"
+    ' && apt-get install -y --only-upgrade "$package"'
+)
+_UPGRADES = {"rhel": _DNF, "al2023": _DNF, "debian": _APT, "ubuntu": _APT}
+"""Of the package that has runc: the one named runc may not be installed at all."""
+
+
+def upgrade_containerd(facts: Facts, wanted: str) -> str:
+    """How to get *wanted*, and what to do until then about volumes of type image."""
+    bundled = facts.kubelet.value.distribution if facts.kubelet.value else "kubelet"
+    upgrade = f"Upgrade to {wanted}." if bundled == "kubelet" else f"Upgrade {bundled} to a release with {wanted}."
+    return f"{upgrade} Until then put into an emptyDir, by an init container, what these Pods need."
