@@ -21,13 +21,13 @@ from probe.host import syscalls
 from probe.host.background import Beside
 from probe.host.child import Child, ChildError, die_with_parent
 from probe.host.idmap import attempt_user_namespace
+from probe.host.sandbox.links import load_codec
 from probe.host.sandbox.steps import (
     INSIDE,
     Node,
     Sandbox,
     Step,
     StepAnswer,
-    load_netlink,
     parse_cgroup,
     parse_filesystems,
     run_step,
@@ -76,12 +76,12 @@ def sandbox_child(own_proc: int, enter: Callable[[], object]) -> bytes:
     runtime's mount namespace; it is called after all imports. When it hands back a Reading with a problem, nothing
     is tried.
     """
-    netlink = load_netlink()
+    codec = load_codec()
     started = time.perf_counter()
     entered = enter()
     if isinstance(entered, Reading) and entered.kind:
         return msgspec.json.encode(SandboxAnswer(not_entered=entered))
-    steps = tuple(_try_sandbox(own_proc, netlink))
+    steps = tuple(_try_sandbox(own_proc, codec))
     return msgspec.json.encode(SandboxAnswer(steps=steps, seconds=round(time.perf_counter() - started, 6)))
 
 
@@ -98,7 +98,7 @@ def read_answer(child: Child | Beside, deadline: float) -> Reading[bytes]:
     return Reading(SOURCE, answer)
 
 
-def _try_sandbox(own_proc: int, netlink: Any) -> list[StepAnswer]:
+def _try_sandbox(own_proc: int, codec: Any) -> list[StepAnswer]:
     parent = os.getppid()
     node = Node(
         own_proc=own_proc,
@@ -113,7 +113,7 @@ def _try_sandbox(own_proc: int, netlink: Any) -> list[StepAnswer]:
     for name, flag in _NAMESPACES:  # one by one, to know which of them is refused
         answers.append(run_step(name, ("root inside",), done, partial(syscalls.unshare, flag)))
     if "root inside" in done:
-        answers.extend(_run_inside(Sandbox(node, netlink), done, INSIDE))
+        answers.extend(_run_inside(Sandbox(node, codec), done, INSIDE))
     else:
         answers.extend(StepAnswer(step.name, "not-reached") for step in INSIDE)
     return answers
