@@ -16,7 +16,8 @@ from probe.facts.kernel import gather_kernel, gather_probe
 from probe.facts.tried import Attempt, Doubt
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host
-from probe.host.mountinfo import Mount, MountTable, is_served, parse_mountinfo, printable
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import Mount, is_served, parse_mountinfo, printable
 from probe.host.namespaces import enter_node, open_own_proc
 from probe.reading import Reading, encode
 from probe.settings import Settings

@@ -9,9 +9,11 @@ from probe.facts.ids import pods
 from probe.facts.runtime.daemon import parse_flag, parse_listeners
 from probe.host import mountinfo as mounts
 from probe.host.environ import parse_environment, search_path
-from probe.host.mountinfo import MountTable, printable
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import printable
 from probe.host.processes import in_pod_cgroup, is_stuck, parse_status
 from probe.host.sandbox.steps import parse_cgroup, parse_filesystems
+from probe.host.volumes import find_volumes
 
 PROC = "rubbish in what /proc and /sys say"
 TABLES = "rubbish in mount tables"
@@ -33,10 +35,7 @@ def read_mounts(data: bytes) -> None:
         seen = visibility(table, fstype)
         assert seen.visible != bool(seen.covering)
         assert not seen.visible or any(mount.fstype == fstype and mount.root == "/" for mount in table)
-    volumes = tree.volumes(KUBELET_ROOT)
-    chosen = tree.distinct(volumes)
-    assert {volume.mount.device for volume in volumes} == {volume.mount.device for volume in chosen}
-    for volume in chosen:
+    for volume in find_volumes(tree, KUBELET_ROOT):
         printable(volume.mount.mount_point).encode()
         assert tree.below(volume.mount.mount_point) < len(table)
         tree.server_above(volume.mount.mount_point)
