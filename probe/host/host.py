@@ -22,6 +22,7 @@ from probe.host.abstract import FILE_LIMIT, LISTING_LIMIT, Host
 from probe.host.child import DEFAULT_LIMIT, ChildError, run_child
 from probe.host.files import FileStatus
 from probe.host.helper import Helper
+from probe.host.kept_tables import KeptTables
 from probe.host.namespaces import enter_process
 from probe.host.processes import HELPER_NAME, Process, read_process, start_time
 from probe.host.program import Output, Untrusted, open_executable, run_open, run_program
@@ -50,6 +51,11 @@ class LocalHost(Host):
     def close(self) -> None:
         """End the child that touches files; one that is stuck in the kernel is left behind."""
         self._helper.close()
+        self._tables.close()
+
+    @cached_property
+    def _tables(self) -> KeptTables:
+        return KeptTables()
 
     @cached_property
     def _helper(self) -> Helper:
@@ -60,6 +66,11 @@ class LocalHost(Host):
         if _KERNEL_FILE.match(path):
             return _reading(path, lambda: files.read_file(path, files.open_path(path), limit))
         return _reading(path, lambda: self._touch(path, "read_path", path, limit, limit=limit))
+
+    def mountinfo(self, owner: int | str) -> Reading[bytes]:
+        """The same; read again only after it has changed."""
+        path = f"/proc/{owner}/mountinfo"
+        return _reading(path, lambda: self._tables.read(path))
 
     def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A file at *path* below *directory*, where others choose the names: no symlink is followed (openat2)."""

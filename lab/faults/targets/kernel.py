@@ -76,11 +76,11 @@ def read_filesystems(data: bytes) -> None:
 
 def read_cgroup_mount(data: bytes) -> None:
     """A mount of cgroup version 2 is found behind all others, and no option is passed on that mount(2) takes apart."""
-    text = data.decode("utf-8", "surrogateescape")
-    kind, options = parse_cgroup(text) or ("cgroup", "")
+    lines = data.splitlines(keepends=True)
+    kind, options = parse_cgroup(lines) or ("cgroup", "")
     assert kind in ("cgroup", "cgroup2")
     assert not {"rw", "ro"} & set(options.split(","))
-    assert parse_cgroup(f"{text}\n{UNIFIED}") == ("cgroup2", "")
+    assert parse_cgroup([*lines, UNIFIED.encode()]) == ("cgroup2", "")
 
 
 def read_listeners(data: bytes) -> None:

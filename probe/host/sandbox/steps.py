@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, Literal
 
@@ -200,16 +200,19 @@ def parse_filesystems(text: str) -> dict[str, bool]:
     return {row[-1]: row[0] != "nodev" or len(row) == 1 for row in rows if row}
 
 
-def parse_cgroup(mountinfo: str) -> tuple[str, str] | None:
+def parse_cgroup(mountinfo: Iterable[bytes]) -> tuple[str, str] | None:
     """Type and options of the cgroup mount that a runtime would make; None when nothing of the kind is mounted.
 
-    A node whose /sys/fs/cgroup is cgroup2 has that one; on others each hierarchy of version 1 stands for all.
+    A node whose /sys/fs/cgroup is cgroup2 has that one; on others each hierarchy of version 1 stands for all. Lines
+    are read up to the one that decides.
     """
     first: tuple[str, str] | None = None
-    for line in mountinfo.split("\n"):  # nothing else ends a line or a field, whatever a mount point is called
-        mount, separator, filesystem = line.partition(" - ")
+    for line in mountinfo:
+        if b" - cgroup" not in line:
+            continue
+        mount, _, filesystem = line.rstrip(b"\n").decode(errors="replace").partition(" - ")
         places, kinds = mount.split(" "), filesystem.split(" ")
-        if not separator or len(places) < 5 or len(kinds) < 3:
+        if len(places) < 5 or len(kinds) < 3:
             continue
         if kinds[0] == "cgroup2" and places[4] == "/sys/fs/cgroup":
             return "cgroup2", ""

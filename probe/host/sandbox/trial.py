@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -34,13 +35,15 @@ from probe.host.sandbox.steps import (
 )
 from probe.reading import Reading
 
+T = TypeVar("T")
+
 SOURCE = "sandbox trial"
 ANSWER_LIMIT = 64 << 10
 """Bytes that `sandbox_child` returns at most."""
 PATIENCE = 1.0
 """Seconds that one step may take; it takes a millisecond unless the whole node waits."""
 
-_MOUNTINFO_LIMIT = 64 << 20
+_LINES = 500_000  # of a file of /proc that are read; the kernel allows 100,000 mounts
 _NAMESPACES = (
     ("mount namespace", syscalls.CLONE_NEWNS),
     ("pid namespace", syscalls.CLONE_NEWPID),
@@ -102,8 +105,10 @@ def _try_sandbox(own_proc: int, codec: Any) -> list[StepAnswer]:
     parent = os.getppid()
     node = Node(
         own_proc=own_proc,
-        filesystems=parse_filesystems(_read(own_proc, "filesystems")),
-        cgroup=parse_cgroup(_read(own_proc, "self/mountinfo")),
+        filesystems=_read(
+            own_proc, "filesystems", lambda lines: parse_filesystems(b"".join(lines).decode(errors="replace"))
+        ),
+        cgroup=_read(own_proc, "self/mountinfo", parse_cgroup),
     )
     userns_fd, first = _make_user_namespace(own_proc)
     done = {first.name} if first.outcome == "done" else set()
@@ -164,7 +169,7 @@ def _run_inside(sandbox: Sandbox, done: set[str], steps: tuple[Step, ...]) -> li
     return answers
 
 
-def _read(own_proc: int, name: str) -> str:
-    """A file of our own /proc, which no mount of the node can cover or slow down."""
+def _read(own_proc: int, name: str, parse: Callable[[Iterable[bytes]], T]) -> T:
+    """A file of our own /proc, which no mount of the node can cover or slow down, as far as *parse* wants its lines."""
     with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=own_proc), "rb") as file:
-        return file.read(_MOUNTINFO_LIMIT).decode(errors="replace")
+        return parse(islice(file, _LINES))

@@ -578,15 +578,15 @@ SYSTEMD = "37 31 0:34 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,relea
 )
 def test_cgroup_of_a_node(mountinfo: str, expected: tuple[str, str] | None) -> None:
     """cgroup2 where it is the whole of /sys/fs/cgroup, else the first hierarchy of version 1 with its controllers."""
-    assert parse_cgroup(mountinfo) == expected
+    assert parse_cgroup(mountinfo.encode().splitlines(keepends=True)) == expected
 
 
 @given(st.text())
 def test_parsers_never_raise(text: str) -> None:
     """Whatever these files hold, it becomes a value."""
     parse_filesystems(text)
-    parse_cgroup(text)
-    parse_cgroup(f"1 2 3:4 / /sys/fs/cgroup rw - {text}")
+    for line in (text, f"1 2 3:4 / /sys/fs/cgroup rw - {text}", f"1 2 3:4 / /sys/fs/cgroup rw - cgroup{text}"):
+        parse_cgroup([line.encode()])
 
 
 def _nested_user_namespace(limits: dict[str, int]) -> None:
