@@ -172,7 +172,8 @@ class LocalHost(Host):
     def processes(self) -> Reading[tuple[Process, ...]]:
         """Every process that this /proc shows, in the order of its pids; listed once for each probe.
 
-        Only those of host UID 0 in no Pod have an argv here: whoever wrote the others may have made reading it hang.
+        Only those that may be a kubelet, of host UID 0 and in no Pod, have an argv here: whoever wrote the others may
+        have made reading it hang.
         """
 
         def found() -> tuple[Process, ...]:

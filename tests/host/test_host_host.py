@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -365,22 +367,37 @@ def test_a_process_that_has_ended() -> None:
         assert reading.kind == "absent"
 
 
+@pytest.fixture
+def open_directory() -> Iterator[str]:
+    """A directory that other users can pass."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        yield directory
+
+
 @pytest.mark.real
-def test_the_process_table() -> None:
-    """Names of all, arguments of root's own; those of other users are not even read."""
+def test_the_process_table(open_directory: str) -> None:
+    """Names of all, arguments of root's own that may be kubelets; those of other users are not even read."""
     require(os.geteuid() == 0, "root")
+    os.chmod(open_directory, 0o755)
+    program = f"{open_directory}/hyperkube"
+    shutil.copy(os.path.realpath("/bin/sh"), program)
     arguments = ["/bin/sh", "-c", "read never", "a b", "", "\udcff"]
-    own = subprocess.Popen(arguments, stdin=subprocess.PIPE)
-    other = subprocess.Popen(arguments, stdin=subprocess.PIPE, user=65534)
+    by_executable = subprocess.Popen(arguments, executable=program, stdin=subprocess.PIPE)
+    renamed = ["/bin/sh", "-c", "echo -n other > /proc/$$/comm && echo && read never"]
+    under_another_name = subprocess.Popen(renamed, executable=program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    plain = subprocess.Popen(arguments, stdin=subprocess.PIPE)
+    other = subprocess.Popen(arguments, executable=program, stdin=subprocess.PIPE, user=65534)
     try:
+        under_another_name.stdout.readline()  # type: ignore[union-attr]
         found = {p.pid: p for p in HOST.processes().value or ()}
         assert list(found) == sorted(found)
-        assert found[own.pid].argv == tuple(arguments)
-        assert found[own.pid].name == found[other.pid].name == "sh"
-        assert found[other.pid].argv == ()
+        assert (found[by_executable.pid].name, found[by_executable.pid].argv) == ("hyperkube", tuple(arguments))
+        assert (found[under_another_name.pid].name, found[under_another_name.pid].argv) == ("other", tuple(renamed))
+        assert (found[plain.pid].name, found[other.pid].name) == ("sh", "hyperkube")
+        assert found[plain.pid].argv == found[other.pid].argv == ()
         assert found[2].name == "kthreadd" or len(found) < 10
     finally:
-        for each in (own, other):
+        for each in (by_executable, under_another_name, plain, other):
             each.kill()
             each.communicate()
 
