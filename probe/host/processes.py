@@ -113,6 +113,15 @@ def _read_command(pid: int, init: str) -> str:
     return read_proc(f"{pid}/cmdline") if own else ""
 
 
+def boot_time() -> float:
+    """When the kernel started, in seconds since the epoch, by whole seconds. *Source*: proc_stat(5), btime."""
+    with open("/proc/stat", "rb") as file:
+        for line in file:
+            if line.startswith(b"btime "):
+                return float(line.split()[1])
+    raise ValueError("no btime")
+
+
 def start_time(pid: int) -> float:
     """When that process started, in seconds since the kernel did. *Source*: proc_pid_stat(5), starttime."""
     return int(read_proc(f"{pid}/stat").rpartition(") ")[2].split()[19]) / os.sysconf("SC_CLK_TCK")

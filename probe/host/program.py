@@ -119,7 +119,12 @@ def run_open(fd: int, path: str, arguments: Sequence[str], environment: dict[str
     err_read, err_write = os.pipe()
     failure_read, failure_write = os.pipe()
     parent = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        for end in (out_read, out_write, err_read, err_write, failure_read, failure_write):
+            os.close(end)
+        raise
     if pid == 0:
         _become(fd, (path, *arguments), environment, (out_write, err_write, failure_write), parent)
     for end in (out_write, err_write, failure_write):

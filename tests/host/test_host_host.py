@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from lab.prerequisites import require
 from lab.real import kernel
 from probe.host import host as root
-from probe.host import processes
+from probe.host import operations, processes
 from probe.host.host import LocalHost
 from probe.host.processes import in_pod_cgroup, parse_status
 from probe.host.syscalls import CLONE_NEWPID
@@ -405,9 +405,9 @@ def test_the_process_table(open_directory: str) -> None:
 def test_a_crowd_of_processes_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Pod without a limit of processes may not hide the kubelet among them."""
     monkeypatch.setattr(root, "_PATIENCE", 0.0)
-    read = root.read_process
+    read = operations.read_process
     monkeypatch.setattr(
-        root, "read_process", lambda pid, init: time.sleep(0.5 / len(os.listdir("/proc"))) or read(pid, init)
+        operations, "read_process", lambda pid, init: time.sleep(0.5 / len(os.listdir("/proc"))) or read(pid, init)
     )
     assert HOST.processes().value
 
@@ -415,7 +415,7 @@ def test_a_crowd_of_processes_takes_its_time(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_process_table_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process can make the reading of its arguments hang."""
     monkeypatch.setattr(root, "_PATIENCE_FOR_ALL", 0.1)
-    monkeypatch.setattr(root, "read_process", lambda pid, init: signal.pause())
+    monkeypatch.setattr(operations, "read_process", lambda pid, init: signal.pause())
     assert HOST.processes().kind == "timed-out"
 
 
@@ -530,7 +530,7 @@ def test_setting_the_clock_restarts_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     """As others tell it, and the same again although the clock was set by a year: it was not restarted."""
     mine = HOST.started_at(os.getpid())
     assert mine.value == pytest.approx(psutil.Process().create_time(), abs=1)
-    monkeypatch.setattr(psutil, "boot_time", lambda: 0.0)
+    monkeypatch.setattr(root, "boot_time", lambda: 0.0)
     assert HOST.started_at(os.getpid()) == mine
 
 
