@@ -21,9 +21,3 @@ def cpu(pid: int) -> float:
         with suppress(FileNotFoundError):
             total += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
     return total / 1e9
-
-
-def cpu_of_children(pid: int) -> float:
-    """Seconds of CPU that its ended children took, with theirs, in steps of a hundredth."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
