@@ -17,7 +17,7 @@ from lab.bench.table import Row, mib, ms
 from lab.real import packages
 from lab.real.node import make_node, make_workspace
 from lab.serve.agent import IMAGE, NODE_NAME, Watch, publishing, watching
-from lab.serve.serving import serving
+from lab.serve.serving import serving, wait_for
 
 DAY = 86_400
 PROBES_A_DAY = DAY // 300
@@ -47,11 +47,12 @@ def measure(scrapes: int, probes: int, rest: float, say: Callable[[str], None]) 
         node.endpoint = stack.enter_context(node.containerd(packages.containerd(), handlers))
         stack.enter_context(node.kubelet())
         watch = stack.enter_context(watching(node))
-        publisher, _ = stack.enter_context(publishing(node, watch.report))
+        publisher, api = stack.enter_context(publishing(node, watch.report))
+        wait_for(lambda: api.store.writes)  # which it does four times a day
         # One of each, as on a node: two processes of one program share their text, and each would look smaller.
         targets = {
             "serve --publish": (publisher.process.pid, publisher.port),
-            "node_exporter": stack.enter_context(_exporting(node_exporter.path)),
+            "node_exporter": stack.enter_context(exporting(node_exporter.path)),
         }
         found: dict[str, Any] = {"node_exporter": str(node_exporter), "scrapes": scrapes}
         say(f"{probes} probes by watch")
@@ -69,14 +70,14 @@ def measure(scrapes: int, probes: int, rest: float, say: Callable[[str], None]) 
         more = {
             "serve": (plain.process.pid, plain.port),
             "node_exporter": targets["node_exporter"],
-            "node_exporter, few collectors": stack.enter_context(_exporting(node_exporter.path, *FEW_COLLECTORS)),
+            "node_exporter, few collectors": stack.enter_context(exporting(node_exporter.path, *FEW_COLLECTORS)),
         }
         found["plain"] = _scrape(more, scrapes)
     return found
 
 
 @contextmanager
-def _exporting(program: str, *options: str) -> Iterator[tuple[int, int]]:
+def exporting(program: str, *options: str) -> Iterator[tuple[int, int]]:
     """A running node_exporter on loopback: its pid and port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -114,7 +115,7 @@ def _scrape(targets: dict[str, tuple[int, int]], times: int) -> dict[str, dict[s
     for _ in range(times):
         for name, (_, port) in targets.items():
             began = time.perf_counter()
-            _get(port, HEADERS)
+            get(port, HEADERS)
             latencies[name].append(time.perf_counter() - began)
     return {
         name: {
@@ -128,7 +129,7 @@ def _scrape(targets: dict[str, tuple[int, int]], times: int) -> dict[str, dict[s
     }
 
 
-def _get(port: int, headers: dict[str, str]) -> bytes:
+def get(port: int, headers: dict[str, str]) -> bytes:
     """What a scrape gets, on a connection of its own."""
     client = http.client.HTTPConnection("127.0.0.1", port)
     try:
@@ -142,7 +143,7 @@ def _get(port: int, headers: dict[str, str]) -> bytes:
 
 
 def _series(port: int) -> int:
-    lines = _get(port, {}).decode().splitlines()
+    lines = get(port, {}).decode().splitlines()
     return sum(bool(line) and not line.startswith("#") for line in lines)
 
 
