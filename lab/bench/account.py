@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_NOT_RUN = 127  # as the shell says it
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Account:
         ended = time.monotonic()
         with open(read_end) as told:
             began = told.read()
-        if not began or os.WIFSIGNALED(status):
+        if not began or os.waitstatus_to_exitcode(status) == _NOT_RUN:
             raise OSError(f"{command.argv[0]} could not be run")
         while (self.path / "cgroup.procs").read_text():
             time.sleep(0.001)
@@ -86,7 +87,7 @@ class Account:
             os.write(told, repr(time.monotonic()).encode())
             os.execve(command.argv[0], list(command.argv), command.environment)
         finally:
-            os._exit(127)
+            os._exit(_NOT_RUN)
 
 
 @contextmanager
