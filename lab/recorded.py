@@ -31,7 +31,8 @@ from probe.host import idmap
 from probe.host.cri import CriAnswer, no_answer
 from probe.host.host import FileStatus, Process
 from probe.host.idmap import FIRST_HOST_ID, Answer, NamespaceAnswer, Target
-from probe.host.mountinfo import MountTable, parse_mountinfo
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import parse_mountinfo
 from probe.host.program import Output
 from probe.reading import Reading
 from probe.report import Report, make_report

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from lab.bench.agent import DAY, HEADERS, PROBES_A_DAY, SCRAPES_A_DAY, exporting, get
+from lab.bench.processes import cpu, memory
 from lab.bench.table import Row, mib, ms
 from lab.bench.volumes import bind_volumes
 from lab.deploy import image
@@ -22,7 +24,8 @@ from lab.serve.api_double import ApiDouble
 from lab.serve.serving import wait_for
 
 SCRAPES = 10_000
-REST = 5.0  # seconds
+RIVAL_SCRAPES = 500
+REST = 30.0  # seconds
 
 
 def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -52,17 +55,33 @@ def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any
         assert scrape(pod, SCRAPES) == SCRAPES
         wait_for(lambda: api.store.writes)
         work["exporter"] = (groups["exporter"].cpu - before) / SCRAPES
+        rival = _measure_rival(say)
+        before = {name: group.cpu for name, group in groups.items()}
         time.sleep(REST)
+        resting = {name: (group.cpu - before[name]) / REST for name, group in groups.items()}
         return {
             name: {
                 "work": work[name],
+                "resting": resting[name],
+                "pss": memory(pod.containers[name].proc)["pss"],
                 "held": group.held,
                 "peak": group.peak,
                 "request": quantity(container_of(spec, name)["resources"]["requests"]["memory"]),
                 "limit": group.limit,
             }
             for name, group in groups.items()
-        } | {"mounts": many}
+        } | {"mounts": many, "node_exporter": rival}
+
+
+def _measure_rival(say: Callable[[str], None]) -> dict[str, float]:
+    """Memory and CPU of one node_exporter, the only one that runs."""
+    say(f"{RIVAL_SCRAPES} scrapes of node_exporter")
+    with exporting(packages.runtime("prometheus-node-exporter").path) as (pid, port):
+        get(port, HEADERS)
+        before = cpu(pid)
+        for _ in range(RIVAL_SCRAPES):
+            get(port, HEADERS)
+        return {"cpu": (cpu(pid) - before) / RIVAL_SCRAPES, "pss": memory(pid)["pss"]}
 
 
 def rows(found: dict[str, Any]) -> list[Row]:
@@ -79,4 +98,17 @@ def rows(found: dict[str, Any]) -> list[Row]:
             Row(f"{name} container, peak, {busy}", mib(peak), f"limit: {mib(limit)}", peak / limit, "under 0.50"),
             Row(f"{name} container, CPU of {piece}", ms(own["work"]), "", None),
         ]
-    return made
+    return [*made, *_rows_of_both(found["probe"], found["exporter"], found["node_exporter"])]
+
+
+def _rows_of_both(probe: dict[str, float], exporter: dict[str, float], rival: dict[str, float]) -> list[Row]:
+    held, day = probe["pss"] + exporter["pss"], SCRAPES_A_DAY * rival["cpu"]
+    own = PROBES_A_DAY * probe["work"] + SCRAPES_A_DAY * exporter["work"]
+    own += DAY * (probe["resting"] + exporter["resting"])
+    compared = f"node_exporter alone: {mib(rival['pss'])}"
+    return [
+        Row("both containers at rest, PSS", mib(held), compared, held / rival["pss"], "at most 1.50"),
+        Row(
+            "both containers, CPU a day", f"{own:.0f} s", f"node_exporter alone: {day:.0f} s", own / day, "at most 0.35"
+        ),
+    ]

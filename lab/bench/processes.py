@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def memory(pid: int) -> dict[str, int]:
-    """Bytes: `pss` has of what is shared with others a share, `rss` all. *Errors*: OSError when it has ended."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+def memory(process: int | str) -> dict[str, int]:
+    """Of a process, by its pid or by its directory in the /proc of a node.
+
+    *Units*: bytes; `pss` has of what is shared with others a share, `rss` all. *Errors*: OSError when it has ended."""
+    lines = Path("/proc", str(process), "smaps_rollup").read_text().splitlines()[1:]
     fields = {line.split()[0]: int(line.split()[1]) << 10 for line in lines}
     return {"pss": fields["Pss:"], "rss": fields["Rss:"]}
 
@@ -21,9 +23,3 @@ def cpu(pid: int) -> float:
         with suppress(FileNotFoundError):
             total += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
     return total / 1e9
-
-
-def cpu_of_children(pid: int) -> float:
-    """Seconds of CPU that its ended children took, with theirs, in steps of a hundredth."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")

@@ -6,12 +6,14 @@ Of `report` 0 is ready, 1 not ready, 2 unknown. Of every verb 64 is usage, 70 un
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -19,7 +21,7 @@ from click.shell_completion import CompletionItem
 
 from probe import __version__
 from probe.cli.agent import prune, serve, watch
-from probe.cli.console import NotWritten, Progress, coloured, complain, discard, width, write
+from probe.cli.console import NotWritten, Progress, coloured, complain, discard, end, width, write
 from probe.cli.explain import explain
 from probe.cli.options import (
     colour_option,
@@ -116,7 +118,7 @@ def report(
     proc: str,
     budget: timedelta,
     colour: str,
-) -> int:
+) -> NoReturn:
     """Probe this node and print the report.
 
     \b
@@ -127,6 +129,7 @@ def report(
     """
     from probe.facts.runtime.cri import start_cri
 
+    gc.disable()  # this process ends with its report
     settings = settings_of(
         node_name=node_name or None,
         proc=proc,
@@ -137,9 +140,10 @@ def report(
     probed_at, uptime, began = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
     with contextlib.nullcontext() if quiet else Progress(budget), start_cri(settings) as cri:
         from probe.facts.gather import gather_facts  # while that process imports, too
-        from probe.report import make_report
 
-        facts = gather_facts(settings, cri)
+        facts = gather_facts(settings, cri, lambda: import_module("probe.report"))
+    from probe.report import make_report
+
     made = make_report(
         facts,
         agent_version=__version__,
@@ -151,7 +155,7 @@ def report(
     )
     if not quiet:
         write(_rendered(made, output, verbose, colour))
-    return EXIT_CODES[made.verdict]
+    end(EXIT_CODES[made.verdict])
 
 
 def _rendered(made: Report, output: str, verbose: int, colour: str) -> str:

@@ -36,11 +36,14 @@ from probe.settings import Settings
 FACTS_LIMIT = 64 << 20
 
 
-def gather_facts(settings: Settings, cri: Beside) -> Facts:
-    """All that can be known about this node within the budget, gathered by a child that enters it."""
+def gather_facts(settings: Settings, cri: Beside, meanwhile: Callable[[], object] = lambda: None) -> Facts:
+    """All that can be known about this node within the budget, gathered by a child that enters it.
+
+    *meanwhile* is done by the caller while the child gathers.
+    """
     budget = settings.budget.total_seconds()
     try:
-        answer = run_child(lambda: encode(_gather(settings, cri)), budget + 1, limit=FACTS_LIMIT)
+        answer = run_child(lambda: encode(_gather(settings, cri)), budget + 1, FACTS_LIMIT, meanwhile)
         return msgspec.json.decode(answer, type=Facts)
     except TimeoutError:
         return unknown_facts(settings.node_name, "timed-out", f"it did not come back within {budget:g} seconds")

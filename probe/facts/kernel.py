@@ -27,7 +27,7 @@ def gather_probe(host: Host, entered: Reading[bool]) -> ProbeFacts:
     status = host.read_text("/proc/self/status").parse(parse_status)
     own = status.parse(_parse_own_status)
     uid, capabilities, threads, _ = own.value or (-1, 0, 0, 0)
-    mounts = host.read("/proc/self/mountinfo", limit=64 << 20)
+    mounts = host.mountinfo("self")
     return ProbeFacts(
         uid=uid,
         effective_capabilities=capabilities,
@@ -133,7 +133,7 @@ def _is_chrooted(host: Host, mounts: bytes) -> bool:
         return True
     if host.read_link("/proc/1/ns/mnt").value != host.read_link("/proc/self/ns/mnt").value:
         return False
-    first = _ROOT_MOUNT.search(host.read("/proc/1/mountinfo", limit=64 << 20).value or b"")
+    first = _ROOT_MOUNT.search(host.mountinfo(1).value or b"")
     return first is not None and first[0] != own[0]
 
 

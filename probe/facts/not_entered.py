@@ -14,7 +14,7 @@ from probe.facts.filesystems.meaning import not_tried
 from probe.facts.filesystems.rules import Subject
 from probe.facts.model import KernelFacts, MountFacts
 from probe.facts.tried import Attempt
-from probe.host.mountinfo import MountTable
+from probe.host.mount_table import MountTable
 from probe.reading import Reading
 
 T = TypeVar("T")

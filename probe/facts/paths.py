@@ -16,7 +16,8 @@ from probe.facts.kernel import gather_kernel, gather_probe
 from probe.facts.tried import Attempt, Doubt
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host
-from probe.host.mountinfo import Mount, MountTable, is_served, parse_mountinfo, printable
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import Mount, is_served, parse_mountinfo, printable
 from probe.host.namespaces import enter_node, open_own_proc
 from probe.reading import Reading, encode
 from probe.settings import Settings
@@ -74,7 +75,7 @@ def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tu
     own_proc = open_own_proc()
     host = node_host(settings, deadline)
     probe, kernel = gather_probe(host, enter_node(settings.proc)), gather_kernel(host)
-    mounts = host.read("/proc/self/mountinfo", limit=64 << 20).parse(parse_mountinfo)
+    mounts = host.mountinfo("self").parse(parse_mountinfo)
     if mounts.value is None:
         return _unknown(paths, _kind(mounts), f"the mount table was not read: {mounts.problem}")
     userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)

@@ -16,6 +16,8 @@ from probe.reading import Reading
 
 FILE_LIMIT = 4 << 20
 """Bytes of a file that are read; a larger one is a problem, never a half truth."""
+MOUNTINFO_LIMIT = 64 << 20
+"""Bytes of a mount table that are read."""
 LISTING_LIMIT = 20_000
 """Entries of a directory that are listed."""
 
@@ -35,6 +37,10 @@ class Host(ABC):
     def read_text(self, path: str, limit: int = FILE_LIMIT) -> Reading[str]:
         """The same as UTF-8; other bytes are a problem."""
         return self.read(path, limit).parse(lambda content: content.decode())
+
+    def mountinfo(self, owner: int | str) -> Reading[bytes]:
+        """The mount table of the process *owner*, a pid or `self`. *Source*: proc_pid_mountinfo(5)."""
+        return self.read(f"/proc/{owner}/mountinfo", MOUNTINFO_LIMIT)
 
     @abstractmethod
     def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:

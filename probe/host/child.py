@@ -36,7 +36,7 @@ class Child:
     *Errors*: OSError where there is no descriptor, process or memory left for it.
     """
 
-    def __init__(self, function: Callable[[Callable[[bytes], None]], None], name: str = "") -> None:
+    def __init__(self, function: Callable[[Callable[[bytes], None]], None]) -> None:
         keep_ended_children()
         read_end, write_end = os.pipe()
         parent = os.getpid()
@@ -49,7 +49,7 @@ class Child:
             raise
         if self.pid == 0:
             os.close(read_end)
-            _run(function, write_end, parent, name)
+            _run(function, write_end, parent)
         os.close(write_end)
         self._read_end = read_end
         self._reaped: int | None = None
@@ -125,15 +125,22 @@ class Child:
         return os.read(self._read_end, min(most, 1 << 16))
 
 
-def run_child(function: Callable[[], bytes], timeout: float, limit: int = DEFAULT_LIMIT, name: str = "") -> bytes:
-    """What *function* returns, run in a child.
+def run_child(
+    function: Callable[[], bytes],
+    timeout: float,
+    limit: int = DEFAULT_LIMIT,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> bytes:
+    """What *function* returns, run in a child; the caller does *meanwhile* before it waits.
 
     *Errors*: TimeoutError after *timeout* seconds; ChildError when it crashed, was killed, or returned more
     than *limit* bytes. An OSError that *function* raises is raised here with the same errno, a ValueError or
     ChildError with the same text.
     """
-    with Child(lambda write: write(enclose(function)), name) as child:
-        answer = child.read(time.monotonic() + timeout, limit + 64)
+    deadline = time.monotonic() + timeout
+    with Child(lambda write: write(enclose(function))) as child:
+        meanwhile()
+        answer = child.read(deadline, limit + 64)
         tag, separator, body = answer.partition(b"\n")
         # One that was killed while it wrote leaves half an answer behind.
         if not separator or len(body) != int(tag.split()[1]):
@@ -173,17 +180,16 @@ def enclose(function: Callable[[], bytes]) -> bytes:
         return b"%s %d\n" % (b"value" if isinstance(error, ValueError) else b"child", len(text)) + text
 
 
-def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, parent: int, name: str) -> NoReturn:
+def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, parent: int) -> NoReturn:
     """The child's life. It never returns, and never runs the parent's cleanup."""
     status = 1
     try:
         # A terminal's Ctrl-C goes to the whole group; the parent decides, and kills.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        gc.disable()  # it lives for a moment, and all that it makes goes with it
         die_with_parent(parent)
         _let_go(write_end)
-        if name:
-            syscalls.set_name(name)
         function(lambda data: _write_all(write_end, data))
         status = 0
     except BrokenPipeError:

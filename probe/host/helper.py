@@ -7,6 +7,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from probe.host import syscalls
 from probe.host.child import DEFAULT_LIMIT, Child, ChildError, disclose, enclose
@@ -31,11 +32,14 @@ class Helper:
         self,
         name: str,
         operation: str,
-        *arguments: str | int | tuple[str, ...],
+        *arguments: Any,
         timeout: float,
         limit: int = DEFAULT_LIMIT,
     ) -> bytes:
-        """What that function returns; *name* is the process's while it runs. *Errors*: as `run_child`."""
+        """What that function returns; *name* is the process's while it runs.
+
+        *arguments* are made of numbers, texts, tuples and dictionaries. *Errors*: as `run_child`.
+        """
         child = self._ready()
         request = marshal.dumps((name, operation, arguments))
         deadline = time.monotonic() + timeout

@@ -10,26 +10,24 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import msgspec
-import psutil
 
 from probe.host import files
 from probe.host.abstract import FILE_LIMIT, LISTING_LIMIT, Host
-from probe.host.child import DEFAULT_LIMIT, ChildError, run_child
+from probe.host.child import DEFAULT_LIMIT, run_child
 from probe.host.files import FileStatus
 from probe.host.helper import Helper
-from probe.host.namespaces import enter_process
-from probe.host.processes import HELPER_NAME, Process, read_process, start_time
-from probe.host.program import Output, Untrusted, open_executable, run_open, run_program
+from probe.host.kept_tables import KeptTables
+from probe.host.operations import OPERATIONS, reading_of, run_inside
+from probe.host.processes import HELPER_NAME, Process, boot_time, start_time
+from probe.host.program import Output, Untrusted, open_executable, run_open
 from probe.reading import Reading
 
 __all__ = ("FILE_LIMIT", "LISTING_LIMIT", "FileStatus", "Host", "LocalHost", "Process")
-
-T = TypeVar("T")
 
 _RUN_LIMIT = 16 << 20  # of what a program printed, as JSON
 _PATIENCE = 2.0  # seconds for one file: a directory on a dead NFS server never answers
@@ -50,21 +48,31 @@ class LocalHost(Host):
     def close(self) -> None:
         """End the child that touches files; one that is stuck in the kernel is left behind."""
         self._helper.close()
+        self._tables.close()
+
+    @cached_property
+    def _tables(self) -> KeptTables:
+        return KeptTables()
 
     @cached_property
     def _helper(self) -> Helper:
-        return Helper(_OPERATIONS)
+        return Helper({**OPERATIONS, "run_daemon": self._run_daemon})
 
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A regular file, whole. A larger, missing or hanging one, or anything but a file, is a problem."""
         if _KERNEL_FILE.match(path):
-            return _reading(path, lambda: files.read_file(path, files.open_path(path), limit))
-        return _reading(path, lambda: self._touch(path, "read_path", path, limit, limit=limit))
+            return reading_of(path, lambda: files.read_file(path, files.open_path(path), limit))
+        return reading_of(path, lambda: self._touch(path, "read_path", path, limit, limit=limit))
+
+    def mountinfo(self, owner: int | str) -> Reading[bytes]:
+        """The same; read again only after it has changed."""
+        path = f"/proc/{owner}/mountinfo"
+        return reading_of(path, lambda: self._tables.read(path))
 
     def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A file at *path* below *directory*, where others choose the names: no symlink is followed (openat2)."""
         source = f"{directory}/{path}"
-        return _reading(source, lambda: self._touch(source, "read_beneath", directory, path, limit, limit=limit))
+        return reading_of(source, lambda: self._touch(source, "read_beneath", directory, path, limit, limit=limit))
 
     def read_all_beneath(self, directory: str, paths: Sequence[str], limit: int = 1 << 16) -> dict[str, Reading[bytes]]:
         """The same for many small files, by one child; when it hangs, none of them was read."""
@@ -72,20 +80,20 @@ class LocalHost(Host):
         def contents() -> bytes:
             return self._touch(directory, "read_all_beneath", directory, tuple(paths), limit, limit=64 << 20)
 
-        answer = _reading(directory, contents)
+        answer = reading_of(directory, contents)
         if answer.value is None:
             return {path: Reading(f"{directory}/{path}", None, answer.problem, answer.kind) for path in paths}
         return msgspec.json.decode(answer.value, type=dict[str, Reading[bytes]])
 
     def resolve(self, path: str, automounts: Sequence[str] = ()) -> Reading[str]:
         """The path without symlinks; absent when it does not exist. A way into one of *automounts* ends there."""
-        return _reading(path, lambda: os.fsdecode(self._touch(path, "real_path", path, tuple(automounts))))
+        return reading_of(path, lambda: os.fsdecode(self._touch(path, "real_path", path, tuple(automounts))))
 
     def read_link(self, path: str) -> Reading[str]:
         """Where a symlink points: `/proc/1/exe`, `/proc/1/ns/mnt`, or one of the node's files."""
         if _KERNEL_LINK.fullmatch(path):
-            return _reading(path, lambda: os.readlink(path))
-        return _reading(path, lambda: os.fsdecode(self._touch(path, "read_link", path)))
+            return reading_of(path, lambda: os.readlink(path))
+        return reading_of(path, lambda: os.fsdecode(self._touch(path, "read_link", path)))
 
     def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
         """The names in a directory, sorted; symlinks on the way are followed."""
@@ -96,11 +104,11 @@ class LocalHost(Host):
                 raise ValueError(f"has more than {LISTING_LIMIT} entries")
             return tuple(found)
 
-        return _reading(path, names)
+        return reading_of(path, names)
 
     def status(self, path: str) -> Reading[FileStatus]:
         """stat(2) of *path*, symlinks followed."""
-        return _reading(path, lambda: msgspec.json.decode(self._touch(path, "status", path), type=FileStatus))
+        return reading_of(path, lambda: msgspec.json.decode(self._touch(path, "status", path), type=FileStatus))
 
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
@@ -110,31 +118,16 @@ class LocalHost(Host):
         *Shape*: exit status, stdout and stderr, both decoded. It runs without capabilities and with a clean
         environment; a program that hangs, is killed, or prints more than a mebibyte is a problem.
         """
-        source, timeout = " ".join((path, *arguments)), self._patience(timeout)
-        return _run_reading(source, lambda: run_program(path, arguments, environment or {}, timeout), timeout)
+        source = " ".join((path, *arguments))
+        return self._ask_to_run(source, path, timeout, "run", path, arguments, environment or {})
 
     def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
         """What the executable of a running daemon of this node prints, even if it was replaced or deleted since.
 
         Refused unless `node_daemon` is true of the very process whose executable was opened, and root owns that file.
         """
-        source, timeout = " ".join((f"/proc/{pid}/exe", *arguments)), self._patience(timeout)
-
-        def run() -> Output:
-            process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                executable, path = open_executable(process)
-                try:
-                    if not self.node_daemon(pid).value:
-                        raise Untrusted("not run: it is not known to belong to a daemon of this node")
-                    os.stat("status", dir_fd=process)  # fails if the number passed to another process meanwhile
-                    return run_open(executable, path, arguments, {}, timeout)
-                finally:
-                    os.close(executable)
-            finally:
-                os.close(process)
-
-        return _run_reading(source, run, timeout)
+        path = f"/proc/{pid}/exe"
+        return self._ask_to_run(" ".join((path, *arguments)), path, timeout, "run_daemon", pid, arguments)
 
     def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
         """What the program prints that a daemon of this node has at *path*, in its mount namespace and its root.
@@ -149,19 +142,50 @@ class LocalHost(Host):
                 if not self.node_daemon(pid).value:
                     raise Untrusted("not run: that process is not known to be a daemon of this node")
                 os.stat("status", dir_fd=process)  # fails if the number passed to another process meanwhile
-                return run_child(lambda: _run_inside(process, path, arguments, timeout), timeout + 1, limit=8 << 20)
+                return run_child(lambda: run_inside(process, path, arguments, timeout), timeout + 1, limit=8 << 20)
             finally:
                 os.close(process)
 
-        answer = _reading(source, run)
+        answer = reading_of(source, run)
         if answer.value is None:
             return Reading(source, None, answer.problem, answer.kind)
         return msgspec.json.decode(answer.value, type=Reading[Output])
 
+    def _ask_to_run(self, source: str, path: str, timeout: float, operation: str, *arguments: Any) -> Reading[Output]:
+        """The output of a program that the helper runs: looking for it may hang as well."""
+        timeout = self._patience(timeout)
+
+        def output() -> Output:
+            name = _helper_name(path)
+            if name in self._stuck:
+                raise TimeoutError
+            # What a program does not do in time says nothing of its file, so no path is remembered as stuck here.
+            answer = self._helper.ask(
+                HELPER_NAME + name, operation, *arguments, timeout, timeout=timeout + 1, limit=_RUN_LIMIT
+            )
+            return msgspec.json.decode(answer, type=Output)
+
+        return reading_of(source, output)
+
+    def _run_daemon(self, pid: int, arguments: Sequence[str], timeout: float) -> bytes:
+        process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            executable, path = open_executable(process)
+            try:
+                if not self.node_daemon(pid).value:
+                    raise Untrusted("not run: it is not known to belong to a daemon of this node")
+                os.stat("status", dir_fd=process)  # fails if the number passed to another process meanwhile
+                return msgspec.json.encode(run_open(executable, path, arguments, {}, timeout))
+            finally:
+                os.close(executable)
+        finally:
+            os.close(process)
+
     def processes(self) -> Reading[tuple[Process, ...]]:
         """Every process that this /proc shows, in the order of its pids; listed once for each probe.
 
-        Only those of host UID 0 in no Pod have an argv here: whoever wrote the others may have made reading it hang.
+        Only those that may be a kubelet, of host UID 0 and in no Pod, have an argv here: whoever wrote the others may
+        have made reading it hang.
         """
 
         def found() -> tuple[Process, ...]:
@@ -171,7 +195,7 @@ class LocalHost(Host):
             return tuple(Process(pid, name, tuple(argv)) for pid, name, argv in rows)
 
         if self._processes is None:
-            self._processes = _reading("/proc", found)
+            self._processes = reading_of("/proc", found)
             self._stuck = self.stuck_helpers(self._processes.value or ())
         return self._processes
 
@@ -182,7 +206,7 @@ class LocalHost(Host):
 
         Nobody waits twice for the same path. *Errors*: as `run_child`.
         """
-        name = f"{zlib.crc32(os.fsencode(path)):08x}"
+        name = _helper_name(path)
         if name in self._stuck:
             raise TimeoutError
         try:
@@ -201,58 +225,12 @@ class LocalHost(Host):
 
         Equal answers of one Host mean the same process, whatever becomes of the clock meanwhile.
         """
-        return _reading(f"/proc/{pid}/stat", lambda: self._booted_at + start_time(pid))
+        return reading_of(f"/proc/{pid}/stat", lambda: self._booted_at + start_time(pid))
 
     @cached_property
     def _booted_at(self) -> float:
-        return float(psutil.boot_time())
+        return boot_time()
 
 
-def _read_all_beneath(directory: str, paths: Sequence[str], limit: int) -> bytes:
-    read = {path: _reading(path, partial(files.read_beneath, directory, path, limit)) for path in paths}
-    return msgspec.json.encode(read)
-
-
-def _list_processes(init: str) -> bytes:
-    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
-    return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
-
-
-# What may wait for a server, and is therefore done by a child.
-_OPERATIONS: dict[str, Callable[..., bytes]] = {
-    "names": files.names,
-    "processes": _list_processes,
-    "read_all_beneath": _read_all_beneath,
-    "read_beneath": files.read_beneath,
-    "read_link": lambda path: os.fsencode(os.readlink(path)),
-    "read_path": files.read_path,
-    "real_path": files.real_path,
-    "status": files.status,
-}
-
-
-def _reading(source: str, read: Callable[[], T]) -> Reading[T]:
-    """Run *read*; each way in which it may fail becomes a problem."""
-    try:
-        return Reading(source, read())
-    except TimeoutError:
-        return Reading.without(source, "timed-out", "no answer in time")
-    except (ChildError, ValueError, MemoryError) as error:
-        return Reading.without(source, "not-readable", str(error)[:300] or type(error).__name__)
-    except OSError as error:
-        return Reading.from_error(source, error)
-
-
-def _run_reading(source: str, run: Callable[[], Output], timeout: float) -> Reading[Output]:
-    """The output of a program that a child runs: looking for it may hang as well."""
-
-    def encoded() -> bytes:
-        return msgspec.json.encode(run())
-
-    return _reading(source, lambda: msgspec.json.decode(run_child(encoded, timeout + 1, _RUN_LIMIT), type=Output))
-
-
-def _run_inside(process: int, path: str, arguments: Sequence[str], timeout: float) -> bytes:
-    enter_process(process)
-    source = " ".join((path, *arguments))
-    return msgspec.json.encode(_reading(source, lambda: run_program(path, arguments, {}, timeout)))
+def _helper_name(path: str) -> str:
+    return f"{zlib.crc32(os.fsencode(path)):08x}"

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.bench.account import Command, account
 from lab.bench.table import Row, render
+from lab.faults.cgroups import no_cgroup
 from lab.prerequisites import require
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -55,15 +57,44 @@ def test_a_table() -> None:
     ]
 
 
+_LEAVES_A_CHILD = """
+import os, time
+if os.fork() == 0:
+    while time.process_time() < 0.2:
+        pass
+os._exit(0)
+"""
+
+
+@pytest.mark.real
+def test_nothing_that_a_command_starts_is_missed() -> None:
+    """A child that nobody waits for counts, and the run ends with it."""
+    require(os.geteuid() == 0, "root")
+    require(not no_cgroup("cpuacct")() or not no_cgroup("cpu")(), "a cgroup that counts CPU")
+    with account() as cgroup:
+        _, seconds = cgroup.run(Command((sys.executable, "-c", _LEAVES_A_CHILD), dict(os.environ)))
+        assert seconds >= 0.2
+        assert (cgroup.path / "cgroup.procs").read_text() == ""
+
+
+@pytest.mark.real
+def test_a_command_that_does_not_exist_is_no_figure() -> None:
+    """Its cgroup is removed all the same."""
+    require(os.geteuid() == 0, "root")
+    with account() as cgroup, pytest.raises(OSError, match="could not be run"):
+        cgroup.run(Command(("/no/such/program",), {}))
+    assert not cgroup.path.exists()
+
+
 @pytest.mark.real
 @pytest.mark.timeout(300)
 def test_every_figure_is_there() -> None:
-    """Both sections, measured as little as can be; the containers have tests of their own (tests/deploy)."""
+    """Both sections, measured once with few scrapes; the containers have tests of their own (tests/deploy)."""
     require(os.geteuid() == 0, "root")
-    small = ("--runs", "2", "--mounts", "60", "--scrapes", "4", "--rest", "0.2")
+    small = ("--runs", "1", "--mounts", "60", "--scrapes", "4", "--rest", "0.2")
     done = run("bench", "probe", "serve", *small)
     require(done.returncode != 69, done.stderr)
     assert done.returncode == 0, done.stderr
     rows = done.stdout.split("\n\n", 1)[1].splitlines()[1:]
-    assert len(rows) == 20
+    assert len(rows) == 23
     assert all(re.search(r" \d+\.\d\d( |$)", row) for row in rows), done.stdout

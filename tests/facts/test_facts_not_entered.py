@@ -9,7 +9,8 @@ from lab.recorded import NAMES, Recording
 from probe.facts.filesystems.rules import Subject
 from probe.facts.not_entered import not_entered, out_of_sight
 from probe.facts.tried import Role
-from probe.host.mountinfo import MountTable, parse_mountinfo
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import parse_mountinfo
 from probe.reading import Reading
 from probe.report import make_report
 

@@ -243,16 +243,6 @@ def test_ctrl_c_is_the_parents_business() -> None:
     assert run_child(interrupted, LONG) == b"still here"
 
 
-def test_a_child_has_its_name() -> None:
-    """The process table is the memory between probes."""
-
-    def name() -> bytes:
-        with open("/proc/self/comm", "rb") as file:
-            return file.read()
-
-    assert run_child(name, LONG, name="up 259:12345 and more") == b"up 259:12345 an\n"
-
-
 def test_no_descriptor_stays_behind() -> None:
     """Whatever became of the child, its pipe is closed and its entry in the process table is gone."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ from hypothesis import strategies as st
 from lab.prerequisites import require
 from lab.real import kernel
 from probe.host import host as root
-from probe.host import processes
+from probe.host import operations, processes
 from probe.host.host import LocalHost
 from probe.host.processes import in_pod_cgroup, parse_status
 from probe.host.syscalls import CLONE_NEWPID
@@ -365,22 +367,37 @@ def test_a_process_that_has_ended() -> None:
         assert reading.kind == "absent"
 
 
+@pytest.fixture
+def open_directory() -> Iterator[str]:
+    """A directory that other users can pass."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        yield directory
+
+
 @pytest.mark.real
-def test_the_process_table() -> None:
-    """Names of all, arguments of root's own; those of other users are not even read."""
+def test_the_process_table(open_directory: str) -> None:
+    """Names of all, arguments of root's own that may be kubelets; those of other users are not even read."""
     require(os.geteuid() == 0, "root")
+    os.chmod(open_directory, 0o755)
+    program = f"{open_directory}/hyperkube"
+    shutil.copy(os.path.realpath("/bin/sh"), program)
     arguments = ["/bin/sh", "-c", "read never", "a b", "", "\udcff"]
-    own = subprocess.Popen(arguments, stdin=subprocess.PIPE)
-    other = subprocess.Popen(arguments, stdin=subprocess.PIPE, user=65534)
+    by_executable = subprocess.Popen(arguments, executable=program, stdin=subprocess.PIPE)
+    renamed = ["/bin/sh", "-c", "echo -n other > /proc/$$/comm && echo && read never"]
+    under_another_name = subprocess.Popen(renamed, executable=program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    plain = subprocess.Popen(arguments, stdin=subprocess.PIPE)
+    other = subprocess.Popen(arguments, executable=program, stdin=subprocess.PIPE, user=65534)
     try:
+        under_another_name.stdout.readline()  # type: ignore[union-attr]
         found = {p.pid: p for p in HOST.processes().value or ()}
         assert list(found) == sorted(found)
-        assert found[own.pid].argv == tuple(arguments)
-        assert found[own.pid].name == found[other.pid].name == "sh"
-        assert found[other.pid].argv == ()
+        assert (found[by_executable.pid].name, found[by_executable.pid].argv) == ("hyperkube", tuple(arguments))
+        assert (found[under_another_name.pid].name, found[under_another_name.pid].argv) == ("other", tuple(renamed))
+        assert (found[plain.pid].name, found[other.pid].name) == ("sh", "hyperkube")
+        assert found[plain.pid].argv == found[other.pid].argv == ()
         assert found[2].name == "kthreadd" or len(found) < 10
     finally:
-        for each in (own, other):
+        for each in (by_executable, under_another_name, plain, other):
             each.kill()
             each.communicate()
 
@@ -388,9 +405,9 @@ def test_the_process_table() -> None:
 def test_a_crowd_of_processes_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Pod without a limit of processes may not hide the kubelet among them."""
     monkeypatch.setattr(root, "_PATIENCE", 0.0)
-    read = root.read_process
+    read = operations.read_process
     monkeypatch.setattr(
-        root, "read_process", lambda pid, init: time.sleep(0.5 / len(os.listdir("/proc"))) or read(pid, init)
+        operations, "read_process", lambda pid, init: time.sleep(0.5 / len(os.listdir("/proc"))) or read(pid, init)
     )
     assert HOST.processes().value
 
@@ -398,7 +415,7 @@ def test_a_crowd_of_processes_takes_its_time(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_process_table_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process can make the reading of its arguments hang."""
     monkeypatch.setattr(root, "_PATIENCE_FOR_ALL", 0.1)
-    monkeypatch.setattr(root, "read_process", lambda pid, init: signal.pause())
+    monkeypatch.setattr(operations, "read_process", lambda pid, init: signal.pause())
     assert HOST.processes().kind == "timed-out"
 
 
@@ -513,7 +530,7 @@ def test_setting_the_clock_restarts_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     """As others tell it, and the same again although the clock was set by a year: it was not restarted."""
     mine = HOST.started_at(os.getpid())
     assert mine.value == pytest.approx(psutil.Process().create_time(), abs=1)
-    monkeypatch.setattr(psutil, "boot_time", lambda: 0.0)
+    monkeypatch.setattr(root, "boot_time", lambda: 0.0)
     assert HOST.started_at(os.getpid()) == mine
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from lab.prerequisites import require
 from lab.real import kernel
-from probe.host.mountinfo import Mount, MountTable, Volume, parse_mountinfo, printable
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import Mount, parse_mountinfo, printable
+from probe.host.volumes import Volume, find_volumes
 
 RECORDED = Path(__file__).parent.parent / "data/mountinfo/containerd-2.1.9-kernel-6.18-with-constructed-csi-mounts"
 ROOT = "/var/lib/kubelet"
@@ -131,7 +134,28 @@ def test_any_bytes_are_a_table_or_a_value_error(content: bytes) -> None:
         mounts = parse_mountinfo(content)
     except ValueError:
         return
-    MountTable(mounts).volumes(ROOT)
+    find_volumes(MountTable(mounts), ROOT)
+
+
+_GRAMMAR = re.compile(
+    rb"(\d{1,10}) (\d{1,10}) (\d{1,10}:\d{1,10}) ([^ ]+) ([^ ]+) ([^ ]+) ((?:[^ ]+ )*?)- ([^ ]+) ([^ ]*)(?: (.*))?",
+    re.DOTALL,
+)
+
+
+@given(st.lists(st.sampled_from([b"7", b"8:1", b"/", b"-", b"", b"rw", b"ext4", b"12345678901"]), max_size=13))
+def test_a_line_is_a_mount_by_the_grammar(words: list[bytes]) -> None:
+    """Optional fields end at the first lone dash; the source and what follows it may be empty, nothing else."""
+    content = b" ".join([b"36", b"35", b"98:0", b"/", b"/mnt", *words])
+    found = _GRAMMAR.fullmatch(content)
+    try:
+        (mount,) = parse_mountinfo(content + b"\n")
+    except ValueError:
+        assert found is None or found[6] == b"-"  # options are never a lone dash
+        return
+    assert found is not None
+    assert [*mount.propagation, mount.fstype] == [*found[7].decode().split(), found[8].decode()]
+    assert (mount.source, mount.super_options) == (found[9].decode(), (found[10] or b"").decode())
 
 
 _FIELD = st.binary(min_size=1, max_size=12).filter(lambda field: b"\0" not in field)
@@ -335,7 +359,7 @@ def _compare_with_the_kernel(choose: random.Random) -> bool:
 
 def volume(path: str, fstype: str = "ext4", **fields: str) -> Volume | None:
     """The one volume that a mount at *path* below the kubelet's root directory is."""
-    found = table(line(20, 1, "/"), line(21, 20, f"{ROOT}/{path}", fstype, **fields)).volumes(ROOT)
+    found = find_volumes(table(line(20, 1, "/"), line(21, 20, f"{ROOT}/{path}", fstype, **fields)), ROOT)
     return found[0] if found else None
 
 
@@ -404,14 +428,19 @@ def test_what_is_no_volume(path: str) -> None:
 def test_another_root_directory() -> None:
     """Only what lies below the kubelet's own root directory counts, with or without a slash at its end."""
     mounts = table(line(20, 1, "/"), line(21, 20, "/data/kubelet/pods/u/volumes/kubernetes.io~nfs/x"))
-    assert [len(mounts.volumes(root)) for root in ("/data/kubelet", "/data/kubelet/", "/data", ROOT)] == [1, 1, 0, 0]
+    assert [len(find_volumes(mounts, root)) for root in ("/data/kubelet", "/data/kubelet/", "/data", ROOT)] == [
+        1,
+        1,
+        0,
+        0,
+    ]
 
 
 def test_a_mount_inside_of_a_volume_is_no_volume() -> None:
     """It counts among those below."""
     inner = f"{ROOT}/plugins/kubernetes.io/gce-pd/mounts/disk-1"
     mounts = table(line(20, 1, "/"), line(21, 20, inner), line(22, 21, f"{inner}/sub"))
-    assert [each.mount.mount_id for each in mounts.volumes(ROOT)] == [21]
+    assert [each.mount.mount_id for each in find_volumes(mounts, ROOT)] == [21]
     assert mounts.below(inner) == 1
 
 
@@ -419,14 +448,15 @@ def test_of_stacked_volumes_only_the_top_is_one() -> None:
     """A path leads to the later mount, so only that can be tried."""
     path = f"{POD}/volumes/kubernetes.io~nfs/x"
     mounts = table(line(20, 1, "/"), line(21, 20, path, "nfs"), line(22, 21, path, "tmpfs"))
-    assert [each.mount.fstype for each in mounts.volumes(ROOT)] == ["tmpfs"]
+    assert [each.mount.fstype for each in find_volumes(mounts, ROOT)] == ["tmpfs"]
 
 
 def chosen(*lines: str) -> list[str]:
-    mounts = table(line(20, 1, "/"), *lines)
-    paths = [each.mount.mount_point for each in MountTable.distinct(mounts.volumes(ROOT))]
-    again = MountTable.distinct(reversed(mounts.volumes(ROOT)))
-    assert paths == [each.mount.mount_point for each in again]
+    paths, again = (
+        [each.mount.mount_point for each in find_volumes(table(line(20, 1, "/"), *some), ROOT)]
+        for some in (lines, reversed(lines))
+    )
+    assert paths == again
     return [path.removeprefix(f"{ROOT}/") for path in paths]
 
 
@@ -459,10 +489,44 @@ def test_peculiar_mounts_stand_for_themselves() -> None:
     ) == [f"pods/a/volumes/x~y/{i}" for i in (1, 2, 3, 4)]
 
 
+_POINTS = ["/", "/var", ROOT, *(f"{POD}/volumes/{name}" for name in ("a~b/1", "a~b/2", "a~b/1/in", "c~d/3"))]
+_POINTS += [f"{POD}/volume-subpaths/p/app/0", f"{ROOT}/plugins/kubernetes.io/gce-pd/mounts/d", f"{ROOT}/plugins"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(20, 28),
+            st.sampled_from(_POINTS),
+            st.sampled_from(["8:1", "8:2"]),
+            st.sampled_from(["rw", "ro", "rw,idmapped"]),
+        ),
+        max_size=12,
+    )
+)
+def test_volumes_by_their_definition(mounts: list[tuple[int, str, str, str]]) -> None:
+    """In any tree, what is found for each file system is the best of all that are visible and in no other volume."""
+    lines = (line(21 + i, up, at, device=d, options=o) for i, (up, at, d, o) in enumerate(mounts))
+    tree = table(line(20, 1, "/"), *lines)
+    alone = {mount.mount_id: find_volumes(MountTable([mount]), ROOT) for mount in tree}
+    visible = {n: f[0] for n, f in alone.items() if f and tree.mount_of(f[0].mount.mount_point) is f[0].mount}
+    outer = [one for one in visible.values() if not any(m.mount_id in visible for m in tree.ancestors(one.mount))]
+    best: dict[tuple[str, str, int], Volume] = {}
+    for one in sorted(outer, key=_worth):
+        mount = one.mount
+        best.setdefault((mount.device, mount.fstype, mount.mount_id * ("idmapped" in mount.options)), one)
+    assert find_volumes(tree, ROOT) == tuple(sorted(best.values(), key=lambda one: one.mount.mount_point))
+
+
+def _worth(one: Volume) -> tuple[bool, bool, int, str, int]:
+    mount = one.mount
+    return one.plugin == "subpath", mount.read_only, mount.mount_point.count("/"), mount.mount_point, mount.mount_id
+
+
 def test_a_recorded_node() -> None:
     """On a real node with two mounts that look like CSI volumes, these and the four tmpfs are found."""
     mounts = MountTable(parse_mountinfo(RECORDED.read_bytes()))
-    volumes = MountTable.distinct(mounts.volumes(ROOT))
+    volumes = find_volumes(mounts, ROOT)
     assert sorted((each.plugin, each.mount.fstype) for each in volumes) == [
         ("kubernetes.io~csi", "fuse.bindfs"),
         ("kubernetes.io~csi", "xfs"),

@@ -9,9 +9,11 @@ from probe.facts.ids import pods
 from probe.facts.runtime.daemon import parse_flag, parse_listeners
 from probe.host import mountinfo as mounts
 from probe.host.environ import parse_environment, search_path
-from probe.host.mountinfo import MountTable, printable
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import printable
 from probe.host.processes import in_pod_cgroup, is_stuck, parse_status
 from probe.host.sandbox.steps import parse_cgroup, parse_filesystems
+from probe.host.volumes import find_volumes
 
 PROC = "rubbish in what /proc and /sys say"
 TABLES = "rubbish in mount tables"
@@ -33,10 +35,7 @@ def read_mounts(data: bytes) -> None:
         seen = visibility(table, fstype)
         assert seen.visible != bool(seen.covering)
         assert not seen.visible or any(mount.fstype == fstype and mount.root == "/" for mount in table)
-    volumes = tree.volumes(KUBELET_ROOT)
-    chosen = tree.distinct(volumes)
-    assert {volume.mount.device for volume in volumes} == {volume.mount.device for volume in chosen}
-    for volume in chosen:
+    for volume in find_volumes(tree, KUBELET_ROOT):
         printable(volume.mount.mount_point).encode()
         assert tree.below(volume.mount.mount_point) < len(table)
         tree.server_above(volume.mount.mount_point)
@@ -77,11 +76,11 @@ def read_filesystems(data: bytes) -> None:
 
 def read_cgroup_mount(data: bytes) -> None:
     """A mount of cgroup version 2 is found behind all others, and no option is passed on that mount(2) takes apart."""
-    text = data.decode("utf-8", "surrogateescape")
-    kind, options = parse_cgroup(text) or ("cgroup", "")
+    lines = data.splitlines(keepends=True)
+    kind, options = parse_cgroup(lines) or ("cgroup", "")
     assert kind in ("cgroup", "cgroup2")
     assert not {"rw", "ro"} & set(options.split(","))
-    assert parse_cgroup(f"{text}\n{UNIFIED}") == ("cgroup2", "")
+    assert parse_cgroup([*lines, UNIFIED.encode()]) == ("cgroup2", "")
 
 
 def read_listeners(data: bytes) -> None:

@@ -17,7 +17,8 @@ from probe.host import idmap, syscalls
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, Process
 from probe.host.idmap import Answer, Target
-from probe.host.mountinfo import Mount, MountTable, is_served, printable
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import Mount, is_served, printable
 from probe.host.processes import HELPER_NAME
 from probe.host.walk import UNSERVED, attempt_all, is_fuse, prepare_helper
 from probe.reading import Reading

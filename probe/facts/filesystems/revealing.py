@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from probe.facts.model import Visibility
-from probe.host.mountinfo import Mount, MountTable, printable
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import Mount, printable
 
 ALWAYS_EMPTY = {
     "proc": frozenset(("sys/fs/binfmt_misc", "fs/nfsd", "openprom", "xen")),

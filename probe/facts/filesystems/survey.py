@@ -12,7 +12,8 @@ from probe.facts.not_entered import out_of_sight
 from probe.facts.tried import Attempt, Role
 from probe.host.host import Host
 from probe.host.idmap import Answer
-from probe.host.mountinfo import Mount, MountTable
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import Mount
 from probe.reading import Reading
 
 Row = tuple[Subject, Answer | Attempt]

@@ -10,14 +10,15 @@ import msgspec
 from probe.facts.filesystems.attempts import subject_of
 from probe.facts.filesystems.rules import Subject
 from probe.host.host import Host
-from probe.host.mountinfo import MountTable, Volume
+from probe.host.mount_table import MountTable
+from probe.host.volumes import Volume, find_volumes
 
 _DRIVER_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9.]{0,61}[a-zA-Z0-9])?")
 
 
 def volume_subjects(host: Host, table: MountTable, root_dir: str) -> list[Subject]:
     """One subject per file system that is mounted for Pods, with the CSI driver's name where there is one."""
-    volumes = table.distinct(table.volumes(root_dir))
+    volumes = find_volumes(table, root_dir)
     drivers = _drivers(host, root_dir, volumes)
     return [
         subject_of(table, "volume", volume.mount.mount_point, drivers.get(volume, volume.plugin), volume.mount)

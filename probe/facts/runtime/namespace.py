@@ -10,9 +10,6 @@ from probe.host.host import Host
 from probe.host.namespaces import enter_mount_namespace
 from probe.reading import Reading
 
-MOUNTINFO_LIMIT = 64 << 20
-"""Bytes of a mount table: some 300,000 mounts."""
-
 
 def mount_namespace_of(runtime: Reading[RuntimeFacts]) -> str:
     """The link of the runtime's mount namespace; empty when its process is not known."""
@@ -41,7 +38,7 @@ def read_mountinfo(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[bytes]
     """The runtime's mount table, else that of process 1, else our own."""
     confinement = runtime.value.confinement.value if runtime.value else None
     for owner in (confinement.pid if confinement else 1, "self"):
-        reading = host.read(f"/proc/{owner}/mountinfo", limit=MOUNTINFO_LIMIT)
+        reading = host.mountinfo(owner)
         if reading.value is not None:
             break
     return reading

@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from probe.host import syscalls
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
-from probe.host.mountinfo import MountTable, parse_mountinfo
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import parse_mountinfo
 
 CGROUP = "userns-probe-trial"
 """Name of the container's cgroup, right below the root of each hierarchy."""

@@ -11,19 +11,20 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from probe.host import syscalls
+from probe.host.sandbox.links import LO, Links
 
 BASE = "/proc"
 """Where the first mount goes: a directory that surely exists. Only the trial's own mount namespace sees it covered."""
 
 _PRIVATE = syscalls.MS_NOSUID | syscalls.MS_NOEXEC | syscalls.MS_NODEV  # as in the OCI runtimes' default specifications
 _CGROUP_FLAGS = ("rw", "ro", "release_agent=")  # what a user namespace may not set, or sets by mount flags
-_LO = 1  # index of the loopback interface in every network namespace
 
 
 class StepAnswer(Struct, frozen=True):
@@ -64,10 +65,15 @@ class Step(Struct, frozen=True):
 class Sandbox:
     """The steps of the first process of a sandbox, sharing one tmpfs and one netlink socket."""
 
-    def __init__(self, node: Node, netlink: Any) -> None:
+    def __init__(self, node: Node, codec: Any) -> None:
+        """*codec* is what `load_codec` returns."""
         self._node = node
-        self._netlink = netlink
-        self._links: Any = None
+        self._codec = codec
+
+    @cached_property
+    def _links(self) -> Links:
+        """Of the network namespace in which it is first asked for."""
+        return Links(self._codec)
 
     def be_first(self) -> None:
         """The runtime's init is process 1 of its namespace."""
@@ -115,22 +121,14 @@ class Sandbox:
         socket.sethostname("pod")
 
     def raise_lo(self) -> None:
-        try:
-            self._links = self._netlink.IPRoute()
-            self._links.link("set", index=_LO, state="up")
-        except self._netlink.NetlinkError as error:
-            raise _as_os_error(error) from error
+        self._links.raise_link(LO)
 
     def make_veth(self) -> None:
         """A pair with one end here and one in a second network namespace made for it; it goes with either of them."""
-        try:
-            if not knows_kind(self._links, "veth"):
-                raise UnknownToKernelError("veth")
-            syscalls.unshare(syscalls.CLONE_NEWNET)
-            peer = os.open("self/ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._node.own_proc)
-            self._links.link("add", ifname="eth0", kind="veth", peer={"ifname": "eth0", "net_ns_fd": peer})
-        except self._netlink.NetlinkError as error:
-            raise _as_os_error(error) from error
+        if not self._links.knows_kind("veth"):
+            raise UnknownToKernelError("veth")
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        self._links.add_veth("eth0", os.open("self/ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._node.own_proc))
 
     def refuse_mknod(self) -> None:
         """The device is /dev/null; a whiteout (0:0) would be allowed."""
@@ -196,45 +194,25 @@ def run_step(name: str, needs: tuple[str, ...], done: set[str], run: Callable[[]
     return StepAnswer(name, outcome, error, round(time.perf_counter() - started, 6))
 
 
-def load_netlink() -> Any:
-    """pyroute2, imported by the trial's own process alone: it takes 0.2 s and 20 MB."""
-    import pyroute2
-
-    return pyroute2
-
-
-def knows_kind(links: Any, kind: str) -> bool:
-    """Whether the kernel knows network links of *kind* now, without making it load a module.
-
-    *Source*: RTM_GETLINK of rtnetlink(7) filtered by IFLA_INFO_KIND, since Linux 4.6. A dump filtered by a kind that
-    the kernel does not know is not filtered at all, so `lo` is in it; the control shows that this is so here.
-    """
-    return not _shows_lo(links, kind) and _shows_lo(links, "userns-probe")
-
-
-def _shows_lo(links: Any, kind: str) -> bool:
-    info = {"attrs": [["IFLA_INFO_KIND", kind]]}
-    # dump_filter replaces the filter that pyroute2 would apply to the answer, which hides `lo` as well.
-    found = links.link("dump", dump_filter=lambda _: True, IFLA_LINKINFO=info)
-    return any(link["index"] == _LO for link in found)
-
-
 def parse_filesystems(text: str) -> dict[str, bool]:
     """proc_filesystems(5): type -> whether it needs a block device."""
     rows = (line.split() for line in text.splitlines())
     return {row[-1]: row[0] != "nodev" or len(row) == 1 for row in rows if row}
 
 
-def parse_cgroup(mountinfo: str) -> tuple[str, str] | None:
+def parse_cgroup(mountinfo: Iterable[bytes]) -> tuple[str, str] | None:
     """Type and options of the cgroup mount that a runtime would make; None when nothing of the kind is mounted.
 
-    A node whose /sys/fs/cgroup is cgroup2 has that one; on others each hierarchy of version 1 stands for all.
+    A node whose /sys/fs/cgroup is cgroup2 has that one; on others each hierarchy of version 1 stands for all. Lines
+    are read up to the one that decides.
     """
     first: tuple[str, str] | None = None
-    for line in mountinfo.split("\n"):  # nothing else ends a line or a field, whatever a mount point is called
-        mount, separator, filesystem = line.partition(" - ")
+    for line in mountinfo:
+        if b" - cgroup" not in line:
+            continue
+        mount, _, filesystem = line.rstrip(b"\n").decode(errors="replace").partition(" - ")
         places, kinds = mount.split(" "), filesystem.split(" ")
-        if not separator or len(places) < 5 or len(kinds) < 3:
+        if len(places) < 5 or len(kinds) < 3:
             continue
         if kinds[0] == "cgroup2" and places[4] == "/sys/fs/cgroup":
             return "cgroup2", ""
@@ -262,8 +240,3 @@ def _demand_eperm(call: Callable[[], None]) -> None:
     except OSError as error:
         raise NotRefusedError(error.errno or errno.EIO) from error
     raise NotRefusedError(0)
-
-
-def _as_os_error(error: Any) -> OSError:
-    """NetlinkError is no OSError."""
-    return OSError(error.code, os.strerror(error.code))

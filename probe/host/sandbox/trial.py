@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -21,18 +22,20 @@ from probe.host import syscalls
 from probe.host.background import Beside
 from probe.host.child import Child, ChildError, die_with_parent
 from probe.host.idmap import attempt_user_namespace
+from probe.host.sandbox.links import load_codec
 from probe.host.sandbox.steps import (
     INSIDE,
     Node,
     Sandbox,
     Step,
     StepAnswer,
-    load_netlink,
     parse_cgroup,
     parse_filesystems,
     run_step,
 )
 from probe.reading import Reading
+
+T = TypeVar("T")
 
 SOURCE = "sandbox trial"
 ANSWER_LIMIT = 64 << 10
@@ -40,7 +43,7 @@ ANSWER_LIMIT = 64 << 10
 PATIENCE = 1.0
 """Seconds that one step may take; it takes a millisecond unless the whole node waits."""
 
-_MOUNTINFO_LIMIT = 64 << 20
+_LINES = 500_000  # of a file of /proc that are read; the kernel allows 100,000 mounts
 _NAMESPACES = (
     ("mount namespace", syscalls.CLONE_NEWNS),
     ("pid namespace", syscalls.CLONE_NEWPID),
@@ -76,12 +79,12 @@ def sandbox_child(own_proc: int, enter: Callable[[], object]) -> bytes:
     runtime's mount namespace; it is called after all imports. When it hands back a Reading with a problem, nothing
     is tried.
     """
-    netlink = load_netlink()
+    codec = load_codec()
     started = time.perf_counter()
     entered = enter()
     if isinstance(entered, Reading) and entered.kind:
         return msgspec.json.encode(SandboxAnswer(not_entered=entered))
-    steps = tuple(_try_sandbox(own_proc, netlink))
+    steps = tuple(_try_sandbox(own_proc, codec))
     return msgspec.json.encode(SandboxAnswer(steps=steps, seconds=round(time.perf_counter() - started, 6)))
 
 
@@ -98,12 +101,14 @@ def read_answer(child: Child | Beside, deadline: float) -> Reading[bytes]:
     return Reading(SOURCE, answer)
 
 
-def _try_sandbox(own_proc: int, netlink: Any) -> list[StepAnswer]:
+def _try_sandbox(own_proc: int, codec: Any) -> list[StepAnswer]:
     parent = os.getppid()
     node = Node(
         own_proc=own_proc,
-        filesystems=parse_filesystems(_read(own_proc, "filesystems")),
-        cgroup=parse_cgroup(_read(own_proc, "self/mountinfo")),
+        filesystems=_read(
+            own_proc, "filesystems", lambda lines: parse_filesystems(b"".join(lines).decode(errors="replace"))
+        ),
+        cgroup=_read(own_proc, "self/mountinfo", parse_cgroup),
     )
     userns_fd, first = _make_user_namespace(own_proc)
     done = {first.name} if first.outcome == "done" else set()
@@ -113,7 +118,7 @@ def _try_sandbox(own_proc: int, netlink: Any) -> list[StepAnswer]:
     for name, flag in _NAMESPACES:  # one by one, to know which of them is refused
         answers.append(run_step(name, ("root inside",), done, partial(syscalls.unshare, flag)))
     if "root inside" in done:
-        answers.extend(_run_inside(Sandbox(node, netlink), done, INSIDE))
+        answers.extend(_run_inside(Sandbox(node, codec), done, INSIDE))
     else:
         answers.extend(StepAnswer(step.name, "not-reached") for step in INSIDE)
     return answers
@@ -164,7 +169,7 @@ def _run_inside(sandbox: Sandbox, done: set[str], steps: tuple[Step, ...]) -> li
     return answers
 
 
-def _read(own_proc: int, name: str) -> str:
-    """A file of our own /proc, which no mount of the node can cover or slow down."""
+def _read(own_proc: int, name: str, parse: Callable[[Iterable[bytes]], T]) -> T:
+    """A file of our own /proc, which no mount of the node can cover or slow down, as far as *parse* wants its lines."""
     with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=own_proc), "rb") as file:
-        return file.read(_MOUNTINFO_LIMIT).decode(errors="replace")
+        return parse(islice(file, _LINES))

@@ -20,7 +20,8 @@ from probe.facts.tried import Attempt
 from probe.host import idmap
 from probe.host.host import Host
 from probe.host.idmap import Answer, NamespaceAnswer
-from probe.host.mountinfo import MountTable, parse_mountinfo
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import parse_mountinfo
 
 
 def test_overlay_leaves_alone_what_still_hangs() -> None:

@@ -27,8 +27,8 @@ from lab.real import kernel
 from probe.host import syscalls
 from probe.host.child import Child, run_child
 from probe.host.namespaces import open_own_proc
-from probe.host.sandbox import steps as sandbox_steps
 from probe.host.sandbox import trial as sandbox
+from probe.host.sandbox.links import LO, Links, load_codec
 from probe.host.sandbox.steps import Step, parse_cgroup, parse_filesystems
 from probe.reading import Reading
 
@@ -44,7 +44,7 @@ real = pytest.mark.real
 def _root(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("real"):
         require(os.geteuid() == 0, "root")
-        sandbox_steps.load_netlink()  # once here instead of in every trial
+        load_codec()  # once here instead of in every trial
 
 
 def isolated(function: Callable[[], Any]) -> Any:
@@ -204,8 +204,8 @@ def test_the_nodes_network_never_sees_a_link() -> None:
             monitor.setblocking(False)
             assert outcomes(trial())["veth"] in ("done", "absent")
             before = _events(monitor)
-            with sandbox_steps.load_netlink().IPRoute() as links:
-                links.link("set", index=1, state="up")  # the control: this one must be seen
+            with Links(load_codec()) as links:
+                links.raise_link(LO)  # the control: this one must be seen
             return [before, _events(monitor)]
 
     assert isolated(watched) == [0, 1]
@@ -465,8 +465,8 @@ def _kinds() -> set[str]:
 
     def known() -> list[str]:
         kernel.unshare(CLONE_NEWNET)
-        with sandbox_steps.load_netlink().IPRoute() as links:
-            return [kind for kind in ("veth", "userns-nothing") if sandbox_steps.knows_kind(links, kind)]
+        with Links(load_codec()) as links:
+            return [kind for kind in ("veth", "userns-nothing") if links.knows_kind(kind)]
 
     return set(forked(known))
 
@@ -477,13 +477,10 @@ def test_kinds_of_links_are_found_without_asking_for_one() -> None:
 
     def made(kind: str) -> bool:
         kernel.unshare(CLONE_NEWNET)
-        pyroute2 = sandbox_steps.load_netlink()
-        with pyroute2.IPRoute() as links:
-            try:
-                links.link("add", ifname="try", kind=kind)
-            except pyroute2.NetlinkError:
-                return False
-        return True
+        with Links(load_codec()) as links, suppress(OSError):
+            links.add_link("try", kind)
+            return True
+        return False
 
     require("veth" in _kinds(), "veth in the kernel")
     assert _kinds() == {"veth"}
@@ -581,15 +578,15 @@ SYSTEMD = "37 31 0:34 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,relea
 )
 def test_cgroup_of_a_node(mountinfo: str, expected: tuple[str, str] | None) -> None:
     """cgroup2 where it is the whole of /sys/fs/cgroup, else the first hierarchy of version 1 with its controllers."""
-    assert parse_cgroup(mountinfo) == expected
+    assert parse_cgroup(mountinfo.encode().splitlines(keepends=True)) == expected
 
 
 @given(st.text())
 def test_parsers_never_raise(text: str) -> None:
     """Whatever these files hold, it becomes a value."""
     parse_filesystems(text)
-    parse_cgroup(text)
-    parse_cgroup(f"1 2 3:4 / /sys/fs/cgroup rw - {text}")
+    for line in (text, f"1 2 3:4 / /sys/fs/cgroup rw - {text}", f"1 2 3:4 / /sys/fs/cgroup rw - cgroup{text}"):
+        parse_cgroup([line.encode()])
 
 
 def _nested_user_namespace(limits: dict[str, int]) -> None:

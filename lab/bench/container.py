@@ -1,0 +1,43 @@
+"""The image as the root of commands: its Python, its wheels and its bytecode, beside a node that is run elsewhere."""
+
+from __future__ import annotations
+
+import os
+
+from lab.bench.account import Command
+from lab.deploy import image
+from lab.real import kernel
+
+_MS_BIND = 0x1000
+_PROC = "/mnt/proc"  # where the node's /proc is, as /host/proc is in the DaemonSet
+
+
+def enter(rootfs: str) -> None:
+    """Give this process mounts of its own in which *rootfs* can be a root directory."""
+    kernel.own_mount_namespace()
+    for source, target, fstype in (
+        (rootfs, rootfs, ""),
+        ("proc", f"{rootfs}/proc", "proc"),
+        ("/dev", f"{rootfs}/dev", ""),
+        ("/sys", f"{rootfs}/sys", ""),
+        ("bench", f"{rootfs}/mnt", "tmpfs"),
+    ):
+        kernel.mount(source, target, fstype, 0 if fstype else kernel.MS_REC | _MS_BIND)
+    os.mkdir(f"{rootfs}{_PROC}")
+    kernel.mount("proc", f"{rootfs}{_PROC}", "proc")
+
+
+class Image:
+    """The image as this checkout has it, and the commands that are measured in it."""
+
+    def __init__(self) -> None:
+        """Build it. *Errors*: Unavailable."""
+        built = image.build()
+        self.rootfs = str(built.rootfs)
+        given = dict(variable.split("=", 1) for variable in built.configuration["Env"])
+        self._environment = given | {"USERNS_PROBE_PROC": _PROC, "LC_ALL": "C.UTF-8"}
+        self.bare = self._command("python3", "-c", "pass")
+        self.probe = self._command("userns-probe", "-o", "json")
+
+    def _command(self, name: str, *arguments: str) -> Command:
+        return Command((f"/opt/userns-probe/bin/{name}", *arguments), self._environment, self.rootfs)

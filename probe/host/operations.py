@@ -1,0 +1,67 @@
+"""What children do for a Host because it may hang: files, processes and programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from probe.host import files
+from probe.host.child import ChildError
+from probe.host.namespaces import enter_process
+from probe.host.processes import read_process
+from probe.host.program import run_program
+from probe.reading import Reading
+
+T = TypeVar("T")
+
+
+def reading_of(source: str, read: Callable[[], T]) -> Reading[T]:
+    """Run *read*; each way in which it may fail becomes a problem."""
+    try:
+        return Reading(source, read())
+    except TimeoutError:
+        return Reading.without(source, "timed-out", "no answer in time")
+    except (ChildError, ValueError, MemoryError) as error:
+        return Reading.without(source, "not-readable", str(error)[:300] or type(error).__name__)
+    except OSError as error:
+        return Reading.from_error(source, error)
+
+
+def run_inside(process: int, path: str, arguments: Sequence[str], timeout: float) -> bytes:
+    """The Reading of what a program prints in the mount namespace and root of *process*; the caller stays there."""
+    enter_process(process)
+    source = " ".join((path, *arguments))
+    return msgspec.json.encode(reading_of(source, lambda: run_program(path, arguments, {}, timeout)))
+
+
+def _run(path: str, arguments: Sequence[str], environment: dict[str, str], timeout: float) -> bytes:
+    return msgspec.json.encode(run_program(path, arguments, environment, timeout))
+
+
+def _read_all_beneath(directory: str, paths: Sequence[str], limit: int) -> bytes:
+    read = {path: reading_of(path, partial(files.read_beneath, directory, path, limit)) for path in paths}
+    return msgspec.json.encode(read)
+
+
+def _list_processes(init: str) -> bytes:
+    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
+    return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
+
+
+# What may wait for a server, and is therefore done by a child.
+OPERATIONS: dict[str, Callable[..., bytes]] = {
+    "names": files.names,
+    "processes": _list_processes,
+    "read_all_beneath": _read_all_beneath,
+    "read_beneath": files.read_beneath,
+    "read_link": lambda path: os.fsencode(os.readlink(path)),
+    "read_path": files.read_path,
+    "real_path": files.real_path,
+    "run": _run,
+    "status": files.status,
+}

@@ -1,0 +1,166 @@
+"""Network links of this process's network namespace, over rtnetlink(7) with pyroute2's codec.
+
+Only the codec of one message is imported: the package's own start imports asyncio and every other protocol it knows.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import importlib.util
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+LO = 1
+"""Index of the loopback interface in every network namespace."""
+
+_PACKAGE = "pyroute2"
+_CODEC = "pyroute2.netlink.rtnl.ifinfmsg"
+
+# linux/netlink.h and linux/rtnetlink.h
+_NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWLINK, _RTM_GETLINK = 2, 3, 16, 18
+_REQUEST, _ACK, _DUMP, _CREATE_NEW = 0x1, 0x4, 0x300, 0x600
+_HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
+_ERROR = struct.Struct("=i")  # of NLMSG_ERROR and NLMSG_DONE: 0 or an errno, negative
+_IFF_UP = 1
+
+_DATAGRAM = 1 << 16  # bytes; the kernel fills 32 KiB at most
+_DATAGRAMS = 1024  # of one answer
+
+
+def load_codec() -> Any:
+    """The class `ifinfmsg` of pyroute2, which encodes and decodes a message about a network link.
+
+    The package stands in sys.modules without having been executed while its one submodule is imported. A pyroute2 whose
+    submodule needs more than that is imported whole. *Errors*: ImportError when even that has no such class.
+    """
+    if _PACKAGE not in sys.modules:
+        with suppress(ImportError, AttributeError):
+            return _import_codec_alone()
+    try:
+        return importlib.import_module(_CODEC).ifinfmsg
+    except AttributeError as error:
+        raise ImportError(str(error)) from error
+
+
+def _import_codec_alone() -> Any:
+    package = importlib.util.find_spec(_PACKAGE)
+    if package is None:
+        raise ImportError(_PACKAGE)
+    sys.modules[_PACKAGE] = importlib.util.module_from_spec(package)
+    try:
+        return importlib.import_module(_CODEC).ifinfmsg
+    finally:  # who imports the package later gets the whole of it
+        for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
+            del sys.modules[name]
+
+
+class Links:
+    """One rtnetlink socket.
+
+    *Errors* of every method: OSError with the kernel's errno, EIO when the kernel's answer is not understood.
+    """
+
+    def __init__(self, codec: Any) -> None:
+        """*codec* is what `load_codec` returns."""
+        self._codec = codec
+        self._sequence = 0
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def __enter__(self) -> Links:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def raise_link(self, index: int) -> None:
+        """Set that link up."""
+        self._change({"index": index, "flags": _IFF_UP, "change": _IFF_UP})
+
+    def add_link(self, name: str, kind: str) -> None:
+        """Make a link of that kind; the kernel loads a module for a kind that it does not know."""
+        self._change({"attrs": [["IFLA_IFNAME", name], _link_info(kind)]}, _CREATE_NEW)
+
+    def add_veth(self, name: str, namespace: int) -> None:
+        """Make a veth pair, both ends called *name*, the other end in the network namespace of that descriptor."""
+        peer = {"attrs": [["IFLA_IFNAME", name], ["IFLA_NET_NS_FD", namespace]]}
+        info = _link_info("veth", ["IFLA_INFO_DATA", {"attrs": [["VETH_INFO_PEER", peer]]}])
+        self._change({"attrs": [["IFLA_IFNAME", name], info]}, _CREATE_NEW)
+
+    def knows_kind(self, kind: str) -> bool:
+        """Whether the kernel knows network links of *kind* now, without making it load a module.
+
+        *Source*: RTM_GETLINK of rtnetlink(7) filtered by IFLA_INFO_KIND, since Linux 4.6. A dump filtered by a kind
+        that the kernel does not know is not filtered at all, so `lo` is in it; the control shows that this is so here.
+        """
+        return not self._shows_lo(kind) and self._shows_lo("userns-probe")
+
+    def _shows_lo(self, kind: str) -> bool:
+        request = self._encode({"attrs": [_link_info(kind)]}, _RTM_GETLINK, _REQUEST | _DUMP)
+        return LO in [self._decode(message)["index"] for message in self._answers(request)]
+
+    def _change(self, link: dict[str, Any], flags: int = 0) -> None:
+        for _ in self._answers(self._encode(link, _RTM_NEWLINK, _REQUEST | _ACK | flags)):
+            pass
+
+    def _encode(self, link: dict[str, Any], kind: int, flags: int) -> bytes:
+        self._sequence += 1
+        message = self._codec()
+        message.setvalue(link)
+        message["header"].update(type=kind, flags=flags, sequence_number=self._sequence)
+        message.encode()
+        return bytes(message.data)
+
+    def _decode(self, content: bytes) -> Any:
+        message = self._codec(content)
+        try:
+            message.decode()
+        except Exception as error:  # pyroute2 has a class of its own for what it cannot decode, and others slip through
+            raise OSError(errno.EIO, f"netlink message not understood: {error}") from error
+        return message
+
+    def _answers(self, request: bytes) -> Iterator[bytes]:
+        """The messages that answer *request*, up to the one that ends them."""
+        self._socket.sendto(request, (0, 0))
+        for _ in range(_DATAGRAMS):
+            datagram = self._socket.recv(_DATAGRAM)
+            for kind, message in _split(datagram, self._sequence):
+                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                    _raise_error(message)
+                    return
+                yield message
+        raise OSError(errno.EIO, "netlink answer does not end")
+
+
+def _link_info(kind: str, *more: list[Any]) -> list[Any]:
+    return ["IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", kind], *more]}]
+
+
+def _split(datagram: bytes, sequence: int) -> Iterator[tuple[int, bytes]]:
+    """Type and bytes of each message in *datagram* that belongs to the request of that number."""
+    offset = 0
+    while len(datagram) - offset >= _HEADER.size:
+        length, kind, _, number, _ = _HEADER.unpack_from(datagram, offset)
+        if not _HEADER.size <= length <= len(datagram) - offset:
+            raise OSError(errno.EIO, "netlink message is cut off")
+        if number == sequence:
+            yield kind, datagram[offset : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _raise_error(message: bytes) -> None:
+    if len(message) < _HEADER.size + _ERROR.size:
+        raise OSError(errno.EIO, "netlink message is cut off")
+    (number,) = _ERROR.unpack_from(message, _HEADER.size)
+    if number:
+        raise OSError(-number, os.strerror(-number))

@@ -1,0 +1,94 @@
+"""The volumes of Pods, told from the mount table and the layout of the kubelet's root directory alone."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections import defaultdict
+
+from msgspec import Struct
+
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import Mount, printable
+
+_POD_VOLUME = re.compile(r"pods/([^/]+)/volumes/([^/]+)/[^/]+(/mount)?", re.DOTALL)
+_SUBPATH = re.compile(r"pods/([^/]+)/volume-subpaths/[^/]+/[^/]+/[^/]+", re.DOTALL)
+_CSI_STAGING = re.compile(r"plugins/kubernetes\.io/csi/([^/]+)/[^/]+/globalmount", re.DOTALL)
+_IN_TREE = re.compile(r"plugins/kubernetes\.io/(?!csi/)([^/]+)/(?!volumeDevices/).+", re.DOTALL)
+_CSI = "kubernetes.io~csi"
+
+
+class Volume(Struct, frozen=True):
+    """A mount that the kubelet or a driver made for a Pod's volume."""
+
+    mount: Mount
+    plugin: str
+    """`kubernetes.io~nfs`; where the path tells it the CSI driver; `subpath` when nothing tells."""
+    vol_data: str = ""
+    """Path of the file in which the kubelet keeps the name of the CSI driver; empty for other plugins."""
+
+
+def find_volumes(table: MountTable, root_dir: str) -> tuple[Volume, ...]:
+    """The volumes below the kubelet's root directory, one for each file system, in the order of their paths.
+
+    Each whose mount is idmapped or unbindable stands for itself, as that is up to the mount. Of the others a writable
+    one whose plugin is known stands for the file system, else the shallowest. What is mounted inside of a volume is no
+    volume, nor is a mount that a later one hides.
+    """
+    prefix = root_dir.rstrip("/") + "/"
+    groups: dict[tuple[str, str, int], list[tuple[bool, bool, int, str, int, Mount]]] = defaultdict(list)
+    for mount in table:
+        if mount.mount_point.startswith(prefix):
+            peculiar = "idmapped" in mount.options or "unbindable" in mount.propagation
+            key = (mount.device, mount.fstype, mount.mount_id if peculiar else 0)
+            groups[key].append(_preference(mount, prefix))
+    found = (_first_volume(table, group, prefix) for group in groups.values())
+    return tuple(sorted(filter(None, found), key=lambda volume: volume.mount.mount_point))
+
+
+def _preference(mount: Mount, prefix: str) -> tuple[bool, bool, int, str, int, Mount]:
+    """The mount last, behind what it is sorted by; ids are unique, so mounts are never compared."""
+    point = mount.mount_point
+    subpath = "/volume-subpaths/" in point and _SUBPATH.fullmatch(point, len(prefix)) is not None
+    return subpath, mount.read_only, point.count("/"), point, mount.mount_id, mount
+
+
+def _first_volume(
+    table: MountTable, group: list[tuple[bool, bool, int, str, int, Mount]], prefix: str
+) -> Volume | None:
+    """The most preferred mount of *group* that is a volume. Nearly always it is the first, so nothing is sorted."""
+    heapq.heapify(group)
+    while group:
+        mount = heapq.heappop(group)[-1]
+        volume = _visible_volume(table, mount, prefix)
+        if volume and not any(_visible_volume(table, outer, prefix) for outer in table.ancestors(mount)):
+            return volume
+    return None
+
+
+def _visible_volume(table: MountTable, mount: Mount, prefix: str) -> Volume | None:
+    if not mount.mount_point.startswith(prefix):
+        return None
+    volume = _volume(mount, mount.mount_point[len(prefix) :])
+    return volume if volume and table.mount_of(mount.mount_point) is mount else None
+
+
+def _volume(mount: Mount, path: str) -> Volume | None:
+    """The volume at *path* below the kubelet's root directory. *Source*: kubelet, `kubelet_getters.go`."""
+    if found := _POD_VOLUME.fullmatch(path):
+        if (found[2] == _CSI) != bool(found[3]):  # only CSI has its mount one level deeper
+            return None
+        return Volume(mount, printable(found[2]), _vol_data(mount) if found[3] else "")
+    if found := _SUBPATH.fullmatch(path):
+        return Volume(mount, "subpath")
+    if found := _CSI_STAGING.fullmatch(path):
+        # `csi/pv/NAME/globalmount` until Kubernetes 1.24: there the path names the volume, not the driver
+        return Volume(mount, _CSI if found[1] == "pv" else printable(found[1]), _vol_data(mount))
+    if found := _IN_TREE.fullmatch(path):
+        return Volume(mount, f"kubernetes.io~{printable(found[1])}")
+    return None
+
+
+def _vol_data(mount: Mount) -> str:
+    """The file in which the kubelet names the CSI driver of a volume."""
+    return mount.mount_point.rpartition("/")[0] + "/vol_data.json"
