@@ -95,7 +95,7 @@ def test_a_platform_without_a_way_of_its_own_gets_the_common_one() -> None:
     check = find("kernel-user-namespaces")
     assert check
     text = render_check(check, width=80, colour=False, platform="debian")
-    assert "For Debian nothing special is known. For all platforms:\n\n  fix       Raise it" in text
+    assert "No fix of its own is known for Debian. For all platforms:\n\n  fix       Raise it" in text
 
 
 def test_what_fits_one_reason_is_shown_beside_what_is_declared() -> None:
