@@ -241,9 +241,9 @@ def test_the_keyboard_reaches_all_there_is_to_do(show: Callable[..., Browser]) -
         tag, outline = page.value(
             "[document.activeElement.tagName, getComputedStyle(document.activeElement).outlineStyle]"
         )
-        assert outline == "solid"
+        assert outline == "solid", (tag, page.value("document.activeElement.outerHTML.slice(0,200)"), seen)
         seen.append(tag)
-        if tag == "SUMMARY":
+        if tag == "SUMMARY" and not page.value("document.activeElement.parentElement.open"):
             page.press("Enter", 13)
     assert {"A", "PRE", "SUMMARY"} == set(seen)
     assert len(seen) == expected
