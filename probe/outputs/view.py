@@ -86,7 +86,7 @@ def layers(report: Report) -> list[Row]:
         "file systems": tried(report.filesystems),
     }
     told = consequences(report)
-    findings = [one for one in report.findings if one not in told]
+    findings = [one for one in report.findings if one not in told and (one.gating or one.status != "unknown")]
     found = {name: {one.status for one in findings if layer_of(one, report) == name} for name in words}
     found["file systems"] = {answer(row).status for row in report.filesystems if row.role != "volume"}
     return [Row(_worst(found[name]), name, text) for name, text in words.items()]

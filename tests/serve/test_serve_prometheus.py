@@ -59,7 +59,8 @@ EXPECTED: dict[str, Series] = {
 
 def documented() -> dict[str, str]:
     """Question -> query, as docs/metrics.md has them."""
-    rows = (DOCS / "metrics.md").read_text().split("\n| question | query |\n|---|---|\n")[1].split("\n\n")[0].splitlines()
+    text = (DOCS / "metrics.md").read_text()
+    rows = text.split("\n| question | query |\n|---|---|\n")[1].split("\n\n")[0].splitlines()
     found = (re.fullmatch(r"\| (.+\?) \| `(.+)` \|", row) for row in rows)
     return {one[1]: one[2] for one in found if one}
 
