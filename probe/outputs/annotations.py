@@ -115,7 +115,7 @@ def node_event(previous: Verdict | None, report: Report) -> Event | None:
 
 
 def digest(*content: Any) -> str:
-    """SHA-256 of *content* (Structs, and values that JSON can hold); another digest means that the Node is to be written."""
+    """SHA-256 of *content*: Structs, and values that JSON can hold. Another digest: the Node is to be written."""
     text = json.dumps(content, sort_keys=True, default=_fields)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,8 +1,8 @@
 """The Report for Prometheus, at most 80 series whatever the node holds.
 
-Label values are closed lists (labels.py), or names from the node's own software: at most 64 visible characters, of file
-systems the first 10 (refused ones first), of handlers the default one and the next 5 by name. No label has a path, a Pod or a
-volume. An unknown value has no series; only the verdict always has one.
+Label values are closed lists (labels.py), or names from the node's own software: at most 64 visible characters, of
+file systems the first 10 (refused ones first), of handlers the default one and the next 5 by name. No label has a path,
+a Pod or a volume. An unknown value has no series; only the verdict always has one.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def _node(report: Report) -> Iterator[Metric]:
     yield from _info("runtime", "the running container runtime", name=facts.runtime_name, version=facts.runtime_version)
     yield from _some(
         "oci_runtime_info",
-        "Always 1; the OCI runtime of each handler (empty: the default one), with its claim of idmapped mounts, and the "
-        "container runtime's claim of user namespaces for the handler.",
+        "Always 1; the OCI runtime of each handler (empty: the default one), its own claim of idmapped mounts, and the "
+        "container runtime's claim of user namespaces.",
         ["handler", "name", "version", "idmap", "user_namespaces"],
         _oci_runtimes(facts),
     )

@@ -1,7 +1,7 @@
 """Which reports count: none of another boot or node, and none past its expiry.
 
-Reports carry wall-clock times, and wall clocks jump. So callers give the age of a report, by the clock of the boot that it is
-from: CLOCK_BOOTTIME only runs forward, and counts suspends.
+Reports carry wall-clock times, and wall clocks jump. So callers give the age of a report, by the clock of the boot that
+it is from: CLOCK_BOOTTIME only runs forward, and counts suspends.
 """
 
 from __future__ import annotations
