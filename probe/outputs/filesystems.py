@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from probe.outputs.text import FEW, STYLES, WORST_FIRST, Cell, Page, Part, mark, shortened
-from probe.outputs.view import answer, what_to_do
+from probe.outputs.view import answer
 from probe.report import FilesystemRow, Report, VolumeRow
 
+_KERNEL_FILESYSTEMS = re.compile("proc|sysfs|cgroup2?|devtmpfs|devpts|mqueue|bpf|configfs|debugfs|tracefs")
 _ORDER = (*WORST_FIRST, "pass")
 _IN_TREE = "kubernetes.io~"
 """The kubelet's prefix of its own volume plugins."""
@@ -43,6 +45,32 @@ def _add_ways(page: Page, rows: Sequence[FilesystemRow]) -> None:
         for row in (row for row in rows if row.below and (row.path or row.role) in paths):
             shown = [*row.below[:FEW]] + ([f"and {row.mounts_below - FEW} more"] if row.mounts_below > FEW else [])
             page.table([[("   ", "dim"), [*shown]]], indent=0)
+
+
+def what_to_do(row: FilesystemRow) -> str:
+    """The remedy for a path that Pods cannot use in full as a volume; empty for all others, and where none is known."""
+    if row.usable == "partly":
+        return "give each mount below it to the Pod as a volume of its own"
+    if row.result == "unknown":
+        return "find out why its server does not answer, then ask again" if row.reason.startswith("timed out") else ""
+    if row.result == "supported":
+        return ""
+    if "unbindable" in row.reason:
+        return f"mount --make-private {row.path}"
+    fstype = row.fstype.partition(".")[0]
+    if fstype in ("ext2", "ext3"):
+        return (
+            f"mount it as type ext4 instead of {row.fstype} (in /etc/fstab): the ext4 driver supports idmapped mounts"
+        )
+    if _KERNEL_FILESYSTEMS.fullmatch(fstype):
+        return "set hostUsers: true in the Pods that need it as a volume"
+    ways = {
+        "tmpfs": "boot Linux 6.3 or later",
+        "overlay": "boot Linux 7.3 or later",
+        "fuse": "boot Linux 6.12 or later with a server that offers FUSE_ALLOW_IDMAP",
+    }
+    way = f"{ways[fstype]}; or " if fstype in ways else ""
+    return f"{way}move the volume to ext4, xfs or btrfs, or set hostUsers: true in the Pods that use it"
 
 
 def add_filesystems(page: Page, report: Report, verbose: int) -> None:

@@ -27,7 +27,6 @@ _LAYERS = {
 }
 """The layer of a check, by the first word of its id."""
 _ONE_CAUSE = ("KubeletNotFound", "NotPermitted", "NotTried")  # other reasons name several servers, or several files
-_KERNEL_FILESYSTEMS = re.compile("proc|sysfs|cgroup2?|devtmpfs|devpts|mqueue|bpf|configfs|debugfs|tracefs")
 _SERVICES = {"crio": "crio", "k3s": "k3s", "containerd": "containerd"}
 _NO_ANSWER = re.compile("No such file or directory|Connection refused|ENOENT|ECONNREFUSED")
 
@@ -196,32 +195,6 @@ def answer(row: FilesystemRow | VolumeRow) -> Answer:
         "no": ("fail", "not usable"),
     }
     return Answer(*usable.get(row.usable or "", ("pass", "supported")), why, call)
-
-
-def what_to_do(row: FilesystemRow) -> str:
-    """The remedy for a path that Pods cannot use in full as a volume; empty for all others, and where none is known."""
-    if row.usable == "partly":
-        return "give each mount below it to the Pod as a volume of its own"
-    if row.result == "unknown":
-        return "find out why its server does not answer, then ask again" if row.reason.startswith("timed out") else ""
-    if row.result == "supported":
-        return ""
-    if "unbindable" in row.reason:
-        return f"mount --make-private {row.path}"
-    fstype = row.fstype.partition(".")[0]
-    if fstype in ("ext2", "ext3"):
-        return (
-            f"mount it as type ext4 instead of {row.fstype} (in /etc/fstab): the ext4 driver supports idmapped mounts"
-        )
-    if _KERNEL_FILESYSTEMS.fullmatch(fstype):
-        return "set hostUsers: true in the Pods that need it as a volume"
-    ways = {
-        "tmpfs": "boot Linux 6.3 or later",
-        "overlay": "boot Linux 7.3 or later",
-        "fuse": "boot Linux 6.12 or later with a server that offers FUSE_ALLOW_IDMAP",
-    }
-    way = f"{ways[fstype]}; or " if fstype in ways else ""
-    return f"{way}move the volume to ext4, xfs or btrfs, or set hostUsers: true in the Pods that use it"
 
 
 def evidence_words(one: Evidence) -> str:
