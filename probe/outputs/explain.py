@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from msgspec import Struct
 
@@ -65,14 +66,16 @@ def render_check(check: Check, *, width: int | None, colour: bool, platform: str
 
 
 def render_catalog(checks: Sequence[Check], *, width: int | None, colour: bool) -> str:
-    """All checks in stack order, each with its question."""
+    """All checks in stack order, each with its question, below the part of the stack that it is about."""
     page = Page(width=width, colour=colour)
-    for check in checks:
-        page.line((check.id, "bold"), f"  {check.level}{', gating' if check.gating else ''}")
-        page.line(check.question, indent=2)
+    for name, group in groupby(checks, key=lambda check: check.id.partition("-")[0]):
+        page.heading((name.upper(), "bold"))
+        for check in group:
+            page.line((check.id, "bold"), f"  {check.level}{', gating' if check.gating else ''}", indent=2)
+            page.line(check.question, indent=4)
     page.blank()
     page.line(("gating: decides the verdict; the other checks explain it. Details: userns-probe explain CHECK", "dim"))
-    return str(page)
+    return str(page).removeprefix("\n")
 
 
 def render_checks_json(checks: Sequence[Check]) -> str:

@@ -27,7 +27,8 @@ _LAYERS = {
 }
 """The layer of a check, by the first word of its id."""
 _ONE_CAUSE = ("KubeletNotFound", "NotPermitted", "NotTried")  # other reasons name several servers, or several files
-_SERVICES = {"crio": "crio", "k3s": "k3s", "containerd": "containerd"}
+_SERVICES = {"/run/containerd/containerd.sock": "containerd", "/run/crio/crio.sock": "crio"}
+"""By socket. K3s and RKE2 have containerd inside of a service whose name depends on the node's role."""
 _NO_ANSWER = re.compile("No such file or directory|Connection refused|ENOENT|ECONNREFUSED")
 
 
@@ -92,7 +93,7 @@ def layers(report: Report) -> list[Row]:
 
 
 def handlers(report: Report) -> list[HandlerRow]:
-    """A row for each OCI runtime and answer. A handler does not fail for another layer's fault."""
+    """A row for each OCI runtime and answer, the default handler's first; none fails for another layer's fault."""
     runtimes = {runtime.handler: runtime for runtime in report.facts.oci_runtimes}
     decisive = decisive_finding(report)
     blamed = layer_of(decisive, report) if decisive else ""
@@ -104,7 +105,8 @@ def handlers(report: Report) -> list[HandlerRow]:
         groups.setdefault(key, (HandlerRow(status, runtime, (), answer, reason), []))[1].append(
             handler.name or "(default)"
         )
-    return [HandlerRow(row.status, row.runtime, tuple(names), row.answer, row.reason) for row, names in groups.values()]
+    found = sorted(groups.values(), key=lambda group: "(default)" not in group[1])
+    return [HandlerRow(row.status, row.runtime, tuple(names), row.answer, row.reason) for row, names in found]
 
 
 def _handler_answer(handler: HandlerVerdict, runtime: OciRuntime | None, elsewhere: str) -> tuple[Status, str, str]:
@@ -149,9 +151,9 @@ def causes(report: Report) -> list[Finding]:
 def silent_runtime(finding: Finding) -> str:
     """The service behind a CRI socket that does not answer, as systemctl names it; empty when it does."""
     for one in finding.evidence:
-        socket = re.match(r"CRI (?:unix://)?(/\S+)", one.source)
+        socket = re.search(r"^CRI .*?(/run/\S+)", one.source)
         if finding.status == "unknown" and socket and _NO_ANSWER.search(one.problem):
-            return next((service for word, service in _SERVICES.items() if word in socket[1]), "")
+            return _SERVICES.get(socket[1], "")
     return ""
 
 

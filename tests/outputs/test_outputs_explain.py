@@ -46,9 +46,9 @@ def test_a_check_in_words() -> None:
 
 
 def test_catalog_names_each_check_with_its_question() -> None:
-    """The list has two lines for each check."""
+    """The list has two lines for each check, below the part of the stack that it is about."""
     lines = render_catalog([EXAMPLE], width=80, colour=False).splitlines()
-    assert lines[:2] == ["kernel-example  projected, gating", "  Does it work?"]
+    assert lines[:3] == ["KERNEL", "  kernel-example  projected, gating", "    Does it work?"]
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
