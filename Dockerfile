@@ -31,8 +31,9 @@ LABEL org.opencontainers.image.title="userns-probe" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The /proc of a container says nothing of the node: the node's is looked for elsewhere, and else it is unknown.
-# One malloc arena: one for each thread of `serve` would hold three megabytes more.
+# UTF-8: in the locale C the report for people has ASCII signs. One malloc arena: one for each thread of `serve` would hold three megabytes more.
 ENV PATH=/opt/userns-probe/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    LANG=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_ARENA_MAX=1 \
     USERNS_PROBE_PROC=/host/proc

@@ -1,12 +1,13 @@
-"""The parts of README.md that the code decides, each between two comments that name it."""
+"""The parts of README.md and docs/ that the code decides, each between two comments with its name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
+from msgspec import Struct
 
 from lab.recorded import Recording
 from probe.checks.catalog import CHECKS
@@ -14,13 +15,28 @@ from probe.cli import verbs as cli
 from probe.outputs.metrics import Publishing, families
 from probe.outputs.terminal import render_report
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
 RECORDED = "containerd-2.1.9-kernel-6.1"
 
 
+class Part(Struct, frozen=True):
+    """A part of a page, and the function that writes it."""
+
+    page: Path
+    write: Callable[[], str]
+
+
 def report() -> str:
-    """What the command says of a recorded node."""
-    return f"```\n{render_report(Recording(RECORDED).report(), width=100, colour=False).rstrip()}\n```"
+    """The whole report of a recorded node, as the command prints it."""
+    return f"```\n{_report()}\n```"
+
+
+def summary() -> str:
+    """The same without its details: verdict, stack and levels."""
+    above = _report().split("\n\nFILE SYSTEMS")[0]
+    return f"```\n{above}\n```"
 
 
 def checks() -> str:
@@ -68,13 +84,21 @@ def metrics() -> str:
     return _table(("metric", "labels", "meaning"), rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"report": report, "checks": checks, "options": options, "metrics": metrics}
+PARTS: dict[str, Part] = {
+    "summary": Part(README, summary),
+    "report": Part(DOCS / "troubleshooting.md", report),
+    "checks": Part(DOCS / "checks.md", checks),
+    "options": Part(DOCS / "options.md", options),
+    "metrics": Part(DOCS / "metrics.md", metrics),
+}
+BENCH = DOCS / "cost.md"
+"""The page with the table of scripts/bench, as its part `bench`."""
 
 
 def part(text: str, name: str) -> str:
-    """What stands between the comments of that name."""
+    """The text between the comments of that name."""
     found = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", text, re.DOTALL)
-    assert found, f"README.md has no part {name}"
+    assert found, f"the page has no part {name}"
     return found[1]
 
 
@@ -83,6 +107,10 @@ def replaced(text: str, name: str, content: str) -> str:
     return text.replace(f"<!-- {name} -->\n{part(text, name)}\n", f"<!-- {name} -->\n{content}\n")
 
 
-def _table(head: tuple[str, ...], rows: object) -> str:
-    lines = [head, ["---"] * len(head), *rows]  # type: ignore[misc]
+def _report() -> str:
+    return render_report(Recording(RECORDED).report(), width=100, colour=False).rstrip()
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -275,8 +275,10 @@ def no_kubelet() -> Report:
             remediation="Start the kubelet first.",
             evidence=(),
         ),
-        node=Node(name=None, boot_id="5d1f", distribution="debian 13"),
+        node=Node(name=None, boot_id="5d1f", distribution="debian 13", hostname="build-host"),
         handlers=(),
+        forecast=None,
+        id_ranges=(),
         facts=make_facts(
             kubelet_version="", kubelet_distribution="", runtime_name="", runtime_version="", snapshotter="",
             oci_runtimes=(),

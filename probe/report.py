@@ -34,6 +34,8 @@ class Node(Struct, frozen=True, kw_only=True):
     boot_id: str
     """Empty when it could not be read; compare with `.status.nodeInfo.bootID`."""
     distribution: str
+    hostname: str = ""
+    """The kernel's host name, to show where `name` is null; empty when the probe cannot see it."""
     uptime_seconds: float | None = None
     """How long that boot had lasted when the probe began (CLOCK_BOOTTIME): its age, however wall clocks jump."""
 
@@ -60,6 +62,8 @@ class FilesystemRow(Struct, frozen=True, kw_only=True):
     errno: str
     usable: Usable | None
     mounts_below: int
+    below: tuple[str, ...] = ()
+    """Some of the mount points below a path given to `path`; empty in a report."""
 
 
 class VolumeRow(Struct, frozen=True, kw_only=True):
@@ -98,7 +102,7 @@ class RestartForecast(Struct, frozen=True, kw_only=True):
     reason: str
     """Why it fails, or why that is unknown; empty when it starts."""
     message: str
-    """Of a failure: the kubelet's last words, as its log will have them."""
+    """Of a failure: the line with which the kubelet will exit, as its log will have it."""
 
 
 class OciRuntime(Struct, frozen=True, kw_only=True):
@@ -176,6 +180,7 @@ def make_report(
             name=facts.node_name,
             boot_id=facts.kernel.boot_id.value or "",
             distribution=facts.distribution.value or "",
+            hostname=facts.kernel.hostname,
             uptime_seconds=uptime_seconds,
         ),
         probed_at=probed_at,
@@ -220,6 +225,7 @@ def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow
         errno=attempt.errno,
         usable=attempt.usable,
         mounts_below=attempt.mounts_below,
+        below=attempt.below,
     )
 
 

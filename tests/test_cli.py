@@ -88,6 +88,15 @@ def test_path_gives_the_code_of_the_worst() -> None:
     assert (row["result"], row["usable"]) == ("unknown", None)
 
 
+@pytest.mark.real
+def test_path_names_the_mounts_below() -> None:
+    """An administrator sees which files a Pod would see as nobody's."""
+    require(os.geteuid() == 0, "root")
+    (row,) = json.loads(run("path", "/", "-o", "json").stdout)
+    assert "/proc" in row["below"]
+    assert len(row["below"]) <= row["mounts_below"]
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["explain"], ["explain", "filesystem-tmpfs"]])
 def test_help_needs_no_privilege(arguments: list[str]) -> None:
     """Asking for help is no probe: 0, and something to read."""
@@ -101,6 +110,22 @@ def test_colour_is_for_terminals() -> None:
     assert "\x1b" not in run("explain", "filesystem-tmpfs", NO_COLOR="1").stdout
     assert "\x1b" not in run("explain", "filesystem-tmpfs").stdout
     assert "\x1b" in run("explain", "filesystem-tmpfs", "--colour", "always").stdout
+
+
+@pytest.mark.parametrize(
+    "variables", [{"LC_ALL": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "", "LC_CTYPE": "", "LANG": "C"}]
+)
+def test_the_locale_c_gets_ascii(variables: dict[str, str]) -> None:
+    """A terminal that was not said to be UTF-8 shows no UTF-8, although Python would write it."""
+    assert run(**variables).stdout.isascii()
+    assert not run(**variables | {"PYTHONUTF8": "1"}).stdout.isascii()
+    assert not run(**variables | {"LC_ALL": "C.UTF-8"}).stdout.isascii()
+
+
+def test_a_pipe_gets_whole_lines() -> None:
+    """Whatever COLUMNS says, a sentence that goes into a pipe is one line, for grep."""
+    narrow, wide = (run("explain", "filesystem-tmpfs", COLUMNS=columns).stdout for columns in ("40", "200"))
+    assert narrow == wide
 
 
 def test_a_closed_pipe_keeps_the_verdict() -> None:

@@ -1,4 +1,4 @@
-"""The verbs of the DaemonSet: `watch` touches the node, `serve` listens and publishes, `prune` tidies up."""
+"""The verbs of the DaemonSet: `watch` probes the node, `serve` listens and publishes, `prune` cleans up."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def watch(
 ) -> NoReturn:
     """Probe this node for ever: every interval, and at once on SIGHUP.
 
-    Each probe is a process of its own, and its report takes the place of the last one. There is no network port.
+    Each probe is a process of its own; its report replaces the last one in FILE. It opens no network port.
 
     \b
     Examples:
       userns-probe watch --report-file /run/userns-probe/report.json
+      userns-probe watch --report-file report.json --interval 15m
     """
     from probe import watch as supervisor
 
@@ -72,7 +73,7 @@ def _parts(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
     show_default=True,
     envvar="USERNS_PROBE_LISTEN",
     metavar="HOST:PORT",
-    help="Without a host: all addresses. Port 0: any free one, which the log tells.",
+    help="Without HOST: all addresses. Port 0: any free port; the log names it.",
 )
 @node_name_option
 @click.option(
@@ -81,10 +82,10 @@ def _parts(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
     envvar="USERNS_PROBE_PUBLISH",
     metavar="PART,...",
     shell_complete=_parts,
-    help="What to write to the Node: annotations, label, condition, events. Default: nothing.",
+    help="Publish to the Node: annotations, label, condition, events. Default: nothing.",
 )
-@click.option("--tls-cert-file", metavar="FILE", help="Certificate with its chain, in PEM; read again when it changes.")
-@click.option("--tls-private-key-file", metavar="FILE", help="Its private key.")
+@click.option("--tls-cert-file", metavar="FILE", help="Certificate with its chain, in PEM; reloaded when it changes.")
+@click.option("--tls-private-key-file", metavar="FILE", help="Private key of the certificate, in PEM.")
 def serve(
     report_file: str,
     listen: str,
@@ -93,9 +94,9 @@ def serve(
     tls_cert_file: str | None,
     tls_private_key_file: str | None,
 ) -> int:
-    """Serve what `watch` found out: metrics, a page, health; and publish it to the Node.
+    """Serve the report of `watch` as a page and as metrics, and publish it to the Node.
 
-    It needs no privilege, reads nothing of the node but the report, and takes no report of another node or boot.
+    It needs no privilege and reads nothing but the report. It ignores reports of another node or boot.
 
     \b
     Examples:
@@ -130,21 +131,23 @@ def _publisher(publish: str, node_name: str | None) -> Callable[[Any, str], Any]
 
 
 @click.command()
-@click.option("--all", "every", is_flag=True, help="Of every Node, with an admin's kubeconfig.")
+@click.option("--all", "every", is_flag=True, help="Every Node; needs an administrator's kubeconfig.")
 @node_name_option
 @click.option(
-    "--kubeconfig", envvar="KUBECONFIG", metavar="FILE", help="Default: the Pod's service account, or ~/.kube/config."
+    "--kubeconfig",
+    envvar="KUBECONFIG",
+    metavar="FILE",
+    help="Kubeconfig. Default: the Pod's service account, else ~/.kube/config.",
 )
-@click.option("--context", metavar="NAME", help="Of the kubeconfig; default: its current one.")
+@click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: its current one.")
 @click.pass_context
 def prune(
     command: click.Context, every: bool, node_name: str | None, kubeconfig: str | None, context: str | None
 ) -> int:
-    """Remove from Nodes all that was ever published there, and nothing else.
+    """Remove everything that userns-probe published to Nodes, and nothing else.
 
-    Do it after the DaemonSet was deleted, and before its namespace is: a running exporter publishes again.
-    Outside of a Pod and without --kubeconfig it takes ~/.kube/config.
-    The exit code is 0 when nothing of ours is left, else 1.
+    Run it after deleting the DaemonSet, since a running exporter publishes again, and before deleting its namespace.
+    The exit code is 0 if nothing of userns-probe is left on the Nodes, else 1.
 
     \b
     Examples:

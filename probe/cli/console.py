@@ -1,4 +1,4 @@
-"""Where the command writes: how wide, in which colours, and what it says while it takes long."""
+"""The terminal: width, colours, encoding, progress."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import NoReturn, TextIO
 
 
 class NotWritten(Exception):
-    """What the command had to say found no place; the text says why."""
+    """Output could not be written; the text says why."""
 
 
-def write(text: str) -> None:
-    """Write to stdout. A reader that went away keeps the verdict's exit code. *Errors*: NotWritten."""
+def write(text: str, *, people: bool = True) -> None:
+    """Write to stdout; with *people*, in what their locale can show. *Errors*: NotWritten.
+
+    A reader that closes the pipe early is no error: the exit code stays that of the verdict.
+    """
     from probe.outputs.text import safe
 
     try:
-        sys.stdout.write(safe(text, sys.stdout.encoding))
+        sys.stdout.write(safe(text, _encoding() if people else sys.stdout.encoding))
         sys.stdout.flush()
     except BrokenPipeError:
         discard(sys.stdout)
@@ -27,8 +30,14 @@ def write(text: str) -> None:
         raise NotWritten(error.strerror) from error
 
 
+def _encoding() -> str | None:
+    """The encoding of stdout, or ASCII in the locale C or POSIX, where Python switches to UTF-8 by itself (PEP 540)."""
+    asked_for = os.environ.get("PYTHONUTF8") == "1" or "utf8" in sys._xoptions
+    return "ascii" if sys.flags.utf8_mode and not asked_for else sys.stdout.encoding
+
+
 def complain(text: str) -> None:
-    """Write lines to stderr, or lose them: the exit code is none that a failure to write decides."""
+    """Write lines to stderr, or drop them: a failure to write does not change the exit code."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -37,7 +46,7 @@ def complain(text: str) -> None:
 
 
 def discard(stream: TextIO) -> None:
-    """Drop what could not be written, or the interpreter tries again at its end, complains, and exits with 120."""
+    """Drop unwritten output; otherwise the interpreter tries again at exit, complains, and exits with 120."""
     from probe.host.child import open_null
 
     os.dup2(open_null(), stream.fileno())
@@ -51,9 +60,9 @@ def end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def width() -> int:
-    """Columns to write in: the terminal's, within reason; 100 where there is none."""
-    return max(40, min(shutil.get_terminal_size((100, 24)).columns, 200))
+def width() -> int | None:
+    """Columns of the terminal; None where stdout is none: into a pipe or a file goes each line whole."""
+    return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else None
 
 
 def coloured(choice: str) -> bool:
@@ -64,7 +73,7 @@ def coloured(choice: str) -> bool:
 
 
 class Progress:
-    """Says on a terminal that a probe takes longer than usual, and wipes it away again."""
+    """A line on a terminal while a probe takes longer than 1.5 seconds, wiped away afterwards."""
 
     def __init__(self, budget: timedelta) -> None:
         self._budget = budget.total_seconds()
@@ -82,5 +91,5 @@ class Progress:
 
     def _show(self, _signal: int, _frame: object) -> None:
         self._shown = True
-        sys.stderr.write(f"still probing: something on this node is slow (at most {self._budget:g} s)")
+        sys.stderr.write(f"still probing (at most {self._budget:g} s) ...")
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The verb `explain`: what a check asks, why, and how to fix it."""
+"""The verb `explain`: the question of a check, why it matters, and the fix."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _platforms(_ctx: click.Context, _param: click.Parameter, incomplete: str) ->
     "platform",
     metavar="PLATFORM",
     shell_complete=_platforms,
-    help="What to do there: talos, k3s, ... (CHECK lists them).",
+    help="Show the fix for talos, k3s, ... (CHECK lists them).",
 )
 @click.option(
     "-o",
@@ -37,11 +37,11 @@ def _platforms(_ctx: click.Context, _param: click.Parameter, incomplete: str) ->
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="json is for machines.",
+    help="text for people, json for machines.",
 )
 @colour_option
 def explain(check: str | None, platform: str | None, output: str, colour: str) -> int:
-    """What a check asks, why, and how to fix it; without CHECK, all of them.
+    """Explain a check: its question, why it matters, and the fix. Without CHECK: list all checks.
 
     \b
     Examples:
@@ -59,7 +59,7 @@ def explain(check: str | None, platform: str | None, output: str, colour: str) -
     if platform and (chosen is None or platform not in PLATFORMS):
         raise click.UsageError(f"--for needs a CHECK and one of {', '.join(PLATFORMS)}")
     if output == "json":
-        write(render_checks_json((chosen,) if chosen else CHECKS))
+        write(render_checks_json((chosen,) if chosen else CHECKS), people=False)
     elif chosen:
         write(render_check(chosen, width=width(), colour=coloured(colour), platform=platform or ""))
     else:

@@ -1,4 +1,4 @@
-"""The options that several verbs have in common, and how their values are written."""
+"""Options that several verbs share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ colour_option = click.option(
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
     show_default=True,
-    help="Colours for people; NO_COLOR in the environment means never.",
+    help="Colour the text. auto: on a terminal, unless NO_COLOR is set or TERM is dumb.",
 )
 
 
 node_name_option = click.option(
-    "--node-name", envvar="NODE_NAME", help="As Kubernetes names this node.  [env var: NODE_NAME]"
+    "--node-name", envvar="NODE_NAME", help="Name of this Node in Kubernetes.  [env var: NODE_NAME]"
 )
 volume_paths_option = click.option(
-    "--volume-paths", is_flag=True, help="Name the paths of volumes, and with them Pods."
+    "--volume-paths", is_flag=True, help="Include the paths of volumes, which name Pods."
 )
 interval_option = click.option(
     "--interval",
@@ -54,14 +54,14 @@ interval_option = click.option(
     default="5m",
     show_default=True,
     envvar="USERNS_PROBE_INTERVAL",
-    help="How often probes are made; the report expires after three of these.",
+    help="Time between probes; a report expires after three intervals.",
 )
 report_file_option = click.option(
     "--report-file",
     required=True,
     metavar="FILE",
     envvar="USERNS_PROBE_REPORT_FILE",
-    help="Where `watch` puts the report and `serve` finds it.",
+    help="The report, written by `watch` and read by `serve`.",
 )
 
 
@@ -69,8 +69,8 @@ try_runtime_option = click.option(
     "--try-runtime",
     is_flag=True,
     envvar="USERNS_PROBE_TRY_RUNTIME",
-    help="Let the node's own OCI runtime create a container, never started, and look at it. It runs with all rights, "
-    "and makes the cgroup /userns-probe-trial, which the next probe removes if this one is killed.",
+    help="Let the node's own OCI runtime create a container, which is never started. The runtime runs with all "
+    "privileges, in the cgroup /userns-probe-trial; if this probe is killed, the next one removes that cgroup.",
 )
 
 
@@ -83,7 +83,7 @@ def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default="/proc",
                 show_default=True,
                 envvar="USERNS_PROBE_PROC",
-                help="The node's /proc, where a container without hostPID has it mounted.",
+                help="Mount point of the node's /proc in a container without hostPID.",
             ),
             click.option(
                 "--budget",
@@ -91,7 +91,7 @@ def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default=f"{BUDGET.total_seconds():g}s",
                 show_default=True,
                 envvar="USERNS_PROBE_BUDGET",
-                help="How long the probe may take, with file systems that hang; beyond 20s each wait is longer, too.",
+                help="Longest time for a probe, even if file systems hang. Above 20s, each timeout grows too.",
             ),
         )
     ):

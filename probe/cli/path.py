@@ -1,9 +1,8 @@
-"""The verb `path`: will volumes on these paths work?"""
+"""The verb `path`: can Pods use volumes on these paths?"""
 
 from __future__ import annotations
 
 import os
-import sys
 from datetime import timedelta
 
 import click
@@ -20,24 +19,26 @@ from probe.cli.options import colour_option, probing_options, settings_of
     type=click.Choice(["text", "json", "yaml"]),
     default="text",
     show_default=True,
-    help="json and yaml are a list of rows as in the report.",
+    help="text for people; json and yaml are a list of rows, as in `filesystems` of the report.",
 )
+@click.option("-v", "--verbose", count=True, help="Show the system call that decided, and its errno.")
 @probing_options
 @colour_option
-def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colour: str) -> int:
-    """Will volumes on these paths work in Pods with a user namespace?
+def path(paths: tuple[str, ...], output: str, verbose: int, proc: str, budget: timedelta, colour: str) -> int:
+    """Can Pods with a user namespace use volumes on these paths?
 
-    `..` behind a symlink is where the kernel finds it. A path that does not exist is unknown, and so is an automount
-    that is not mounted: nothing is mounted by looking.
+    `..` after a symlink is resolved as the kernel does. A path that does not exist is unknown, and so is an automount
+    that is not mounted: the probe mounts nothing.
 
     \b
     Exit codes, of the worst path:
-      0 supported, also read-only or partly (mounts below show up as nobody's)   1 refused   2 unknown
+      0 supported, also read-only or in part (mounts below appear as nobody's)   1 refused   2 unknown
 
     \b
     Examples:
       userns-probe path /srv/data
-      userns-probe path /mnt/* -o json
+      userns-probe path -v /mnt/*
+      userns-probe path /srv /mnt/nfs -o json
     """
     from probe.facts.paths import gather_paths
     from probe.report import filesystem_row
@@ -49,12 +50,12 @@ def path(paths: tuple[str, ...], output: str, proc: str, budget: timedelta, colo
     if output == "text":
         from probe.outputs.filesystems import render_paths
 
-        text = render_paths(rows, width=width() if sys.stdout.isatty() else None, colour=coloured(colour))
+        text = render_paths(rows, width=width(), colour=coloured(colour), verbose=verbose)
     else:
         from probe.outputs.documents import render_json, render_yaml
 
         text = render_json(rows) if output == "json" else render_yaml(rows)
-    write(text)
+    write(text, people=output == "text")
     results = {row.result for row in rows}
     return 1 if "refused" in results else 2 if "unknown" in results else 0
 

@@ -1,6 +1,6 @@
-"""The command itself: its verbs, `report` among them, and the exit codes of all of them.
+"""The command: its verbs, `report` among them, and their exit codes.
 
-Of `report` 0 is ready, 1 not ready, 2 unknown. Of every verb 64 is usage, 70 unforeseen, 130 Ctrl-C, 143 SIGTERM.
+`report`: 0 ready, 1 not ready, 2 unknown. Every verb: 64 usage, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -68,23 +68,23 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="userns-probe")
 def cli() -> None:
-    """Do Pods with `hostUsers: false` run on this node, and if not, what stands in the way?
+    """Do Pods with `hostUsers: false` run on this node? If not, why, and what is the fix?
 
-    Without a verb it makes a report of this node. It needs root on the node, changes nothing and leaves nothing.
+    Without a verb it probes this node and prints a report. It needs root on the node, and leaves the node unchanged.
 
     \b
     Examples:
       userns-probe                       probe this node, print a report for people
       userns-probe -v                    the same with all evidence
       userns-probe -o json               the same for machines
-      userns-probe path /srv /mnt/nfs    will volumes on these paths work?
-      userns-probe explain               what is checked, and why
-      userns-probe watch | serve         the two halves of the DaemonSet
-      userns-probe prune                 take back what was published to Nodes
+      userns-probe path /srv /mnt/nfs    can Pods use volumes on these paths?
+      userns-probe explain               list the checks
+      userns-probe watch | serve         the two containers of the DaemonSet
+      userns-probe prune                 remove from Nodes what was published
 
     \b
     Exit codes:
-      0 ready   1 not ready   2 unknown   64 usage   69 Python is too old   70 unforeseen   130 Ctrl-C   143 SIGTERM
+      0 ready   1 not ready   2 unknown   64 usage   69 Python is too old   70 bug   130 Ctrl-C   143 SIGTERM
       path: 0 supported   1 refused   2 unknown      prune: 0 nothing is left   1 something is
     """
 
@@ -97,9 +97,9 @@ def cli() -> None:
     default="text",
     show_default=True,
     envvar="USERNS_PROBE_OUTPUT",
-    help="text is for people; json and yaml follow docs/report.schema.json; prom is for Prometheus.",
+    help="text for people; json and yaml as in docs/report.schema.json; prom for node_exporter's textfile collector.",
 )
-@click.option("-v", "--verbose", count=True, help="Show passed checks and all evidence, too.")
+@click.option("-v", "--verbose", count=True, help="Show all checks with all evidence.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing: the exit code is the answer.")
 @volume_paths_option
 @node_name_option
@@ -119,7 +119,7 @@ def report(
     budget: timedelta,
     colour: str,
 ) -> NoReturn:
-    """Probe this node and print the report.
+    """Probe this node and print the report. This is the default verb.
 
     \b
     Examples:
@@ -154,7 +154,7 @@ def report(
         volume_paths=volume_paths,
     )
     if not quiet:
-        write(_rendered(made, output, verbose, colour))
+        write(_rendered(made, output, verbose, colour), people=output == "text")
     end(EXIT_CODES[made.verdict])
 
 

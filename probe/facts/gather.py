@@ -27,7 +27,8 @@ from probe.facts.unknown import unknown_facts
 from probe.host.background import Beside
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, LocalHost
-from probe.host.mountinfo import Mount, MountTable, parse_mountinfo
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
 from probe.host.sandbox.trial import sandbox_child
 from probe.reading import Reading, encode

@@ -45,6 +45,7 @@ def gather_kernel(host: Host) -> KernelFacts:
     return KernelFacts(
         release=_read_word(host, "/proc/sys/kernel/osrelease"),
         architecture=_read_word(host, "/proc/sys/kernel/arch").value or platform.machine(),  # the file: since Linux 6.1
+        hostname=_hostname(host),
         boot_id=host.read_text("/proc/sys/kernel/random/boot_id").parse(parse_boot_id),
         user_namespace_file=host.read_link("/proc/self/ns/user"),
         namespace_limits={
@@ -155,6 +156,14 @@ def _parse_own_status(fields: dict[str, str]) -> tuple[int, int, int, int]:
         )
     except (KeyError, IndexError) as error:
         raise ValueError(f"no {error}") from error
+
+
+def _hostname(host: Host) -> str:
+    """The node's host name; the file shows that of the reader's UTS namespace, which may be a container's."""
+    own, first = (host.read_link(f"/proc/{process}/ns/uts").value for process in ("self", "1"))
+    if own and first and own != first:
+        return ""
+    return _read_word(host, "/proc/sys/kernel/hostname").value or ""
 
 
 def _read_number(host: Host, path: str) -> Reading[int]:

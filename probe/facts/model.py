@@ -32,6 +32,8 @@ class KernelFacts(Struct, frozen=True, kw_only=True):
 
     release: Reading[str]
     architecture: str
+    hostname: str = ""
+    """Of the node's UTS namespace; empty when the probe is seen to have another one, or it could not be read."""
     boot_id: Reading[str]
     user_namespace_file: Reading[str]
     """The link `/proc/self/ns/user`; absent where the kernel was built without CONFIG_USER_NS."""

@@ -39,6 +39,7 @@ class NamespaceAttempt(Tried[Answered], frozen=True, kw_only=True):
 
 
 Role = Literal["kubelet-root", "runtime-root", "overlay-layers", "tmpfs", "volume", "path"]
+SHOWN_BELOW = 20
 Usable = Literal["yes", "read-only", "partly", "no"]
 
 
@@ -55,6 +56,8 @@ class Attempt(Tried[Answered], frozen=True, kw_only=True):
     usable: Usable | None
     """None when the result is unknown."""
     mounts_below: int
+    below: tuple[str, ...] = ()
+    """Mount points below a path that the user named; of more than SHOWN_BELOW the first."""
     owner: tuple[int, int] | None = None
     """Owner of the file system's root before and through the mapping; only where the probe may ask."""
     plugin: str = ""

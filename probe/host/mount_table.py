@@ -52,9 +52,14 @@ class MountTable:
 
     def below(self, path: str) -> int:
         """How many mounts a non-recursive bind mount of *path* would miss."""
+        return len(self.points_below(path))
+
+    def points_below(self, path: str) -> tuple[str, ...]:
+        """Their mount points."""
         top = self.mount_of(path)
         beneath = path.rstrip("/") + "/"
-        return sum(mount.mount_point.startswith(beneath) for mount in self._descendants(top)) if top else 0
+        points = (mount.mount_point for mount in self._descendants(top)) if top else ()
+        return tuple(point for point in points if point.startswith(beneath))
 
     def children(self, mount: Mount) -> Iterator[Mount]:
         """The mounts that were made on a directory of *mount*."""

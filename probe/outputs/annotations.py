@@ -1,4 +1,4 @@
-"""What is written on the Node: annotations, a label, a condition, Events.
+"""Content of a Node: annotations, a label, a condition, Events.
 
 All of it is node-stable: two reports that differ in times, durations, slots in use, processes, devices or in which Pods
 happen to run here give the same bytes, so that the Node is written when something changed and never else.
@@ -57,7 +57,7 @@ class Condition(Struct, frozen=True, kw_only=True):
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """What an Event about the Node says."""
+    """An Event about the Node."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -115,7 +115,7 @@ def node_event(previous: Verdict | None, report: Report) -> Event | None:
 
 
 def digest(*content: Any) -> str:
-    """The same for the same content, so it tells whether to write. *content*: what JSON can hold, and Structs."""
+    """SHA-256 of *content*: Structs, and values that JSON can hold. Another digest: the Node is to be written."""
     text = json.dumps(content, sort_keys=True, default=_fields)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -160,7 +160,7 @@ def _id_range(report: Report) -> str:
 
 
 def _stable_findings(report: Report) -> list[Finding]:
-    """What needs attention, the worst first, then in stack order."""
+    """Findings that are no pass, the worst first, then in stack order."""
     found = {
         finding.id: finding for finding in report.findings if finding.level != "volumes" and finding.id not in PER_POD
     }

@@ -1,8 +1,9 @@
-"""What the checks ask, why, and how to fix it: for people, and for machines."""
+"""The checks explained: question, why it matters, fix; for people and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from msgspec import Struct
 
@@ -30,8 +31,8 @@ class CheckDocument(Struct, frozen=True, kw_only=True):
     """What fits a reason, or a platform, better; each with `reason`, `platform`, `text` and `source`."""
 
 
-def render_check(check: Check, *, width: int, colour: bool, platform: str = "") -> str:
-    """One check, whole, with what to do on *platform*, or on any."""
+def render_check(check: Check, *, width: int | None, colour: bool, platform: str = "") -> str:
+    """One check with its fix on *platform*, or on every platform."""
     page = Page(width=width, colour=colour)
     page.line((check.id, "bold"))
     page.line(check.question, indent=2)
@@ -40,7 +41,7 @@ def render_check(check: Check, *, width: int, colour: bool, platform: str = "") 
     rows: list[list[Cell]] = [
         [("level   ", "dim"), f"{check.level}; {gating}"],
         [("why", "dim"), check.why],
-        [("fails as", "dim"), ", ".join(check.reasons) or "never"],
+        [("fails as", "dim"), ", ".join(check.reasons) or "never fails: it warns, or is unknown"],
         [("read on", "dim"), check.documentation],
     ]
     remedies = remedies_of(check.id)
@@ -51,7 +52,7 @@ def render_check(check: Check, *, width: int, colour: bool, platform: str = "") 
     own = [row for row in remedies if row.platform == platform]
     if platform and not own:
         page.blank()
-        page.line(f"For {PLATFORMS[platform]} nothing special is known. For all platforms:", indent=2)
+        page.line(f"No fix of its own is known for {PLATFORMS[platform]}. For all platforms:", indent=2)
     if not platform or not own:
         page.blank()
         page.advice((_FIX, "dim"), check.remediation)
@@ -64,19 +65,21 @@ def render_check(check: Check, *, width: int, colour: bool, platform: str = "") 
     return str(page)
 
 
-def render_catalog(checks: Sequence[Check], *, width: int, colour: bool) -> str:
-    """All checks in stack order, with the question each asks."""
+def render_catalog(checks: Sequence[Check], *, width: int | None, colour: bool) -> str:
+    """All checks in stack order, each with its question, below the part of the stack that it is about."""
     page = Page(width=width, colour=colour)
-    for check in checks:
-        page.line((check.id, "bold"), f"  {check.level}{', gating' if check.gating else ''}")
-        page.line(check.question, indent=2)
+    for name, group in groupby(checks, key=lambda check: check.id.partition("-")[0]):
+        page.heading((name.upper(), "bold"))
+        for check in group:
+            page.line((check.id, "bold"), f"  {check.level}{', gating' if check.gating else ''}", indent=2)
+            page.line(check.question, indent=4)
     page.blank()
-    page.line(("gating: its unknown decides, too, as every fail does. More on one: userns-probe explain CHECK", "dim"))
-    return str(page)
+    page.line(("gating: its unknown decides, too, as every fail does. Details: userns-probe explain CHECK", "dim"))
+    return str(page).removeprefix("\n")
 
 
 def render_checks_json(checks: Sequence[Check]) -> str:
-    """The same for machines, as a list."""
+    """The checks as a JSON list."""
     return render_json([_document(check) for check in checks])
 
 

@@ -1,93 +1,124 @@
-"""File systems for people, one row each; volumes by what mounts them, and how many there are of each kind."""
+"""File systems for people, one row each; volumes by driver, with their number."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from probe.checks.check import Status
 from probe.outputs.text import FEW, STYLES, WORST_FIRST, Cell, Page, Part, mark, shortened
-from probe.report import FilesystemRow, VolumeRow
+from probe.outputs.view import answer
+from probe.report import FilesystemRow, Report, VolumeRow
 
+_KERNEL_FILESYSTEMS = re.compile("proc|sysfs|cgroup2?|devtmpfs|devpts|mqueue|bpf|configfs|debugfs|tracefs")
 _ORDER = (*WORST_FIRST, "pass")
 _IN_TREE = "kubernetes.io~"
-"""What the kubelet puts before the names of its own volume plugins."""
+"""The kubelet's prefix of its own volume plugins."""
 
 
-def render_paths(rows: Sequence[FilesystemRow], *, width: int | None, colour: bool) -> str:
-    """One line per row: `✔ /data  xfs  supported`; wrapped at *width*, or never, so that a pipe gets whole lines."""
+def render_paths(rows: Sequence[FilesystemRow], *, width: int | None, colour: bool, verbose: int = 0) -> str:
+    """A line per row, `✔ /data  xfs  supported`, then what to do about those that are not; with *verbose* the errno."""
     page = Page(width=width, colour=colour)
     cells: list[Sequence[Cell]] = []
     for row in rows:
-        status, state = _state(row)
-        why = _why(row)
-        answer = f"{'supported, ' if state == 'read-only' else ''}{state}{why and ': '}{why}"
-        cells.append([mark(status), row.path or row.role, row.fstype or "-", (answer, STYLES[status])])
+        said = answer(row)
+        words = f"{said.word}{said.why and ': '}{said.why}"
+        if said.call and (verbose or not said.why):
+            words += f" ({said.call})"
+        cells.append([mark(said.status), row.path or row.role, row.fstype or "-", (words, STYLES[said.status])])
     page.table(cells, indent=0, marked=True)
+    _add_ways(page, rows)
     return str(page)
 
 
-def add_filesystems(page: Page, rows: Sequence[FilesystemRow], verbose: int) -> None:
+def _add_ways(page: Page, rows: Sequence[FilesystemRow]) -> None:
+    """What to do, once for all paths that need the same, and the mounts that a Pod would not see as its own."""
+    ways: dict[str, list[str]] = {}
+    for row in rows:
+        if way := what_to_do(row):
+            ways.setdefault(way, []).append(row.path or row.role)
+    if not ways:
+        return
+    page.blank()
+    for way, paths in ways.items():
+        more = f" and {len(paths) - FEW} more" if len(paths) > FEW else ""
+        page.table([[("fix", "dim"), f"{', '.join(paths[:FEW])}{more}: {way}"]], indent=0)
+        for row in (row for row in rows if row.below and (row.path or row.role) in paths):
+            shown = [*row.below[:FEW]] + ([f"and {row.mounts_below - FEW} more"] if row.mounts_below > FEW else [])
+            page.table([[("   ", "dim"), [*shown]]], indent=0)
+
+
+def what_to_do(row: FilesystemRow) -> str:
+    """The remedy for a path that Pods cannot use in full as a volume; empty for all others, and where none is known."""
+    if row.usable == "partly":
+        return "give each mount below it to the Pod as a volume of its own"
+    if row.result == "unknown":
+        return "find out why its server does not answer, then ask again" if row.reason.startswith("timed out") else ""
+    if row.result == "supported":
+        return ""
+    if "unbindable" in row.reason:
+        return f"mount --make-private {row.path}"
+    fstype = row.fstype.partition(".")[0]
+    if fstype in ("ext2", "ext3"):
+        return (
+            f"mount it as type ext4 instead of {row.fstype} (in /etc/fstab): the ext4 driver supports idmapped mounts"
+        )
+    if _KERNEL_FILESYSTEMS.fullmatch(fstype):
+        return "set hostUsers: true in the Pods that need it as a volume"
+    ways = {
+        "tmpfs": "boot Linux 6.3 or later",
+        "overlay": "boot Linux 7.3 or later",
+        "fuse": "boot Linux 6.12 or later with a server that offers FUSE_ALLOW_IDMAP",
+    }
+    way = f"{ways[fstype]}; or " if fstype in ways else ""
+    return f"{way}move the volume to ext4, xfs or btrfs, or set hostUsers: true in the Pods that use it"
+
+
+def add_filesystems(page: Page, report: Report, verbose: int) -> None:
     """A row each; of volumes only when they are asked for: with *verbose*, or by their paths and no more than a few."""
+    rows = report.filesystems
     volumes = [row for row in rows if row.role == "volume"]
     shown = verbose or (len(volumes) <= FEW and all(row.path for row in volumes))
-    cells = [_single(page, row, verbose) for row in rows if shown or row.role != "volume"]
-    if cells:
-        page.heading(("FILE SYSTEMS", "bold"))
-        page.table(cells, marked=True)
+    said: set[str] = set()
+    cells = [_single(page, row, verbose, said) for row in rows if shown or row.role != "volume"]
+    if not cells:
+        return
+    usual = "" if report.facts.kubelet_version else "  at the default paths, since no kubelet names others"
+    page.heading(("FILE SYSTEMS", "bold"), usual)
+    head: list[list[Cell]] = [["", ("role", "dim"), ("type", "dim"), ("result", "dim"), ("path", "dim")]]
+    page.table([*(head if not page.narrow else []), *cells], marked=True)
 
 
 def add_volumes(page: Page, rows: Sequence[VolumeRow], verbose: int) -> None:
-    """A row for each driver, file system and answer, the worst news first."""
+    """A row for each driver, file system and answer, the worst first."""
     if not rows:
         return
     page.heading(("VOLUMES", "bold"))
-    ordered = sorted(rows, key=lambda row: _ORDER.index(_state(row)[0]))
+    ordered = sorted(rows, key=lambda row: _ORDER.index(answer(row).status))
     cells = [_kind(page, row) for row in ordered]
-    head: list[list[Cell]] = [["", ("driver", "dim"), ("file system", "dim"), ("count", "dim"), ("result", "dim")]]
+    head: list[list[Cell]] = [["", ("driver", "dim"), ("type", "dim"), ("count", "dim"), ("result", "dim")]]
     page.table([*(head if not page.narrow else []), *(cells if verbose else shortened(cells))], marked=True)
 
 
 def _kind(page: Page, row: VolumeRow) -> list[Cell]:
-    status, state = _state(row)
+    said = answer(row)
     driver, fstype = row.driver.removeprefix(_IN_TREE) or "-", row.fstype or "-"
-    why = row.reason or ("further mounts below show up as nobody's" if state == "partly" else "")
     if page.narrow:
-        return [mark(status), [f"{driver}  {fstype}  {row.count} {state}", *([why] if why else [])]]
-    return [mark(status), driver, fstype, str(row.count), (f"{state}{why and ': '}{why}", STYLES[status])]
+        return [mark(said.status), [f"{driver}  {fstype}  {row.count} {said.word}", *([said.why] if said.why else [])]]
+    words = f"{said.word}{said.why and ': '}{said.why}"
+    return [mark(said.status), driver, fstype, str(row.count), (words, STYLES[said.status])]
 
 
-def _single(page: Page, row: FilesystemRow, verbose: int) -> list[Cell]:
-    """Columns, or everything stacked where the terminal is narrow."""
-    status, state = _state(row)
-    details: list[Part] = [text for text in (row.path, _why(row)) if text]
+def _single(page: Page, row: FilesystemRow, verbose: int, told: set[str]) -> list[Cell]:
+    """Columns, or everything stacked where the terminal is narrow; without a reason that was *told* already."""
+    said = answer(row)
+    why = f"{said.why} ({said.call})" if said.why and said.call else said.why or said.call
+    if why in told:
+        why = "same as above"
+    told |= {why} - {""}
+    details: list[Part] = [text for text in (row.path, why) if text]
     if verbose:
         device = f"device {row.device}" if row.device else ""
         details.append((", ".join(text for text in (device, row.step and f"last call {row.step}") if text), "dim"))
     if page.narrow:
-        return [mark(status), [f"{row.role}  {row.fstype or '-'}  {state}", *details]]
-    return [mark(status), row.role, row.fstype or "-", (state, STYLES[status]), details]
-
-
-def _state(row: FilesystemRow | VolumeRow) -> tuple[Status, str]:
-    """How good the answer is, and the one word for it."""
-    if row.result == "refused":
-        return "fail", "refused"
-    if row.result == "unknown":
-        return "unknown", "unknown"
-    states: dict[str, tuple[Status, str]] = {
-        "read-only": ("pass", "read-only"),
-        "partly": ("warn", "partly"),
-        "no": ("fail", "not usable"),
-    }
-    return states.get(row.usable or "", ("pass", "supported"))
-
-
-def _why(row: FilesystemRow) -> str:
-    """The reason with the call that gave it, or what is only partly usable; empty when there is nothing to say."""
-    if row.usable == "partly" and not row.reason:
-        mounts = "1 mount below shows" if row.mounts_below == 1 else f"{row.mounts_below} mounts below show"
-        return f"{mounts} up as nobody"
-    call = f"{row.errno} from {row.step}" if row.errno and row.step else row.errno
-    if not row.reason:
-        return call
-    return f"{row.reason} ({call})" if call else row.reason
+        return [mark(said.status), [f"{row.role}  {row.fstype or '-'}  {said.word}", *details]]
+    return [mark(said.status), row.role, row.fstype or "-", (said.word, STYLES[said.status]), details]

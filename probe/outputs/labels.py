@@ -1,4 +1,4 @@
-"""The words that leave the node as labels and keys: closed lists, so that no report, whoever wrote it, adds another."""
+"""Values of labels and keys: closed lists, so that no report, whoever wrote it, adds another."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BADNESS: tuple[Result, ...] = ("supported", "unknown", "refused")
 
 
 def blocking_reason(report: Report) -> str:
-    """Why the node is not ready, or nobody knows: from the closed list, `Other` when not on it; empty when ready."""
+    """The reason of a verdict that is not ready: from the closed list, `Other` when not on it; empty when ready."""
     if report.verdict == "ready":
         return ""
     return report.reason if report.reason in REASONS else OTHER.capitalize()

@@ -1,8 +1,8 @@
 """The Report for Prometheus, at most 80 series whatever the node holds.
 
-Label values are closed lists (vocabulary.py), or come from the node's own software and are then cut to 64 visible
-characters and few: of file systems the first 10 (refused ones first), of handlers the default one and the next 5 by
-name. Nothing is named after a path, a Pod or a volume. What is not known has no series, but for the verdict itself.
+Label values are closed lists (labels.py), or names from the node's own software: at most 64 visible characters, of
+file systems the first 10 (refused ones first), of handlers the default one and the next 5 by name. No label has a path,
+a Pod or a volume. An unknown value has no series; only the verdict always has one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LABEL_BYTES = 64
 
 
 class Publishing(Struct, frozen=True, kw_only=True):
-    """What became of writing to the Node so far."""
+    """Results of writing to the Node so far."""
 
     results: Mapping[PublishResult, int]
     """Writes that worked and failed, and rounds without one because nothing had changed."""
@@ -45,9 +45,9 @@ class Publishing(Struct, frozen=True, kw_only=True):
 
 
 class ReportCollector(Collector):
-    """Hands to each scrape what *snapshot* gives at that moment: the effective Report, and how publishing goes.
+    """Metrics of the effective Report and of publishing, as *snapshot* returns them at each scrape.
 
-    A Report of None is none yet, or one of another boot; Publishing of None, that nothing is published.
+    Report is None before the first one of this boot; Publishing is None if nothing is published.
     """
 
     def __init__(self, snapshot: Callable[[], tuple[Report | None, Publishing | None]]) -> None:
@@ -67,9 +67,7 @@ def render_prom(report: Report) -> str:
 
 def families(report: Report | None, publishing: Publishing | None = None) -> Iterator[Metric]:
     """Every family that has a sample now."""
-    yield _gauge(
-        "build_info", "Always 1; the version of userns-probe that says all this.", ["version"], {(__version__,): 1}
-    )
+    yield _gauge("build_info", "Always 1; the version of userns-probe.", ["version"], {(__version__,): 1})
     yield from _verdict(report)
     if report is not None:
         yield from _findings(report)
@@ -84,15 +82,15 @@ def _verdict(report: Report | None) -> Iterator[Metric]:
     current = report.verdict if report else "unknown"
     yield _gauge(
         "verdict",
-        "Whether Pods with hostUsers: false run on this node: 1 for the verdict that holds now, 0 for the others. "
-        "It is unknown before the first report of this boot, and once a report has expired.",
+        "Whether Pods with hostUsers: false run on this node: 1 for the current verdict, 0 for the others. "
+        "unknown until this boot has its first report, and after a report expired.",
         ["verdict"],
         {(verdict,): verdict == current for verdict in _VERDICTS},
     )
     yield _gauge(
         "level_ready",
-        "1 when everything of this level and those before it works (stateless, projected, local, volumes), 0 when it "
-        "does not, or nobody knows.",
+        "1 if Pods have everything of this level and those before it (stateless, projected, local, volumes); 0 if not, "
+        "or if that is unknown.",
         ["level"],
         {(level,): report is not None and report.levels.get(level) == "ready" for level in LEVELS},
     )
@@ -102,21 +100,21 @@ def _findings(report: Report) -> Iterator[Metric]:
     statuses = {finding.id: finding.status for finding in report.findings}
     yield from _some(
         "check_status",
-        "What each check found: 0 pass, 1 warn, 2 fail, 3 unknown (could not look), 4 skipped (does not apply here). "
-        "`userns-probe explain CHECK` tells what it asks and what to do.",
+        "Status of each check: 0 pass, 1 warn, 2 fail, 3 unknown (could not look), 4 skipped (does not apply here). "
+        "`userns-probe explain CHECK` has its question and the fix.",
         ["check"],
         {(check,): STATUS_NUMBERS[statuses[check]] for check in CHECK_IDS if check in statuses},
     )
     yield from _some(
         "filesystem_supported",
-        "1 when a live idmapped mount of this kind of file system worked in this role, 0 when the kernel refused one. "
-        "Absent when that is unknown.",
+        "1 if an idmapped mount of this type of file system worked in this role, 0 if the kernel refused one. "
+        "Absent if unknown.",
         ["role", "fstype"],
         _filesystems(report),
     )
     yield from _some(
         "blocking_reason",
-        "Always 1; why the node is not ready, or why that is unknown. Absent when it is ready.",
+        "Always 1; the reason why the node is not ready or unknown. Absent if it is ready.",
         ["reason"],
         {(blocking_reason(report),): 1} if report.verdict != "ready" else {},
     )
@@ -130,17 +128,15 @@ def _filesystems(report: Report) -> dict[tuple[str, ...], float]:
 
 def _node(report: Report) -> Iterator[Metric]:
     facts = report.facts
-    yield from _info("kernel", "the kernel that runs", release=facts.kernel_release, architecture=facts.architecture)
+    yield from _info("kernel", "the running kernel", release=facts.kernel_release, architecture=facts.architecture)
     yield from _info(
-        "kubelet", "the kubelet that runs", version=facts.kubelet_version, distribution=facts.kubelet_distribution
+        "kubelet", "the running kubelet", version=facts.kubelet_version, distribution=facts.kubelet_distribution
     )
-    yield from _info(
-        "runtime", "the container runtime that runs", name=facts.runtime_name, version=facts.runtime_version
-    )
+    yield from _info("runtime", "the running container runtime", name=facts.runtime_name, version=facts.runtime_version)
     yield from _some(
         "oci_runtime_info",
-        "Always 1; the OCI runtime behind each handler (empty: the default one), whether its own features have "
-        "idmapped mounts, and whether the container runtime says that the handler has user namespaces.",
+        "Always 1; the OCI runtime of each handler (empty: the default one), its own claim of idmapped mounts, and the "
+        "container runtime's claim of user namespaces.",
         ["handler", "name", "version", "idmap", "user_namespaces"],
         _oci_runtimes(facts),
     )
@@ -162,8 +158,8 @@ def _id_slots(report: Report) -> Iterator[Metric]:
             samples |= {("used",): pool.used, ("free",): max(0, pool.slots - pool.used)}
     yield from _some(
         "id_slots",
-        "Ranges of host IDs that the kubelet can give to Pods with a user namespace, one per Pod: total, used and "
-        "free. Used and free are absent when the kubelet's records could not be read.",
+        "Ranges of host IDs for Pods with a user namespace, one per Pod: total, used and free. "
+        "used and free are absent if the kubelet's records could not be read.",
         ["state"],
         samples,
     )
@@ -171,11 +167,11 @@ def _id_slots(report: Report) -> Iterator[Metric]:
 
 def _times(report: Report) -> Iterator[Metric]:
     for name, meaning, value in (
-        ("last_probe_timestamp_seconds", "When the last probe began, in Unix time.", parse_time(report.probed_at)),
-        ("last_probe_duration_seconds", "How long the last probe took.", report.duration_seconds),
+        ("last_probe_timestamp_seconds", "Start of the last probe, in Unix time.", parse_time(report.probed_at)),
+        ("last_probe_duration_seconds", "Duration of the last probe.", report.duration_seconds),
         (
             "report_expires_timestamp_seconds",
-            "When the last report expires, in Unix time; from then on the verdict is unknown.",
+            "Expiry of the last report, in Unix time; the verdict is unknown from then on.",
             parse_time(report.expires_at),
         ),
     ):
@@ -185,15 +181,15 @@ def _times(report: Report) -> Iterator[Metric]:
 def _publishing(publishing: Publishing) -> Iterator[Metric]:
     counter = CounterMetricFamily(
         f"{PREFIX}publish",
-        "Rounds of publishing to the Node: success (written), error (refused, or the API server was out of reach), "
-        "skipped (nothing had changed).",
+        "Rounds of publishing to the Node: success (written), error (refused, or the API server did not answer), "
+        "skipped (nothing to change).",
         labels=["result"],
     )
     for result in PUBLISH_RESULTS:
         counter.add_metric([result], publishing.results.get(result, 0))
     yield counter
     last = publishing.last_success
-    meaning = "When the Node was last written successfully, in Unix time."
+    meaning = "Last successful write of the Node, in Unix time."
     yield from _some("last_publish_timestamp_seconds", meaning, [], {} if last is None else {(): last})
 
 

@@ -1,9 +1,10 @@
-"""The Report as one page of HTML: no script, nothing from elsewhere, nothing of a node's that could become markup."""
+"""The Report as one page of HTML: no script, nothing from elsewhere, no markup out of a node's strings."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,15 +17,19 @@ from msgspec import Struct
 
 from probe import __version__
 from probe.checks.check import Finding, Status
+from probe.outputs import view
+from probe.outputs.links import links
+from probe.outputs.preflight import preflight
 from probe.outputs.staleness import STALE, parse_time
-from probe.outputs.terminal import LEVEL_NAMES
 from probe.outputs.text import MARKS, WORST_FIRST, spaced, visible
 from probe.report import STATUS_OF, FilesystemRow, Report, VolumeRow, decisive_finding
-from probe.verdict import Verdict
 
 ROWS_LIMIT = 50
 """Rows of one table; the rest is counted."""
+REFRESH = 60
+"""Seconds after which a browser asks again."""
 _LONGEST = 20_000  # characters of one string
+_ANCHOR = re.compile("[a-z][a-z0-9-]{0,63}")
 
 
 class Paragraph(Struct, frozen=True):
@@ -53,25 +58,37 @@ class Row(Struct, frozen=True):
     why: str = ""
 
 
-def render_page(report: Report | None, *, last: Report | None = None, note: str = "") -> str:
+def render_page(
+    report: Report | None, *, last: Report | None = None, note: str = "", minutes: int | None = None
+) -> str:
     """The page of *report*, the effective one; None: there is none yet, and *note* says why, if more is known.
 
     *last* is the report as it was written, which the page shows below, marked as such, when *report* has expired.
+    *minutes* is the age of its probe.
     """
     seen = last if report is not None and report.reason == STALE and last is not None else report
     decisive = decisive_finding(report) if report else None
     findings = [finding for finding in (seen.findings if seen else ()) if finding is not decisive]
+    told = view.consequences(report) if report else []
+    filesystems = [_filesystem(row) for row in seen.filesystems if row.role != "volume"] if seen else []
     return _template().render(
         report=report,
         seen=seen,
         note=note,
+        age="" if minutes is None else _age(minutes),
+        name=visible(view.node_name(seen) if seen else "") or "this node",
         decisive=decisive,
+        causes=view.causes(report) if report else [],
+        service=view.silent_runtime(decisive) if decisive else "",
+        restart=view.restart(seen) if seen else None,
+        preflight=preflight(report) if report else [],
         verdict=report.verdict if report else "unknown",
-        problems=_problems(findings, decisive),
+        problems=_problems([one for one in findings if one not in told], decisive),
+        told=told,
         quiet=[one for status in ("pass", "skipped") for one in findings if one.status == status],
         stack=_stack(seen) if seen else [],
         handlers=_handlers(seen) if seen else [],
-        filesystems=[_filesystem(row) for row in seen.filesystems if row.role != "volume"] if seen else [],
+        filesystems=filesystems,
         volumes=[_volume(row) for row in seen.volumes] if seen else [],
         version=__version__,
     )
@@ -93,7 +110,7 @@ def _style() -> str:
 
 @lru_cache
 def _template() -> jinja2.Template:
-    """Whatever the template prints goes through `visible` and is escaped; the template cannot forget it."""
+    """The template; each string that it prints goes through `visible` and is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("probe.outputs"),
         autoescape=True,
@@ -102,20 +119,28 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"spaced": spaced, "advice": _advice, "moment": _moment, "machine_time": _machine_time}
+    environment.filters |= {
+        "spaced": spaced,
+        "advice": _advice,
+        "moment": _moment,
+        "machine_time": _machine_time,
+        "links": links,
+        "anchor": _anchor,
+    }
     environment.globals |= {
         "style": Markup(_style()),  # noqa: S704 - ours
         "marks": MARKS,
         "status_of": STATUS_OF,
-        "level_names": LEVEL_NAMES,
+        "level_names": view.LEVEL_NAMES,
         "rows_limit": ROWS_LIMIT,
+        "refresh": REFRESH,
         "stale": STALE,
     }
     return environment.get_template("page.html.j2")
 
 
 def _problems(findings: Sequence[Finding], decisive: Finding | None) -> list[Problem]:
-    """What else is wrong, the worst first; what has one cause and one fix is told together."""
+    """The other findings that are no pass, the worst first; those of one cause and one fix together."""
     groups: dict[tuple[Status, str, str], list[Finding]] = {}
     for finding in (one for status in WORST_FIRST for one in findings if one.status == status):
         groups.setdefault((finding.status, finding.reason, finding.remediation), []).append(finding)
@@ -127,71 +152,37 @@ def _problems(findings: Sequence[Finding], decisive: Finding | None) -> list[Pro
 
 
 def _stack(report: Report) -> list[Row]:
-    """Kernel, kubelet, runtime, each with the worst of what is wrong in it."""
-    facts = report.facts
-    distribution = facts.kubelet_distribution if facts.kubelet_distribution != "kubelet" else ""
-    snapshotter = f"with snapshotter {facts.snapshotter}" if facts.snapshotter else ""
-    return [
-        _layer(report, "Kernel", "kernel-", facts.kernel_release, facts.architecture),
-        _layer(report, "Kubelet", "kubelet-", facts.kubelet_version, distribution),
-        _layer(report, "Container runtime", "runtime-", facts.runtime_name, facts.runtime_version, snapshotter),
-    ]
-
-
-def _layer(report: Report, name: str, prefix: str, *words: str) -> Row:
-    found = {finding.status for finding in report.findings if finding.id.startswith(prefix)}
-    order: tuple[Status, ...] = (*WORST_FIRST, "pass")
-    status: Status = next((status for status in order if status in found), "skipped")
-    answers: dict[Status, str] = {"fail": "fails", "unknown": "unknown", "warn": "warning", "pass": "fine"}
-    return Row(status, (name, " ".join(filter(None, words)) or "not known"), answers.get(status, "none"))
+    """The layers with their status."""
+    words = {"skipped": "not checked"}
+    return [Row(row.status, (row.name, row.words), words.get(row.status, row.status)) for row in view.layers(report)]
 
 
 def _handlers(report: Report) -> list[Row]:
-    """One row for all handlers that share an OCI runtime and a verdict."""
-    runtimes = {one.handler: f"{one.name} {one.version}".strip() for one in report.facts.oci_runtimes}
-    groups: dict[tuple[str, Verdict, str], list[str]] = {}
-    for handler in report.handlers:
-        key = (runtimes.get(handler.name) or "not known", handler.verdict, handler.reason)
-        groups.setdefault(key, []).append(handler.name or "(default)")
+    """One row for all handlers that share an OCI runtime and an answer."""
     return [
-        Row(STATUS_OF[verdict], (_listed(names), runtime), spaced(verdict), reason)
-        for (runtime, verdict, reason), names in groups.items()
+        Row(row.status, (_listed(row.names), view.runtime_words(row.runtime)), row.answer, row.reason)
+        for row in view.handlers(report)
     ]
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - ROWS_LIMIT} more" if len(names) > ROWS_LIMIT else ""
     return ", ".join(names[:ROWS_LIMIT]) + more
 
 
 def _filesystem(row: FilesystemRow) -> Row:
-    call = f"{row.errno} from {row.step}" if row.errno and row.step else row.errno
-    why = f"{row.reason} ({call})" if row.reason and call else row.reason or call
-    if row.usable == "partly" and not row.reason:
-        why = "mounts below it show up as nobody"
-    status, answer = _answer(row)
-    return Row(status, (row.role, row.fstype or "not known", row.path or ""), answer, why)
+    said = view.answer(row)
+    why = f"{said.why} ({said.call})" if said.why and said.call else said.why or said.call
+    return Row(said.status, (row.role, row.fstype or "not known", row.path or ""), said.word, why)
 
 
 def _volume(row: VolumeRow) -> Row:
-    status, answer = _answer(row)
-    return Row(status, (row.driver or "not known", row.fstype or "not known", str(row.count)), answer, row.reason)
-
-
-def _answer(row: FilesystemRow | VolumeRow) -> tuple[Status, str]:
-    """How good the answer is, and the one word for it."""
-    if row.result != "supported":
-        return ("fail", "refused") if row.result == "refused" else ("unknown", "unknown")
-    usable: dict[str, tuple[Status, str]] = {
-        "read-only": ("pass", "read-only"),
-        "partly": ("warn", "partly"),
-        "no": ("fail", "not usable"),
-    }
-    return usable.get(row.usable or "", ("pass", "supported"))
+    said = view.answer(row)
+    return Row(said.status, (row.driver or "not known", row.fstype or "not known", str(row.count)), said.word, said.why)
 
 
 def _advice(text: str) -> list[Paragraph]:
-    """Sentences, and what can be pasted: lines that are indented, without their common margin."""
+    """Sentences, and lines that can be pasted: those that are indented, without their common margin."""
     lines = [line for line in text.split("\n") if line.strip()]
     margin = min((len(line) - len(line.lstrip(" ")) for line in lines if line.startswith(" ")), default=0)
     parts: list[Paragraph] = []
@@ -203,13 +194,27 @@ def _advice(text: str) -> list[Paragraph]:
     return parts
 
 
+def _anchor(check: str) -> str:
+    """The id of a check as an anchor; empty when it cannot be one."""
+    return check if _ANCHOR.fullmatch(check) else ""
+
+
+def _age(minutes: int) -> str:
+    """`4 minutes ago`."""
+    for length, unit in ((24 * 60, "day"), (60, "hour"), (1, "minute")):
+        if minutes >= length:
+            number = minutes // length
+            return f"{number} {unit}{'' if number == 1 else 's'} ago"
+    return "less than a minute ago"
+
+
 def _moment(text: str) -> str:
-    """`2026-11-21 21:30:00 UTC`; what is no time stays as it is."""
+    """`2026-11-21 21:30:00 UTC`; any other text as it is."""
     seconds = parse_time(text)
     return text if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _machine_time(text: str) -> str:
-    """The same for machines; empty when it is no time."""
+    """The same in RFC 3339; empty when the text is no time."""
     seconds = parse_time(text)
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,7 +1,7 @@
-"""What a report still says: of another boot or node nothing, after its time that nobody knows.
+"""Which reports count: none of another boot or node, and none past its expiry.
 
-Reports carry wall-clock times, and wall clocks jump. So whoever keeps a report tells its age, by the clock of the boot
-that it is from, which only runs forward and counts suspends (CLOCK_BOOTTIME).
+Reports carry wall-clock times, and wall clocks jump. So callers give the age of a report, by the clock of the boot that
+it is from: CLOCK_BOOTTIME only runs forward, and counts suspends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from probe.report import Report
 
 STALE = "ReportStale"
 MESSAGE = "the last report expired, and no newer one was written"
-REMEDIATION = "See why no newer report is written: the container named probe, or userns-probe watch, logs it."
+REMEDIATION = "See the log of the container probe, or of userns-probe watch."
 LONGEST = 3 * 86400.0
 """Seconds: no report lives longer, whatever it says; it is three of the longest intervals that can be chosen."""
 
@@ -36,7 +36,7 @@ def parse_time(text: str) -> float | None:
 
 
 def foreign(report: Report, *, boot_id: str, node_name: str | None) -> str:
-    """Why *report* does not speak of the node in its running boot; empty when it does.
+    """The reason why *report* is not of this node and this boot; empty when it is.
 
     A name is compared where both sides have one; the boot id, which no two nodes share, always.
     """
@@ -48,7 +48,7 @@ def foreign(report: Report, *, boot_id: str, node_name: str | None) -> str:
 
 
 def effective(report: Report, *, age: float, boot_id: str, node_name: str | None) -> Report | None:
-    """What *report* says at the age of *age* seconds: itself, that all is unknown, or nothing (None).
+    """The report that counts when *report* is *age* seconds old: itself, the expired one, or None if it is foreign.
 
     It lives for `expires_at` - `probed_at`, both written by one clock at one moment.
     """
@@ -58,7 +58,7 @@ def effective(report: Report, *, age: float, boot_id: str, node_name: str | None
 
 
 def lifetime(report: Report) -> float:
-    """Seconds for which *report* may be believed; 0 when its times make no sense."""
+    """Seconds from probe to expiry; 0 when the times of *report* make no sense."""
     probed_at, expires_at = parse_time(report.probed_at), parse_time(report.expires_at)
     if probed_at is None or expires_at is None:
         return 0.0
@@ -66,7 +66,7 @@ def lifetime(report: Report) -> float:
 
 
 def expired(report: Report) -> Report:
-    """The same report with every answer turned to unknown: what was seen and tried once holds no more."""
+    """The same report with every answer turned to unknown."""
     return replace(
         report,
         verdict="unknown",

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from probe.checks.check import Finding
+from probe.outputs import view
 from probe.outputs.filesystems import add_filesystems, add_volumes, render_paths
-from probe.outputs.text import FEW, MARKS, STYLES, WORST_FIRST, Cell, Page, Part, mark, shortened, spaced
-from probe.report import STATUS_OF, OciRuntime, Report, decisive_finding
-from probe.verdict import Verdict
+from probe.outputs.preflight import preflight
+from probe.outputs.text import FEW, MARKS, STYLES, WORST_FIRST, Cell, Page, mark, shortened, spaced
+from probe.report import STATUS_OF, Report, decisive_finding
 
 __all__ = ["render_paths", "render_report"]
 
-LEVEL_NAMES = {
-    "stateless": "user namespace, image, the files every Pod has",
-    "projected": "and tokens, Secrets, memory-backed emptyDir",
-    "local": "and emptyDir and ConfigMap on disk",
-    "volumes": "and every file system mounted for Pods here",
-}
-
-_ONE_CAUSE = ("KubeletNotFound", "NotPermitted", "NotTried")  # others tell of several servers, or several files
 _FEW_EVIDENCE = 4  # pieces of a finding's evidence without -v
 _LONG, _LONG_VERBOSE = 600, 20_000  # characters of one string
 
 
-def render_report(report: Report, *, width: int, colour: bool, verbose: int = 0) -> str:
-    """The whole report in lines of at most *width* columns (40 at least); *verbose* adds all findings and evidence."""
+def render_report(report: Report, *, width: int | None, colour: bool, verbose: int = 0) -> str:
+    """The whole report, folded at *width* columns (at least 40) or not at all; *verbose* adds all evidence."""
     page = Page(width=width, colour=colour, limit=_LONG_VERBOSE if verbose else _LONG)
     decisive = decisive_finding(report)
     others = [finding for finding in report.findings if finding is not decisive]
     _add_verdict(page, report, decisive, others, verbose)
+    _add_rows(page, "PREFLIGHT", "without a kubelet, this machine allows", preflight(report))
     _add_stack(page, report, verbose)
     _add_levels(page, report)
-    add_filesystems(page, report.filesystems, verbose)
+    add_filesystems(page, report, verbose)
     add_volumes(page, report.volumes, verbose)
     _add_problems(page, report, others, decisive, verbose)
     _add_rest(page, report, verbose)
@@ -43,81 +36,87 @@ def render_report(report: Report, *, width: int, colour: bool, verbose: int = 0)
 
 
 def _add_verdict(page: Page, report: Report, decisive: Finding | None, others: list[Finding], verbose: int) -> None:
-    """What to know when nothing else is read: the answer, why, and what to do now."""
-    status = STATUS_OF[report.verdict]
-    title = f"{MARKS[status]} {spaced(report.verdict).upper()}"
-    page.line((title, f"bold {STYLES[status]}"), f"{report.reason and '  '}{report.reason}")
+    """The answer, its reason and cause, whether the kubelet will start again, and what to do now."""
+    page.line(*_headline(report))
     page.line(report.message, indent=2)
+    for cause in view.causes(report):
+        page.line(cause.message, indent=2)
+    restart = view.restart(report)
+    if restart is not None:
+        page.table([[mark(restart.status), f"{restart.name}: {restart.words}"]], marked=True)
     page.blank()
     if decisive is not None:
         _add_decisive(page, decisive, verbose)
         page.blank()
-    counts = _counted(others)
+    counts = view.counted(others)
     if counts:
         but = "; none of them changes the verdict" if report.verdict == "ready" else ""
         page.line(f"{'Further problems' if decisive else 'Problems'} below: {counts}{but}", indent=2)
     node = report.node
-    about = [node.name, node.distribution, f"probed {report.probed_at} in {report.duration_seconds:.2f} s"]
+    about = [view.node_name(report), node.distribution, f"probed {report.probed_at} in {report.duration_seconds:.2f} s"]
     if verbose:
         about += [f"expires {report.expires_at}", f"boot {node.boot_id}", f"userns-probe {report.agent_version}"]
     page.line((" · ".join(word for word in about if word), "dim"), indent=2)
 
 
+def _headline(report: Report) -> tuple[tuple[str, str], str]:
+    status = STATUS_OF[report.verdict]
+    title = f"{MARKS[status]} {spaced(report.verdict).upper()}"
+    return (title, f"bold {STYLES[status]}"), f"{report.reason and '  '}{report.reason}"
+
+
 def _add_decisive(page: Page, finding: Finding, verbose: int) -> None:
-    """The fix first, with room around it: it is what gets pasted."""
+    """The fix first, with room around it, since it is what gets pasted."""
+    service = view.silent_runtime(finding)
+    if service:
+        page.advice(
+            ("CAUSE  ", "bold"),
+            f"{service} does not run, or not at the kubelet's socket:\n  systemctl status {service}",
+        )
     if finding.remediation:
         page.advice((_label(finding).upper(), "bold"), finding.remediation)
+    if service or finding.remediation:
         page.blank()
     _add_details(page, replace(finding, remediation=""), verbose, indent=2)
     page.table([[("check", "dim"), finding.id]])
 
 
+def _add_rows(page: Page, title: str, words: str, rows: list[view.Row]) -> None:
+    if rows:
+        page.heading((title, "bold"), f"  {words}" if words else "")
+        page.table([_row(row) for row in rows], marked=True)
+
+
+def _row(row: view.Row) -> list[Cell]:
+    return ["" if row.status == "skipped" else mark(row.status), row.name, row.words]
+
+
 def _add_stack(page: Page, report: Report, verbose: int) -> None:
-    facts = report.facts
-    distribution = facts.kubelet_distribution if facts.kubelet_distribution != "kubelet" else ""
-    runtime = _words(facts.runtime_name, facts.runtime_version)
-    snapshotter = f", snapshotter {facts.snapshotter}" if facts.snapshotter else ""
+    *above, filesystems = view.layers(report)
     page.heading(("STACK", "bold"))
-    page.table(
-        [
-            [_layer_mark(report, "kernel-"), "kernel", _words(facts.kernel_release, facts.architecture)],
-            [_layer_mark(report, "kubelet-"), "kubelet", _words(facts.kubelet_version, distribution)],
-            [_layer_mark(report, "runtime-"), "container runtime", f"{runtime}{snapshotter}"],
-            *_handlers(report, verbose),
-        ],
-        marked=True,
-    )
+    page.table([*map(_row, above), *_handlers(report, verbose), _row(filesystems)], marked=True)
 
 
 def _handlers(report: Report, verbose: int) -> list[list[Cell]]:
-    """One row for all handlers that share an OCI runtime and a verdict."""
-    runtimes = {runtime.handler: runtime for runtime in report.facts.oci_runtimes}
-    groups: dict[tuple[str, Verdict, str], list[str]] = {}
-    for handler in report.handlers:
-        runtime = _oci_runtime(runtimes.get(handler.name), verbose)
-        groups.setdefault((runtime, handler.verdict, handler.reason), []).append(handler.name or "(default)")
+    """One row for all handlers that share an OCI runtime and an answer."""
     rows: list[list[Cell]] = []
-    for (runtime, verdict, reason), names in groups.items():
-        answer = f"{runtime} for {_listed(names, verbose)}: {spaced(verdict)}{reason and ', '}{reason}"
-        rows.append([mark(STATUS_OF[verdict]), "OCI runtime", answer])
+    for row in view.handlers(report):
+        said = ""
+        if verbose and row.runtime is not None:
+            answer = {True: "yes", False: "no", None: "not said"}
+            claims = (answer[row.runtime.user_namespaces], answer[row.runtime.idmap])
+            said = " (user_namespaces: {}, idmap: {})".format(*claims)
+        names = row.names if verbose or len(row.names) <= FEW else (*row.names[:FEW], f"{len(row.names) - FEW} more")
+        words = f"{view.runtime_words(row.runtime)}{said} for {', '.join(names)}: {row.answer}"
+        rows.append([mark(row.status), "OCI runtime", f"{words}{row.reason and ', '}{row.reason}"])
     if not rows:
         return [["", "OCI runtime", "not known"]]
     return rows if verbose else shortened(rows)
 
 
-def _oci_runtime(runtime: OciRuntime | None, verbose: int) -> str:
-    if runtime is None:
-        return "not known"
-    words = _words(runtime.name, runtime.version)
-    if not verbose:
-        return words
-    answer = {True: "yes", False: "no", None: "not said"}
-    return f"{words} (user_namespaces: {answer[runtime.user_namespaces]}, idmap: {answer[runtime.idmap]})"
-
-
 def _add_levels(page: Page, report: Report) -> None:
-    names = {} if page.narrow else LEVEL_NAMES
-    page.heading(("WHAT WORKS", "bold"))
+    names = {} if page.narrow else view.LEVEL_NAMES
+    page.heading(("LEVELS", "bold"), "  of what Pods need")
     page.table(
         [
             [mark(STATUS_OF[verdict]), level, spaced(verdict), (names.get(level, ""), "dim")]
@@ -128,37 +127,23 @@ def _add_levels(page: Page, report: Report) -> None:
 
 
 def _add_problems(page: Page, report: Report, others: list[Finding], decisive: Finding | None, verbose: int) -> None:
-    counts = _counted(others)
+    counts = view.counted(others)
     if not counts:
         return
     page.heading(("FURTHER PROBLEMS" if decisive else "PROBLEMS", "bold"), f"  {counts}")
     said = {decisive.remediation} if decisive else set()
-    same, untried = ([], []) if verbose else (_consequences(others, decisive), _untried(others, decisive))
+    same, untried = ([], []) if verbose else (view.consequences(report), _untried(others, decisive))
     for status in WORST_FIRST:
         for finding in others:
             if finding.status == status and finding not in same and finding not in untried:
                 _add_finding(page, report, _unrepeated(finding, decisive, said), verbose)
                 said.add(finding.remediation)
-        if status == "unknown":
-            _add_folded(page, "also unknown for the same reason", same)
-            _add_folded(page, "also unknown, since they could not be tried", untried)
-
-
-def _consequences(others: list[Finding], decisive: Finding | None) -> list[Finding]:
-    """What is unknown for no other reason than the decisive one, and goes away with it."""
-    if decisive is None:
-        return []
-    return [
-        finding
-        for finding in others
-        if finding.status == "unknown"
-        and finding.reason == decisive.reason
-        and (finding.reason in _ONE_CAUSE or finding.evidence == decisive.evidence)
-    ]
+        _add_folded(page, "for the same reason", [finding for finding in same if finding.status == status])
+        _add_folded(page, "could not be tried", untried if status == "unknown" else [])
 
 
 def _untried(others: list[Finding], decisive: Finding | None) -> list[Finding]:
-    """What waits for something before it, where there is more than one of that kind and the same to be done."""
+    """Findings that wait for another one, where more than one has the same remediation."""
     if decisive is None or decisive.reason == "NotTried":
         return []
     waiting = [finding for finding in others if finding.status == "unknown" and finding.reason == "NotTried"]
@@ -168,22 +153,22 @@ def _untried(others: list[Finding], decisive: Finding | None) -> list[Finding]:
 
 def _add_folded(page: Page, label: str, folded: list[Finding]) -> None:
     if folded:
-        page.table([[mark("unknown"), f"{label}: {', '.join(finding.id for finding in folded)}"]], marked=True)
+        page.table([[mark(folded[0].status), f"{label}: {', '.join(finding.id for finding in folded)}"]], marked=True)
 
 
 def _unrepeated(finding: Finding, decisive: Finding | None, said: set[str]) -> Finding:
-    """What follows from the decisive finding needs its message only; advice that was given is given once."""
+    """A finding without the remediation that was shown already, and without the decisive finding's evidence."""
     if not finding.remediation or finding.remediation not in said:
         return finding
     if decisive is not None and finding.evidence == decisive.evidence:
         return replace(finding, remediation="", evidence=())
-    return replace(finding, remediation="as above")
+    return replace(finding, remediation="same as above")
 
 
 def _add_finding(page: Page, report: Report, finding: Finding, verbose: int) -> None:
     notes = [finding.reason] if finding.reason else []
     if finding.status == "fail" and finding.level == "volumes":
-        notes.append("not gating")
+        notes.append("does not change the verdict")
     if finding.id in report.contradictions:
         notes.append("contradiction")
     page.table([[mark(finding.status), (finding.id, "bold"), ", ".join(notes)]], marked=True)
@@ -192,20 +177,20 @@ def _add_finding(page: Page, report: Report, finding: Finding, verbose: int) -> 
 
 
 def _add_details(page: Page, finding: Finding, verbose: int, indent: int) -> None:
-    """What to do, what was seen, where to read on, each behind a label of five columns."""
+    """What to do, the evidence and the documentation, each behind a label of five columns."""
     if finding.remediation:
         page.advice((_label(finding), "dim"), finding.remediation, indent)
-    evidence = [str(one) for one in finding.evidence]
+    evidence = [view.evidence_words(one) for one in finding.evidence]
     if len(evidence) > _FEW_EVIDENCE and not verbose:
         evidence = [*evidence[:_FEW_EVIDENCE], f"and {len(evidence) - _FEW_EVIDENCE} more (-v)"]
     rows: list[list[Cell]] = [[("seen ", "dim"), [*evidence]]] if evidence else []
-    if verbose:
+    if verbose and finding.status not in ("pass", "skipped"):
         rows.append([("read ", "dim"), finding.documentation])
     page.table(rows, indent)
 
 
 def _label(finding: Finding) -> str:
-    """An unknown is not mended by what would mend a failure, so it is not called a fix."""
+    """`next` for an unknown: the remediation of a failure would not make it known, so it is no fix."""
     return "next " if finding.status == "unknown" else "fix  "
 
 
@@ -219,25 +204,5 @@ def _add_rest(page: Page, report: Report, verbose: int) -> None:
     words = [f"{len(passed)} {'check' if len(passed) == 1 else 'checks'} passed"]
     if skipped:
         words.append(f"{len(skipped)} {'does' if len(skipped) == 1 else 'do'} not apply here")
-    page.line((", ".join(words) + ("" if verbose else "; -v shows all, with evidence"), "dim"))
-
-
-def _layer_mark(report: Report, prefix: str) -> Part:
-    """The worst of what is wrong in one layer, whose checks' ids begin with its name; nothing when nothing is."""
-    found = {finding.status for finding in report.findings if finding.id.startswith(prefix)}
-    return next((mark(status) for status in WORST_FIRST if status in found), "")
-
-
-def _counted(findings: Sequence[Finding]) -> str:
-    counts = ((status, sum(finding.status == status for finding in findings)) for status in WORST_FIRST)
-    return ", ".join(f"{count} {status}" for status, count in counts if count)
-
-
-def _listed(names: list[str], verbose: int) -> str:
-    if verbose or len(names) <= FEW:
-        return ", ".join(names)
-    return f"{', '.join(names[:FEW])} and {len(names) - FEW} more"
-
-
-def _words(*words: str) -> str:
-    return " ".join(word for word in words if word) or "not known"
+    page.line(*_headline(report))
+    page.line((", ".join(words) + ("" if verbose else "; -v shows all, with evidence"), "dim"), indent=2)

@@ -107,9 +107,10 @@ class App:
 
     def _page(self, _: Environ) -> Response:
         now = self._current.snapshot()
+        minutes = None if now.age is None else max(0, int(now.age // 60))
         page = self._pages.get(
-            (now.effective, now.report, now.message),
-            lambda: render_page(now.effective, last=now.report, note=now.message),
+            (now.effective, now.report, now.message, minutes),
+            lambda: render_page(now.effective, last=now.report, note=now.message, minutes=minutes),
         )
         return Response(200, "text/html; charset=utf-8", page)
 

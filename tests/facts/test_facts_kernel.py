@@ -85,6 +85,20 @@ def test_a_kernel_that_says_nothing() -> None:
     assert facts.architecture == os.uname().machine
 
 
+@pytest.mark.parametrize(("namespace", "name"), [("uts:[4026531838]", "worker-7"), ("uts:[4026532999]", "")])
+def test_the_host_name_is_the_nodes(namespace: str, name: str) -> None:
+    """In a UTS namespace of its own, as a container has it, the probe would read the container's name."""
+    node = host(__proc__sys__kernel__hostname="worker-7\n")
+    node.links |= {"/proc/self/ns/uts": namespace, "/proc/1/ns/uts": "uts:[4026531838]"}
+    assert gather_kernel(node).hostname == name
+
+
+@pytest.mark.parametrize("content", ["", "evil\x1b[2J", "a b", "x" * 100, b"\xff"])
+def test_a_host_name_that_could_do_harm(content: str | bytes) -> None:
+    """Only a plain word is a name."""
+    assert gather_kernel(host(__proc__sys__kernel__hostname=content)).hostname == ""
+
+
 @pytest.mark.parametrize("content", ["", "many", "1 2", b"\xff", "0x10", "9" * 5000])
 def test_a_limit_that_is_no_number(content: str | bytes) -> None:
     """Content that is no number is a problem, not a limit."""

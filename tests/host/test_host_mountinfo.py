@@ -297,6 +297,13 @@ def test_mounts_below() -> None:
     ]
 
 
+def test_the_mount_points_below() -> None:
+    """They have names, so that an administrator knows which files a Pod would see as nobody's."""
+    mounts = table(line(20, 1, "/"), line(21, 20, "/vol"), line(22, 21, "/vol/a"), line(23, 20, "/volume"))
+    assert mounts.points_below("/vol") == ("/vol/a",)
+    assert mounts.points_below("/volume") == mounts.points_below("/none") == ()
+
+
 def test_a_mount_that_is_listed_twice_counts_once() -> None:
     """Reading the table while it changes may repeat a line."""
     assert table(line(20, 1, "/"), line(21, 20, "/a"), line(21, 20, "/a")).below("/") == 1

@@ -46,9 +46,9 @@ def test_a_check_in_words() -> None:
 
 
 def test_catalog_names_each_check_with_its_question() -> None:
-    """The list has two lines for each check."""
+    """The list has two lines for each check, below the part of the stack that it is about."""
     lines = render_catalog([EXAMPLE], width=80, colour=False).splitlines()
-    assert lines[:2] == ["kernel-example  projected, gating", "  Does it work?"]
+    assert lines[:3] == ["KERNEL", "  kernel-example  projected, gating", "    Does it work?"]
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -95,7 +95,8 @@ def test_a_platform_without_a_way_of_its_own_gets_the_common_one() -> None:
     check = find("kernel-user-namespaces")
     assert check
     text = render_check(check, width=80, colour=False, platform="debian")
-    assert "For Debian nothing special is known. For all platforms:\n\n  fix       Raise" in text
+    assert "No fix of its own is known for Debian. For all platforms:\n\n  fix       " in text
+    assert "sysctl -p" in text
 
 
 def test_what_fits_one_reason_is_shown_beside_what_is_declared() -> None:

@@ -24,9 +24,10 @@ from lab.reports import (
 )
 from probe.checks.check import LEVELS, Evidence
 from probe.facts.tried import Role
+from probe.outputs import view
 from probe.outputs.terminal import render_paths, render_report
 from probe.outputs.text import Page, safe, visible
-from probe.report import HandlerVerdict, Node, Report
+from probe.report import HandlerVerdict, Node, Report, RestartForecast
 from probe.verdict import conclude
 from tests.outputs.golden_files import FOLDER, render_all
 
@@ -64,6 +65,7 @@ rows = st.builds(
     errno=evil,
     usable=st.sampled_from([None, "yes", "read-only", "partly", "no"]),
     mounts_below=st.integers(0, 10**9),
+    below=st.lists(evil, max_size=12).map(tuple),
 )
 volumes = st.builds(
     make_volume,
@@ -84,7 +86,7 @@ def hostile_reports(draw: st.DrawFn) -> Report:
     names = draw(st.lists(evil, max_size=12))
     return make_report(
         findings=made,
-        node=Node(name=draw(st.none() | evil), boot_id=draw(evil), distribution=draw(evil)),
+        node=Node(name=draw(st.none() | evil), boot_id=draw(evil), distribution=draw(evil), hostname=draw(evil)),
         agent_version=draw(evil),
         probed_at=draw(evil),
         expires_at=draw(evil),
@@ -114,7 +116,7 @@ def assert_harmless(text: str, width: int | None) -> None:
     for line in SGR.sub("", text).split("\n"):
         assert line.isprintable()
         assert not [char for char in line if unicodedata.category(char)[0] == "M"]
-        assert width is None or cells(line) <= width
+        assert width is None or cells(line[: line.rfind(" ") + 1]) <= width, "only the last word may be too wide"
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -131,7 +133,7 @@ def test_no_golden_file_is_left_over() -> None:
 @settings(max_examples=150, deadline=None)
 @given(hostile_reports(), st.integers(40, 200), st.booleans(), st.integers(0, 2))
 def test_hostile_report(report: Report, width: int, colour: bool, verbose: int) -> None:
-    """No string of a node moves the cursor, colours, hides, forges a line, or makes one too wide."""
+    """No string of a node moves the cursor, colours, hides or forges a line; what is too wide is a single word."""
     text = render_report(report, width=width, colour=colour, verbose=verbose)
     assert_harmless(text, width)
     assert colour or "\x1b" not in text
@@ -140,10 +142,10 @@ def test_hostile_report(report: Report, width: int, colour: bool, verbose: int) 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(rows, max_size=5), st.none() | st.integers(40, 200), st.booleans())
 def test_hostile_paths(some: list, width: int | None, colour: bool) -> None:
-    """The same holds for the rows of `userns-probe path`, each of which is one line where nothing is wrapped."""
+    """The same holds for the rows of `userns-probe path`, each of which is one line where nothing is folded."""
     text = render_paths(some, width=width, colour=colour)
     assert_harmless(text, width)
-    assert width is not None or len(text.splitlines()) == len(some)
+    assert width is not None or len(text.partition("\n\n")[0].splitlines()) == len(some)
 
 
 @settings(deadline=None)
@@ -197,6 +199,7 @@ def test_markup_in_data_is_text(colour: bool) -> None:
     names = ["/[red]x[/red]", "/[/]", "/[link=http://x]y", "/:warning:", "/[bold"]
     text = SGR.sub("", render_paths([replace(PATH_ROWS[0], path=name) for name in names], width=None, colour=colour))
     assert [line.split()[1] for line in text.splitlines()] == names
+    assert "fix" not in text
 
 
 @settings(deadline=None)
@@ -267,7 +270,7 @@ def test_passed_checks_are_one_line_until_asked_for() -> None:
     for finding in report.findings:
         assert finding.id not in quiet
         assert finding.id in full
-        assert all(str(one) in full for one in finding.evidence)
+        assert all(view.evidence_words(one) in full for one in finding.evidence)
 
 
 def test_huge_strings_and_lists_are_cut_and_say_so() -> None:
@@ -292,11 +295,11 @@ def test_many_volumes_are_counted() -> None:
     text = render_report(report, width=120, colour=False)
     lines = text.split("\nVOLUMES\n")[1].split("\n\n")[0].splitlines()
     assert [line.split(":")[0].split() for line in lines] == [
-        ["driver", "file", "system", "count", "result"],
+        ["driver", "type", "count", "result"],
         ["✘", "nfs.csi.k8s.io", "nfs4", "12", "refused"],
-        ["!", "iscsi", "ext4", "1", "partly"],
+        ["!", "iscsi", "ext4", "1", "supported", "in", "part"],
         ["✔", "ebs.csi.aws.com", "ext4", "177", "supported"],
-        ["✔", "-", "squashfs", "10", "read-only"],
+        ["✔", "-", "squashfs", "10", "supported,", "read-only"],
     ]
     assert not re.search(r"^  . volume ", text, re.MULTILINE)
     full = render_report(report, width=120, colour=False, verbose=1)
@@ -329,20 +332,60 @@ def test_volumes_are_named_when_their_paths_were_asked_for(paths: int) -> None:
     [
         ({}, "✔ /p  ext4  supported"),
         ({"usable": "read-only"}, "✔ /p  ext4  supported, read-only"),
-        ({"usable": "partly", "mounts_below": 1}, "! /p  ext4  partly: 1 mount below shows up as nobody"),
+        (
+            {"usable": "partly", "mounts_below": 1},
+            "! /p  ext4  supported in part: 1 mount below appears as nobody's (UID 65534)",
+        ),
         ({"usable": "no"}, "✘ /p  ext4  not usable"),
         (
             {"result": "refused", "usable": "no", "reason": "because", "errno": "EINVAL"},
-            "✘ /p  ext4  refused: because (EINVAL from mount_setattr)",
+            "✘ /p  ext4  refused: because",
         ),
         ({"result": "unknown", "usable": None, "reason": "timed out"}, "? /p  ext4  unknown: timed out"),
-        ({"result": "unknown", "usable": None, "errno": "EPERM"}, "? /p  ext4  unknown: EPERM from mount_setattr"),
+        ({"result": "unknown", "usable": None, "errno": "EPERM"}, "? /p  ext4  unknown (EPERM from mount_setattr)"),
         ({"fstype": ""}, "✔ /p  -  supported"),
     ],
 )
 def test_path_lines(changes: dict, line: str) -> None:
     """Each answer about a path is one line with mark, path, file system, answer and reason."""
-    assert render_paths([make_row(role="path", path="/p", **changes)], width=None, colour=False) == f"{line}\n"
+    text = render_paths([make_row(role="path", path="/p", **changes)], width=None, colour=False)
+    assert text.splitlines()[0] == line
+
+
+def test_the_errno_is_for_those_who_ask() -> None:
+    """With -v each path has the system call that decided, and its errno."""
+    row = make_row(role="path", path="/p", result="refused", usable="no", reason="because", errno="EINVAL")
+    assert "EINVAL" not in render_paths([row], width=None, colour=False)
+    assert "refused: because (EINVAL from mount_setattr)" in render_paths([row], width=None, colour=False, verbose=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"fstype": "ext3"}, "ext4"),
+        ({"fstype": "nfs4"}, "hostUsers: true"),
+        ({"fstype": "proc"}, "hostUsers: true"),
+        ({"fstype": "tmpfs"}, "Linux 6.3"),
+        ({"fstype": "fuse.sshfs"}, "FUSE_ALLOW_IDMAP"),
+        ({"reason": "the mount is unbindable, and crun cannot bind it"}, "mount --make-private /p"),
+        ({"result": "supported", "usable": "partly", "mounts_below": 1, "below": ("/p/below",)}, "/p/below"),
+    ],
+)
+def test_a_path_that_cannot_be_used_has_a_fix(changes: dict, word: str) -> None:
+    """What to do stands below all rows, with the mounts that a Pod would see as nobody's."""
+    fields = {"result": "refused", "usable": "no", "reason": "because"} | changes
+    rows, _, ways = render_paths([make_row(role="path", path="/p", **fields)], width=None, colour=False).partition(
+        "\n\n"
+    )
+    assert len(rows.splitlines()) == 1
+    assert ways.startswith("fix  /p: ")
+    assert word in ways
+
+
+def test_a_path_that_can_be_used_has_no_fix() -> None:
+    """Nothing needs to be done for a path that works."""
+    rows = [make_row(role="path", path="/p"), make_row(role="path", path="/q", usable="read-only")]
+    assert "fix" not in render_paths(rows, width=None, colour=False)
 
 
 def test_no_rows() -> None:
@@ -350,8 +393,8 @@ def test_no_rows() -> None:
     assert render_paths([], width=80, colour=False) == ""
 
 
-def test_rich_is_imported_with_the_first_page_only() -> None:
-    """Documents for machines do not pay for what draws tables."""
+def test_yaml_is_imported_for_yaml_only() -> None:
+    """Text for people does not pay for other documents."""
     code = (
         "import sys, probe.outputs.terminal, probe.outputs.documents, probe.outputs.explain;"
         "sys.exit('rich' in sys.modules or 'yaml' in sys.modules)"
@@ -375,7 +418,7 @@ def test_what_follows_from_the_decisive_finding_is_not_said_again() -> None:
         "no socket",
         "✘ filesystem-tmpfs  X",
         "no answer",
-        "fix    as above",
+        "fix    same as above",
         "seen   tmpfs: nothing",
     ]
 
@@ -391,7 +434,7 @@ def test_what_is_unknown_for_the_same_reason_is_one_line() -> None:
     cause = make_finding(status="unknown", reason="KubeletNotFound", message="no kubelet", remediation="Start it.")
     others = [replace(cause, id=name, evidence=()) for name in ("runtime-handler", "filesystem-tmpfs")]
     report = make_report(cause, *others)
-    assert below(report) == ["? also unknown for the same reason: runtime-handler, filesystem-tmpfs"]
+    assert below(report) == ["? for the same reason: runtime-handler, filesystem-tmpfs"]
     assert [line for line in below(report, verbose=1) if line[0] == "?"] == [
         "? runtime-handler  KubeletNotFound",
         "? filesystem-tmpfs  KubeletNotFound",
@@ -406,9 +449,9 @@ def test_the_same_word_may_stand_for_two_causes() -> None:
     assert below(make_report(cause, same, other)) == [
         "? filesystem-tmpfs  TimedOut",
         "no answer",
-        "next   as above",
+        "next   same as above",
         "seen   tmpfs: nothing",
-        "? also unknown for the same reason: runtime-handler",
+        "? for the same reason: runtime-handler",
     ]
 
 
@@ -426,7 +469,7 @@ def test_what_could_not_be_tried_is_one_line() -> None:
     own = replace(waiting, id="runtime-handler", remediation="Ask it.")
     two = replace(waiting, id="filesystem-kubelet-root")
     lines = below(make_report(cause, waiting, own, two))
-    assert lines[-1] == "? also unknown, since they could not be tried: filesystem-kubelet-root, filesystem-tmpfs"
+    assert lines[-1] == "? could not be tried: filesystem-kubelet-root, filesystem-tmpfs"
     assert "next   Ask it." in lines
     assert "? filesystem-tmpfs  NotTried" in below(make_report(cause, waiting, own))
 
@@ -436,3 +479,107 @@ def test_what_is_said_between_commands_is_no_command() -> None:
     page = Page(width=80, colour=False)
     page.advice("fix  ", "Do this:\n  one: 1\nand then this:\n  two")
     assert str(page).splitlines() == ["  fix    Do this:", "    one: 1", "  and then this:", "    two"]
+
+
+LONG = "/var/lib/" + "a-directory-with-a-long-name/" * 12 + "end"
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, None])
+def test_a_path_is_never_broken(width: int | None) -> None:
+    """A path can be copied as a whole, wherever it stands."""
+    report = make_report(
+        make_finding(status="fail", reason="X", message=f"look at {LONG} first", evidence=(Evidence(LONG, "gone"),)),
+        filesystems=(make_row(path=LONG),),
+    )
+    text = render_report(report, width=width, colour=False)
+    assert text.count(LONG) == 3
+    assert LONG in render_paths([make_row(role="path", path=LONG)], width=width, colour=False)
+
+
+def test_a_pipe_gets_whole_lines() -> None:
+    """Without a width no sentence is folded."""
+    message = "word " * 100 + "end"
+    assert message in render_report(make_report(make_finding(status="fail", message=message)), width=None, colour=False)
+
+
+def stack(report: Report) -> dict[str, str]:
+    """Layer -> its mark."""
+    lines = render_report(report, width=120, colour=False).split("\nSTACK\n")[1].split("\n\n")[0].splitlines()
+    return {re.split("  +", line[4:])[0]: line[2] for line in lines}
+
+
+def test_the_layer_at_fault_is_crossed_and_no_other() -> None:
+    """The OCI runtime is fine while the kubelet is too old; it is crossed when it is the one that is too old."""
+    kubelet = make_finding(id="kubelet-user-namespaces", status="fail", reason="KubeletTooOld", message="old")
+    assert stack(make_report(kubelet)) == {
+        "kernel": "✔", "kubelet": "✘", "container runtime": "✔", "OCI runtime": "✔", "file systems": "✔",
+    }  # fmt: skip
+    runc = make_finding(
+        id="runtime-user-namespaces", status="fail", reason="HandlerWithoutUserNamespaces", message="runc is too old"
+    )
+    assert stack(make_report(runc)) == {
+        "kernel": "✔", "kubelet": "✔", "container runtime": "✔", "OCI runtime": "✘", "file systems": "✔",
+    }  # fmt: skip
+    assert stack(REPORTS["tmpfs-refused"])["file systems"] == "✘"
+    assert stack(REPORTS["tmpfs-refused"])["OCI runtime"] == "✔"
+
+
+def test_a_known_cause_is_shown() -> None:
+    """Why nothing was permitted, and which service does not run, stand above the stack."""
+    confined = make_finding(
+        id="probe-privileges", gating=False, status="unknown", reason="NotPermitted", message="confined: in a chroot"
+    )
+    refused = make_finding(status="unknown", reason="NotPermitted", message="the probe may not")
+    assert "in a chroot" in render_report(make_report(refused, confined), width=80, colour=False).split("STACK")[0]
+    silent = make_finding(
+        id="runtime-handler",
+        status="unknown",
+        reason="NotReadable",
+        message="unknown",
+        evidence=(Evidence("CRI /run/containerd/containerd.sock", "", "No such file or directory"),),
+    )
+    text = render_report(make_report(silent), width=80, colour=False)
+    assert "systemctl status containerd" in text.split("STACK")[0]
+    other = replace(silent, evidence=(Evidence("CRI /run/containerd/containerd.sock", "", "Permission denied"),))
+    assert "systemctl status" not in render_report(make_report(other), width=80, colour=False)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"), [("starts", "✔ next restart"), ("fails", "✘ next restart"), ("unknown", "? next restart")]
+)
+def test_the_next_restart_stands_beside_the_verdict(outcome: str, line: str) -> None:
+    """Whether the kubelet will start again is known before the stack is read; without a kubelet nothing is said."""
+    report = make_report(forecast=RestartForecast(outcome=outcome, reason="because", message=""))
+    assert line in render_report(report, width=80, colour=False).split("\n\n")[0]
+    assert "next restart" not in render_report(REPORTS["no-kubelet"], width=80, colour=False)
+
+
+def test_a_claim_that_repeats_the_verdict_is_one_line() -> None:
+    """A contradiction with the decisive finding's own evidence is named, and told once."""
+    assert below(REPORTS["tmpfs-refused"]) == ["! for the same reason: runtime-claim"]
+    assert "Believe the attempt" in " ".join(below(REPORTS["tmpfs-refused"], verbose=1))
+
+
+def test_preflight() -> None:
+    """Without a kubelet it says what kernel, file systems and runtime allow; the verdict stays unknown."""
+    report = REPORTS["no-kubelet"]
+    assert report.verdict == "unknown"
+    lines = render_report(report, width=80, colour=False).split("\nPREFLIGHT")[1].split("\n\n")[0].splitlines()[1:]
+    assert [line.split()[:2] for line in lines if line[2] != " "] == [
+        ["✔", "kernel"], ["✔", "file"], ["?", "container"],
+    ]  # fmt: skip
+    refused = replace(report, filesystems=REPORTS["tmpfs-refused"].filesystems)
+    assert "✘ file systems" in render_report(refused, width=80, colour=False).split("STACK")[0]
+    containerd = replace(report, facts=make_facts(kubelet_version=""))
+    assert "✔ container runtime  containerd 2.1.9" in render_report(containerd, width=80, colour=False)
+    assert "PREFLIGHT" not in render_report(REPORTS["ready"], width=80, colour=False)
+
+
+def test_the_host_name_stands_in_for_the_nodes() -> None:
+    """A report that was not told the Node's name still says whose it is."""
+    node = Node(name=None, hostname="host-7", boot_id="", distribution="")
+    assert "host-7" in render_report(make_report(node=node), width=80, colour=False)
+    named = replace(node, name="worker-7")
+    text = render_report(make_report(node=named), width=80, colour=False)
+    assert "worker-7" in text
+    assert "host-7" not in text

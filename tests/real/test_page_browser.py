@@ -129,8 +129,9 @@ class Browser:
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def press(self, key: str, code: int) -> None:
-        for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+        text = {"text": "\r"} if key == "Enter" else {}  # without it nothing is activated
+        for kind, typed in (("keyDown", text), ("keyUp", {})):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **typed)
 
     def screenshot(self, path: Path) -> None:
         """The whole page, also what is below the screen."""
@@ -243,7 +244,7 @@ def test_the_keyboard_reaches_all_there_is_to_do(show: Callable[..., Browser]) -
         )
         assert outline == "solid"
         seen.append(tag)
-        if tag == "SUMMARY":
+        if tag == "SUMMARY" and not page.value("document.activeElement.parentElement.open"):
             page.press("Enter", 13)
     assert {"A", "PRE", "SUMMARY"} == set(seen)
     assert len(seen) == expected

@@ -88,8 +88,11 @@ def expect_alerts(folder: Path, series: list[dict[str, str]], moments: dict[str,
         for name, rule in rules.items():
             alerts = []
             for labels in expected.get(name, []):
-                summary = rule["annotations"]["summary"].replace("{{ $labels.instance }}", labels.get("instance", ""))
-                alerts.append({"exp_labels": rule["labels"] | labels, "exp_annotations": {"summary": summary}})
+                texts = {
+                    key: text.replace("{{ $labels.instance }}", labels.get("instance", ""))
+                    for key, text in rule["annotations"].items()
+                }
+                alerts.append({"exp_labels": rule["labels"] | labels, "exp_annotations": texts})
             tests.append({"eval_time": moment, "alertname": name, "exp_alerts": alerts})
     document = {
         "rule_files": [str(ALERTS)],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.readme import README
+from lab.readme import DOCS
 from lab.serve.prometheus import NODES, Series, prometheus, promtool, serving_each
 from lab.serve.serving import Serving, put_report, report_of_now, serving, wait_for
 
@@ -58,13 +58,14 @@ EXPECTED: dict[str, Series] = {
 
 
 def documented() -> dict[str, str]:
-    """Question -> query, as the README has them."""
-    rows = README.read_text().split("\n| question | query |\n|---|---|\n")[1].split("\n\n")[0].splitlines()
+    """Question -> query, as docs/metrics.md has them."""
+    text = (DOCS / "metrics.md").read_text()
+    rows = text.split("\n| question | query |\n|---|---|\n")[1].split("\n\n")[0].splitlines()
     found = (re.fullmatch(r"\| (.+\?) \| `(.+)` \|", row) for row in rows)
     return {one[1]: one[2] for one in found if one}
 
 
-def test_the_queries_of_the_readme(servers: dict[str, Serving], tmp_path: Path) -> None:
+def test_the_documented_queries(servers: dict[str, Serving], tmp_path: Path) -> None:
     """Each finds the nodes that it is about, and no others."""
     queries = documented()
     with prometheus(tmp_path, {name: server.port for name, server in servers.items()}) as scraper:

@@ -12,7 +12,7 @@ import msgspec
 from probe.facts.filesystems.meaning import judge_answer, judge_namespace, not_tried
 from probe.facts.filesystems.rules import Circumstances, Subject
 from probe.facts.model import KernelFacts, ProbeFacts
-from probe.facts.tried import Attempt, NamespaceAttempt, Role
+from probe.facts.tried import SHOWN_BELOW, Attempt, NamespaceAttempt, Role
 from probe.host import idmap, syscalls
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, Process
@@ -103,6 +103,7 @@ def subject_of(table: MountTable, role: Role, path: str, plugin: str = "", mount
     mount = mount or table.mount_of(path)
     if mount is None:
         return Subject(role=role, path=path, fstype="", device="", plugin=plugin)
+    below = table.points_below(path) if role in ("volume", "path") else ()
     return Subject(
         role=role,
         path=path,
@@ -111,7 +112,8 @@ def subject_of(table: MountTable, role: Role, path: str, plugin: str = "", mount
         read_only=mount.read_only,
         idmapped="idmapped" in mount.options,
         unbindable="unbindable" in mount.propagation,
-        mounts_below=table.below(path) if role in ("volume", "path") else 0,
+        mounts_below=len(below),
+        below=tuple(sorted(set(below)))[:SHOWN_BELOW] if role == "path" else (),
         plugin=plugin,
     )
 

@@ -26,6 +26,7 @@ def judge_answer(subject: Subject, answer: Answer, circumstances: Circumstances)
         errno=error_name(answer.error),
         usable=_usable(subject, rule.result),
         mounts_below=subject.mounts_below,
+        below=subject.below,
         owner=answer.owner,
         plugin=subject.plugin,
     )
@@ -45,6 +46,7 @@ def not_tried(subject: Subject, kind: Doubt, why: str) -> Attempt:
         errno="",
         usable=None,
         mounts_below=subject.mounts_below,
+        below=subject.below,
         plugin=subject.plugin,
     )
 

@@ -36,6 +36,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     idmapped: bool = False
     unbindable: bool = False
     mounts_below: int = 0
+    below: tuple[str, ...] = ()
     plugin: str = ""
 
 
