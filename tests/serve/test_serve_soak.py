@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.faults import api_world
+from lab.faults.kills import kill
 from lab.real.node import Node
 from lab.serve import soak
 from lab.serve.agent import publishing, watching
@@ -56,7 +57,7 @@ def leaking(what: str) -> Iterator[tuple[int, Callable[[int], None]]]:
         yield process.pid, work
     finally:
         for pid in reversed(soak.descendants(process.pid)):
-            subprocess.run(["kill", "-KILL", str(pid)], check=False)
+            kill(pid)
         process.communicate()
 
 
