@@ -16,13 +16,6 @@ settings.register_profile("patient", max_examples=EXAMPLES, deadline=None)
 settings.register_profile("hostile", max_examples=HOSTILE_EXAMPLES, deadline=None)
 settings.load_profile("patient")
 
-LANES = ("qemu", "real")
-"""Marks whose tests run one after another in one process of pytest-xdist, the first ones from the first second on.
-
-So no test that compares the whole machine (loop devices, modules, the kernel's log) runs at the same time as one that
-changes it, as neither guests nor tests without a mark do.
-"""
-
 
 def pytest_configure() -> None:
     """Tests that were started in the background ignore Ctrl-C; what they start in order to interrupt it must not."""
@@ -31,16 +24,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each lane its tests, and put the lanes in front."""
-    for item in items:
-        if lane := lane_of(item):
-            item.add_marker(pytest.mark.xdist_group(lane))
-    items.sort(key=lambda item: ([*LANES, ""].index(lane_of(item)), not item.get_closest_marker("whole_machine")))
-
-
-def lane_of(item: pytest.Item) -> str:
-    """The lane of that test; empty where it may run beside any other."""
-    return next((mark for mark in LANES if item.get_closest_marker(mark)), "")
+    """Begin with the tests that compare the whole machine before and after: nothing settles yet."""
+    items.sort(key=lambda item: not item.get_closest_marker("whole_machine"))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

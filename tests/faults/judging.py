@@ -15,5 +15,6 @@ def judge(rows: Iterable[Row]) -> None:
     """Every row is clean, and there is none of which something was missing."""
     print(f"seed {SEED}")  # noqa: T201 - shown when it fails
     done = list(rows)
-    assert [row for row in done if not row.clean] == []
+    failed = [row for row in done if not row.clean]
+    assert not failed, failed
     require(all(row.injected for row in done), ", ".join(row.fault for row in done if not row.injected))
