@@ -9,8 +9,11 @@ import pytest
 from hypothesis import settings
 
 from lab.real import packages
+from tests.extent import EXAMPLES, HOSTILE_EXAMPLES
 
-settings.register_profile("patient", deadline=None)  # how long an example takes says how busy the machine is
+# No deadline: how long an example takes says how busy the machine is.
+settings.register_profile("patient", max_examples=EXAMPLES, deadline=None)
+settings.register_profile("hostile", max_examples=HOSTILE_EXAMPLES, deadline=None)
 settings.load_profile("patient")
 
 
@@ -18,6 +21,11 @@ def pytest_configure() -> None:
     """Tests that were started in the background ignore Ctrl-C; what they start in order to interrupt it must not."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that compare the whole machine before and after: nothing settles yet."""
+    items.sort(key=lambda item: not item.get_closest_marker("whole_machine"))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -128,9 +128,14 @@ def test_a_pipe_gets_whole_lines() -> None:
     assert narrow == wide
 
 
-def test_a_closed_pipe_keeps_the_verdict() -> None:
+@pytest.fixture(scope="module")
+def expected() -> int:
+    """The exit code of a report here."""
+    return run("-o", "json").returncode
+
+
+def test_a_closed_pipe_keeps_the_verdict(expected: int) -> None:
     """`userns-probe | head -1` is no error of the node's, and no traceback."""
-    expected = run("-o", "json").returncode
     script = f'{sys.executable} -m probe -v -o json | head -c 1 >/dev/null; exit "${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (expected, "")
@@ -159,9 +164,8 @@ def test_a_full_disk_for_complaints_as_well(arguments: str, code: int) -> None:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
-def test_streams_that_are_closed(closed: str) -> None:
+def test_streams_that_are_closed(closed: str, expected: int) -> None:
     """Nothing that it opens later takes their place."""
-    expected = run("-o", "json").returncode
     done = shell(f"$probe -o json {closed}")
     assert (done.returncode, done.stderr) == (expected, "")
     assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", ""))
@@ -211,9 +215,8 @@ def test_ctrl_c_while_something_is_imported() -> None:
     assert interrupted(prepare, "exec(slow)", signal.SIGINT) == (130, "")
 
 
-def test_quiet_is_the_exit_code_alone() -> None:
+def test_quiet_is_the_exit_code_alone(expected: int) -> None:
     """For scripts; no other option makes it speak."""
-    expected = run("-o", "json").returncode
     for arguments in (["--quiet"], ["report", "-q", "-v", "-o", "json"]):
         done = run(*arguments)
         assert (done.returncode, done.stdout, done.stderr) == (expected, "", "")

@@ -70,8 +70,8 @@ def measure(runs: int, many: int, say: Callable[[str], None]) -> dict[str, Any]:
             }
             found["one shot"] = ask(node, rootfs=image.rootfs, commands=commands, runs=runs)
             say("memory")
-            found["memory"] = ask(node, rootfs=image.rootfs, peak=image.probe, runs=5)
-            found["memory bare"] = ask(node, rootfs=image.rootfs, peak=image.bare, runs=5)
+            found["memory"] = ask(node, rootfs=image.rootfs, peak=image.probe, runs=min(runs, 5))
+            found["memory bare"] = ask(node, rootfs=image.rootfs, peak=image.bare, runs=min(runs, 5))
             say(f"{FILE_SYSTEMS} file systems, and real idmapped mounts")
             without = probe_on(node, image, runs)["wall"]
             mount_volumes(node, FILE_SYSTEMS, lambda path: kernel.mount("volume", path, "tmpfs", 0, "size=4k"))

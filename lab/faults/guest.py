@@ -118,10 +118,15 @@ HARM = (
 KINDS = {"node": NODE, "harm": HARM}
 
 
-def campaign(kind: str, seed: int, scale: float, progress: Progress) -> Iterator[Row]:
-    """The rows of one of KINDS."""
-    progress(f"booting Linux {SERIES} for {', '.join(fault.name for fault in KINDS[kind])}")
-    yield from or_why_not([fault.name for fault in KINDS[kind]], partial(_boot, kind, seed, scale))
+def campaign(kinds: Sequence[str], seed: int, scale: float, progress: Progress) -> Iterator[Row]:
+    """The rows of these KINDS, on one node in one guest."""
+    names = [fault.name for fault in _faults(kinds)]
+    progress(f"booting Linux {SERIES} for {', '.join(names)}")
+    yield from or_why_not(names, partial(_boot, kinds, seed, scale))
+
+
+def _faults(kinds: Sequence[str]) -> list[Fault]:
+    return [fault for kind in kinds for fault in KINDS[kind]]
 
 
 def or_why_not(names: Sequence[str], boot: Callable[[], Sequence[Row]]) -> Sequence[Row]:
@@ -134,12 +139,12 @@ def or_why_not(names: Sequence[str], boot: Callable[[], Sequence[Row]]) -> Seque
         return [Row(name, 1, 0, 0.0, 0, (f"the guest failed: {problem}",)) for name in names]
 
 
-def _boot(kind: str, seed: int, scale: float) -> list[Row]:
-    count = sum(times(fault.whole, scale) for fault in KINDS[kind])
+def _boot(kinds: Sequence[str], seed: int, scale: float) -> list[Row]:
+    count = sum(times(fault.whole, scale) for fault in _faults(kinds))
     outcome = machine.boot(
         packages.kernel(SERIES),
         [*image.images("losetup", "prlimit"), wide.daemons(["dmsetup"])],
-        wide.inside(Job(image.runtimes(), ()), kind, str(seed), str(scale), module="lab.faults.guest"),
+        wide.inside(Job(image.runtimes(), ()), ",".join(kinds), str(seed), str(scale), module="lab.faults.guest"),
         modules=("ext4", "overlay", "loop", "dm-mod"),
         memory=wide.MEMORY,
         timeout=PATIENCE * (1 + count),
@@ -149,16 +154,16 @@ def _boot(kind: str, seed: int, scale: float) -> list[Row]:
     return [Row(**row | {"problems": tuple(row["problems"])}) for row in outcome.documents]
 
 
-def main(job: Job, kind: str, seed: int, scale: float) -> None:
+def main(job: Job, kinds: Sequence[str], seed: int, scale: float) -> None:
     """In the guest."""
     os.makedirs("/opt", exist_ok=True)
     runtimes = {"runc": job.runtimes["runc"], "containerd": job.runtimes["containerd"]}
     with make_workspace() as workspace, make_stage(workspace, **runtimes, budget=BUDGET, tries=TRIES) as stage:
-        for fault in KINDS[kind]:
+        for fault in _faults(kinds):
             row = run_fault(stage, fault, seed, scale, lambda words: None)
             sys.stdout.write(json.dumps(asdict(row)) + "\n")
             sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(Job.decode(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    main(Job.decode(sys.argv[1]), sys.argv[2].split(","), int(sys.argv[3]), float(sys.argv[4]))

@@ -31,7 +31,14 @@ def on_this_kernel(workspace: str, seed: int, scale: float, progress: Progress) 
 def in_guests(seed: int, scale: float, progress: Progress) -> Iterator[Row]:
     """What is done to a whole machine."""
     from lab.faults import guest  # it needs what boots kernels
+
+    yield from guest.campaign(["node"], seed, scale, progress)
+    yield from without_nfs(scale, progress)
+
+
+def without_nfs(scale: float, progress: Progress) -> Iterator[Row]:
+    """The server of an NFS mount is taken away, in a guest of its own."""
+    from lab.faults import guest
     from lab.kernels.dead_nfs import FAULT, dead_nfs
 
-    yield from guest.campaign("node", seed, scale, progress)
     yield from guest.or_why_not([FAULT], lambda: [dead_nfs(times(DEAD_NFS, scale), progress)])

@@ -43,6 +43,7 @@ class Job:
     runtimes: dict[str, Runtime]  # containerd by its name, and the OCI runtimes, of which each tells the truth
     rows: tuple[str, ...]  # of filesystems.ROWS
     scenarios: tuple[str, ...] = ()  # of scenarios.SCENARIOS
+    confined_paths: bool = True  # whether `path` is run in each of scenarios.CONFINED, too
 
     def encode(self) -> str:
         """For the command line."""
@@ -55,7 +56,7 @@ class Job:
         runtimes = {
             name: Runtime(**each | {"version": tuple(each["version"])}) for name, each in fields["runtimes"].items()
         }
-        return cls(runtimes, tuple(fields["rows"]), tuple(fields["scenarios"]))
+        return cls(runtimes, tuple(fields["rows"]), tuple(fields["scenarios"]), fields["confined_paths"])
 
     @property
     def oci_runtimes(self) -> list[Runtime]:
@@ -69,7 +70,7 @@ def main() -> None:
     os.mkdir(VOLUMES, mode=0o711)
     with running_node(job), made_volumes(job) as paths:
         for name in job.scenarios:
-            tell_scenario(name, paths, job.oci_runtimes)
+            tell_scenario(name, paths if job.confined_paths else {}, job.oci_runtimes)
         tell_paths(paths)
         for name, path in paths.items():
             for runtime in job.oci_runtimes:
@@ -107,8 +108,8 @@ def made_volumes(job: Job) -> Iterator[dict[str, str]]:
 def tell_scenario(scenario: str, paths: dict[str, str], oci_runtimes: Sequence[Runtime]) -> None:
     """What the real command says in that scenario.
 
-    Where it may not try everything, that is also what it says of volumes; where the whole machine has changed, it is
-    followed by what becomes of plain containers.
+    Where it may not try everything, that is also what it says of the volumes *paths*, if any; where the whole machine
+    has changed, it is followed by what becomes of plain containers.
     """
     arguments = ["report", "-o", "json", "--budget", BUDGET]
     if scenario == "--try-runtime":
@@ -117,8 +118,9 @@ def tell_scenario(scenario: str, paths: dict[str, str], oci_runtimes: Sequence[R
         done, again = probe(prefix, *arguments), 0
         while any(words in done.stdout for words in TOO_SLOW) and again < AGAIN:
             done, again = probe(prefix, *arguments), again + 1
-        tell(scenario=scenario, again=again, code=done.returncode, stdout=done.stdout, stderr=done.stderr)
-        if scenario in CONFINED:
+        said = {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+        tell(scenario=scenario, again=again, paths_asked=bool(paths), **said)
+        if paths and scenario in CONFINED:
             tell_paths(paths, scenario, prefix)
         for runtime in oci_runtimes if scenario in ALONE else ():
             outcome = bundle.run(runtime, PODS, VOLUMES, mapped=False)

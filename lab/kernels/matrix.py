@@ -7,7 +7,7 @@ makes the tables from that.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -47,8 +47,12 @@ class Run:
         return [*wrong, *judged.problems, *([self.failed] if self.failed else [])]
 
 
-def run(series: str) -> Run:
-    """Boot the kernel of that series, let the command predict, and see what happens."""
+def run(series: str, scenarios: Iterable[str] = SCENARIOS, *, confined_paths: bool = True) -> Run:
+    """Boot the kernel of that series, let the command predict in *scenarios*, and see what happens.
+
+    *confined_paths*: run `path` in each of scenarios.CONFINED, too.
+    *Errors*: debian.Unavailable where a tool is missing here.
+    """
     try:
         kernel = packages.kernel(series)
     except Unavailable as problem:
@@ -57,8 +61,9 @@ def run(series: str) -> Run:
         return Run(series, failed=str(problem))
     runtimes = image.runtimes()
     found = run_of(series, kernel, *runtimes.values())
+    job = Job(runtimes, filesystems.CORE, tuple(scenarios), confined_paths)
     try:
-        return ended(found, observe(kernel, Job(runtimes, filesystems.CORE, tuple(SCENARIOS))))
+        return ended(found, observe(kernel, job))
     except (machine.GuestError, Broken) as problem:
         return replace(found, failed=str(problem))
 

@@ -36,6 +36,7 @@ HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.
 LOADED_BY_NAME = {"autofs": "autofs4", "ext3": "ext4", "fuseblk": "fuse", "iso9660": "isofs", "nfs4": "nfsv4"}
 """File system -> module, where they are called differently."""
 
+DEPMOD = "/usr/sbin/depmod"
 _SETUP_END = 0x250  # of the header of a bzImage, as far as it is read here
 _XZ, _ZSTD, _ELF = b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x7fELF"
 
@@ -93,7 +94,7 @@ def _prepare(root: Path, target: Path, *, architecture: str) -> None:
     if not (root / "lib").exists():  # from 7.2 on all of it lies in /usr
         (root / "lib").symlink_to("usr/lib")
     directory = debian.first(root.glob("lib/modules/*"), "lib/modules")
-    debian.run("/usr/sbin/depmod", "--basedir", root, directory.name, failure=Broken)
+    debian.run(DEPMOD, "--basedir", root, directory.name, failure=Broken)
     packed = debian.first([*root.glob("boot/vmlinuz-*"), *directory.glob("vmlinuz")], "vmlinuz")
     if architecture == "amd64":
         (root / "kernel").write_bytes(_vmlinux(packed.read_bytes()))
@@ -145,7 +146,7 @@ def offers(kernel: Kernel, fstypes: Iterable[str]) -> bool:
 
 
 if __name__ == "__main__":
-    for _series in sys.argv[1:] or ("6.1", NEWEST):
+    for _series in sys.argv[1:] or ("6.1", "6.12", NEWEST):
         try:
             kernel(_series)
         except (Unavailable, Broken) as _problem:

@@ -177,6 +177,7 @@ def _installed(package: str, suite: str, directory: Path, recipe: Recipe) -> str
 
 def _fetch(package: str, suite: str, directory: Path, recipe: Recipe) -> dict[str, str]:
     options = _private_apt(suite, directory, recipe.architecture)
+    run("apt-get", *options, "clean")  # --print-uris names no archive that an interrupted run has left there
     if recipe.only:
         get = ("apt-get", *options, "download", *_dependencies(package, options, recipe.only))
     else:  # against an empty package database everything counts as missing, so this names all the libraries, too

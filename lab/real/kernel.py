@@ -7,12 +7,25 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-RELEASE = tuple(map(int, os.uname().release.split(".")[:2]))  # (6, 12)
+
+def version_of(release: str) -> tuple[int, int]:
+    """Major and minor version of a kernel release: (7, 3) of `7.3.1-1-amd64` and of `7.3-amd64`.
+
+    *Errors*: ValueError for any other form.
+    """
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if not found:
+        raise ValueError(f"not a kernel release: {release!r}")
+    return int(found[1]), int(found[2])
+
+
+RELEASE = version_of(os.uname().release)
 
 # linux/sched.h
 CLONE_NEWNS = 0x00020000

@@ -85,7 +85,7 @@ class Serving:
     def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
         """The answer to one request, on a connection of its own."""
         if self.context:
-            client = http.client.HTTPSConnection("localhost", self.port, context=self.context, timeout=30)
+            client = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=30)
         else:
             client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:

@@ -17,10 +17,11 @@ from lab.real.node import Node
 from lab.serve.api_double import ApiDouble
 from lab.serve.serving import wait_for
 from tests.deploy.test_image import api, permit, published, running  # noqa: F401
+from tests.extent import ALL
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
-MOUNTS, PROBES, SCRAPES = 5000, 3, 10_000
+MOUNTS, PROBES, SCRAPES = 5000, 3, 10_000 if ALL else 2_000
 
 
 def assert_room(group: Group, container: dict[str, Any]) -> None:
@@ -62,7 +63,7 @@ def test_the_exporter_lives_within_its_limit(
     node: Node,
     api: ApiDouble,  # noqa: F811
 ) -> None:
-    """Ten thousand scrapes while it publishes."""
+    """Thousands of scrapes while it publishes; that it does not grow with them, tests/serve shows."""
     found = documents(MANIFEST.read_text())
     permit(api, found)
     spec = pod_of(found)

@@ -26,6 +26,7 @@ from lab.real.node import descendants
 from lab.real.programs import KUBELET_HEADER
 from lab.reports import REPORTS, make_finding, make_report
 from probe.outputs.page import render_page
+from tests.extent import CAMPAIGN_SCALE
 
 SEED = int(os.environ.get("USERNS_PROBE_SEED", "1"))
 SMALL = 0.01
@@ -35,7 +36,7 @@ WORDS = [b"one", b"two", b"three"]
 @pytest.mark.timeout(300)
 def test_a_hundredth_of_the_inputs() -> None:
     """Every parser, without a guide: recordings, changed at random."""
-    rows = list(inputs(SEED, SMALL, lambda _: None))
+    rows = list(inputs(SEED, CAMPAIGN_SCALE, lambda _: None))
     assert [problem for row in rows for problem in row.problems] == []
     assert {row.fault for row in rows} == {f"{target.group} (mutated recordings)" for target in TARGETS.values()}
     assert all(row.clean and row.injected for row in rows)

@@ -44,7 +44,7 @@ def scenario(name: str, said: dict[str, Any], code: int | None = None) -> dict[s
     if name == "--try-runtime":
         said = finding(said, "runtime-trial", status="pass" if said["verdict"] == "ready" else "fail")
     code = {"ready": 0, "not-ready": 1, "unknown": 2}[said["verdict"]] if code is None else code
-    return {"scenario": name, "again": 0, "code": code, "stdout": json.dumps(said), "stderr": ""}
+    return {"scenario": name, "again": 0, "paths_asked": True, "code": code, "stdout": json.dumps(said), "stderr": ""}
 
 
 def container(started: bool = True, owner: int | None = 0, control: bool = True, **what: str) -> dict[str, Any]:
@@ -237,6 +237,7 @@ def test_how_path_ends() -> None:
     assert disagreements([*others, wrong]) == ["path: the exit code is 2, and not 1"]
     assert disagreements([*others, FORETOLD | {"stderr": "Traceback"}]) == ["path: Traceback"]
     assert "path was not tried" in judge([scenario("chroot", UNKNOWN)]).scenarios[0].problems
+    assert judge([scenario("chroot", UNKNOWN) | {"paths_asked": False}]).scenarios[0].problems == ()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from lab.kernels.packages import NEWEST, Kernel
 from lab.prerequisites import require
 from lab.real.debian import Unavailable
 
-pytestmark = [pytest.mark.real, pytest.mark.kernel_matrix, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.qemu, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

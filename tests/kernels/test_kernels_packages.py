@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import struct
 from pathlib import Path
 
 import pytest
 
 from lab.kernels import matrix, packages
+from lab.prerequisites import require
 from lab.real import debian
 from lab.real.debian import Broken, Unavailable
 
@@ -70,6 +72,7 @@ def test_the_kernel_proper_is_taken_out_of_its_image() -> None:
 
 def test_a_kernel_that_cannot_be_prepared_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was offered: the cached one before it must not stand in for it."""
+    require(os.path.exists(packages.DEPMOD), f"{packages.DEPMOD} (package kmod)")
 
     def fetched(package: str, suite: str, recipe: debian.Recipe) -> Path:
         assert recipe.finish

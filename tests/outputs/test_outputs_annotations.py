@@ -168,7 +168,7 @@ def test_numbers_that_change_by_themselves(text: str, stable: str) -> None:
     assert message(replace(REPORTS["ready"], message=text)) == stable
 
 
-@settings(max_examples=150, deadline=None)
+@settings.get_profile("hostile")
 @given(hostile_reports(), evil)
 def test_hostile_reports(report: Report, name: str) -> None:
     """Keys are Kubernetes names, values plain text of bounded size, `report` is JSON, the whole below 32 KiB."""

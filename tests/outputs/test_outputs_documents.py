@@ -106,7 +106,7 @@ def test_schema_refuses(path: tuple, value: object) -> None:
     assert not VALIDATOR.is_valid(report)
 
 
-@settings(max_examples=100, deadline=None)
+@settings.get_profile("hostile")
 @given(hostile_reports())
 def test_hostile_report_as_documents(report: Report) -> None:
     """Whatever a node holds, both documents are plain ASCII, say the same, validate, and decode strictly."""

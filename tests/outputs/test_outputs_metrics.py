@@ -204,7 +204,7 @@ def test_the_default_handler_is_never_cut_off() -> None:
     assert kept[0] == ""
 
 
-@settings(max_examples=100, deadline=None)
+@settings.get_profile("hostile")
 @given(hostile_reports(), evil, st.booleans())
 def test_hostile_reports(report: Report, text: str, many: bool) -> None:
     """Any report gives valid text that reads back, few series, closed or short label values, no path and no Pod."""

@@ -188,7 +188,7 @@ def test_long_tables_end() -> None:
     assert f"and {500 - ROWS_LIMIT} more" in Reader(render_page(make_report(filesystems=rows))).words()
 
 
-@settings(max_examples=100, deadline=None)
+@settings.get_profile("hostile")
 @given(hostile_reports(), evil)
 def test_hostile_reports(report: Report, text: str) -> None:
     """No string of a node makes an element, an attribute, a link or a class, or anything that cannot be seen."""

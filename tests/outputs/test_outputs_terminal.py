@@ -130,7 +130,7 @@ def test_no_golden_file_is_left_over() -> None:
     assert {path.name for path in FOLDER.iterdir()} == GOLDEN.keys()
 
 
-@settings(max_examples=150, deadline=None)
+@settings.get_profile("hostile")
 @given(hostile_reports(), st.integers(40, 200), st.booleans(), st.integers(0, 2))
 def test_hostile_report(report: Report, width: int, colour: bool, verbose: int) -> None:
     """No string of a node moves the cursor, colours, hides or forges a line; what is too wide is a single word."""

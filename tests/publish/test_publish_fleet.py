@@ -12,9 +12,10 @@ from lab.serve.fleet import Fleet
 from lab.serve.fleet_scenes import SCENES, quiet, simulate
 from lab.serve.serving import ROOT
 from probe.publish.desired import Part
+from tests.extent import FAST
 
 ALL: frozenset[Part] = frozenset({"annotations", "label", "condition", "events"})
-FEW, SEED = 4, 5
+FEW, SEED = 2 if FAST else 4, 5
 
 
 @pytest.mark.parametrize("scene", SCENES)

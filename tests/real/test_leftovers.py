@@ -16,7 +16,7 @@ from lab.real.leftovers import differences, interrupted, look, settled
 from lab.real.node import Node, descendants
 from lab.waiting import wait_for
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.whole_machine]
 
 SEED = int(os.environ.get("USERNS_PROBE_SEED", "1"))
 INTERRUPTED = 6

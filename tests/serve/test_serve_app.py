@@ -21,6 +21,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from lab.prerequisites import require
 from lab.reports import no_kubelet
 from lab.serve.serving import (
     ROOT,
@@ -240,15 +241,22 @@ def test_a_request_under_way_is_answered_first(report_file: Path) -> None:
             assert f"Content-Length: {len(body)}" in head.decode()
 
 
+def is_an_address(host: str) -> bool:
+    """Whether this machine can listen on that name or address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.suppress(OSError), socket.create_server((host, 0), family=family):
+        return True
+    return False
+
+
 @pytest.mark.parametrize("listen", ["[::1]:0", "localhost:0", ":0"])
 def test_it_listens_where_it_was_told(report_file: Path, listen: str) -> None:
     """Also on IPv6 addresses and on all of them; port 0 is any, and the log tells which."""
-    if ":" in listen.rpartition(":")[0] and not socket.has_ipv6:
-        pytest.skip("missing: IPv6")
+    host = {"[::1]:0": "::1", "localhost:0": "localhost", ":0": "127.0.0.1"}[listen]
+    require(is_an_address(host), f"the address {host} (localhost: in /etc/hosts)")
     with serving(report_file, listen=listen) as server:
         (entry,) = server.events("listening")
         assert entry["tls"] is False
-        host = {"[::1]:0": "::1", "localhost:0": "localhost", ":0": "127.0.0.1"}[listen]
         with socket.create_connection((host, server.port)) as connection:
             connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
             assert connection.recv(12) == b"HTTP/1.1 200"

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from lab.faults import api_world
+from lab.faults.kills import kill
 from lab.real.node import Node
 from lab.serve import soak
 from lab.serve.agent import publishing, watching
 from lab.serve.agent_soak import AgentSoak
 from lab.serve.soak import MEMORY, Clients, Sample, figures_of_process, judge
+from tests.extent import FAST
 from tests.real.conftest import bare_node, containerd, node, runtime, workspace  # noqa: F401
 
 LEAKS = {
@@ -56,7 +58,7 @@ def leaking(what: str) -> Iterator[tuple[int, Callable[[int], None]]]:
         yield process.pid, work
     finally:
         for pid in reversed(soak.descendants(process.pid)):
-            subprocess.run(["kill", "-KILL", str(pid)], check=False)
+            kill(pid)
         process.communicate()
 
 
@@ -118,7 +120,11 @@ def test_watch_and_serve(node: Node) -> None:  # noqa: F811
 
 
 def test_serve_alone(tmp_path: Path) -> None:
-    """Three thousand scrapes, and forty reports that say something else than the one before, each of them published."""
+    """Three thousand scrapes, and forty reports that say something else than the one before, each of them published.
+
+    In `scripts/test --fast` a fifth of the scrapes.
+    """
+    scrapes = 600 if FAST else 3000
     with api_world.running(tmp_path) as world:
         clients = Clients(world.serve)
 
@@ -128,8 +134,8 @@ def test_serve_alone(tmp_path: Path) -> None:
                 world.settle()
                 clients.ask(scrapes // 4)
 
-        work(600)  # to be warm
-        samples = soak.soak(work, lambda: figures_of_process(world.serve.process.pid, "serve"), 3000, samples=10)
+        work(scrapes // 5)  # to be warm
+        samples = soak.soak(work, lambda: figures_of_process(world.serve.process.pid, "serve"), scrapes, samples=10)
         # Annotations and label, condition; of each change an Event, which has the name of an equal one in that second.
         assert world.api.store.writes >= 44 * 2 + len(world.api.store.events)
         assert sum(request.method == "POST" for request in world.api.requests) >= 43

@@ -35,7 +35,7 @@ class Secret:
         (self.folder / "..new").rename(self.folder / "..data")
 
     def issue(self, authority: trustme.CA) -> None:
-        issued = authority.issue_cert("localhost")
+        issued = authority.issue_cert("127.0.0.1")
         self.rotate(issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes())
 
     @property
@@ -74,7 +74,7 @@ def test_requests_are_answered_over_tls(served: Serving) -> None:
 
 def test_a_rotated_certificate_is_taken_up(served: Serving, secret: Secret) -> None:
     """New connections get the new one; one that was open before goes on."""
-    before = http.client.HTTPSConnection("localhost", served.port, context=served.context)
+    before = http.client.HTTPSConnection("127.0.0.1", served.port, context=served.context)
     before.request("GET", "/healthz")
     before.getresponse().read()
     after = trustme.CA()
@@ -91,7 +91,7 @@ def test_a_rotated_certificate_is_taken_up(served: Serving, secret: Secret) -> N
 
 def test_a_rotation_that_cannot_be_used_changes_nothing(served: Serving, secret: Secret) -> None:
     """Garbage, a key of another certificate, or no file: one line each, and the old certificate stays."""
-    one, other = (trustme.CA().issue_cert("localhost") for _ in range(2))
+    one, other = (trustme.CA().issue_cert("127.0.0.1") for _ in range(2))
     for number, (certificate, key) in enumerate(
         (
             (b"garbage", b"garbage"),
@@ -134,7 +134,7 @@ def test_old_versions_of_tls_are_refused(served: Serving) -> None:
 
 def test_what_is_no_certificate_with_its_key_is_one_line(tmp_path: Path, secret: Secret) -> None:
     """Also an encrypted key, for whose password nobody is there to be asked."""
-    issued = trustme.CA().issue_cert("localhost")
+    issued = trustme.CA().issue_cert("127.0.0.1")
     certificate = issued.cert_chain_pems[0].bytes()
     encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"
     for key in (b"", b"garbage", encrypted, trustme.CA().issue_cert("x").private_key_pem.bytes()):

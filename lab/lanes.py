@@ -1,0 +1,111 @@
+"""All tests in three processes at the same time, and one summary: what scripts/test and CI run.
+
+Tests that boot kernels in qemu are one lane, from the first second on. Those on this kernel are another one, in which
+they run one after another, as some compare the whole machine (loop devices, modules, the kernel's log) before and
+after. All other tests change nothing of it. A lane's output is printed when it has ended. In the end come all failures
+once more, and a last line that counts the tests of all lanes, as pytest does.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import IO
+
+from lab.command import ROOT
+from lab.real.kernel import die_with_parent
+
+LANES = ("qemu", "real and not qemu", "not real")
+"""Expressions for `pytest -m`; each test is in exactly one lane."""
+NOTHING_RAN, INTERRUPTED = 5, 130
+_COUNT = re.compile(r"(\d+) (failed|passed|skipped|deselected|xfailed|xpassed|warning|error)s?\b")
+_SUMMARY = re.compile(r"^=+ (.*) in [\d.]+s( \([\d:]+\))? =+$")
+
+
+def run(commands: Sequence[Sequence[str]], out: IO[str]) -> int:
+    """The exit code for these commands of pytest, run at the same time; *out* gets their output and the summary.
+
+    It is 0 when all passed, 5 when none ran, else that of a lane that failed.
+    """
+    began, codes, outputs = time.monotonic(), [], []
+    with tempfile.TemporaryDirectory(prefix="userns-probe-lanes-") as directory, ThreadPoolExecutor() as pool:
+        running = [_start(command, f"{directory}/{number}") for number, command in enumerate(commands)]
+        try:
+            for ended in as_completed([pool.submit(_ended, *each) for each in running]):
+                code, output = ended.result()
+                codes.append(code)
+                outputs.append(output)
+                out.write(output)
+                out.flush()
+        finally:
+            for process, _ in running:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+    failures = [line for output in outputs for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    out.write("\n".join([*failures, summary(outputs, time.monotonic() - began), ""]))
+    return together(codes)
+
+
+def _start(command: Sequence[str], path: str) -> tuple[subprocess.Popen[bytes], str]:
+    with open(path, "wb") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,  # Ctrl-C comes once, from `run`
+            preexec_fn=die_with_parent,
+        )
+    return process, path
+
+
+def _ended(process: subprocess.Popen[bytes], path: str) -> tuple[int, str]:
+    code = process.wait()
+    with open(path, errors="replace") as file:
+        return code, file.read()
+
+
+def together(codes: Iterable[int]) -> int:
+    """One exit code for those of all lanes; a lane in which nothing ran is none as long as something ran in another."""
+    codes = list(codes)
+    failed = [code for code in codes if code not in (0, NOTHING_RAN)]
+    return abs(failed[0]) if failed else 0 if 0 in codes else NOTHING_RAN
+
+
+def summary(outputs: Iterable[str], seconds: float) -> str:
+    """The line with which pytest ends, for the tests of all lanes."""
+    counts: Counter[str] = Counter()
+    for output in outputs:
+        lines = [found[1] for line in output.splitlines() if (found := _SUMMARY.match(line))]
+        if not lines:
+            counts["error"] += 1  # it ended without counting
+        for number, what in _COUNT.findall(lines[-1] if lines else ""):
+            counts[what] += int(number)
+    del counts["deselected"]  # by one lane, for another
+    order = ("failed", "passed", "skipped", "xfailed", "xpassed", "warning", "error")
+    plural = {"warning": "warnings", "error": "errors"}
+    told = [f"{n} {what if n == 1 else plural.get(what, what)}" for what in order if (n := counts[what])]
+    return f" {', '.join(told) or 'no tests ran'} in {seconds:.2f}s ".center(100, "=")
+
+
+def main() -> int:
+    def terminated(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        return run([(sys.executable, "-m", "pytest", "-m", lane) for lane in LANES], sys.stdout)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""What may go wrong, and what a probe could do, where a whole machine may be harmed: in a guest.
+
+`scripts/fault-campaign node harm` boots a guest for each part, and injects a hundred times as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.faults import guest, harm, node
+from lab.faults.campaign import Progress, Row
+from lab.kernels.machine import Outcome
+from tests.extent import ALL
+from tests.faults.judging import SEED, judge
+
+SCALE = 0.01
+
+
+def together(seed: int, scale: float, progress: Progress) -> Iterator[Row]:
+    """All faults on one node, which is made once; but not NFS, whose modules no probe may be seen to request."""
+    yield from guest.campaign(list(guest.KINDS), seed, scale, progress)
+    yield from node.without_nfs(scale, progress)
+
+
+CAMPAIGNS = {"node": node.in_guests, "harm": harm.in_guests} if ALL else {"together": together}
+
+
+@pytest.mark.real
+@pytest.mark.qemu
+@pytest.mark.timeout(3600)  # an emulated processor takes a multiple of the time
+@pytest.mark.parametrize("campaign", CAMPAIGNS)
+def test_a_whole_machine(campaign: str) -> None:
+    """Its clock set, limits of namespaces, device mapper, modules, and a server of NFS that is gone."""
+    judge(CAMPAIGNS[campaign](SEED, SCALE, print))
+
+
+@pytest.fixture
+def booted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the guest is booted with; its outcome is the entry `outcome`."""
+    seen: dict[str, Any] = {}
+
+    def boot(kernel: object, images: object, command: str, **options: Any) -> Outcome:
+        seen.update(options, command=command)
+        return seen["outcome"]
+
+    monkeypatch.setattr(guest.machine, "boot", boot)
+    monkeypatch.setattr(guest.packages, "kernel", lambda series: series)
+    monkeypatch.setattr(guest.image, "images", lambda *tools: [])
+    monkeypatch.setattr(guest.image, "runtimes", dict)
+    monkeypatch.setattr(guest.wide, "daemons", lambda names: Path(*names))
+    return seen
+
+
+def test_one_guest_gives_the_rows_of_all_campaigns(booted: dict[str, Any]) -> None:
+    """As it printed them, and it has the time of all of them."""
+    faults = [fault for kind in guest.KINDS.values() for fault in kind]
+    printed = [asdict(Row(fault.name, 1, 1, 0.1, 0, ("a problem",))) for fault in faults]
+    booted["outcome"] = Outcome(0, printed, 1.0, "")
+    rows = list(guest.campaign(["node", "harm"], 1, SCALE, print))
+    assert [row.fault for row in rows] == [fault.name for fault in faults]
+    assert {row.problems for row in rows} == {("a problem",)}
+    assert " node,harm " in booted["command"]
+    assert booted["timeout"] == guest.PATIENCE * (1 + len(faults))
+
+
+def test_one_guest_that_fails_fails_all_campaigns(booted: dict[str, Any]) -> None:
+    """None of its rows is clean, whatever it printed before."""
+    booted["outcome"] = Outcome(1, [asdict(Row("it rains", 1, 1, 0.1, 0))], 1.0, "Panic")
+    rows = list(guest.campaign(["node", "harm"], 1, SCALE, print))
+    assert len(rows) == sum(map(len, guest.KINDS.values()))
+    assert not any(row.clean for row in rows)
+    assert "Panic" in rows[0].problems[0]
