@@ -60,9 +60,16 @@ class ReportCollector(Collector):
 
 def render_prom(report: Report) -> str:
     """The Report in the text format of Prometheus, also for node_exporter's textfile collector."""
+    return render_metrics(report, None, generate_latest)
+
+
+def render_metrics(
+    report: Report | None, publishing: Publishing | None, generate: Callable[[CollectorRegistry], bytes]
+) -> str:
+    """All families in the text format of *generate*, one of prometheus_client's two."""
     registry = CollectorRegistry()
-    registry.register(ReportCollector(lambda: (report, None)))
-    return generate_latest(registry).decode()
+    registry.register(ReportCollector(lambda: (report, publishing)))
+    return generate(registry).decode()
 
 
 def families(report: Report | None, publishing: Publishing | None = None) -> Iterator[Metric]:

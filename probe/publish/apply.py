@@ -16,11 +16,20 @@ log = structlog.get_logger()
 
 
 def write_metadata(api: Api, node: str, wanted: Wanted, standing: Standing, now: float) -> Standing:
-    """What stands on the Node after its annotations and label were written. *now*: since the epoch. *Errors*: Failure.
+    """Write annotations and label; returns what then stands on the Node. *now*: since the epoch. *Errors*: Failure.
 
-    None at all are taken back.
+    Keys of ours that are wanted no more are removed by a JSON merge patch first: an apply that shrinks took foreign
+    keys along on a Node whose managedFields had been lost (seen with 1.36.2).
     """
-    return _applied(api.apply_metadata, node, render_metadata(wanted, now))
+    content = render_metadata(wanted, now)
+    retired = [set(standing_keys) - set(content.get(kind, ())) for kind, standing_keys in _owned(standing)]
+    if any(retired):
+        standing = parse_standing(api.delete_keys(node, annotations=retired[0], labels=retired[1]))
+    return _applied(api.apply_metadata, node, content) if content else standing
+
+
+def _owned(standing: Standing) -> tuple[tuple[str, dict[str, str]], tuple[str, dict[str, str]]]:
+    return ("annotations", standing.annotations), ("labels", standing.labels)
 
 
 def write_status(api: Api, node: str, wanted: Wanted, standing: Standing, now: float) -> Standing:

@@ -69,10 +69,12 @@ class Publisher:
         self._clock, self._wall_clock = clock, wall_clock
 
         self._stopping = threading.Event()
+        self._woken = threading.Event()
         self._thread: threading.Thread | None = None
         self._damper = Damper(self._pace.patience)
         self._backoff = Backoff(self._pace.backoff, self._pace.backoff_limit, self._pace.retry_after_limit)
         self._not_before = clock() + random.uniform(0, self._pace.start_within)  # noqa: S311 - spreads load
+        self._look_at = clock() + self._pace.look
         self._renew_at = clock() + random.uniform(0, self._pace.renew_within)  # noqa: S311 - spreads load
         self._standing: Standing | None = None
         self._done: Wanted | None = None
@@ -101,20 +103,30 @@ class Publisher:
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
-    def stop(self, patience: float) -> None:
-        """End, waiting *patience* seconds at most; what stands on the Node stays there."""
+    def wake(self) -> None:
+        """There may be another report: do not wait for the time to publish."""
+        self._woken.set()
+
+    def stop(self, timeout: float) -> None:
+        """End, waiting *timeout* seconds at most; what stands on the Node stays there."""
         self._stopping.set()
+        self._woken.set()
         if self._thread:
-            self._thread.join(patience)
+            self._thread.join(timeout)
 
     def step(self) -> float:
-        """Publish if it is time to; the seconds until the next look."""
+        """Publish if it is time to. Returns the seconds until it may be time again without another report."""
         now = self._clock()
         if now < self._not_before:
-            return min(self._not_before - now, self._pace.tick)
+            return self._not_before - now
         self._refresh.look(now, self._wall_clock())
+        report: Report | None = None
         try:
             report = self._source.snapshot().effective
+            if self._standing is not None and now >= self._look_at:
+                self._look_at = now + self._pace.look * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
+                with self._connect() as api:
+                    self._look(api)
             if self._standing is None or self._is_due(report, now):
                 with self._connect() as api:
                     refused = self._publish(api, report)
@@ -127,18 +139,34 @@ class Publisher:
         except Exception as error:  # the next round may well work
             log.error("publisher_failed", error=f"{type(error).__name__}: {error}"[:500])
             self._failed()
-        return self._pace.tick
+        return self._rest(report)
 
     @property
     def rests_until(self) -> float:
-        """The moment of `clock` before which `step` writes nothing unless the report changes, or is missing."""
+        """The moment of `clock` before which `step` asks nothing unless the report changes, or is missing."""
         if self._standing is None:
             return self._not_before
-        return self._refresh.due_at if self._done else self._renew_at
+        return min(self._refresh.due_at if self._done else self._renew_at, self._look_at)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._stopping.wait(self.step())
+            self._woken.wait(self.step())
+            self._woken.clear()
+
+    def _rest(self, report: Report | None) -> float:
+        """Seconds for which nothing is to be done, unless there is another report."""
+        now = self._clock()
+        if now < self._not_before:
+            return self._not_before - now
+        if self._standing is None or self._done is None or self._decide(report, now) != self._done:
+            return self._pace.tick
+        return max(self._pace.tick, min(self.rests_until - now, self._pace.rest))
+
+    def _look(self, api: Api) -> None:
+        """Forget what was written when the Node is another one: it was deleted and has registered again."""
+        standing = parse_standing(api.get_node(self._node))
+        if self._standing is not None and standing.uid != self._standing.uid:
+            self._standing = self._done = None
 
     def _is_due(self, report: Report | None, now: float) -> bool:
         wanted = self._decide(report, now)

@@ -26,7 +26,11 @@ class Pace(Struct, frozen=True, kw_only=True):
     """How eagerly to publish. *Units*: seconds."""
 
     tick: float = 2.0
-    """Between two looks at the report."""
+    """Between two looks at the report while something is held back or about to be written."""
+    rest: float = 60.0
+    """Between two looks when nothing is: another report ends it, a wall clock that was set does not."""
+    look: float = 600.0
+    """About the time between two looks at the Node, which may have been deleted and registered again."""
     start_within: float = 15.0
     """All nodes of a cluster may start at once."""
     renew_within: float = 180.0

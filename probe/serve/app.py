@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, exposition
+from prometheus_client import exposition
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from probe.outputs.documents import render_json
-from probe.outputs.metrics import ReportCollector
+from probe.outputs.metrics import render_metrics
 from probe.outputs.page import content_security_policy, render_page
 from probe.report import SCHEMA
 from probe.serve.report_file import Current
@@ -63,9 +64,8 @@ class App:
 
     def __init__(self, current: Current) -> None:
         self._current = current
-        self._registry = CollectorRegistry()
-        self._registry.register(ReportCollector(lambda: (current.snapshot().effective, current.publishing)))
         self._pages, self._documents = Rendered(), Rendered()
+        self._plain, self._open = Rendered(), Rendered()
         self._headers = [
             ("Content-Security-Policy", content_security_policy()),
             ("X-Content-Type-Options", "nosniff"),
@@ -115,10 +115,12 @@ class App:
         return Response(200, "text/html; charset=utf-8", page)
 
     def _metrics(self, environ: Environ) -> Response:
-        if "application/openmetrics-text" in environ.get("HTTP_ACCEPT", ""):
-            text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+        of = (self._current.snapshot().effective, self._current.publishing)
+        if _accepts_openmetrics(environ.get("HTTP_ACCEPT", "")):
+            text = self._open.get(of, lambda: render_metrics(*of, openmetrics.generate_latest))
             return Response(200, openmetrics.CONTENT_TYPE_LATEST, text)
-        return Response(200, exposition.CONTENT_TYPE_PLAIN_0_0_4, exposition.generate_latest(self._registry))
+        text = self._plain.get(of, lambda: render_metrics(*of, exposition.generate_latest))
+        return Response(200, exposition.CONTENT_TYPE_PLAIN_0_0_4, text)
 
     def _report(self, _: Environ) -> Response:
         now = self._current.snapshot()
@@ -132,3 +134,12 @@ class App:
         if self._current.ever_valid:
             return Response(200, TEXT, b"ok\n")
         return Response(503, TEXT, f"not ready: {self._current.snapshot().message}\n".encode())
+
+
+def _accepts_openmetrics(accept: str) -> bool:
+    """Whether a client's Accept (RFC 9110, 12.5.1) has OpenMetrics with a weight above 0."""
+    for each in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in each.split(";"))
+        if kind == "application/openmetrics-text":
+            return not any(re.fullmatch(r"q=0(\.0*)?", parameter) for parameter in parameters)
+    return False

@@ -1,4 +1,4 @@
-"""Who is served, who waits, and who makes room: limits in time and number for connections in each phase."""
+"""Limits on connections: how many may be in each phase, and for how long."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ WAITING_LIMIT = 64
 """Connections that said something, and for which no worker is free yet."""
 
 Phase = Literal["new", "idle", "waiting", "reading", "answering", "sending"]
-PATIENCE: dict[Phase, float] = {"idle": 5, "waiting": 5, "reading": 5, "answering": 10, "sending": 10}
+TIMEOUTS: dict[Phase, float] = {"idle": 5, "waiting": 5, "reading": 5, "answering": 10, "sending": 10}
 """Seconds that a connection may spend in each phase, even when nobody needs its place."""
-PATIENCE_WHILE_OTHERS_WAIT: dict[Phase, float] = {"reading": 0.05, "sending": 0.25}
+TIMEOUTS_UNDER_LOAD: dict[Phase, float] = {"reading": 0.05, "sending": 0.25}
 """Seconds that it may keep a worker waiting when somebody else needs it."""
 _TICK = 0.02  # seconds between two looks while somebody waits
 
 
-class Guest:
-    """A connection, as the door knows it."""
+class Tracked:
+    """A connection, as the Limiter sees it."""
 
     socket: socket.socket
     phase: Phase = "new"
@@ -51,70 +51,81 @@ class Guest:
         return not unread[0]
 
 
-class Door:
-    """All its methods may be called by any thread."""
+class Limiter:
+    """Moves connections through their phases and drops those that exceed a limit. Any thread may call any method."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._somebody_waits = threading.Event()
-        self._inside: dict[Guest, None] = {}  # in the order in which they came into their phase
+        self._any = threading.Event()
+        self._any_waiting = threading.Event()
+        self._connections: dict[Tracked, None] = {}  # in the order in which they came into their phase
 
-    def move(self, guest: Guest, phase: Phase) -> bool:
+    def move(self, connection: Tracked, phase: Phase) -> bool:
         """It comes into *phase*, or stays in it; False when it was dropped."""
         with self._lock:
-            if guest.dropped:
+            if connection.dropped:
                 return False
-            if guest.phase == phase and guest in self._inside:
+            if connection.phase == phase and connection in self._connections:
                 return True
-            self._inside.pop(guest, None)
-            self._inside[guest] = None
-            guest.phase, guest.since = phase, time.monotonic()
+            self._connections.pop(connection, None)
+            self._connections[connection] = None
+            connection.phase, connection.since = phase, time.monotonic()
             self._make_room()
-            return not guest.dropped
+            return not connection.dropped
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, connection: Tracked) -> None:
         """It is closed."""
         with self._lock:
-            self._inside.pop(guest, None)
+            self._connections.pop(connection, None)
+            _tell(self._any, bool(self._connections))
 
     def is_empty(self) -> bool:
         """Whether nobody is being served."""
         with self._lock:
-            return not any(guest.phase not in ("new", "idle") for guest in self._inside)
+            return not any(connection.phase not in ("new", "idle") for connection in self._connections)
 
     def drop_all(self) -> None:
         """Nobody is served any more."""
         with self._lock:
-            self._drop(list(self._inside))
+            self._drop(list(self._connections))
 
-    def keep(self) -> None:
-        """Make room whenever it is needed, for ever."""
+    def run(self) -> None:
+        """Drop connections when their time is up, for ever; without any connection it sleeps."""
         while True:
-            if self._somebody_waits.wait(0.5):
+            self._any.wait()
+            if self._any_waiting.wait(0.5):
                 time.sleep(_TICK)
             with self._lock:
                 self._make_room()
 
     def _make_room(self) -> None:
         now = time.monotonic()
-        self._drop([one for one in self._inside if now - one.since > PATIENCE[one.phase]])
+        self._drop([one for one in self._connections if now - one.since > TIMEOUTS[one.phase]])
         for phase, limit in (("idle", IDLE_LIMIT), ("waiting", WAITING_LIMIT)):
             self._drop(self._in(phase)[:-limit])
         waiting = len(self._in("waiting"))
-        busy = [one for one in self._inside if one.phase in ("reading", "answering", "sending")]
+        busy = [one for one in self._connections if one.phase in ("reading", "answering", "sending")]
         slow = [
             one
             for one in busy
-            if now - one.since > PATIENCE_WHILE_OTHERS_WAIT.get(one.phase, PATIENCE[one.phase])
+            if now - one.since > TIMEOUTS_UNDER_LOAD.get(one.phase, TIMEOUTS[one.phase])
             and (one.phase != "reading" or one.is_silent())
         ]
         self._drop(slow[: max(0, len(busy) + waiting - WORKERS)])
-        self._somebody_waits.set() if waiting else self._somebody_waits.clear()
+        _tell(self._any_waiting, bool(waiting))
+        _tell(self._any, bool(self._connections))
 
-    def _in(self, phase: str) -> list[Guest]:
-        return [one for one in self._inside if one.phase == phase]
+    def _in(self, phase: str) -> list[Tracked]:
+        return [one for one in self._connections if one.phase == phase]
 
-    def _drop(self, guests: Iterable[Guest]) -> None:
-        for guest in guests:
-            del self._inside[guest]
-            guest.drop()
+    def _drop(self, connections: Iterable[Tracked]) -> None:
+        for connection in connections:
+            del self._connections[connection]
+            connection.drop()
+
+
+def _tell(event: threading.Event, holds: bool) -> None:
+    if holds:
+        event.set()
+    else:
+        event.clear()

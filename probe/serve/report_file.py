@@ -7,6 +7,7 @@ another node or boot, or something else than a file; each is a state of its own,
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 import time
@@ -46,6 +47,7 @@ State = Literal[
 _NOT_FILES = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV)  # symbolic link, directory, socket, device
 
 Identity = tuple[int, int, int, int, int]
+_AFTERWARDS = 0.05  # seconds: a timer must not end just before the expiry that it is for
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -123,6 +125,13 @@ class Current:
                 self._expired = now
             return msgspec.structs.replace(self._expired, age=now.age)
         return now
+
+    def expires_in(self) -> float:
+        """Seconds until the report expires; infinite when there is none, or it has."""
+        now = self.snapshot()
+        if now.state != "valid" or now.report is None or now.age is None:
+            return math.inf
+        return lifetime(now.report) - now.age + _AFTERWARDS
 
     def _unchanged(self) -> bool:
         try:

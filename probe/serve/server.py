@@ -1,4 +1,4 @@
-"""The HTTP server: cheroot, with a door that slow, hostile and silent clients cannot block.
+"""The HTTP server: cheroot, with limits that slow, hostile and silent clients cannot exhaust.
 
 Cheroot gives each connection a worker until its request is read and its answer written, or a timeout passes; so as
 many silent clients as there are workers would shut everybody else out. Here a connection gets a worker once it said
@@ -7,8 +7,10 @@ something, and loses it when it keeps the worker waiting while others wait. Whoe
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
+import socket
 import ssl
 import time
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import structlog
 from cheroot import server, wsgi
 
-from probe.serve.connections import WAITING_LIMIT, WORKERS, Door, Guest
+from probe.serve.connections import WAITING_LIMIT, WORKERS, Limiter, Tracked
 
 log = structlog.get_logger()
 
@@ -42,7 +44,7 @@ class Request(server.HTTPRequest):
 
     def respond(self) -> None:
         """Hand it to the application; a body is never read."""
-        self.server.door.move(self.conn, "answering")
+        self.server.limiter.move(self.conn, "answering")
         if self.chunked_read or self.inheaders.get(b"Content-Length", b"0") != b"0":
             self.close_connection = True  # or cheroot would read the body to get at the next request
             if self.method in (b"GET", b"HEAD"):
@@ -52,11 +54,11 @@ class Request(server.HTTPRequest):
 
     def write(self, chunk: bytes) -> None:
         """Send a part of the answer."""
-        self.server.door.move(self.conn, "sending")
+        self.server.limiter.move(self.conn, "sending")
         super().write(chunk)
 
 
-class Connection(Guest, server.HTTPConnection):
+class Connection(Tracked, server.HTTPConnection):
     """A connection that can be dropped whatever it is doing."""
 
     RequestHandlerClass = Request
@@ -64,7 +66,7 @@ class Connection(Guest, server.HTTPConnection):
     def communicate(self) -> bool:
         """Read one request and answer it; whether the connection stays open."""
         try:
-            if not self.server.door.move(self, "reading"):
+            if not self.server.limiter.move(self, "reading"):
                 return False
             if isinstance(self.socket, ssl.SSLSocket):
                 self.socket.do_handshake()  # here, as a client could keep the thread that accepts waiting
@@ -74,20 +76,23 @@ class Connection(Guest, server.HTTPConnection):
 
     def close(self) -> None:
         """Close it; that it is gone already must not end the worker."""
-        self.server.door.leave(self)
+        self.server.limiter.leave(self)
         try:
             super().close()
         except OSError:
             self.socket.close()
+        # cheroot leaves the writer open, and from Python 3.13 on its finaliser prints a traceback for unsent bytes.
+        with contextlib.suppress(OSError, ValueError):
+            self.wfile.close()
 
 
 class Server(wsgi.Server):
-    """Cheroot with a Door, limits, and nothing said about itself."""
+    """Cheroot with a Limiter, and nothing said about itself. At rest none of its threads wakes up."""
 
     ConnectionClass = Connection
     max_request_header_size = HEADER_LIMIT
     keep_alive_conn_limit = _KEEP_ALIVE
-    expiration_interval = 0.25  # seconds; also how long it may take to notice that it shall stop
+    expiration_interval = 3600  # seconds between two looks for expired connections: the Limiter drops them in time
 
     def __init__(self, address: tuple[str, int], application: Any, adapter: Any = None) -> None:
         super().__init__(
@@ -102,7 +107,7 @@ class Server(wsgi.Server):
             accepted_queue_size=4 * WAITING_LIMIT,
             accepted_queue_timeout=1,
         )
-        self.door = Door()
+        self.limiter = Limiter()
         self.ssl_adapter = adapter
         self._last_error = 0.0
 
@@ -117,13 +122,19 @@ class Server(wsgi.Server):
 
     def put_conn(self, connection: Connection) -> None:
         """Wait until a connection has something to read."""
-        if self.door.move(connection, "idle"):
+        if self.limiter.move(connection, "idle"):
             super().put_conn(connection)
         else:
             connection.close()
 
+    def wake(self) -> None:
+        """Let the thread that accepts look around, which at rest it does not: a connection of our own arrives."""
+        with contextlib.suppress(OSError, AttributeError), socket.socket(self.socket.family) as own:
+            own.settimeout(0.1)
+            own.connect(self.socket.getsockname())
+
     def _to_worker(self, connection: Connection) -> None:
-        self.door.move(connection, "waiting")
+        self.limiter.move(connection, "waiting")
         try:
             self.requests.put(connection)
         except queue.Full:

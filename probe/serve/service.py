@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from probe.serve import logs
 from probe.serve.app import App
+from probe.serve.changes import Changes
 from probe.serve.report_file import Current, read_boot_id
 from probe.serve.server import Server
 from probe.serve.tls import RotatingCertificate
@@ -24,7 +25,9 @@ log = structlog.get_logger()
 
 DEFAULT_LISTEN = ":9476"
 REFRESH = 1.0
-"""Seconds between two looks at the report file and the certificate; a look is an lstat(2)."""
+"""Seconds between two looks at the report file and the certificate where inotify(7) cannot tell of changes."""
+LOOK = 60.0
+"""Seconds between two looks where it can; a look is an lstat(2)."""
 _DRAIN = 0.5  # seconds that requests under way may take after SIGTERM
 _END = 0.9  # seconds after SIGTERM at which the process ends, whoever still hangs on
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -37,8 +40,11 @@ class Publisher(Protocol):
     def start(self) -> None:
         """Begin."""
 
-    def stop(self, patience: float) -> None:
-        """End, waiting *patience* seconds at most."""
+    def wake(self) -> None:
+        """There may be another report, or the last one expired."""
+
+    def stop(self, timeout: float) -> None:
+        """End, waiting *timeout* seconds at most."""
 
 
 class StartError(Exception):
@@ -83,15 +89,15 @@ def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | 
     publisher = make_publisher(current, boot_id) if make_publisher else None
     certificate = _certificate(options)
     server = _listen(options.listen, App(current), certificate)
-    looked, ending = threading.Event(), threading.Event()
-    _in_background(_refresh, current, certificate, looked, ending)
+    looked = threading.Event()
+    changes = Changes(_directories(options), REFRESH)
+    _in_background(_refresh, current, certificate, looked, changes, publisher)
     looked.wait(REFRESH)  # so that the first scrape sees what is there, unless its file system hangs
     if publisher:
         publisher.start()
     _in_background(server.serve)
-    _in_background(server.door.keep)
+    _in_background(server.limiter.run)
     signal.sigwait(_SIGNALS)
-    ending.set()
     _end(server, publisher)
     return 0
 
@@ -131,10 +137,21 @@ def _everywhere() -> str:
     return "::"
 
 
+def _directories(options: Options) -> set[str]:
+    """The directories in which a change may concern us."""
+    files = (options.report_file, options.certificate, options.private_key)
+    return {os.path.dirname(os.path.abspath(file)) for file in files if file}
+
+
 def _refresh(
-    current: Current, certificate: RotatingCertificate | None, looked: threading.Event, ending: threading.Event
+    current: Current,
+    certificate: RotatingCertificate | None,
+    looked: threading.Event,
+    changes: Changes,
+    publisher: Publisher | None,
 ) -> None:
-    while not ending.is_set():
+    """Keep report and certificate current, for ever; the report's expiry is a change, too."""
+    while True:
         try:
             current.refresh()
             if certificate:
@@ -142,7 +159,9 @@ def _refresh(
         except Exception as error:  # the last report stays, and its age shows
             log.error("refresh_failed", error=f"{type(error).__name__}: {error}"[:500])
         looked.set()
-        ending.wait(REFRESH)
+        if publisher:
+            publisher.wake()
+        changes.wait(min(LOOK, current.expires_in()))
 
 
 def _in_background(function: Callable[..., None], *arguments: object) -> threading.Thread:
@@ -155,12 +174,19 @@ def _end(server: Server, publisher: Publisher | None) -> None:
     """Let requests under way be answered, then end, even if a thread cannot."""
     began = time.monotonic()
     stopping = _in_background(server.stop)
+    _in_background(_wake, server, stopping)
     if publisher:
         publisher.stop(_DRAIN)
-    while not server.door.is_empty() and time.monotonic() < began + _DRAIN:
+    while not server.limiter.is_empty() and time.monotonic() < began + _DRAIN:
         time.sleep(0.01)
-    server.door.drop_all()
+    server.limiter.drop_all()
     stopping.join(max(0, began + _END - time.monotonic()))
     log.info("stopped")
     if stopping.is_alive():
         os._exit(0)
+
+
+def _wake(server: Server, stopping: threading.Thread) -> None:
+    while stopping.is_alive():
+        server.wake()
+        stopping.join(0.05)

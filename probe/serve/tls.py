@@ -22,19 +22,23 @@ class RotatingCertificate(Adapter):
         super().__init__(certificate, private_key)
         self._files = (certificate, private_key)
         self._seen = self._identity()
+        self._complained: list[tuple[int, ...]] | None = None
         self.context = _context(*self._files)
 
     def refresh(self) -> None:
-        """Take the files up if they changed; what cannot be used is logged once, and the old certificate stays."""
+        """Take the files up if they changed; what cannot be used is logged once and tried again at each look."""
         identity = self._identity()
         if identity == self._seen:
             return
-        self._seen = identity
         try:
             self.context = _context(*self._files)
-            log.info("certificate_reloaded", file=self._files[0])
         except (OSError, ValueError) as error:
-            log.error("certificate_not_usable", file=self._files[0], reason=str(error))
+            if identity != self._complained:
+                self._complained = identity
+                log.error("certificate_not_usable", file=self._files[0], reason=str(error))
+            return
+        self._seen, self._complained = identity, None
+        log.info("certificate_reloaded", file=self._files[0])
 
     def _identity(self) -> list[tuple[int, ...]]:
         """What changes with the files, also behind the symbolic links of a Secret's volume."""

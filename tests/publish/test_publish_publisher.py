@@ -16,7 +16,7 @@ from probe.outputs.annotations import node_annotations, node_condition
 from probe.publish.desired import parse_parts, parse_standing
 from probe.publish.events import ATTEMPTS
 from probe.publish.publisher import Publisher
-from probe.publish.schedule import CLOCK_SKEW, PATIENCE, REFRESH, Backoff
+from probe.publish.schedule import CLOCK_SKEW, PATIENCE, REFRESH, Backoff, Pace
 
 ALL = ("annotations", "label", "condition", "events")
 
@@ -53,7 +53,59 @@ def test_a_key_without_anything_to_say_vanishes(world: World) -> None:
     world.settle()
     assert world.said("reason") is None
     assert world.node["annotations"]["node.alpha.kubernetes.io/ttl"] == "0"
+    assert world.writes == 3  # one removes the key, since an apply that shrinks is not safe on every Node
+
+
+def test_a_node_that_registered_again_is_written_within_minutes(world: World) -> None:
+    """The Node was deleted and made anew while the agent lives on, and no report changes."""
+    world.pace = Pace(start_within=0)
+    world.restart()
+    world.probe("ready")
+    world.settle()
+    node = world.api.store.nodes[NODE]
+    node["metadata"] |= {"uid": "another", "annotations": {}, "managedFields": []}
+    world.now += 1.2 * world.pace.look
+    world.step()
+    world.step()
+    assert standing(world) == node_annotations(world.source.report)  # type: ignore[arg-type]
     assert world.writes == 2
+
+
+def test_looking_at_the_node_writes_nothing(world: World) -> None:
+    """A day at rest is some reads and the regular refresh, however often somebody wakes the publisher."""
+    world.pace = Pace(start_within=0)
+    world.restart()
+    world.probe("ready")
+    world.settle()
+    asked = len(world.api.requests)
+    for _ in range(60):
+        world.step(60.0)
+    assert 4 <= len(world.api.requests) - asked <= 8
+    assert world.writes == 1
+
+
+def test_at_rest_it_waits_for_a_change_or_its_time(world: World) -> None:
+    """Nothing is to be done: the next step is a minute away, or when the time for a refresh comes."""
+    world.probe("ready")
+    world.settle()
+    assert world.publisher.step() == world.pace.rest
+    world.now = world.publisher.rests_until - 10
+    assert world.publisher.step() == pytest.approx(10)
+    world.probe("unknown")
+    assert world.publisher.step() == world.pace.tick  # until a second probe agrees
+
+
+def test_retracting_removes_our_keys_alone(world: World) -> None:
+    """Also on a Node that lost its managedFields, where an apply of less would take foreign keys along."""
+    world.restart(*ALL)
+    world.probe("ready")
+    world.settle()
+    foreign = dict(world.node["annotations"])
+    world.restart("label")
+    world.settle()
+    assert world.node["annotations"] == {k: v for k, v in foreign.items() if not k.startswith("userns-probe.io/")}
+    removing = [one for one in world.api.requests if one.method == "PATCH" and b"null" in one.body]
+    assert {one.content_type for one in removing} == {"application/merge-patch+json"}
 
 
 def test_every_part_is_written_and_retracted_for_itself(world: World) -> None:

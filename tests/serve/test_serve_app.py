@@ -140,6 +140,15 @@ def test_any_wish_gets_metrics(served: Serving, accept: str) -> None:
     assert served.get("/metrics", Accept=accept).status == 200
 
 
+@pytest.mark.parametrize("weight", ["0", "0.0", "0.000"])
+def test_a_format_of_weight_0_is_not_sent(served: Serving, weight: str) -> None:
+    """The client says that it cannot read it (RFC 9110, 12.4.2)."""
+    answer = served.get("/metrics", accept=f"application/openmetrics-text; version=1.0.0;q={weight}, text/plain")
+    assert answer.headers["content-type"].startswith("text/plain")
+    answer = served.get("/metrics", accept="text/plain;q=0, application/openmetrics-text;q=0.5")
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+
+
 def test_before_the_first_report_it_is_alive_and_not_ready(tmp_path: Path) -> None:
     """Liveness asks for nothing but an answer; the verdict is unknown, in words and numbers."""
     with serving(tmp_path / "report.json") as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import socket
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import pytest
 import trustme
+from structlog.testing import capture_logs
 
 from lab.serve.serving import Serving, put_report, refused, report_of_now, serving, wait_for
+from probe.serve import tls
+from probe.serve.tls import RotatingCertificate
 
 
 class Secret:
@@ -105,6 +109,25 @@ def test_a_rotation_that_cannot_be_used_changes_nothing(served: Serving, secret:
     (secret.folder / "..data").unlink()
     wait_for(lambda: len(served.events("certificate_not_usable")) == 3)
     assert served.get("/healthz").status == 200
+
+
+def test_a_certificate_that_could_not_be_loaded_is_tried_again(secret: Secret, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotation that met a lack of descriptors is made good, not forgotten until the next one; logged once."""
+    secret.issue(trustme.CA())
+    rotating = RotatingCertificate(str(secret.certificate), str(secret.private_key))
+    old = rotating.context
+    secret.issue(trustme.CA())
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr(tls, "_context", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "too many")))
+        for _ in range(5):
+            rotating.refresh()
+    assert rotating.context is old
+    assert [entry["event"] for entry in logs] == ["certificate_not_usable"]
+    with capture_logs() as logs:
+        for _ in range(5):
+            rotating.refresh()
+    assert rotating.context is not old
+    assert [entry["event"] for entry in logs] == ["certificate_reloaded"]
 
 
 def test_no_client_keeps_others_from_their_handshake(served: Serving) -> None:

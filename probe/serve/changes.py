@@ -1,0 +1,65 @@
+"""Waits for changes in directories with inotify(7), so that a process that has nothing to do sleeps."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import time
+from collections.abc import Iterable
+
+_CREATE, _ATTRIB, _CLOSE_WRITE, _MOVED_TO, _DELETE, _DELETE_SELF = 0x100, 0x4, 0x8, 0x80, 0x200, 0x400
+_ONLYDIR, _IGNORED = 0x1000000, 0x8000
+_MASK = _CREATE | _ATTRIB | _CLOSE_WRITE | _MOVED_TO | _DELETE | _DELETE_SELF | _ONLYDIR
+_EVENT = 16  # bytes of struct inotify_event before the name
+_QUIET = 0.02  # seconds: changes that come together are one, and a flood of them costs no more
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.inotify_init1.argtypes = [ctypes.c_int]
+_libc.inotify_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32]
+
+
+class Changes:
+    """Directories whose entries are watched. Where inotify is not to be had, `wait` returns after *fallback* seconds.
+
+    A user has 128 inotify instances by default (fs.inotify.max_user_instances), shared by all Pods of the same UID.
+    """
+
+    def __init__(self, directories: Iterable[str], fallback: float) -> None:
+        self._fallback = fallback
+        self._watches: dict[str, int] = dict.fromkeys(directories, -1)
+        self._descriptor = int(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+        self._poll = select.poll()
+        if self._descriptor >= 0:
+            self._poll.register(self._descriptor, select.POLLIN)
+
+    def wait(self, seconds: float) -> None:
+        """Return after a change, and after *seconds* at the latest."""
+        if not self._is_complete():
+            seconds = min(seconds, self._fallback)
+        if self._poll.poll(max(0.0, seconds) * 1000):
+            time.sleep(_QUIET)
+            self._drain()
+
+    def _is_complete(self) -> bool:
+        """Whether every directory is watched, after another try at those that are not."""
+        if self._descriptor < 0:
+            return False
+        for directory, watch in self._watches.items():
+            if watch < 0:
+                name = os.fsencode(directory)
+                self._watches[directory] = int(_libc.inotify_add_watch(self._descriptor, name, _MASK))
+        return min(self._watches.values(), default=0) >= 0
+
+    def _drain(self) -> None:
+        """Take all events off; a directory that is gone is looked for again."""
+        try:
+            while events := os.read(self._descriptor, 64 << 10):
+                start = 0
+                while start < len(events):
+                    watch, mask = (int.from_bytes(events[start + at : start + at + 4], "little") for at in (0, 4))
+                    if mask & _IGNORED:
+                        self._watches = {path: -1 if one == watch else one for path, one in self._watches.items()}
+                    start += _EVENT + int.from_bytes(events[start + 12 : start + 16], "little")
+        except BlockingIOError:
+            pass
