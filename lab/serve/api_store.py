@@ -200,7 +200,7 @@ class Store:
             raise Refusal(422, "Invalid", f'Node "{name}" is invalid: {listed}')
         if self.policy and (denied := self._denial(name, old, new)):
             whose = f"ValidatingAdmissionPolicy '{self.policy}' with binding '{self.policy}' denied request: {denied}"
-            raise Refusal(422, "Invalid", f'nodes "{name}" is forbidden: {whose}')
+            raise Refusal(403, "Forbidden", f'nodes "{name}" is forbidden: {whose}')
 
     def _denial(self, name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
         if name != self.own_node:

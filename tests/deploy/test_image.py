@@ -205,21 +205,6 @@ def test_entering_finds_out_everything(
         assert status["Seccomp"] == "2"
 
 
-def test_outside_says_what_it_could_see(running: Callable[..., Any], node: Node, rendered: Rendered) -> None:
-    """The kernel's answers, and nothing else; the node's own report would be `ready`."""
-    with node.kubelet():
-        spec = pod_of(rendered("outside"))
-        next(each for each in spec["volumes"] if each["name"] == "kubelet")["hostPath"]["path"] = node.root
-        with running(spec) as pod:
-            report = pod.report()
-            assert_knows_nothing_of_the_node(report)
-            results = {row["role"]: row["result"] for row in report["filesystems"]}
-            expected = {"runtime-root": "unknown", "overlay-layers": "unknown", "kubelet-root": "supported"}
-            assert results == expected | {"tmpfs": "supported"}
-            assert bare(node)["verdict"] == "ready"
-            assert bin(int(pod.containers["probe"].status()["CapEff"], 16)).count("1") == 3
-
-
 def test_without_the_nodes_proc(running: Callable[..., Any], node: Node) -> None:
     """A container that nobody gave a sight of the node takes itself for no node."""
     spec = pod_of(documents(MANIFEST.read_text()))
