@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
@@ -38,6 +39,7 @@ _FRAMES_LIMIT = 20_000
 _HEADERS_LIMIT = 16 << 10
 _DETAILS_LIMIT = 4096  # characters of a status message
 _CHUNK = 1 << 16
+_GRACE = 1000  # milliseconds
 
 # Names of gRPC's status codes, in order (doc/statuscodes.md).
 _CODES = (
@@ -57,15 +59,26 @@ _CODE_OF_HTTP = {
     "503": "UNAVAILABLE",
     "504": "UNAVAILABLE",
 }
+# What a client makes of a call that was reset ("Errors" in PROTOCOL-HTTP2.md); INTERNAL of all others.
+_CODE_OF_RESET: dict[int, str] = {
+    ErrorCodes.REFUSED_STREAM: "UNAVAILABLE",
+    ErrorCodes.CANCEL: "CANCELLED",
+    ErrorCodes.ENHANCE_YOUR_CALM: "RESOURCE_EXHAUSTED",
+    ErrorCodes.INADEQUATE_SECURITY: "PERMISSION_DENIED",
+}
 
 
 class RpcError(Exception):
-    """A call that got no answer. *code* is the name of its gRPC status, also where the connection itself failed."""
+    """A call that got no answer. *code* is the name of its gRPC status, also where the connection itself failed.
 
-    def __init__(self, code: str, details: str) -> None:
+    *by_server* tells whether the server said so; else it is what the client makes of what it saw.
+    """
+
+    def __init__(self, code: str, details: str, by_server: bool = False) -> None:
         super().__init__(f"{code}: {details}")
         self.code = code
         self.details = details
+        self.by_server = by_server
 
 
 Outcome = bytes | RpcError
@@ -120,7 +133,8 @@ def _begin(calls: int) -> H2Connection:
 
 
 def _headers(method: str, deadline: float) -> list[tuple[str, str]]:
-    milliseconds = max(int((deadline - time.monotonic()) * 1000), 1)
+    # A little more than we wait: a server whose time is over resets the call, and tells no timeout.
+    milliseconds = max(int((deadline - time.monotonic()) * 1000), 0) + _GRACE
     return [
         (":method", "POST"),
         (":scheme", "http"),
@@ -193,7 +207,8 @@ class _Call:
         elif isinstance(event, TrailersReceived):
             self._end(_texts(event.headers))
         elif isinstance(event, StreamReset):
-            self._fail("UNAVAILABLE", f"the server reset the call (RST_STREAM, error code {event.error_code})")
+            code = _CODE_OF_RESET.get(event.error_code, "INTERNAL")
+            self._fail(code, f"the server reset the call (RST_STREAM, error code {event.error_code})")
         elif isinstance(event, StreamEnded):
             self._fail("UNKNOWN", "the answer ended without a status")
 
@@ -221,10 +236,10 @@ class _Call:
                 self._fail("INTERNAL", "the answer ended before its message did")
         else:
             code = _CODES[int(status)] if status in _STATUSES else "UNKNOWN"
-            self._fail(code, _unquote(headers.get("grpc-message", ""))[:_DETAILS_LIMIT])
+            self._fail(code, _unquote(headers.get("grpc-message", ""))[:_DETAILS_LIMIT], by_server=True)
 
-    def _fail(self, code: str, details: str) -> None:
-        self.outcome = RpcError(code, details)
+    def _fail(self, code: str, details: str, by_server: bool = False) -> None:
+        self.outcome = RpcError(code, details, by_server)
         self._message.clear()
 
 
