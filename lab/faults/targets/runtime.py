@@ -88,7 +88,7 @@ def read_container(data: bytes) -> None:
     found = []
     for table in (data, data + mount):
         with patch.object(runtime_trial_steps, "open", lambda *_, table=table: BytesIO(table), create=True):
-            found.append(parsed(lambda _: runtime_trial_steps._read_mount_options(1), b""))
+            found.append(parsed(lambda _: runtime_trial_steps.read_mount_options(1), b""))
     assert found[0] is None or found[1]["/target"] == ("rw", "idmapped")
 
 
