@@ -24,7 +24,7 @@ from probe.facts.model import (
     RuntimeFacts,
     Visibility,
 )
-from probe.facts.tried import NOT_ASKED, Attempt, NamespaceAttempt
+from probe.facts.tried import NOT_ASKED, POD_NOT_ASKED, Attempt, NamespaceAttempt
 from probe.reading import ProblemKind, Reading
 
 ALL_CAPABILITIES = (1 << 41) - 1
@@ -63,6 +63,7 @@ def make_facts(**overrides: Any) -> Facts:
         "ids": make_ids(),
         "sandbox": Reading.without("sandbox trial", "not-tried", "not tried"),
         "runtime_trial": NOT_ASKED,
+        "pod_trial": POD_NOT_ASKED,
         "pods": make_pods(),
         "hooks": make_hooks(),
         "userns_pod_runs": Reading("processes of Pods", False),
@@ -303,13 +304,14 @@ def make_runtime(**overrides: Any) -> RuntimeFacts:
         "handlers": Reading(f"CRI {ENDPOINT}", (make_handler(), make_handler(name="runc"))),
         "root_dir": CONTAINERD_ROOT,
         "layers_dir": f"{CONTAINERD_ROOT}/io.containerd.snapshotter.v1.overlayfs",
+        "pause_image": "registry.k8s.io/pause:3.10.1",
         "snapshotter": "overlayfs",
         "slow_chown": False,
         "confinement": make_confinement(),
     }
     call = f"CRI {ENDPOINT}"
     sources = dict.fromkeys(
-        ("name", "version", "handlers", "root_dir", "layers_dir", "snapshotter", "slow_chown"), call
+        ("name", "version", "handlers", "root_dir", "layers_dir", "pause_image", "snapshotter", "slow_chown"), call
     )
     return RuntimeFacts(**_readings(fields | overrides, sources | {"confinement": f"/proc/{RUNTIME_PID}"}))
 

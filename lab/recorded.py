@@ -25,8 +25,16 @@ from probe.facts.filesystems import attempts
 from probe.facts.filesystems.rules import Subject
 from probe.facts.gather import gather_node
 from probe.facts.kernel import gather_kernel
-from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
-from probe.facts.tried import NOT_ASKED, Attempt, NamespaceAttempt, RuntimeTrialFacts, SandboxFacts
+from probe.facts.model import Facts, IdFacts, MountFacts, ProbeFacts, RuntimeFacts
+from probe.facts.tried import (
+    NOT_ASKED,
+    POD_NOT_ASKED,
+    Attempt,
+    NamespaceAttempt,
+    PodTrialFacts,
+    RuntimeTrialFacts,
+    SandboxFacts,
+)
 from probe.host import idmap
 from probe.host.cri import CriAnswer, no_answer
 from probe.host.host import FileStatus, Process
@@ -232,7 +240,7 @@ class Recording:
 
 
 class RecordedTrials:
-    """What the other processes of a probe would answer on a recorded node; neither trial was recorded."""
+    """What the other processes of a probe would answer on a recorded node; no trial was recorded."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -264,6 +272,16 @@ class RecordedTrials:
         rows: Sequence[Attempt],
     ) -> Reading[RuntimeTrialFacts]:
         return NOT_ASKED
+
+    def pod(
+        self,
+        probe: ProbeFacts,
+        runtime: Reading[RuntimeFacts],
+        kubelet_root: str,
+        ids: Reading[IdFacts],
+        rows: Sequence[Attempt],
+    ) -> Reading[PodTrialFacts]:
+        return POD_NOT_ASKED
 
 
 def expectation(report: Report) -> dict[str, Any]:

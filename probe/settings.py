@@ -35,6 +35,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How often probes are made; a report expires after three."""
     try_runtime: bool = False
     """Whether the node's own OCI runtime makes a container, which is never started."""
+    try_pod: bool = False
+    """Whether the node's own container runtime makes a Pod with a user namespace, and removes it."""
 
     @property
     def slowness(self) -> float:

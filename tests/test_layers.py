@@ -27,7 +27,7 @@ FLOORS = (
     ("probe.cli",),
     ("probe.__main__",),
 )
-GRPC_AND_THREADS = {"grpc", "threading", "concurrent", "asyncio", "multiprocessing"}
+THREADS = {"grpc", "threading", "concurrent", "asyncio", "multiprocessing"}
 
 
 def name_of(path: Path) -> str:
@@ -133,13 +133,13 @@ def test_what_judges_and_says_is_pure(folder: str) -> None:
         assert not reached, f"{name_of(path)} imports {reached}"
 
 
-def test_threads_stay_in_the_process_that_asks_cri() -> None:
+def test_a_probe_has_no_threads() -> None:
     """A process with threads can neither enter a mount namespace nor make a user namespace."""
     for path in MODULES:
         own = name_of(path)
-        if floor_of(own) > floor_of("probe.report") or own in ("probe.host.cri", "probe.host.cri_pb2"):
+        if floor_of(own) > floor_of("probe.report"):
             continue
-        threaded = {module for _, module in imports_of(path) if module.split(".")[0] in GRPC_AND_THREADS}
+        threaded = {module for _, module in imports_of(path) if module.split(".")[0] in THREADS}
         assert not threaded, f"{own} imports {threaded}"
 
 

@@ -26,7 +26,7 @@ ARCHITECTURE = "arm64"
 SERIES = "6.12"
 SUITE = "trixie"  # of the image, whose Python requirements.lock is for
 PACKAGES = (
-    *("python3", "libstdc++6"),  # which the wheel of grpcio wants there
+    *("python3", "libstdc++6"),  # which the wheel of protobuf wants there
     *("crun", "busybox-static", "util-linux", "mount", "e2fsprogs"),
 )
 RUNTIMES = {"runc": "sid", "containerd": "sid"}  # the first suite whose containerd knows the CRI of today

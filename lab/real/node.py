@@ -179,16 +179,18 @@ class Node:
         disabled: tuple[str, ...] = (),
         root: str = "",
         wrapper: tuple[str, ...] = (),
+        more: str = "",
     ) -> Iterator[str]:
         """A real containerd with its CRI, whose socket it yields; *handlers*: name -> path of the OCI runtime.
 
-        `runc` is the default handler. *disabled* are plugins, *root* is where containerd keeps its images.
+        `runc` is the default handler. *disabled* are plugins, *root* is where containerd keeps its images, *more* is
+        what its configuration says besides.
         """
         home = self.path("containerd")
         os.mkdir(home)
         words = ", ".join(f'"{one}"' for one in disabled)
         text = _CONTAINERD.format(home=home, root=root or f"{home}/root", disabled=words)
-        text += "".join(_HANDLER.format(name=name, path=path) for name, path in handlers.items())
+        text += "".join(_HANDLER.format(name=name, path=path) for name, path in handlers.items()) + more
         Path(home, "config.toml").write_text(text)
         socket = f"{home}/containerd.sock"
         command = [containerd.path, "--config", f"{home}/config.toml", "--address", socket]

@@ -169,7 +169,7 @@ class Store:
         elif request.content_type == APPLY:
             apply_metadata(new, body, manager, force)
         else:
-            _merge_metadata(new, body, manager or "unknown")
+            merge_metadata(new, body, manager or "unknown")
         self._validate(name, old, new)
         if new != old:
             self.revision += 1
@@ -254,7 +254,8 @@ def apply_metadata(node: dict[str, Any], body: dict[str, Any], manager: str, for
     _own(node, manager, "Apply", "", {"f:metadata": fields} if fields else {})
 
 
-def _merge_metadata(node: dict[str, Any], body: dict[str, Any], manager: str) -> None:
+def merge_metadata(node: dict[str, Any], body: dict[str, Any], manager: str) -> None:
+    """JSON merge patch of annotations and labels."""
     for kind in KINDS:
         standing = node["metadata"].setdefault(kind, {})
         for key, text in ((body.get("metadata") or {}).get(kind) or {}).items():

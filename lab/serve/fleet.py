@@ -9,7 +9,7 @@ import heapq
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -18,7 +18,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lab import reports
-from lab.serve.api_store import APPLY, apply_metadata, patch_status
+from lab.serve.api_store import APPLY, apply_metadata, merge_metadata, patch_status
 from probe.outputs.metrics import Publishing
 from probe.publish.api.client import FIELD_MANAGER, UNREACHABLE, Api, Failure
 from probe.publish.desired import Part, is_settled, parse_standing, want
@@ -33,7 +33,7 @@ INTERVAL = 300.0
 """Seconds between two probes, as the manifest has it."""
 PROBE = (0.5, 3.0)
 """Seconds that a probe takes, from and to."""
-TICK = Pace().tick
+REST = Pace().rest
 EPOCH = 1_790_000_000.0
 """Where the wall clock stands at 0."""
 
@@ -51,6 +51,11 @@ class Server(Api):
 
     def apply_metadata(self, name: str, metadata: dict[str, Any], *, force: bool) -> dict[str, Any]:
         apply_metadata(self.nodes[name], {"metadata": metadata}, FIELD_MANAGER, force)
+        return self._write(name)
+
+    def delete_keys(self, name: str, *, annotations: Iterable[str], labels: Iterable[str]) -> dict[str, Any]:
+        keys = {"annotations": dict.fromkeys(annotations), "labels": dict.fromkeys(labels)}
+        merge_metadata(self.nodes[name], {"metadata": keys}, FIELD_MANAGER)
         return self._write(name)
 
     def apply_condition(self, name: str, condition: dict[str, Any], *, force: bool) -> dict[str, Any]:
@@ -108,20 +113,17 @@ class Member:
         self.publisher = self.report = None
 
     def probe(self) -> None:
-        """A probe ends, and `serve` sees its report at its next look."""
+        """A probe ends, and its report wakes the publisher."""
         node = Node(name=self.name, boot_id=self._boot_id, distribution="")
         self.report, self._unsaid = replace(self.finds, node=node), min(self._unsaid, self.fleet.now)
-        self._notice()
+        if self._reached:
+            self._look_at(self.fleet.now)
 
     def set_clock(self, seconds: float) -> None:
         """Its wall clock is so far ahead from now on."""
         self._ahead = seconds
-        self._notice()
-
-    def _notice(self) -> None:
-        """Something happened that `serve` sees at its next look."""
-        if self._reached:
-            self._look_at(self._looked + TICK * math.ceil((self.fleet.now - self._looked) / TICK))
+        if self._reached:  # seen at the next look, of which some are left out
+            self._look_at(min(self._due, self._looked + REST * math.ceil((self.fleet.now - self._looked) / REST)))
 
     def probe_after(self, moment: float) -> None:
         """Probes go on; the first one that begins after *moment* finds what is to be found by then."""
@@ -163,8 +165,8 @@ class Member:
             self.fleet.waited(self.fleet.now - self._unsaid)
             self._unsaid = math.inf
         rests = publisher.rests_until
-        if self.report and rests > due and not self.fleet.every_look:
-            due = due + TICK * math.ceil((rests - due) / TICK) if self._reached else rests
+        if self.report and not self.fleet.every_look:
+            due = max(due, rests)
         self._look_at(due)
 
 

@@ -8,7 +8,7 @@ from probe.checks import filesystems, hazards, ids, kernel, kubelet, sandbox
 from probe.checks.check import Check, Finding, Outcome, UnknownReason, clipped
 from probe.checks.remedies.lookup import remedy
 from probe.checks.runtime import offers as runtime
-from probe.checks.runtime import snapshotter
+from probe.checks.runtime import pod_trial, snapshotter
 from probe.checks.runtime import trial as runtime_trial
 from probe.facts.model import Facts
 
@@ -20,6 +20,7 @@ CHECKS: tuple[Check, ...] = (
     *snapshotter.CHECKS,
     *sandbox.CHECKS,
     *runtime_trial.CHECKS,
+    *pod_trial.CHECKS,
     *filesystems.CHECKS,
     *hazards.CHECKS,
 )

@@ -18,6 +18,7 @@ from probe.cli.options import (
     probing_options,
     report_file_option,
     settings_of,
+    try_pod_option,
     volume_paths_option,
 )
 
@@ -27,9 +28,16 @@ from probe.cli.options import (
 @volume_paths_option
 @node_name_option
 @interval_option
+@try_pod_option
 @probing_options
 def watch(
-    report_file: str, volume_paths: bool, node_name: str | None, interval: timedelta, proc: str, budget: timedelta
+    report_file: str,
+    volume_paths: bool,
+    node_name: str | None,
+    interval: timedelta,
+    try_pod: bool,
+    proc: str,
+    budget: timedelta,
 ) -> NoReturn:
     """Probe this node for ever: every interval, and at once on SIGHUP.
 
@@ -51,6 +59,7 @@ def watch(
     probing = [f"--proc={proc}", f"--budget={budget_seconds}s", f"--interval={interval_seconds}s"]
     probing += [f"--node-name={node_name}"] if node_name else []
     probing += ["--volume-paths"] if volume_paths else []
+    probing += ["--try-pod"] if try_pod else []
     signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.SIGNALS)
     # A new interpreter, without all that was imported to read options, and with nothing but the standard library.
     command = [sys.executable, "-I", "-S", supervisor.__file__, report_file, interval_seconds, budget_seconds, *probing]

@@ -72,6 +72,13 @@ try_runtime_option = click.option(
     help="Let the node's own OCI runtime create a container, which is never started. The runtime runs with all "
     "privileges, in the cgroup /userns-probe-trial; if this probe is killed, the next one removes that cgroup.",
 )
+try_pod_option = click.option(
+    "--try-pod",
+    is_flag=True,
+    envvar="USERNS_PROBE_TRY_POD",
+    help="Let the node's own container runtime make a Pod with a user namespace, start its pause image, look at it and "
+    "remove it. Nothing is pulled; it costs an IP address for a second, and entries in logs: see docs/pod-trial.md.",
+)
 
 
 def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,6 +29,7 @@ from probe.cli.options import (
     node_name_option,
     probing_options,
     settings_of,
+    try_pod_option,
     try_runtime_option,
     volume_paths_option,
 )
@@ -105,6 +106,7 @@ def cli() -> None:
 @node_name_option
 @interval_option
 @try_runtime_option
+@try_pod_option
 @probing_options
 @colour_option
 def report(
@@ -115,6 +117,7 @@ def report(
     node_name: str | None,
     interval: timedelta,
     try_runtime: bool,
+    try_pod: bool,
     proc: str,
     budget: timedelta,
     colour: str,
@@ -136,6 +139,7 @@ def report(
         budget=budget,
         interval=interval,
         try_runtime=try_runtime,
+        try_pod=try_pod,
     )
     probed_at, uptime, began = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
     with contextlib.nullcontext() if quiet else Progress(budget), start_cri(settings) as cri:

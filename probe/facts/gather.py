@@ -21,6 +21,8 @@ from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered, of_node
 from probe.facts.runtime.facts import gather_runtime
 from probe.facts.runtime.namespace import read_mountinfo, running_since
+from probe.facts.trials.pod import load as load_pod_trial
+from probe.facts.trials.pod import proof_of
 from probe.facts.trials.processes import NodeTrials, Trials
 from probe.facts.tried import Role
 from probe.facts.unknown import unknown_facts
@@ -72,6 +74,9 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     sandbox = trials.sandbox()
     mounts = mounts_of_node(mounts, probe.entered, tried)
     runtime = of_node(runtime, probe.entered)
+    ids = of_node(ids, probe.entered)
+    runtime_trial = trials.oci_runtime(probe, runtime, root_dir, mounts, tried)
+    pod_trial = trials.pod(probe, runtime, root_dir, ids, tried)
     return Facts(
         node_name=node_name,
         distribution=of_node(distribution, probe.entered),
@@ -82,12 +87,13 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
         kubelet=of_node(kubelet, probe.entered),
         runtime=runtime,
         attempts=tried,
-        ids=of_node(ids, probe.entered),
+        ids=ids,
         sandbox=sandbox,
-        runtime_trial=trials.oci_runtime(probe, runtime, root_dir, mounts, tried),
+        runtime_trial=runtime_trial,
+        pod_trial=pod_trial,
         pods=of_node(pods, probe.entered),
         hooks=of_node(hooks, probe.entered),
-        userns_pod_runs=of_node(pod_runs, probe.entered),
+        userns_pod_runs=proof_of(pod_trial) or of_node(pod_runs, probe.entered),
     )
 
 
@@ -96,6 +102,8 @@ def _gather(settings: Settings, cri: Beside) -> Facts:
     own_proc = open_own_proc()
     with Beside(lambda told: _sandbox(settings, own_proc, told)) as sandbox:
         host = node_host(settings, deadline)
+        if settings.try_pod:
+            load_pod_trial()
         probe = gather_probe(host, not_entered(enter_node(settings.proc)))
         trials = NodeTrials(settings, host, deadline, own_proc, cri, sandbox)
         return gather_node(settings.node_name, host, probe, trials)

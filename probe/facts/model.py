@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from probe.facts.tried import Attempt, NamespaceAttempt, RuntimeTrialFacts, SandboxFacts
+from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
 from probe.host.program import Output
 from probe.reading import Reading
 
@@ -157,6 +157,8 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     confinement: Reading[Confinement]
     layers_dir: Reading[str]
     """Where the default snapshotter keeps image layers: below the root unless configured elsewhere."""
+    pause_image: Reading[str]
+    """The image of the container that holds a Pod's namespaces, as the runtime is configured."""
 
 
 class SubIds(Struct, frozen=True):
@@ -278,10 +280,12 @@ class Facts(Struct, frozen=True, kw_only=True):
     ids: Reading[IdFacts]
     sandbox: Reading[SandboxFacts]
     runtime_trial: Reading[RuntimeTrialFacts]
+    pod_trial: Reading[PodTrialFacts]
     pods: Reading[PodFacts]
     hooks: Reading[HookFacts]
     userns_pod_runs: Reading[bool]
     """Whether a Pod with a user namespace of its own runs here that the running container runtime has started.
 
-    No better proof exists; an older Pod shows what an earlier daemon could do.
+    The Pod of a trial counts, though it is gone by now. No better proof exists; an older Pod shows what an earlier
+    daemon could do.
     """

@@ -119,3 +119,42 @@ class RuntimeTrialFacts(Struct, frozen=True, kw_only=True):
 
 NOT_ASKED: Reading[RuntimeTrialFacts] = Reading.without("--try-runtime", "not-tried", "not asked for")
 """The reading of a probe that was not asked to try the runtime."""
+
+PodResult = Literal["runs", "refused", "unknown"]
+"""`refused`: it fails or is ignored with a user namespace alone, while the same without one runs."""
+PodMount = Literal["kubelet-root", "tmpfs"]
+
+
+class HandlerTrial(Tried[PodResult], frozen=True, kw_only=True):
+    """What the runtime made of a Pod with one handler."""
+
+    handler: str
+    step: str = ""
+    """The call of CRI that failed, or what was looked at."""
+    said: str = ""
+    """The runtime's own words, where it refused."""
+    control: Literal["", "runs", "fails", "unknown"] = ""
+    """What became of the same Pod without a user namespace; empty where none was needed."""
+    mounts: tuple[PodMount, ...] = ()
+    """What the Pod that runs has mounted with a mapping."""
+    refused_mount: PodMount | Literal[""] = ""
+    """The one mount without which the Pod would run."""
+    seconds: float = 0.0
+    """Of all calls of CRI for this handler."""
+
+
+class PodTrialFacts(Struct, frozen=True, kw_only=True):
+    """The whole trial."""
+
+    handlers: tuple[HandlerTrial, ...]
+    left: str = ""
+    """Why something of the trial is still there."""
+    seconds: float
+
+    def of(self, handler: str) -> HandlerTrial | None:
+        """The trial of that handler; None when it was not tried."""
+        return next((one for one in self.handlers if one.handler == handler), None)
+
+
+POD_NOT_ASKED: Reading[PodTrialFacts] = Reading.without("--try-pod", "not-tried", "not asked for")
+"""The reading of a probe that was not asked to make a Pod."""

@@ -6,7 +6,7 @@ import platform
 from typing import Any
 
 from probe.facts.model import Facts, KernelFacts, ProbeFacts
-from probe.facts.tried import NOT_ASKED, NamespaceAttempt
+from probe.facts.tried import NOT_ASKED, POD_NOT_ASKED, NamespaceAttempt
 from probe.host import syscalls
 from probe.reading import ProblemKind, Reading
 
@@ -57,6 +57,7 @@ def unknown_facts(node_name: str | None, kind: ProblemKind, problem: str) -> Fac
         ids=unread,
         sandbox=unread,
         runtime_trial=NOT_ASKED,
+        pod_trial=POD_NOT_ASKED,
         pods=unread,
         hooks=unread,
         userns_pod_runs=unread,

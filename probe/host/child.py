@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import math
 import os
 import select
 import signal
@@ -72,10 +73,10 @@ class Child:
             content += chunk
         return bytes(content)
 
-    def lines(self, patience: float, limit: int = DEFAULT_LIMIT) -> Iterator[bytes]:
-        """Each line when it comes; TimeoutError when the child is silent for *patience* seconds."""
+    def lines(self, patience: float, limit: int = DEFAULT_LIMIT, deadline: float = math.inf) -> Iterator[bytes]:
+        """Each line when it comes; TimeoutError when the child is silent for *patience* seconds, or at *deadline*."""
         pending, budget = b"", limit
-        while chunk := self._chunk(time.monotonic() + patience):
+        while chunk := self._chunk(min(time.monotonic() + patience, deadline)):
             budget -= len(chunk)
             if budget < 0:
                 raise ChildError(f"wrote more than {limit} bytes")

@@ -1,7 +1,7 @@
-"""What the container runtime answers over its own socket, by its real protocol.
+"""What the container runtime answers over its own socket, by its real protocol: the Container Runtime Interface.
 
-gRPC starts threads that outlive its channel, after which no namespace can be entered or made any more. So all of
-this runs in a child of its own, which neither forks nor unshares, and nobody else imports grpc.
+h2 and protobuf take 30 ms to import, so all of this runs in a child that imports them while others look around; and
+whatever the runtime does to the one who asks it, it does to that child alone.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Callable
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
 from probe.reading import ProblemKind, Reading
 
+if TYPE_CHECKING:
+    from probe.host.grpc import Outcome
+
 ANSWER_LIMIT = 4 << 20
 """Bytes that `cri_child` returns at most."""
 TIMEOUT = 3.0
 """Seconds for all calls together."""
 
-_MESSAGE_LIMIT = 8 << 20  # bytes of one reply; a real one has ten thousand
 _CONFIG_LIMIT = 512 << 10
 _HANDLERS_LIMIT = 256
 _NAME_LIMIT = 256
-_IDENTITY_ONLY = 1  # the bit of "no compression": what is not unpacked cannot explode
 
-_RUNTIME = "/runtime.v1.RuntimeService"
-_IMAGES = "/runtime.v1.ImageService"
+RUNTIME_SERVICE = "/runtime.v1.RuntimeService"
+IMAGE_SERVICE = "/runtime.v1.ImageService"
 
 _KIND_OF_CODE: dict[str, ProblemKind] = {
     "DEADLINE_EXCEEDED": "timed-out",
@@ -41,8 +41,6 @@ _KIND_OF_CODE: dict[str, ProblemKind] = {
     "UNAUTHENTICATED": "not-permitted",
     "UNIMPLEMENTED": "absent",  # containerd whose CRI plugin is disabled, as Docker's packages ship it
 }
-
-Ask = Callable[[str, float], "CriAnswer"]
 
 
 class CriHandler(Struct, frozen=True):
@@ -86,62 +84,51 @@ def no_answer(endpoint: str, kind: ProblemKind, problem: str) -> CriAnswer:
 def cri_child(read_endpoint: Callable[[], str | None], enter: Callable[[], object], timeout: float = TIMEOUT) -> bytes:
     """The answer as JSON, for a child of its own that ends afterwards.
 
-    grpc is imported while *read_endpoint*, called last, still waits for the endpoint. *enter* comes between:
-    after the import, which needs our own files, and before the channel, whose threads would forbid it.
+    What asks is imported while *read_endpoint*, called last, still waits for the endpoint. *enter* comes between:
+    after the import, which needs our own files.
     """
-    ask = load_grpc()
+    from probe.host import cri_pb2, grpc  # noqa: F401
+
     enter()
     endpoint = read_endpoint()
-    answer = ask(endpoint, timeout) if endpoint else no_answer("", "not-tried", "no endpoint is known")
+    answer = ask_cri(endpoint, timeout) if endpoint else no_answer("", "not-tried", "no endpoint is known")
     return msgspec.json.encode(answer)
 
 
 def ask_cri(endpoint: str, timeout: float = TIMEOUT) -> CriAnswer:
-    """What the runtime on the socket *endpoint* (an absolute path) answers; only for a process of its own."""
-    return load_grpc()(endpoint, timeout)
-
-
-def load_grpc() -> Ask:
-    """Import grpc, with the modules that it would import when first used, and hand back what asks with it."""
-    os.environ.update(GRPC_VERBOSITY="NONE", GRPC_ENABLE_FORK_SUPPORT="0")
-    os.environ.pop("GRPC_TRACE", None)
-    import grpc
-    import grpc._channel
-
+    """What the runtime on the socket *endpoint* (an absolute path) answers."""
     from probe.host import cri_pb2
+    from probe.host.grpc import call_all
 
-    def ask(endpoint: str, timeout: float) -> CriAnswer:
-        deadline = time.monotonic() + timeout
-        listener = _read_listener(endpoint, timeout)
+    deadline = time.monotonic() + timeout
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        listener = connect(connection, endpoint, deadline)
         if listener.kind:
             return no_answer(endpoint, listener.kind, listener.problem)
-        with grpc.insecure_channel("unix:" + quote(os.fsencode(endpoint)), options=_OPTIONS) as channel:
-            return _Conversation(grpc, cri_pb2, channel, endpoint, deadline).answer(listener)
-
-    return ask
-
-
-_OPTIONS = (
-    ("grpc.max_receive_message_length", _MESSAGE_LIMIT),
-    ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.enable_retries", 0),
-    ("grpc.default_authority", "localhost"),  # Go's HTTP/2 refuses a socket path there
-    ("grpc.service_config_disable_resolution", 1),
-    ("grpc.use_local_subchannel_pool", 1),
-)
+        calls = (
+            (f"{RUNTIME_SERVICE}/Version", cri_pb2.VersionRequest()),
+            (f"{RUNTIME_SERVICE}/Status", cri_pb2.StatusRequest(verbose=True)),
+            (f"{IMAGE_SERVICE}/ImageFsInfo", cri_pb2.ImageFsInfoRequest()),
+        )
+        return read_outcomes(
+            endpoint,
+            listener,
+            call_all(connection, [(method, request.SerializeToString()) for method, request in calls], deadline),
+        )
 
 
-def _read_listener(endpoint: str, timeout: float) -> Reading[int]:
-    """Who listens; 0 for a process of another PID namespace. *Source*: SO_PEERCRED in unix(7)."""
+def connect(connection: socket.socket, endpoint: str, deadline: float) -> Reading[int]:
+    """The pid of the process that listens on *endpoint*; 0 for one of another PID namespace.
+
+    *Source*: SO_PEERCRED in unix(7).
+    """
     source = f"CRI {endpoint}"
     try:
         if not stat.S_ISSOCK(os.stat(endpoint).st_mode):
             return Reading.without(source, "not-readable", "is not a socket")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(timeout)
-            client.connect(endpoint)
-            credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        connection.connect(endpoint)
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     except BlockingIOError:
         return Reading.without(source, "timed-out", "accepts no connections, its queue is full")
     except ConnectionRefusedError:
@@ -155,49 +142,34 @@ def _read_listener(endpoint: str, timeout: float) -> Reading[int]:
     return Reading(source, struct.unpack("3i", credentials)[0])
 
 
-class _Conversation:
-    """The calls, one after another, until one of them gets no answer in time."""
+def read_outcomes(endpoint: str, listener: Reading[int], outcomes: Sequence[Outcome]) -> CriAnswer:
+    """The answer out of the outcomes of Version, Status and ImageFsInfo."""
+    from probe.host import cri_pb2
 
-    def __init__(self, grpc: Any, messages: Any, channel: Any, endpoint: str, deadline: float) -> None:
-        self._grpc = grpc
-        self._messages = messages
-        self._channel = channel
-        self._endpoint = endpoint
-        self._deadline = deadline
-        self._silent = False
+    version = _decode("Version", endpoint, outcomes[0], cri_pb2.VersionResponse)
+    status = _decode("Status", endpoint, outcomes[1], cri_pb2.StatusResponse)
+    images = _decode("ImageFsInfo", endpoint, outcomes[2], cri_pb2.ImageFsInfoResponse)
+    return CriAnswer(
+        endpoint=endpoint,
+        listener=listener,
+        name=version.parse(lambda reply: _short(reply.runtime_name)),
+        version=version.parse(lambda reply: _short(reply.runtime_version)),
+        handlers=status.parse(_parse_handlers),
+        config=_read_config(status),
+        image_filesystem=images.parse(_parse_image_filesystem),
+    )
 
-    def answer(self, listener: Reading[int]) -> CriAnswer:
-        messages = self._messages
-        version = self._call(f"{_RUNTIME}/Version", messages.VersionRequest(), messages.VersionResponse)
-        status = self._call(f"{_RUNTIME}/Status", messages.StatusRequest(verbose=True), messages.StatusResponse)
-        images = self._call(f"{_IMAGES}/ImageFsInfo", messages.ImageFsInfoRequest(), messages.ImageFsInfoResponse)
-        return CriAnswer(
-            endpoint=self._endpoint,
-            listener=listener,
-            name=version.parse(lambda reply: _short(reply.runtime_name)),
-            version=version.parse(lambda reply: _short(reply.runtime_version)),
-            handlers=status.parse(_parse_handlers),
-            config=_read_config(status),
-            image_filesystem=images.parse(_parse_image_filesystem),
-        )
 
-    def _call(self, method: str, request: Any, reply_type: Any) -> Reading[Any]:
-        source = f"CRI {method.rpartition('/')[2]} {self._endpoint}"
-        remaining = self._deadline - time.monotonic()
-        if self._silent or remaining <= 0:
-            return Reading.without(source, "timed-out", "no answer in time to an earlier call")
-        try:
-            # Bytes in, bytes out: grpc would log the traceback of a reply that cannot be parsed.
-            reply = self._channel.unary_unary(method)(request.SerializeToString(), timeout=remaining)
-        except self._grpc.RpcError as error:
-            code = error.code().name
-            self._silent = code == "DEADLINE_EXCEEDED"
-            problem = "no answer in time" if self._silent else f"{code}: {str(error.details())[:200]}"
-            return Reading.without(source, _KIND_OF_CODE.get(code, "not-readable"), problem)
-        try:
-            return Reading(source, reply_type.FromString(reply))
-        except Exception as error:  # DecodeError, whose base class differs between protobuf's implementations
-            return Reading.without(source, "not-readable", f"not understood: {str(error)[:200]}")
+def _decode(method: str, endpoint: str, outcome: Outcome, reply_type: Any) -> Reading[Any]:
+    source = f"CRI {method} {endpoint}"
+    if not isinstance(outcome, bytes):
+        late = outcome.code == "DEADLINE_EXCEEDED"
+        problem = "no answer in time" if late else f"{outcome.code}: {outcome.details[:200]}"
+        return Reading.without(source, _KIND_OF_CODE.get(outcome.code, "not-readable"), problem)
+    try:
+        return Reading(source, reply_type.FromString(outcome))
+    except Exception as error:  # DecodeError, whose base class differs between protobuf's implementations
+        return Reading.without(source, "not-readable", f"not understood: {str(error)[:200]}")
 
 
 def _parse_handlers(reply: Any) -> tuple[CriHandler, ...]:

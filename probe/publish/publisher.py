@@ -40,6 +40,9 @@ in_cluster = partial(connect, Access())
 """The API server with the service account of this Pod."""
 
 
+_SOON = 0.05  # seconds: the shortest rest
+
+
 class Source(Protocol):
     """What holds now, and where to tell how publishing goes; `report_file.Current` is one."""
 
@@ -160,7 +163,7 @@ class Publisher:
             return self._not_before - now
         if self._standing is None or self._done is None or self._decide(report, now) != self._done:
             return self._pace.tick
-        return max(self._pace.tick, min(self.rests_until - now, self._pace.rest))
+        return max(_SOON, min(self.rests_until - now, self._pace.rest))
 
     def _look(self, api: Api) -> None:
         """Forget what was written when the Node is another one: it was deleted and has registered again."""

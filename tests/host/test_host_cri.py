@@ -10,7 +10,6 @@ import select
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.prerequisites import require
-from probe.host import cri
 from probe.host.child import Child, run_child
-from probe.host.cri import ANSWER_LIMIT, CriAnswer, CriHandler, ask_cri, cri_child, no_answer
+from probe.host.cri import ANSWER_LIMIT, CriAnswer, CriHandler, ask_cri, cri_child, no_answer, read_outcomes
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests/data/cri"
@@ -142,12 +140,12 @@ def test_misbehaving_server(serve: Serve, misbehaviour: str, kind: str, problem:
 
 
 def test_what_came_before_a_hang_is_kept(serve: Serve) -> None:
-    """A runtime that hangs in Status has told its version, and is asked nothing more."""
+    """A runtime that hangs in Status tells its version and its images: nothing waits for another answer."""
     endpoint, _ = serve(misbehaviour="hang in Status")
     answer = ask(endpoint, timeout=1.5)
     assert answer.version.value == "2.1.9+unknown"
-    assert answer.handlers.kind == "timed-out"
-    assert "earlier call" in answer.image_filesystem.problem
+    assert (answer.handlers.kind, answer.handlers.problem) == ("timed-out", "no answer in time")
+    assert answer.image_filesystem.value
 
 
 def _listen(path: Path, talk: Callable[[socket.socket], None]) -> Child:
@@ -167,7 +165,7 @@ def _listen(path: Path, talk: Callable[[socket.socket], None]) -> Child:
 
 
 def _hold(connection: socket.socket) -> None:
-    while True:  # the first connection ends at once: it only asks who listens
+    while True:
         if not connection.recv(4096):
             return
 
@@ -303,13 +301,13 @@ def test_nothing_is_imported_after_entering(serve: Serve) -> None:
 
 
 def test_order_of_the_child() -> None:
-    """Entering comes after the import of grpc and before the endpoint is waited for."""
+    """Entering comes after the imports and before the endpoint is waited for."""
 
     def life() -> bytes:
         seen: list[str] = []
 
         def enter() -> None:
-            seen.append("grpc" if "grpc" in sys.modules else "nothing")
+            seen.extend(name for name in ("h2.connection", "probe.host.cri_pb2") if name in sys.modules)
 
         def read_endpoint() -> None:
             seen.append("endpoint")
@@ -317,50 +315,42 @@ def test_order_of_the_child() -> None:
         answer = msgspec.json.decode(cri_child(read_endpoint, enter), type=CriAnswer)
         return msgspec.json.encode((seen, answer.name.kind))
 
-    assert msgspec.json.decode(run_child(life, 20)) == [["grpc", "endpoint"], "not-tried"]
+    assert msgspec.json.decode(run_child(life, 20)) == [
+        ["h2.connection", "probe.host.cri_pb2", "endpoint"],
+        "not-tried",
+    ]
 
 
-def test_parent_stays_without_grpc() -> None:
-    """Importing the module, and all that gathers facts from it, starts no gRPC and no threads."""
+def test_parent_stays_without_the_imports() -> None:
+    """Importing the module, and all that gathers facts from it, leaves what takes long to the child."""
     code = (
         "import sys, probe.facts.runtime.facts, probe.host.cri\n"
-        "print([name for name in sys.modules if name.partition('.')[0] in ('grpc', 'google')])"
+        "print([name for name in sys.modules if name.partition('.')[0] in ('grpc', 'google', 'h2')])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("misbehaviour", ["", "garbage", "huge", "crash"])
-def test_silence(serve: Serve, misbehaviour: str) -> None:
-    """gRPC's own logging never reaches the administrator's terminal."""
+def test_silence_without_threads(serve: Serve, misbehaviour: str) -> None:
+    """Nothing is logged to the administrator's terminal, and who asks can still make namespaces."""
     endpoint, _ = serve(misbehaviour=misbehaviour)
-    code = f"from probe.host.cri import ask_cri; ask_cri({endpoint!r}, 3)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("", "")
+    code = (
+        f"import os; from probe.host.cri import ask_cri; ask_cri({endpoint!r}, 3)\n"
+        "assert len(os.listdir('/proc/self/task')) == 1"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
-class _Channel:
-    """Answers every call with the same bytes."""
-
-    class RpcError(Exception):
-        pass
-
-    def __init__(self, reply: bytes) -> None:
-        self.reply = reply
-
-    def unary_unary(self, method: str) -> Callable[..., bytes]:
-        return lambda request, timeout: self.reply
+LISTENER = no_answer("/s", "absent", "none").listener
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes(reply: bytes) -> None:
     """Any reply gives an answer that survives the way to the parent."""
-    from probe.host import cri_pb2
-
-    deadline = time.monotonic() + 60
-    conversation = cri._Conversation(_Channel, cri_pb2, _Channel(reply), "/s", deadline)
-    answer = conversation.answer(no_answer("/s", "absent", "none").listener)
+    answer = read_outcomes("/s", LISTENER, [reply] * 3)
     assert msgspec.json.decode(msgspec.json.encode(answer), type=CriAnswer) == answer
 
 
@@ -381,28 +371,23 @@ def _status(**fields: object) -> bytes:
 )
 def test_bounds(reply: Callable[[], bytes], part: str, kind: str) -> None:
     """More handlers, longer names, and a larger configuration than any runtime has are problems."""
-    from probe.host import cri_pb2
-
-    conversation = cri._Conversation(_Channel, cri_pb2, _Channel(reply()), "/s", time.monotonic() + 60)
-    assert getattr(conversation.answer(no_answer("/s", "absent", "none").listener), part).kind == kind
+    assert getattr(read_outcomes("/s", LISTENER, [reply()] * 3), part).kind == kind
 
 
 def test_no_features_and_empty_features() -> None:
     """A handler without a features message is told apart from one whose features are all off."""
-    from probe.host import cri_pb2
-
     reply = _status(runtime_handlers=[{"name": "a"}, {"name": "b", "features": {}}])
-    conversation = cri._Conversation(_Channel, cri_pb2, _Channel(reply), "/s", time.monotonic() + 60)
-    answer = conversation.answer(no_answer("/s", "absent", "none").listener)
+    answer = read_outcomes("/s", LISTENER, [reply] * 3)
     assert answer.handlers.value == (CriHandler("a", None), CriHandler("b", False))
 
 
 def test_generated_messages(tmp_path: Path) -> None:
-    """cri_pb2.py is what the generator makes of cri.proto, but for the version that made it."""
+    """cri_pb2.py and its types are what the generator makes of cri.proto, but for the version that made it."""
     require(importlib.util.find_spec("grpc_tools"), "Python package grpcio-tools")
     source = ROOT / "probe/host"
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{source}", f"--python_out={tmp_path}", "cri.proto"]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{source}", f"--python_out={tmp_path}"]
+    subprocess.run([*command, f"--pyi_out={tmp_path}", "cri.proto"], check=True)
+    assert (tmp_path / "cri_pb2.pyi").read_text() == (source / "cri_pb2.pyi").read_text()
     assert _descriptor(tmp_path / "cri_pb2.py") == _descriptor(source / "cri_pb2.py")
 
 

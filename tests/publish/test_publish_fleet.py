@@ -27,10 +27,11 @@ def test_leaving_out_idle_looks_changes_nothing(scene: str) -> None:
 
 
 def test_a_quiet_day_costs_four_writes() -> None:
-    """One refresh every six hours, of which one part makes one write, and no read."""
+    """One refresh every six hours, of which one part makes one write; reads are spread."""
     found = simulate("a quiet day", 50, SEED, frozenset({"annotations"}))
     assert 3.5 < found.writes_per_node < 4.5
-    assert (found.peak_reads, found.longest_wait) == (0, 0)
+    assert found.peak_reads < 5
+    assert found.longest_wait == 0
 
 
 def test_clocks_that_are_set_cost_one_write_each_and_no_storm() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from io import BytesIO, TextIOWrapper
 from typing import Any
@@ -17,7 +16,7 @@ from probe.facts.runtime import oci
 from probe.facts.runtime import settings as runtime_settings
 from probe.facts.trials.oci_meaning import parse_words
 from probe.host import cri_pb2
-from probe.host.cri import _Conversation
+from probe.host.cri import read_outcomes
 from probe.host.oci_trial import steps as runtime_trial_steps
 from probe.reading import Reading, encode
 
@@ -34,25 +33,10 @@ VERSIONS = (
 LAST_WORDS = 'time="x" level=error msg="runc create failed: no"\n{"msg": "exec \\u001b[2Jfailed", "level": "error"}\n'
 
 
-class Channel:
-    """A runtime that gives one answer to every question."""
-
-    class RpcError(Exception):
-        """Never raised: this one always answers."""
-
-    def __init__(self, reply: bytes) -> None:
-        self.reply = reply
-
-    def unary_unary(self, _: str) -> Callable[..., bytes]:
-        """The answer to any call."""
-        return lambda request, timeout: self.reply
-
-
 def read_cri(data: bytes) -> None:
     """All that is asked over the socket; a handler has user namespaces when its message says so, and never else."""
     endpoint = "/run/x.sock"
-    conversation = _Conversation(Channel, cri_pb2, Channel(data), endpoint, time.monotonic() + 60)
-    answer = conversation.answer(Reading("CRI", 0))
+    answer = read_outcomes(endpoint, Reading("CRI", 0), [data] * 3)
     encode(answer)
     for handler in answer.handlers.value or ():
         status = cri_pb2.StatusResponse.FromString(data)
@@ -104,7 +88,7 @@ def read_container(data: bytes) -> None:
     found = []
     for table in (data, data + mount):
         with patch.object(runtime_trial_steps, "open", lambda *_, table=table: BytesIO(table), create=True):
-            found.append(parsed(lambda _: runtime_trial_steps._read_mount_options(1), b""))
+            found.append(parsed(lambda _: runtime_trial_steps.read_mount_options(1), b""))
     assert found[0] is None or found[1]["/target"] == ("rw", "idmapped")
 
 

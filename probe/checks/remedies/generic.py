@@ -47,6 +47,10 @@ GENERIC: dict[str, str] = {
     "sandbox-trial": "Look for a refusal in the kernel log and in the audit log:\n"
     "  dmesg | grep -iE 'denied|revealing|namespace' | tail\n"
     "  ausearch -m avc -ts recent",
+    "pod-trial": "See what the runtime says; the same Pod without a user namespace runs, so look at what differs:\n"
+    "  journalctl -u containerd -u crio -n 100 --no-pager\n"
+    "  dmesg | tail; ausearch -m avc -ts recent",
+    "pod-trial-projected": "Upgrade the kernel to Linux 6.3 or newer, which maps tmpfs:\n  uname -r",
     "runtime-trial": "See what the runtime says, then look for a refusal in the kernel log and in the audit log:\n"
     "  dmesg | tail\n"
     "  ausearch -m avc -ts recent",

@@ -49,6 +49,8 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
     """Directory that containerd puts before its PATH, invisible from outside. *Source*: its plugin `opt`."""
     imports: tuple[str, ...] = ()
     """Files that the daemon names as having been merged."""
+    pause_image: str = ""
+    """The image of the container that holds a Pod's namespaces."""
 
 
 class _Options(Struct):
@@ -69,6 +71,7 @@ class _InfoContainerd(Struct, rename="camel"):
 
 class _Info(Struct, rename="camel"):
     containerd: _InfoContainerd
+    sandbox_image: str = ""  # moved to the plugin for images in 2.0
     containerd_root_dir: str = ""
     state_dir: str = ""
 
@@ -87,10 +90,16 @@ class _DumpContainerd(Struct):
 
 class _DumpCri(Struct):
     containerd: _DumpContainerd | None = None
+    sandbox_image: str = ""
+
+
+class _DumpPinned(Struct):
+    sandbox: str = ""
 
 
 class _DumpImages(Struct):
     snapshotter: str = ""
+    pinned_images: _DumpPinned = field(default_factory=_DumpPinned)
 
 
 class _DumpOverlayfs(Struct):
@@ -128,6 +137,7 @@ class _CrioInfoTable(Struct, rename="pascal"):
 
 class _CrioInfo(Struct):
     crio: _CrioInfoTable
+    sandbox_image: str = field(default="", name="sandboxImage")
 
 
 class _CrioDumpRuntime(Struct):
@@ -140,8 +150,13 @@ class _CrioDumpTable(Struct):
     runtimes: dict[str, _CrioDumpRuntime] = {}
 
 
+class _CrioDumpImage(Struct):
+    pause_image: str = ""
+
+
 class _CrioDumpCrio(Struct):
     runtime: _CrioDumpTable
+    image: _CrioDumpImage = field(default_factory=_CrioDumpImage)
     root: str = ""
     runroot: str = ""
 
@@ -160,6 +175,7 @@ def parse_containerd_info(text: str) -> RuntimeConfig:
         root=info.containerd_root_dir,
         state=os.path.dirname(info.state_dir),  # of the CRI plugin, which lies in the daemon's
         snapshotter=info.containerd.snapshotter,
+        pause_image=info.sandbox_image,
     )
 
 
@@ -177,15 +193,17 @@ def parse_containerd_dump(text: str) -> RuntimeConfig:
         slow_chown=plugins.overlayfs.slow_chown,
         extra_path=os.path.join(plugins.opt.path, "bin") if plugins.opt.path else "",
         imports=dump.imports or (),
+        pause_image=plugins.images.pinned_images.sandbox or plugins.old_cri.sandbox_image,
     )
 
 
 def parse_crio_info(text: str) -> RuntimeConfig:
     """`config` of CRI-O's verbose Status."""
-    crio = _decode_json(text, _CrioInfo).crio
+    info = _decode_json(text, _CrioInfo)
     return RuntimeConfig(
-        default_handler=crio.default_runtime,
-        handlers={name: _crio_handler(name, one) for name, one in crio.runtimes.items()},
+        default_handler=info.crio.default_runtime,
+        handlers={name: _crio_handler(name, one) for name, one in info.crio.runtimes.items()},
+        pause_image=info.sandbox_image,
     )
 
 
@@ -197,6 +215,7 @@ def parse_crio_dump(text: str) -> RuntimeConfig:
         handlers={name: _crio_handler(name, one) for name, one in crio.runtime.runtimes.items()},
         root=crio.root,
         state=crio.runroot,
+        pause_image=crio.image.pause_image,
     )
 
 

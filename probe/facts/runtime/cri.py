@@ -1,6 +1,6 @@
 """The process that asks the container runtime, beside the one that gathers all else.
 
-It is the first that a probe starts: it imports grpc, which takes longest, while all others import and look around.
+It is the first that a probe starts: it imports h2 and protobuf while all others import and look around.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ def gather_runtime(
             layers_dir=settings.layers_dir(),
             snapshotter=settings.snapshotter(""),
             slow_chown=settings.slow_chown(),
+            pause_image=settings.pause_image(),
             confinement=gather_confinement(host, daemon),
         ),
     )

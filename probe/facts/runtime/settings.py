@@ -67,6 +67,15 @@ class RuntimeSettings:
         """Where the running containers' state lies; empty when it is not told."""
         return self._best.value.state if self._best.value else ""
 
+    def pause_image(self) -> Reading[str]:
+        """The image that the runtime runs first in each Pod, and would pull where it is missing."""
+        for config in (self._in_force, self._printed):
+            if config.value and config.value.pause_image:
+                return Reading(config.source, config.value.pause_image)
+        if self._printed.value is None:
+            return problem_of(self._printed)
+        return Reading.without(self._printed.source, "absent", "the runtime tells no pause image")
+
     def snapshotter(self, handler: str) -> Reading[str]:
         """Of one handler, which may have its own. What is in force comes before what was printed."""
         configured = self._configured(handler)

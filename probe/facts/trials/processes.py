@@ -1,4 +1,4 @@
-"""Answers that gathering leaves to other processes: to CRI, to attempts in a user namespace, to the two trials."""
+"""Answers that gathering leaves to other processes: to CRI, to attempts in a user namespace, to the trials."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from probe.facts.filesystems import attempts
-from probe.facts.model import MountFacts, ProbeFacts, RuntimeFacts
+from probe.facts.model import IdFacts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.runtime.cri import cri_answer
 from probe.facts.runtime.namespace import entering, mount_namespace_of
 from probe.facts.trials.oci import gather_runtime_trial, sweep_trial_cgroups
+from probe.facts.trials.pod import gather_pod_trial
 from probe.facts.trials.sandbox import gather_sandbox
-from probe.facts.tried import NOT_ASKED, Attempt, NamespaceAttempt, RuntimeTrialFacts, SandboxFacts
+from probe.facts.tried import (
+    NOT_ASKED,
+    POD_NOT_ASKED,
+    Attempt,
+    NamespaceAttempt,
+    PodTrialFacts,
+    RuntimeTrialFacts,
+    SandboxFacts,
+)
 from probe.host.background import Beside
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
@@ -21,6 +30,7 @@ from probe.reading import Reading
 from probe.settings import Settings
 
 _SANDBOX_PATIENCE = 5.0
+_LAST_WORDS = 1.0  # seconds
 
 
 class Trials(Protocol):
@@ -50,6 +60,17 @@ class Trials(Protocol):
         rows: Sequence[Attempt],
     ) -> Reading[RuntimeTrialFacts]:
         """The trial of the OCI runtime, which needs all that was found before."""
+        ...
+
+    def pod(
+        self,
+        probe: ProbeFacts,
+        runtime: Reading[RuntimeFacts],
+        kubelet_root: str,
+        ids: Reading[IdFacts],
+        rows: Sequence[Attempt],
+    ) -> Reading[PodTrialFacts]:
+        """The trial of a Pod, which needs all that was found before."""
         ...
 
 
@@ -106,3 +127,18 @@ class NodeTrials:
             return NOT_ASKED
         enter = entering(self._host, runtime)
         return gather_runtime_trial(self._host, enter, probe, runtime, kubelet_root, mounts, rows, self._deadline)
+
+    def pod(
+        self,
+        probe: ProbeFacts,
+        runtime: Reading[RuntimeFacts],
+        kubelet_root: str,
+        ids: Reading[IdFacts],
+        rows: Sequence[Attempt],
+    ) -> Reading[PodTrialFacts]:
+        """The trial on request, over a moment before the time is, in which the facts are handed over."""
+        if not self._settings.try_pod:
+            return POD_NOT_ASKED
+        enter = entering(self._host, runtime)
+        deadline = self._deadline - _LAST_WORDS
+        return gather_pod_trial(self._host, enter, probe, runtime, kubelet_root, ids, rows, deadline)

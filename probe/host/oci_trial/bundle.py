@@ -177,12 +177,12 @@ def _bind_file(source: str, content: str, target: str) -> None:
 
 
 @contextmanager
-def sole_trial() -> Iterator[bool]:
-    """Whether no other trial is under way on this node; while the context lasts, none begins.
+def sole_trial(directory: str = _CGROUP_ROOT) -> Iterator[bool]:
+    """Whether no other trial that locks *directory* is under way on this node; while the context lasts, none begins.
 
     The lock ends with the processes that have its descriptor, and leaves nothing behind.
     """
-    fd = os.open(_CGROUP_ROOT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -200,7 +200,7 @@ def sweep_trial_cgroups() -> bool:
     To be called in the node's mount namespace, whenever a probe starts. That of a trial under way is left alone.
     """
     try:
-        if not _left():
+        if not _left(CGROUP):
             return True
         with sole_trial() as alone:
             return alone and remove_cgroups(0.0)
@@ -208,25 +208,35 @@ def sweep_trial_cgroups() -> bool:
         return False
 
 
-def remove_cgroups(patience: float) -> bool:
-    """Remove the container's cgroup from each hierarchy; False when one is still there after *patience* seconds.
+def remove_cgroups(patience: float, name: str = CGROUP) -> bool:
+    """Remove the trial's cgroup *name* from each hierarchy; False when one is still there after *patience* seconds.
 
     Only rmdir(2), which takes none that has a process in it: whoever lives there, nobody is ended.
     """
     deadline = time.monotonic() + patience
-    while left := _left():
+    while left := _left(name):
         for path in left:
             for directory, _, _ in os.walk(path, topdown=False):
                 with suppress(OSError):
                     os.rmdir(directory)
         if time.monotonic() > deadline:
-            return not _left()
+            return not _left(name)
         time.sleep(0.002)
     return True
 
 
-def _left() -> list[str]:
-    return [path for hierarchy in _hierarchies() if os.path.isdir(path := f"{hierarchy}/{CGROUP}")]
+def end_cgroup(name: str) -> None:
+    """End every process in the trial's cgroup *name*, whatever PID namespace it is in, where a hierarchy can do that.
+
+    *Source*: `cgroup.kill` of cgroup v2, since Linux 5.14.
+    """
+    for hierarchy in _hierarchies():
+        with suppress(OSError), open(f"{hierarchy}/{name}/cgroup.kill", "w") as file:
+            file.write("1")
+
+
+def _left(name: str) -> list[str]:
+    return [path for hierarchy in _hierarchies() if os.path.isdir(path := f"{hierarchy}/{name}")]
 
 
 def _hierarchies() -> list[str]:

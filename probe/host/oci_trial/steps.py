@@ -154,9 +154,9 @@ class Trial:
         """Look at the container's process from outside; its pid."""
         self._tell(under_way="maps")
         pid = _read_pid(f"{self._place}/pid")
-        self._tell(uid_map=_read_map(pid, "uid_map"), gid_map=_read_map(pid, "gid_map"))
+        self._tell(uid_map=read_map(pid, "uid_map"), gid_map=read_map(pid, "gid_map"))
         self._tell(under_way="idmapped binds")
-        options = _read_mount_options(pid)
+        options = read_mount_options(pid)
         binds = [
             Bind(name, destination in options, "idmapped" in options.get(destination, ()))
             for name, destination in DESTINATIONS.items()
@@ -230,13 +230,13 @@ def _read_pid(path: str) -> int:
     return int(words)
 
 
-def _read_map(pid: int, name: str) -> tuple[int, ...]:
+def read_map(pid: int, name: str) -> tuple[int, ...]:
     """uid_map or gid_map as numbers, line after line. *Source*: user_namespaces(7)."""
     with open(f"/proc/{pid}/{name}") as file:
         return tuple(int(number) for number in file.read(1 << 16).split())
 
 
-def _read_mount_options(pid: int) -> dict[str, tuple[str, ...]]:
+def read_mount_options(pid: int) -> dict[str, tuple[str, ...]]:
     """Options of each mount of a process by its mount point; of a stack those of the topmost.
 
     *Errors*: ValueError for a table that is not whole.

@@ -21,6 +21,7 @@ from probe.facts.runtime.config import (
 )
 
 RUNC = "io.containerd.runc.v2"
+PAUSE = "lab.local/pause:1"
 
 
 def _runc(binary: str) -> ConfiguredHandler:
@@ -50,10 +51,15 @@ def _info(name: str) -> str:
 
 @pytest.mark.parametrize("version", CONTAINERD)
 def test_recorded_containerd_info(version: str) -> None:
-    """The configuration in force of each recorded containerd; from 2.0 on it does not name the snapshotter."""
+    """The configuration in force of each recorded containerd; from 2.0 on without snapshotter and pause image."""
     handlers, root, snapshotter = CONTAINERD[version]
     assert parse_containerd_info(_info(f"containerd-{version}")) == RuntimeConfig(
-        default_handler="runc", handlers=handlers, root=root, state="/run/containerd", snapshotter=snapshotter
+        default_handler="runc",
+        handlers=handlers,
+        root=root,
+        state="/run/containerd",
+        snapshotter=snapshotter,
+        pause_image=PAUSE if version.startswith("1.") else "",
     )
 
 
@@ -78,6 +84,7 @@ def test_recorded_containerd_dump(version: str, slow_chown: bool | None, imports
         slow_chown=slow_chown,
         extra_path="/opt/containerd/bin",
         imports=imports,
+        pause_image=PAUSE,
     )
 
 
@@ -85,8 +92,8 @@ CRIO = {name: ConfiguredHandler(one.binary, "oci") for name, one in NEW.items()}
 
 
 def test_recorded_crio() -> None:
-    """CRI-O tells the same of its handlers in Status and by its command."""
-    expected = RuntimeConfig(default_handler="runc", handlers=CRIO)
+    """CRI-O tells the same of its handlers and its pause image in Status and by its command."""
+    expected = RuntimeConfig(default_handler="runc", handlers=CRIO, pause_image=PAUSE)
     assert parse_crio_info(_info("cri-o-1.37.0-dev")) == expected
     assert parse_crio_dump((FOLDER / "cri-o-1.37.0-dev/config.toml").read_text()) == expected
 

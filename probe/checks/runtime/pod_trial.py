@@ -1,0 +1,137 @@
+"""Does the node's own container runtime really run a Pod with a user namespace?"""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.runtime.names import runtime_name
+from probe.facts.model import Facts
+from probe.facts.trials.pod import SOURCE
+from probe.facts.tried import POD_NOT_ASKED, HandlerTrial, PodTrialFacts
+
+_WHAT = "what the container runtime makes of a Pod with a user namespace"
+_NO_CONTROL = (
+    "Compare with scheduled Pods: a network plugin that asks the API for each Pod knows none of the trial's.\n"
+    "  kubectl get pods -A --field-selector spec.nodeName=$(hostname)"
+)
+
+
+def check_pod_trial(facts: Facts, handler: str = "") -> Outcome:
+    """Whether the Pod with the image and a mount of the kubelet's root runs."""
+    skipped, tried = _tried(facts, handler)
+    if tried is None:
+        return skipped
+    name = _name(facts)
+    if tried.result == "unknown":
+        message = f"{_WHAT} is unknown: {_text(name, tried)}"
+        remediation = _NO_CONTROL if tried.control in ("fails", "unknown") else ""
+        return Outcome.unknown(tried.kind or "not-tried", message, *_evidence(facts, tried), remediation=remediation)
+    if tried.result == "refused" and not tried.refused_mount:
+        return Outcome.fail("PodRefused", _text(name, tried), *_evidence(facts, tried))
+    message = f"{name} made a Pod with a user namespace, which ran"
+    if "kubelet-root" not in tried.mounts:
+        message += "; nothing of the kubelet's root directory could be mounted into it"
+        return Outcome.unknown("not-tried", message, *_evidence(facts, tried))
+    return _unless_left(facts, Outcome.passed(message, *_evidence(facts, tried)))
+
+
+def check_pod_trial_projected(facts: Facts, handler: str = "") -> Outcome:
+    """Whether the same Pod runs with an idmapped mount of a tmpfs, too."""
+    skipped, tried = _tried(facts, handler)
+    if tried is None:
+        return skipped
+    if tried.refused_mount == "tmpfs":
+        return Outcome.fail("PodTmpfsRefused", _text(_name(facts), tried), *_evidence(facts, tried))
+    if tried.result != "runs":
+        return Outcome.unknown(
+            "not-tried", "no Pod of the trial ran, so none ran with a tmpfs", *_evidence(facts, tried)
+        )
+    if "tmpfs" not in tried.mounts:
+        message = "no tmpfs of this node could be mounted into the Pod of the trial"
+        return Outcome.unknown("not-tried", message, *_evidence(facts, tried))
+    return Outcome.passed(f"{_name(facts)} made a Pod with an idmapped tmpfs, which ran", *_evidence(facts, tried))
+
+
+def _tried(facts: Facts, handler: str) -> tuple[Outcome, HandlerTrial | None]:
+    """What became of the handler's Pod, or else the outcome that says why nothing did."""
+    reading = facts.pod_trial
+    if reading == POD_NOT_ASKED:
+        return Outcome.skipped("no Pod was tried: that is done with --try-pod only", reading), None
+    if reading.value is None:
+        if reading.kind == "absent":
+            return Outcome.skipped("no runtime handler claims user namespaces, so no Pod was tried", reading), None
+        return Outcome.not_read(_WHAT, reading), None
+    tried = reading.value.of(handler)
+    return Outcome.skipped("no Pod was tried with this handler", reading_of(reading.value)), tried
+
+
+def reading_of(trial: PodTrialFacts) -> Evidence:
+    """How long the trial took, and which handlers it tried."""
+    names = ", ".join(one.handler or "the default handler" for one in trial.handlers)
+    return Evidence(SOURCE, f"took {trial.seconds * 1000:.0f} ms for {names}")
+
+
+def _unless_left(facts: Facts, outcome: Outcome) -> Outcome:
+    """A warning where something of the trial is still there."""
+    left = facts.pod_trial.value.left if facts.pod_trial.value else ""
+    if not left:
+        return outcome
+    message = f"{outcome.message}, and could not be removed: {left}"
+    how = "The next probe with --try-pod removes it; or by hand:\n"
+    how += "  crictl rmp -f $(crictl pods -q --label userns-probe.io/trial=1)"
+    return Outcome.warn(message, *outcome.evidence, remediation=how)
+
+
+def _name(facts: Facts) -> str:
+    return runtime_name(facts.runtime.value) if facts.runtime.value else "the container runtime"
+
+
+def _text(name: str, tried: HandlerTrial) -> str:
+    where = f" ({tried.step})" if tried.step else ""
+    said = f": “{tried.said}”" if tried.said else ""
+    return f"{name} {tried.reason}{where}{said}" if tried.step else f"{tried.reason}{said}"
+
+
+def _evidence(facts: Facts, tried: HandlerTrial) -> list[Evidence]:
+    found = [reading_of(facts.pod_trial.value)] if facts.pod_trial.value else []
+    source = f"{SOURCE}, {tried.step or 'Pod'}"
+    text = f"{tried.reason}{f': {tried.said}' if tried.said else ''}"
+    found.append(Evidence(source, problem=text) if tried.result == "unknown" else Evidence(source, text))
+    if tried.control:
+        found.append(Evidence(f"{SOURCE}, the same Pod without a user namespace", tried.control))
+    if tried.mounts:
+        found.append(Evidence(f"{SOURCE}, idmapped mounts", ", ".join(tried.mounts)))
+    return found
+
+
+_DOCUMENTATION = "docs/pod-trial.md; Kubernetes CRI, runtime/v1 (RunPodSandbox, CreateContainer, StartContainer)"
+
+CHECKS = (
+    Check(
+        id="pod-trial",
+        level="stateless",
+        gating=False,
+        question="Does the node's own container runtime really run a Pod with a user namespace?",
+        why="Between the kernel and a Pod stand the runtime's own base specification, hooks, snapshotter, network "
+        "plugins, cgroups, security modules and directories. Only a Pod meets them all.",
+        reasons=("PodRefused",),
+        remediation=GENERIC["pod-trial"],
+        documentation=_DOCUMENTATION,
+        contradiction=True,
+        check=check_pod_trial,
+        per_handler=check_pod_trial,
+    ),
+    Check(
+        id="pod-trial-projected",
+        level="projected",
+        gating=False,
+        question="Does such a Pod run with an idmapped tmpfs, as tokens and Secrets are?",
+        why="Each Pod with a service account token or a Secret has one.",
+        reasons=("PodTmpfsRefused",),
+        remediation=GENERIC["pod-trial-projected"],
+        documentation=_DOCUMENTATION,
+        contradiction=True,
+        check=check_pod_trial_projected,
+        per_handler=check_pod_trial_projected,
+    ),
+)

@@ -1,0 +1,140 @@
+"""What the Pods of a trial mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from probe.facts.tried import Doubt, HandlerTrial, PodTrialFacts
+from probe.host.oci_trial.steps import Bind
+from probe.host.pod_trial.plan import MAP_LENGTH, PodAnswer, PodPlan, Role, TriedPod
+from probe.reading import ProblemKind, Reading
+
+
+def judge_pods(plan: PodPlan, answer: Reading[PodAnswer]) -> Reading[PodTrialFacts]:
+    """What the Pods of a trial tell of each handler that was to be tried."""
+    seen = answer.value
+    if seen is None:
+        return Reading(answer.source, None, answer.problem, answer.kind)
+    if seen.obstacle and not seen.pods:
+        return Reading.without(seen.obstacle.source, _kind(seen.obstacle.kind), seen.obstacle.problem)
+    handlers = tuple(_judge_handler(plan, seen, handler) for handler in plan.handlers)
+    return Reading(answer.source, PodTrialFacts(handlers=handlers, left=seen.left, seconds=seen.seconds))
+
+
+def _judge_handler(plan: PodPlan, seen: PodAnswer, handler: str) -> HandlerTrial:
+    pods = [pod for pod in seen.pods if pod.handler == handler]
+    seconds = round(sum(call.seconds for pod in pods for call in pod.calls), 6)
+    if not pods:
+        why = seen.obstacle.problem if seen.obstacle else "not tried"
+        kind = _kind(seen.obstacle.kind) if seen.obstacle else "not-tried"
+        return HandlerTrial(handler=handler, result="unknown", kind=kind, reason=why)
+    everything = pods[0].mounts
+    full = [pod for pod in pods if pod.user_namespace and pod.mounts == everything]
+    judged = [pod for pod in full if not pod.ended_by_others]
+    if not judged:
+        why = (
+            f"it was gone or not ready any more {len(full)} times before its container ran: a kubelet may have ended it"
+        )
+        return HandlerTrial(handler=handler, result="unknown", kind="not-readable", reason=why, seconds=seconds)
+    if ran := next((pod for pod in judged if pod.runs), None):
+        return _judge_running(plan, ran, seconds)
+    if not judged[0].refused:
+        return _failed(judged[0], "unknown", "got no answer that tells of Pods", seconds)
+    controls = [pod for pod in pods if not pod.user_namespace and not pod.ended_by_others]
+    return _judge_refused(pods, judged, controls, seconds)
+
+
+def _judge_refused(
+    pods: Sequence[TriedPod], refused: Sequence[TriedPod], controls: Sequence[TriedPod], seconds: float
+) -> HandlerTrial:
+    """Of a Pod that could not be made with a user namespace: is it to blame?"""
+    if not controls:
+        why = "refused a Pod with a user namespace, and whether it makes any without one was not found out"
+        return _failed(refused[0], "unknown", why, seconds, "unknown")
+    if not controls[-1].runs:
+        why = "makes no Pod at all in this trial, with a user namespace or without one"
+        return _failed(refused[0], "unknown", why, seconds, "fails" if controls[-1].refused else "unknown")
+    if len(refused) < 2 or not refused[-1].refused:
+        why = "refused a Pod with a user namespace once, and whether it does so each time was not found out"
+        return _failed(refused[0], "unknown", why, seconds, "runs")
+    less = next((pod for pod in pods if pod.user_namespace and pod.mounts != refused[0].mounts and pod.runs), None)
+    why = "refuses a Pod with a user namespace, while the same Pod without one runs"
+    if less:
+        why = "refuses an idmapped mount of a tmpfs, as tokens and Secrets are, while the same Pod without it runs"
+    return _failed(refused[-1], "refused", why, seconds, "runs", "tmpfs" if less else "", less.mounts if less else ())
+
+
+def _failed(
+    pod: TriedPod,
+    result: Literal["refused", "unknown"],
+    reason: str,
+    seconds: float,
+    control: Literal["", "runs", "fails", "unknown"] = "",
+    refused_mount: Role | Literal[""] = "",
+    mounts: tuple[Role, ...] = (),
+) -> HandlerTrial:
+    call = pod.failed
+    kind: Doubt = "timed-out" if call and call.late else "not-readable"
+    return HandlerTrial(
+        handler=pod.handler,
+        result=result,
+        kind=kind if result == "unknown" else "",
+        step=call.method if call else "",
+        reason=reason,
+        said=_clip(call.words) if call else "",
+        control=control,
+        mounts=mounts,
+        refused_mount=refused_mount,
+        seconds=seconds,
+    )
+
+
+def _judge_running(plan: PodPlan, pod: TriedPod, seconds: float) -> HandlerTrial:
+    """Of a Pod that runs: has it the user namespace and the mappings that were asked for?"""
+    result: Literal["runs", "refused", "unknown"] = "runs"
+    step, reason, refused_mount, kind = "", "a Pod with a user namespace runs", "", ""
+    expected = (0, plan.first_id, MAP_LENGTH)
+    maps = (pod.uid_map, pod.gid_map) if pod.uid_map and pod.gid_map else ()
+    if wrong := next((one for one in maps if one != expected), None):
+        result, step = "refused", "uid_map"
+        reason = f"silently ignores the user namespace: the container has the map {' '.join(map(str, wrong[:6]))}"
+    elif pod.unseen:
+        result, kind, step = "unknown", "not-readable", "uid_map"
+        reason = f"made a Pod with a user namespace, which runs and could not be looked at: {pod.unseen}"
+    elif ignored := next((bind for bind in pod.binds if not _is_mapped(bind, plan.first_id)), None):
+        result, step = "refused", "mountinfo"
+        reason = f"silently ignores the mapping of a mount of {_WHAT[ignored.name]}"
+        refused_mount = "tmpfs" if ignored.name == "tmpfs" else ""
+    good = tuple(role for role in pod.mounts if role != "tmpfs" or not refused_mount)
+    return HandlerTrial(
+        handler=pod.handler,
+        result=result,
+        kind=kind,  # type: ignore[arg-type]
+        step=step,
+        reason=reason,
+        mounts=good if result == "runs" or refused_mount else (),
+        refused_mount=refused_mount,  # type: ignore[arg-type]
+        seconds=seconds,
+    )
+
+
+_WORDS = 500  # characters of what a runtime said
+_WHAT = {"kubelet-root": "the kubelet's root directory", "tmpfs": "a tmpfs, as tokens and Secrets are"}
+
+
+def _is_mapped(bind: Bind, first_id: int) -> bool:
+    """Whether it is there and mapped; owners are compared where the mapping has them."""
+    if not bind.mounted or not bind.idmapped:
+        return False
+    return not 0 <= bind.owner < MAP_LENGTH or bind.owner_inside == first_id + bind.owner
+
+
+def _clip(words: str) -> str:
+    """The runtime's words, printable and short: of Go's nested errors the cause stands at the end."""
+    printable = " ".join("".join(one if one.isprintable() else " " for one in words).split())
+    return printable if len(printable) <= _WORDS else f"…{printable[-_WORDS:]}"
+
+
+def _kind(kind: ProblemKind | None) -> Literal["not-permitted", "timed-out", "not-readable", "not-tried"]:
+    return "not-readable" if kind is None or kind == "absent" else kind

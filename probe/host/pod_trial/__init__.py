@@ -1,0 +1,1 @@
+"""A Pod made by the node's own container runtime, looked at from outside, and removed."""

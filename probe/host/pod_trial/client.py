@@ -1,0 +1,89 @@
+"""The calls of CRI that a Pod trial makes, one after another, each on a connection of its own."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from probe.host import cri_pb2
+from probe.host.cri import IMAGE_SERVICE, RUNTIME_SERVICE, connect
+from probe.host.grpc import RpcError, call_all
+from probe.host.pod_trial.messages import LABEL, own_sandboxes
+
+_SETTLED = 3.0  # seconds after which what cannot be removed is left
+_PAUSE = 0.1
+
+M = TypeVar("M", bound=Message)
+
+
+class Runtime:
+    """The runtime behind *endpoint*, asked until *deadline* (time.monotonic()), each call for *patience* seconds."""
+
+    def __init__(self, endpoint: str, deadline: float, patience: float) -> None:
+        self._endpoint = endpoint
+        self._deadline = deadline
+        self._patience = patience
+
+    def call(self, method: str, request: Message, reply_type: type[M], service: str = RUNTIME_SERVICE) -> M:
+        """The answer. *Errors*: RpcError."""
+        deadline = min(self._deadline, time.monotonic() + self._patience)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            listener = connect(connection, self._endpoint, deadline)
+            if listener.kind:
+                raise RpcError("UNAVAILABLE", listener.problem)
+            (outcome,) = call_all(connection, [(f"{service}/{method}", request.SerializeToString())], deadline)
+        if isinstance(outcome, RpcError):
+            raise outcome
+        try:
+            return reply_type.FromString(outcome)
+        except DecodeError as error:
+            raise RpcError("INTERNAL", f"{method} is not understood: {str(error)[:200]}") from None
+
+    def image_id(self, name: str) -> str:
+        """The id of an image that the runtime has; empty when it does not have it."""
+        request = cri_pb2.ImageStatusRequest(image=cri_pb2.ImageSpec(image=name))
+        return self.call("ImageStatus", request, cri_pb2.ImageStatusResponse, IMAGE_SERVICE).image.id
+
+    def cgroup_driver(self) -> cri_pb2.CgroupDriver:
+        """How it names cgroups, which a kubelet takes over; CGROUPFS where it does not tell."""
+        try:
+            request = cri_pb2.RuntimeConfigRequest()
+            return self.call("RuntimeConfig", request, cri_pb2.RuntimeConfigResponse).linux.cgroup_driver
+        except RpcError:
+            return cri_pb2.CGROUPFS
+
+    def sandboxes(self) -> list[cri_pb2.PodSandbox]:
+        """Those of the trial. *Errors*: RpcError."""
+        chosen = cri_pb2.PodSandboxFilter(label_selector={LABEL: "1"})
+        request = cri_pb2.ListPodSandboxRequest(filter=chosen)
+        return own_sandboxes(self.call("ListPodSandbox", request, cri_pb2.ListPodSandboxResponse))
+
+    def sweep(self) -> str:
+        """Remove every sandbox of the trial; why one is left, else empty.
+
+        Tried again for a while: a container whose start was cut off cannot be removed before the start has failed.
+        """
+        deadline = min(self._deadline, time.monotonic() + _SETTLED)
+        while (left := self._remove_all()) and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+        return left
+
+    def _remove_all(self) -> str:
+        try:
+            for sandbox in self.sandboxes():
+                self._change("StopPodSandbox", cri_pb2.StopPodSandboxRequest(pod_sandbox_id=sandbox.id))
+                self._change("RemovePodSandbox", cri_pb2.RemovePodSandboxRequest(pod_sandbox_id=sandbox.id))
+        except RpcError as error:
+            return str(error)
+        return ""
+
+    def _change(self, method: str, request: Any) -> None:
+        """A call whose answer says nothing; what is gone already has been removed by somebody else."""
+        try:
+            self.call(method, request, cri_pb2.Nothing)
+        except RpcError as error:
+            if error.code != "NOT_FOUND":
+                raise

@@ -1,0 +1,201 @@
+"""What the child of a Pod trial does, Pod by Pod."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from google.protobuf.message import Message
+
+from probe.host import cri_pb2
+from probe.host.grpc import RpcError
+from probe.host.pod_trial.client import Runtime
+from probe.host.pod_trial.inspect import choose_sources, read_binds, read_maps, read_pid
+from probe.host.pod_trial.messages import container_config, sandbox_config
+from probe.host.pod_trial.plan import SOURCE, Call, Method, PodAnswer, PodPlan, Role, TriedPod
+from probe.reading import ProblemKind, Reading
+
+_ATTEMPTS = 3  # at a Pod that others end meanwhile: a kubelet looks every two seconds, and a Pod takes a third of one
+_SETTLED = 1.0  # seconds after which a sandbox that is still ready has not been stopped by others
+_PAUSE = 0.05
+_WORDS = 2000  # characters of what the runtime says
+
+
+class Trial:
+    """Pod after Pod, handler after handler; *tell* gets all that is known after each of them.
+
+    No call begins after *last_call*; what was made is removed until *deadline* (both time.monotonic()).
+    """
+
+    def __init__(
+        self, plan: PodPlan, tell: Callable[[PodAnswer], None], last_call: float, deadline: float, patience: float
+    ) -> None:
+        self._plan = plan
+        self._tell = tell
+        self._last_call = last_call
+        self._runtime = Runtime(plan.endpoint, last_call, patience)
+        self._remover = Runtime(plan.endpoint, deadline, patience)
+        self._began = time.perf_counter()
+        self._answer = PodAnswer()
+        self._image = ""
+        self._cgroup_driver: cri_pb2.CgroupDriver = cri_pb2.CGROUPFS
+        self._sources: dict[Role, str] = {}
+
+    def run(self) -> None:
+        """The whole trial. *Errors*: OSError when the node's mount table or the kubelet's directory cannot be read."""
+        try:
+            obstacle = self._prepare()
+            for handler in () if obstacle else self._plan.handlers:
+                self._try_handler(handler)
+        except RpcError as error:
+            obstacle = Reading.without(SOURCE, _kind_of(error), f"not tried: {error}"[:_WORDS])
+        self._add(obstacle=obstacle, done=True)
+
+    def _prepare(self) -> Reading[bool] | None:
+        """Remove what an earlier trial left; why nothing can be tried. *Errors*: RpcError, OSError."""
+        if left := self._remover.sweep():
+            problem = f"what an earlier trial left cannot be removed: {left}"
+            return Reading.without(SOURCE, "not-readable", problem[:_WORDS])
+        self._image = self._runtime.image_id(self._plan.pause_image)
+        if not self._image:
+            problem = f"not tried: pause image is not present: {self._plan.pause_image}"
+            return Reading.without(SOURCE, "not-tried", problem[:_WORDS])
+        self._cgroup_driver = self._runtime.cgroup_driver()
+        self._sources = choose_sources(self._plan.pods_directory)
+        return None
+
+    def _add(self, **news: Any) -> None:
+        seconds = round(time.perf_counter() - self._began, 6)
+        self._answer = msgspec.structs.replace(self._answer, seconds=seconds, **news)
+        self._tell(self._answer)
+
+    def _try_handler(self, handler: str) -> None:
+        """A Pod with a user namespace and, only when the runtime refuses it, what tells the cause."""
+        roles = tuple(self._sources)
+        if not self._try(handler, True, roles).refused:
+            return
+        if not self._try(handler, False, roles).runs:
+            return
+        # The control runs: refused once more, the Pod fails for its user namespace and not by chance.
+        if self._try(handler, True, roles).refused and "tmpfs" in roles:
+            self._try(handler, True, tuple(role for role in roles if role != "tmpfs"))
+
+    def _try(self, handler: str, user_namespace: bool, roles: tuple[Role, ...]) -> TriedPod:
+        """One Pod, made again when others ended it, and removed; nothing of it when the time is over."""
+        for _ in range(_ATTEMPTS):
+            making = _Making(
+                self._runtime,
+                TriedPod(handler=handler, user_namespace=user_namespace, mounts=roles),
+                sandbox_config(self._plan.first_id if user_namespace else None, self._cgroup_driver),
+                container_config(
+                    self._image,
+                    self._plan.first_id if user_namespace else None,
+                    {role: self._sources[role] for role in roles},
+                ),
+                {role: self._sources[role] for role in roles},
+            )
+            pod = making.make()
+            left = self._remover.sweep()
+            self._add(pods=(*self._answer.pods, pod), left=left[:_WORDS])
+            if not pod.ended_by_others or left:
+                break
+        return pod
+
+
+class _Making:
+    """One Pod from its sandbox to the look at its container."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        pod: TriedPod,
+        sandbox: cri_pb2.PodSandboxConfig,
+        container: cri_pb2.ContainerConfig,
+        sources: dict[Role, str],
+    ) -> None:
+        self._runtime = runtime
+        self._pod = pod
+        self._sandbox = sandbox
+        self._container = container
+        self._sources = sources
+
+    def make(self) -> TriedPod:
+        """The Pod as far as it came."""
+        sandbox_id = ""
+        try:
+            run = cri_pb2.RunPodSandboxRequest(config=self._sandbox, runtime_handler=self._pod.handler)
+            sandbox_id = self._call("RunPodSandbox", run, cri_pb2.RunPodSandboxResponse).pod_sandbox_id
+            if self._is_ended(sandbox_id):
+                self._change(ended_by_others=True)
+                return self._pod
+            create = cri_pb2.CreateContainerRequest(
+                pod_sandbox_id=sandbox_id, config=self._container, sandbox_config=self._sandbox
+            )
+            container_id = self._call("CreateContainer", create, cri_pb2.CreateContainerResponse).container_id
+            start = cri_pb2.StartContainerRequest(container_id=container_id)
+            self._call("StartContainer", start, cri_pb2.Nothing)
+            self._look(container_id)
+        except RpcError:
+            if sandbox_id and self._is_ended_soon(sandbox_id):
+                self._change(ended_by_others=True)
+        return self._pod
+
+    def _look(self, container_id: str) -> None:
+        """Look at the container from outside. *Errors*: RpcError when it does not run."""
+        request = cri_pb2.ContainerStatusRequest(container_id=container_id, verbose=True)
+        status = self._call("ContainerStatus", request, cri_pb2.ContainerStatusResponse)
+        if status.status.state != cri_pb2.CONTAINER_RUNNING:
+            exited = status.status
+            words = f"exited with status {exited.exit_code} at once: {exited.reason} {exited.message}".strip()
+            self._fail_last(words)
+            raise RpcError("ABORTED", words)
+        try:
+            pid = read_pid(status.info.get("info", ""))
+            uid_map, gid_map = read_maps(pid)
+            self._change(uid_map=uid_map, gid_map=gid_map)
+            self._change(binds=read_binds(pid, self._sources))
+        except (OSError, ValueError) as error:
+            self._change(unseen=str(error)[:_WORDS])
+
+    def _is_ended_soon(self, sandbox_id: str) -> bool:
+        """The same, at once or in a moment: the runtime kills its processes first, and calls it ready meanwhile."""
+        deadline = time.monotonic() + _SETTLED
+        while not (ended := self._is_ended(sandbox_id)) and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+        return ended
+
+    def _is_ended(self, sandbox_id: str) -> bool:
+        """Whether the runtime has that sandbox no more, or calls it not ready; False when it does not tell."""
+        try:
+            found = [one for one in self._runtime.sandboxes() if one.id == sandbox_id]
+        except RpcError:
+            return False
+        return not found or found[0].state != cri_pb2.SANDBOX_READY
+
+    def _call(self, method: Method, request: Message, reply_type: type[Any]) -> Any:
+        """The answer, with the call kept. *Errors*: RpcError."""
+        began = time.perf_counter()
+        code, words, by_runtime = "", "", False
+        try:
+            return self._runtime.call(method, request, reply_type)
+        except RpcError as error:
+            code, words, by_runtime = error.code, error.details[:_WORDS], error.by_server
+            raise
+        finally:
+            seconds = round(time.perf_counter() - began, 6)
+            call = Call(method=method, code=code, words=words, by_runtime=by_runtime, seconds=seconds)
+            self._change(calls=(*self._pod.calls, call))
+
+    def _fail_last(self, words: str) -> None:
+        *before, last = self._pod.calls
+        failed = msgspec.structs.replace(last, code="ABORTED", words=words[:_WORDS], by_runtime=True)
+        self._change(calls=(*before, failed))
+
+    def _change(self, **news: Any) -> None:
+        self._pod = msgspec.structs.replace(self._pod, **news)
+
+
+def _kind_of(error: RpcError) -> ProblemKind:
+    return "timed-out" if error.code == "DEADLINE_EXCEEDED" else "not-readable"
