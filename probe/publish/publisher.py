@@ -5,6 +5,7 @@ All state of a failed attempt is forgotten and the Node read anew: a request wit
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -161,9 +162,9 @@ class Publisher:
         now = self._clock()
         if now < self._not_before:
             return self._not_before - now
-        if self._standing is None or self._done is None or self._decide(report, now) != self._done:
-            return self._pace.tick
-        return max(_SOON, min(self.rests_until - now, self._pace.rest))
+        settled = self._standing is not None and self._done is not None and self._decide(report, now) == self._done
+        until = self.rests_until - now
+        return max(_SOON, min(until if until > 0 else math.inf, self._pace.rest if settled else self._pace.tick))
 
     def _look(self, api: Api) -> None:
         """Forget what was written when the Node is another one: it was deleted and has registered again."""
