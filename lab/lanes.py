@@ -1,9 +1,10 @@
-"""All tests in three processes at the same time, and one summary: what scripts/test and CI run.
+"""All tests in several processes at the same time, and one summary: what scripts/test and CI run.
 
 Tests that boot kernels in qemu are one lane, from the first second on. Those on this kernel are another one, in which
 they run one after another, as some compare the whole machine (loop devices, modules, the kernel's log) before and
-after. All other tests change nothing of it. A lane's output is printed when it has ended. In the end come all failures
-once more, and a last line that counts the tests of all lanes, as pytest does.
+after. All other tests change nothing of it; they run once more on the Python of the image. A lane's output is printed
+when it has ended. In the end come all failures once more, and a last line that counts the tests of all lanes, as pytest
+does.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import IO
 
 from lab.command import ROOT
+from lab.deploy import image as deploy
 from lab.real.kernel import die_with_parent
 
 LANES = ("qemu", "real and not qemu", "not real")
@@ -102,7 +104,8 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, terminated)
     try:
-        return run([(sys.executable, "-m", "pytest", "-m", lane) for lane in LANES], sys.stdout)
+        commands = [(sys.executable, "-m", "pytest", "-m", lane) for lane in LANES]
+        return run([*commands, (sys.executable, "-m", "lab.pythons", deploy.SUITE)], sys.stdout)
     except KeyboardInterrupt:
         return INTERRUPTED
 
