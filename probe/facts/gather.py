@@ -19,6 +19,7 @@ from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe
 from probe.facts.kubelet.facts import gather_kubelet
 from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered, of_node
+from probe.facts.runtime.cri import endpoint_of
 from probe.facts.runtime.facts import gather_runtime
 from probe.facts.runtime.namespace import read_mountinfo, running_since
 from probe.facts.trials.pod import load as load_pod_trial
@@ -57,7 +58,7 @@ def gather_facts(settings: Settings, cri: Beside, meanwhile: Callable[[], object
 def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Trials) -> Facts:
     """All that is known of a node; of one that was not entered, nothing that its files and processes would tell."""
     kubelet = gather_kubelet(host)
-    endpoint = (kubelet.value.endpoint.value if kubelet.value else None) or ""
+    endpoint = endpoint_of(host, kubelet)
     trials.cri(endpoint)
     namespace = trials.namespace(probe)
     ids = kubelet.then(lambda known: gather_ids(host, known))

@@ -9,14 +9,26 @@ import time
 
 import msgspec
 
+from probe.facts.model import KubeletFacts
 from probe.host.background import Beside
 from probe.host.child import ChildError
 from probe.host.cri import ANSWER_LIMIT, TIMEOUT, CriAnswer, cri_child
+from probe.host.host import Host
 from probe.host.namespaces import enter_node
 from probe.reading import Reading
 from probe.settings import Settings
 
 _PATIENCE = 5.0
+
+USUAL_SOCKETS = (
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/k3s/containerd/containerd.sock",
+    "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+    "/run/cri-dockerd.sock",
+)
+"""Where kubeadm, K3s, k0s and MicroK8s look for a container runtime."""
 
 
 def start_cri(settings: Settings) -> Beside:
@@ -39,3 +51,16 @@ def cri_answer(cri: Beside, endpoint: str, deadline: float, slowness: float = 1.
         return Reading.without(source, "timed-out", "no answer in time")
     except (ChildError, msgspec.DecodeError) as error:
         return Reading.without(source, "not-readable", f"the process that asks it failed: {error}")
+
+
+def endpoint_of(host: Host, kubelet: Reading[KubeletFacts]) -> str:
+    """The CRI socket that the kubelet names; without a kubelet, as before `kubeadm join`, the only usual one there is.
+
+    Empty when there is none, or more than one: a kubelet to come could use either.
+    """
+    if kubelet.value:
+        return kubelet.value.endpoint.value or ""
+    if kubelet.kind != "absent":
+        return ""
+    found = [path for path in USUAL_SOCKETS if host.status(path).value]
+    return found[0] if len(found) == 1 else ""

@@ -11,9 +11,13 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from probe.facts.runtime.cri import cri_answer
+from lab.factory import make_kubelet
+from lab.fake_host import FakeHost
+from probe.facts.model import KubeletFacts
+from probe.facts.runtime.cri import cri_answer, endpoint_of
 from probe.host.background import Beside
 from probe.host.cri import no_answer
+from probe.reading import Reading
 
 SOCKET = "/run/containerd/containerd.sock"
 SOON = 0.2
@@ -66,3 +70,25 @@ def test_an_answer() -> None:
         cri.tell(SOCKET)
         reading = cri_answer(cri, SOCKET, time.monotonic() + 60)
     assert reading.value == no_answer(SOCKET, "absent", "nobody")
+
+
+def endpoint(*sockets: str, kubelet: Reading[KubeletFacts]) -> str:
+    """The socket that is asked on a node with these."""
+    return endpoint_of(FakeHost(files=dict.fromkeys(sockets, "")), kubelet)
+
+
+def test_before_a_kubelet_is_there_the_installed_runtime_is_asked() -> None:
+    """An image build, or a machine before `kubeadm join`: one usual socket is the one; of two, nobody knows which."""
+    nobody: Reading[KubeletFacts] = Reading.without("processes", "absent", "no kubelet runs on this node")
+    assert endpoint("/run/crio/crio.sock", kubelet=nobody) == "/run/crio/crio.sock"
+    assert endpoint("/run/crio/crio.sock", "/run/containerd/containerd.sock", kubelet=nobody) == ""
+    assert endpoint("/run/other.sock", kubelet=nobody) == ""
+
+
+def test_a_kubelet_has_the_last_word_on_its_socket() -> None:
+    """Also when nobody could read what it says."""
+    there = "/run/containerd/containerd.sock"
+    assert endpoint(there, kubelet=Reading("kubelet", make_kubelet(endpoint="/run/x.sock"))) == "/run/x.sock"
+    unread: Reading[str] = Reading.without("configuration", "not-readable", "malformed")
+    assert endpoint(there, kubelet=Reading("kubelet", make_kubelet(endpoint=unread))) == ""
+    assert endpoint(there, kubelet=Reading.without("kubelet", "timed-out", "no answer in time")) == ""
