@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from probe.checks.check import Evidence, Finding
+from probe.facts.model import Proof
 from probe.report import (
     FilesystemRow,
     HandlerVerdict,
@@ -163,6 +164,7 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
         "node": Node(name="node-1", boot_id="0f5a3c1e-7b1d-4f0e-9a55-2d7f3c0a9b11", distribution="debian 13"),
         "probed_at": "2026-11-21T21:30:00Z",
         "expires_at": "2026-11-21T21:45:00Z",
+        "confirmed_at": None,
         "duration_seconds": 0.31,
         "verdict": conclusion.verdict,
         "reason": conclusion.reason,
@@ -179,6 +181,7 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
         ),
         "forecast": RestartForecast(outcome="starts", reason="", message=""),
         "contradictions": (),
+        "proof": Proof(),
         "facts": make_facts(),
     }
     return Report(**fields | overrides)

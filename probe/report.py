@@ -13,7 +13,7 @@ from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.check import Finding, Status, clipped
 from probe.checks.ids import expect
 from probe.facts.ids.forecast import Forecast
-from probe.facts.model import Facts
+from probe.facts.model import Facts, Proof
 from probe.facts.tried import Attempt, Role, Usable
 from probe.reading import Reading
 from probe.verdict import Verdict, conclude, decisive
@@ -138,7 +138,9 @@ class Report(Struct, frozen=True, kw_only=True):
     probed_at: str
     """RFC 3339, UTC."""
     expires_at: str
-    """RFC 3339, UTC: three intervals after the probe; older than that it says nothing any more."""
+    """RFC 3339, UTC: older than that the report says nothing any more."""
+    confirmed_at: str | None
+    """RFC 3339, UTC: when `watch` last saw that nothing had changed since the probe. None before the first look."""
     duration_seconds: float
     verdict: Verdict
     reason: str
@@ -156,6 +158,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """None on a node without a kubelet."""
     contradictions: tuple[str, ...]
     """Ids of findings in which a layer claims what the live attempt disproves, or the reverse."""
+    proof: Proof
+    """What the verdict rests upon; it is the same whichever Pods run now."""
     facts: ReportFacts
 
 
@@ -185,6 +189,7 @@ def make_report(
         ),
         probed_at=probed_at,
         expires_at=expires_at,
+        confirmed_at=None,
         duration_seconds=duration_seconds,
         verdict=conclusion.verdict,
         reason=conclusion.reason,
@@ -201,6 +206,7 @@ def make_report(
         if expected
         else None,
         contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status in ("warn", "fail")),
+        proof=facts.proof,
         facts=_report_facts(facts),
     )
 

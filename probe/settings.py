@@ -22,6 +22,10 @@ INTERVALS = (timedelta(seconds=10), timedelta(days=1))
 """Shortest and longest interval."""
 
 
+GRACE = timedelta(seconds=5)
+"""How long a probe may take beyond its budget before `watch` kills it."""
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """How one probe is made."""
 
@@ -32,16 +36,23 @@ class Settings(Struct, frozen=True, kw_only=True):
     budget: timedelta = BUDGET
     """How long the whole probe may take, hung mounts included."""
     interval: timedelta = timedelta(minutes=5)
-    """How often probes are made; a report expires after three."""
+    """How often reports are made; one expires after three, and never before the next may be due."""
     try_runtime: bool = False
     """Whether the node's own OCI runtime makes a container, which is never started."""
     try_pod: bool = False
     """Whether the node's own container runtime makes a Pod with a user namespace, and removes it."""
+    memory: int | None = None
+    """A file descriptor by which one probe of `watch` leaves something to the next."""
 
     @property
     def slowness(self) -> float:
         """How many times as long as usual each single wait may take: who gives more time has a slow node."""
         return max(1.0, self.budget / BUDGET)
+
+    @property
+    def lifetime(self) -> timedelta:
+        """How long a report lives: through three intervals, or three probes that each use all of their time."""
+        return 3 * max(self.interval, self.budget + GRACE)
 
     def __post_init__(self) -> None:
         if self.node_name is not None and (len(self.node_name) > 253 or not _DNS_SUBDOMAIN.fullmatch(self.node_name)):

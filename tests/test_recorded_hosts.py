@@ -16,7 +16,7 @@ from probe.host.program import Output
 from probe.outputs.documents import render_json
 from probe.reading import Reading
 from probe.report import VOLUME_ROWS, Report, make_report
-from probe.watch import REPORT_LIMIT
+from probe.watch.report_file import REPORT_LIMIT
 
 CSI = "containerd-2.1.9-kernel-6.18-with-constructed-csi-mounts"
 

@@ -25,8 +25,10 @@ from hypothesis import strategies as st
 from lab.prerequisites import require
 from lab.serve.serving import ROOT, refused, start, wait_for
 from probe import watch
+from probe.watch import log, pace, report_file
+from probe.watch.supervisor import SIGNALS
 
-SOURCE = Path(watch.__file__)
+SOURCE = Path(watch.__file__).parent
 ONCE = "1000"
 """An interval in which no second probe comes by itself."""
 PATIENT = "60"
@@ -54,7 +56,10 @@ class Supervised:
         self.folder = folder
         self.package = folder / "probe"
         self.package.mkdir()
-        shutil.copy(SOURCE, self.package)
+        for name in ("__init__.py", "host/__init__.py", "host/look.py"):
+            (self.package / name).parent.mkdir(exist_ok=True)
+            shutil.copy(SOURCE.parent / name, self.package / name)
+        shutil.copytree(SOURCE, self.package / "watch", ignore=shutil.ignore_patterns("__pycache__"))
         self.main = self.package / "__main__.py"
         self.probes(probe)
         (folder / "shared").mkdir()
@@ -69,7 +74,7 @@ class Supervised:
         new.rename(self.main)
 
     def start(self, interval: str = ONCE, budget: str = PATIENT, *arguments: str, **options: Any) -> None:
-        command = [sys.executable, "-I", "-S", str(self.package / "watch.py"), str(self.report_file)]
+        command = [sys.executable, "-I", "-S", str(self.package / "watch/__main__.py"), str(self.report_file)]
         command = [*options.pop("before", ()), *command, interval, budget, *arguments]
         self.process = subprocess.Popen(
             command,
@@ -131,14 +136,16 @@ def modules_of(path: Path) -> set[str]:
 
 def test_probes_are_out_of_step_and_leave_the_node_a_rest() -> None:
     """A tenth of the interval earlier or later; after a probe that took long, as long again."""
-    assert [watch.next_probe(1000, 1001, 300, chance) for chance in (0, 0.5, 1)] == [1270, 1300, 1330]
-    assert watch.next_probe(1000, 1400, 300, 0.5) == 1800
-    assert 0 <= watch._chance() < 1
+    assert [pace.next_probe(1000, 1001, 300, chance) for chance in (0, 0.5, 1)] == [1270, 1300, 1330]
+    assert pace.next_probe(1000, 1400, 300, 0.5) == 1800
 
 
 def test_it_imports_the_standard_library_alone() -> None:
     """Nothing that a package index could slip into the part that holds the privileges for ever."""
-    assert modules_of(SOURCE) <= sys.stdlib_module_names
+    imported = {
+        module for path in (*SOURCE.glob("*.py"), SOURCE.parent / "host/look.py") for module in modules_of(path)
+    }
+    assert imported - {"probe"} <= sys.stdlib_module_names
 
 
 def test_nothing_else_gets_into_its_process() -> None:
@@ -148,11 +155,14 @@ def test_nothing_else_gets_into_its_process() -> None:
         "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
     )
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script, str(SOURCE)], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-S", "-c", script, str(SOURCE / "__main__.py")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     names = set(done.stdout.split())
     assert "json" in names
-    assert names <= sys.stdlib_module_names
+    assert names - {"probe"} <= sys.stdlib_module_names
     assert not names & {"socket", "threading", "subprocess", "ssl", "http", "urllib", "asyncio", "ctypes"}
 
 
@@ -160,7 +170,8 @@ def test_a_report_is_put_in_place(supervised: Supervised) -> None:
     """The probe gets the arguments that it was given, and what it prints is the file."""
     supervised.start(ONCE, PATIENT, "--node-name=node-1")
     wait_for(supervised.report)
-    assert supervised.report()["arguments"] == ["report", "-o", "json", "--node-name=node-1"]
+    arguments = ["report", "-o", "json", "--interval=300s", "--node-name=node-1", "--memory=3"]
+    assert supervised.report()["arguments"] == arguments
     wait_for(lambda: supervised.events("probed") == [supervised.log[-1]])
     assert supervised.events("probed")[0]["verdict"] == "ready"
     assert supervised.end() == 0
@@ -217,14 +228,14 @@ def test_asked_to_end_before_it_can_hear_it_ends_all_the_same(supervised: Superv
     """Whoever executes it blocks the signals first; one that waits there is heard as soon as somebody can."""
 
     def block() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, watch.SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
     supervised.start(preexec_fn=block)
     assert supervised.end() == 0
 
 
 def test_probes_are_started_as_if_by_a_shell(supervised: Supervised) -> None:
-    """No signal is blocked or ignored for them, stdin is empty, and nothing but the output is handed to them."""
+    """No signal is blocked or ignored for them, stdin is empty, and nothing but output and memory is handed to them."""
     supervised.probes(
         "import json, os, signal, sys\n"
         "status = open('/proc/self/status').read()\n"
@@ -236,7 +247,7 @@ def test_probes_are_started_as_if_by_a_shell(supervised: Supervised) -> None:
     wait_for(supervised.report)
     report = supervised.report()
     assert (report["stdin"], report["blocked"]) == ("", ["0" * 16])
-    assert report["files"] == ["0", "1", "2", "3"], "3 is the directory that is being listed"
+    assert report["files"] == ["0", "1", "2", "3", "4"], "3 is the memory of probes, 4 the directory that is listed"
     assert supervised.end() == 0
 
 
@@ -305,9 +316,9 @@ def test_what_appears_in_the_way_meanwhile_is_never_written_to(tmp_path: Path, m
     def unlinked(name: str, **options: Any) -> None:
         os.link(victim, name, dst_dir_fd=options["dir_fd"])
 
-    monkeypatch.setattr(watch.os, "unlink", unlinked)
+    monkeypatch.setattr(report_file.os, "unlink", unlinked)
     with pytest.raises(FileExistsError):
-        watch._replace(directory, "report.json", b"report")
+        report_file.ReportFile(directory, "report.json").put(b'{"verdict": "ready"}')
     os.close(directory)
     assert victim.read_text() == "untouched"
     assert not (tmp_path / "report.json").exists()
@@ -414,25 +425,25 @@ def test_no_line_is_longer_than_what_a_pipe_takes_at_once(length: int) -> None:
     pages = fcntl.fcntl(write_end, fcntl.F_GETPIPE_SZ) // os.sysconf("SC_PAGESIZE")
     for _ in range(pages - 1):
         os.write(write_end, b"x" * os.sysconf("SC_PAGESIZE"))
-    script = f"from probe import watch; watch.put_line('y' * {length} + '\\n')"
+    script = f"from probe.watch import log; log.put_line('y' * {length} + '\\n')"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, stderr=write_end, check=True)
     os.close(write_end)
-    with open(read_end, "rb") as log:
-        said = log.read().lstrip(b"x")
+    with open(read_end, "rb") as lines:
+        said = lines.read().lstrip(b"x")
     assert said == b"y" * min(length, select.PIPE_BUF - 1) + b"\n"
 
 
 @given(st.dictionaries(st.text(max_size=20), st.text() | st.integers() | st.lists(st.text()), max_size=9))
 def test_a_line_that_fits_is_left_alone(fields: dict[str, Any]) -> None:
     """As JSON has it."""
-    assert len(json.dumps(fields)) >= watch.LINE_LIMIT or json.loads(watch.render_line(fields)) == fields
+    assert len(json.dumps(fields)) >= log.LINE_LIMIT or json.loads(log.render_line(fields)) == fields
 
 
 @pytest.mark.parametrize("value", ["\x1b" * 10_000, ["many", "x" * 3000] * 9, {"nested": "\u20ac" * 5000}])
 def test_the_longest_value_gives_way(value: Any) -> None:
     """What is left is a line, it is JSON, and the rest is as it was."""
-    line = watch.render_line({"event": "e", "first": value, "second": "z" * 3000})
-    assert watch.LINE_LIMIT / 4 < len(line) < watch.LINE_LIMIT
+    line = log.render_line({"event": "e", "first": value, "second": "z" * 3000})
+    assert log.LINE_LIMIT / 4 < len(line) < log.LINE_LIMIT
     found = json.loads(line)
     assert list(found) == ["event", "first", "second"]
     assert found["event"] == "e"
@@ -471,7 +482,7 @@ def test_memory_and_descriptors_stay_as_they_are(supervised: Supervised) -> None
     supervised.probes(HANG)
     wait_for(Path(f"{supervised.main}.began").exists)
     after = holdings(supervised.pid)
-    assert after["descriptors"] <= before["descriptors"] + 1, "the pipe of the probe that runs"
+    assert after["descriptors"] <= before["descriptors"] + 2, "the pipe of the probe that runs, and the memory"
     assert after["memory"] < before["memory"] + (2 << 20)
     assert supervised.end() == 0
 
@@ -507,8 +518,8 @@ def test_the_verb_becomes_the_supervisor(tmp_path: Path) -> None:
     try:
         wait_for((tmp_path / "r").exists)
         command = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[:-1]
-        assert command[1:] == [b"-I", b"-S", bytes(SOURCE), bytes(tmp_path / "r"), b"90", b"20", b"--proc=/proc",
-                               b"--budget=20s", b"--interval=90s", b"--node-name=node-1"]  # fmt: skip
+        assert command[1:] == [b"-I", b"-S", bytes(SOURCE / "__main__.py"), bytes(tmp_path / "r"), b"90", b"20",
+                               b"--proc=/proc", b"--budget=20s", b"--node-name=node-1"]  # fmt: skip
         assert b"site-packages" not in Path(f"/proc/{process.pid}/maps").read_bytes()
         report = json.loads((tmp_path / "r").read_text())
         assert report["node"]["name"] == "node-1"

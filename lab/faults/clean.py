@@ -31,7 +31,7 @@ from probe.outputs.page import render_page
 from probe.outputs.terminal import render_paths, render_report
 from probe.outputs.text import safe
 from probe.report import Report
-from probe.watch import REPORT_LIMIT as DOCUMENT_LIMIT
+from probe.watch.report_file import REPORT_LIMIT as DOCUMENT_LIMIT
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")

@@ -26,7 +26,7 @@ from probe.publish.publisher import Pace, Publisher
 from probe.publish.schedule import REFRESH
 from probe.report import Node, Report
 from probe.serve.report_file import Snapshot
-from probe.watch import next_probe
+from probe.watch.pace import next_probe
 
 HOUR = 3600.0
 INTERVAL = 300.0

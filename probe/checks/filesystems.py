@@ -56,7 +56,7 @@ def check_overlay_layers(facts: Facts, name: str = "") -> Outcome:
 def _erofs(facts: Facts, snapshotter: Reading[str]) -> Outcome:
     """It maps mounts of its own making and never copies (containerd 2.3), so only a Pod shows that it works."""
     if facts.userns_pod_runs.value:
-        return Outcome.passed("a Pod with a user namespace runs from the snapshotter erofs", facts.userns_pod_runs)
+        return Outcome.passed("a Pod with a user namespace ran from the snapshotter erofs", facts.userns_pod_runs)
     message = "whether the snapshotter erofs can map its layers was not tried, and no Pod shows it"
     return Outcome.unknown("not-tried", message, snapshotter, facts.userns_pod_runs)
 

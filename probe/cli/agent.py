@@ -13,13 +13,13 @@ import click
 
 from probe.cli.console import NotWritten, complain, write
 from probe.cli.options import (
-    interval_option,
     node_name_option,
     probing_options,
     report_file_option,
     settings_of,
     try_pod_option,
     volume_paths_option,
+    watch_interval_option,
 )
 
 
@@ -27,7 +27,7 @@ from probe.cli.options import (
 @report_file_option
 @volume_paths_option
 @node_name_option
-@interval_option
+@watch_interval_option
 @try_pod_option
 @probing_options
 def watch(
@@ -39,8 +39,10 @@ def watch(
     proc: str,
     budget: timedelta,
 ) -> NoReturn:
-    """Probe this node for ever: every interval, and at once on SIGHUP.
+    """Probe this node for ever: every interval, when something changes on the node, and at once on SIGHUP.
 
+    Every 15 seconds it looks whether anything changed that the last probe read: files, programs, processes, sysctls,
+    mounts. After a change it probes at once, at the earliest a minute after the last probe.
     Each probe is a process of its own; its report replaces the last one in FILE. It opens no network port.
 
     \b
@@ -48,7 +50,8 @@ def watch(
       userns-probe watch --report-file /run/userns-probe/report.json
       userns-probe watch --report-file report.json --interval 15m
     """
-    from probe import watch as supervisor
+    from probe.watch import __file__ as package
+    from probe.watch.supervisor import SIGNALS
 
     settings_of(node_name=node_name or None, proc=proc, budget=budget, interval=interval)
     if interval < budget:
@@ -56,13 +59,14 @@ def watch(
             f"--interval {interval.total_seconds():g}s is shorter than --budget {budget.total_seconds():g}s"
         )
     interval_seconds, budget_seconds = (f"{one.total_seconds():g}" for one in (interval, budget))
-    probing = [f"--proc={proc}", f"--budget={budget_seconds}s", f"--interval={interval_seconds}s"]
+    probing = [f"--proc={proc}", f"--budget={budget_seconds}s"]
     probing += [f"--node-name={node_name}"] if node_name else []
     probing += ["--volume-paths"] if volume_paths else []
     probing += ["--try-pod"] if try_pod else []
-    signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     # A new interpreter, without all that was imported to read options, and with nothing but the standard library.
-    command = [sys.executable, "-I", "-S", supervisor.__file__, report_file, interval_seconds, budget_seconds, *probing]
+    main = os.path.join(os.path.dirname(package), "__main__.py")
+    command = [sys.executable, "-I", "-S", main, report_file, interval_seconds, budget_seconds, *probing]
     os.execv(command[0], command)
 
 

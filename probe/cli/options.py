@@ -56,6 +56,14 @@ interval_option = click.option(
     envvar="USERNS_PROBE_INTERVAL",
     help="Time between probes; a report expires after three intervals.",
 )
+watch_interval_option = click.option(
+    "--interval",
+    type=Duration(INTERVALS),
+    default="30m",
+    show_default=True,
+    envvar="USERNS_PROBE_INTERVAL",
+    help="Longest time between two probes; a change is probed at once.",
+)
 report_file_option = click.option(
     "--report-file",
     required=True,

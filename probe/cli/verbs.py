@@ -107,6 +107,7 @@ def cli() -> None:
 @interval_option
 @try_runtime_option
 @try_pod_option
+@click.option("--memory", type=int, hidden=True, metavar="FD", help="What a probe of `watch` leaves to the next one.")
 @probing_options
 @colour_option
 def report(
@@ -118,6 +119,7 @@ def report(
     interval: timedelta,
     try_runtime: bool,
     try_pod: bool,
+    memory: int | None,
     proc: str,
     budget: timedelta,
     colour: str,
@@ -140,6 +142,7 @@ def report(
         interval=interval,
         try_runtime=try_runtime,
         try_pod=try_pod,
+        memory=memory,
     )
     probed_at, uptime, began = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
     with contextlib.nullcontext() if quiet else Progress(budget), start_cri(settings) as cri:
@@ -152,7 +155,7 @@ def report(
         facts,
         agent_version=__version__,
         probed_at=_rfc3339(probed_at),
-        expires_at=_rfc3339(probed_at + 3 * interval),
+        expires_at=_rfc3339(probed_at + settings.lifetime),
         duration_seconds=round(time.monotonic() - began, 3),
         uptime_seconds=round(uptime, 3),
         volume_paths=volume_paths,

@@ -17,6 +17,7 @@ from probe.facts.ids.pods import gather_pods
 from probe.facts.ids.range import gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe
 from probe.facts.kubelet.facts import gather_kubelet
+from probe.facts.memory import Memory, parse_memory, remember
 from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered, of_node
 from probe.facts.runtime.cri import endpoint_of
@@ -30,9 +31,11 @@ from probe.facts.unknown import unknown_facts
 from probe.host.background import Beside
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, LocalHost
+from probe.host.memory_file import take_memory
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
+from probe.host.recording import RecordingHost
 from probe.host.sandbox.trial import sandbox_child
 from probe.reading import Reading, encode
 from probe.settings import Settings
@@ -101,13 +104,15 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
 def _gather(settings: Settings, cri: Beside) -> Facts:
     deadline = time.monotonic() + settings.budget.total_seconds()
     own_proc = open_own_proc()
+    memory = parse_memory(b"" if settings.memory is None else take_memory(settings.memory))
     with Beside(lambda told: _sandbox(settings, own_proc, told)) as sandbox:
-        host = node_host(settings, deadline)
+        host = node_host(settings, deadline, memory)
         if settings.try_pod:
             load_pod_trial()
         probe = gather_probe(host, not_entered(enter_node(settings.proc)))
         trials = NodeTrials(settings, host, deadline, own_proc, cri, sandbox)
-        return gather_node(settings.node_name, host, probe, trials)
+        facts = gather_node(settings.node_name, host, probe, trials)
+        return remember(host, facts, memory, settings.memory)
 
 
 def _try_node(
@@ -155,9 +160,9 @@ def _default_oci_runtime(runtime: Reading[RuntimeFacts]) -> str:
     return next((one.oci_runtime.value or "" for one in handlers if not one.name), "")
 
 
-def node_host(settings: Settings, deadline: float) -> LocalHost:
+def node_host(settings: Settings, deadline: float, memory: Memory | None = None) -> LocalHost:
     """The node, which until half of the time is over may keep whoever reads it waiting."""
-    host = LocalHost()
+    host = LocalHost() if memory is None or settings.memory is None else RecordingHost(memory.outputs)
     host.deadline = deadline - settings.budget.total_seconds() / 2  # the other half is for the attempts
     host.slowness = settings.slowness
     return host

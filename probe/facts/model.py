@@ -263,6 +263,25 @@ class HookFacts(Struct, frozen=True, kw_only=True):
     """Only CRI-O looks at them."""
 
 
+class Proof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What proves that Pods with a user namespace run, and for which life of the container runtime's daemon."""
+
+    kind: Literal["attempts", "running-pod", "pod-trial"] = "attempts"
+    """attempts: what the probe tried; running-pod: such a Pod ran; pod-trial: the runtime made one for the probe."""
+    boot_id: str = ""
+    runtime_pid: int | None = None
+    runtime_start: int | None = None
+    """Clock ticks from the kernel's start to the daemon's: starttime of proc_pid_stat(5)."""
+
+    def is_of(self, other: Proof) -> bool:
+        """Whether both speak of the same daemon in the same boot."""
+        return (self.boot_id, self.runtime_pid, self.runtime_start) == (
+            other.boot_id,
+            other.runtime_pid,
+            other.runtime_start,
+        )
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """One node at one moment. Every part may be a problem; none is ever left out silently."""
 
@@ -284,8 +303,9 @@ class Facts(Struct, frozen=True, kw_only=True):
     pods: Reading[PodFacts]
     hooks: Reading[HookFacts]
     userns_pod_runs: Reading[bool]
-    """Whether a Pod with a user namespace of its own runs here that the running container runtime has started.
+    """Whether a Pod with a user namespace of its own runs, or once ran, that the running container runtime started.
 
     The Pod of a trial counts, though it is gone by now. No better proof exists; an older Pod shows what an earlier
     daemon could do.
     """
+    proof: Proof = Proof()

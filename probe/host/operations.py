@@ -12,6 +12,7 @@ import msgspec
 
 from probe.host import files
 from probe.host.child import ChildError
+from probe.host.look import look
 from probe.host.namespaces import enter_process
 from probe.host.processes import read_process
 from probe.host.program import run_program
@@ -55,6 +56,7 @@ def _list_processes(init: str) -> bytes:
 
 # What may wait for a server, and is therefore done by a child.
 OPERATIONS: dict[str, Callable[..., bytes]] = {
+    "look": lambda kind, path: look(kind, path).encode(errors="surrogateescape"),
     "names": files.names,
     "processes": _list_processes,
     "read_all_beneath": _read_all_beneath,

@@ -177,6 +177,11 @@ def _times(report: Report) -> Iterator[Metric]:
         ("last_probe_timestamp_seconds", "Start of the last probe, in Unix time.", parse_time(report.probed_at)),
         ("last_probe_duration_seconds", "Duration of the last probe.", report.duration_seconds),
         (
+            "last_confirmed_timestamp_seconds",
+            "Last time at which nothing had changed since the last probe, in Unix time; absent before the first.",
+            parse_time(report.confirmed_at or ""),
+        ),
+        (
             "report_expires_timestamp_seconds",
             "Expiry of the last report, in Unix time; the verdict is unknown from then on.",
             parse_time(report.expires_at),

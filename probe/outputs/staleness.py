@@ -50,7 +50,7 @@ def foreign(report: Report, *, boot_id: str, node_name: str | None) -> str:
 def effective(report: Report, *, age: float, boot_id: str, node_name: str | None) -> Report | None:
     """The report that counts when *report* is *age* seconds old: itself, the expired one, or None if it is foreign.
 
-    It lives for `expires_at` - `probed_at`, both written by one clock at one moment.
+    It lives for `expires_at` - `probed_at`. `watch` moves `expires_at` on while nothing changes and no clock is set.
     """
     if foreign(report, boot_id=boot_id, node_name=node_name):
         return None

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from msgspec import Struct
 
 from probe import __version__
+from probe.facts.model import Proof
 from probe.outputs.annotations import (
     CONDITION,
     LABEL,
@@ -91,6 +92,7 @@ def absent_report(node_name: str, boot_id: str) -> Report:
         node=Node(name=node_name, boot_id=boot_id, distribution=""),
         probed_at="",
         expires_at="",
+        confirmed_at=None,
         duration_seconds=0.0,
         verdict="unknown",
         reason=STALE,
@@ -103,6 +105,7 @@ def absent_report(node_name: str, boot_id: str) -> Report:
         id_ranges=(),
         forecast=None,
         contradictions=(),
+        proof=Proof(),
         facts=facts,
     )
 

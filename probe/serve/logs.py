@@ -10,7 +10,7 @@ from typing import TextIO, cast
 
 import structlog
 
-from probe.watch import put_line, render_line
+from probe.watch.log import put_line, render_line
 
 
 class _Stderr(io.TextIOBase):

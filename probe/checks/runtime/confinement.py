@@ -108,11 +108,11 @@ def _cannot_tell(facts: Facts, message: str, *seen: Reading[int] | Reading[str] 
 
 
 def _unless_proven(facts: Facts, outcome: Outcome) -> Outcome:
-    """A Pod with a user namespace that runs here now has been through all of it."""
+    """A Pod with a user namespace that this daemon started has been through all of it."""
     if facts.userns_pod_runs.value is not True:
         return outcome
     return Outcome(
         status="pass",
-        message="a Pod with a user namespace runs here now, so nothing that confines the runtime forbids it",
+        message="the runtime has started a Pod with a user namespace, so nothing that confines it forbids that",
         evidence=(Evidence(facts.userns_pod_runs.source, "true"), *outcome.evidence),
     )

@@ -1,0 +1,137 @@
+"""A look: a short text that differs as soon as a file, link, process or mount table differs. Standard library alone.
+
+The probe looks at each source before it reads it; the looker of `watch` looks again, and compares.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zlib
+from collections.abc import Callable
+
+UNSEEN = "unseen"
+"""The look that says nothing: where a source has it, nobody can tell whether the source changed."""
+CHURN = re.compile(
+    r"/[0-9a-f]{64}(?![0-9a-f])"  # of a container or sandbox: its root, its shm, its layers
+    r"|/pods/(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})(?![0-9a-f])"  # of a Pod, by its UID
+    r"|/plugins/kubernetes\.io/|/tmpmounts/"  # of volumes that Pods share, of images that are unpacked
+    r"|^/run/(?:user|credentials)/"  # of logins and systemd's services
+)
+"""Paths of mounts that come and go with Pods, logins and services, and decide no verdict."""
+
+_LIMIT = 1 << 20  # bytes of a kernel's file
+_SHORT = 100  # bytes that are their own digest
+_STATUS = re.compile(rb"^(?:Umask|Uid|Gid|Groups|NSpid|Cap\w+|NoNewPrivs|Seccomp\w*):.*$", re.MULTILINE)
+_CHURN = re.compile(CHURN.pattern.encode())
+_EVERYWHERE = frozenset((b"nsfs", b"overlay", b"proc", b"tmpfs"))  # what each Pod has says nothing of its volumes
+_PEERS = re.compile(rb":\d+")
+_THROUGH_A_ROOT = re.compile(r"(/proc/\d+/root)/+(.*)", re.DOTALL)
+
+
+def look(kind: str, path: str) -> str:
+    """What *path* looks like now, as far as its *kind* matters; `errno N` where it cannot be looked at.
+
+    *Kinds*: content, file, link, mounts, place, start, status.
+    """
+    try:
+        return _KINDS[kind](path) if kind in _KINDS else meaning(kind, _read(path))
+    except OSError as error:
+        return f"errno {error.errno}"
+    except (LookupError, ValueError):
+        return UNSEEN
+
+
+def meaning(kind: str, content: bytes) -> str:
+    """What matters of a kernel's file: of proc_pid_stat(5) the start, of proc_pid_status(5) what the process may do.
+
+    *Errors*: LookupError for another kind, or content of another form.
+    """
+    return _MEANINGS[kind](content)
+
+
+def digest(content: bytes) -> str:
+    """*content* itself where it is short, else its length and check sum."""
+    if len(content) <= _SHORT:
+        return content.decode("latin-1")
+    return f"{len(content)} {zlib.crc32(content):08x} {zlib.adler32(content):08x}"
+
+
+def significant(table: bytes) -> bytes:
+    """What matters of proc_pid_mountinfo(5): all but identifiers; of mounts that come with Pods, their types alone."""
+    lines, types = [], set()
+    for line in table.split(b"\n"):
+        mount, separator, source = line.partition(b" - ")
+        if not separator:
+            continue
+        fields, kind = mount.split(b" "), source.partition(b" ")[0]
+        if kind == b"nsfs" or _CHURN.search(fields[4]):
+            types.add(kind)
+        else:
+            lines.append(b" ".join((*fields[2:6], _PEERS.sub(b"", b" ".join(fields[6:])), source)))
+    return b"\n".join((*lines, *sorted(types - _EVERYWHERE)))
+
+
+def _file(path: str) -> str:
+    """Which file it is, and when it was last written, symlinks followed."""
+    seen = os.stat(_reachable(path))
+    return (
+        f"{seen.st_dev} {seen.st_ino} {seen.st_mode} {seen.st_uid} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}"
+    )
+
+
+def _mounts(path: str) -> str:
+    return meaning("mounts", _read(path, 64 << 20))
+
+
+def _place(path: str) -> str:
+    """Where it really is, whatever lies in it."""
+    reachable = _reachable(path)
+    seen = os.stat(reachable)
+    return f"{os.path.realpath(reachable)} {seen.st_dev} {seen.st_ino} {seen.st_mode}"
+
+
+def _read(path: str, limit: int = _LIMIT) -> bytes:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = bytearray()
+        while chunk := os.read(file, 1 << 16):
+            content += chunk
+            if len(content) > limit:
+                raise ValueError(f"{path} is larger than {limit} bytes")
+    finally:
+        os.close(file)
+    return bytes(content)
+
+
+def _reachable(path: str) -> str:
+    """The path by which a file in the root of a process is reached from ours. *Errors*: ValueError.
+
+    An absolute symlink behind another root leads elsewhere for us.
+    """
+    through = _THROUGH_A_ROOT.fullmatch(path)
+    if not through:
+        return path
+    if os.path.samestat(os.stat(through[1]), os.stat("/")):
+        return f"/{through[2]}"
+    step = through[1]
+    for name in through[2].split("/"):
+        step += f"/{name}"
+        if stat.S_ISLNK(os.lstat(step).st_mode):
+            raise ValueError(f"{step} is a symlink in another root")
+    return path
+
+
+_KINDS: dict[str, Callable[[str], str]] = {
+    "file": _file,
+    "link": os.readlink,
+    "mounts": _mounts,
+    "place": _place,
+}
+_MEANINGS: dict[str, Callable[[bytes], str]] = {
+    "content": digest,
+    "mounts": lambda content: digest(significant(content)),
+    "start": lambda content: content.rpartition(b") ")[2].split()[19].decode(),
+    "status": lambda content: digest(b"\n".join(_STATUS.findall(content))),
+}

@@ -1,0 +1,185 @@
+"""A Host that remembers what was read of it, so that `watch` can look whether anything of that changed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from probe.host.abstract import FILE_LIMIT
+from probe.host.child import ChildError
+from probe.host.files import FileStatus
+from probe.host.host import LocalHost
+from probe.host.look import CHURN, UNSEEN, look
+from probe.host.program import Output
+from probe.reading import Reading
+
+Source = tuple[str, str, str]
+"""Kind and path of a look, and the look from before the source was read."""
+
+_ALSO = (
+    "/proc/1/ns/mnt",
+    "/proc/sys/fs/mount-max",
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_unconfined",
+    "/proc/sys/kernel/keys/maxbytes",
+    "/proc/sys/kernel/keys/maxkeys",
+    "/proc/sys/kernel/keys/root_maxbytes",
+    "/proc/sys/kernel/keys/root_maxkeys",
+    "/proc/sys/kernel/modules_disabled",
+    "/proc/sys/kernel/pid_max",
+    "/proc/sys/kernel/unprivileged_userns_clone",
+    *(
+        f"/proc/sys/user/max_{name}_namespaces"
+        for name in ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+    ),
+    "/sys/fs/selinux/enforce",
+)
+"""Read by nobody, but what is tried depends on them."""
+_KERNEL_FILE = re.compile(r"/(?:proc|sys)/(?!\d+/(?:root|cwd|exe|fd|task|map_files)(?:/|$))")
+_PROCESS = re.compile(r"/proc/(\d+)/(\S+)")
+_RESTLESS = re.compile(r"/proc/(?:self|key-users|keys|loadavg|meminfo|modules|mounts|stat|uptime|vmstat)(?:/|$)")
+_CONSTANT = frozenset(("--version", "-v", "features", "version"))
+"""Arguments with which a program tells of itself, whatever files there are."""
+KEPT_FOR = 6 * 3600.0
+"""Seconds: libraries that a program loads are not known by its identity."""
+
+
+class Kept(Struct, frozen=True):
+    """What a program printed."""
+
+    at: float
+    """Seconds of CLOCK_BOOTTIME."""
+    output: Output
+
+
+class RecordingHost(LocalHost):
+    """The node, and in `sources` each look at what was read of it; programs known by identity are not run again."""
+
+    def __init__(self, outputs: dict[str, Kept]) -> None:
+        self.outputs = outputs
+        """What programs print, by name and look of the executable and arguments."""
+        self._looks: dict[tuple[str, str], str] = {}
+        self._daemons = {1}
+
+    def sources(self) -> list[Source]:
+        """What to look at: nothing of processes but the node's daemons, and nothing that never rests."""
+        return [(kind, path, seen) for (kind, path), seen in self._looks.items() if self._counts(path)]
+
+    def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
+        """As of Host."""
+        self._note(_kind(path), path)
+        return super().read(path, limit)
+
+    def mountinfo(self, owner: int | str) -> Reading[bytes]:
+        """As of Host."""
+        self._note("mounts", f"/proc/{owner}/mountinfo")
+        return super().mountinfo(owner)
+
+    def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
+        """As of Host."""
+        self._note("file", f"{directory}/{path}")
+        return super().read_beneath(directory, path, limit)
+
+    def read_all_beneath(self, directory: str, paths: Sequence[str], limit: int = 1 << 16) -> dict[str, Reading[bytes]]:
+        """As of Host."""
+        for path in paths:
+            self._note("file", f"{directory}/{path}")
+        return super().read_all_beneath(directory, paths, limit)
+
+    def resolve(self, path: str, automounts: Sequence[str] = ()) -> Reading[str]:
+        """As of Host."""
+        self._note("place", path)
+        return super().resolve(path, automounts)
+
+    def read_link(self, path: str) -> Reading[str]:
+        """As of Host."""
+        self._note("link", path)
+        return super().read_link(path)
+
+    def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
+        """As of Host."""
+        if not path.endswith("/pods"):  # the kubelet's, in which each Pod has a directory
+            self._note("file", path)
+        return super().list_directory(path)
+
+    def status(self, path: str) -> Reading[FileStatus]:
+        """As of Host."""
+        self._note("file", path)
+        return super().status(path)
+
+    def started_at(self, pid: int) -> Reading[float]:
+        """As of Host."""
+        self._note("start", f"/proc/{pid}/stat")
+        return super().started_at(pid)
+
+    def node_daemon(self, pid: int) -> Reading[bool]:
+        """As of Host; of such a process all that was read counts."""
+        belongs = super().node_daemon(pid)
+        if belongs.value:
+            self._daemons.add(pid)
+            self._note("start", f"/proc/{pid}/stat")
+        return belongs
+
+    def run(
+        self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
+    ) -> Reading[Output]:
+        """As of Host, unless it is known what an unchanged executable prints of itself."""
+        run = partial(super().run, path, *arguments, environment=environment, timeout=timeout)
+        return self._once(path, run, arguments if not environment else ("environment",))
+
+    def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
+        """As of Host, with the same exception."""
+        return self._once(f"/proc/{pid}/exe", partial(super().run_daemon, pid, *arguments, timeout=timeout), arguments)
+
+    def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
+        """As of Host."""
+        self._note("file", f"/proc/{pid}/root{path}")
+        return super().run_in(pid, path, *arguments, timeout=timeout)
+
+    def _once(self, path: str, run: Callable[[], Reading[Output]], arguments: Iterable[str]) -> Reading[Output]:
+        self._note("file", path)
+        identity = self._looks.get(("file", path), UNSEEN)
+        if not set(arguments) <= _CONSTANT or not identity[:1].isdecimal():
+            return run()
+        key, now = " ".join((path.rpartition("/")[2], identity, *arguments)), time.clock_gettime(time.CLOCK_BOOTTIME)
+        kept = self.outputs.get(key)
+        if kept and 0 <= now - kept.at < KEPT_FOR:
+            return Reading(" ".join((path, *arguments)), kept.output)
+        reading = run()
+        # Nobody replaced it meanwhile: a look of before and one of after are the same.
+        if reading.value is not None and reading.value.status == 0 and self._look("file", path) == identity:
+            self.outputs[key] = Kept(now, reading.value)
+        return reading
+
+    def _note(self, kind: str, path: str) -> None:
+        """Look at *path*, unless it was looked at before; the first time is after the node was entered."""
+        if not self._looks:
+            for each in _ALSO:
+                also = "link" if "/ns/" in each else "content"
+                self._looks[also, each] = look(also, each)
+        if (kind, path) not in self._looks and not _RESTLESS.match(path) and not CHURN.search(path):
+            self._looks[kind, path] = self._look(kind, path)
+
+    def _look(self, kind: str, path: str) -> str:
+        if _KERNEL_FILE.match(path):
+            return look(kind, path)
+        try:
+            return self._touch(path, "look", kind, path).decode(errors="surrogateescape")
+        except (OSError, ChildError, ValueError):
+            return UNSEEN
+
+    def _counts(self, path: str) -> bool:
+        process = _PROCESS.match(path)
+        return not process or (int(process[1]) in self._daemons and not re.match(r"fd(/|$)|net/", process[2]))
+
+
+def _kind(path: str) -> str:
+    """How to look at a file that is read."""
+    if not _KERNEL_FILE.match(path):
+        return "file"
+    kinds = {"mountinfo": "mounts", "stat": "start", "status": "status"}
+    return kinds.get(path.rpartition("/")[2], "content") if _PROCESS.fullmatch(path) else "content"

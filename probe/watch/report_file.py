@@ -1,0 +1,78 @@
+"""The report in its file: put in place at once, and confirmed while nothing changes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+
+REPORT_LIMIT = 1 << 20
+"""Bytes of a report: two of them fit into the volume that the containers share."""
+
+_FOREIGN_WRITERS = 0o022
+
+
+class NoReport(ValueError):
+    """What should be a report is none."""
+
+
+class ReportFile:
+    """The file *name* in the open *directory*, and what was last put there."""
+
+    def __init__(self, directory: int, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self._content = b""
+
+    def put(self, content: bytes) -> str:
+        """Put the report of a probe in place; its verdict. *Errors*: NoReport; OSError."""
+        verdict = str(_parse(content)["verdict"])
+        self._replace(content)
+        self._content = content
+        return verdict
+
+    def confirm(self, now: float, lifetime: float) -> None:
+        """Say that nothing changed since the probe, and let the report live on; *now* in seconds since the epoch."""
+        report = _parse(self._content) | {"confirmed_at": rfc3339(now), "expires_at": rfc3339(now + lifetime)}
+        self._replace(json.dumps(report, indent=2).encode() + b"\n")
+
+    def proof(self) -> object:
+        """The proof in the last report, whoever ran here before; None unless we alone could write it."""
+        with contextlib.suppress(OSError, NoReport, LookupError):
+            fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory)
+            with open(fd, "rb") as file:
+                seen = os.fstat(fd)
+                if seen.st_uid != os.geteuid() or seen.st_mode & _FOREIGN_WRITERS:
+                    return None
+                return _parse(file.read(REPORT_LIMIT))["proof"]
+        return None
+
+    def _replace(self, content: bytes) -> None:
+        """Readers see the old report or the new one, never a part."""
+        temporary = f".{self._name}.new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=self._directory)  # of a predecessor that was killed between open and rename
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(temporary, flags, 0o644, dir_fd=self._directory)
+        try:
+            with open(fd, "wb") as file:
+                os.fchmod(fd, 0o644)  # `serve` is another user, whatever the umask here
+                file.write(content)
+            os.rename(temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except OSError:
+            os.unlink(temporary, dir_fd=self._directory)
+            raise
+
+
+def rfc3339(moment: float) -> str:
+    """*moment*, in seconds since the epoch, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
+def _parse(content: bytes) -> dict[str, object]:
+    try:
+        report = json.loads(content)
+        return dict(report) | {"verdict": report["verdict"]}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise NoReport("what it printed is no report") from error

@@ -1,0 +1,142 @@
+"""Probe seldom, look often: a full probe at once when a look says that something changed, or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+
+from probe.watch.log import log
+from probe.watch.looker import Looker, NoAnswer
+from probe.watch.pace import LOOK, RENEWAL, Pace
+from probe.watch.report_file import NoReport, ReportFile
+from probe.watch.supervisor import ProbeFailed, Supervisor
+
+_MEMORY_LIMIT = 1 << 20
+_OLD = b" "  # what begins so was left by an earlier probe; to JSON it is nothing
+_STEP = 1.0  # seconds by which clocks may part between two looks; a clock that is adjusted slowly stays below
+
+
+class Rounds:
+    """What a running `watch` knows: its last probe, what that left, and the looker that guards it."""
+
+    def __init__(self, supervisor: Supervisor, report: ReportFile, lifetime: float, proc: str) -> None:
+        """*lifetime* in seconds, of a report that was confirmed."""
+        self._supervisor = supervisor
+        self._report = report
+        self._lifetime = lifetime
+        self._proc = proc
+        self._memory = json.dumps({"proof": report.proof()}).encode()
+        self._fresh = b""  # what the last probe left, if it left anything
+        self._looker: Looker | None = None
+        self._written = 0.0
+        self._clocks = clocks()
+
+    def probe(self) -> bool:
+        """One probe, its report put in place; whether looks can tell what changes from now on."""
+        self._end_looker()
+        self._clocks = clocks()
+        try:
+            content = self._probed()
+            if content is None:
+                return False
+            verdict = self._report.put(content)
+            self._written = time.monotonic()
+            log("probed", verdict=verdict)
+            return verdict != "unknown" and bool(self._fresh) and self._start_looker()
+        except (ProbeFailed, NoReport) as failure:
+            log("probe_failed", "error", reason=str(failure))
+        except Exception as error:
+            log("round_failed", "error", reason=f"{type(error).__name__}: {error}")
+        return False
+
+    def look(self) -> str:
+        """What changed since the last look or probe, or why that is not known; empty when nothing did."""
+        before, self._clocks = self._clocks, clocks()
+        if any(abs(now - then) > _STEP for now, then in zip(self._clocks, before, strict=True)):
+            return "the clock"
+        try:
+            changed = self._looker.look(self._supervisor) if self._looker else "the looker"
+        except NoAnswer as trouble:
+            return f"no look: {trouble}"
+        if not changed and time.monotonic() >= self._written + RENEWAL - LOOK / 2:
+            self._confirm()
+        return changed
+
+    def _confirm(self) -> None:
+        try:
+            self._report.confirm(time.time(), self._lifetime)
+            self._written = time.monotonic()
+        except (OSError, NoReport) as error:
+            log("round_failed", "error", reason=f"{type(error).__name__}: {error}")
+
+    def _probed(self) -> bytes | None:
+        """What a probe printed; what it left is kept for the next one."""
+        self._fresh = b""
+        try:
+            memory = os.memfd_create("memory")
+        except OSError:  # a kernel or a filter without it: no probe knows of another then
+            return self._supervisor.probe(None)
+        try:
+            os.pwrite(memory, _OLD + self._memory, 0)
+            content = self._supervisor.probe(memory)
+            left = os.pread(memory, _MEMORY_LIMIT, 0)
+            self._fresh = b"" if left.startswith(_OLD) else left
+        finally:
+            os.close(memory)
+        self._memory = self._fresh or self._memory
+        return content
+
+    def _start_looker(self) -> bool:
+        """Whether there is somebody who can look."""
+        if self._looker and not self._looker.is_gone():
+            log("not_watching", "warning", reason="the last look hangs, and cannot be killed")
+            return False
+        self._looker = Looker(self._fresh, self._proc)
+        try:
+            self._looker.look(self._supervisor)  # what it finds will be found again
+        except NoAnswer as trouble:
+            if not self._supervisor.stop:
+                log("not_watching", "warning", reason=str(trouble))
+            return False
+        return True
+
+    def _end_looker(self) -> None:
+        if self._looker:
+            self._looker.end()  # that it is gone is known later
+
+
+def watch(rounds: Rounds, supervisor: Supervisor, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
+    """Probe until SIGTERM or SIGINT, at once on SIGHUP; *interval* in seconds, from probe to probe on a quiet node."""
+    pace = Pace(interval, clock())
+    while not supervisor.stop:
+        supervisor.now = False  # a SIGHUP during the probe asks for another one: this one may have looked too early
+        began = clock()
+        watched = rounds.probe()
+        pace.probed(began, clock(), watched=watched, chance=_chance())
+        _rest(rounds, supervisor, pace, watched, clock)
+
+
+def _rest(rounds: Rounds, supervisor: Supervisor, pace: Pace, watched: bool, clock: Callable[[], float]) -> None:
+    """Until the next probe is due; *watched*: with looks that make it due."""
+    look_at = clock()
+    while not (supervisor.stop or supervisor.now) and clock() < pace.due:
+        supervisor.wait([], min(pace.due, look_at) if watched else pace.due)
+        if watched and clock() >= look_at and not (supervisor.stop or supervisor.now):
+            look_at += LOOK
+            changed = rounds.look()
+            if changed and not supervisor.stop:
+                log("changed", what=changed)
+                pace.hurry()
+                watched = False
+
+
+def clocks() -> tuple[float, float]:
+    """How far the wall clock and the time asleep are ahead: both stay as they are unless somebody sets or suspends."""
+    boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time() - boot, boot - time.monotonic()
+
+
+def _chance() -> float:
+    return int.from_bytes(os.urandom(4), "big") / (1 << 32)

@@ -1,0 +1,141 @@
+"""A look differs when what it looks at does, and says so when it cannot tell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from probe.host.abstract import Host
+from probe.host.look import CHURN, UNSEEN, digest, look, significant
+from probe.host.recording import RecordingHost
+
+
+def write(path: Path) -> None:
+    path.write_text("other")
+
+
+def replace(path: Path) -> None:
+    """The same content, size and time of modification, in another file."""
+    seen = path.stat()
+    new = path.with_name("new")
+    new.write_bytes(path.read_bytes())
+    os.utime(new, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    new.rename(path)
+
+
+def touch_back(path: Path) -> None:
+    """Written in place, and its time of modification set back: the time of change tells."""
+    seen = path.stat()
+    path.write_text("one!")
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [write, replace, touch_back, Path.unlink, lambda path: path.chmod(0o600)])
+def test_a_file_that_changes_looks_different(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    """Whatever is done to it; and what is not touched looks the same."""
+    path = tmp_path / "file"
+    path.write_text("one.")
+    before = look("file", str(path))
+    assert look("file", str(path)) == before
+    change(path)
+    assert look("file", str(path)) != before
+
+
+def test_a_file_that_appears_looks_different(tmp_path: Path) -> None:
+    """That there is none is something that can be seen."""
+    path = str(tmp_path / "file")
+    assert look("file", path) == "errno 2"
+    write(Path(path))
+    assert look("file", path) != "errno 2"
+
+
+def test_a_directory_looks_different_with_another_entry(tmp_path: Path) -> None:
+    """Drop-in files appear and vanish."""
+    before = look("file", str(tmp_path))
+    write(tmp_path / "10-new.conf")
+    assert look("file", str(tmp_path)) != before
+
+
+def test_a_link_looks_different_when_it_leads_elsewhere(tmp_path: Path) -> None:
+    """Also in the middle of a path."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("a")
+    before = [look("link", str(link)), look("place", str(link / "x"))]
+    link.unlink()
+    link.symlink_to("b")
+    assert not set(before) & {look("link", str(link)), look("place", str(link / "x"))}
+
+
+def test_a_process_is_known_by_its_start() -> None:
+    """One that ended has none."""
+    with subprocess.Popen(["sleep", "100"]) as process:
+        path = f"/proc/{process.pid}/stat"
+        before = look("start", path)
+        assert before.isdecimal()
+        assert look("start", path) == before
+        assert look("status", f"/proc/{process.pid}/status") == look("status", f"/proc/{process.pid}/status")
+        process.kill()
+    assert look("start", path).startswith("errno")
+
+
+@pytest.mark.parametrize("kind", ["content", "start", "no such kind"])
+def test_what_cannot_be_understood_is_unseen(tmp_path: Path, kind: str) -> None:
+    """Too large, of another form, of no known kind."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * (1 << 21))
+    assert look(kind, str(path)) == UNSEEN
+
+
+def test_long_content_has_a_short_digest() -> None:
+    """Of its own length."""
+    assert digest(b"1\n") == "1\n"
+    assert digest(b"x" * 200) != digest(b"x" * 199 + b"y")
+    assert len(digest(b"x" * 100_000)) < 100
+
+
+ROOT = b"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw"
+
+
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        (b"24 22 0:9 / /var/lib/containerd rw - xfs /dev/sdb rw", True),
+        (b"24 22 0:9 / /var/lib/kubelet/pods rw - xfs /dev/sdb rw", True),
+        (b"24 22 0:9 / /proc/sys rw - tmpfs tmpfs rw", True),
+        (b"24 22 0:9 / /var/lib/kubelet/pods/0123456789abcdef0123456789abcdef/volumes/v rw - tmpfs t rw", False),
+        (b"24 22 0:4 net:[1] /run/netns/cni-1 rw - nsfs nsfs rw", False),
+        (b"24 22 0:9 / /run/user/1000 rw - tmpfs t rw", False),
+        (b"24 22 0:9 / /var/lib/containers/storage/overlay/" + b"0" * 64 + b"/merged rw - overlay o rw", False),
+        (b"24 22 0:9 / /var/lib/kubelet/plugins/kubernetes.io/csi/x/1/globalmount rw - ceph t rw", True),
+    ],
+)
+def test_what_counts_in_a_mount_table(line: bytes, counts: bool) -> None:
+    """All but what comes and goes with Pods and logins; of that, a type of file system that is new."""
+    assert (significant(ROOT + b"\n" + line + b"\n") != significant(ROOT + b"\n")) == counts
+
+
+def test_numbers_of_mounts_and_peer_groups_do_not_count() -> None:
+    """They differ after each mount that was made again."""
+    again = ROOT.replace(b"22 1 ", b"99 98 ").replace(b"shared:1", b"shared:77")
+    assert significant(again) == significant(ROOT)
+    assert significant(ROOT.replace(b"shared:1 ", b"")) != significant(ROOT)
+
+
+def test_nothing_else_is_taken_for_a_pods() -> None:
+    """A name has to be an identifier, in full."""
+    for path in ("/var/lib/kubelet/pods", "/srv/pods/web", "/data/0123abcd", f"/x/{'0' * 65}", "/home/run/user/1"):
+        assert not CHURN.search(path), path
+
+
+def test_whatever_is_read_of_a_host_is_recorded() -> None:
+    """Each way to read something is one that `watch` knows of; the others are made of those, or of no file."""
+    ways = {name for name in vars(Host) if not name.startswith("_") and callable(getattr(Host, name))}
+    derived = {"close", "read_text", "process_status", "processes", "stuck_helpers"}
+    assert ways - derived <= set(vars(RecordingHost))

@@ -1,0 +1,272 @@
+"""Rounds of `watch`: what a fault of a look leads to, and what a report is made to say when there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from probe.host.look import look
+from probe.watch import rounds as module
+from probe.watch.looker import KernelFile, Looker, Looks, MountTable, NoAnswer
+from probe.watch.report_file import NoReport, ReportFile
+from probe.watch.rounds import Rounds
+from probe.watch.supervisor import Supervisor
+
+REPORT = json.dumps({"verdict": "ready", "probed_at": "then", "expires_at": "soon", "proof": {"kind": "attempts"}})
+
+
+def memory_of(*sources: tuple[str, str, str]) -> bytes:
+    return json.dumps({"sources": sources}).encode()
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Iterator[ReportFile]:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    yield ReportFile(directory, "report.json")
+    os.close(directory)
+
+
+class Unchanged:
+    """A looker that never sees anything new."""
+
+    answer = ""
+
+    def look(self, _supervisor: object) -> str:
+        if self.answer == "trouble":
+            raise NoAnswer("it ended")
+        return self.answer
+
+
+class Probing:
+    """A supervisor whose probes print REPORT."""
+
+    stop = False
+
+    def probe(self, _memory: int | None) -> bytes:
+        return REPORT.encode()
+
+
+@pytest.fixture
+def probed(report: ReportFile) -> Rounds:
+    """After a probe, with a looker that sees nothing new."""
+    made = Rounds(cast(Supervisor, Probing()), report, 900, "/proc")
+    made.probe()
+    made._looker = cast(Looker, Unchanged())
+    return made
+
+
+def test_nothing_changed(probed: Rounds) -> None:
+    """That is what a look says, and the report stays as it is while it is young."""
+    assert probed.look() == ""
+    assert probed._report._content == REPORT.encode()
+
+
+def test_a_report_that_gets_old_is_confirmed(probed: Rounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says when, and lives on; all else is as the probe left it."""
+    monkeypatch.setattr(module, "RENEWAL", 0.0)
+    monkeypatch.setattr(module, "time", Clock())
+    monkeypatch.setattr(module, "clocks", lambda: probed._clocks)
+    assert probed.look() == ""
+    said = json.loads((tmp_path / "report.json").read_text())
+    assert said.pop("confirmed_at") == "2001-09-09T01:46:40Z"
+    assert said.pop("expires_at") == "2001-09-09T02:01:40Z"
+    assert said == {key: value for key, value in json.loads(REPORT).items() if key != "expires_at"}
+
+
+class Clock:
+    """A wall clock that stands."""
+
+    CLOCK_BOOTTIME = 7
+
+    def time(self) -> float:
+        return 1e9
+
+    def monotonic(self) -> float:
+        return 1e6
+
+    def clock_gettime(self, _which: int) -> float:
+        return 1e6
+
+
+@pytest.mark.parametrize("answer", ["file /etc/x", "trouble"])
+def test_what_a_look_says_is_not_confirmed(probed: Rounds, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change, or no answer at all."""
+    monkeypatch.setattr(module, "RENEWAL", 0.0)
+    probed._looker.answer = answer  # type: ignore[union-attr]
+    assert probed.look()
+    assert probed._report._content == REPORT.encode()
+
+
+@pytest.mark.parametrize("jump", [(3600.0, 0.0), (-3600.0, 0.0), (0.0, 3600.0)])
+def test_a_clock_that_jumps_is_a_doubt(
+    probed: Rounds, jump: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set ahead, set back, or a node that slept; a second later all is well again."""
+    before = module.clocks()
+    monkeypatch.setattr(module, "clocks", lambda: (before[0] + jump[0], before[1] + jump[1]))
+    assert probed.look() == "the clock"
+    assert probed.look() == ""
+
+
+def test_without_a_looker_there_is_doubt(probed: Rounds) -> None:
+    """Nobody may take silence for an answer."""
+    probed._looker = None
+    assert probed.look()
+
+
+def test_a_file_that_cannot_be_looked_at_any_more_is_a_change(tmp_path: Path) -> None:
+    """It was there; now a directory on its way is a file."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").touch()
+    path = str(folder / "file")
+    looks = Looks(memory_of(("file", path, look("file", path))))
+    assert looks.changed() == ""
+    (folder / "file").unlink()
+    folder.rmdir()
+    folder.touch()
+    assert looks.changed() == f"file {path}"
+
+
+def test_a_process_that_ends_is_a_change() -> None:
+    """Its files stay open, and tell no more."""
+    with subprocess.Popen(["sleep", "100"]) as process:
+        sources = [
+            (kind, f"/proc/{process.pid}/{name}") for kind, name in (("status", "status"), ("content", "limits"))
+        ]
+        looks = Looks(memory_of(*((kind, path, look(kind, path)) for kind, path in sources)))
+        assert looks.changed() == ""
+        process.kill()
+    assert looks.changed() == f"status /proc/{process.pid}/status"
+
+
+def test_a_kernel_file_that_dies_is_a_change() -> None:
+    """Its descriptor is no more, or it cannot be opened."""
+    seen = look("content", "/proc/sys/kernel/osrelease")
+    file = KernelFile("content", "/proc/sys/kernel/osrelease", seen)
+    assert not file.changed()
+    os.close(file._file)
+    assert file.changed()
+    assert KernelFile("content", "/proc/sys/kernel/no-such-file", seen).changed()
+
+
+def test_what_follows_the_first_page_of_a_file_counts(tmp_path: Path) -> None:
+    """The kernel gives a page at a time."""
+    path = tmp_path / "long"
+    path.write_text("x" * 10_000)
+    file = KernelFile("content", str(path), look("content", str(path)))
+    assert not file.changed()
+    path.write_text("x" * 9_999 + "y")
+    assert file.changed()
+
+
+def test_a_mount_table_whose_descriptor_dies_is_an_error() -> None:
+    """And an error is a doubt."""
+    table = MountTable("/proc/self/mountinfo", look("mounts", "/proc/self/mountinfo"))
+    assert not table.changed()
+    os.close(table._file)
+    table._unread = True
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        table.changed()
+
+
+@pytest.mark.parametrize(
+    "memory", [b"", b"[]", b"{}", memory_of(), memory_of(("file", "/", "unseen")), b'{"sources": [[1,2,3]]}']
+)
+def test_without_sources_nobody_looks(memory: bytes) -> None:
+    """What the last probe left is odd, or empty, or says itself that something was not seen."""
+    with pytest.raises((ValueError, LookupError, TypeError)):
+        Looks(memory)
+
+
+def test_a_looker_that_cannot_enter_the_node_says_so() -> None:
+    """It gives no answer that anybody could take for one."""
+    supervisor = cast(Supervisor, Waiting())
+    looker = Looker(memory_of(("link", "/proc/self/exe", "x")), "/no/such/proc")
+    with pytest.raises(NoAnswer, match="FileNotFoundError"):
+        looker.look(supervisor)
+    looker.end()
+    while not looker.is_gone():
+        pass
+    os.waitpid(looker._pid, 0)
+
+
+class Waiting:
+    """A supervisor without signals."""
+
+    stop = False
+
+    def wait(self, files: list[int], deadline: float) -> bool:
+        import select
+
+        return bool(select.select(files, [], [], deadline)[0])
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'{"verdict"', b"[" * 100_000])
+def test_what_is_no_report_is_not_put_in_place(report: ReportFile, content: bytes, tmp_path: Path) -> None:
+    """Nothing gets there."""
+    with pytest.raises(NoReport):
+        report.put(content)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_proof_comes_back_from_our_own_file(report: ReportFile, tmp_path: Path) -> None:
+    """Of a `watch` that ran here before."""
+    report.put(REPORT.encode())
+    assert report.proof() == {"kind": "attempts"}
+    proof: Any = json.loads(Rounds(cast(Supervisor, Probing()), report, 900, "/proc")._memory)
+    assert proof == {"proof": {"kind": "attempts"}}
+
+
+def test_a_proof_that_others_could_have_written_is_none(report: ReportFile, tmp_path: Path) -> None:
+    """A file that others may write, a link, something else, or nothing."""
+    assert report.proof() is None
+    report.put(REPORT.encode())
+    (tmp_path / "report.json").chmod(0o666)
+    assert report.proof() is None
+    (tmp_path / "other").write_text(REPORT)
+    (tmp_path / "report.json").unlink()
+    (tmp_path / "report.json").symlink_to("other")
+    assert report.proof() is None
+    (tmp_path / "report.json").unlink()
+    (tmp_path / "report.json").write_text("[]")
+    assert report.proof() is None
+
+
+class Leaving(Probing):
+    """A supervisor whose probes leave *left*, and tell what they found."""
+
+    left = b""
+    found = b""
+
+    def probe(self, memory: int | None) -> bytes:
+        assert memory is not None
+        self.found = os.pread(memory, 1 << 20, 0)
+        os.ftruncate(memory, 0)
+        os.pwrite(memory, self.left, 0)
+        return REPORT.encode()
+
+
+def test_what_a_probe_leaves_is_for_the_next_one(report: ReportFile) -> None:
+    """One that leaves nothing takes nothing away."""
+    supervisor = Leaving()
+    made = Rounds(cast(Supervisor, supervisor), report, 900, "/proc")
+    for left, found in ((b'{"a": 1}', {"proof": None}), (b"", {"a": 1}), (b'{"b": 1}', {"a": 1}), (b"", {"b": 1})):
+        supervisor.left = left
+        made._probed()
+        assert json.loads(supervisor.found) == found
+        assert made._fresh == left
+
+
+def test_the_sources_of_an_earlier_probe_are_not_looked_at(report: ReportFile) -> None:
+    """A probe that never took the memory has left nothing, though the memory is full."""
+    made = Rounds(cast(Supervisor, Probing()), report, 900, "/proc")
+    made._memory = memory_of(("link", "/proc/self/exe", "x"))
+    assert not made.probe()
+    assert made._looker is None
