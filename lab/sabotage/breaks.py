@@ -49,7 +49,7 @@ disk() { # TYPE DIRECTORY [MOUNT OPTIONS]: a new file system on a loop device
 mask() { mount --bind /dev/null "$1"; }
 cover() { mount -t tmpfs none "$1"; }
 remount() { # OPTIONS DIRECTORY: of this mount alone
-    mount --bind "$2" "$2"
+    mount --rbind "$2" "$2"
     mount -o "remount,bind,$1" "$2"
 }
 fill() { dd if=/dev/zero of="$1/filler" bs=64k 2> /dev/null || :; }
@@ -82,9 +82,9 @@ _PROC = _rows(
         "proc-tmpfs-over-empty-directory": "cover /proc/fs",
         "proc-file-masked": "mask /proc/cpuinfo",
         "proc-lxcfs": "cat /proc/meminfo > /meminfo; mount --bind /meminfo /proc/meminfo",
-        "proc-kcore-masked": "mask /proc/kcore",
+        "proc-timer-list-masked": "mask /proc/timer_list",
         "proc-keys-masked": "mask /proc/keys",
-        "proc-sysrq-masked": "mask /proc/sysrq-trigger",
+        "proc-kmsg-masked": "mask /proc/kmsg",
         "proc-sys-read-only": "remount ro /proc/sys",
         "proc-sys-bound-again": "mount --bind /proc/sys /proc/sys",
         "proc-read-only": "mount -o remount,bind,ro /proc",
@@ -175,13 +175,13 @@ _SYSTEMD = _rows(
     {
         "own-namespace-slave": "slave",
         "MountFlags-private": "private",
-        "ProtectKernelTunables": "slave; remount ro /proc/sys; remount ro /sys; mask /proc/sysrq-trigger",
-        "ProtectKernelLogs": "slave; mask /proc/kmsg; rm -f /dev/none",
-        "ProtectKernelModules": "slave; cover /usr/lib/modules",
-        "ProtectControlGroups": "slave; remount ro /sys/fs/cgroup",
+        "ProtectKernelTunables": "slave; for each in /proc/sys /proc/irq /proc/fs /sys; do remount ro $each; done",
+        "ProtectKernelLogs": "slave; mask /proc/kmsg",
+        "ProtectKernelModules": "slave; mkdir -p /usr/lib/modules; cover /usr/lib/modules",
+        "ProtectControlGroups": "slave; for each in /sys/fs/cgroup/*; do remount ro $each; done",
         "ProtectSystem-yes": "slave; remount ro /usr",
         "ProtectSystem-full": "slave; remount ro /usr; remount ro /etc",
-        "ProtectSystem-strict": "slave; mount --rbind / /mnt; remount ro /; remount ro /var; remount ro /run",
+        "ProtectSystem-strict-ReadWritePaths-run-var-lib": "slave; mount -o remount,bind,ro /",
         "ProtectHome": "slave; cover /root; cover /home",
         "ProtectProc-invisible": "slave; mount -t proc -o hidepid=2 proc /proc",
         "ProcSubset-pid": "slave; mount -t proc -o subset=pid proc /proc",
@@ -193,7 +193,7 @@ _SYSTEMD = _rows(
         "ReadOnlyPaths-var-lib": "slave; remount ro /var/lib",
         "ReadOnlyPaths-kubelet": "slave; remount ro /var/lib/kubelet",
         "InaccessiblePaths-kubelet": "slave; mount -t tmpfs -o mode=000 none /var/lib/kubelet",
-        "InaccessiblePaths-proc-kcore": "slave; mask /proc/kcore",
+        "InaccessiblePaths-proc-keys": "slave; mask /proc/keys",
         "TemporaryFileSystem-run": "slave; cover /run",
         "BindReadOnlyPaths-tmp": "slave; remount ro /tmp",
         "NoExecPaths-var": "slave; remount noexec /var/lib/containerd",

@@ -20,9 +20,17 @@ AGREE, UNKNOWN, FALSE_NOT_READY, FALSE_READY = "agree", "unknown", "false not-re
 CLASSES = (AGREE, UNKNOWN, FALSE_NOT_READY, FALSE_READY)
 """From best to worst."""
 _DEFAULT_HANDLER = "runc"
-_GATING = ("plain", "token", "memory", "disk", "configmap")
+_JUDGED = ("plain", "token", "memory", "disk", "configmap")
 """The Pods that a verdict is about: all below the level `volumes`."""
 _TIMEOUT = 90
+_NOT_BROKEN = "this break could not be made"
+
+# execve runs no trap: only a script that fails says so.
+_GUARDED = f"""{{}}
+trap 'echo {_NOT_BROKEN} >&2' EXIT
+{{}}
+exec "$@"
+"""
 
 
 class NotBrokenError(Exception):
@@ -108,6 +116,8 @@ def _on(machine: Machine, broken: Break) -> tuple[dict[str, Any], Fates]:
             _break(machine, broken.after)
             return _ask(machine), pods.try_pods(machine)
     except DidNotStartError as error:
+        if _NOT_BROKEN in str(error):
+            raise NotBrokenError(str(error)) from error
         return _ask(machine), pods.none_runs(f"containerd: {error}")
 
 
@@ -115,8 +125,7 @@ def wrapper(broken: Break) -> tuple[str, ...]:
     """The command that becomes containerd."""
     if broken.sandboxed:
         propagation, _, script = broken.sandboxed.partition(";")
-        shell = f'{HELPERS}\n{script}\nexec "$@"'
-        return ("unshare", "--mount", f"--propagation={propagation}", "sh", "-ec", shell, "sh")
+        return ("unshare", "--mount", f"--propagation={propagation}", "sh", "-ec", _GUARDED.format(HELPERS, script), "sh")
     return ("sh", "-ec", f'{broken.daemon}\nexec "$@"', "sh") if broken.daemon else ()
 
 
@@ -166,14 +175,14 @@ def _ask(machine: Machine) -> dict[str, Any]:
 def judge(report: Mapping[str, Any], fates: Fates) -> Iterator[Claim]:
     """Every claim of the report about something that was tried."""
     default = fates[_DEFAULT_HANDLER]
-    yield _claim("node", report["verdict"], default, _GATING)
+    yield _claim("node", report["verdict"], default, _JUDGED)
     kinds: tuple[str, ...] = ()
     for level, more in LEVELS.items():
         kinds += more
         yield _claim(level, report["levels"][level], default, kinds)
     for handler in HANDLERS:
         if handler in report["handlers"]:
-            yield _claim(f"handler {handler}", report["handlers"][handler][0], fates[handler], _GATING)
+            yield _claim(f"handler {handler}", report["handlers"][handler][0], fates[handler], _JUDGED)
 
 
 def _claim(subject: str, predicted: str, fates: Mapping[str, pods.Fate], kinds: Sequence[str]) -> Claim:
