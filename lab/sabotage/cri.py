@@ -122,11 +122,10 @@ def decode(message: bytes) -> dict[int, list[bytes | int]]:
     position = 0
     while position < len(message):
         key, position = _read_varint(message, position)
-        value: bytes | int
-        value, position = _read_varint(message, position)
-        if key & 7 == 2:
-            value, position = message[position : position + value], position + value
-        found.setdefault(key >> 3, []).append(value)
+        number, position = _read_varint(message, position)
+        end = position + number if key & 7 == 2 else position
+        found.setdefault(key >> 3, []).append(message[position:end] if key & 7 == 2 else number)
+        position = end
     return found
 
 

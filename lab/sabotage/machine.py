@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -29,8 +28,8 @@ PATH = f"{BIN}:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 CGROUP = f"userns-probe-sabotage-{os.getpid()}"
 """The parent cgroup of all Pods, on this machine: Lab.sweep removes it."""
 
-# The first process of the node. `$0` is the new root, already an overlay. A network namespace of its own gives the node a
-# superblock of sysfs of its own, which can be remounted.
+# The first process of the node; `$0` is the new root, already an overlay. In a network namespace of its own it gets a
+# sysfs of its own, too.
 _BOOT = """
 set -e
 cd "$0"
@@ -58,7 +57,8 @@ pivot_root . old
 mount --make-rshared /
 umount -l /old
 rmdir /old
-exec "$1" -c "import os, signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execvp('sleep', ['sleep', 'infinity'])"
+trap '' CHLD # inherited over execve: no zombies
+exec sleep infinity
 """
 
 _CONFIG = """version = 3
@@ -129,10 +129,20 @@ class Lab:
             options = f"lowerdir={self.tree}:/,upperdir={directory}/upper,workdir={directory}/work"
             kernel.mount("node", f"{directory}/root", "overlay", 0, options)
             stack.callback(kernel.detach, f"{directory}/root")
-            boot = ["sh", "-c", _BOOT, f"{directory}/root", sys.executable]
+            boot = ["sh", "-c", _BOOT, f"{directory}/root"]
             death = ["setpriv", "--pdeathsig", "KILL"]
             first = subprocess.Popen(
-                [*death, "unshare", "--mount", "--propagation=private", "--net", "--pid", "--fork", "--kill-child", *boot]
+                [
+                    *death,
+                    "unshare",
+                    "--mount",
+                    "--propagation=private",
+                    "--net",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                    *boot,
+                ]
             )
             stack.callback(first.wait)
             stack.callback(first.kill)
@@ -174,9 +184,7 @@ class Machine:
     ) -> Iterator[None]:
         """A real containerd with the images, listening. *Errors*: DidNotStartError."""
         self.write("/etc/containerd/config.toml", configuration(config))
-        log = tempfile.TemporaryFile("w+")
-        with ExitStack() as stack:
-            stack.enter_context(log)
+        with tempfile.TemporaryFile("w+") as log, ExitStack() as stack:
             try:
                 options = {"env": {"PATH": PATH, **environment}, "stderr": log, "stdout": log}
                 pid = stack.enter_context(self.node.process(f"{BIN}/containerd", wrapper=wrapper, **options))

@@ -1,14 +1,15 @@
 """What becomes of real Pods on a node: made by CRI as the kubelet makes them, and looked at from inside.
 
 A Pod of each kind has a user namespace. One container with every volume comes first; only when it fails, each kind is
-tried alone, which for a plain one that fails means that all do. A Pod without a user namespace is the control: it tells a node that runs nothing from one that refuses
-user namespaces.
+tried alone, which for a plain one that fails means that all do. A Pod without a user namespace is the control: it tells
+a node that runs nothing from one that refuses user namespaces.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lab.sabotage import cri, images
@@ -154,12 +155,10 @@ class _Kubelet:
         code, output = self._client.execute(container, ["/bin/busybox", "sh", "-c", "\n".join(lines)])
         if code == 0 and output == "looked\n":
             return Fate(RUNS)
-        return Fate(UNUSABLE, output.removesuffix("looked\n").strip() or f"exit code {code}")
+        return Fate(UNUSABLE, "; ".join(output.replace("looked\n", "").split("\n")).strip("; ") or f"exit code {code}")
 
     def _remove(self, sandbox: str) -> None:
         if not sandbox:
             return
-        try:
+        with suppress(RefusedError):  # it goes with the node
             self._client.remove_sandbox(sandbox)
-        except RefusedError:
-            pass  # it goes with the node

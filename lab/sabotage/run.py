@@ -12,9 +12,9 @@ from typing import Any
 
 from lab.real.node import CHECKOUT
 from lab.sabotage import pods
-from lab.sabotage.breaks import HELPERS, Break
 from lab.sabotage.machine import BIN, DidNotStartError, Lab, Machine
 from lab.sabotage.pods import HANDLERS, KINDS, LEVELS, Fates
+from lab.sabotage.row import HELPERS, Break
 
 AGREE, UNKNOWN, FALSE_NOT_READY, FALSE_READY = "agree", "unknown", "false not-ready", "false ready"
 CLASSES = (AGREE, UNKNOWN, FALSE_NOT_READY, FALSE_READY)
@@ -125,7 +125,15 @@ def wrapper(broken: Break) -> tuple[str, ...]:
     """The command that becomes containerd."""
     if broken.sandboxed:
         propagation, _, script = broken.sandboxed.partition(";")
-        return ("unshare", "--mount", f"--propagation={propagation}", "sh", "-ec", _GUARDED.format(HELPERS, script), "sh")
+        return (
+            "unshare",
+            "--mount",
+            f"--propagation={propagation}",
+            "sh",
+            "-ec",
+            _GUARDED.format(HELPERS, script),
+            "sh",
+        )
     return ("sh", "-ec", f'{broken.daemon}\nexec "$@"', "sh") if broken.daemon else ()
 
 
