@@ -16,9 +16,16 @@ from lab.sabotage.machine import BIN, DidNotStartError, Lab, Machine
 from lab.sabotage.pods import HANDLERS, KINDS, LEVELS, Fates
 from lab.sabotage.row import HELPERS, Break
 
-AGREE, UNKNOWN, FALSE_NOT_READY, FALSE_READY = "agree", "unknown", "false not-ready", "false ready"
-CLASSES = (AGREE, UNKNOWN, FALSE_NOT_READY, FALSE_READY)
+AGREE, UNKNOWN, NO_REPORT, FALSE_NOT_READY, FALSE_READY = (
+    "agree",
+    "unknown",
+    "no report",
+    "false not-ready",
+    "false ready",
+)
+CLASSES = (AGREE, UNKNOWN, NO_REPORT, FALSE_NOT_READY, FALSE_READY)
 """From best to worst."""
+WRONG = CLASSES[2:]
 _DEFAULT_HANDLER = "runc"
 _JUDGED = ("plain", "token", "memory", "disk", "configmap")
 """The Pods that a verdict is about: all below the level `volumes`."""
@@ -164,7 +171,8 @@ def _ask(machine: Machine) -> dict[str, Any]:
     with machine.kubelet():
         probed = machine.node.probe("-o", "json", wrapper=("timeout", "-k", "5", str(_TIMEOUT)))
     if probed.code not in (0, 1, 2):
-        raise RuntimeError(f"the probe ended with {probed.code}: {probed.stderr[-500:]}")
+        problem = f"exit code {probed.code}: {probed.stderr[-500:].strip()}"
+        return {"verdict": "", "reason": NO_REPORT, "message": problem, "levels": {}, "handlers": {}, "findings": []}
     report = probed.report
     return {
         "verdict": report["verdict"],
@@ -182,6 +190,9 @@ def _ask(machine: Machine) -> dict[str, Any]:
 
 def judge(report: Mapping[str, Any], fates: Fates) -> Iterator[Claim]:
     """Every claim of the report about something that was tried."""
+    if report["reason"] == NO_REPORT:
+        yield Claim("node", NO_REPORT, NO_REPORT)
+        return
     default = fates[_DEFAULT_HANDLER]
     yield _claim("node", report["verdict"], default, _JUDGED)
     kinds: tuple[str, ...] = ()

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from lab.sabotage import cri, machine, pods
 from lab.sabotage.breaks import BREAKS, CONTROL
 from lab.sabotage.pods import FAILS, RUNS, UNUSABLE, Fate
-from lab.sabotage.run import AGREE, CLASSES, FALSE_NOT_READY, FALSE_READY, UNKNOWN, Row, judge, markdown, wrapper
+from lab.sabotage.run import (
+    AGREE,
+    FALSE_NOT_READY,
+    FALSE_READY,
+    NO_REPORT,
+    UNKNOWN,
+    WRONG,
+    Row,
+    judge,
+    markdown,
+    wrapper,
+)
 
 LEVELS = ("stateless", "projected", "local", "volumes")
 
@@ -78,7 +89,13 @@ def test_a_row_is_as_bad_as_its_worst_claim() -> None:
     report, fates = said("ready", crun="not-ready"), became()
     row = Row("one", "kind", report, fates, tuple(judge(report, fates)), 1.0)
     assert row.verdict == FALSE_NOT_READY
-    assert [CLASSES.index(name) for name in (AGREE, UNKNOWN, FALSE_NOT_READY, FALSE_READY)] == [0, 1, 2, 3]
+
+
+def test_a_probe_without_a_report_is_a_row_of_its_own() -> None:
+    """A crash must not end the run, nor count as honest."""
+    report = {"verdict": "", "reason": NO_REPORT, "levels": {}, "handlers": {}}
+    assert classes(report, became()) == {"node": NO_REPORT}
+    assert NO_REPORT in WRONG
 
 
 def test_the_table_has_a_line_for_each_break_and_counts_the_classes() -> None:

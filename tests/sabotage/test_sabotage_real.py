@@ -15,7 +15,7 @@ import pytest
 from lab.prerequisites import require
 from lab.real import kernel
 from lab.sabotage.breaks import BREAKS, BY_NAME
-from lab.sabotage.run import AGREE, FALSE_NOT_READY, FALSE_READY
+from lab.sabotage.run import AGREE, WRONG
 
 pytestmark = pytest.mark.real
 
@@ -49,7 +49,7 @@ def try_break(name: str, directory: Path) -> dict[str, Any]:
     document = json.loads((directory / "rows.json").read_text())
     assert not document["missing"], document["missing"]
     (row,) = document["rows"]
-    assert done.returncode == int(row["class"] in (FALSE_READY, FALSE_NOT_READY)), done.stderr
+    assert done.returncode == int(row["class"] in WRONG), done.stderr
     return dict(row)
 
 
@@ -64,7 +64,7 @@ def test_all_agrees_on_a_node_that_is_whole(tmp_path: Path) -> None:
 def test_what_is_predicted_is_the_fate_of_real_pods(name: str, tmp_path: Path) -> None:
     """No level and no handler is ready whose Pods do not run, and none is not-ready whose Pods all run."""
     row = try_break(name, tmp_path)
-    wrong = [claim for claim in row["claims"] if claim[2] in (FALSE_READY, FALSE_NOT_READY)]
+    wrong = [claim for claim in row["claims"] if claim[2] in WRONG]
     assert not wrong, (wrong, row["fates"])
 
 
