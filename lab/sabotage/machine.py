@@ -165,7 +165,8 @@ class Machine:
         command = self.node.inside("sh", "-euc", script)
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         if done.returncode:
-            raise OSError(f"{script!r} ended with {done.returncode}: {done.stderr[-300:].strip()}")
+            last = script.strip().splitlines()[-1]
+            raise OSError(f"{last}: exit code {done.returncode}: {done.stderr[-300:].strip()}")
         return done.stdout
 
     def write(self, path: str, content: str, mode: int = 0o644) -> None:
@@ -238,6 +239,8 @@ def _furnish(tree: str) -> None:
         crun.path,
     ):
         shutil.copy(path, f"{tree}{BIN}")
+    os.mkdir(f"{tree}/tmp")
+    os.setxattr(f"{tree}/tmp", "trusted.overlay.opaque", b"y")  # nothing of this machine's /tmp shines through
     write_kubelet(f"{tree}{BIN}/kubelet", "1.36.2")
     for name in ("loopback", "still"):
         Path(f"{tree}/opt/cni/bin/{name}").write_text(_CNI)

@@ -97,8 +97,8 @@ TMP = (
         "after",
         {
             "tmp-read-only": "remount ro /tmp",
-            "tmp-gone": "umount -l /tmp; rm -rf /tmp",
-            "tmp-is-a-file": "umount -l /tmp; rm -rf /tmp; : > /tmp",
+            "tmp-gone": "umount -l /tmp; rmdir /tmp",
+            "tmp-is-a-file": "umount -l /tmp; rmdir /tmp; : > /tmp",
             "tmp-full": "cover /tmp size=64k,mode=1777; fill /tmp",
             "tmp-without-inodes": "cover /tmp nr_inodes=1,mode=1777",
             "tmp-noexec": "remount noexec,nosuid,nodev /tmp",

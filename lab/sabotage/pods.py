@@ -10,22 +10,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from lab.sabotage import cri, images
 from lab.sabotage.cri import Client, RefusedError, Volume
+from lab.sabotage.fate import FAILS, HANDLERS, KINDS, RUNS, UNUSABLE, Fate, Fates
 from lab.sabotage.machine import BIN, CGROUP, SOCKET, Machine
 
-KINDS = ("plain", "token", "memory", "disk", "configmap", "hostpath")
-LEVELS = {
-    "stateless": ("plain",),
-    "projected": ("token", "memory"),
-    "local": ("disk", "configmap"),
-    "volumes": ("hostpath",),
-}
-"""Kinds of Pods that each level promises, beside those of the levels before."""
-HANDLERS = ("runc", "crun")
-RUNS, FAILS, UNUSABLE = "runs", "fails", "unusable"
 FIRST = 65536 * 1000  # the host's first ID of the first Pod
 
 _FILES = {"token": "token/..data/token", "memory": "memory/mine", "disk": "disk/mine", "configmap": "configmap/key"}
@@ -57,32 +47,11 @@ esac
 """
 
 
-@dataclass(frozen=True)
-class Fate:
-    """What became of one Pod."""
-
-    outcome: str  # RUNS, FAILS or UNUSABLE
-    words: str = ""  # of the runtime, or what is wrong inside
-
-    @property
-    def runs(self) -> bool:
-        return self.outcome == RUNS
-
-
-Fates = dict[str, dict[str, Fate]]
-"""Handler -> kind -> fate. The kind `host` is the control without a user namespace, when it was needed."""
-
-
 def try_pods(machine: Machine) -> Fates:
     """The fate of every kind of Pod with every handler."""
     with cri.connected(machine.outside(SOCKET)) as client:
         kubelet = _Kubelet(machine, client)
         return {handler: kubelet.fates(handler) for handler in HANDLERS}
-
-
-def none_runs(words: str) -> Fates:
-    """The fates on a node without a container runtime."""
-    return {handler: dict.fromkeys(KINDS, Fate(FAILS, words)) for handler in HANDLERS}
 
 
 def import_images(machine: Machine) -> None:

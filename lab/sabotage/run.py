@@ -6,29 +6,17 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lab.real.node import CHECKOUT
 from lab.sabotage import pods
+from lab.sabotage.fate import Fates, none_runs
+from lab.sabotage.judge import CLASSES, NO_REPORT, Claim, judge
 from lab.sabotage.machine import BIN, DidNotStartError, Lab, Machine
-from lab.sabotage.pods import HANDLERS, KINDS, LEVELS, Fates
 from lab.sabotage.row import HELPERS, Break
 
-AGREE, UNKNOWN, NO_REPORT, FALSE_NOT_READY, FALSE_READY = (
-    "agree",
-    "unknown",
-    "no report",
-    "false not-ready",
-    "false ready",
-)
-CLASSES = (AGREE, UNKNOWN, NO_REPORT, FALSE_NOT_READY, FALSE_READY)
-"""From best to worst."""
-WRONG = CLASSES[2:]
-_DEFAULT_HANDLER = "runc"
-_JUDGED = ("plain", "token", "memory", "disk", "configmap")
-"""The Pods that a verdict is about: all below the level `volumes`."""
 _TIMEOUT = 90
 _NOT_BROKEN = "this break could not be made"
 
@@ -42,15 +30,6 @@ exec "$@"
 
 class NotBrokenError(Exception):
     """A break that could not be made here, with what was missing."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One thing that the probe said, beside what it is about."""
-
-    subject: str  # a level, or a handler
-    predicted: str
-    verdict: str  # one of CLASSES
 
 
 @dataclass(frozen=True)
@@ -118,14 +97,14 @@ def _on(machine: Machine, broken: Break) -> tuple[dict[str, Any], Fates]:
             try:
                 pods.import_images(machine)
             except OSError as error:
-                fates = pods.none_runs(f"images: {error}")
+                fates = none_runs(f"images: {error}")
                 return _ask(machine), fates
             _break(machine, broken.after)
             return _ask(machine), pods.try_pods(machine)
     except DidNotStartError as error:
         if _NOT_BROKEN in str(error):
             raise NotBrokenError(str(error)) from error
-        return _ask(machine), pods.none_runs(f"containerd: {error}")
+        return _ask(machine), none_runs(f"containerd: {error}")
 
 
 def wrapper(broken: Break) -> tuple[str, ...]:
@@ -186,64 +165,3 @@ def _ask(machine: Machine) -> dict[str, Any]:
             if each["status"] not in ("pass", "skipped")
         ],
     }
-
-
-def judge(report: Mapping[str, Any], fates: Fates) -> Iterator[Claim]:
-    """Every claim of the report about something that was tried."""
-    if report["reason"] == NO_REPORT:
-        yield Claim("node", NO_REPORT, NO_REPORT)
-        return
-    default = fates[_DEFAULT_HANDLER]
-    yield _claim("node", report["verdict"], default, _JUDGED)
-    kinds: tuple[str, ...] = ()
-    for level, more in LEVELS.items():
-        kinds += more
-        yield _claim(level, report["levels"][level], default, kinds)
-    for handler in HANDLERS:
-        if handler in report["handlers"]:
-            yield _claim(f"handler {handler}", report["handlers"][handler][0], fates[handler], _JUDGED)
-
-
-def _claim(subject: str, predicted: str, fates: Mapping[str, pods.Fate], kinds: Sequence[str]) -> Claim:
-    """`ready` promises that all of these Pods run, `not-ready` that they do not all."""
-    all_run = all(fates[kind].runs for kind in kinds)
-    right = {"ready": all_run, "not-ready": not all_run}
-    if predicted not in right:
-        return Claim(subject, predicted, UNKNOWN)
-    wrong = FALSE_READY if predicted == "ready" else FALSE_NOT_READY
-    return Claim(subject, predicted, AGREE if right[predicted] else wrong)
-
-
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The table of these documents, and how many there are of each class."""
-    counts = {name: sum(row["class"] == name for row in rows) for name in CLASSES}
-    summary = ", ".join(f"{count} {name}" for name, count in counts.items())
-    lines = [f"{len(rows)} breaks: {summary}.", ""]
-    lines += ["| break | predicted | handler crun | Pods with runc | Pods with crun | host Pods | class |"]
-    lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
-    return "\n".join(lines + [_line(row) for row in rows])
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    report, fates = row["report"], row["fates"]
-    cells = [
-        row["name"],
-        f"{report['verdict']} {report['reason']}".strip(),
-        " ".join(report["handlers"].get("crun", ["not reported", ""])).strip(),
-        *(_pods(fates[handler]) for handler in HANDLERS),
-        _control(fates),
-        row["class"],
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _pods(fates: Mapping[str, Sequence[str]]) -> str:
-    outcomes = {kind: fates[kind][0] for kind in KINDS}
-    if len(set(outcomes.values())) == 1:
-        return f"all {outcomes['plain']}" if outcomes["plain"] == pods.UNUSABLE else outcomes["plain"].replace("s", "")
-    return ", ".join(f"{kind} {outcome}" for kind, outcome in outcomes.items() if outcome != pods.RUNS)
-
-
-def _control(fates: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
-    tried = [f"{handler} {fates[handler]['host'][0]}" for handler in HANDLERS if "host" in fates[handler]]
-    return ", ".join(tried) or "not needed"

@@ -8,21 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.sabotage import cri, machine, pods
+from lab.sabotage import cri, fate, machine
 from lab.sabotage.breaks import BREAKS, CONTROL
-from lab.sabotage.pods import FAILS, RUNS, UNUSABLE, Fate
-from lab.sabotage.run import (
-    AGREE,
-    FALSE_NOT_READY,
-    FALSE_READY,
-    NO_REPORT,
-    UNKNOWN,
-    WRONG,
-    Row,
-    judge,
-    markdown,
-    wrapper,
-)
+from lab.sabotage.fate import FAILS, RUNS, UNUSABLE, Fate
+from lab.sabotage.judge import AGREE, FALSE_NOT_READY, FALSE_READY, NO_REPORT, UNKNOWN, WRONG, judge, markdown
+from lab.sabotage.run import Row, wrapper
 
 LEVELS = ("stateless", "projected", "local", "volumes")
 
@@ -38,15 +28,15 @@ def said(verdict: str, **levels: str) -> dict[str, Any]:
     }
 
 
-def became(failing: tuple[str, ...] = (), outcome: str = FAILS) -> pods.Fates:
+def became(failing: tuple[str, ...] = (), outcome: str = FAILS) -> fate.Fates:
     """Pods that run but for these kinds, with both handlers alike."""
     fates = {
-        kind: Fate(outcome if kind in failing else RUNS, "words" if kind in failing else "") for kind in pods.KINDS
+        kind: Fate(outcome if kind in failing else RUNS, "words" if kind in failing else "") for kind in fate.KINDS
     }
-    return {handler: dict(fates) for handler in pods.HANDLERS}
+    return {handler: dict(fates) for handler in fate.HANDLERS}
 
 
-def classes(report: dict[str, Any], fates: pods.Fates) -> dict[str, str]:
+def classes(report: dict[str, Any], fates: fate.Fates) -> dict[str, str]:
     return {claim.subject: claim.verdict for claim in judge(report, fates)}
 
 
@@ -54,11 +44,11 @@ def classes(report: dict[str, Any], fates: pods.Fates) -> dict[str, str]:
     ("verdict", "failing", "expected"),
     [
         ("ready", (), AGREE),
-        ("ready", pods.KINDS, FALSE_READY),
+        ("ready", fate.KINDS, FALSE_READY),
         ("not-ready", (), FALSE_NOT_READY),
-        ("not-ready", pods.KINDS, AGREE),
+        ("not-ready", fate.KINDS, AGREE),
         ("unknown", (), UNKNOWN),
-        ("unknown", pods.KINDS, UNKNOWN),
+        ("unknown", fate.KINDS, UNKNOWN),
     ],
 )
 def test_each_claim_is_held_against_the_pods(verdict: str, failing: tuple[str, ...], expected: str) -> None:

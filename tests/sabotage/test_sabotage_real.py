@@ -15,7 +15,7 @@ import pytest
 from lab.prerequisites import require
 from lab.real import kernel
 from lab.sabotage.breaks import BREAKS, BY_NAME
-from lab.sabotage.run import AGREE, WRONG
+from lab.sabotage.judge import AGREE, WRONG
 
 pytestmark = pytest.mark.real
 
