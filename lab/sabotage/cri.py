@@ -24,6 +24,7 @@ class Volume:
 
     host_path: str
     container_path: str
+    readonly: bool = False
 
 
 class Client:
@@ -100,7 +101,7 @@ def namespaces(first: int | None) -> bytes:
 
 
 def _mount(volume: Volume, first: int | None) -> bytes:
-    block = field(1, volume.container_path) + field(2, volume.host_path)
+    block = field(1, volume.container_path) + field(2, volume.host_path) + field(3, int(volume.readonly))
     return block if first is None else block + field(6, _mapping(first)) + field(7, _mapping(first))
 
 

@@ -230,7 +230,7 @@ def _furnish(tree: str) -> None:
     """The lower layer with the programs, the plugin, the images and the directories of a node."""
     for name in (f"{tree}{BIN}", f"{tree}/opt/cni/bin", f"{tree}/etc/cni/net.d", f"{tree}/etc/kubernetes"):
         os.makedirs(name)
-    containerd, runc, crun = packages.containerd(), packages.runtime("runc", (1, 2)), packages.runtime("crun", (1, 9))
+    containerd, runc, crun = packages.containerd(), packages.runtime("runc", (1, 2)), packages.runtime("crun", (1, 22))
     for path in (
         containerd.path,
         containerd.beside("containerd-shim-runc-v2"),

@@ -21,6 +21,7 @@ FIRST = 65536 * 1000  # the host's first ID of the first Pod
 _FILES = {"token": "token/..data/token", "memory": "memory/mine", "disk": "disk/mine", "configmap": "configmap/key"}
 _FILES |= {"hostpath": "hostpath/mine"}
 _WRITABLE = ("memory", "disk")
+_READ_ONLY = ("token", "configmap")  # the kubelet mounts these read-only, whatever the Pod asks for
 
 # The files as a kubelet lays them out. `$1` is the Pod's directory, `$2` a kind.
 _VOLUME = """
@@ -106,7 +107,8 @@ class _Kubelet:
         made = [Volume(f"{pod}/etc/hosts", "/etc/hosts"), Volume(f"{pod}/etc/termination", "/dev/termination-log")]
         for kind in kinds:
             if kind != "plain":
-                made.append(Volume("/srv/sabotage" if kind == "hostpath" else f"{pod}/volumes/{kind}", f"/{kind}"))
+                source = "/srv/sabotage" if kind == "hostpath" else f"{pod}/volumes/{kind}"
+                made.append(Volume(source, f"/{kind}", kind in _READ_ONLY))
         return made
 
     def _inspect(self, container: str, kinds: Sequence[str], first: int | None) -> Fate:
