@@ -95,7 +95,8 @@ def _problems_of_sabotage(figures: dict[str, Any]) -> list[str]:
 def render(figures: dict[str, Any]) -> str:
     """The page."""
     commands = [f"scripts/fault-campaign --json {_file(each)} {_options(each)}" for each in figures["faults"]]
-    sabotage = "scripts/sabotage --json sabotage.json\n" if "sabotage" in figures else ""
+    options = " ".join(["--json sabotage.json", *figures.get("sabotage", {}).get("options", ())])
+    sabotage = f"scripts/sabotage {options}\n" if "sabotage" in figures else ""
     files = " ".join(_file(each) for each in figures["faults"])
     return f"""# Evidence
 

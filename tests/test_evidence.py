@@ -92,13 +92,20 @@ def sabotaged(**changes: Any) -> dict[str, Any]:
     fates = {kind: ["runs", ""] for kind in KINDS}
     report = {"verdict": "ready", "reason": "", "handlers": {}}
     row = {"name": "one", "class": "agree", "report": report, "fates": {"runc": fates, "crun": fates}}
-    document = {"digest": FIGURES["digest"], "complete": True, "missing": [], "rows": [row], **changes}
+    document = {
+        "digest": FIGURES["digest"],
+        "complete": True,
+        "missing": [],
+        "options": ["--try-pod"],
+        "rows": [row],
+        **changes,
+    }
     return {**FIGURES, "sabotage": document}
 
 
 def test_the_page_has_a_line_for_each_break_once_there_are_any() -> None:
     assert "| one | ready |" in evidence.render(sabotaged())
-    assert "scripts/sabotage" in evidence.render(sabotaged())
+    assert "scripts/sabotage --json sabotage.json --try-pod" in evidence.render(sabotaged())
     assert not evidence.problems(sabotaged())
 
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,25 +67,19 @@ class Row:
         }
 
 
-def try_all(lab: Lab, breaks: Iterable[Break]) -> Iterator[Row]:
-    """A row for each break, when it is done. *Errors*: NotBrokenError."""
-    for each in breaks:
-        yield try_one(lab, each)
-
-
-def try_one(lab: Lab, broken: Break) -> Row:
-    """Break a new node this way, ask the probe, and make the Pods. *Errors*: NotBrokenError."""
+def try_one(lab: Lab, broken: Break, options: Sequence[str] = ()) -> Row:
+    """Break a new node this way, ask the probe with these *options*, and make the Pods. *Errors*: NotBrokenError."""
     began = time.monotonic()
     try:
         with lab.machine() as machine:
-            report, fates = _on(machine, broken)
+            report, fates = _on(machine, broken, options)
     finally:
         lab.sweep()
     claims = tuple(judge(report, fates))
     return Row(broken.name, broken.kind, report, fates, claims, time.monotonic() - began)
 
 
-def _on(machine: Machine, broken: Break) -> tuple[dict[str, Any], Fates]:
+def _on(machine: Machine, broken: Break, options: Sequence[str]) -> tuple[dict[str, Any], Fates]:
     machine.kubelet_root = broken.kubelet_root
     config = dict(broken.config)
     if broken.specification:
@@ -98,13 +92,13 @@ def _on(machine: Machine, broken: Break) -> tuple[dict[str, Any], Fates]:
                 pods.import_images(machine)
             except OSError as error:
                 fates = none_runs(f"images: {error}")
-                return _ask(machine), fates
+                return _ask(machine, options), fates
             _break(machine, broken.after)
-            return _ask(machine), pods.try_pods(machine)
+            return _ask(machine, options), pods.try_pods(machine)
     except DidNotStartError as error:
         if _NOT_BROKEN in str(error):
             raise NotBrokenError(str(error)) from error
-        return _ask(machine), none_runs(f"containerd: {error}")
+        return _ask(machine, options), none_runs(f"containerd: {error}")
 
 
 def wrapper(broken: Break) -> tuple[str, ...]:
@@ -145,10 +139,10 @@ def _merge(base: Any, changes: Any) -> Any:
     return base + changes if isinstance(base, list) else changes
 
 
-def _ask(machine: Machine) -> dict[str, Any]:
+def _ask(machine: Machine, options: Sequence[str]) -> dict[str, Any]:
     """What the probe says of the node, in the parts that are judged or explain."""
     with machine.kubelet():
-        probed = machine.node.probe("-o", "json", wrapper=("timeout", "-k", "5", str(_TIMEOUT)))
+        probed = machine.node.probe("-o", "json", *options, wrapper=("timeout", "-k", "5", str(_TIMEOUT)))
     if probed.code not in (0, 1, 2):
         problem = f"exit code {probed.code}: {probed.stderr[-500:].strip()}"
         return {"verdict": "", "reason": NO_REPORT, "message": problem, "levels": {}, "handlers": {}, "findings": []}
