@@ -57,13 +57,6 @@ class Client:
         self._call("StartContainer", field(1, made))
         return made
 
-    def execute(self, container: str, command: Sequence[str], seconds: int = 20) -> tuple[int, str]:
-        """Exit code and output of a command in a running container."""
-        request = field(1, container) + b"".join(field(2, word) for word in command) + field(3, seconds)
-        reply = self._call("ExecSync", request)
-        code = reply.get(3, [0])[0]
-        return (code if isinstance(code, int) else -1), _text(reply, 1) + _text(reply, 2)
-
     def remove_sandbox(self, sandbox: str) -> None:
         self._call("StopPodSandbox", field(1, sandbox))
         self._call("RemovePodSandbox", field(1, sandbox))
@@ -85,11 +78,15 @@ def sandbox_config(name: str, uid: str, cgroup: str, first: int | None) -> bytes
     return field(1, metadata) + field(2, "sabotage") + field(3, f"/var/log/pods/{uid}") + field(8, linux)
 
 
-def container_config(name: str, image: str, volumes: Sequence[Volume], first: int | None) -> bytes:
+def container_config(
+    name: str, image: str, command: Sequence[str], volumes: Sequence[Volume], first: int | None
+) -> bytes:
     """ContainerConfig, each volume with the mappings that the kubelet would send."""
+    words = b"".join(field(3, word) for word in command)
     mounts = b"".join(field(7, _mount(volume, first)) for volume in volumes)
-    linux = field(2, field(3, namespaces(first)))
-    return field(1, field(1, name)) + field(2, field(1, image)) + mounts + field(11, f"{name}.log") + field(15, linux)
+    security = field(2, field(3, namespaces(first)))
+    whole = field(1, field(1, name)) + field(2, field(1, image)) + words + mounts
+    return whole + field(11, f"{name}.log") + field(15, security)
 
 
 def namespaces(first: int | None) -> bytes:

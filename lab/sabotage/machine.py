@@ -163,7 +163,10 @@ class Machine:
     def shell(self, script: str, timeout: float = 60) -> str:
         """What *script* prints in the node. *Errors*: OSError with what it complained of."""
         command = self.node.inside("sh", "-euc", script)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            raise OSError(f"{script.strip().splitlines()[-1]}: did not end within {timeout:g} s") from None
         if done.returncode:
             last = script.strip().splitlines()[-1]
             raise OSError(f"{last}: exit code {done.returncode}: {done.stderr[-300:].strip()}")

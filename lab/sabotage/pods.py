@@ -8,6 +8,7 @@ a node that runs nothing from one that refuses user namespaces.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -20,6 +21,7 @@ FIRST = 65536 * 1000  # the host's first ID of the first Pod
 
 _FILES = {"token": "token/..data/token", "memory": "memory/mine", "disk": "disk/mine", "configmap": "configmap/key"}
 _FILES |= {"hostpath": "hostpath/mine"}
+_LOOKED = "looked\n"
 _WRITABLE = ("memory", "disk")
 _READ_ONLY = ("token", "configmap")  # the kubelet mounts these read-only, whatever the Pod asks for
 
@@ -92,9 +94,11 @@ class _Kubelet:
         sandbox = ""
         try:
             sandbox = self._client.run_sandbox(config, handler)
-            container = cri.container_config("main", images.TOOLS, volumes, first)
-            running = self._client.run_container(sandbox, container, config)
-            return self._inspect(running, kinds, first)
+            command = ["/bin/busybox", "sh", "-c", _inspection(kinds, first)]
+            self._client.run_container(
+                sandbox, cri.container_config("main", images.TOOLS, command, volumes, first), config
+            )
+            return self._read_inspection(uid)
         except RefusedError as refusal:
             return Fate(FAILS, str(refusal))
         finally:
@@ -111,25 +115,36 @@ class _Kubelet:
                 made.append(Volume(source, f"/{kind}", kind in _READ_ONLY))
         return made
 
-    def _inspect(self, container: str, kinds: Sequence[str], first: int | None) -> Fate:
-        """Whether owners, content and the user namespace are right inside."""
-        begin = 0 if first is None else first
-        lines = ["set -- $(cat /proc/self/uid_map)", f'[ "$2" = {begin} ] || echo "uid_map is $*"']
-        for path in ("etc/hosts", *(_FILES[kind] for kind in kinds if kind != "plain")):
-            lines.append(f'[ "$(stat -L -c %u:%g /{path})" = 0:0 ] || echo owner of {path}')
-        for kind in kinds:
-            if kind != "plain":
-                lines.append(f'[ "$(cat /{_FILES[kind]})" = content ] || echo content of {kind}')
-        lines += [f"echo x > /{kind}/new || echo cannot write to {kind}" for kind in kinds if kind in _WRITABLE]
-        lines += ["echo x > /home/new || echo cannot write to the root file system"]
-        lines += ["echo x > /dev/null || echo no /dev/null", "echo looked"]
-        code, output = self._client.execute(container, ["/bin/busybox", "sh", "-c", "\n".join(lines)])
-        if code == 0 and output == "looked\n":
-            return Fate(RUNS)
-        return Fate(UNUSABLE, "; ".join(output.replace("looked\n", "").split("\n")).strip("; ") or f"exit code {code}")
+    def _read_inspection(self, uid: str, timeout: float = 20) -> Fate:
+        """What the container wrote into its termination log, which needs no further process as `exec` does."""
+        path = self._machine.outside(f"{self._machine.kubelet_root}/pods/{uid}/etc/termination")
+        until, text = time.monotonic() + timeout, ""
+        while not text.endswith(_LOOKED):
+            if time.monotonic() > until:
+                return Fate(UNUSABLE, f"nothing more in its termination log after {timeout:g} s: {text}")
+            time.sleep(0.01)
+            with open(path) as file:
+                text = file.read()
+        problems = text.removesuffix(_LOOKED).strip()
+        return Fate(UNUSABLE, "; ".join(problems.splitlines())) if problems else Fate(RUNS)
 
     def _remove(self, sandbox: str) -> None:
         if not sandbox:
             return
         with suppress(RefusedError):  # it goes with the node
             self._client.remove_sandbox(sandbox)
+
+
+def _inspection(kinds: Sequence[str], first: int | None) -> str:
+    """A script that looks from inside whether owners, content and the user namespace are right, and stays."""
+    lines = ["exec > /dev/termination-log 2>&1", "set -- $(cat /proc/self/uid_map)"]
+    lines += [f'[ "$2" = {first or 0} ] || echo "uid_map is $*"']
+    for path in ("etc/hosts", *(_FILES[kind] for kind in kinds if kind != "plain")):
+        lines.append(f'[ "$(stat -L -c %u:%g /{path})" = 0:0 ] || echo owner of {path}')
+    for kind in kinds:
+        if kind != "plain":
+            lines.append(f'[ "$(cat /{_FILES[kind]})" = content ] || echo content of {kind}')
+    lines += [f"echo x > /{kind}/new || echo cannot write to {kind}" for kind in kinds if kind in _WRITABLE]
+    lines += ["echo x > /home/new || echo cannot write to the root file system"]
+    lines += ["echo x > /dev/null || echo no /dev/null", f"echo {_LOOKED.strip()}", "exec /bin/busybox sleep 3600"]
+    return "\n".join(lines)
