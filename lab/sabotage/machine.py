@@ -208,15 +208,13 @@ class Machine:
             time.sleep(0.02)
 
     @contextmanager
-    def kubelet(self, config: str = "", flags: tuple[str, ...] = ()) -> Iterator[None]:
-        """A running kubelet with its configuration."""
-        self.write("/etc/kubernetes/kubelet.yaml", f"{KUBELET_HEADER}maxPods: 50\nfailCgroupV1: false\n{config}")
+    def kubelet(self) -> Iterator[None]:
+        """A running kubelet."""
         command = [
             f"{BIN}/kubelet",
             "--config=/etc/kubernetes/kubelet.yaml",
             f"--root-dir={self.kubelet_root}",
             f"--container-runtime-endpoint=unix://{SOCKET}",
-            *flags,
         ]
         with self.node.process(*command):
             yield
@@ -245,6 +243,7 @@ def _furnish(tree: str) -> None:
     os.mkdir(f"{tree}/tmp")
     os.setxattr(f"{tree}/tmp", "trusted.overlay.opaque", b"y")  # nothing of this machine's /tmp shines through
     write_kubelet(f"{tree}{BIN}/kubelet", "1.36.2")
+    Path(f"{tree}/etc/kubernetes/kubelet.yaml").write_text(f"{KUBELET_HEADER}maxPods: 50\nfailCgroupV1: false\n")
     for name in ("loopback", "still"):
         Path(f"{tree}/opt/cni/bin/{name}").write_text(_CNI)
         os.chmod(f"{tree}/opt/cni/bin/{name}", 0o755)
