@@ -84,7 +84,7 @@ SYSTEMD = rows(
         "ProtectSystem-yes": "slave; remount ro /usr",
         "ProtectSystem-full": "slave; remount ro /usr; remount ro /etc",
         "ProtectSystem-strict-ReadWritePaths-run-var-lib": "slave; mount -o remount,bind,ro /",
-        "ProtectHome": "slave; cover /root; cover /home",
+        "ProtectHome": "slave; cover /home",
         "ProtectProc-invisible": "slave; mount -t proc -o hidepid=2 proc /proc",
         "ProcSubset-pid": "slave; mount -t proc -o subset=pid proc /proc",
         "PrivateTmp": "slave; cover /tmp; chmod 1777 /tmp",

@@ -164,7 +164,7 @@ FULL = rows(
         "run-read-only": "mount -o remount,bind,ro /run",
         "run-full": "mount -o remount,size=1m /run; fill /run",
         "run-without-inodes": "mount -o remount,nr_inodes=$(( $(stat -f -c '%c - %d' /run) )) /run",
-        "runtime-root-read-only": f"mount -o remount,bind,ro {ROOT}",
+        "runtime-root-read-only": f"remount ro {ROOT}",
         "runtime-root-full": f"mount -o remount,size=32m {ROOT}; fill {ROOT}",
         "runtime-root-without-inodes": f"mount -o remount,nr_inodes=$(( $(stat -f -c '%c - %d' {ROOT}) )) {ROOT}",
         "var-log-read-only": "mkdir -p /var/log/pods; remount ro /var/log/pods",
