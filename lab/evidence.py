@@ -17,6 +17,7 @@ import msgspec
 
 from lab.faults.campaign import CAMPAIGNS, Row, table
 from lab.kernels import matrix
+from lab.sabotage import judge
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "evidence.md"
@@ -68,6 +69,7 @@ def problems(figures: dict[str, Any]) -> list[str]:
     for name, document in (("kernels", figures["kernels"]), *(("faults", each) for each in figures["faults"])):
         if document["digest"] != figures["digest"]:
             found.append(f"{name}: made by other code: {document['digest']}")
+    found += _problems_of_sabotage(figures)
     for run in figures["kernels"]["runs"]:
         found += [f"Linux {run['series']}: {each}" for each in msgspec.convert(run, matrix.Run).disagreements]
     rows = [row for document in figures["faults"] for row in document["rows"]]
@@ -78,9 +80,23 @@ def problems(figures: dict[str, Any]) -> list[str]:
     return [*found, *(f"{name}: not run" for name in sorted(missing))]
 
 
+def _problems_of_sabotage(figures: dict[str, Any]) -> list[str]:
+    """None of figures from before there was any."""
+    if not (document := figures.get("sabotage")):
+        return []
+    found = [f"sabotage: made by other code: {document['digest']}"] * (document["digest"] != figures["digest"])
+    found += ["sabotage: ended before its time"] * (not document["complete"])
+    found += [f"sabotage: {name}: not broken: {why}" for name, why in document["missing"]]
+    return found + [
+        f"sabotage: {row['name']}: {row['class']}" for row in document["rows"] if row["class"] in judge.WRONG
+    ]
+
+
 def render(figures: dict[str, Any]) -> str:
     """The page."""
     commands = [f"scripts/fault-campaign --json {_file(each)} {_options(each)}" for each in figures["faults"]]
+    options = " ".join(["--json sabotage.json", *figures.get("sabotage", {}).get("options", ())])
+    sabotage = f"scripts/sabotage {options}\n" if "sabotage" in figures else ""
     files = " ".join(_file(each) for each in figures["faults"])
     return f"""# Evidence
 
@@ -92,20 +108,35 @@ To repeat all of it, on a machine that does nothing else; inputs are guided by c
 
 ```sh
 scripts/kernel-matrix --wide --json kernels.json
-{chr(10).join(commands)}
-scripts/update-evidence kernels.json {files}
+{sabotage}{chr(10).join(commands)}
+scripts/update-evidence kernels.json {"sabotage.json " if sabotage else ""}{files}
 ```
 
 ## Kernels
 
 {matrix.markdown(figures["kernels"]["runs"])}
-
+{_sabotage(figures)}
 ## Faults
 
 A fault is survived when all that was expected held: an answer in time, honest about what could not be seen, never a
 wrong `ready`, no traceback, and all well again without the fault. The worst time is that of a probe, an answer, or a
 recovery.
 {"".join(_section(name, figures["faults"]) for name in CAMPAIGNS)}"""
+
+
+def _sabotage(figures: dict[str, Any]) -> str:
+    """Nothing for figures from before there was any."""
+    if "sabotage" not in figures:
+        return ""
+    return f"""
+## Sabotage
+
+Each row is a node that is broken in one way. The prediction of the probe is compared with real Pods that a real
+containerd makes by CRI with `hostUsers: false`: plain, with a token, with emptyDir volumes in memory and on disk, with
+a ConfigMap and with a hostPath volume. Host Pods are the control, tried where a Pod did not run.
+
+{judge.markdown(figures["sabotage"]["rows"])}
+"""
 
 
 def _section(name: str, documents: Sequence[dict[str, Any]]) -> str:

@@ -12,6 +12,8 @@ import pytest
 
 from lab import evidence
 from lab.kernels import packages
+from lab.sabotage.fate import KINDS
+from lab.sabotage.judge import WRONG
 
 FIGURES: dict[str, Any] = json.loads(evidence.FIGURES.read_text())
 
@@ -83,6 +85,41 @@ def unclean() -> list[tuple[str, dict[str, Any], str]]:
         place[path[-1]] = value
         found.append((name, figures, words))
     return found
+
+
+def sabotaged(**changes: Any) -> dict[str, Any]:
+    """Figures with a table of one break, which agreed unless *changes* say otherwise."""
+    fates = {kind: ["runs", ""] for kind in KINDS}
+    report = {"verdict": "ready", "reason": "", "handlers": {}}
+    row = {"name": "one", "class": "agree", "report": report, "fates": {"runc": fates, "crun": fates}}
+    document = {
+        "digest": FIGURES["digest"],
+        "complete": True,
+        "missing": [],
+        "options": ["--try-pod"],
+        "rows": [row],
+        **changes,
+    }
+    return {**FIGURES, "sabotage": document}
+
+
+def test_the_page_has_a_line_for_each_break_once_there_are_any() -> None:
+    assert "| one | ready |" in evidence.render(sabotaged())
+    assert "scripts/sabotage --json sabotage.json --try-pod" in evidence.render(sabotaged())
+    assert not evidence.problems(sabotaged())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"digest": "0"}, "made by other code"),
+        ({"complete": False}, "ended before its time"),
+        ({"missing": [["two", "no xfs"]]}, "two: not broken: no xfs"),
+        *(({"rows": [{"name": "one", "class": word}]}, f"one: {word}") for word in WRONG),
+    ],
+)
+def test_a_wrong_prediction_of_a_broken_node_is_not_published(changes: dict[str, Any], words: str) -> None:
+    assert words in "\n".join(evidence.problems(sabotaged(**changes)))
 
 
 @pytest.mark.parametrize(("figures", "words"), [pytest.param(*each, id=name) for name, *each in unclean()])

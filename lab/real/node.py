@@ -126,7 +126,7 @@ class Node:
         parent = subprocess.Popen(self.inside(*wrapper, *argv), **options)
         name = os.path.basename(argv[0])[:15]
         try:
-            yield _descendant(parent, name)
+            yield descendant(parent, name)
         finally:
             # nsenter ends with its child, which is really gone then.
             for pid in descendants(parent.pid)[1:] or [parent.pid]:
@@ -200,7 +200,7 @@ class Node:
             self.process(*command, wrapper=wrapper, env={"PATH": search}, stderr=log) as pid,
         ):
             while not os.path.exists(socket):
-                assert _is_alive(pid), Path(home, "log").read_text()[-500:]
+                assert is_alive(pid), Path(home, "log").read_text()[-500:]
                 time.sleep(0.01)
             yield socket
 
@@ -277,7 +277,7 @@ def make_node(workspace: str) -> Iterator[Node]:
         first = subprocess.Popen([*unshare, sys.executable, "-c", _INIT], preexec_fn=kernel.die_with_parent)
         stack.callback(first.wait)
         stack.callback(first.kill)
-        made = Node(directory, _descendant(first, "sleep"))
+        made = Node(directory, descendant(first, "sleep"))
         write_kubelet(f"{directory}/version", "1.36.2")
         # Wherever its configuration points, containerd makes directories and sockets in /run and /opt.
         made.run("sh", "-c", "mount -t tmpfs node /run && mount -t tmpfs node /opt")
@@ -299,7 +299,7 @@ def children(pid: int) -> list[int]:
     return []
 
 
-def _descendant(parent: subprocess.Popen[Any], name: str) -> int:
+def descendant(parent: subprocess.Popen[Any], name: str) -> int:
     """The descendant of that name, once it is there; the test's own timeout is the only limit.
 
     Never *parent* itself, which for a moment still has our own name.
@@ -314,7 +314,7 @@ def _descendant(parent: subprocess.Popen[Any], name: str) -> int:
         time.sleep(0.005)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     with suppress(OSError), open(f"/proc/{pid}/stat") as stat:
         return stat.read().rpartition(") ")[2][0] != "Z"
     return False

@@ -128,6 +128,11 @@ class Handler(Struct, frozen=True, kw_only=True):
     executable: Reading[bool]
     """Whether the daemon finds the OCI runtime where it looks for it, with permission to execute it."""
 
+    def runs_the_same(self, other: Handler) -> bool:
+        """Whether both handlers run the same OCI runtime on the same snapshotter; false where the binary is unknown."""
+        mine, its = (self.binary.value, self.snapshotter.value), (other.binary.value, other.snapshotter.value)
+        return self.binary.value is not None and mine == its
+
 
 class Confinement(Struct, frozen=True, kw_only=True):
     """What binds the runtime's daemon, from its pid."""

@@ -61,8 +61,16 @@ def _tried(facts: Facts, handler: str) -> tuple[Outcome, HandlerTrial | None]:
         if reading.kind == "absent":
             return Outcome.skipped("no runtime handler claims user namespaces, so no Pod was tried", reading), None
         return Outcome.not_read(_WHAT, reading), None
-    tried = reading.value.of(handler)
+    tried = _trial_of(facts, reading.value, handler)
     return Outcome.skipped("no Pod was tried with this handler", reading_of(reading.value)), tried
+
+
+def _trial_of(facts: Facts, trial: PodTrialFacts, handler: str) -> HandlerTrial | None:
+    """The trial of that handler, or else of one that runs the same: each OCI runtime is tried once per snapshotter."""
+    handlers = (facts.runtime.value.handlers.value or ()) if facts.runtime.value else ()
+    asked = next((one for one in handlers if one.name == handler and one.binary.value), None)
+    same = (one.name for one in handlers if asked and one.runs_the_same(asked))
+    return next((tried for name in (handler, *same) if (tried := trial.of(name))), None)
 
 
 def reading_of(trial: PodTrialFacts) -> Evidence:

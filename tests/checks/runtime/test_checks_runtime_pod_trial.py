@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.factory import make_facts, unread
+from lab.factory import make_facts, make_handler, make_runtime, unread
 from probe.checks.check import Outcome
 from probe.checks.runtime.pod_trial import check_pod_trial, check_pod_trial_projected
 from probe.facts.tried import POD_NOT_ASKED, HandlerTrial, PodTrialFacts
@@ -63,6 +63,15 @@ def test_each_handler_has_its_own_trial() -> None:
     reading = Reading("pod trial", PodTrialFacts(handlers=trials, seconds=0.6))
     statuses = {name: check_pod_trial(make_facts(pod_trial=reading), name).status for name in ("", "crun", "old")}
     assert statuses == {"": "pass", "crun": "fail", "old": "skipped"}
+
+
+@pytest.mark.parametrize(("changes", "status"), [({}, "fail"), ({"binary": "/usr/bin/crun"}, "skipped")])
+def test_a_handler_that_runs_the_same_as_a_tried_one_shares_its_fate(changes: dict[str, str], status: str) -> None:
+    """containerd names its default handler twice, as "" and as runc; one Pod speaks for both."""
+    reading = Reading("pod trial", PodTrialFacts(handlers=(tried("refused", step="StartContainer"),), seconds=0.3))
+    handlers = Reading("CRI", (make_handler(), make_handler(name="runc", **changes)))
+    facts = make_facts(pod_trial=reading, runtime=make_runtime(handlers=handlers))
+    assert check_pod_trial(facts, "runc").status == status
 
 
 def test_own_words() -> None:

@@ -1,0 +1,75 @@
+"""One way to break a node, as a row of a table.
+
+A break is made on a fresh node, which is thrown away afterwards: nothing has to be undone. All shell runs inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Break:
+    """One way; a break without any field but name and kind is none, the control."""
+
+    name: str
+    kind: str
+    before: str = ""
+    """Shell, before containerd starts."""
+    after: str = ""
+    """Shell, once containerd runs and has the images."""
+    daemon: str = ""
+    """Shell in the process that becomes containerd."""
+    sandboxed: str = ""
+    """Shell there, too, but in a mount namespace of the daemon's own with this propagation first: `slave; …`."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Of containerd."""
+    config: Mapping[str, str] = field(default_factory=dict)
+    """Lines of containerd's configuration, by the names that machine.configuration has."""
+    specification: Mapping[str, Any] = field(default_factory=dict)
+    """Merged into the base specification of both handlers: mappings are merged, lists get longer."""
+    kubelet_root: str = "/var/lib/kubelet"
+
+
+HELPERS = r"""
+disk() { # TYPE DIRECTORY [MOUNT OPTIONS]: a new file system on a loop device
+    image=/image-$$-$1
+    truncate -s 400M "$image"
+    "mkfs.$1" -q "$image"
+    loop=$(unshare --mount sh -c 'mount -t devtmpfs devices /dev && losetup --find --show "$1"' - "$image")
+    mknod "$loop" b 7 "${loop#/dev/loop}"
+    mkdir -p "$2"
+    mount -o "${3:-rw}" "$loop" "$2"
+    unshare --mount sh -c 'mount -t devtmpfs devices /dev && losetup --detach "$1"' - "$loop"
+    rm "$loop"
+    chmod 711 "$2" || :
+}
+mask() { mount --bind /dev/null "$1"; }
+cover() { mount -t tmpfs -o "${2:-rw}" none "$1"; } # DIRECTORY [OPTIONS]
+overlay() { # DIRECTORY
+    mkdir /srv/lower /srv/upper /srv/work
+    mount -t overlay -o lowerdir=/srv/lower,upperdir=/srv/upper,workdir=/srv/work none "$1"
+}
+remount() { # OPTIONS DIRECTORY: of this mount alone
+    mount --rbind "$2" "$2"
+    mount -o "remount,bind,$1" "$2"
+}
+fill() { dd if=/dev/zero of="$1/filler" bs=64k 2> /dev/null || :; }
+script() { # PATH LINES: a program in place of the one that is there
+    rm -f "$1"
+    printf '#!/bin/sh\n%s\n' "$2" > "$1"
+    chmod 755 "$1"
+}
+"""
+"""Functions that all shell of a row may call."""
+
+STATE = "/run/containerd"
+ROOT = "/var/lib/containerd"
+"""Of containerd."""
+
+
+def rows(kind: str, field_name: str, rows: Mapping[str, Any]) -> tuple[Break, ...]:
+    """A row for each name, whose value stands in the field of that name."""
+    return tuple(Break(name, kind, **{field_name: value}) for name, value in rows.items())

@@ -1,0 +1,160 @@
+"""For each break: what the probe predicts, what becomes of the Pods, and whether both agree."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.real.node import CHECKOUT
+from lab.sabotage import pods
+from lab.sabotage.fate import Fates, none_runs
+from lab.sabotage.judge import CLASSES, NO_REPORT, Claim, judge
+from lab.sabotage.machine import BIN, DidNotStartError, Lab, Machine
+from lab.sabotage.row import HELPERS, Break
+
+_TIMEOUT = 90
+_NOT_BROKEN = "this break could not be made"
+
+# execve runs no trap: only a script that fails says so.
+_GUARDED = f"""{{}}
+trap 'echo {_NOT_BROKEN} >&2' EXIT
+{{}}
+exec "$@"
+"""
+
+
+class NotBrokenError(Exception):
+    """A break that could not be made here, with what was missing."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One break, its prediction and its fate."""
+
+    name: str
+    kind: str
+    report: Mapping[str, Any]  # the parts of the report that say something
+    fates: Fates
+    claims: tuple[Claim, ...]
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """The worst class of its claims."""
+        return max((claim.verdict for claim in self.claims), key=CLASSES.index)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        fates = {
+            handler: {kind: [fate.outcome, fate.words] for kind, fate in kinds.items()}
+            for handler, kinds in self.fates.items()
+        }
+        claims = [[claim.subject, claim.predicted, claim.verdict] for claim in self.claims]
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "class": self.verdict,
+            "report": dict(self.report),
+            "fates": fates,
+            "claims": claims,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def try_one(lab: Lab, broken: Break, options: Sequence[str] = ()) -> Row:
+    """Break a new node this way, ask the probe with these *options*, and make the Pods. *Errors*: NotBrokenError."""
+    began = time.monotonic()
+    try:
+        with lab.machine() as machine:
+            report, fates = _on(machine, broken, options)
+    finally:
+        lab.sweep()
+    claims = tuple(judge(report, fates))
+    return Row(broken.name, broken.kind, report, fates, claims, time.monotonic() - began)
+
+
+def _on(machine: Machine, broken: Break, options: Sequence[str]) -> tuple[dict[str, Any], Fates]:
+    machine.kubelet_root = broken.kubelet_root
+    config = dict(broken.config)
+    if broken.specification:
+        config["runtime"] = _base_specification(machine, broken.specification)
+    _break(machine, broken.before)
+    environment = {"PYTHON": sys.executable, "CHECKOUT": CHECKOUT, **broken.environment}
+    try:
+        with machine.containerd(config, wrapper(broken), environment):
+            try:
+                pods.import_images(machine)
+            except OSError as error:
+                fates = none_runs(f"images: {error}")
+                return _ask(machine, options), fates
+            _break(machine, broken.after)
+            return _ask(machine, options), pods.try_pods(machine)
+    except DidNotStartError as error:
+        if _NOT_BROKEN in str(error):
+            raise NotBrokenError(str(error)) from error
+        return _ask(machine, options), none_runs(f"containerd: {error}")
+
+
+def wrapper(broken: Break) -> tuple[str, ...]:
+    """The command that becomes containerd."""
+    if broken.sandboxed:
+        propagation, _, script = broken.sandboxed.partition(";")
+        return (
+            "unshare",
+            "--mount",
+            f"--propagation={propagation}",
+            "sh",
+            "-ec",
+            _GUARDED.format(HELPERS, script),
+            "sh",
+        )
+    return ("sh", "-ec", f'{broken.daemon}\nexec "$@"', "sh") if broken.daemon else ()
+
+
+def _break(machine: Machine, script: str) -> None:
+    if not script:
+        return
+    try:
+        machine.shell(f"{HELPERS}\n{script}")
+    except OSError as error:
+        raise NotBrokenError(str(error)[-400:]) from error
+
+
+def _base_specification(machine: Machine, changes: Mapping[str, Any]) -> str:
+    """The line of the configuration that names containerd's own default with *changes*."""
+    whole = _merge(json.loads(machine.shell(f"{BIN}/ctr oci spec")), changes)
+    machine.write("/etc/containerd/base.json", json.dumps(whole))
+    return 'base_runtime_spec = "/etc/containerd/base.json"'
+
+
+def _merge(base: Any, changes: Any) -> Any:
+    if isinstance(base, dict) and isinstance(changes, Mapping):
+        return base | {key: _merge(base.get(key), value) for key, value in changes.items()}
+    return base + changes if isinstance(base, list) else changes
+
+
+def _ask(machine: Machine, options: Sequence[str]) -> dict[str, Any]:
+    """What the probe says of the node, in the parts that are judged or explain."""
+    with machine.kubelet():
+        probed = machine.node.probe("-o", "json", *options, wrapper=("timeout", "-k", "5", str(_TIMEOUT)))
+    if probed.code not in (0, 1, 2):
+        problem = f"exit code {probed.code}: {probed.stderr[-500:].strip()}"
+        return {"verdict": "", "reason": NO_REPORT, "message": problem, "levels": {}, "handlers": {}, "findings": []}
+    report = probed.report
+    return {
+        "verdict": report["verdict"],
+        "reason": report["reason"],
+        "message": report["message"],
+        "levels": report["levels"],
+        "handlers": {each["name"]: [each["verdict"], each["reason"]] for each in report["handlers"]},
+        "findings": [
+            [each["id"], each["status"], each["message"]]
+            for each in report["findings"]
+            if each["status"] not in ("pass", "skipped")
+        ],
+    }

@@ -1,0 +1,73 @@
+"""Real Pods on really broken nodes: a sample of scripts/sabotage over all kinds of breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.prerequisites import require
+from lab.real import kernel
+from lab.sabotage.breaks import BREAKS, BY_NAME
+from lab.sabotage.judge import AGREE, WRONG
+
+pytestmark = pytest.mark.real
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "sabotage"
+UNAVAILABLE = 69
+SAMPLE = (
+    *("proc-file-masked", "proc-noatime", "sys-read-only", "sys-firmware-covered"),
+    *("limit-nproc-1", "limit-stack-65536", "limit-nofile-1024"),
+    *("without-cap-sys-ptrace", "without-cap-audit-write", "without-cap-chown"),
+    *("no-new-privs", "seccomp-allows-all", "seccomp-without-mount-setattr"),
+    *("ProtectKernelTunables", "PrivateTmp", "MountFlags-private"),
+    *("mode-0700-root", "mode-0700-state", "mode-0700-runtime-root"),
+    *("runc-gone", "runc-lies", "runc-wrapped", "shim-gone"),
+    *("snapshotter-native", "systemd-cgroup", "no-restrict-oom-score-adj"),
+    *("hook-fails", "hook-works", "sysctl-ping-group-range"),
+    *("dev-full-gone", "dev-null-0600", "tmp-read-only", "tmpdir-gone", "umask-027", "umask-002"),
+    *("kubelet-root-xfs", "kubelet-root-overlay", "runtime-root-ext4", "state-noexec", "run-full", "containerd-killed"),
+)
+
+
+def try_break(name: str, directory: Path) -> dict[str, Any]:
+    """The row that the script writes of this break."""
+    require(os.geteuid() == 0, "root")
+    require(platform.machine() == "x86_64", "an x86-64 machine: the kubelet is written for it")
+    require(kernel.RELEASE >= (6, 3), "a kernel from 6.3 on, which idmaps tmpfs")
+    require(os.path.exists("/bin/busybox"), "/bin/busybox (package busybox-static)")
+    # A process of its own: gRPC leaves threads behind, with which no other test could make a user namespace.
+    command = [sys.executable, str(SCRIPT), "--only", name, "--json", str(directory / "rows.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    require(done.returncode != UNAVAILABLE, done.stderr.strip())
+    document = json.loads((directory / "rows.json").read_text())
+    assert not document["missing"], document["missing"]
+    (row,) = document["rows"]
+    assert done.returncode == int(row["class"] in WRONG), done.stderr
+    return dict(row)
+
+
+def test_all_agrees_on_a_node_that_is_whole(tmp_path: Path) -> None:
+    """The control: everything is ready, and every Pod runs with its owners and content right."""
+    row = try_break("nothing", tmp_path)
+    assert (row["class"], row["report"]["verdict"]) == (AGREE, "ready"), row
+    assert {outcome for kinds in row["fates"].values() for outcome, _ in kinds.values()} == {"runs"}
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_what_is_predicted_is_the_fate_of_real_pods(name: str, tmp_path: Path) -> None:
+    """No level and no handler is ready whose Pods do not run, and none is not-ready whose Pods all run."""
+    row = try_break(name, tmp_path)
+    wrong = [claim for claim in row["claims"] if claim[2] in WRONG]
+    assert not wrong, (wrong, row["fates"])
+
+
+def test_the_sample_has_every_kind() -> None:
+    assert {BY_NAME[name].kind for name in SAMPLE} == {each.kind for each in BREAKS} - {"control"}
+    assert len(set(SAMPLE)) == len(SAMPLE) >= 25
