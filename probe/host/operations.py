@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from probe.host import files
+from probe.host import files, places
 from probe.host.child import ChildError
 from probe.host.namespaces import enter_process
 from probe.host.processes import read_process
@@ -56,6 +56,7 @@ def _list_processes(init: str) -> bytes:
 # What may wait for a server, and is therefore done by a child.
 OPERATIONS: dict[str, Callable[..., bytes]] = {
     "names": files.names,
+    "places": places.places,
     "processes": _list_processes,
     "read_all_beneath": _read_all_beneath,
     "read_beneath": files.read_beneath,
