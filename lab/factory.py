@@ -8,6 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from probe.facts.around import (
+    Cni,
+    Daemon,
+    HandlerAround,
+    Keys,
+    KubeletAround,
+    Place,
+    Propagation,
+    Surroundings,
+)
 from probe.facts.model import (
     Confinement,
     DropIn,
@@ -66,6 +76,7 @@ def make_facts(**overrides: Any) -> Facts:
         "pod_trial": POD_NOT_ASKED,
         "pods": make_pods(),
         "hooks": make_hooks(),
+        "kubelet_around": make_kubelet_around(),
         "userns_pod_runs": Reading("processes of Pods", False),
     }
     sources = {
@@ -76,6 +87,7 @@ def make_facts(**overrides: Any) -> Facts:
         "ids": f"/proc/{KUBELET_PID}",
         "pods": f"{KUBELET_ROOT}/pods/*/userns",
         "hooks": "device hooks",
+        "kubelet_around": f"/proc/{KUBELET_PID}",
         "userns_pod_runs": "processes of Pods",
     }
     return Facts(**_readings(fields | overrides, sources))
@@ -187,6 +199,7 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "gate": True,
         "gate_configured": Reading.without("featureGates", "absent", "not set"),
         "fail_cgroup_v1": True,
+        "cgroup_driver": "cgroupfs",
         "executable": DropIn(path="/usr/bin/kubelet", newer=False),
         "unit": Reading.without(f"/proc/{KUBELET_PID}/cgroup", "absent", "belongs to no service of systemd"),
     }
@@ -201,6 +214,7 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "gate": "featureGates",
         "gate_configured": "featureGates",
         "fail_cgroup_v1": "failCgroupV1",
+        "cgroup_driver": "cgroupDriver",
         "executable": f"/proc/{KUBELET_PID}/exe",
         "unit": f"/proc/{KUBELET_PID}/cgroup",
     }
@@ -308,12 +322,111 @@ def make_runtime(**overrides: Any) -> RuntimeFacts:
         "snapshotter": "overlayfs",
         "slow_chown": False,
         "confinement": make_confinement(),
+        "surroundings": make_surroundings(),
     }
     call = f"CRI {ENDPOINT}"
     sources = dict.fromkeys(
         ("name", "version", "handlers", "root_dir", "layers_dir", "pause_image", "snapshotter", "slow_chown"), call
     )
-    return RuntimeFacts(**_readings(fields | overrides, sources | {"confinement": f"/proc/{RUNTIME_PID}"}))
+    sources |= dict.fromkeys(("confinement", "surroundings"), f"/proc/{RUNTIME_PID}")
+    return RuntimeFacts(**_readings(fields | overrides, sources))
+
+
+def make_place(path: str, **overrides: Any) -> Reading[Place]:
+    """A directory of root's that everybody may search, on a file system with room."""
+    fields: dict[str, Any] = {
+        "path": path,
+        "mode": 0o40755,
+        "uid": 0,
+        "gid": 0,
+        "size": 1 << 40,
+        "free_bytes": 1 << 30,
+        "inodes": 1000,
+    }
+    return Reading(path, Place(**fields | {"free_inodes": 900} | overrides))
+
+
+DEVICES = {"null": "1:3", "zero": "1:5", "full": "1:7", "random": "1:8", "urandom": "1:9", "tty": "5:0"}
+
+
+def make_devices(**replacements: Reading[Place]) -> tuple[Reading[Place], ...]:
+    """The six device nodes; a keyword (`full=`) replaces one."""
+    made = {name: make_place(f"/dev/{name}", mode=0o20666, device=number) for name, number in DEVICES.items()}
+    return tuple((made | replacements).values())
+
+
+def make_daemon(**overrides: Any) -> Daemon:
+    """containerd as its own unit starts it."""
+    fields: dict[str, Any] = {
+        "umask": 0o022,
+        "no_new_privileges": False,
+        "effective_capabilities": ALL_CAPABILITIES,
+        "processes": -1,
+        "oom_score_adj": -999,
+        "pids_left": absent("pids.max"),
+    }
+    return Daemon(**_readings(fields | overrides, dict.fromkeys(fields, f"/proc/{RUNTIME_PID}/status")))
+
+
+def make_handler_around(**overrides: Any) -> HandlerAround:
+    """runc behind containerd's shim, without a base specification."""
+    fields: dict[str, Any] = {
+        "name": "",
+        "shim": Reading("PATH", "/usr/bin/containerd-shim-runc-v2"),
+        "systemd_cgroup": True,
+        "no_new_keyring": False,
+        "own_network": False,
+        "added": absent("CRI Status"),
+    }
+    return HandlerAround(**fields | overrides)
+
+
+def make_surroundings(**overrides: Any) -> Surroundings:
+    """A daemon that nothing disturbs."""
+    way = ("/", "/run", "/run/containerd", "/run/containerd/io.containerd.runtime.v2.task")
+    fields: dict[str, Any] = {
+        "state": tuple(map(make_place, way)),
+        "state_dir": make_place("/run/containerd"),
+        "root_dir": make_place(CONTAINERD_ROOT),
+        "temporary": make_place("/tmp"),
+        "devices": make_devices(),
+        "daemon": make_daemon(),
+        "keys": make_keys(),
+        "restricts_oom_score": False,
+        "handlers": (make_handler_around(), make_handler_around(name="runc")),
+        "cni": Cni(conf="/etc/cni/net.d/10-net.conflist", missing=(), directories=("/opt/cni/bin",)),
+        "systemd": True,
+        "proxies": Reading("containerd config dump", {}),
+    }
+    sources = {
+        "state": "/run/containerd",
+        "daemon": f"/proc/{RUNTIME_PID}",
+        "restricts_oom_score": f"CRI {ENDPOINT}",
+        "cni": "/etc/cni/net.d/10-net.conflist",
+        "systemd": "/run/systemd/system",
+    }
+    return Surroundings(**_readings(fields | overrides, sources))
+
+
+def make_keys(count: int = 200, size: int = 20_000) -> Keys:
+    """The kernel's own quota of keys."""
+    return Keys(count=Reading("/proc/sys/kernel/keys/maxkeys", count), size=Reading("maxbytes", size))
+
+
+def make_kubelet_around(**overrides: Any) -> KubeletAround:
+    """A kubelet in the runtime's mount namespace."""
+    fields: dict[str, Any] = {
+        "effective_capabilities": ALL_CAPABILITIES,
+        "propagation": Propagation(same_namespace=True, arrives=True, kubelet="", runtime=""),
+        "root_dir": make_place(KUBELET_ROOT),
+        "cgroup_driver": "systemd",
+    }
+    sources = {
+        "effective_capabilities": f"/proc/{KUBELET_PID}/status",
+        "propagation": f"/proc/{KUBELET_PID}/ns/mnt",
+        "cgroup_driver": "cgroupDriver",
+    }
+    return KubeletAround(**_readings(fields | overrides, sources))
 
 
 def make_attempt(**overrides: Any) -> Attempt:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from probe.host.host import FileStatus, Host, Process
+from probe.host.places import Place
 from probe.host.program import Output
 from probe.reading import Reading
 
@@ -35,6 +36,8 @@ class FakeHost(Host):
     modes: dict[str, int] = field(default_factory=dict)
     """Of files; where nothing is said 0755 for a program, which lies in a folder `bin` or `sbin`, or is run, else 0644.
     """
+    places_found: dict[str, Place | int] = field(default_factory=dict)
+    """What a process finds at a path; a file or directory of root's where nothing is said."""
     started: dict[int, float] = field(default_factory=dict)
     process_list: list[Process] = field(default_factory=list)
     processes_problem: Reading[tuple[Process, ...]] | None = None
@@ -153,6 +156,19 @@ class FakeHost(Host):
         folder = os.path.basename(os.path.dirname(path))
         program = folder in ("bin", "sbin") or any(command.split(" ")[0] == path for command in self.commands)
         return 0o755 if program else 0o644
+
+    def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
+        """What the test gave, else the same as `status`."""
+        return {path: self._place(pid, path) for path in paths}
+
+    def _place(self, pid: int, path: str) -> Reading[Place]:
+        given = self.places_found.get(path)
+        if given is not None:
+            return _error(path, given) if isinstance(given, int) else Reading(path, given)
+        seen = self.status(f"/proc/{pid}/root{path}")
+        return Reading(path, seen.value, seen.problem, seen.kind).parse(
+            lambda file: Place(path=path, mode=file.mode, uid=file.uid, gid=0)
+        )
 
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0

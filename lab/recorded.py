@@ -19,7 +19,7 @@ from unittest import mock
 import msgspec
 
 from lab.cri_recordings import recorded_answer
-from lab.factory import make_probe
+from lab.factory import DEVICES, make_probe
 from lab.fake_host import FakeHost
 from probe.facts.filesystems import attempts
 from probe.facts.filesystems.rules import Subject
@@ -41,6 +41,7 @@ from probe.host.host import FileStatus, Process
 from probe.host.idmap import FIRST_HOST_ID, Answer, NamespaceAnswer, Target
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import parse_mountinfo
+from probe.host.places import Place
 from probe.host.program import Output
 from probe.reading import Reading
 from probe.report import Report, make_report
@@ -84,6 +85,7 @@ class RecordedHost(FakeHost):
             if table := mounts.get(str(self.links[f"/proc/{process.pid}/ns/mnt"])):
                 self.files.setdefault(f"/proc/{process.pid}/mountinfo", table)
         self._stand_for_the_probe()
+        self._add_surroundings()
 
     def add_oci_runtime(self, path: str, recording: str) -> None:
         """Put an OCI runtime of tests/data/oci at *path*."""
@@ -96,6 +98,20 @@ class RecordedHost(FakeHost):
             else Output(1, "", (oci / f"{recording}.features.stderr.txt").read_text())
         )
         self.modified.setdefault(path, 0.0)
+
+    def _add_surroundings(self) -> None:
+        """What no recording has, and every node on which Pods run: devices, /tmp, a shim, a network, limits."""
+        folders = ("/tmp", "/run", "/run/containerd", "/var/lib/kubelet", "/var/lib/containers/storage")
+        programs = ("/usr/bin/containerd-shim-runc-v2", "/usr/lib/cni/bridge")
+        modes = dict.fromkeys(folders, 0o40755) | dict.fromkeys(programs, 0o100755)
+        self.places_found = {path: Place(path=path, mode=mode, uid=0, gid=0) for path, mode in modes.items()}
+        for name, number in DEVICES.items():
+            self.places_found[f"/dev/{name}"] = Place(path=name, mode=0o20666, uid=0, gid=0, device=number)
+        self.files["/etc/cni/net.d/10-bridge.conf"] = '{"cniVersion": "1.0.0", "name": "net", "type": "bridge"}'
+        self.files |= {"/proc/sys/kernel/keys/maxkeys": "200\n", "/proc/sys/kernel/keys/maxbytes": "20000\n"}
+        for process in self.process_list:
+            self.files[f"/proc/{process.pid}/limits"] = "Max processes             unlimited\n"
+            self.files[f"/proc/{process.pid}/oom_score_adj"] = "-999\n"
 
     def add_directory(self, path: str) -> None:
         """Let a directory exist, and those above it."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from probe.checks import filesystems, hazards, ids, kernel, kubelet, sandbox
 from probe.checks.check import Check, Finding, Outcome, UnknownReason, clipped
 from probe.checks.remedies.lookup import remedy
+from probe.checks.runtime import added, files, limits, pod_trial, programs, snapshotter, volumes
 from probe.checks.runtime import offers as runtime
-from probe.checks.runtime import pod_trial, snapshotter
 from probe.checks.runtime import trial as runtime_trial
 from probe.facts.model import Facts
 
@@ -18,6 +18,11 @@ CHECKS: tuple[Check, ...] = (
     *ids.CHECKS,
     *runtime.CHECKS,
     *snapshotter.CHECKS,
+    *files.CHECKS,
+    *limits.CHECKS,
+    *programs.CHECKS,
+    *added.CHECKS,
+    *volumes.CHECKS,
     *sandbox.CHECKS,
     *runtime_trial.CHECKS,
     *pod_trial.CHECKS,

@@ -17,6 +17,7 @@ from probe.facts.ids.pods import gather_pods
 from probe.facts.ids.range import gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe
 from probe.facts.kubelet.facts import gather_kubelet
+from probe.facts.kubelet.surroundings import gather_kubelet_around
 from probe.facts.memory import Memory, parse_memory, remember
 from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered, of_node
@@ -72,6 +73,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     mounts, rows = _try_node(host, bench, probe, root_dir, runtime)
     tried = attempts.judge(rows, bench, probe, kernel, _default_oci_runtime(runtime))
     pods = gather_pods(host, root_dir, host.processes().value or ())
+    kubelet_around = gather_kubelet_around(host, kubelet, runtime)
     hooks = gather_hooks(host, (runtime.value.name.value if runtime.value else None) or "")
     pod_runs = pods.parse(lambda found: found.youngest_started_at > running_since(host, runtime))
     distribution = gather_distribution(host)
@@ -97,6 +99,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
         pod_trial=pod_trial,
         pods=of_node(pods, probe.entered),
         hooks=of_node(hooks, probe.entered),
+        kubelet_around=of_node(kubelet_around, probe.entered),
         userns_pod_runs=proof_of(pod_trial) or of_node(pod_runs, probe.entered),
     )
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from probe.facts.around import KubeletAround, Surroundings
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
 from probe.host.program import Output
 from probe.reading import Reading
@@ -105,6 +106,8 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     gate_configured: Reading[bool]
     """What flags and files say of the gate; absent when they are silent."""
     fail_cgroup_v1: Reading[bool]
+    cgroup_driver: Reading[str]
+    """`systemd` or `cgroupfs`, as flags and files say; not what CRI tells a kubelet since 1.31."""
 
 
 class Handler(Struct, frozen=True, kw_only=True):
@@ -164,6 +167,7 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     """Where the default snapshotter keeps image layers: below the root unless configured elsewhere."""
     pause_image: Reading[str]
     """The image of the container that holds a Pod's namespaces, as the runtime is configured."""
+    surroundings: Reading[Surroundings]
 
 
 class SubIds(Struct, frozen=True):
@@ -256,6 +260,8 @@ class HookFiles(Struct, frozen=True, kw_only=True):
     """Those that could not be read, or that were too many to be read."""
     makers: tuple[str, ...] = ()
     """Of the hooked CDI specifications, the first part of `kind`: `nvidia.com`."""
+    always: int = 0
+    """Of the hooked OCI hooks, those for each container: `when: always` of oci-hooks(5)."""
 
 
 class HookFacts(Struct, frozen=True, kw_only=True):
@@ -307,6 +313,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     pod_trial: Reading[PodTrialFacts]
     pods: Reading[PodFacts]
     hooks: Reading[HookFacts]
+    kubelet_around: Reading[KubeletAround]
     userns_pod_runs: Reading[bool]
     """Whether a Pod with a user namespace of its own runs, or once ran, that the running container runtime started.
 

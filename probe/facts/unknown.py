@@ -60,5 +60,6 @@ def unknown_facts(node_name: str | None, kind: ProblemKind, problem: str) -> Fac
         pod_trial=POD_NOT_ASKED,
         pods=unread,
         hooks=unread,
+        kubelet_around=unread,
         userns_pod_runs=unread,
     )

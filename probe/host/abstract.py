@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from probe.host.files import FileStatus
+from probe.host.places import Place
 from probe.host.processes import HELPER_NAME, Process, in_pod_cgroup, is_stuck, parse_status
 from probe.host.program import Output
 from probe.reading import Reading
@@ -65,6 +66,10 @@ class Host(ABC):
     @abstractmethod
     def status(self, path: str) -> Reading[FileStatus]:
         """stat(2) of *path*, symlinks followed."""
+
+    @abstractmethod
+    def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
+        """What that process has at each absolute path, in its mount namespace and root; a hang leaves all unknown."""
 
     @abstractmethod
     def run(

@@ -23,6 +23,7 @@ from probe.host.files import FileStatus
 from probe.host.helper import Helper
 from probe.host.kept_tables import KeptTables
 from probe.host.operations import OPERATIONS, reading_of, run_inside
+from probe.host.places import Place
 from probe.host.processes import HELPER_NAME, Process, boot_time, start_time
 from probe.host.program import Output, Untrusted, open_executable, run_open
 from probe.reading import Reading
@@ -109,6 +110,17 @@ class LocalHost(Host):
     def status(self, path: str) -> Reading[FileStatus]:
         """stat(2) of *path*, symlinks followed."""
         return reading_of(path, lambda: msgspec.json.decode(self._touch(path, "status", path), type=FileStatus))
+
+    def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
+        root = f"/proc/{pid}/root"
+
+        def found() -> bytes:
+            return self._touch(root, "places", root, tuple(paths), limit=1 << 20)
+
+        answer = reading_of(root, found)
+        if answer.value is None:
+            return {path: Reading(path, None, answer.problem, answer.kind) for path in paths}
+        return msgspec.json.decode(answer.value, type=dict[str, Reading[Place]])
 
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from probe.host import files
+from probe.host import files, places
 from probe.host.child import ChildError
 from probe.host.look import look
 from probe.host.namespaces import enter_process
@@ -58,6 +58,7 @@ def _list_processes(init: str) -> bytes:
 OPERATIONS: dict[str, Callable[..., bytes]] = {
     "look": lambda kind, path: look(kind, path).encode(errors="surrogateescape"),
     "names": files.names,
+    "places": places.places,
     "processes": _list_processes,
     "read_all_beneath": _read_all_beneath,
     "read_beneath": files.read_beneath,

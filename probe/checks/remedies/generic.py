@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.ids import give_a_range
 from probe.checks.remedies.limits import raise_limits
 from probe.checks.remedies.mounts import mount_beside
@@ -13,6 +14,7 @@ GRANT = (
 )
 
 GENERIC: dict[str, str] = {
+    **AROUND,
     "probe-privileges": GRANT,
     "kernel-user-namespaces": raise_limits({"user.max_user_namespaces": None}),
     "kernel-namespace-limits": raise_limits({"user.max_net_namespaces": None}),

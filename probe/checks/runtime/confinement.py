@@ -80,7 +80,17 @@ def check_confinement(facts: Facts) -> Outcome:
     label = confinement.label.value or ""
     if _binds(label, facts.kernel.selinux_enforcing):
         return _cannot_tell(facts, f"{name} is confined by a security module as {label[:80]}", *seen)
+    if _may_be_in_landlock(facts):
+        return _cannot_tell(facts, f"{name} runs with no_new_privs, as what Landlock confines does", *seen)
     return Outcome.passed(f"{name} is confined no more than the probe", *seen)
+
+
+def _may_be_in_landlock(facts: Facts) -> bool:
+    """Whether the daemon has the one trace of a Landlock domain that the kernel shows. *Source*: landlock(7)."""
+    around = facts.runtime.value.surroundings.value if facts.runtime.value else None
+    daemon = around.daemon.value if around else None
+    active = facts.kernel.lsm.value is None or "landlock" in facts.kernel.lsm.value.split(",")
+    return bool(active and daemon and daemon.no_new_privileges.value)
 
 
 def _missing(capabilities: Reading[int]) -> list[str]:

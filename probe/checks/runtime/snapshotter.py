@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Outcome
+from typing import Any
+
+from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import COPY_LESS
-from probe.checks.remedies.platforms import inline
+from probe.checks.remedies.platforms import inline, platforms_of
 from probe.checks.remedies.runtime import use_overlay_driver, use_overlayfs
 from probe.checks.runtime.names import no_runtime, runtime_name, snapshotter_of
 from probe.facts.model import Facts, RuntimeFacts
@@ -18,6 +20,10 @@ _PROXIES = ("fuse-overlayfs", "nydus", "overlaybd", "soci", "stargz")
 """Snapshotters in processes of their own: containerd knows of them only what its configuration says."""
 _EROFS_MAPS_SINCE = (2, 3, 0)
 
+_COPIES_AS_PROXY = ("fuse-overlayfs",)
+"""Whose layers are plain directories."""
+_REMAP = "remap-ids"
+_NOT_COPIED = "an image with hard links, or with owners from 65536 on, cannot be copied so, and its Pods do not start"
 _COST = "a Pod waits until its image is copied, and each copy takes the image's size on disk"
 
 
@@ -52,11 +58,15 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
     if name == "overlayfs":
         return _judge_overlayfs(facts, runtime, seen)
     copies = f"slow: the snapshotter {inline(name)} copies each image once per Pod's ID range"
-    if name in _PROXIES:
-        message = f"{copies}, unless proxy_plugins says that it has the capability remap-ids: {_COST}"
-        return Outcome.warn(message, seen, remediation=use_overlayfs(facts))
+    proxies = _proxies(runtime)
     if name in _COPYING:
-        return Outcome.warn(f"{copies}: {_COST}", seen, remediation=use_overlayfs(facts))
+        message = f"{copies}: {_COST}; {_NOT_COPIED}"
+        return Outcome.warn(message, seen, remediation=use_overlayfs(facts))
+    if proxies.value is not None and name in proxies.value:
+        return _judge_proxy(facts, name, proxies.value[name], seen, proxies)
+    if name in _PROXIES:
+        message = f"{copies}, unless proxy_plugins says that it has the capability {_REMAP}: {_COST}"
+        return Outcome.warn(message, seen, remediation=use_overlayfs(facts))
     if name != "erofs":
         message = f"whether the snapshotter {inline(name)[:80]} maps owners or copies images is not known to the probe"
         return Outcome.unknown("not-readable", message, seen)
@@ -72,6 +82,33 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
         runtime.version,
         seen,
         remediation=f"Upgrade containerd to 2.3 or newer, or change the snapshotter. {use_overlayfs(facts)}",
+    )
+
+
+def _proxies(runtime: RuntimeFacts) -> Reading[dict[str, tuple[str, ...]]]:
+    around = runtime.surroundings
+    return around.value.proxies if around.value else Reading(around.source, None, around.problem, around.kind)
+
+
+def _judge_proxy(
+    facts: Facts, name: str, capabilities: tuple[str, ...], seen: Reading[str], proxies: Reading[Any]
+) -> Outcome:
+    """Containerd asks a snapshotter of another process for mapped owners only where its entry has the capability."""
+    entry = Evidence(proxies.source, f"proxy_plugins.{name}.capabilities {list(capabilities)}")
+    if _REMAP in capabilities:
+        return Outcome.passed(f"the snapshotter {inline(name)} has the capability {_REMAP}", seen, entry)
+    message = f"the entry of the snapshotter {inline(name)} in proxy_plugins lacks the capability {_REMAP}"
+    if name in _COPIES_AS_PROXY:
+        message = f"slow: {message}, so each image is copied once per Pod's ID range: {_COST}; {_NOT_COPIED}"
+        return Outcome.warn(message, seen, entry, remediation=use_overlayfs(facts))
+    remediation = (
+        f"Where {inline(name)} can map owners, say so in containerd's configuration, and restart containerd:\n"
+        f'  [proxy_plugins.{inline(name)}]\n    capabilities = ["{_REMAP}"]'
+    )
+    if "bottlerocket" in platforms_of(facts):
+        remediation = f"Upgrade Bottlerocket to a release that gives {inline(name)} the capability {_REMAP}."
+    return Outcome.fail(
+        "SnapshotterWithoutRemap", f"{message}, so no sandbox starts", seen, entry, remediation=remediation
     )
 
 
@@ -106,6 +143,7 @@ CHECKS = (
         why="Files of an image belong to ID 0 and others, which in a Pod with a user namespace must be the Pod's "
         "own. Where the snapshotter cannot map them, the whole image is copied with changed owners for each range of "
         "IDs, that is, for each Pod: it starts slowly, and the disk fills.",
+        reasons=("SnapshotterWithoutRemap",),
         remediation=GENERIC["runtime-snapshotter"],
         documentation="https://github.com/containerd/containerd/blob/main/docs/user-namespaces/README.md",
         check=check_snapshotter,

@@ -10,6 +10,7 @@ from probe.facts.defaults import BLOCK, KUBELET_ROOT
 from probe.facts.kubelet.config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
 from probe.facts.kubelet.files import find_files, read_ages, read_file, read_merged
 from probe.facts.kubelet.find import Daemon, find_kubelets
+from probe.facts.kubelet.hidden import find_hidden_kubelet
 from probe.facts.kubelet.versions import (
     GATE,
     fails_on_cgroup_v1,
@@ -27,6 +28,7 @@ from probe.reading import Reading, or_problem, problem_of
 
 _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
 _DEFAULT_MAX_PODS = 110
+_CGROUP_DRIVER = Reading("default of cgroupDriver", "cgroupfs")
 _SNAP_ARGUMENTS = "/var/snap/microk8s/current/args/kubelet"
 _SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
 _UNIT = re.compile(r"^\d+:(?:name=systemd)?:/(?:[^\n]*/)?([A-Za-z0-9@:._-]{1,100}\.service)$", re.MULTILINE)
@@ -47,6 +49,8 @@ def gather_kubelet(host: Host) -> Reading[KubeletFacts]:
     if not daemons and _owners_are_hidden(host):
         why = "from a user namespace of its own, the probe cannot see which processes are root's"
         return Reading.without(source, "not-permitted", why)
+    if not daemons and (hidden := find_hidden_kubelet(host, host.processes().need())):
+        return Reading.without(source, "not-readable", hidden)
     if not daemons:
         return Reading.without(source, "absent", "no kubelet runs on this node")
     daemon = min(daemons, key=lambda each: (each.started_at.value or 0.0, each.process.pid))
@@ -97,6 +101,7 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         gate=_gate(configuration, release, ages, command_line_only=not flag_files),
         gate_configured=_gate_configured(configuration, release),
         fail_cgroup_v1=configuration.find("fail-cgroupv1", "failCgroupV1", bool, fails),
+        cgroup_driver=configuration.find("cgroup-driver", "cgroupDriver", str, _CGROUP_DRIVER),
     )
 
 

@@ -51,6 +51,8 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
     """Files that the daemon names as having been merged."""
     pause_image: str = ""
     """The image of the container that holds a Pod's namespaces."""
+    proxies: dict[str, tuple[str, ...]] = {}
+    """Capabilities by the name of each proxy plugin: `remap-ids` of a snapshotter that maps owners."""
 
 
 class _Options(Struct):
@@ -118,8 +120,13 @@ class _DumpPlugins(Struct):
     opt: _DumpOpt = field(default_factory=_DumpOpt, name="io.containerd.internal.v1.opt")
 
 
+class _DumpProxy(Struct):
+    capabilities: tuple[str, ...] | None = None
+
+
 class _Dump(Struct):
     plugins: _DumpPlugins
+    proxy_plugins: dict[str, _DumpProxy] = {}
     root: str = ""
     state: str = ""
     imports: tuple[str, ...] | None = None
@@ -194,6 +201,7 @@ def parse_containerd_dump(text: str) -> RuntimeConfig:
         extra_path=os.path.join(plugins.opt.path, "bin") if plugins.opt.path else "",
         imports=dump.imports or (),
         pause_image=plugins.images.pinned_images.sandbox or plugins.old_cri.sandbox_image,
+        proxies={name: one.capabilities or () for name, one in dump.proxy_plugins.items()},
     )
 
 

@@ -7,8 +7,10 @@ import stat
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
+from probe.facts.runtime.handlers import InForce, parse_in_force, trusted_path
 from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings
+from probe.facts.runtime.surroundings import gather_surroundings
 from probe.host.cri import CriAnswer, CriHandler, no_answer
 from probe.host.host import Host
 from probe.host.processes import START_UNCERTAINTY
@@ -31,7 +33,12 @@ def gather_runtime(
     daemon = find_daemon(host, answer)
     settings = RuntimeSettings(host, answer, daemon)
     root_dir = settings.root_dir()
-    runtimes = OciRuntimes(host, (kubelet_root, root_dir.value or "", settings.state_dir(), *_STATE))
+    in_force = answer.config.parse(parse_in_force) if answer.name.value == "containerd" else _other(answer)
+    surroundings = gather_surroundings(
+        host, daemon, in_force, root_dir, settings.state_dir(), settings.search_path(), settings.proxies()
+    )
+    forbidden = (kubelet_root, root_dir.value or "", settings.state_dir(), *_STATE)
+    runtimes = OciRuntimes(host, forbidden, trusted_path(host, daemon, settings.search_path()))
 
     def handlers(named: tuple[CriHandler, ...]) -> tuple[Handler, ...]:
         return tuple(_gather_handler(host, one, daemon, settings, runtimes) for one in named)
@@ -49,8 +56,13 @@ def gather_runtime(
             slow_chown=settings.slow_chown(),
             pause_image=settings.pause_image(),
             confinement=gather_confinement(host, daemon),
+            surroundings=surroundings,
         ),
     )
+
+
+def _other(answer: CriAnswer) -> Reading[InForce]:
+    return Reading.without(answer.name.source, "absent", "only containerd tells it so")
 
 
 def _gather_handler(

@@ -107,8 +107,10 @@ class OciAnswers(Struct, frozen=True):
 class OciRuntimes:
     """Asks each distinct OCI runtime once, as long as time is left."""
 
-    def __init__(self, host: Host, forbidden: Sequence[str]) -> None:
+    def __init__(self, host: Host, forbidden: Sequence[str], search_path: Sequence[str] = ()) -> None:
+        """*search_path*: where a wrapper finds the OCI runtime that it hands everything to."""
         self._host = host
+        self._environment = {"PATH": ":".join(search_path)} if search_path else None
         self._forbidden = tuple(_normal(path) for path in forbidden if path.strip("/"))
         self._deadline = min(time.monotonic() + _BUDGET * host.slowness, host.deadline)
         self._known: dict[str, OciAnswers] = {}
@@ -135,7 +137,8 @@ class OciRuntimes:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             return Reading.without(f"{path} {argument}", "not-tried", "not run: the time for it ran out")
-        return self._host.run(path, argument, timeout=min(_PATIENCE, remaining / self._host.slowness))
+        timeout = min(_PATIENCE, remaining / self._host.slowness)
+        return self._host.run(path, argument, environment=self._environment, timeout=timeout)
 
 
 def _normal(path: str) -> str:

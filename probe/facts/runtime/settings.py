@@ -121,6 +121,22 @@ class RuntimeSettings:
             return Reading.without(source, "not-readable", f"is no absolute path: {name[:100]}")
         return self._search(name)
 
+    @or_problem
+    def proxies(self) -> Reading[dict[str, tuple[str, ...]]]:
+        """Capabilities of containerd's proxy plugins, which it tells nowhere else than in its printed configuration."""
+        printed, source = self._printed.need(), self._printed.source
+        if changed := self._changed_file(printed):
+            problem = f"perhaps not in force: {changed} may be newer than the daemon"
+            return Reading.without(source, "not-readable", problem)
+        return Reading(source, printed.proxies)
+
+    def search_path(self) -> Reading[tuple[str, ...]]:
+        """The folders in which the daemon looks for programs, in its order."""
+        if self._daemon.value is None:
+            return problem_of(self._daemon)
+        own = (self._printed.value.extra_path if self._printed.value else _CONTAINERD_BIN) if self._containerd else ""
+        return read_search_path(self._host, self._daemon.value).parse(lambda path: (*filter(None, (own,)), *path))
+
     def _configured(self, handler: str) -> Reading[ConfiguredHandler]:
         return self._best.parse(lambda config: find_handler(config, handler))
 

@@ -15,6 +15,7 @@ from lab.factory import (
     make_kubelet,
     make_refusal,
     make_runtime,
+    make_surroundings,
     make_unknown_attempt,
     unread,
 )
@@ -42,7 +43,7 @@ def node(layers: Any = SUPPORTED, **runtime: Any) -> Facts:
 
 def test_what_it_is() -> None:
     assert [(one.id, one.level, one.gating, one.reasons) for one in CHECKS] == [
-        ("runtime-snapshotter", "stateless", False, ())
+        ("runtime-snapshotter", "stateless", False, ("SnapshotterWithoutRemap",))
     ]
 
 
@@ -74,7 +75,8 @@ def test_warn_of_snapshotters_that_copy(name: str) -> None:
     assert outcome.status == "warn"
     assert outcome.message == (
         f"slow: the snapshotter {name} copies each image once per Pod's ID range: a Pod waits until its image is "
-        "copied, and each copy takes the image's size on disk"
+        "copied, and each copy takes the image's size on disk; an image with hard links, or with owners from 65536 on, "
+        "cannot be copied so, and its Pods do not start"
     )
     assert "    snapshotter = 'overlayfs'\n" in outcome.remediation
     assert "in this table, which may be there already:\n  [plugins." in outcome.remediation
@@ -88,6 +90,26 @@ def test_warn_of_snapshotters_in_processes_of_their_own(name: str) -> None:
     assert outcome.status == "warn"
     assert f"{name} copies each image" in outcome.message
     assert "unless proxy_plugins says that it has the capability remap-ids" in outcome.message
+
+
+@pytest.mark.parametrize("name", ["soci", "lazy"])
+@pytest.mark.parametrize(("capabilities", "expected"), [(("remap-ids",), "pass"), ((), "fail"), (("other",), "fail")])
+def test_the_entry_of_a_proxy_decides(name: str, capabilities: tuple[str, ...], expected: str) -> None:
+    """Known or not: containerd asks a snapshotter for mapped owners only where its entry says remap-ids."""
+    around = make_surroundings(proxies=Reading("containerd config dump", {name: capabilities}))
+    assert judge(node(snapshotter=name, surroundings=around)).status == expected
+
+
+def test_a_proxy_that_copies() -> None:
+    """The layers of fuse-overlayfs are plain directories: without the capability they are copied."""
+    around = make_surroundings(proxies=Reading("containerd config dump", {"fuse-overlayfs": ()}))
+    assert judge(node(snapshotter="fuse-overlayfs", surroundings=around)).status == "warn"
+
+
+def test_an_unknown_proxy_whose_entry_was_not_read() -> None:
+    """Nothing is known of it then."""
+    around = make_surroundings(proxies=unread("containerd config dump"))
+    assert judge(node(snapshotter="lazy", surroundings=around)).status == "unknown"
 
 
 def test_warn_of_an_old_erofs() -> None:

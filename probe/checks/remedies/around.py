@@ -1,0 +1,36 @@
+"""What to do about what surrounds the container runtime, where a check knows nothing more."""
+
+from __future__ import annotations
+
+OF_REASON: dict[str, str] = {
+    "TemporaryDirectoryUnusable": "Make it a writable directory with free inodes, or name another one in the "
+    "runtime's unit (Environment=TMPDIR=/var/tmp), and restart the runtime.",
+    "UmaskTooStrict": "Remove UMask= from the runtime's unit, or start it with umask 022, and restart it.",
+    "DirectoryNotWritable": "Free space or inodes there, or mount it writable:\n"
+    "  df -h /run /var/lib; df -i /run /var/lib",
+    "KeyringQuotaTooSmall": "Raise the quota:\n  sysctl -w kernel.keys.maxkeys=2000 kernel.keys.maxbytes=2000000",
+    "ProcessLimitTooSmall": "Set LimitNPROC=infinity and TasksMax=infinity in the runtime's unit, and restart it.",
+    "OomScoreRefused": "Give the runtime CAP_SYS_RESOURCE, or set restrict_oom_score_adj = true in its table of CRI "
+    "(containerd, /etc/containerd/config.toml), and restart it.",
+    "ShimMissing": "Install the shim, which comes with containerd, in a folder of the runtime's PATH.",
+    "CniPluginMissing": "Install the network's plugins and configuration where the runtime looks for them:\n"
+    "  crictl info | grep -E 'binDir|confDir'",
+    "CgroupDriverMismatch": "Give kubelet and runtime the same cgroup driver: SystemdCgroup = true and cgroupDriver: "
+    "systemd on a node with systemd, else false and cgroupfs. Then restart both.",
+}
+"""Of the checks that have several parts."""
+
+AROUND: dict[str, str] = {
+    "runtime-state-search": "Let others search, and not list, each folder above the runtime's state:\n"
+    "  namei -l /run/containerd/io.containerd.runtime.v2.task/k8s.io\n  chmod o+x FOLDER",
+    "runtime-devices": "Make the node anew, as this does for /dev/full, or restart the node:\n"
+    "  mknod -m 0666 /dev/full c 1 7",
+    "runtime-base-spec": "Take out of the base specification what a user namespace refuses, and restart the runtime.",
+    "runtime-mount-propagation": "Start the runtime in the kubelet's mount namespace, or let mounts reach it: remove "
+    "MountFlags=private and PrivateMounts= from its unit, then:\n  mount --make-rshared /",
+    "kubelet-confinement": "Let the kubelet run with CAP_SYS_ADMIN: remove CapabilityBoundingSet= from its unit.",
+    "runtime-directories": "Mend the mount, the inodes or the umask that the evidence names, and restart the runtime.",
+    "runtime-limits": "Raise the limit that the evidence names:\n"
+    "  systemctl show -p LimitNPROC,TasksMax containerd; sysctl kernel.keys",
+    "runtime-parts": "Install or configure what the evidence names, and restart the runtime.",
+}

@@ -1,0 +1,143 @@
+"""Quotas and limits that bind a Pod's own root, and never the node's."""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.around import AROUND
+from probe.checks.runtime.around import handler_around, is_containerd, oci_runtime_of, surroundings_of, told_by, worst
+from probe.facts.around import Daemon
+from probe.facts.model import Facts
+from probe.reading import Reading, problem_of
+
+_KEYRINGS = 2
+"""Session keyrings of the smallest Pod: the sandbox's and that of one container."""
+_KEYRING_BYTES = 70
+"""Of one: `_ses.`, 64 digits and a zero byte. *Source*: runc, `GetSessionRingParams`; security/keys/key.c, quotalen."""
+_KEYRINGS_OF_MANY = 20
+_TOO_FEW_PROCESSES = 4
+"""runc and crun both failed with that limit, and not with 30."""
+_FEW_PROCESSES = 4096
+_TOO_FEW_PIDS = 8
+"""Less than the threads of one shim."""
+_FEW_PIDS = 100
+_SYS_RESOURCE = 24
+_SANDBOX_OOM_SCORE = -998
+"""*Source*: Kubernetes, pkg/kubelet/qos, and containerd's defaultSandboxOOMAdj."""
+
+
+def daemon_of(facts: Facts) -> Reading[Daemon]:
+    """What binds the runtime's daemon."""
+    around = surroundings_of(facts)
+    return around.value.daemon if around.value else problem_of(around)
+
+
+def check_keys(facts: Facts, handler: str) -> Outcome:
+    """Runc makes a session keyring as the Pod's own root, whose UID has the quota of users."""
+    around, what = surroundings_of(facts), "the quota of keyrings"
+    if around.value is None:
+        return Outcome.not_read(what, around)
+    oci, own = oci_runtime_of(facts, handler), handler_around(facts, handler)
+    if oci == "crun" or (own and own.no_new_keyring):
+        return Outcome.skipped("no keyring is made for containers of this handler", told_by(facts))
+    keys = around.value.keys
+    if keys.count.kind == "absent":
+        return Outcome.skipped("this kernel has no keyrings", keys.count)
+    count, size = keys.count.value, keys.size.value
+    if count is None or size is None:
+        return Outcome.not_read(what, keys.count if count is None else keys.size)
+    fits = min(count, size // _KEYRING_BYTES)
+    seen = (keys.count, keys.size)
+    if fits >= _KEYRINGS_OF_MANY:
+        return Outcome.passed(f"each UID may have {fits} session keyrings", *seen)
+    message = f"each UID may have {fits} session keyrings, and runc makes one for each container of a Pod"
+    if fits < _KEYRINGS and oci == "runc" and is_containerd(facts):
+        return Outcome.fail("KeyringQuotaTooSmall", f"{message}, at least {_KEYRINGS}", *seen)
+    if fits < _KEYRINGS and not oci:
+        return Outcome.unknown("not-readable", f"{message}; which OCI runtime this handler runs is unknown", *seen)
+    return Outcome.warn(message, *seen)
+
+
+def check_processes(facts: Facts) -> Outcome:
+    """RLIMIT_NPROC binds every UID but the node's root, so Pods with a user namespace only."""
+    daemon = daemon_of(facts)
+    if daemon.value is None:
+        return Outcome.not_read("how many processes the runtime may start", daemon)
+    limit, left = daemon.value.processes, daemon.value.pids_left
+    if left.value is not None and left.value < _TOO_FEW_PIDS:
+        message = f"the runtime's cgroup may get {max(left.value, 0)} more processes, fewer than one shim has threads"
+        return Outcome.fail("ProcessLimitTooSmall", message, left)
+    if limit.value is None:
+        return Outcome.not_read("how many processes the runtime may start", limit)
+    seen = Evidence(limit.source, f"Max processes {'unlimited' if limit.value < 0 else limit.value}")
+    if 0 <= limit.value <= _TOO_FEW_PROCESSES:
+        message = f"the runtime hands on a limit of {limit.value} processes to each UID of a Pod, too few"
+        return Outcome.fail("ProcessLimitTooSmall", message, seen)
+    if 0 <= limit.value < _FEW_PROCESSES:
+        message = f"the runtime hands on a limit of {limit.value} processes to each UID of a Pod, and to no other Pod"
+        return Outcome.warn(message, seen)
+    if left.value is not None and left.value < _FEW_PIDS:
+        return Outcome.warn(f"the runtime's cgroup may get {left.value} more processes only", left, seen)
+    if left.value is None and left.kind != "absent":
+        return Outcome.not_read("how many processes the runtime's cgroup may get", left, seen)
+    return Outcome.passed("no limit of processes is near", seen)
+
+
+def check_oom_score(facts: Facts) -> Outcome:
+    """Only CAP_SYS_RESOURCE may lower oom_score_adj, which containerd does for each sandbox."""
+    around, daemon = surroundings_of(facts), daemon_of(facts)
+    what = "whether the runtime may lower oom_score_adj"
+    if around.value is None or daemon.value is None:
+        return Outcome.not_read(what, around if around.value is None else daemon)
+    if not is_containerd(facts):
+        return Outcome.skipped("only containerd sets oom_score_adj of sandboxes", told_by(facts))
+    capabilities, score, restricts = (
+        daemon.value.effective_capabilities,
+        daemon.value.oom_score_adj,
+        around.value.restricts_oom_score,
+    )
+    if capabilities.value is None:
+        return Outcome.not_read(what, capabilities)
+    held = Evidence(capabilities.source, f"CapEff {capabilities.value:016x}")
+    if capabilities.value >> _SYS_RESOURCE & 1:
+        return Outcome.passed("containerd may lower oom_score_adj", held)
+    for reading in (restricts, score):
+        if reading.value is None:
+            return Outcome.not_read(what, reading, held)
+    if restricts.value:
+        return Outcome.passed("containerd asks for no lower oom_score_adj than its own", held, restricts)
+    if score.value is not None and score.value <= _SANDBOX_OOM_SCORE:
+        return Outcome.passed("containerd's own oom_score_adj is as low as a sandbox's", held, score)
+    message = (
+        f"containerd runs without CAP_SYS_RESOURCE, so it may not lower oom_score_adj to {_SANDBOX_OOM_SCORE}, "
+        "as it does for each Pod"
+    )
+    return Outcome.fail("OomScoreRefused", message, held, restricts, score)
+
+
+def check_limits(facts: Facts, handler: str) -> Outcome:
+    """Keyrings, processes, and oom_score_adj."""
+    return worst(
+        {
+            "KeyringQuotaTooSmall": check_keys(facts, handler),
+            "ProcessLimitTooSmall": check_processes(facts),
+            "OomScoreRefused": check_oom_score(facts),
+        }
+    )
+
+
+CHECKS = (
+    Check(
+        id="runtime-limits",
+        level="stateless",
+        gating=False,
+        question="Do quotas and limits leave Pods the keyrings and processes that they need?",
+        why="RLIMIT_NPROC of the runtime and the quota of keyrings bind each UID but the node's root: low ones stop "
+        "Pods with a user namespace, and no others. pids.max of its cgroup, or an oom_score_adj that it may not lower "
+        "without CAP_SYS_RESOURCE, stop every Pod.",
+        reasons=("KeyringQuotaTooSmall", "ProcessLimitTooSmall", "OomScoreRefused"),
+        remediation=AROUND["runtime-limits"],
+        documentation="keyrings(7), getrlimit(2), proc_pid_oom_score_adj(5), capabilities(7); cgroup-v2, PID",
+        check=lambda facts: check_limits(facts, ""),
+        per_handler=check_limits,
+    ),
+)

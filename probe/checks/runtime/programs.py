@@ -1,0 +1,109 @@
+"""Programs and settings that each Pod needs, whether it has a user namespace or not."""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.around import AROUND
+from probe.checks.remedies.platforms import inline
+from probe.checks.runtime.around import handler_around, oci_runtime_of, surroundings_of, told_by, worst
+from probe.facts.kubelet.versions import parse_release
+from probe.facts.model import Facts
+
+_DRIVER_FROM_CRI = (1, 31)
+"""Since when KubeletCgroupDriverFromCRI is on by default."""
+
+
+def check_shim(facts: Facts, handler: str) -> Outcome:
+    """Containerd runs a shim for each Pod, which runs the OCI runtime."""
+    around, own = surroundings_of(facts), handler_around(facts, handler)
+    if around.value is None:
+        return Outcome.not_read("whether the runtime finds its shim", around)
+    if own is None:
+        return Outcome.skipped("this runtime tells no shim of this handler", told_by(facts))
+    if own.shim.kind == "absent":
+        return Outcome.fail("ShimMissing", f"containerd finds no shim: {own.shim.problem}", own.shim)
+    if own.shim.value is None:
+        return Outcome.not_read("whether the runtime finds its shim", own.shim)
+    return Outcome.passed(f"containerd finds its shim {inline(own.shim.value)}", own.shim)
+
+
+def check_network(facts: Facts, handler: str) -> Outcome:
+    """A Pod with a user namespace never has the node's network: the API server refuses hostNetwork for it."""
+    around, own = surroundings_of(facts), handler_around(facts, handler)
+    if around.value is None:
+        return Outcome.not_read("whether Pods get a network", around)
+    cni = around.value.cni
+    if own is None:
+        return Outcome.skipped("this runtime does not tell where it looks for networks", told_by(facts))
+    if own.own_network:
+        return Outcome.skipped("this handler has a network configuration of its own", told_by(facts))
+    if cni.kind == "absent":
+        message = f"no network is configured in {inline(cni.source)}, so the runtime refuses each Pod"
+        return Outcome.fail("NetworkNotConfigured", message, cni)
+    if cni.value is None:
+        return Outcome.not_read("whether Pods get a network", cni)
+    directories = ", ".join(map(inline, cni.value.directories))
+    if cni.value.missing:
+        missing = ", ".join(map(inline, cni.value.missing))
+        message = f"{inline(cni.value.conf)} names the CNI plugin {missing}, which is not in {directories}"
+        return Outcome.fail("CniPluginMissing", message, Evidence(cni.value.conf, f"not found: {missing}"))
+    return Outcome.passed("each CNI plugin that is configured is there", Evidence(cni.value.conf, directories))
+
+
+def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
+    """Runc's driver for systemd takes no path of cgroupfs, and asks systemd for each cgroup."""
+    around, own = surroundings_of(facts), handler_around(facts, handler)
+    if around.value is None:
+        return Outcome.not_read("which cgroup driver is used", around)
+    if own is None or not own.systemd_cgroup:
+        return Outcome.skipped("this handler does not ask systemd for cgroups", told_by(facts))
+    seen, oci = Evidence("CRI Status", "SystemdCgroup true"), oci_runtime_of(facts, handler)
+    systemd = around.value.systemd
+    if systemd.value is None:
+        return Outcome.not_read("whether systemd runs on this node", systemd, seen)
+    if not systemd.value and oci == "runc":
+        message = "SystemdCgroup is true, and systemd does not run on this node, so runc makes no container"
+        return Outcome.fail("CgroupDriverMismatch", message, seen, systemd)
+    if not systemd.value and not oci:
+        return Outcome.unknown("not-readable", "SystemdCgroup is true, and systemd does not run on this node", seen)
+    kubelet = facts.kubelet.value
+    release = kubelet.version.parse(parse_release).value if kubelet else None
+    if (
+        kubelet
+        and release
+        and release < _DRIVER_FROM_CRI
+        and kubelet.cgroup_driver.value == "cgroupfs"
+        and oci == "runc"
+    ):
+        message = "SystemdCgroup is true, and the kubelet's cgroupDriver is cgroupfs, whose paths runc then refuses"
+        return Outcome.fail("CgroupDriverMismatch", message, seen, kubelet.cgroup_driver)
+    return Outcome.passed("systemd makes the cgroups of Pods", seen, systemd)
+
+
+def check_parts(facts: Facts, handler: str) -> Outcome:
+    """Shim, network, and cgroup driver."""
+    return worst(
+        {
+            "ShimMissing": check_shim(facts, handler),
+            "CniPluginMissing": check_network(facts, handler),
+            "CgroupDriverMismatch": check_cgroup_driver(facts, handler),
+        }
+    )
+
+
+CHECKS = (
+    Check(
+        id="runtime-parts",
+        level="stateless",
+        gating=False,
+        question="Does the runtime find its shim, a network and a cgroup driver for Pods?",
+        why="containerd runs a shim for each Pod, found along its own PATH, and plugins that its network configuration "
+        "names. With SystemdCgroup = true, runc refuses each container where systemd does not run, or where the "
+        "kubelet's cgroupDriver is cgroupfs.",
+        reasons=("ShimMissing", "CniPluginMissing", "NetworkNotConfigured", "CgroupDriverMismatch"),
+        remediation=AROUND["runtime-parts"],
+        documentation="https://www.cni.dev/docs/spec/; containerd, core/runtime/v2/README.md",
+        check=lambda facts: check_parts(facts, ""),
+        per_handler=check_parts,
+    ),
+)

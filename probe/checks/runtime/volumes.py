@@ -1,0 +1,66 @@
+"""Whether volumes that the kubelet mounts reach the containers of Pods."""
+
+from __future__ import annotations
+
+from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.remedies.around import AROUND
+from probe.facts.model import Facts
+
+_SYS_ADMIN = 21
+
+
+def check_propagation(facts: Facts) -> Outcome:
+    """A token is on a tmpfs that the kubelet mounts; a runtime that does not get it binds the empty directory below."""
+    around = facts.kubelet_around
+    found = around.value.propagation if around.value else None
+    if found is None or found.value is None:
+        return Outcome.not_read("whether the runtime sees what the kubelet mounts", found or around)
+    if found.value.same_namespace:
+        return Outcome.passed("kubelet and runtime share a mount namespace", Evidence(found.source, "the same"))
+    seen = (
+        Evidence("kubelet's mount of its root directory", found.value.kubelet or "private"),
+        Evidence("runtime's mount of it", found.value.runtime or "private"),
+    )
+    if found.value.arrives:
+        return Outcome.passed("what the kubelet mounts reaches the runtime's mount namespace", *seen)
+    message = "what the kubelet mounts does not reach the runtime, so Pods find an empty directory in place of a token"
+    return Outcome.fail("VolumesNotPropagated", message, *seen)
+
+
+def check_kubelet(facts: Facts) -> Outcome:
+    """Without CAP_SYS_ADMIN it mounts no volume; Pods without any run."""
+    around = facts.kubelet_around
+    found = around.value.effective_capabilities if around.value else None
+    if found is None or found.value is None:
+        return Outcome.not_read("what confines the kubelet", found or around)
+    seen = Evidence(found.source, f"CapEff {found.value:016x}")
+    if found.value >> _SYS_ADMIN & 1:
+        return Outcome.passed("the kubelet may mount volumes", seen)
+    return Outcome.fail("KubeletConfined", "the kubelet runs without CAP_SYS_ADMIN, so it can mount no volume", seen)
+
+
+CHECKS = (
+    Check(
+        id="kubelet-confinement",
+        level="projected",
+        gating=False,
+        question="May the kubelet mount volumes?",
+        why="Tokens, Secrets and memory-backed volumes are tmpfs that the kubelet mounts.",
+        reasons=("KubeletConfined",),
+        remediation=AROUND["kubelet-confinement"],
+        documentation="capabilities(7), systemd.exec(5)",
+        check=check_kubelet,
+    ),
+    Check(
+        id="runtime-mount-propagation",
+        level="projected",
+        gating=False,
+        question="Does the runtime see what the kubelet mounts?",
+        why="In a mount namespace without propagation the runtime sees the empty directory below each volume: Pods "
+        "start without their token, and nobody reports an error.",
+        reasons=("VolumesNotPropagated",),
+        remediation=AROUND["runtime-mount-propagation"],
+        documentation="mount_namespaces(7), systemd.exec(5), MountFlags=",
+        check=check_propagation,
+    ),
+)

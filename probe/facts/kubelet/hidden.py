@@ -1,0 +1,37 @@
+"""Kubelets that the probe knows of and cannot read: inside of another program, or in a container of the node's own."""
+
+from __future__ import annotations
+
+import re
+
+from probe.host.host import Host, Process
+
+_EMBEDDING = {"microshift": "MicroShift", "edgecore": "KubeEdge"}
+"""Programs that have a kubelet among others, by the name of the process."""
+_IN_CONTAINER = re.compile(r"/(libpod|docker)[-/]|/machine\.slice/libpod|/libpod_parent/")
+_IN_POD = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]")
+
+
+def find_hidden_kubelet(host: Host, processes: tuple[Process, ...]) -> str:
+    """Half a sentence about a kubelet of this node of which nothing can be read; empty when there is none."""
+    for process in processes:
+        product = _EMBEDDING.get(process.name)
+        if product and host.node_daemon(process.pid).value:
+            return f"{product} (process {process.pid}) has a kubelet inside, which the probe cannot read"
+        if process.name == "kubelet" and _is_in_container(host, process.pid):
+            return f"the kubelet (process {process.pid}) runs in a container of podman or docker, which is not read"
+    return ""
+
+
+def _is_in_container(host: Host, pid: int) -> bool:
+    """Whether that process of root's, in the node's PID and user namespace, is in a container that is no Pod's."""
+    cgroup = host.read_text(f"/proc/{pid}/cgroup").value or ""
+    status = host.process_status(pid).value or {}
+    initial = host.read_link("/proc/1/ns/user").value or host.read_link("/proc/self/ns/user").value
+    return (
+        bool(_IN_CONTAINER.search(cgroup))
+        and not _IN_POD.search(cgroup)
+        and set(status.get("Uid", "").split()) == {"0"}
+        and len(status.get("NSpid", "").split()) == 1
+        and host.read_link(f"/proc/{pid}/ns/user").value == initial
+    )

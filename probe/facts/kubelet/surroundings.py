@@ -1,0 +1,96 @@
+"""What binds the kubelet, and whether the container runtime sees what the kubelet mounts."""
+
+from __future__ import annotations
+
+from probe.facts.around import KubeletAround, Propagation
+from probe.facts.model import KubeletFacts, RuntimeFacts
+from probe.host.host import Host
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import Mount, parse_mountinfo
+from probe.reading import Reading, problem_of
+
+
+def gather_kubelet_around(
+    host: Host, kubelet: Reading[KubeletFacts], runtime: Reading[RuntimeFacts]
+) -> Reading[KubeletAround]:
+    """What the kubelet meets where it makes the volumes of Pods; a problem where no kubelet is known."""
+    if kubelet.value is None:
+        return problem_of(kubelet)
+    pid = kubelet.value.pid
+    root_dir = kubelet.value.root_dir
+    path = root_dir.value or ""
+    return Reading(
+        f"/proc/{pid}",
+        KubeletAround(
+            effective_capabilities=host.process_status(pid).parse(lambda fields: int(fields.get("CapEff", ""), 16)),
+            propagation=_propagation(host, pid, runtime, path) if path else problem_of(root_dir),
+            root_dir=host.places(pid, [path])[path] if path else problem_of(root_dir),
+            cgroup_driver=kubelet.value.cgroup_driver,
+        ),
+    )
+
+
+def _propagation(host: Host, kubelet: int, runtime: Reading[RuntimeFacts], path: str) -> Reading[Propagation]:
+    confinement = runtime.value.confinement if runtime.value else problem_of(runtime)
+    if confinement.value is None:
+        return problem_of(confinement)
+    daemon = confinement.value.pid
+    ours, theirs = (host.read_link(f"/proc/{pid}/ns/mnt") for pid in (kubelet, daemon))
+    if ours.value is None or theirs.value is None:
+        return problem_of(ours if ours.value is None else theirs)
+    if ours.value == theirs.value:
+        return Reading(ours.source, Propagation(same_namespace=True, arrives=True, kubelet="", runtime=""))
+    made, seen = (_mount_of(host, pid, path) for pid in (kubelet, daemon))
+    if made.value is None or seen.value is None:
+        return problem_of(made if made.value is None else seen)
+    arrives = receives(made.value, seen.value, _mounts(host, 1).value or ())
+    answer = Propagation(
+        same_namespace=False,
+        arrives=bool(arrives),
+        kubelet=" ".join(made.value.propagation),
+        runtime=" ".join(seen.value.propagation),
+    )
+    unknown: Reading[Propagation] = Reading.without(
+        seen.source, "not-readable", f"where {answer.runtime} receives mounts from is not told"
+    )
+    return Reading(seen.source, answer) if arrives is not None else unknown
+
+
+def receives(made: Mount, seen: Mount, others: tuple[Mount, ...]) -> bool | None:
+    """Whether what is mounted on *made* appears on *seen*, in another mount namespace; None when it is not known.
+
+    *Source*: mount_namespaces(7): it does in the same peer group, and in a slave of it, or of its slaves.
+    """
+    group, own = _group(made, "shared"), _group(seen, "shared")
+    if not group:
+        return False
+    if own == group:
+        return True
+    masters = {_group(mount, "shared"): _group(mount, "master") for mount in (*others, made, seen)}
+    above, passed = _group(seen, "master"), set[str]()
+    while above and above != group:
+        if above in passed or above not in masters:
+            return None
+        passed.add(above)
+        above = masters[above]
+    return bool(above)
+
+
+def _group(mount: Mount, kind: str) -> str:
+    return next((each.partition(":")[2] for each in mount.propagation if each.startswith(f"{kind}:")), "")
+
+
+def _mount_of(host: Host, pid: int, path: str) -> Reading[Mount]:
+    real = host.places(pid, [path])[path]
+    place = real.value.path if real.value else path
+    return _mounts(host, pid).parse(lambda table: _demand(MountTable(table).mount_of(place)))
+
+
+def _demand(mount: Mount | None) -> Mount:
+    if mount is None:
+        raise ValueError("no mount holds the kubelet's root directory")
+    return mount
+
+
+def _mounts(host: Host, pid: int) -> Reading[tuple[Mount, ...]]:
+    return host.mountinfo(pid).parse(parse_mountinfo)

@@ -1,0 +1,148 @@
+"""What surrounds the container runtime's daemon: all by reading, in the daemon's own mount namespace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from probe.facts.around import NO_PLACE, Daemon, Keys, Surroundings
+from probe.facts.runtime.handlers import InForce, gather_cni, gather_handlers
+from probe.host.environ import parse_environment
+from probe.host.host import Host
+from probe.host.places import Place, above
+from probe.reading import Reading, problem_of
+
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+"""The device nodes of each container. *Source*: OCI runtime specification, config-linux.md, Default Devices."""
+
+_TASKS = "io.containerd.runtime.v2.task/k8s.io"
+_UNLIMITED = "unlimited"
+_MAX_PROCESSES = re.compile(r"^Max processes\s+(\S+)\s", re.MULTILINE)
+_MAX_CGROUPS = 20
+
+
+def gather_surroundings(
+    host: Host,
+    daemon: Reading[int],
+    in_force: Reading[InForce],
+    root_dir: Reading[str],
+    state_dir: str,
+    search_path: Reading[tuple[str, ...]],
+    proxies: Reading[dict[str, tuple[str, ...]]],
+) -> Reading[Surroundings]:
+    """What the daemon meets where it makes containers; a problem where the daemon is not known.
+
+    *search_path* has the folders in which the daemon looks for programs; *state_dir* is empty where it is not told.
+    """
+    if daemon.value is None:
+        return problem_of(daemon)
+    pid = daemon.value
+    temporary = host.read(f"/proc/{pid}/environ").parse(parse_temporary)
+    devices = tuple(f"/dev/{name}" for name in DEVICES)
+    wanted = [*devices, *filter(None, (temporary.value, root_dir.value, state_dir))]
+    found = host.places(pid, wanted)
+    return Reading(
+        f"/proc/{pid}",
+        Surroundings(
+            state=_state(host, pid, state_dir),
+            state_dir=found.get(state_dir, NO_PLACE),
+            root_dir=found[root_dir.value] if root_dir.value else problem_of(root_dir),
+            temporary=found[temporary.value] if temporary.value else problem_of(temporary),
+            devices=tuple(found[path] for path in devices),
+            daemon=_daemon(host, pid),
+            keys=Keys(count=_sysctl(host, "maxkeys"), size=_sysctl(host, "maxbytes")),
+            restricts_oom_score=in_force.parse(lambda config: config.restrict_oom_score_adj),
+            handlers=gather_handlers(host, pid, in_force, search_path),
+            cni=gather_cni(host, pid, in_force),
+            systemd=_systemd(host),
+            proxies=proxies,
+        ),
+    )
+
+
+def parse_temporary(environment: bytes) -> str:
+    """Where Go's os.MkdirTemp makes directories: $TMPDIR, else /tmp. *Errors*: ValueError for a relative one."""
+    path = parse_environment(environment).get("TMPDIR") or "/tmp"  # noqa: S108
+    if not path.startswith("/"):
+        raise ValueError("TMPDIR is no absolute path")
+    return path
+
+
+def _state(host: Host, pid: int, state_dir: str) -> Reading[tuple[Reading[Place], ...]]:
+    """Each folder on the way to the tasks, both as configured and without symlinks."""
+    if not state_dir.startswith("/"):
+        return Reading.without("the runtime's state directory", "absent", "is not told")
+    way = above(f"{state_dir.rstrip('/')}/{_TASKS}")
+    seen = host.places(pid, way)
+    real = {step for place in seen.values() if place.value for step in above(place.value.path)}
+    seen |= host.places(pid, sorted(real - set(way))) if real - set(way) else {}
+    existing = tuple(place for place in seen.values() if place.kind != "absent")
+    return Reading(state_dir, existing)
+
+
+def _daemon(host: Host, pid: int) -> Reading[Daemon]:
+    status = host.process_status(pid)
+    limits = host.read_text(f"/proc/{pid}/limits")
+    return Reading(
+        f"/proc/{pid}",
+        Daemon(
+            umask=status.parse(lambda fields: int(_field(fields, "Umask"), 8)),
+            no_new_privileges=status.parse(lambda fields: _field(fields, "NoNewPrivs") == "1"),
+            effective_capabilities=status.parse(lambda fields: int(_field(fields, "CapEff"), 16)),
+            processes=limits.parse(parse_process_limit),
+            oom_score_adj=host.read_text(f"/proc/{pid}/oom_score_adj").parse(int),
+            pids_left=_pids_left(host, pid),
+        ),
+    )
+
+
+def _field(fields: dict[str, str], name: str) -> str:
+    if name not in fields:
+        raise ValueError(f"no {name} field")
+    return fields[name]
+
+
+def parse_process_limit(text: str) -> int:
+    """The soft limit of `Max processes` in /proc/PID/limits; -1 for `unlimited`."""
+    found = _MAX_PROCESSES.search(text)
+    if not found:
+        raise ValueError("no line “Max processes”")
+    return -1 if found[1] == _UNLIMITED else int(found[1])
+
+
+def _pids_left(host: Host, pid: int) -> Reading[int]:
+    cgroup = host.read_text(f"/proc/{pid}/cgroup")
+    if cgroup.value is None:
+        return problem_of(cgroup)
+    places = parse_pids_cgroup(cgroup.value)
+    left: list[tuple[int, str]] = []
+    for directory in places:
+        limit, now = (host.read_text(f"{directory}/pids.{name}").parse(int) for name in ("max", "current"))
+        if limit.value is not None and now.value is not None:  # `max` is no number
+            left.append((limit.value - now.value, limit.source))
+    if not left:
+        return Reading.without(cgroup.source, "absent", "no cgroup limits its processes")
+    least, source = min(left)
+    return Reading(source, least)
+
+
+def parse_pids_cgroup(text: str) -> list[str]:
+    """The directories of the cgroup that counts processes, and of those above, the innermost first."""
+    for line in text.split("\n"):
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if "pids" in controllers.split(",") or line.startswith("0::"):
+            root = "/sys/fs/cgroup" + ("/pids" if controllers else "")
+            names: Sequence[str] = [name for name in path.split("/") if name]
+            if ".." in names:  # of another cgroup namespace
+                return []
+            return [f"{root}/{'/'.join(names[:end])}" for end in range(len(names), 0, -1)][:_MAX_CGROUPS]
+    return []
+
+
+def _sysctl(host: Host, name: str) -> Reading[int]:
+    return host.read_text(f"/proc/sys/kernel/keys/{name}").parse(int)
+
+
+def _systemd(host: Host) -> Reading[bool]:
+    found = host.status("/run/systemd/system")
+    return Reading(found.source, False) if found.kind == "absent" else found.parse(lambda _: True)

@@ -1,0 +1,104 @@
+"""stat(2), statvfs(2) and access control lists of several paths at once, as a process of the node sees them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from probe.host.files import open_path
+from probe.reading import Reading
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """One file or directory, and the mount that holds it."""
+
+    path: str
+    """Without symlinks, as the process knows it."""
+    mode: int
+    """`st_mode` of inode(7)."""
+    uid: int
+    gid: int
+    device: str = ""
+    """`major:minor` of a device node."""
+    acl: bool = False
+    """Whether it has an access control list of acl(5), which may give more to some than the mode tells."""
+    flags: int = 0
+    """`f_flag` of statvfs(3): ST_RDONLY, ST_NODEV, ST_NOEXEC of the mount."""
+    size: int = 0
+    """Bytes of the file system; 0 where it does not count them, as ramfs and tmpfs without a limit."""
+    free_bytes: int = 0
+    """For root."""
+    inodes: int = 0
+    """0 where the file system does not count them."""
+    free_inodes: int = 0
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be written through this mount."""
+        return bool(self.flags & os.ST_RDONLY)
+
+    @property
+    def full(self) -> bool:
+        """Whether not even root can make a directory here."""
+        return self.inodes > 0 and self.free_inodes == 0
+
+    @property
+    def without_space(self) -> bool:
+        """Whether no byte is left."""
+        return self.size > 0 and self.free_bytes == 0
+
+
+def places(root: str, paths: Sequence[str]) -> bytes:
+    """What each absolute path leads to below *root* (`/proc/PID/root`), as JSON: path -> Reading of a Place."""
+    return msgspec.json.encode({path: _look(root, path) for path in paths})
+
+
+def above(path: str) -> list[str]:
+    """Each folder on the way to *path*, from `/` on, and *path* itself at the end."""
+    names = [name for name in path.split("/") if name]
+    return ["/", *("/" + "/".join(names[: end + 1]) for end in range(len(names)))]
+
+
+def _look(root: str, path: str) -> Reading[Place]:
+    try:
+        handle = open_path(f"{root}{path}")
+        try:
+            return Reading(path, _place(handle, root))
+        finally:
+            os.close(handle)
+    except OSError as error:
+        return Reading.from_error(path, error)
+    except ValueError as error:  # a NUL byte
+        return Reading.without(path, "not-readable", str(error))
+
+
+def _place(handle: int, root: str) -> Place:
+    own = f"/proc/self/fd/{handle}"
+    seen, mount = os.fstat(handle), os.fstatvfs(handle)
+    is_device = stat.S_ISCHR(seen.st_mode) or stat.S_ISBLK(seen.st_mode)
+    target = os.fsencode(os.readlink(own)).decode("utf-8", "backslashreplace")
+    return Place(
+        path=target.removeprefix(root) or "/",
+        mode=seen.st_mode,
+        uid=seen.st_uid,
+        gid=seen.st_gid,
+        device=f"{os.major(seen.st_rdev)}:{os.minor(seen.st_rdev)}" if is_device else "",
+        acl=_has_acl(own),
+        flags=mount.f_flag,
+        size=mount.f_blocks * mount.f_frsize,
+        free_bytes=mount.f_bfree * mount.f_frsize,
+        inodes=mount.f_files,
+        free_inodes=mount.f_ffree,
+    )
+
+
+def _has_acl(path: str) -> bool:
+    try:
+        return bool(os.getxattr(path, "system.posix_acl_access"))
+    except OSError as error:
+        return error.errno not in (errno.ENODATA, errno.ENOTSUP, errno.ENOENT)

@@ -1,0 +1,353 @@
+"""Checks of what surrounds the runtime's daemon: what stops each Pod fails, for the handlers that it stops."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+import pytest
+
+from lab.factory import (
+    ALL_CAPABILITIES,
+    absent,
+    make_daemon,
+    make_devices,
+    make_facts,
+    make_handler,
+    make_handler_around,
+    make_keys,
+    make_kubelet,
+    make_kubelet_around,
+    make_place,
+    make_runtime,
+    make_surroundings,
+    unread,
+)
+from probe.checks.catalog import find, judge
+from probe.facts.around import Added, Cni, Hook, Propagation
+from probe.facts.model import Facts
+from probe.reading import Reading
+from probe.verdict import conclude
+
+OWN = (
+    "runtime-state-search",
+    "runtime-directories",
+    "runtime-devices",
+    "runtime-limits",
+    "runtime-parts",
+    "runtime-base-spec",
+    "kubelet-confinement",
+    "runtime-mount-propagation",
+)
+
+
+def facts_with(oci: str = "runc", runtime: dict[str, Any] | None = None, **surroundings: Any) -> Facts:
+    """A node whose default handler is *oci*, with these surroundings of the daemon."""
+    handlers = Reading("CRI", (make_handler(oci_runtime=oci),))
+    around = make_surroundings(**surroundings)
+    return make_facts(runtime=make_runtime(handlers=handlers, surroundings=around, **(runtime or {})))
+
+
+def status_of(check: str, facts: Facts) -> tuple[str, str]:
+    """Status (pass where nothing is asked) and reason of one finding; a remedy stands with all that is not well."""
+    finding = next(each for each in judge(facts) if each.id == check)
+    assert bool(finding.remediation) == (finding.status not in ("pass", "skipped"))
+    return "pass" if finding.status == "pass" else finding.status, finding.reason
+
+
+@pytest.mark.parametrize("check", OWN)
+def test_all_is_well(check: str) -> None:
+    """Nothing is found on a usual node."""
+    assert status_of(check, make_facts())[0] == "pass"
+
+
+@pytest.mark.parametrize("check", OWN)
+def test_what_was_not_read_is_no_pass(check: str) -> None:
+    """A daemon whose surroundings could not be read is unknown, never well."""
+    facts = make_facts(runtime=make_runtime(surroundings=unread()), kubelet_around=unread())
+    status, reason = status_of(check, facts)
+    assert (status, reason) in (("unknown", "NotPermitted"), ("pass", ""), ("pass", "")), check
+    assert status == "unknown" or check in ("runtime-base-spec",)
+
+
+def test_each_failure_decides_the_verdict() -> None:
+    """A fail says that each Pod fails here, so the node is not ready."""
+    facts = facts_with(devices=make_devices(full=absent("/dev/full")))
+    concluded = conclude(judge(facts))
+    assert (concluded.verdict, concluded.reason) == ("not-ready", "DeviceMissing")
+
+
+@pytest.mark.parametrize(
+    ("oci", "closed", "overrides", "expected"),
+    [
+        ("runc", "/run/containerd", {}, ("fail", "StateNotSearchable")),
+        ("crun", "/run/containerd", {}, ("pass", "")),
+        ("", "/run/containerd", {}, ("unknown", "NotReadable")),
+        ("runc", "/", {}, ("fail", "StateNotSearchable")),
+        ("crun", "/", {}, ("fail", "StateNotSearchable")),
+        ("runc", "/run", {"acl": True}, ("unknown", "NotReadable")),
+        ("runc", "/run", {"gid": 100_000}, ("unknown", "NotReadable")),
+        ("runc", "/run", {"mode": 0o40711}, ("pass", "")),
+    ],
+)
+def test_folders_above_the_state(oci: str, closed: str, overrides: dict[str, Any], expected: tuple[str, str]) -> None:
+    """runc needs each of them as the Pod's own root; crun the root directory alone."""
+    way = tuple(
+        make_place(path, **({"mode": 0o40700} | overrides if path == closed else {}))
+        for path in ("/", "/run", "/run/containerd")
+    )
+    oci_runtime: Any = oci or unread()
+    assert status_of("runtime-state-search", facts_with(oci_runtime, state=way)) == expected
+
+
+def test_a_folder_that_was_not_read() -> None:
+    """One unread folder leaves the whole way unknown, and that decides the verdict."""
+    facts = facts_with(state=(make_place("/"), unread("/run")))
+    assert status_of("runtime-state-search", facts) == ("unknown", "NotPermitted")
+    assert conclude(judge(facts)).verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("temporary", "runtime", "expected"),
+    [
+        (absent("/nowhere"), {}, ("fail", "TemporaryDirectoryUnusable")),
+        (make_place("/tmp", flags=os.ST_RDONLY), {}, ("fail", "TemporaryDirectoryUnusable")),
+        (make_place("/tmp", mode=0o100644), {}, ("fail", "TemporaryDirectoryUnusable")),
+        (make_place("/tmp", free_inodes=0), {}, ("fail", "TemporaryDirectoryUnusable")),
+        (make_place("/tmp", inodes=0, free_inodes=0), {}, ("pass", "")),
+        (make_place("/tmp", mode=0o40700, free_bytes=0), {}, ("pass", "")),
+        (absent("/nowhere"), {"version": "1.7.24"}, ("pass", "")),
+        (absent("/nowhere"), {"name": "cri-o"}, ("pass", "")),
+        (unread("/tmp"), {}, ("unknown", "NotPermitted")),
+    ],
+)
+def test_temporary_directory(temporary: Any, runtime: dict[str, Any], expected: tuple[str, str]) -> None:
+    """containerd 2 needs it for mapped layers, and others do not."""
+    facts = facts_with(temporary=temporary, runtime=runtime)
+    assert status_of("runtime-directories", facts) == expected
+
+
+@pytest.mark.parametrize("name", ["null", "zero", "full", "random", "urandom", "tty"])
+def test_a_device_that_is_missing_or_wrong(name: str) -> None:
+    """Each of the six is needed, as the device that it is."""
+    gone = make_devices(**{name: absent(f"/dev/{name}")})
+    other = make_devices(
+        **{name: make_place(f"/dev/{name}", mode=0o20666, device="1:9" if name != "urandom" else "1:8")}
+    )
+    file = make_devices(**{name: make_place(f"/dev/{name}", mode=0o100666)})
+    for devices in (gone, other, file):
+        assert status_of("runtime-devices", facts_with(devices=devices)) == ("fail", "DeviceMissing")
+    unknown = make_devices(**{name: unread(f"/dev/{name}")})
+    assert status_of("runtime-devices", facts_with(devices=unknown)) == ("unknown", "NotPermitted")
+
+
+@pytest.mark.parametrize(
+    ("oci", "name", "overrides", "expected"),
+    [
+        ("runc", "null", {"mode": 0o20600}, ("fail", "DeviceMissing")),
+        ("runc", "null", {"flags": os.ST_NODEV}, ("fail", "DeviceMissing")),
+        ("crun", "null", {"mode": 0o20600}, ("warn", "")),
+        ("runc", "zero", {"mode": 0o20600}, ("warn", "")),
+    ],
+)
+def test_a_device_that_pods_may_not_open(
+    oci: str, name: str, overrides: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    """runc opens /dev/null itself; the others fail where a program opens them."""
+    place = make_place(f"/dev/{name}", **{"mode": 0o20666, "device": {"null": "1:3", "zero": "1:5"}[name]} | overrides)
+    assert status_of("runtime-devices", facts_with(oci, devices=make_devices(**{name: place}))) == expected
+
+
+@pytest.mark.parametrize(
+    ("umask", "name", "expected"),
+    [
+        (0o022, "containerd", ("pass", "")),
+        (0o026, "containerd", ("pass", "")),
+        (0o027, "containerd", ("fail", "UmaskTooStrict")),
+        (0o077, "containerd", ("fail", "UmaskTooStrict")),
+        (0o077, "cri-o", ("warn", "")),
+    ],
+)
+def test_umask(umask: int, name: str, expected: tuple[str, str]) -> None:
+    """The bit that lets others search decides."""
+    facts = facts_with(daemon=make_daemon(umask=umask), runtime={"name": name})
+    assert status_of("runtime-directories", facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "overrides", "expected"),
+    [
+        ("state_dir", {"flags": os.ST_RDONLY}, "fail"),
+        ("state_dir", {"free_bytes": 0}, "fail"),
+        ("root_dir", {"free_inodes": 0}, "fail"),
+        ("root_dir", {"inodes": 0, "free_inodes": 0}, "pass"),
+        ("root_dir", {"size": 0, "free_bytes": 0}, "pass"),
+    ],
+)
+def test_space(field: str, overrides: dict[str, Any], expected: str) -> None:
+    """What cannot be written stops each Pod; a file system without inodes has no lack of them."""
+    changed: dict[str, Any] = {field: make_place("/run/containerd", **overrides)}
+    facts = facts_with(**changed)
+    assert status_of("runtime-directories", facts)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("oci", "keys", "expected"),
+    [
+        ("runc", make_keys(1), "fail"),
+        ("runc", make_keys(200, 10), "fail"),
+        ("runc", make_keys(200, 139), "fail"),
+        ("runc", make_keys(2, 140), "warn"),
+        ("runc", make_keys(20, 20_000), "pass"),
+        ("crun", make_keys(1), "pass"),
+        ("youki", make_keys(1), "warn"),
+    ],
+)
+def test_keyrings(oci: str, keys: Any, expected: str) -> None:
+    """runc makes one for each container, counted for the Pod's UID; a Pod has two containers at least."""
+    assert status_of("runtime-limits", facts_with(oci, keys=keys))[0] == expected
+    own = (make_handler_around(no_new_keyring=True),)
+    assert status_of("runtime-limits", facts_with(oci, keys=keys, handlers=own))[0] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"processes": 4}, "fail"),
+        ({"processes": 8}, "warn"),
+        ({"processes": 4096}, "pass"),
+        ({"pids_left": 3}, "fail"),
+        ({"pids_left": 50}, "warn"),
+        ({"pids_left": 5000}, "pass"),
+        ({"processes": unread("limits")}, "unknown"),
+    ],
+)
+def test_processes(limits: dict[str, Any], expected: str) -> None:
+    """Limits of the UID and of the cgroup."""
+    assert status_of("runtime-limits", facts_with(daemon=make_daemon(**limits)))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("score", "restricts", "name", "expected"),
+    [
+        (0, False, "containerd", "fail"),
+        (0, True, "containerd", "pass"),
+        (-998, False, "containerd", "pass"),
+        (0, unread(), "containerd", "unknown"),
+        (0, False, "cri-o", "pass"),
+    ],
+)
+def test_oom_score_without_the_capability(score: int, restricts: Any, name: str, expected: str) -> None:
+    """Without CAP_SYS_RESOURCE only a containerd that asks for nothing lower than its own makes Pods."""
+    daemon = make_daemon(effective_capabilities=ALL_CAPABILITIES & ~(1 << 24), oom_score_adj=score)
+    facts = facts_with(daemon=daemon, restricts_oom_score=restricts, runtime={"name": name})
+    assert status_of("runtime-limits", facts)[0] == expected
+
+
+def test_shim() -> None:
+    """No shim, no Pod."""
+    gone = (make_handler_around(shim=absent("containerd-shim-runc-v2")),)
+    assert status_of("runtime-parts", facts_with(handlers=gone)) == ("fail", "ShimMissing")
+    unknown = (make_handler_around(shim=unread()),)
+    assert status_of("runtime-parts", facts_with(handlers=unknown)) == ("unknown", "NotPermitted")
+
+
+def test_network() -> None:
+    """A Pod with a user namespace has no other network than the runtime's."""
+    missing = Cni(conf="/etc/cni/net.d/1.conf", missing=("bridge",), directories=("/opt/cni/bin",))
+    assert status_of("runtime-parts", facts_with(cni=missing)) == ("fail", "CniPluginMissing")
+    assert status_of("runtime-parts", facts_with(cni=absent("/etc/cni"))) == ("fail", "NetworkNotConfigured")
+    assert status_of("runtime-parts", facts_with(cni=unread())) == ("unknown", "NotPermitted")
+    own = (make_handler_around(own_network=True),)
+    assert status_of("runtime-parts", facts_with(cni=missing, handlers=own)) == ("pass", "")
+
+
+@pytest.mark.parametrize(
+    ("oci", "systemd", "version", "driver", "expected"),
+    [
+        ("runc", False, "1.36.2", "systemd", "fail"),
+        ("crun", False, "1.36.2", "systemd", "pass"),
+        ("runc", True, "1.30.1", "cgroupfs", "fail"),
+        ("runc", True, "1.30.1", "systemd", "pass"),
+        ("runc", True, "1.31.0", "cgroupfs", "pass"),
+    ],
+)
+def test_cgroup_driver(oci: str, systemd: bool, version: str, driver: str, expected: str) -> None:
+    """runc asks systemd, which has to be there, with a name that the kubelet has made for it."""
+    facts = facts_with(oci, systemd=systemd)
+    facts = msgspec.structs.replace(
+        facts, kubelet=Reading("kubelet", make_kubelet(version=version, cgroup_driver=driver))
+    )
+    assert status_of("runtime-parts", facts)[0] == expected
+
+
+def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -> Hook:
+    """A hook and its way."""
+    steps = (make_place("/opt/hook", **{"mode": 0o100755} | program), make_place("/opt", mode=folder))
+    return Hook(when=when, path="/opt/hook", steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        (Added(), ("pass", "")),
+        (Added(hooks=(hook(),)), ("pass", "")),
+        (Added(hooks=(hook(mode=0o100700),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook(folder=0o40700),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("createRuntime", mode=0o100700),)), ("pass", "")),
+        (Added(hooks=(hook("prestart", folder=0o40700),)), ("pass", "")),
+        (Added(hooks=(hook(mode=0o100711),)), ("unknown", "NotReadable")),
+        (Added(hooks=(hook(mode=0o100700, acl=True),)), ("unknown", "NotReadable")),
+        (Added(hooks=(hook("startContainer"),)), ("warn", "")),
+        (Added(hooks=(Hook(when="poststop", path="/x", steps=(absent("/x"),)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(Hook(when="createContainer", path="/x", steps=(unread("/x"),)),)), ("unknown", "NotReadable")),
+        (Added(sysctls=(("net.ipv4.ping_group_range", "0 2147483647"),)), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("net/ipv4/ping_group_range", "0 65536"),)), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("net.ipv4.ping_group_range", "0 65535"),)), ("pass", "")),
+        (Added(sysctls=(("net.ipv4.ping_group_range", "1 0"),)), ("pass", "")),
+        (Added(sysctls=(("net.ipv6.route.gc_timeout", "60"),)), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("net.core.somaxconn", "4096"),)), ("pass", "")),
+        (Added(mounts=(("/x", "debugfs"),)), ("fail", "MountRefused")),
+        (Added(mounts=(("/x", "tmpfs"),)), ("pass", "")),
+        (Added(mounts=(("/x", "debugfs"),), newer=True), ("unknown", "NotReadable")),
+        (Added(newer=True), ("unknown", "NotReadable")),
+    ],
+)
+def test_base_spec(added: Added, expected: tuple[str, str]) -> None:
+    """As real containers with and without a user namespace did with runc 1.3.6 on Linux 6.18."""
+    own = (make_handler_around(added=Reading("/etc/containerd/base.json", added)),)
+    assert status_of("runtime-base-spec", facts_with(handlers=own)) == expected
+
+
+def test_a_base_spec_that_was_not_read_decides() -> None:
+    """What each container gets is then unknown."""
+    facts = facts_with(handlers=(make_handler_around(added=unread("/etc/containerd/base.json")),))
+    assert conclude(judge(facts)).verdict == "unknown"
+
+
+@pytest.mark.parametrize(("arrives", "expected"), [(True, "pass"), (False, "fail")])
+def test_propagation(arrives: bool, expected: str) -> None:
+    """Without it, Pods without volumes run, and others miss their token."""
+    found = Propagation(same_namespace=False, arrives=arrives, kubelet="shared:1", runtime="master:1")
+    facts = make_facts(kubelet_around=make_kubelet_around(propagation=found))
+    assert status_of("runtime-mount-propagation", facts)[0] == expected
+    levels = conclude(judge(facts)).levels
+    assert levels["stateless"] == "ready"
+    assert levels["projected"] == ("ready" if arrives else "not-ready")
+
+
+def test_a_kubelet_that_may_not_mount() -> None:
+    """It mounts no token; Pods without volumes run."""
+    facts = make_facts(kubelet_around=make_kubelet_around(effective_capabilities=ALL_CAPABILITIES & ~(1 << 21)))
+    assert status_of("kubelet-confinement", facts) == ("fail", "KubeletConfined")
+    assert conclude(judge(facts)).levels["stateless"] == "ready"
+
+
+@pytest.mark.parametrize("check", OWN)
+def test_each_check_says_where_to_read_on(check: str) -> None:
+    """Each has a page and reasons of its own."""
+    declared = find(check)
+    assert declared
+    assert declared.reasons
+    assert declared.documentation

@@ -1,0 +1,292 @@
+"""What is read around the runtime's daemon, and what of it cannot be understood."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from lab.fake_host import FakeHost
+from probe.facts.kubelet.surroundings import receives
+from probe.facts.runtime.base_spec import gather_added, parse_spec
+from probe.facts.runtime.handlers import (
+    InForce,
+    gather_cni,
+    gather_handlers,
+    parse_in_force,
+    parse_plugins,
+    trusted_path,
+)
+from probe.facts.runtime.surroundings import (
+    gather_surroundings,
+    parse_pids_cgroup,
+    parse_process_limit,
+    parse_temporary,
+)
+from probe.host.mountinfo import Mount, parse_mountinfo
+from probe.host.places import Place, above
+from probe.reading import Reading
+
+PID = 700
+FOLDER = Place(path="/", mode=0o40755, uid=0, gid=0)
+PROGRAM = Place(path="/", mode=0o100755, uid=0, gid=0)
+
+
+@pytest.mark.parametrize(
+    ("environment", "path"),
+    [(b"", "/tmp"), (b"TMPDIR=\0", "/tmp"), (b"A=b\0TMPDIR=/var/tmp\0", "/var/tmp"), (b"XTMPDIR=/x\0", "/tmp")],
+)
+def test_temporary_directory(environment: bytes, path: str) -> None:
+    """As Go's os.TempDir finds it."""
+    assert parse_temporary(environment) == path
+
+
+def test_a_relative_temporary_directory() -> None:
+    """Where it leads depends on where the daemon is."""
+    with pytest.raises(ValueError, match="absolute"):
+        parse_temporary(b"TMPDIR=x\0")
+
+
+@pytest.mark.parametrize(("line", "limit"), [("Max processes             4                    9       processes", 4)])
+def test_process_limit(line: str, limit: int) -> None:
+    """The soft limit counts."""
+    assert parse_process_limit(f"Limit  Soft Limit\n{line}\n") == limit
+    assert parse_process_limit("Max processes             unlimited            unlimited            processes\n") == -1
+    for broken in ("", "Max processes\n", "Max processes  x  y  processes\n"):
+        with pytest.raises(ValueError, match=r"Max processes|invalid literal"):
+            parse_process_limit(broken)
+
+
+@pytest.mark.parametrize(
+    ("text", "directories"),
+    [
+        ("0::/system.slice/c.service\n", ["/sys/fs/cgroup/system.slice/c.service", "/sys/fs/cgroup/system.slice"]),
+        ("3:pids:/a\n1:name=systemd:/b\n", ["/sys/fs/cgroup/pids/a"]),
+        ("0::/\n", []),
+        ("0::/../a\n", []),
+        ("rubbish", []),
+    ],
+)
+def test_pids_cgroup(text: str, directories: list[str]) -> None:
+    """Where processes are counted, in both versions of cgroups."""
+    assert parse_pids_cgroup(text) == directories
+
+
+def test_above() -> None:
+    """Each folder on the way."""
+    assert above("/a/b") == ["/", "/a", "/a/b"]
+    assert above("/") == ["/"]
+
+
+def make_host() -> FakeHost:
+    """A node with containerd as pid 700."""
+    host = FakeHost()
+    host.add_process(PID, "/usr/bin/containerd", environment={"TMPDIR": "/var/tmp"})
+    host.places_found = dict.fromkeys(("/", "/run", "/run/containerd", "/var/tmp"), FOLDER)
+    return host
+
+
+def test_surroundings() -> None:
+    """Everything is read of the daemon's own process; a device that is not there is absent."""
+    host = make_host()
+    host.files[f"/proc/{PID}/status"] = "Uid:\t0\t0\t0\t0\nUmask:\t0027\nNoNewPrivs:\t1\nCapEff:\t0\n"
+    host.files[f"/proc/{PID}/cgroup"] = "0::/a\n"
+    host.files |= {"/sys/fs/cgroup/a/pids.max": "10\n", "/sys/fs/cgroup/a/pids.current": "7\n"}
+    path: Reading[tuple[str, ...]] = Reading("PATH", ("/usr/bin",))
+    nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
+    found = gather_surroundings(
+        host, Reading("pid", PID), nothing, Reading("root", "/r"), "/run/containerd", path, Reading("dump", {})
+    )
+    assert found.value
+    assert found.value.daemon.value
+    assert found.value.daemon.value.umask.value == 0o027
+    assert found.value.daemon.value.no_new_privileges.value is True
+    assert found.value.daemon.value.pids_left.value == 3
+    assert found.value.temporary.value == FOLDER
+    assert {each.kind for each in found.value.devices} == {"absent"}
+    assert found.value.root_dir.kind == "absent"
+    assert found.value.state.value
+    assert [place.source for place in found.value.state.value] == ["/", "/run", "/run/containerd"]
+
+
+def test_no_daemon_no_surroundings() -> None:
+    """Nothing is read of a daemon that is not surely the node's."""
+    host = make_host()
+    unknown: Reading[int] = Reading.without("pid", "not-readable", "nobody")
+    nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
+    path: Reading[tuple[str, ...]] = Reading("PATH", ())
+    found = gather_surroundings(
+        host, unknown, nothing, Reading("root", "/r"), "/run/containerd", path, Reading("dump", {})
+    )
+    assert found.kind == "not-readable"
+    assert not host.touched
+
+
+def in_force(**runtime: object) -> Reading[InForce]:
+    """Status with one handler."""
+    document = {
+        "containerd": {"defaultRuntimeName": "runc", "runtimes": {"runc": runtime}},
+        "cni": {"binDirs": ["/opt/cni/bin", "/usr/lib/cni"], "confDir": "/etc/cni/net.d"},
+    }
+    return Reading("CRI", json.dumps(document)).parse(parse_in_force)
+
+
+@pytest.mark.parametrize(
+    ("runtime_type", "place", "kind"),
+    [
+        ("io.containerd.runc.v2", "/usr/bin/containerd-shim-runc-v2", None),
+        ("io.containerd.kata.v2", "/usr/bin/containerd-shim-kata-v2", None),
+        ("/opt/shim", "/opt/shim", None),
+        ("io.containerd.runc.v2", "/other/containerd-shim-runc-v2", "absent"),
+        ("runc", "/usr/bin/runc", "not-readable"),
+        ("../x.y", "/usr/bin/y", "not-readable"),
+    ],
+)
+def test_shim(runtime_type: str, place: str, kind: str | None) -> None:
+    """By the name that containerd makes of the type, where the daemon looks."""
+    host = make_host()
+    host.places_found[place] = PROGRAM
+    default, row = gather_handlers(host, PID, in_force(runtimeType=runtime_type), Reading("PATH", ("/bin", "/usr/bin")))
+    assert (default.name, row.name) == ("", "runc")
+    assert default.shim == row.shim
+    assert row.shim.kind == kind
+    assert row.shim.value == (place if kind is None else None)
+
+
+def test_a_shim_that_cannot_be_executed() -> None:
+    """It is passed over, as exec.LookPath does."""
+    host = make_host()
+    host.places_found["/usr/bin/containerd-shim-runc-v2"] = Place(path="/", mode=0o100644, uid=0, gid=0)
+    _, row = gather_handlers(host, PID, in_force(runtimeType="io.containerd.runc.v2"), Reading("PATH", ("/usr/bin",)))
+    assert row.shim.kind == "absent"
+
+
+def test_network() -> None:
+    """The first configuration by name, and a plugin in any of the directories."""
+    host = make_host()
+    plugins = {"plugins": [{"type": "bridge"}, {"type": "portmap"}]}
+    host.files |= {
+        "/etc/cni/net.d/10-a.conflist": json.dumps(plugins),
+        "/etc/cni/net.d/0.txt": "",
+        "/etc/cni/net.d/9": "",
+    }
+    host.places_found["/usr/lib/cni/bridge"] = PROGRAM
+    found = gather_cni(host, PID, in_force())
+    assert found.value
+    assert (found.value.conf, found.value.missing) == ("/etc/cni/net.d/10-a.conflist", ("portmap",))
+    host.places_found["/opt/cni/bin/portmap"] = errno.EACCES
+    assert gather_cni(host, PID, in_force()).kind == "not-permitted"
+    host.files = {"/etc/cni/net.d/README": ""}
+    assert gather_cni(host, PID, in_force()).kind == "absent"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"plugins": []}', '{"type": "../x"}', '{"plugins": [1]}', "[" * 99_999]
+)
+def test_no_plugins(text: str) -> None:
+    """Anything else is not understood."""
+    with pytest.raises(ValueError, match=r"names|nested|JSON|truncated"):
+        parse_plugins(text)
+
+
+def test_base_specification() -> None:
+    """Hooks with each folder on their way, sysctls, and mounts that are no binds."""
+    host = make_host()
+    spec = {
+        "hooks": {"createContainer": [{"path": "/opt/d/hook"}], "poststop": [{"path": "/x"}]},
+        "linux": {"sysctl": {"net.core.somaxconn": "1"}},
+        "mounts": [
+            {"destination": "/a", "type": "debugfs"},
+            {"destination": "/b", "type": "none", "options": ["rbind"]},
+        ],
+    }
+    host.files["/etc/base.json"] = json.dumps(spec)
+    host.places_found |= {
+        "/opt": FOLDER,
+        "/opt/d": FOLDER,
+        "/opt/d/hook": Place(path="/opt/d/hook", mode=0o100700, uid=0, gid=0),
+    }
+    added = gather_added(host, PID, "/etc/base.json").value
+    assert added
+    assert [hook.when for hook in added.hooks] == ["createContainer", "poststop"]
+    assert [step.source for step in added.hooks[0].steps] == ["/opt/d/hook", "/", "/opt", "/opt/d"]
+    assert added.hooks[1].steps[0].kind == "absent"
+    assert added.sysctls == (("net.core.somaxconn", "1"),)
+    assert added.mounts == (("/a", "debugfs"),)
+    assert not added.newer
+    host.modified["/etc/base.json"] = 5000.0
+    newer = gather_added(host, PID, "/etc/base.json").value
+    assert newer
+    assert newer.newer
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "[" * 99_999,
+        '{"hooks": {"createContainer": [{"path": "relative"}]}}',
+        '{"hooks": 1}',
+        "x" * (1 << 20 | 1),
+    ],
+)
+def test_a_hostile_base_specification(content: str) -> None:
+    """It is not understood, and never taken for one that adds nothing."""
+    host = make_host()
+    host.files["/etc/base.json"] = content
+    assert gather_added(host, PID, "/etc/base.json").kind == "not-readable"
+
+
+def test_too_many_entries() -> None:
+    """Nobody writes so many, and nobody reads them."""
+    with pytest.raises(ValueError, match="entries"):
+        parse_spec(json.dumps({"linux": {"sysctl": {f"net.{number}": "1" for number in range(201)}}}))
+
+
+def test_a_base_specification_that_is_not_there() -> None:
+    """containerd would refuse each container; without a path there is none."""
+    assert gather_added(make_host(), PID, "/etc/none.json").kind == "not-readable"
+    assert gather_added(make_host(), PID, "").kind == "absent"
+
+
+def mount(propagation: str) -> Mount:
+    (parsed,) = parse_mountinfo(
+        f"1 0 8:1 / /var {'rw'} {propagation + ' ' if propagation else ''}- ext4 d rw\n".encode()
+    )
+    return parsed
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "runtime", "others", "arrives"),
+    [
+        ("shared:1", "shared:1", (), True),
+        ("shared:1", "master:1", (), True),
+        ("shared:2 master:1", "shared:1", (), False),
+        ("shared:1", "", (), False),
+        ("", "shared:1", (), False),
+        ("master:1", "shared:1", (), False),
+        ("shared:1", "master:2", ("shared:2 master:1",), True),
+        ("shared:1", "master:2", (), None),
+        ("shared:1", "master:2", ("shared:2",), False),
+        ("shared:1", "shared:3 master:1", (), True),
+        ("shared:9", "master:2", ("shared:2 master:3", "shared:3 master:2"), None),
+    ],
+)
+def test_propagation(kubelet: str, runtime: str, others: tuple[str, ...], arrives: bool | None) -> None:
+    """Mounts go from a peer group to its members and its slaves, never back."""
+    assert receives(mount(kubelet), mount(runtime), tuple(map(mount, others))) is arrives
+
+
+def test_the_path_of_wrappers() -> None:
+    """Only folders that root alone may change, and that have no OCI runtime of anybody else's."""
+    host = make_host()
+    host.places_found |= dict.fromkeys(("/usr", "/usr/bin", "/tmp/own", "/opt", "/opt/bin"), FOLDER)
+    host.places_found["/tmp"] = Place(path="/tmp", mode=0o41777, uid=0, gid=0)
+    host.places_found["/home"] = Place(path="/home", mode=0o40755, uid=1000, gid=0)
+    host.places_found["/home/bin"] = FOLDER
+    host.places_found["/opt/bin/runc"] = Place(path="/opt/bin/runc", mode=0o100755, uid=1000, gid=0)
+    path: Reading[tuple[str, ...]] = Reading("PATH", ("/usr/bin", "/tmp", "/tmp/own", "/home/bin", "/opt/bin", "/gone"))
+    pid: Reading[int] = Reading("pid", PID)
+    assert trusted_path(host, pid, path) == ("/usr/bin", "/tmp/own")

@@ -1,0 +1,44 @@
+"""What is said of several paths at once, on real files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+
+from probe.host.host import LocalHost
+from probe.host.places import Place, places
+from probe.reading import Reading
+
+
+def look(*paths: str) -> dict[str, Reading[Place]]:
+    """The paths as this process sees them."""
+    return msgspec.json.decode(places(f"/proc/{os.getpid()}/root", paths), type=dict[str, Reading[Place]])
+
+
+def test_files_links_and_nothing(tmp_path: Path) -> None:
+    """A symlink leads to its target, and each path has an answer of its own."""
+    (tmp_path / "folder").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    os.mkfifo(tmp_path / "fifo")
+    found = look(*(f"{tmp_path}/{name}" for name in ("folder", "link", "fifo", "gone")), "/", "/dev/null", "\0")
+    folder, link, fifo, gone, root, null, broken = found.values()
+    assert folder.value
+    assert stat.S_IMODE(folder.value.mode) == 0o700
+    assert link.value
+    assert link.value.path == str(tmp_path / "folder")
+    assert fifo.value
+    assert stat.S_ISFIFO(fifo.value.mode)
+    assert gone.kind == "absent"
+    assert root.value
+    assert root.value.path == "/"
+    assert null.value
+    assert null.value.device == "1:3"
+    assert broken.kind == "not-readable"
+
+
+def test_a_process_that_has_ended() -> None:
+    """Each path is absent, as the process is."""
+    assert {each.kind for each in LocalHost().places(2**22 + 1, ["/", "/tmp"]).values()} == {"absent"}
