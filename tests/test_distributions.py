@@ -6,6 +6,7 @@ How each distribution's kubelet is found and read is tested in tests/facts; here
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,8 @@ def run_containerd(
     node.host.end_process(node.runtime_pid)
     node.host.add_process(4100, *argv, environment={"PATH": path}, started=started, **process)
     node.host.files["/proc/4100/mountinfo"] = table.encode()
+    shim = f"{os.path.dirname(runc)}/containerd-shim-runc-v2"  # which each distribution ships beside its runc
+    node.host.places_found[shim] = Place(path=shim, mode=0o100755, uid=0, gid=0)
     node.host.add_oci_runtime(runc, "runc-1.3.6")
     node.host.add_directory(f"{root}/io.containerd.snapshotter.v1.overlayfs")
     node.runtime_pid, node.socket = 4100, socket

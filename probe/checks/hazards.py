@@ -85,6 +85,13 @@ def check_device_hooks(facts: Facts) -> Outcome:
     return judge_device_hooks(facts.hooks.value, facts)
 
 
+_RUN_AS_THE_POD = (
+    "Run one Pod with hostUsers: false. Where it fails, let others read and execute the hook's program, or give it a "
+    "narrower “when”; this shows the hooks:\n"
+    "  grep -l '\"always\"' /usr/share/containers/oci/hooks.d/*.json /etc/containers/oci/hooks.d/*.json"
+)
+
+
 def judge_device_hooks(hooks: HookFacts, facts: Facts) -> Outcome:
     """Presence is all that a node can tell; which Pods ask for such devices only the API server knows."""
     with_oci_hooks = facts.runtime.value is None or facts.runtime.value.name.value != "containerd"
@@ -97,6 +104,13 @@ def judge_device_hooks(hooks: HookFacts, facts: Facts) -> Outcome:
             makers = f" ({', '.join(reading.value.makers)})" if reading.value.makers else ""
             text = f"{reading.value.hooked} of {reading.value.found} {kind} run a hook inside the container{makers}"
             found.append(Evidence(reading.source, text))
+    always = hooks.oci_hooks.value.always if hooks.oci_hooks.value and with_oci_hooks else 0
+    if always:
+        message = (
+            f"{always} OCI hooks with “when: always” run in each container, with its Pod's own IDs: "
+            "where such a hook needs root of the node, no Pod with a user namespace starts"
+        )
+        return Outcome.warn(message, *found, remediation=_RUN_AS_THE_POD)
     if found:
         message = (
             "device hooks are installed that run with a Pod's own IDs; NVIDIA's fail so: a Pod with a user namespace "

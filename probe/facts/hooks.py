@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
 from probe.facts.model import HookFacts, HookFiles
 from probe.host.host import Host
 from probe.reading import Reading, or_problem, problem_of
@@ -58,6 +62,25 @@ def has_oci_hook(content: bytes) -> bool:
     return bool(_OCI_HOOK.search(content))
 
 
+class _When(Struct):
+    always: bool = False
+
+
+class _OciHook(Struct):
+    when: _When | None = None
+    stages: tuple[str, ...] | None = None
+
+
+def is_for_each_container(content: bytes) -> bool:
+    """Whether an OCI hook says `"when": {"always": true}` and runs as the container's root. *Source*: oci-hooks(5)."""
+    try:
+        hook = msgspec.json.decode(content, type=_OciHook)
+    except (ValueError, RecursionError):
+        return False
+    in_container = {"createContainer", "startContainer"} & set(hook.stages or ())
+    return hook.when is not None and hook.when.always and bool(in_container)
+
+
 def _gather_toolkit(host: Host) -> Reading[tuple[str, ...]]:
     found: list[str] = []
     failed: Reading[tuple[str, ...]] | None = None
@@ -82,7 +105,12 @@ def _gather_oci_hooks(host: Host, runtime: str) -> Reading[HookFiles]:
     if runtime == "containerd":
         return Reading.without(", ".join(OCI_HOOK_DIRECTORIES), "not-tried", "containerd looks at no OCI hooks")
     contents = _read_directories(host, OCI_HOOK_DIRECTORIES, (".json",))
-    return contents.parse(lambda read: _count(read, sum(bool(one and has_oci_hook(one)) for one in read)))
+
+    def count(read: list[bytes | None]) -> HookFiles:
+        hooked = [one for one in read if one and has_oci_hook(one)]
+        return replace(_count(read, len(hooked)), always=sum(map(is_for_each_container, hooked)))
+
+    return contents.parse(count)
 
 
 def _count(contents: list[bytes | None], hooked: int, makers: tuple[str, ...] = ()) -> HookFiles:

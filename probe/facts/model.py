@@ -260,6 +260,8 @@ class HookFiles(Struct, frozen=True, kw_only=True):
     """Those that could not be read, or that were too many to be read."""
     makers: tuple[str, ...] = ()
     """Of the hooked CDI specifications, the first part of `kind`: `nvidia.com`."""
+    always: int = 0
+    """Of the hooked OCI hooks, those for each container: `when: always` of oci-hooks(5)."""
 
 
 class HookFacts(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from probe.host.child import ChildError
 from probe.host.files import FileStatus
 from probe.host.host import LocalHost
 from probe.host.look import CHURN, UNSEEN, look
+from probe.host.places import Place
 from probe.host.program import Output
 from probe.reading import Reading
 
@@ -41,7 +42,9 @@ _ALSO = (
 """Read by nobody, but what is tried depends on them."""
 _KERNEL_FILE = re.compile(r"/(?:proc|sys)/(?!\d+/(?:root|cwd|exe|fd|task|map_files)(?:/|$))")
 _PROCESS = re.compile(r"/proc/(\d+)/(\S+)")
-_RESTLESS = re.compile(r"/proc/(?:self|key-users|keys|loadavg|meminfo|modules|mounts|stat|uptime|vmstat)(?:/|$)")
+_RESTLESS = re.compile(
+    r"/proc/(?:self|key-users|keys|loadavg|meminfo|modules|mounts|stat|uptime|vmstat)(?:/|$)|/sys/.*/pids\.current$"
+)
 _CONSTANT = frozenset(("--version", "-v", "features", "version"))
 """Arguments with which a program tells of itself, whatever files there are."""
 KEPT_FOR = 6 * 3600.0
@@ -110,6 +113,12 @@ class RecordingHost(LocalHost):
         """As of Host."""
         self._note("file", path)
         return super().status(path)
+
+    def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
+        """As of Host."""
+        for path in paths:
+            self._note("place", f"/proc/{pid}/root{path}")
+        return super().places(pid, paths)
 
     def started_at(self, pid: int) -> Reading[float]:
         """As of Host."""

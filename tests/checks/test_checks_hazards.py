@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from lab.factory import absent, make_facts, make_handler, make_kernel, make_kubelet, make_runtime, unread
+from lab.factory import absent, make_facts, make_handler, make_hooks, make_kernel, make_kubelet, make_runtime, unread
 from probe.checks import hazards
 from probe.checks.check import Outcome
 from probe.checks.hazards import (
@@ -316,3 +316,13 @@ def test_the_declared_remediation_is_prose_or_a_command(check: Any) -> None:
     assert check.remediation.endswith(".")
     assert check.why.endswith(".")
     assert check.question.endswith("?")
+
+
+def test_a_hook_for_each_container_is_no_device_hook() -> None:
+    """Every Pod of CRI-O runs it, with its own IDs."""
+    hooks = make_hooks(oci_hooks=Reading("hooks.d", HookFiles(found=1, hooked=1, unread=0, always=1)))
+    facts = make_facts(hooks=hooks, runtime=make_runtime(name="cri-o"))
+    outcome = judge_device_hooks(hooks, facts)
+    assert outcome.status == "warn"
+    assert "each container" in outcome.message
+    assert judge_device_hooks(hooks, make_facts(hooks=hooks)).status == "pass"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lab.fake_host import FakeHost
 from lab.samples import DRA_JSON, NVIDIA_YAML
 from probe.facts import hooks as hazards
-from probe.facts.hooks import cdi_maker, gather_hooks, has_cdi_hook, has_oci_hook
+from probe.facts.hooks import cdi_maker, gather_hooks, has_cdi_hook, has_oci_hook, is_for_each_container
 from probe.facts.model import HookFacts, HookFiles
 from probe.host.host import Host, LocalHost
 
@@ -170,3 +170,21 @@ def test_hostile_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         Path(os.fsdecode(os.fsencode(cdi) + b"/" + name)).write_bytes(NVIDIA_YAML)
     monkeypatch.setattr(hazards, "CDI_DIRECTORIES", (str(cdi), str(tmp_path / "absent")))
     assert gather(LocalHost()).cdi.value == HookFiles(found=7, hooked=1, unread=6, makers=("nvidia.com",))
+
+
+@pytest.mark.parametrize(
+    ("content", "always"),
+    [
+        (b'{"stages": ["createContainer"], "when": {"always": true}}', True),
+        (b'{"stages": ["createContainer"], "when": {"hasBindMounts": true}}', False),
+        (b'{"stages": ["startContainer"], "when": {"always": false}}', False),
+        (b'{"stages": ["prestart"], "when": {"always": true}}', False),
+        (b'{"when": null}', False),
+        (b'{"when": 1}', False),
+        (b"[" * 99_999, False),
+        (b"", False),
+    ],
+)
+def test_hooks_for_each_container(content: bytes, always: bool) -> None:
+    """`when: always` is told from hooks of devices."""
+    assert is_for_each_container(content) is always

@@ -15,6 +15,7 @@ from probe.host.program import Output
 from probe.reading import ProblemKind, Reading
 
 _PATIENCE = 2.0  # seconds for one command
+_NO_WRAPPERS = ("runc", "crun")  # what they print depends on nothing else, so it may be kept
 _BUDGET = 6.0  # seconds for all of them
 _VERSION_LINE = re.compile(r"([A-Za-z][\w.-]{0,63})(?: version |\s+:\s)\s*v?(\S{1,100})\s*")
 _NUMBER = re.compile(r"(?:release-)?v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?(?![\d.])", re.ASCII)
@@ -138,7 +139,8 @@ class OciRuntimes:
         if remaining <= 0:
             return Reading.without(f"{path} {argument}", "not-tried", "not run: the time for it ran out")
         timeout = min(_PATIENCE, remaining / self._host.slowness)
-        return self._host.run(path, argument, environment=self._environment, timeout=timeout)
+        environment = None if os.path.basename(path) in _NO_WRAPPERS else self._environment
+        return self._host.run(path, argument, environment=environment, timeout=timeout)
 
 
 def _normal(path: str) -> str:
