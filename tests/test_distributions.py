@@ -16,6 +16,7 @@ import pytest
 
 from lab.recorded import DATA, KERNELS, Recording
 from probe.host.idmap import NamespaceAnswer
+from probe.host.places import Place
 
 HEADER = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 CONTAINERD, CRIO = "containerd-2.1.9-kernel-6.18", "cri-o-1.37.0-dev-kernel-6.18"

@@ -72,6 +72,8 @@ class Store:
     own_node: str = "k8slab"
     policy: str | None = "up"
     """The name of the admission policy, and of its binding."""
+    denial: tuple[int, str] = (403, "Forbidden")
+    """Status and reason of its refusals: `reason` of each of its validations."""
     rules: set[tuple[str, str]] = field(
         default_factory=lambda: {("get", "nodes"), ("patch", "nodes"), ("patch", "nodes/status")}
     )
@@ -200,7 +202,7 @@ class Store:
             raise Refusal(422, "Invalid", f'Node "{name}" is invalid: {listed}')
         if self.policy and (denied := self._denial(name, old, new)):
             whose = f"ValidatingAdmissionPolicy '{self.policy}' with binding '{self.policy}' denied request: {denied}"
-            raise Refusal(403, "Forbidden", f'nodes "{name}" is forbidden: {whose}')
+            raise Refusal(*self.denial, f'nodes "{name}" is forbidden: {whose}')
 
     def _denial(self, name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
         if name != self.own_node:

@@ -49,6 +49,7 @@ def effect(node: dict[str, Any]) -> dict[str, Any]:
 def replayed() -> dict[str, tuple[int, dict[str, Any], bool]]:
     """Case -> status, document, and whether it changed the Node; all in one row, as they were recorded."""
     store = Store(nodes={"k8slab": EXCHANGES[0]["response"]["body"]})
+    store.denial = (422, "Invalid")  # of a policy whose validations name no reason, as it was recorded
     store.nodes["other"] = {"metadata": {"name": "other"}, "status": {}}
     results = {}
     for exchange in EXCHANGES:
