@@ -148,8 +148,8 @@ def report(
     with contextlib.nullcontext() if quiet else Progress(budget), start_cri(settings) as cri:
         from probe.facts.gather import gather_facts  # while that process imports, too
 
-        facts = gather_facts(settings, cri, lambda: import_module("probe.report"))
-    from probe.report import make_report
+        facts = gather_facts(settings, cri, lambda: import_module("probe.make_report"))
+    from probe.make_report import make_report
 
     made = make_report(
         facts,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from probe.checks.catalog import CHECKS
-from probe.checks.check import UnknownReason
-from probe.facts.tried import Role
 from probe.outputs.text import visible
 from probe.report import Report
+from probe.terms import Role, UnknownReason
 
 Result = Literal["supported", "refused", "unknown"]
 

@@ -16,10 +16,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from probe import __version__
-from probe.checks.check import LEVELS, Status
 from probe.outputs.labels import CHECK_IDS, blocking_reason, filesystem_results, shown
 from probe.outputs.staleness import parse_time
 from probe.report import Report, ReportFacts
+from probe.terms import LEVELS, Status
 from probe.verdict import Verdict
 
 PREFIX = "userns_probe_"

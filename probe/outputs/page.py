@@ -16,13 +16,14 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from probe import __version__
-from probe.checks.check import Finding, Status
+from probe.finding import Finding
 from probe.outputs import view
 from probe.outputs.links import links
 from probe.outputs.preflight import preflight
 from probe.outputs.staleness import STALE, parse_time
 from probe.outputs.text import MARKS, WORST_FIRST, spaced, visible
 from probe.report import STATUS_OF, FilesystemRow, Report, VolumeRow, decisive_finding
+from probe.terms import Status
 
 ROWS_LIMIT = 50
 """Rows of one table; the rest is counted."""

@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 from msgspec import Struct
 
 from probe import __version__
-from probe.facts.model import Proof
 from probe.outputs.annotations import (
     CONDITION,
     LABEL,
@@ -21,6 +20,7 @@ from probe.outputs.annotations import (
     node_label,
 )
 from probe.outputs.staleness import STALE, parse_time
+from probe.proof import Proof
 from probe.publish.api.client import EVENT_NAMESPACE, FIELD_MANAGER
 from probe.report import Node, Report, ReportFacts
 from probe.verdict import Verdict

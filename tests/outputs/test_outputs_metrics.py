@@ -17,7 +17,6 @@ from prometheus_client.registry import CollectorRegistry
 from lab.prerequisites import require
 from lab.reports import REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
 from probe import __version__
-from probe.checks.check import LEVELS, Status
 from probe.outputs.labels import CHECK_IDS, FSTYPES, REASONS, ROLES, known_fstype
 from probe.outputs.metrics import (
     FILESYSTEMS_LIMIT,
@@ -33,6 +32,7 @@ from probe.outputs.metrics import (
 )
 from probe.outputs.staleness import expired
 from probe.report import Report
+from probe.terms import LEVELS, Status
 from tests.outputs.test_outputs_terminal import evil, hostile_reports
 
 PUBLISHING = Publishing(results={"success": 3, "error": 1}, last_success=1795296600.5)
