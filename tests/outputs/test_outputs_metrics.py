@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +17,7 @@ from prometheus_client.registry import CollectorRegistry
 from lab.prerequisites import require
 from lab.reports import REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
 from probe import __version__
+from probe.checks.catalog import CHECKS
 from probe.outputs.labels import CHECK_IDS, FSTYPES, REASONS, ROLES, known_fstype
 from probe.outputs.metrics import (
     FILESYSTEMS_LIMIT,
@@ -32,7 +33,7 @@ from probe.outputs.metrics import (
 )
 from probe.outputs.staleness import expired
 from probe.report import Report
-from probe.terms import LEVELS, Status
+from probe.terms import LEVELS, Status, UnknownReason
 from tests.outputs.test_outputs_terminal import evil, hostile_reports
 
 PUBLISHING = Publishing(results={"success": 3, "error": 1}, last_success=1795296600.5)
@@ -53,6 +54,12 @@ def values(report: Report | None, name: str, publishing: Publishing | None = Non
     """Label values, or the only one of them -> value."""
     found = {labels: value for (own, labels), value in series(report, publishing).items() if own == name}
     return {labels[0] if len(labels) == 1 else labels: value for labels, value in found.items()}
+
+
+def test_the_closed_lists_are_those_of_the_catalog() -> None:
+    """No check and no reason is missing from the labels, and none is there that no check has."""
+    assert tuple(check.id for check in CHECKS) == CHECK_IDS
+    assert {reason for check in CHECKS for reason in check.reasons} | {*get_args(UnknownReason)} == REASONS
 
 
 @pytest.mark.parametrize("name", REPORTS)
