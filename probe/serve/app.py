@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import structlog
 from msgspec import Struct
 from prometheus_client import exposition
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -18,8 +17,7 @@ from probe.outputs.metrics import render_metrics
 from probe.outputs.page import content_security_policy, render_page
 from probe.report import SCHEMA
 from probe.serve.report_file import Current
-
-log = structlog.get_logger()
+from probe.watch.log import log
 
 _CHUNK = 64 << 10  # bytes that are given to a connection at once, which copies them
 
@@ -102,7 +100,7 @@ class App:
         try:
             return route(environ)
         except Exception as error:  # the next request may well be answered
-            log.error("request_failed", path=environ["PATH_INFO"], error=f"{type(error).__name__}: {error}"[:500])
+            log("request_failed", "error", path=environ["PATH_INFO"], error=f"{type(error).__name__}: {error}"[:500])
             return Response(500, TEXT, b"internal error; the log has more\n")
 
     def _page(self, _: Environ) -> Response:

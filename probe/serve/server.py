@@ -15,12 +15,10 @@ import ssl
 import time
 from typing import Any
 
-import structlog
 from cheroot import server, wsgi
 
 from probe.serve.connections import WAITING_LIMIT, WORKERS, Limiter, Tracked
-
-log = structlog.get_logger()
+from probe.watch.log import log
 
 HEADER_LIMIT = 16 << 10
 """Bytes of a request's line and headers; ten times what a browser sends."""
@@ -145,4 +143,4 @@ class Server(wsgi.Server):
         now = time.monotonic()
         if level >= logging.ERROR and now - self._last_error > 1:
             self._last_error = now
-            log.error("http_error", message=msg[:500])
+            log("http_error", "error", message=msg[:500])

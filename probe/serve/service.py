@@ -11,17 +11,14 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import structlog
 from msgspec import Struct
 
-from probe.serve import logs
 from probe.serve.app import App
 from probe.serve.changes import Changes
 from probe.serve.report_file import Current, read_boot_id
 from probe.serve.server import Server
 from probe.serve.tls import RotatingCertificate
-
-log = structlog.get_logger()
+from probe.watch.log import log
 
 DEFAULT_LISTEN = ":9476"
 REFRESH = 1.0
@@ -83,7 +80,6 @@ def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | 
     *make_publisher* gets what holds now and the id of the running boot.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before there are threads: each inherits it
-    logs.configure()
     boot_id = read_boot_id()
     current = Current(options.report_file, boot_id=boot_id, node_name=options.node_name)
     publisher = make_publisher(current, boot_id) if make_publisher else None
@@ -124,7 +120,7 @@ def _listen(listen: str, app: App, certificate: RotatingCertificate | None) -> S
         raise StartError(f"cannot listen on {listen}: {reason}") from error
     host, port = server.bind_addr
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    log.info("listening", address=shown, tls=certificate is not None)
+    log("listening", address=shown, tls=certificate is not None)
     return server
 
 
@@ -157,7 +153,7 @@ def _refresh(
             if certificate:
                 certificate.refresh()
         except Exception as error:  # the last report stays, and its age shows
-            log.error("refresh_failed", error=f"{type(error).__name__}: {error}"[:500])
+            log("refresh_failed", "error", error=f"{type(error).__name__}: {error}"[:500])
         looked.set()
         if publisher:
             publisher.wake()
@@ -181,7 +177,7 @@ def _end(server: Server, publisher: Publisher | None) -> None:
         time.sleep(0.01)
     server.limiter.drop_all()
     stopping.join(max(0, began + _END - time.monotonic()))
-    log.info("stopped")
+    log("stopped")
     if stopping.is_alive():
         os._exit(0)
 

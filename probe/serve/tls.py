@@ -6,12 +6,11 @@ import os
 import ssl
 from typing import Any
 
-import structlog
 from cheroot import errors
 from cheroot.makefile import MakeFile
 from cheroot.ssl import Adapter
 
-log = structlog.get_logger()
+from probe.watch.log import log
 
 
 class RotatingCertificate(Adapter):
@@ -35,10 +34,10 @@ class RotatingCertificate(Adapter):
         except (OSError, ValueError) as error:
             if identity != self._complained:
                 self._complained = identity
-                log.error("certificate_not_usable", file=self._files[0], reason=str(error))
+                log("certificate_not_usable", "error", file=self._files[0], reason=str(error))
             return
         self._seen, self._complained = identity, None
-        log.info("certificate_reloaded", file=self._files[0])
+        log("certificate_reloaded", file=self._files[0])
 
     def _identity(self) -> list[tuple[int, ...]]:
         """What changes with the files, also behind the symbolic links of a Secret's volume."""

@@ -7,8 +7,8 @@ import threading
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
+from lab.logs import capture_logs
 from lab.serve.api_double import ApiDouble, Fault, Refuse, Reset, Stall
 from lab.serve.api_store import KINDS, MERGE, OURS, Request, condition_of
 from lab.serve.publishing import BOOT, DAY, NODE, OTHER_BOOT, PACE, World
