@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct
-from prometheus_client import exposition
-from prometheus_client.openmetrics import exposition as openmetrics
 
+from probe.outputs import exposition
 from probe.outputs.documents import render_json
 from probe.outputs.metrics import render_metrics
 from probe.outputs.page import content_security_policy, render_page
@@ -115,10 +114,10 @@ class App:
     def _metrics(self, environ: Environ) -> Response:
         of = (self._current.snapshot().effective, self._current.publishing)
         if _accepts_openmetrics(environ.get("HTTP_ACCEPT", "")):
-            text = self._open.get(of, lambda: render_metrics(*of, openmetrics.generate_latest))
-            return Response(200, openmetrics.CONTENT_TYPE_LATEST, text)
-        text = self._plain.get(of, lambda: render_metrics(*of, exposition.generate_latest))
-        return Response(200, exposition.CONTENT_TYPE_PLAIN_0_0_4, text)
+            text = self._open.get(of, lambda: render_metrics(*of, exposition.generate_openmetrics))
+            return Response(200, exposition.OPENMETRICS, text)
+        text = self._plain.get(of, lambda: render_metrics(*of, exposition.generate_text))
+        return Response(200, exposition.TEXT, text)
 
     def _report(self, _: Environ) -> Response:
         now = self._current.snapshot()
