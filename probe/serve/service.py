@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
@@ -17,8 +17,10 @@ from probe.serve.app import App
 from probe.serve.changes import Changes
 from probe.serve.report_file import Current, read_boot_id
 from probe.serve.server import Server
-from probe.serve.tls import RotatingCertificate
 from probe.watch.log import log
+
+if TYPE_CHECKING:
+    from probe.serve.tls import RotatingCertificate
 
 DEFAULT_LISTEN = ":9476"
 REFRESH = 1.0
@@ -101,6 +103,8 @@ def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | 
 def _certificate(options: Options) -> RotatingCertificate | None:
     if not (options.certificate and options.private_key):
         return None
+    from probe.serve.tls import RotatingCertificate  # and with it OpenSSL
+
     try:
         return RotatingCertificate(options.certificate, options.private_key)
     except (OSError, ValueError) as error:

@@ -6,14 +6,11 @@ import os
 import ssl
 from typing import Any
 
-from cheroot import errors
-from cheroot.makefile import MakeFile
-from cheroot.ssl import Adapter
-
+from probe.serve import cheroot
 from probe.watch.log import log
 
 
-class RotatingCertificate(Adapter):
+class RotatingCertificate(cheroot.Adapter):
     """What cheroot asks for TLS: connections that come after a rotation get the new certificate, no other notices."""
 
     def __init__(self, certificate: str, private_key: str) -> None:
@@ -56,7 +53,7 @@ class RotatingCertificate(Adapter):
         try:
             return self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), {}
         except OSError as error:
-            raise errors.FatalSSLAlert(*error.args) from error
+            raise cheroot.FatalSSLAlert(*error.args) from error
 
     def get_environ(self) -> dict[str, str]:
         """Nothing: the application asks for none of it."""
@@ -64,7 +61,7 @@ class RotatingCertificate(Adapter):
 
     def makefile(self, sock: Any, mode: str = "r", bufsize: int = -1) -> Any:
         """The file that reads or writes a connection."""
-        return MakeFile(sock, mode, bufsize)
+        return cheroot.MakeFile(sock, mode, bufsize)
 
 
 def _context(certificate: str, private_key: str) -> ssl.SSLContext:
