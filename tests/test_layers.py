@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +144,21 @@ def test_a_probe_has_no_threads() -> None:
             continue
         threaded = {module for _, module in imports_of(path) if module.split(".")[0] in THREADS}
         assert not threaded, f"{own} imports {threaded}"
+
+
+HEAVY = {"asyncio", "click", "httpx2", "importlib.metadata", "jinja2", "lightkube", "psutil", "pyroute2", "rich"}
+HEAVY |= {"http", "prometheus_client.exposition", "urllib.request", "wsgiref", "yaml", "zipfile"}
+
+
+def test_serve_imports_only_what_it_needs() -> None:
+    """What it imports to start it holds for ever: neither probing nor the command line, the page or an API client."""
+    script = "import probe.cli.exporter, probe.serve.service, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    assert "probe.serve.server" in imported
+    assert not imported & HEAVY
+    floors = {name for name in imported if name.split(".")[0] == "probe"}
+    assert not {name for name in floors if name.split(".")[1:2] in (["facts"], ["host"], ["checks"], ["publish"])}
 
 
 def test_every_module_is_short() -> None:

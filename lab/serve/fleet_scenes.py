@@ -10,7 +10,7 @@ from functools import partial
 from lab import reports
 from lab.logs import capture_logs
 from lab.serve.fleet import HOUR, Fleet
-from probe.publish.desired import Part
+from probe.publish.parts import Part
 
 DAY, NOON = 24 * HOUR, 12 * HOUR
 OUTAGE = 600.0

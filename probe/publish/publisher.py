@@ -19,7 +19,6 @@ from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing, may_pass
 from probe.publish.apply import write_metadata, write_status
 from probe.publish.desired import (
-    Part,
     Standing,
     Wanted,
     absent_report,
@@ -28,6 +27,7 @@ from probe.publish.desired import (
     want,
 )
 from probe.publish.events import Announcer
+from probe.publish.parts import Part
 from probe.publish.schedule import Backoff, Damper, Pace, Refresh
 from probe.report import Report
 from probe.serve.report_file import Snapshot, boot_time

@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct
-
 from probe.serve.app import App
 from probe.serve.changes import Changes
+from probe.serve.options import Options, parse_listen
 from probe.serve.report_file import Current, read_boot_id
 from probe.serve.server import Server
 from probe.watch.log import log
@@ -22,7 +21,6 @@ from probe.watch.log import log
 if TYPE_CHECKING:
     from probe.serve.tls import RotatingCertificate
 
-DEFAULT_LISTEN = ":9476"
 REFRESH = 1.0
 """Seconds between two looks at the report file and the certificate where inotify(7) cannot tell of changes."""
 LOOK = 60.0
@@ -30,7 +28,6 @@ LOOK = 60.0
 _DRAIN = 0.5  # seconds that requests under way may take after SIGTERM
 _END = 0.9  # seconds after SIGTERM at which the process ends, whoever still hangs on
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[\w.-]*):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
 class Publisher(Protocol):
@@ -48,32 +45,6 @@ class Publisher(Protocol):
 
 class StartError(Exception):
     """`serve` cannot be started as it was asked to be: one sentence for its user."""
-
-
-class Options(Struct, frozen=True, kw_only=True):
-    """What `serve` was told."""
-
-    report_file: str
-    listen: str = DEFAULT_LISTEN
-    node_name: str | None = None
-    certificate: str | None = None
-    private_key: str | None = None
-
-    def __post_init__(self) -> None:
-        parse_listen(self.listen)
-        if bool(self.certificate) != bool(self.private_key):
-            raise ValueError("TLS needs both a certificate and its private key")
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """Host and port of `:9476`, `127.0.0.1:9476` or `[::1]:9476`; an empty host is every address of the machine.
-
-    ValueError for anything else.
-    """
-    match = _LISTEN.fullmatch(text)
-    if not match or int(match["port"]) > 65535:
-        raise ValueError(f"{text!r} is no address to listen on, such as :9476, 127.0.0.1:9476 or [::1]:0")
-    return match["host"].strip("[]"), int(match["port"])
 
 
 def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | None = None) -> int:

@@ -37,8 +37,8 @@ from lab.serve.serving import (
 )
 from probe.outputs.page import content_security_policy
 from probe.serve.app import App
+from probe.serve.options import parse_listen
 from probe.serve.report_file import Current
-from probe.serve.service import parse_listen
 
 PATHS = ("/", "/metrics", "/report.json", "/healthz", "/readyz")
 
