@@ -28,9 +28,13 @@ PROBING = (
     "probe/facts",
     "probe/checks",
     "probe/reading.py",
+    "probe/terms.py",
+    "probe/finding.py",
+    "probe/proof.py",
     "probe/settings.py",
     "probe/verdict.py",
     "probe/report.py",
+    "probe/make_report.py",
 )
 """The code that decides what is said of a node; what comes after it only says it."""
 

@@ -43,8 +43,9 @@ from probe.host.mount_table import MountTable
 from probe.host.mountinfo import parse_mountinfo
 from probe.host.places import Place
 from probe.host.program import Output
+from probe.make_report import make_report
 from probe.reading import Reading
-from probe.report import Report, make_report
+from probe.report import Report
 
 TESTS = Path(__file__).parents[1] / "tests"
 FOLDER = TESTS / "hosts"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from probe.checks.check import Evidence, Finding
-from probe.facts.model import Proof
+from probe.finding import Evidence, Finding
+from probe.proof import Proof
 from probe.report import (
     FilesystemRow,
     HandlerVerdict,

@@ -7,7 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from probe.checks.check import LEVELS, Finding
+from probe.finding import Finding
+from probe.terms import LEVELS
 
 Verdict = Literal["ready", "not-ready", "unknown"]
 

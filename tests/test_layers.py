@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +15,14 @@ MODULES = sorted((PROJECT / "probe").rglob("*.py"))
 
 # From the ground up; modules of one floor may import each other where it is a folder.
 FLOORS = (
-    ("probe", "probe.reading"),
-    ("probe.settings",),
+    ("probe", "probe.lean_import", "probe.proof", "probe.reading", "probe.terms"),
+    ("probe.settings", "probe.finding"),
+    ("probe.verdict",),
+    ("probe.report",),
     ("probe.host",),
     ("probe.facts",),
     ("probe.checks",),
-    ("probe.verdict",),
-    ("probe.report",),
+    ("probe.make_report",),
     ("probe.outputs",),
     ("probe.watch",),
     ("probe.serve",),
@@ -105,7 +108,7 @@ def test_front_pages_do_nothing(path: Path) -> None:
 def test_only_the_host_floor_touches(path: Path) -> None:
     """Files, processes and the kernel are the business of `host/`; what is above knows them by its answers."""
     own = name_of(path)
-    if floor_of(own) <= floor_of("probe.host") or floor_of(own) > floor_of("probe.report"):
+    if floor_of(own) == floor_of("probe.host") or floor_of(own) > floor_of("probe.make_report"):
         return
     touching = {"subprocess", "socket", "ctypes", "psutil", "fcntl", "select", "shutil", "pathlib", "tempfile", "glob"}
     imported = {module.split(".")[0] for _, module in imports_of(path)}
@@ -137,10 +140,25 @@ def test_a_probe_has_no_threads() -> None:
     """A process with threads can neither enter a mount namespace nor make a user namespace."""
     for path in MODULES:
         own = name_of(path)
-        if floor_of(own) > floor_of("probe.report"):
+        if floor_of(own) > floor_of("probe.make_report"):
             continue
         threaded = {module for _, module in imports_of(path) if module.split(".")[0] in THREADS}
         assert not threaded, f"{own} imports {threaded}"
+
+
+HEAVY = {"asyncio", "click", "httpx2", "importlib.metadata", "jinja2", "lightkube", "psutil", "pyroute2", "rich"}
+HEAVY |= {"http", "prometheus_client.exposition", "urllib.request", "wsgiref", "yaml", "zipfile"}
+
+
+def test_serve_imports_only_what_it_needs() -> None:
+    """What it imports to start it holds for ever: neither probing nor the command line, the page or an API client."""
+    script = "import probe.cli.exporter, probe.serve.service, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    assert "probe.serve.server" in imported
+    assert not imported & HEAVY
+    floors = {name for name in imported if name.split(".")[0] == "probe"}
+    assert not {name for name in floors if name.split(".")[1:2] in (["facts"], ["host"], ["checks"], ["publish"])}
 
 
 def test_every_module_is_short() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lab.readme import DOCS, PARTS, README, ROOT, part
-from probe.checks.check import LEVELS, UnknownReason
 from probe.cli import verbs as cli
 from probe.outputs.annotations import KEYS
+from probe.terms import LEVELS, UnknownReason
 
 PAGES = sorted([README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DOCS.glob("*.md")])
 

@@ -13,9 +13,10 @@ from lab.fake_host import FakeHost
 from lab.recorded import FOLDER, KERNELS, NAMES, Recording, expectation
 from probe.host.host import Host, LocalHost
 from probe.host.program import Output
+from probe.make_report import make_report
 from probe.outputs.documents import render_json
 from probe.reading import Reading
-from probe.report import VOLUME_ROWS, Report, make_report
+from probe.report import VOLUME_ROWS, Report
 from probe.watch.report_file import REPORT_LIMIT
 
 CSI = "containerd-2.1.9-kernel-6.18-with-constructed-csi-mounts"

@@ -14,9 +14,10 @@ import pytest
 
 from lab.recorded import KERNELS, NAMES, Recording
 from probe.checks.catalog import judge
-from probe.facts.tried import Attempt, Usable
+from probe.facts.tried import Attempt
 from probe.host.idmap import NamespaceAnswer
 from probe.reading import Reading
+from probe.terms import Usable
 from probe.verdict import Conclusion, conclude
 
 PODS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("pods").joinpath("pods.json").read_text())

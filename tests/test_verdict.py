@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.checks.check import LEVELS, Finding, Status
+from probe.finding import Finding
+from probe.terms import LEVELS, Status
 from probe.verdict import Conclusion, conclude
 
 STATUSES = get_args(Status)

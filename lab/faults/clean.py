@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import unicodedata
 from html.parser import HTMLParser
 from typing import Any
 
-import structlog
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -31,6 +29,7 @@ from probe.outputs.page import render_page
 from probe.outputs.terminal import render_paths, render_report
 from probe.outputs.text import safe
 from probe.report import Report
+from probe.watch.log import render_line
 from probe.watch.report_file import REPORT_LIMIT as DOCUMENT_LIMIT
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -145,10 +144,7 @@ def check_yaml(report: Report) -> None:
 
 def check_logs(report: Report) -> None:
     """One line of JSON in ASCII for whatever is logged of it."""
-    out = io.StringIO()
-    render = structlog.processors.JSONRenderer()
-    out.write(str(render(None, "info", {"event": report.reason, "message": report.message, "node": report.node.name})))
-    line = out.getvalue()
+    line = render_line({"event": report.reason, "message": report.message, "node": report.node.name})
     assert line.isascii()
     assert line.isprintable()
     assert json.loads(line)["message"] == report.message

@@ -2,7 +2,7 @@
 
     python -m lab.faults.hasty_serve DIRECTORY-OF-THE-SERVICE-ACCOUNT [OPTION OF serve]...
 
-Everything else is the command's own: its process, options, threads, sockets and logs.
+Everything else is the command's own: its options, threads, sockets and logs.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
-from probe.cli import agent as cli_agent
+from probe.cli import agent, exporter
 from probe.cli import verbs as cli
 from probe.publish.api.client import Access, connect
-from probe.publish.desired import parse_parts
+from probe.publish.parts import parse_parts
 from probe.publish.publisher import Pace, Publisher
 from probe.serve import service
 
@@ -37,7 +37,11 @@ def main() -> NoReturn:
             current, node_name=node_name, boot_id=boot_id, parts=parts, connect=reach, pace=PACE
         )
 
-    cli_agent._publisher = in_haste
+    def serve_here(*arguments: str) -> NoReturn:
+        sys.exit(exporter.main(arguments))  # a new interpreter would know nothing of the haste
+
+    agent.execute_exporter = serve_here
+    exporter.make_publisher = in_haste
     service.REFRESH = TICK
     cli.main(["serve", *options])
 

@@ -21,7 +21,8 @@ from lab import reports
 from lab.serve.api_store import APPLY, apply_metadata, merge_metadata, patch_status
 from probe.outputs.metrics import Publishing
 from probe.publish.api.client import FIELD_MANAGER, UNREACHABLE, Api, Failure
-from probe.publish.desired import Part, is_settled, parse_standing, want
+from probe.publish.desired import is_settled, parse_standing, want
+from probe.publish.parts import Part
 from probe.publish.publisher import Pace, Publisher
 from probe.publish.schedule import REFRESH
 from probe.report import Node, Report

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-import structlog
 
 from lab import reports
+from lab.logs import capture_logs
 from lab.serve.fleet import HOUR, Fleet
-from probe.publish.desired import Part
+from probe.publish.parts import Part
 
 DAY, NOON = 24 * HOUR, 12 * HOUR
 OUTAGE = 600.0
@@ -99,7 +96,7 @@ def simulate(scene: str, size: int, seed: int, parts: frozenset[Part], *, every_
     before = random.getstate()
     random.seed(seed)  # the publishers' own jitter
     try:
-        with _no_logs():
+        with capture_logs():
             fleet = Fleet(size, seed, parts, every_look=every_look)
             SCENES[scene](fleet)
             fleet.run(DAY)
@@ -117,16 +114,3 @@ def simulate(scene: str, size: int, seed: int, parts: frozenset[Part], *, every_
         longest_wait=fleet.longest_wait,
         wrong_in_the_end=sum(not member.is_right() for member in fleet.members),
     )
-
-
-@contextmanager
-def _no_logs() -> Iterator[None]:
-    def drop(*_: object) -> Any:
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    structlog.configure(processors=[drop])
-    try:
-        yield
-    finally:
-        structlog.configure(**before)

@@ -11,7 +11,7 @@ from lab.serve.api_double import ApiDouble
 from probe.outputs.metrics import Publishing
 from probe.outputs.staleness import expired
 from probe.publish.api.client import Access, connect
-from probe.publish.desired import Part
+from probe.publish.parts import Part
 from probe.publish.publisher import Pace, Publisher
 from probe.report import Report
 from probe.serve.report_file import Snapshot

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from probe.checks import filesystems, hazards, ids, kernel, kubelet, sandbox
-from probe.checks.check import Check, Finding, Outcome, UnknownReason, clipped
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.lookup import remedy
 from probe.checks.runtime import added, files, limits, pod_trial, programs, snapshotter, volumes
 from probe.checks.runtime import offers as runtime
 from probe.checks.runtime import trial as runtime_trial
 from probe.facts.model import Facts
+from probe.finding import Finding, clipped
+from probe.terms import UnknownReason
 
 CHECKS: tuple[Check, ...] = (
     *kernel.CHECKS,

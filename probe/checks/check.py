@@ -1,32 +1,16 @@
-"""Types of a check: declaration, outcome, finding."""
+"""Types of a check: its declaration, and the outcome that becomes a finding."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
 from probe.facts.model import Facts
+from probe.finding import EVIDENCE_LIMIT, Evidence, clipped
 from probe.reading import ProblemKind, Reading
-
-Status = Literal["pass", "warn", "fail", "unknown", "skipped"]
-"""`skipped` means only that the question does not arise on this node; nobody having looked is `unknown`."""
-
-Level = Literal["stateless", "projected", "local", "volumes"]
-"""What works, each including the ones before it.
-
-`stateless`: a user namespace, the image and the files that every Pod has; `projected`: tokens, Secrets and
-memory-backed volumes; `local`: emptyDir and ConfigMap on disk; `volumes`: every file system mounted for Pods here.
-"""
-LEVELS: tuple[Level, ...] = ("stateless", "projected", "local", "volumes")
-
-UnknownReason = Literal["KubeletNotFound", "NotPermitted", "TimedOut", "NotReadable", "NotTried", "ReportStale"]
-
-TEXT_LIMIT = 4000
-"""Characters of a message or a piece of evidence: a program may have printed a mebibyte."""
-EVIDENCE_LIMIT = 250
-"""Pieces of evidence of one finding."""
+from probe.terms import Level, Status, UnknownReason
 
 _REASON_OF_KIND: dict[ProblemKind, UnknownReason] = {
     "absent": "NotReadable",
@@ -35,17 +19,6 @@ _REASON_OF_KIND: dict[ProblemKind, UnknownReason] = {
     "not-readable": "NotReadable",
     "not-tried": "NotTried",
 }
-
-
-class Evidence(Struct, frozen=True, omit_defaults=True):
-    """One thing that was seen, or could not be seen, and where."""
-
-    source: str
-    value: str = ""
-    problem: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.problem or self.value}"
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -133,21 +106,6 @@ class Check(Struct, frozen=True, kw_only=True):
     """
 
 
-class Finding(Struct, frozen=True, kw_only=True):
-    """One check's outcome, as the Report carries it."""
-
-    id: str
-    level: Level
-    gating: bool
-    status: Status
-    reason: str
-    message: str
-    remediation: str
-    """Empty when nothing needs to be done."""
-    documentation: str
-    evidence: tuple[Evidence, ...]
-
-
 def _evidence(seen: tuple[Reading[Any] | Evidence, ...]) -> tuple[Evidence, ...]:
     found = (one if isinstance(one, Evidence) else _evidence_of(one) for one in seen[:EVIDENCE_LIMIT])
     return tuple(dict.fromkeys(Evidence(*map(clipped, (one.source, one.value, one.problem))) for one in found))
@@ -157,11 +115,6 @@ def _evidence_of(reading: Reading[Any]) -> Evidence:
     if reading.value is None:
         return Evidence(reading.source, "", reading.problem)
     return Evidence(reading.source, _text(reading.value))
-
-
-def clipped(text: str) -> str:
-    """*text*, of which no more than TEXT_LIMIT characters reach a Report."""
-    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]} (and {len(text) - TEXT_LIMIT} more characters)"
 
 
 def _text(value: object) -> str:

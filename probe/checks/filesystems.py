@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import CRIO_STORAGE, MOUNT_APART, another_kernel, newest_kernel
 from probe.checks.runtime.names import find_handler, no_runtime, snapshotter_of
 from probe.facts.model import Facts
-from probe.facts.tried import Attempt, Role
+from probe.facts.tried import Attempt
+from probe.finding import Evidence
 from probe.reading import Reading
+from probe.terms import Role
 
 
 def check_runtime_root(facts: Facts) -> Outcome:

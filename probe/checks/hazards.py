@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import delete_holder, keep_devices, replace_pods
 from probe.checks.remedies.runtime import upgrade_containerd, upgrade_runc
 from probe.checks.runtime.names import find_handler, handlers_told, no_runtime, oci_name, runtime_name
 from probe.facts.model import Facts, HookFacts, PodFacts
 from probe.facts.runtime.oci import parse_version_number
+from probe.finding import Evidence
 
 _IMAGE_VOLUMES_SINCE = (2, 1)
 _IMAGE_VOLUMES_FIXED = {(2, 1): 7, (2, 2): 2}

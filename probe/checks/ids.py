@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.ids import give_a_range, mend
 from probe.facts.ids.forecast import Forecast, forecast
@@ -12,6 +12,7 @@ from probe.facts.ids.manager import Cause, IdPool, ignores_ids_per_pod
 from probe.facts.ids.range import ACCOUNT
 from probe.facts.kubelet.versions import GATE, parse_release
 from probe.facts.model import Facts, IdFacts, KubeletFacts
+from probe.finding import Evidence
 from probe.reading import Reading
 
 _ALL_IDS = 1 << 32

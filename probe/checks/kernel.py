@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from probe.checks import privileges, proc_sysfs
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC, GRANT
 from probe.checks.remedies.limits import raise_limits
 from probe.checks.remedies.node import NOT_BUILT, READ_THE_LOG
 from probe.facts.model import Facts
 from probe.facts.tried import NamespaceAttempt
+from probe.finding import Evidence
 from probe.reading import Reading
 
 USER_LIMIT = "user.max_user_namespaces"

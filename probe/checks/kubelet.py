@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import remove_gate, restart_it, switch_gate_back
 from probe.facts.defaults import START_UNCERTAINTY
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
 from probe.facts.model import Facts, KubeletFacts
+from probe.finding import Evidence
 from probe.reading import Reading
 
 _KEP = "KEP-127; kubernetes.io, User Namespaces"

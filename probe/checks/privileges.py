@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import OTHER_MACHINE
 from probe.facts.model import Facts, ProbeFacts
+from probe.finding import Evidence
 
 _CAPABILITIES = {6: "CAP_SETGID", 7: "CAP_SETUID", 18: "CAP_SYS_CHROOT", 21: "CAP_SYS_ADMIN"}
 """What the probe needs, by bit. *Source*: linux/capability.h."""

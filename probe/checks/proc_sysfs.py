@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.mounts import mount_beside
 from probe.checks.runtime.names import binds_sysfs, find_handler
 from probe.facts.model import Facts, Visibility
 from probe.facts.trials.sandbox import proc_answer, sysfs_answer
 from probe.facts.tried import SandboxStep
+from probe.finding import Evidence
 
 
 def check_proc_sysfs(facts: Facts, name: str = "") -> Outcome:

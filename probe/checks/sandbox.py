@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.proc_sysfs import step_words
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import DISTRUST, OPEN_ROOT, repeat_step
@@ -12,6 +12,7 @@ from probe.checks.runtime.names import binds_sysfs, find_handler
 from probe.facts.model import Facts
 from probe.facts.trials.sandbox import SOURCE, limit_of
 from probe.facts.tried import SandboxFacts, SandboxStep
+from probe.finding import Evidence
 
 _WHAT = "whether a sandbox with a user namespace can be set up"
 

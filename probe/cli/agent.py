@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -72,7 +71,7 @@ def watch(
 
 def _parts(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """The lists that *incomplete* begins: with each part that it does not have yet."""
-    from probe.publish.desired import PARTS
+    from probe.publish.parts import PARTS
 
     done, comma, last = incomplete.rpartition(",")
     return [f"{done}{comma}{part}" for part in PARTS if part.startswith(last) and part not in done.split(",")]
@@ -106,7 +105,7 @@ def serve(
     publish: str,
     tls_cert_file: str | None,
     tls_private_key_file: str | None,
-) -> int:
+) -> NoReturn:
     """Serve the report of `watch` as a page and as metrics, and publish it to the Node.
 
     It needs no privilege and reads nothing but the report. It ignores reports of another node or boot.
@@ -116,31 +115,31 @@ def serve(
       userns-probe serve --report-file /run/userns-probe/report.json
       userns-probe serve --report-file report.json --listen 127.0.0.1:9476 --publish annotations,label
     """
-    from probe.serve.service import Options, StartError, run
+    from probe.publish.parts import parse_parts
+    from probe.serve.options import Options
 
     name = settings_of(node_name=node_name or None).node_name
     try:
-        options = Options(
+        parse_parts(publish)
+        Options(
             report_file=report_file,
             listen=listen,
             node_name=name,
             certificate=tls_cert_file,
             private_key=tls_private_key_file,
         )
-        return run(options, _publisher(publish, name) if publish else None)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    except StartError as error:
-        raise click.ClickException(str(error)) from error
+    execute_exporter(report_file, listen, name or "", tls_cert_file or "", tls_private_key_file or "", publish)
 
 
-def _publisher(publish: str, node_name: str | None) -> Callable[[Any, str], Any]:
-    """What makes the publisher. ValueError when *publish* names something else than what can be published."""
-    from probe.publish.desired import parse_parts
-    from probe.publish.publisher import Publisher
+def execute_exporter(*arguments: str) -> NoReturn:
+    """Become the process that serves: a new interpreter, without all that was imported to read options."""
+    from probe.cli import exporter
 
-    parts = parse_parts(publish)
-    return lambda current, boot_id: Publisher(current, node_name=node_name, boot_id=boot_id, parts=parts)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    command = [sys.executable, "-P", exporter.__file__, *arguments]
+    os.execv(command[0], command)
 
 
 @click.command()

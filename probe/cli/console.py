@@ -9,6 +9,11 @@ import sys
 from datetime import timedelta
 from typing import NoReturn, TextIO
 
+USAGE = 64
+"""EX_USAGE of sysexits.h(3head)."""
+UNFORESEEN = 70
+"""EX_SOFTWARE."""
+
 
 class NotWritten(Exception):
     """Output could not be written; the text says why."""
@@ -43,6 +48,13 @@ def complain(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         discard(sys.stderr)
+
+
+def complain_of_bug(error: Exception) -> None:
+    """Say in one line that *error* should not have come so far; *error* itself with USERNS_PROBE_DEBUG=1."""
+    if os.environ.get("USERNS_PROBE_DEBUG"):
+        raise error
+    complain(f"userns-probe: internal error: {type(error).__name__}: {error}; USERNS_PROBE_DEBUG=1 shows where\n")
 
 
 def discard(stream: TextIO) -> None:

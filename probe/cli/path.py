@@ -41,7 +41,7 @@ def path(paths: tuple[str, ...], output: str, verbose: int, proc: str, budget: t
       userns-probe path /srv /mnt/nfs -o json
     """
     from probe.facts.paths import gather_paths
-    from probe.report import filesystem_row
+    from probe.make_report import filesystem_row
 
     settings = settings_of(proc=proc, budget=budget)
     with Progress(budget):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
-import os
 import signal
 import sys
 import time
@@ -21,7 +20,19 @@ from click.shell_completion import CompletionItem
 
 from probe import __version__
 from probe.cli.agent import prune, serve, watch
-from probe.cli.console import NotWritten, Progress, coloured, complain, discard, end, width, write
+from probe.cli.console import (
+    UNFORESEEN,
+    USAGE,
+    NotWritten,
+    Progress,
+    coloured,
+    complain,
+    complain_of_bug,
+    discard,
+    end,
+    width,
+    write,
+)
 from probe.cli.explain import explain
 from probe.cli.options import (
     colour_option,
@@ -39,10 +50,6 @@ if TYPE_CHECKING:  # importing it takes a third of the time of `--help`
     from probe.report import Report
 
 EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
-USAGE = 64
-"""EX_USAGE of sysexits.h(3head)."""
-UNFORESEEN = 70
-"""EX_SOFTWARE."""
 
 
 class Verbs(click.Group):
@@ -148,8 +155,8 @@ def report(
     with contextlib.nullcontext() if quiet else Progress(budget), start_cri(settings) as cri:
         from probe.facts.gather import gather_facts  # while that process imports, too
 
-        facts = gather_facts(settings, cri, lambda: import_module("probe.report"))
-    from probe.report import make_report
+        facts = gather_facts(settings, cri, lambda: import_module("probe.make_report"))
+    from probe.make_report import make_report
 
     made = make_report(
         facts,
@@ -207,10 +214,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         complain(f"userns-probe: cannot write to stdout: {error}\n")
         code = UNFORESEEN
     except Exception as error:  # the outermost: whatever it is, it must not look like a verdict
-        if os.environ.get("USERNS_PROBE_DEBUG"):
-            raise
+        complain_of_bug(error)
         discard(sys.stdout)
-        complain(f"userns-probe: internal error: {type(error).__name__}: {error}; USERNS_PROBE_DEBUG=1 shows where\n")
         code = UNFORESEEN
     sys.exit(code or 0)
 

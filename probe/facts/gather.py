@@ -27,7 +27,6 @@ from probe.facts.runtime.namespace import read_mountinfo, running_since
 from probe.facts.trials.pod import load as load_pod_trial
 from probe.facts.trials.pod import proof_of
 from probe.facts.trials.processes import NodeTrials, Trials
-from probe.facts.tried import Role
 from probe.facts.unknown import unknown_facts
 from probe.host.background import Beside
 from probe.host.child import ChildError, run_child
@@ -40,6 +39,7 @@ from probe.host.recording import RecordingHost
 from probe.host.sandbox.trial import sandbox_child
 from probe.reading import Reading, encode
 from probe.settings import Settings
+from probe.terms import Role
 
 FACTS_LIMIT = 64 << 20
 

@@ -8,12 +8,13 @@ import msgspec
 from msgspec import Struct
 
 from probe import __version__
-from probe.facts.model import Facts, Proof
+from probe.facts.model import Facts
 from probe.facts.proof import prove, without_pod
 from probe.host.host import Host
 from probe.host.look import UNSEEN
 from probe.host.memory_file import put_memory
 from probe.host.recording import KEPT_FOR, Kept, RecordingHost, Source
+from probe.proof import Proof
 from probe.reading import encode
 
 

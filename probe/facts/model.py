@@ -9,6 +9,7 @@ from msgspec import Struct
 from probe.facts.around import KubeletAround, Surroundings
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
 from probe.host.program import Output
+from probe.proof import Proof
 from probe.reading import Reading
 
 
@@ -272,25 +273,6 @@ class HookFacts(Struct, frozen=True, kw_only=True):
     cdi: Reading[HookFiles]
     oci_hooks: Reading[HookFiles]
     """Only CRI-O looks at them."""
-
-
-class Proof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What proves that Pods with a user namespace run, and for which life of the container runtime's daemon."""
-
-    kind: Literal["attempts", "running-pod", "pod-trial"] = "attempts"
-    """attempts: what the probe tried; running-pod: such a Pod ran; pod-trial: the runtime made one for the probe."""
-    boot_id: str = ""
-    runtime_pid: int | None = None
-    runtime_start: int | None = None
-    """Clock ticks from the kernel's start to the daemon's: starttime of proc_pid_stat(5)."""
-
-    def is_of(self, other: Proof) -> bool:
-        """Whether both speak of the same daemon in the same boot."""
-        return (self.boot_id, self.runtime_pid, self.runtime_start) == (
-            other.boot_id,
-            other.runtime_pid,
-            other.runtime_start,
-        )
 
 
 class Facts(Struct, frozen=True, kw_only=True):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from probe.facts.model import Facts, Proof
+from probe.facts.model import Facts
 from probe.facts.trials.pod import proof_of
 from probe.host.host import Host
+from probe.proof import Proof
 from probe.reading import Reading
 
 

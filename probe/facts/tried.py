@@ -7,6 +7,7 @@ from typing import Generic, Literal, TypeVar, get_args
 from msgspec import Struct
 
 from probe.reading import Reading
+from probe.terms import Role, Usable
 
 R = TypeVar("R", bound=str)
 
@@ -38,9 +39,7 @@ class NamespaceAttempt(Tried[Answered], frozen=True, kw_only=True):
     """The line written to uid_map, as user_namespaces(7) spells it: inside, outside, count."""
 
 
-Role = Literal["kubelet-root", "runtime-root", "overlay-layers", "tmpfs", "volume", "path"]
 SHOWN_BELOW = 20
-Usable = Literal["yes", "read-only", "partly", "no"]
 
 
 class Attempt(Tried[Answered], frozen=True, kw_only=True):

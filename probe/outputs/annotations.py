@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from probe.checks.check import LEVELS, Finding, Status
+from probe.finding import Finding
 from probe.outputs.labels import CHECK_IDS, blocking_reason, filesystem_results, shown
 from probe.outputs.text import WORST_FIRST, spaced
 from probe.report import OciRuntime, Report
+from probe.terms import LEVELS, Status
 from probe.verdict import Verdict
 
 PREFIX = "userns-probe.io/"

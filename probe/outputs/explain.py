@@ -7,11 +7,12 @@ from itertools import groupby
 
 from msgspec import Struct
 
-from probe.checks.check import Check, Level
+from probe.checks.check import Check
 from probe.checks.remedies.platforms import PLATFORMS
 from probe.checks.remedies.table import remedies_of
 from probe.outputs.documents import render_json
 from probe.outputs.text import Cell, Page
+from probe.terms import Level
 
 _FIX = "fix     "
 

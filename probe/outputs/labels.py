@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from probe.checks.catalog import CHECKS
-from probe.checks.check import UnknownReason
-from probe.facts.tried import Role
 from probe.outputs.text import visible
 from probe.report import Report
+from probe.terms import Role, UnknownReason
 
 Result = Literal["supported", "refused", "unknown"]
 
 OTHER = "other"
-CHECK_IDS: tuple[str, ...] = tuple(check.id for check in CHECKS)
-REASONS: frozenset[str] = frozenset(
-    [reason for check in CHECKS for reason in check.reasons] + list(UnknownReason.__args__)  # type: ignore[attr-defined]
-)
+CHECK_IDS: tuple[str, ...] = (
+    "probe-privileges", "kernel-user-namespaces", "kernel-namespace-limits", "kernel-unprivileged-switches",
+    "kernel-security-modules", "kernel-proc-sysfs", "kubelet-running", "kubelet-user-namespaces",
+    "kubelet-configuration-pending", "kubelet-gate-restart", "kubelet-cgroup-v1", "ids-range",
+    "ids-restart-forecast", "ids-slots", "runtime-user-namespaces", "runtime-confinement", "runtime-oci-features",
+    "runtime-kernel-claim", "runtime-snapshotter", "sandbox-trial", "runtime-trial", "pod-trial",
+    "pod-trial-projected", "filesystem-runtime-root", "filesystem-overlay-layers", "filesystem-kubelet-root",
+    "filesystem-tmpfs", "filesystem-local-volumes", "filesystem-volumes", "hazard-selinux-runc-1-2-0",
+    "hazard-image-volumes", "hazard-device-hooks", "hazard-mapping-ignored", "hazard-last-block",
+)  # fmt: skip
+"""Ids of all checks, in the order of the catalog, which `serve` does not import."""
+REASONS: frozenset[str] = frozenset((
+    "UserNamespacesDisabled", "UserNamespacesNotBuilt", "UserNamespaceRefused", "NamespacesDisabled", "ProcCovered",
+    "SysfsCovered", "KubeletTooOld", "KubeletGateOff", "RuntimeTooOld", "HandlerWithoutUserNamespaces",
+    "HandlerUnknown", "OciRuntimeMissing", "CriServiceMissing", "RuntimeConfined", "SandboxRefused",
+    "RootDirectoryClosed", "RuntimeTrialFailed", "PodRefused", "PodTmpfsRefused", "RuntimeRootNotIdmappable",
+    "OverlayLayersNotIdmappable", "KubeletRootNotIdmappable", "TmpfsNotIdmappable", "LocalVolumesWithoutLinks",
+    "VolumesNotIdmappable",
+    *get_args(UnknownReason),
+))  # fmt: skip
+"""Reasons that the checks of the catalog give to a failure, and those of an unknown."""
 ROLES: tuple[Role, ...] = ("kubelet-root", "runtime-root", "overlay-layers", "tmpfs", "volume")
 
 FSTYPES: frozenset[str] = frozenset((

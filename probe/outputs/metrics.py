@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector, CollectorRegistry
 
 from probe import __version__
-from probe.checks.check import LEVELS, Status
+from probe.outputs.exposition import Collector, CounterMetricFamily, GaugeMetricFamily, Metric, generate_text
 from probe.outputs.labels import CHECK_IDS, blocking_reason, filesystem_results, shown
 from probe.outputs.staleness import parse_time
 from probe.report import Report, ReportFacts
+from probe.terms import LEVELS, Status
 from probe.verdict import Verdict
 
 PREFIX = "userns_probe_"
@@ -60,16 +58,12 @@ class ReportCollector(Collector):
 
 def render_prom(report: Report) -> str:
     """The Report in the text format of Prometheus, also for node_exporter's textfile collector."""
-    return render_metrics(report, None, generate_latest)
+    return render_metrics(report, None, generate_text)
 
 
-def render_metrics(
-    report: Report | None, publishing: Publishing | None, generate: Callable[[CollectorRegistry], bytes]
-) -> str:
-    """All families in the text format of *generate*, one of prometheus_client's two."""
-    registry = CollectorRegistry()
-    registry.register(ReportCollector(lambda: (report, publishing)))
-    return generate(registry).decode()
+def render_metrics(report: Report | None, publishing: Publishing | None, generate: Callable[[Collector], bytes]) -> str:
+    """All families in the text format of *generate*: `generate_text` or `generate_openmetrics`."""
+    return generate(ReportCollector(lambda: (report, publishing))).decode()
 
 
 def families(report: Report | None, publishing: Publishing | None = None) -> Iterator[Metric]:

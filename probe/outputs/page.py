@@ -8,21 +8,23 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.resources import files
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-import jinja2
-from markupsafe import Markup
 from msgspec import Struct
 
 from probe import __version__
-from probe.checks.check import Finding, Status
+from probe.finding import Finding
 from probe.outputs import view
 from probe.outputs.links import links
 from probe.outputs.preflight import preflight
 from probe.outputs.staleness import STALE, parse_time
 from probe.outputs.text import MARKS, WORST_FIRST, spaced, visible
 from probe.report import STATUS_OF, FilesystemRow, Report, VolumeRow, decisive_finding
+from probe.terms import Status
+
+if TYPE_CHECKING:  # it is imported for the first page: most exporters are never asked for one
+    import jinja2
 
 ROWS_LIMIT = 50
 """Rows of one table; the rest is counted."""
@@ -105,12 +107,15 @@ def content_security_policy() -> str:
 
 @lru_cache
 def _style() -> str:
-    return (files("probe.outputs") / "templates" / "page.css").read_text(encoding="utf-8")
+    return (Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
 
 
 @lru_cache
 def _template() -> jinja2.Template:
     """The template; each string that it prints goes through `visible` and is escaped."""
+    import jinja2
+    from markupsafe import Markup
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("probe.outputs"),
         autoescape=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Finding
+from probe.finding import Finding
 from probe.outputs.view import Row, layer_of, tried, words_of
 from probe.report import FilesystemRow, Report
 

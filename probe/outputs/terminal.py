@@ -6,7 +6,7 @@ from collections import Counter
 
 from msgspec.structs import replace
 
-from probe.checks.check import Finding
+from probe.finding import Finding
 from probe.outputs import view
 from probe.outputs.filesystems import add_filesystems, add_volumes, render_paths
 from probe.outputs.preflight import preflight

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from probe.checks.check import Status
+from probe.terms import Status
 
 Part = str | tuple[str, str]
 """Words, or words with their style."""

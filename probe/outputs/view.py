@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from probe.checks.check import Evidence, Finding, Status
+from probe.finding import Evidence, Finding
 from probe.outputs.text import WORST_FIRST, spaced
 from probe.report import STATUS_OF, FilesystemRow, HandlerVerdict, OciRuntime, Report, VolumeRow, decisive_finding
+from probe.terms import Status
 
 LEVEL_NAMES = {
     "stateless": "a user namespace, the image, the files of every Pod",

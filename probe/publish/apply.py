@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from probe.outputs.annotations import CONDITION
 from probe.publish.api.client import Api, Failure
 from probe.publish.api.errors import conflicting_managers, explain_failure
 from probe.publish.desired import Standing, Wanted, parse_standing, render_condition, render_metadata
-
-log = structlog.get_logger()
+from probe.watch.log import log
 
 
 def write_metadata(api: Api, node: str, wanted: Wanted, standing: Standing, now: float) -> Standing:
@@ -46,5 +43,5 @@ def _applied(apply: Callable[..., dict[str, Any]], node: str, content: dict[str,
     except Failure as failure:
         if failure.status != 409 or not conflicting_managers(failure):
             raise
-        log.warning("publish_conflict", **explain_failure(failure, node))
+        log("publish_conflict", "warning", **explain_failure(failure, node))
         return parse_standing(apply(node, content, force=True))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any
 
 from msgspec import Struct
 
 from probe import __version__
-from probe.facts.model import Proof
 from probe.outputs.annotations import (
     CONDITION,
     LABEL,
@@ -21,12 +20,11 @@ from probe.outputs.annotations import (
     node_label,
 )
 from probe.outputs.staleness import STALE, parse_time
+from probe.proof import Proof
 from probe.publish.api.client import EVENT_NAMESPACE, FIELD_MANAGER
+from probe.publish.parts import Part
 from probe.report import Node, Report, ReportFacts
 from probe.verdict import Verdict
-
-Part = Literal["annotations", "label", "condition", "events"]
-PARTS: tuple[Part, ...] = get_args(Part)
 
 REFRESHED_AT = f"{PREFIX}refreshed-at"
 
@@ -54,15 +52,6 @@ class Standing(Struct, frozen=True, kw_only=True):
     refreshed_at: float | None
     """Seconds since the epoch."""
     uid: str
-
-
-def parse_parts(text: str) -> frozenset[Part]:
-    """`annotations,label` as a set; empty for empty text. *Errors*: ValueError for other words."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    for word in words:
-        if word not in PARTS:
-            raise ValueError(f"{word!r} cannot be published: choose of {', '.join(PARTS)}")
-    return frozenset(part for part in PARTS if part in words)
 
 
 def want(report: Report, parts: frozenset[Part]) -> Wanted:

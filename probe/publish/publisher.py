@@ -14,14 +14,11 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Protocol
 
-import structlog
-
 from probe.outputs.metrics import PUBLISH_RESULTS, Publishing, PublishResult
 from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing, may_pass
 from probe.publish.apply import write_metadata, write_status
 from probe.publish.desired import (
-    Part,
     Standing,
     Wanted,
     absent_report,
@@ -30,12 +27,11 @@ from probe.publish.desired import (
     want,
 )
 from probe.publish.events import Announcer
+from probe.publish.parts import Part
 from probe.publish.schedule import Backoff, Damper, Pace, Refresh
 from probe.report import Report
 from probe.serve.report_file import Snapshot, boot_time
-
-log = structlog.get_logger()
-
+from probe.watch.log import log
 
 in_cluster = partial(connect, Access())
 """The API server with the service account of this Pod."""
@@ -100,10 +96,10 @@ class Publisher:
         if not self._parts:
             return
         if not self._node:
-            log.error("publish_disabled", problem="NoNodeName", remedy="set NODE_NAME to the Pod's spec.nodeName")
+            log("publish_disabled", "error", problem="NoNodeName", remedy="set NODE_NAME to the Pod's spec.nodeName")
             return
         self._tell()
-        log.info("publishing", node=self._node, parts=sorted(self._parts))
+        log("publishing", node=self._node, parts=sorted(self._parts))
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
@@ -141,7 +137,7 @@ class Publisher:
         except Failure as failure:
             self._failed(failure)
         except Exception as error:  # the next round may well work
-            log.error("publisher_failed", error=f"{type(error).__name__}: {error}"[:500])
+            log("publisher_failed", "error", error=f"{type(error).__name__}: {error}"[:500])
             self._failed()
         return self._rest(report)
 
@@ -263,19 +259,19 @@ class Publisher:
         if what not in self._left_behind:
             self._left_behind.add(what)
             remedy = f"userns-probe prune --node-name {self._node}, with an administrator's kubeconfig, removes it"
-            log.warning("publish_left_behind", **explain_failure(failure, self._node) | {"remedy": remedy})
+            log("publish_left_behind", "warning", **explain_failure(failure, self._node) | {"remedy": remedy})
 
     def _finish(self, wanted: Wanted, wrote: bool) -> None:
         self._done = wanted
         self._recovered()
         if wrote:
             self._last_success = self._wall_clock()
-            log.info("published", node=self._node, verdict=wanted.verdict)
+            log("published", node=self._node, verdict=wanted.verdict)
         self._count("success" if wrote else "skipped")
 
     def _recovered(self) -> None:
         if self._backoff.failures:
-            log.info("publish_recovered", failures=self._backoff.failures)
+            log("publish_recovered", failures=self._backoff.failures)
         self._backoff.reset()
         self._complaints = []
 
@@ -286,7 +282,7 @@ class Publisher:
         self._not_before = self._clock() + pause
         complaints = [explain_failure(failure, self._node) for failure in failures]
         for complaint in complaints if complaints != self._complaints else ():
-            log.error("publish_failed", **complaint, retry_in_seconds=round(pause, 1))
+            log("publish_failed", "error", **complaint, retry_in_seconds=round(pause, 1))
         self._complaints = complaints
         self._count("error")
 

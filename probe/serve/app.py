@@ -8,18 +8,15 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import structlog
 from msgspec import Struct
-from prometheus_client import exposition
-from prometheus_client.openmetrics import exposition as openmetrics
 
+from probe.outputs import exposition
 from probe.outputs.documents import render_json
 from probe.outputs.metrics import render_metrics
 from probe.outputs.page import content_security_policy, render_page
 from probe.report import SCHEMA
 from probe.serve.report_file import Current
-
-log = structlog.get_logger()
+from probe.watch.log import log
 
 _CHUNK = 64 << 10  # bytes that are given to a connection at once, which copies them
 
@@ -102,7 +99,7 @@ class App:
         try:
             return route(environ)
         except Exception as error:  # the next request may well be answered
-            log.error("request_failed", path=environ["PATH_INFO"], error=f"{type(error).__name__}: {error}"[:500])
+            log("request_failed", "error", path=environ["PATH_INFO"], error=f"{type(error).__name__}: {error}"[:500])
             return Response(500, TEXT, b"internal error; the log has more\n")
 
     def _page(self, _: Environ) -> Response:
@@ -117,10 +114,10 @@ class App:
     def _metrics(self, environ: Environ) -> Response:
         of = (self._current.snapshot().effective, self._current.publishing)
         if _accepts_openmetrics(environ.get("HTTP_ACCEPT", "")):
-            text = self._open.get(of, lambda: render_metrics(*of, openmetrics.generate_latest))
-            return Response(200, openmetrics.CONTENT_TYPE_LATEST, text)
-        text = self._plain.get(of, lambda: render_metrics(*of, exposition.generate_latest))
-        return Response(200, exposition.CONTENT_TYPE_PLAIN_0_0_4, text)
+            text = self._open.get(of, lambda: render_metrics(*of, exposition.generate_openmetrics))
+            return Response(200, exposition.OPENMETRICS, text)
+        text = self._plain.get(of, lambda: render_metrics(*of, exposition.generate_text))
+        return Response(200, exposition.TEXT, text)
 
     def _report(self, _: Environ) -> Response:
         now = self._current.snapshot()

@@ -15,15 +15,13 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from probe.outputs.metrics import Publishing
 from probe.outputs.staleness import MESSAGE, effective, foreign, lifetime
 from probe.outputs.text import visible
 from probe.report import SCHEMA, Report
-
-log = structlog.get_logger()
+from probe.watch.log import log
 
 LIMIT = 1 << 20
 """Bytes of a report, as `watch` has it."""
@@ -112,7 +110,7 @@ class Current:
         self.ever_valid |= now.state == "valid"
         if now.state != self._logged:
             self._logged = now.state
-            log.info("report", state=now.state, **({"message": now.message} if now.message else {}))
+            log("report", state=now.state, **({"message": now.message} if now.message else {}))
 
     def snapshot(self) -> Snapshot:
         """What holds at this moment, in the same objects as long as it is the same; it never waits."""

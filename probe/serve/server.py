@@ -11,16 +11,12 @@ import contextlib
 import logging
 import queue
 import socket
-import ssl
 import time
 from typing import Any
 
-import structlog
-from cheroot import server, wsgi
-
+from probe.serve import cheroot
 from probe.serve.connections import WAITING_LIMIT, WORKERS, Limiter, Tracked
-
-log = structlog.get_logger()
+from probe.watch.log import log
 
 HEADER_LIMIT = 16 << 10
 """Bytes of a request's line and headers; ten times what a browser sends."""
@@ -29,7 +25,7 @@ BACKLOG = 128
 _KEEP_ALIVE = 10  # connections that may stay open between two requests
 
 
-class Request(server.HTTPRequest):
+class Request(cheroot.HTTPRequest):
     """A request without a body: none of what is served takes one."""
 
     def parse_request(self) -> None:
@@ -58,7 +54,7 @@ class Request(server.HTTPRequest):
         super().write(chunk)
 
 
-class Connection(Tracked, server.HTTPConnection):
+class Connection(Tracked, cheroot.HTTPConnection):
     """A connection that can be dropped whatever it is doing."""
 
     RequestHandlerClass = Request
@@ -68,8 +64,9 @@ class Connection(Tracked, server.HTTPConnection):
         try:
             if not self.server.limiter.move(self, "reading"):
                 return False
-            if isinstance(self.socket, ssl.SSLSocket):
-                self.socket.do_handshake()  # here, as a client could keep the thread that accepts waiting
+            if self.server.ssl_adapter is not None:
+                # here, as a client could keep the thread that accepts waiting
+                self.socket.do_handshake()  # type: ignore[attr-defined]
             return bool(super().communicate()) and not self.dropped  # type: ignore[no-untyped-call]
         except OSError:
             return False  # it went away, or speaks no TLS
@@ -86,7 +83,7 @@ class Connection(Tracked, server.HTTPConnection):
             self.wfile.close()
 
 
-class Server(wsgi.Server):
+class Server(cheroot.Server):
     """Cheroot with a Limiter, and nothing said about itself. At rest none of its threads wakes up."""
 
     ConnectionClass = Connection
@@ -145,4 +142,4 @@ class Server(wsgi.Server):
         now = time.monotonic()
         if level >= logging.ERROR and now - self._last_error > 1:
             self._last_error = now
-            log.error("http_error", message=msg[:500])
+            log("http_error", "error", message=msg[:500])

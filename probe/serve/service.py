@@ -9,21 +9,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import structlog
-from msgspec import Struct
-
-from probe.serve import logs
 from probe.serve.app import App
 from probe.serve.changes import Changes
+from probe.serve.options import Options, parse_listen
 from probe.serve.report_file import Current, read_boot_id
 from probe.serve.server import Server
-from probe.serve.tls import RotatingCertificate
+from probe.watch.log import log
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from probe.serve.tls import RotatingCertificate
 
-DEFAULT_LISTEN = ":9476"
 REFRESH = 1.0
 """Seconds between two looks at the report file and the certificate where inotify(7) cannot tell of changes."""
 LOOK = 60.0
@@ -31,7 +28,6 @@ LOOK = 60.0
 _DRAIN = 0.5  # seconds that requests under way may take after SIGTERM
 _END = 0.9  # seconds after SIGTERM at which the process ends, whoever still hangs on
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[\w.-]*):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
 class Publisher(Protocol):
@@ -51,39 +47,12 @@ class StartError(Exception):
     """`serve` cannot be started as it was asked to be: one sentence for its user."""
 
 
-class Options(Struct, frozen=True, kw_only=True):
-    """What `serve` was told."""
-
-    report_file: str
-    listen: str = DEFAULT_LISTEN
-    node_name: str | None = None
-    certificate: str | None = None
-    private_key: str | None = None
-
-    def __post_init__(self) -> None:
-        parse_listen(self.listen)
-        if bool(self.certificate) != bool(self.private_key):
-            raise ValueError("TLS needs both a certificate and its private key")
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """Host and port of `:9476`, `127.0.0.1:9476` or `[::1]:9476`; an empty host is every address of the machine.
-
-    ValueError for anything else.
-    """
-    match = _LISTEN.fullmatch(text)
-    if not match or int(match["port"]) > 65535:
-        raise ValueError(f"{text!r} is no address to listen on, such as :9476, 127.0.0.1:9476 or [::1]:0")
-    return match["host"].strip("[]"), int(match["port"])
-
-
 def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; 0. *Errors*: StartError.
 
     *make_publisher* gets what holds now and the id of the running boot.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before there are threads: each inherits it
-    logs.configure()
     boot_id = read_boot_id()
     current = Current(options.report_file, boot_id=boot_id, node_name=options.node_name)
     publisher = make_publisher(current, boot_id) if make_publisher else None
@@ -105,6 +74,8 @@ def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | 
 def _certificate(options: Options) -> RotatingCertificate | None:
     if not (options.certificate and options.private_key):
         return None
+    from probe.serve.tls import RotatingCertificate  # and with it OpenSSL
+
     try:
         return RotatingCertificate(options.certificate, options.private_key)
     except (OSError, ValueError) as error:
@@ -124,7 +95,7 @@ def _listen(listen: str, app: App, certificate: RotatingCertificate | None) -> S
         raise StartError(f"cannot listen on {listen}: {reason}") from error
     host, port = server.bind_addr
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    log.info("listening", address=shown, tls=certificate is not None)
+    log("listening", address=shown, tls=certificate is not None)
     return server
 
 
@@ -157,7 +128,7 @@ def _refresh(
             if certificate:
                 certificate.refresh()
         except Exception as error:  # the last report stays, and its age shows
-            log.error("refresh_failed", error=f"{type(error).__name__}: {error}"[:500])
+            log("refresh_failed", "error", error=f"{type(error).__name__}: {error}"[:500])
         looked.set()
         if publisher:
             publisher.wake()
@@ -181,7 +152,7 @@ def _end(server: Server, publisher: Publisher | None) -> None:
         time.sleep(0.01)
     server.limiter.drop_all()
     stopping.join(max(0, began + _END - time.monotonic()))
-    log.info("stopped")
+    log("stopped")
     if stopping.is_alive():
         os._exit(0)
 

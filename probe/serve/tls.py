@@ -6,15 +6,11 @@ import os
 import ssl
 from typing import Any
 
-import structlog
-from cheroot import errors
-from cheroot.makefile import MakeFile
-from cheroot.ssl import Adapter
-
-log = structlog.get_logger()
+from probe.serve import cheroot
+from probe.watch.log import log
 
 
-class RotatingCertificate(Adapter):
+class RotatingCertificate(cheroot.Adapter):
     """What cheroot asks for TLS: connections that come after a rotation get the new certificate, no other notices."""
 
     def __init__(self, certificate: str, private_key: str) -> None:
@@ -35,10 +31,10 @@ class RotatingCertificate(Adapter):
         except (OSError, ValueError) as error:
             if identity != self._complained:
                 self._complained = identity
-                log.error("certificate_not_usable", file=self._files[0], reason=str(error))
+                log("certificate_not_usable", "error", file=self._files[0], reason=str(error))
             return
         self._seen, self._complained = identity, None
-        log.info("certificate_reloaded", file=self._files[0])
+        log("certificate_reloaded", file=self._files[0])
 
     def _identity(self) -> list[tuple[int, ...]]:
         """What changes with the files, also behind the symbolic links of a Secret's volume."""
@@ -57,7 +53,7 @@ class RotatingCertificate(Adapter):
         try:
             return self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), {}
         except OSError as error:
-            raise errors.FatalSSLAlert(*error.args) from error
+            raise cheroot.FatalSSLAlert(*error.args) from error
 
     def get_environ(self) -> dict[str, str]:
         """Nothing: the application asks for none of it."""
@@ -65,7 +61,7 @@ class RotatingCertificate(Adapter):
 
     def makefile(self, sock: Any, mode: str = "r", bufsize: int = -1) -> Any:
         """The file that reads or writes a connection."""
-        return MakeFile(sock, mode, bufsize)
+        return cheroot.MakeFile(sock, mode, bufsize)
 
 
 def _context(certificate: str, private_key: str) -> ssl.SSLContext:

@@ -21,9 +21,9 @@ from lab.factory import (
     unread,
 )
 from probe.checks.catalog import CHECKS, judge, judge_again
-from probe.checks.check import UnknownReason
 from probe.facts.model import Facts
 from probe.facts.unknown import unknown_facts
+from probe.terms import UnknownReason
 
 
 def test_ids_are_unique() -> None:

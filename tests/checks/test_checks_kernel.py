@@ -23,12 +23,13 @@ from lab.factory import (
     make_visibility,
     unread,
 )
-from probe.checks.check import Check, Outcome, Status
+from probe.checks.check import Check, Outcome
 from probe.checks.kernel import CHECKS
 from probe.checks.proc_sysfs import check_proc_sysfs
 from probe.facts.model import Facts
 from probe.facts.tried import SandboxFacts, SandboxStep
 from probe.reading import Reading
+from probe.terms import Status
 
 CHECK: dict[str, Check] = {check.id: check for check in CHECKS}
 SYS_ADMIN, SETUID = 1 << 21, 1 << 7

@@ -8,11 +8,11 @@ from lab.factory import make_probe, unread
 from lab.recorded import NAMES, Recording
 from probe.facts.filesystems.rules import Subject
 from probe.facts.not_entered import not_entered, out_of_sight
-from probe.facts.tried import Role
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import parse_mountinfo
+from probe.make_report import make_report
 from probe.reading import Reading
-from probe.report import make_report
+from probe.terms import Role
 
 ENTERED = Reading("/proc/1/ns/mnt", True)
 REFUSED: Reading[bool] = Reading.without("/host/proc/1/ns/mnt", "not-permitted", "Permission denied")

@@ -11,14 +11,15 @@ import pytest
 from lab.factory import make_confinement, make_facts, make_runtime
 from lab.fake_host import FakeHost
 from probe.facts.memory import Memory, parse_memory, remember, watched
-from probe.facts.model import Proof
 from probe.facts.proof import prove, without_pod
 from probe.host.look import UNSEEN
 from probe.host.memory_file import MEMORY_LIMIT, put_memory, take_memory
 from probe.host.program import Output
 from probe.host.recording import KEPT_FOR, Kept
+from probe.make_report import make_report
 from probe.outputs.annotations import node_annotations
-from probe.report import Report, make_report
+from probe.proof import Proof
+from probe.report import Report
 
 NOW: dict[str, Any] = {
     "agent_version": "0",

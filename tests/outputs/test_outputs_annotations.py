@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lab.reports import REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
 from probe.checks import hazards
-from probe.checks.check import Evidence
+from probe.finding import Evidence
 from probe.outputs.annotations import (
     CONDITION,
     KEYS,

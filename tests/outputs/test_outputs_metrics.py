@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
-from typing import Any
+from typing import Any, get_args
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import CollectorRegistry
 
 from lab.prerequisites import require
 from lab.reports import REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
 from probe import __version__
-from probe.checks.check import LEVELS, Status
+from probe.checks.catalog import CHECKS
+from probe.outputs.exposition import generate_text
 from probe.outputs.labels import CHECK_IDS, FSTYPES, REASONS, ROLES, known_fstype
 from probe.outputs.metrics import (
     FILESYSTEMS_LIMIT,
@@ -29,10 +33,12 @@ from probe.outputs.metrics import (
     Publishing,
     ReportCollector,
     families,
+    render_metrics,
     render_prom,
 )
 from probe.outputs.staleness import expired
 from probe.report import Report
+from probe.terms import LEVELS, Status, UnknownReason
 from tests.outputs.test_outputs_terminal import evil, hostile_reports
 
 PUBLISHING = Publishing(results={"success": 3, "error": 1}, last_success=1795296600.5)
@@ -53,6 +59,12 @@ def values(report: Report | None, name: str, publishing: Publishing | None = Non
     """Label values, or the only one of them -> value."""
     found = {labels: value for (own, labels), value in series(report, publishing).items() if own == name}
     return {labels[0] if len(labels) == 1 else labels: value for labels, value in found.items()}
+
+
+def test_the_closed_lists_are_those_of_the_catalog() -> None:
+    """No check and no reason is missing from the labels, and none is there that no check has."""
+    assert tuple(check.id for check in CHECKS) == CHECK_IDS
+    assert {reason for check in CHECKS for reason in check.reasons} | {*get_args(UnknownReason)} == REASONS
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -172,6 +184,29 @@ def test_a_scrape_reads_one_snapshot() -> None:
     assert f"{PREFIX}publish_total" in read[1]
 
 
+def theirs(report: Report | None, publishing: Publishing | None = None) -> str:
+    """The text format as prometheus_client writes it."""
+    registry = CollectorRegistry()
+    registry.register(ReportCollector(lambda: (report, publishing)))
+    return generate_latest(registry).decode()
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_text_format_is_that_of_prometheus_client(name: str) -> None:
+    """Byte for byte, with counters and without a report, too."""
+    assert render_metrics(REPORTS[name], PUBLISHING, generate_text) == theirs(REPORTS[name], PUBLISHING)
+    assert render_metrics(None, None, generate_text) == theirs(None)
+
+
+def test_the_text_format_escapes_as_prometheus_client_does() -> None:
+    """Backslash, quotation mark and line feed, in help and labels; values from zero to infinity."""
+    family = GaugeMetricFamily("g", 'a\\b "c"\nd', labels=["z", "a"])
+    for value in (0.0, -1.5, 1e21, math.inf, math.nan):
+        family.add_metric(['a\\b "c"\nd', str(value)], value)
+    collector = mock.Mock(collect=lambda: iter([family]))
+    assert generate_text(collector) == generate_latest(collector)
+
+
 def worst_case(text: str = "x") -> Report:
     """Every check, two hundred handlers, five hundred volumes of every kind."""
     fstypes = [*sorted(FSTYPES), *(f"{text}{i}" for i in range(100))]
@@ -212,6 +247,7 @@ def test_hostile_reports(report: Report, text: str, many: bool) -> None:
         worst = worst_case(text)
         report = replace(report, findings=worst.findings, filesystems=worst.filesystems, facts=worst.facts)
     rendered = render_prom(report)
+    assert rendered == theirs(report)
     samples = [one for family in text_string_to_metric_families(rendered) for one in family.samples]
     assert len(samples) + len(PUBLISH_RESULTS) + 1 <= SERIES_LIMIT
     closed = {
@@ -253,12 +289,8 @@ def test_promtool_finds_nothing(name: str) -> None:
     promtool = shutil.which("promtool")
     require(promtool, "promtool (package prometheus)")
     report = {**REPORTS, "worst": worst_case(), "expired": expired(REPORTS["ready"])}[name]
-    registry = CollectorRegistry()
-    registry.register(ReportCollector(lambda: (report, PUBLISHING)))
-    from prometheus_client.exposition import generate_latest
-
     assert promtool
     done = subprocess.run(
-        [promtool, "check", "metrics"], input=generate_latest(registry), capture_output=True, check=False
+        [promtool, "check", "metrics"], input=theirs(report, PUBLISHING).encode(), capture_output=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

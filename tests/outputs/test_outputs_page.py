@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 
 from lab.reports import REPORTS, make_finding, make_report, make_row, tmpfs_refused
-from probe.checks.check import Evidence
+from probe.finding import Evidence
 from probe.outputs import view
 from probe.outputs.links import links
 from probe.outputs.page import ROWS_LIMIT, content_security_policy, render_page

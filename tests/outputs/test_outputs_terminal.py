@@ -22,12 +22,12 @@ from lab.reports import (
     make_row,
     make_volume,
 )
-from probe.checks.check import LEVELS, Evidence
-from probe.facts.tried import Role
+from probe.finding import Evidence
 from probe.outputs import view
 from probe.outputs.terminal import render_paths, render_report
 from probe.outputs.text import Page, safe, visible
 from probe.report import HandlerVerdict, Node, Report, RestartForecast
+from probe.terms import LEVELS, Role
 from probe.verdict import conclude
 from tests.outputs.golden_files import FOLDER, render_all
 

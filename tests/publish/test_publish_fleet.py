@@ -11,7 +11,7 @@ import pytest
 from lab.serve.fleet import Fleet
 from lab.serve.fleet_scenes import SCENES, quiet, simulate
 from lab.serve.serving import ROOT
-from probe.publish.desired import Part
+from probe.publish.parts import Part
 from tests.extent import FAST
 
 ALL: frozenset[Part] = frozenset({"annotations", "label", "condition", "events"})

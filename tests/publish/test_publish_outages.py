@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
+from lab.logs import capture_logs
 from lab.serve.api_double import ApiDouble, Drip, Fault, Flood, Raw, Refuse, Reset, Stall
 from lab.serve.api_store import condition_of
 from lab.serve.publishing import NODE, World

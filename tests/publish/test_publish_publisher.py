@@ -7,14 +7,15 @@ import threading
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
+from lab.logs import capture_logs
 from lab.serve.api_double import ApiDouble, Fault, Refuse, Reset, Stall
 from lab.serve.api_store import KINDS, MERGE, OURS, Request, condition_of
 from lab.serve.publishing import BOOT, DAY, NODE, OTHER_BOOT, PACE, World
 from probe.outputs.annotations import node_annotations, node_condition
-from probe.publish.desired import parse_parts, parse_standing
+from probe.publish.desired import parse_standing
 from probe.publish.events import ATTEMPTS
+from probe.publish.parts import parse_parts
 from probe.publish.publisher import Publisher
 from probe.publish.schedule import CLOCK_SKEW, PATIENCE, REFRESH, Backoff, Pace
 

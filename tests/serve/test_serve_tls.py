@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from structlog.testing import capture_logs
 
+from lab.logs import capture_logs
 from lab.serve.serving import Serving, put_report, refused, report_of_now, serving, wait_for
 from probe.serve import tls
 from probe.serve.tls import RotatingCertificate

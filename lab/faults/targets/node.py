@@ -19,8 +19,9 @@ from probe.facts.model import Facts
 from probe.host.cri import _short
 from probe.host.idmap import NamespaceAnswer
 from probe.host.program import Output
+from probe.make_report import make_report
 from probe.reading import ProblemKind, Reading, encode
-from probe.report import Report, make_report
+from probe.report import Report
 
 NODE = "whole nodes of which one reading is rubbish"
 SOILED = "whole nodes with hostile texts"

@@ -26,10 +26,11 @@ from probe.publish import desired as plan
 from probe.publish.api import client as kube
 from probe.publish.api import errors as refusals
 from probe.publish.api.client import Access, Failure, connect
+from probe.publish.parts import PARTS, parse_parts
 from probe.report import Report
 from probe.serve.app import App
+from probe.serve.options import parse_listen
 from probe.serve.report_file import Current, Unusable, judge, parse_report
-from probe.serve.service import parse_listen
 from probe.settings import Settings, parse_duration
 
 REPORT = "rubbish in the report file"
@@ -79,7 +80,7 @@ def read_answer(data: bytes) -> None:
     with suppress(httpx2.RemoteProtocolError, ValueError, RecursionError):
         node = kube._node(json.loads(kube._judged(200, data)), "k8slab")
     standing = plan.parse_standing(node)
-    wanted = plan.want(_READY, frozenset(plan.PARTS))
+    wanted = plan.want(_READY, frozenset(PARTS))
     plan.is_settled(wanted, standing)
     if wanted.condition:
         json.dumps(plan.render_condition(wanted.condition, standing, 1.8e9))
@@ -114,7 +115,7 @@ def read_access(data: bytes) -> None:
 
 def read_options(data: bytes) -> None:
     """What people and manifests write behind options."""
-    for parser in (parse_duration, parse_listen, plan.parse_parts, lambda text: Settings(node_name=text or None)):
+    for parser in (parse_duration, parse_listen, parse_parts, lambda text: Settings(node_name=text or None)):
         parsed(lambda text, parser=parser: str(parser(text)), data)
     word = data.decode("utf-8", "surrogateescape").replace("\0", "")
     result = CliRunner().invoke(cli, ["explain", "--", word], standalone_mode=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Evidence, Outcome
+from probe.checks.check import Outcome
 from probe.checks.kernel import USER_LIMIT
 from probe.checks.remedies.runtime import restart, upgrade_oci
 from probe.checks.runtime.names import (
@@ -17,6 +17,7 @@ from probe.checks.runtime.names import (
 )
 from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.facts.tried import Attempt
+from probe.finding import Evidence
 
 _NODE_ROLES = {
     "kubelet-root": "the kubelet's root directory",

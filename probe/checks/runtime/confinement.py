@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from probe.checks.check import Evidence, Outcome
+from probe.checks.check import Outcome
 from probe.checks.privileges import seccomp_words, user_namespace_words
 from probe.checks.remedies.platforms import nested
 from probe.checks.remedies.runtime import PROVE_IT
 from probe.checks.runtime.names import no_runtime, runtime_name
 from probe.facts.model import Facts
+from probe.finding import Evidence
 from probe.reading import Reading
 
 _CAPABILITIES = {

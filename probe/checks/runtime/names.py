@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Evidence, Outcome
+from probe.checks.check import Outcome
 from probe.checks.remedies.platforms import inline
 from probe.facts.model import Facts, Handler, RuntimeFacts
+from probe.finding import Evidence
 from probe.reading import Reading
 
 

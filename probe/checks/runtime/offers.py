@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.runtime import MINIMUM_OCI, MINIMUM_RUNTIME, SERVE_CRI, restart, upgrade_oci, upgrade_runtime
 from probe.checks.runtime.claims import check_kernel_claim, check_oci_features, is_able
@@ -19,6 +19,7 @@ from probe.checks.runtime.names import (
 )
 from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
+from probe.finding import Evidence
 
 
 def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:

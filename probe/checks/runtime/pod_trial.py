@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.runtime.names import runtime_name
 from probe.facts.model import Facts
 from probe.facts.trials.pod import SOURCE
 from probe.facts.tried import POD_NOT_ASKED, HandlerTrial, PodTrialFacts
+from probe.finding import Evidence
 
 _WHAT = "what the container runtime makes of a Pod with a user namespace"
 _NO_CONTROL = (

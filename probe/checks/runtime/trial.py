@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Level, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import LEFT_BEHIND, REFUSED_TO_ALL
 from probe.checks.remedies.runtime import upgrade_oci
@@ -10,6 +10,8 @@ from probe.checks.runtime.names import find_handler, oci_name, runtime_name
 from probe.facts.model import Facts, Handler
 from probe.facts.trials.oci import SOURCE
 from probe.facts.tried import NOT_ASKED, RuntimeTrialFacts, TrialStep
+from probe.finding import Evidence
+from probe.terms import Level
 
 _WHAT = "what the OCI runtime does with a user namespace"
 

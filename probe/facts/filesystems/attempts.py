@@ -12,7 +12,7 @@ import msgspec
 from probe.facts.filesystems.meaning import judge_answer, judge_namespace, not_tried
 from probe.facts.filesystems.rules import Circumstances, Subject
 from probe.facts.model import KernelFacts, ProbeFacts
-from probe.facts.tried import SHOWN_BELOW, Attempt, NamespaceAttempt, Role
+from probe.facts.tried import SHOWN_BELOW, Attempt, NamespaceAttempt
 from probe.host import idmap, syscalls
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, Process
@@ -22,6 +22,7 @@ from probe.host.mountinfo import Mount, is_served, printable
 from probe.host.processes import HELPER_NAME
 from probe.host.walk import UNSERVED, attempt_all, is_fuse, prepare_helper
 from probe.reading import Reading
+from probe.terms import Role
 
 PATIENCE = 1.0
 """Seconds that one file system may take: an attempt takes a tenth of a millisecond unless a server hangs."""

@@ -6,8 +6,9 @@ import errno
 import os
 
 from probe.facts.filesystems.rules import Case, Circumstances, Subject, rule_of
-from probe.facts.tried import Answered, Attempt, Doubt, NamespaceAttempt, Usable
+from probe.facts.tried import Answered, Attempt, Doubt, NamespaceAttempt
 from probe.host.idmap import Answer, NamespaceAnswer
+from probe.terms import Usable
 
 
 def judge_answer(subject: Subject, answer: Answer, circumstances: Circumstances) -> Attempt:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from probe.facts.tried import Answered, Doubt, Role
+from probe.facts.tried import Answered, Doubt
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH, Answer
 from probe.host.mountinfo import is_served
 from probe.host.walk import is_fuse
+from probe.terms import Role
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _SERVER_GONE = (errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT)

@@ -9,12 +9,13 @@ from probe.facts.filesystems.meaning import not_tried
 from probe.facts.filesystems.rules import Subject
 from probe.facts.filesystems.volumes import volume_subjects
 from probe.facts.not_entered import out_of_sight
-from probe.facts.tried import Attempt, Role
+from probe.facts.tried import Attempt
 from probe.host.host import Host
 from probe.host.idmap import Answer
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import Mount
 from probe.reading import Reading
+from probe.terms import Role
 
 Row = tuple[Subject, Answer | Attempt]
 

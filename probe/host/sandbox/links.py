@@ -6,21 +6,16 @@ Only the codec of one message is imported: the package's own start imports async
 from __future__ import annotations
 
 import errno
-import importlib
-import importlib.util
 import os
 import socket
 import struct
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
+
+from probe.lean_import import submodules_of
 
 LO = 1
 """Index of the loopback interface in every network namespace."""
-
-_PACKAGE = "pyroute2"
-_CODEC = "pyroute2.netlink.rtnl.ifinfmsg"
 
 # linux/netlink.h and linux/rtnetlink.h
 _NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWLINK, _RTM_GETLINK = 2, 3, 16, 18
@@ -36,28 +31,11 @@ _DATAGRAMS = 1024  # of one answer
 def load_codec() -> Any:
     """The class `ifinfmsg` of pyroute2, which encodes and decodes a message about a network link.
 
-    The package stands in sys.modules without having been executed while its one submodule is imported. A pyroute2 whose
-    submodule needs more than that is imported whole. *Errors*: ImportError when even that has no such class.
+    *Errors*: ImportError when pyroute2 is not there, or has no such class.
     """
-    if _PACKAGE not in sys.modules:
-        with suppress(ImportError, AttributeError):
-            return _import_codec_alone()
-    try:
-        return importlib.import_module(_CODEC).ifinfmsg
-    except AttributeError as error:
-        raise ImportError(str(error)) from error
-
-
-def _import_codec_alone() -> Any:
-    package = importlib.util.find_spec(_PACKAGE)
-    if package is None:
-        raise ImportError(_PACKAGE)
-    sys.modules[_PACKAGE] = importlib.util.module_from_spec(package)
-    try:
-        return importlib.import_module(_CODEC).ifinfmsg
-    finally:  # who imports the package later gets the whole of it
-        for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
-            del sys.modules[name]
+    with submodules_of("pyroute2"):
+        from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+    return ifinfmsg
 
 
 class Links:

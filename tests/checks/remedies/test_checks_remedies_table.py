@@ -26,7 +26,6 @@ from lab.factory import (
     make_runtime,
 )
 from probe.checks.catalog import CHECKS, find, judge
-from probe.checks.check import Finding, UnknownReason
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.lookup import remedy
 from probe.checks.remedies.node import newest_kernel
@@ -34,7 +33,9 @@ from probe.checks.remedies.platforms import PLATFORMS, inline, platforms_of, quo
 from probe.checks.remedies.runtime import restart
 from probe.checks.remedies.table import REMEDIES, Remedy, fitting, remedies_of
 from probe.facts.model import DropIn, Facts
+from probe.finding import Finding
 from probe.reading import Reading
+from probe.terms import UnknownReason
 
 SWITCHED_OFF: dict[str, Any] = {
     "user_namespace": make_namespace_attempt(result="refused", step="unshare", errno="ENOSPC", reason="No space left"),

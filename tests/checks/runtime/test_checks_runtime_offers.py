@@ -23,10 +23,11 @@ from lab.factory import (
     unread,
 )
 from probe.checks import catalog
-from probe.checks.check import Check, Finding, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.kernel import USER_LIMIT
 from probe.checks.runtime.offers import CHECKS, is_old
 from probe.facts.model import Facts, Handler
+from probe.finding import Finding
 from probe.reading import ProblemKind, Reading
 
 REASON_OF_KIND: dict[ProblemKind, str] = {

@@ -19,7 +19,7 @@ from probe.facts.kubelet.k3s_arguments import (
     parse_arguments,
 )
 from probe.facts.model import KubeletFacts
-from probe.report import make_report
+from probe.make_report import make_report
 
 SOCKET = "unix:///run/k3s/containerd/containerd.sock"
 MANAGED = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d"

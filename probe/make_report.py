@@ -1,0 +1,171 @@
+"""From facts to the Report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from probe.checks.catalog import CHECKS, judge, judge_again
+from probe.checks.ids import expect
+from probe.facts.ids.forecast import Forecast
+from probe.facts.model import Facts
+from probe.facts.tried import Attempt
+from probe.finding import Finding, clipped
+from probe.reading import Reading
+from probe.report import (
+    VOLUME_ROWS,
+    FilesystemRow,
+    HandlerVerdict,
+    IdRange,
+    Node,
+    OciRuntime,
+    Report,
+    ReportFacts,
+    RestartForecast,
+    VolumeRow,
+)
+from probe.verdict import conclude
+
+
+def make_report(
+    facts: Facts,
+    *,
+    agent_version: str,
+    probed_at: str,
+    expires_at: str,
+    duration_seconds: float,
+    uptime_seconds: float | None = None,
+    volume_paths: bool = False,
+) -> Report:
+    """Judge *facts* and put all that is said of them into one Report."""
+    findings = judge(facts)
+    conclusion = conclude(findings)
+    expected = expect(facts)
+    contradicting = {check.id for check in CHECKS if check.contradiction}
+    return Report(
+        agent_version=agent_version,
+        node=Node(
+            name=facts.node_name,
+            boot_id=facts.kernel.boot_id.value or "",
+            distribution=facts.distribution.value or "",
+            hostname=facts.kernel.hostname,
+            uptime_seconds=uptime_seconds,
+        ),
+        probed_at=probed_at,
+        expires_at=expires_at,
+        confirmed_at=None,
+        duration_seconds=duration_seconds,
+        verdict=conclusion.verdict,
+        reason=conclusion.reason,
+        message=conclusion.message,
+        levels=conclusion.levels,
+        handlers=_handler_verdicts(facts, findings),
+        findings=findings,
+        filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in _with_rows(facts.attempts)),
+        volumes=_volume_rows(facts.attempts),
+        id_ranges=_id_ranges(expected),
+        forecast=RestartForecast(
+            outcome=expected.outcome, reason=clipped(expected.reason), message=clipped(expected.message)
+        )
+        if expected
+        else None,
+        contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status in ("warn", "fail")),
+        proof=facts.proof,
+        facts=_report_facts(facts),
+    )
+
+
+def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow:
+    """The public part of an attempt."""
+    return FilesystemRow(
+        role=attempt.role,
+        path=attempt.path if volume_paths or attempt.role != "volume" else None,
+        fstype=attempt.fstype,
+        device=attempt.device,
+        result=attempt.result,
+        reason=attempt.reason,
+        step=attempt.step,
+        errno=attempt.errno,
+        usable=attempt.usable,
+        mounts_below=attempt.mounts_below,
+        below=attempt.below,
+    )
+
+
+def _with_rows(attempts: tuple[Attempt, ...]) -> list[Attempt]:
+    """All but the volumes that are too many; the first of each kind go before the second of any."""
+    nth: Counter[tuple[str, ...]] = Counter()
+    turns: dict[int, int] = {}
+    for index, one in enumerate(attempts):
+        if one.role == "volume":
+            kind = (one.plugin, one.fstype, one.result, one.usable or "")
+            nth[kind] += 1
+            turns[index] = nth[kind]
+    chosen = set(sorted(turns, key=turns.__getitem__)[:VOLUME_ROWS])
+    return [one for index, one in enumerate(attempts) if one.role != "volume" or index in chosen]
+
+
+def _handler_verdicts(facts: Facts, findings: Sequence[Finding]) -> tuple[HandlerVerdict, ...]:
+    """One verdict per handler that CRI names: *findings*, but for those checks in which the handler counts."""
+    runtime = facts.runtime.value
+    rows = []
+    for handler in (runtime.handlers.value or ()) if runtime else ():
+        conclusion = conclude(judge_again(facts, handler.name, findings))
+        rows.append(HandlerVerdict(name=handler.name, verdict=conclusion.verdict, reason=conclusion.reason))
+    return tuple(rows)
+
+
+def _volume_rows(attempts: tuple[Attempt, ...]) -> tuple[VolumeRow, ...]:
+    """One row per driver, file system and answer."""
+    rows = [
+        VolumeRow(driver=a.plugin, fstype=a.fstype, result=a.result, reason=a.reason, usable=a.usable, count=1)
+        for a in attempts
+        if a.role == "volume"
+    ]
+    counted = (msgspec.structs.replace(row, count=count) for row, count in Counter(rows).items())
+    return tuple(sorted(counted, key=lambda row: (row.driver, row.fstype, row.result, row.usable or "", row.reason)))
+
+
+def _id_ranges(expected: Forecast | None) -> tuple[IdRange, ...]:
+    pool = expected.pool if expected else None
+    if expected is None or pool is None:
+        return ()
+    return (
+        IdRange(
+            first=pool.first,
+            count=pool.count,
+            ids_per_pod=pool.ids_per_pod,
+            configured=pool.configured,
+            slots=pool.slots,
+            used=expected.used,
+        ),
+    )
+
+
+def _report_facts(facts: Facts) -> ReportFacts:
+    kubelet, runtime = facts.kubelet.value, facts.runtime.value
+    return ReportFacts(
+        kernel_release=facts.kernel.release.value or "",
+        architecture=facts.kernel.architecture,
+        kubelet_version=_value(kubelet.version if kubelet else None),
+        kubelet_distribution=kubelet.distribution if kubelet else "",
+        runtime_name=_value(runtime.name if runtime else None),
+        runtime_version=_value(runtime.version if runtime else None),
+        snapshotter=_value(runtime.snapshotter if runtime else None),
+        oci_runtimes=tuple(
+            OciRuntime(
+                handler=handler.name,
+                name=handler.oci_runtime.value or "",
+                version=handler.oci_version.value or "",
+                idmap=handler.oci_idmap.value,
+                user_namespaces=handler.user_namespaces,
+            )
+            for handler in (runtime.handlers.value or () if runtime else ())
+        ),
+    )
+
+
+def _value(reading: Reading[str] | None) -> str:
+    return (reading.value if reading else None) or ""
