@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import stat
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import handler_around, is_closed, is_unclear, mode_of, surroundings_of, told_by
 from probe.facts.around import Added, Hook
 from probe.facts.model import Facts
+from probe.finding import Evidence
 
 _AS_THE_POD = ("createContainer",)
 """Hooks that run in the container's namespaces and find their program on the node. *Source*: OCI specification."""

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from probe.checks.check import Evidence, Outcome
+from probe.checks.check import Outcome
 from probe.checks.remedies.around import OF_REASON
 from probe.facts.around import HandlerAround, Place, Surroundings
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number
+from probe.finding import Evidence
 from probe.reading import Reading, problem_of
 
 _MAPPED_FROM = 65536

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline, quoted
 from probe.checks.runtime.around import (
@@ -22,6 +22,7 @@ from probe.checks.runtime.around import (
 from probe.checks.runtime.names import runtime_name, snapshotter_of
 from probe.facts.around import Place
 from probe.facts.model import Facts
+from probe.finding import Evidence
 from probe.reading import Reading
 
 _DEVICES = {"null": "1:3", "zero": "1:5", "full": "1:7", "random": "1:8", "urandom": "1:9", "tty": "5:0"}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.runtime.around import handler_around, is_containerd, oci_runtime_of, surroundings_of, told_by, worst
 from probe.facts.around import Daemon
 from probe.facts.model import Facts
+from probe.finding import Evidence
 from probe.reading import Reading, problem_of
 
 _KEYRINGS = 2

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import handler_around, oci_runtime_of, surroundings_of, told_by, worst
 from probe.facts.kubelet.versions import parse_release
 from probe.facts.model import Facts
+from probe.finding import Evidence
 
 _DRIVER_FROM_CRI = (1, 31)
 """Since when KubeletCgroupDriverFromCRI is on by default."""

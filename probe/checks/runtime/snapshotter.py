@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import COPY_LESS
 from probe.checks.remedies.platforms import inline, platforms_of
@@ -12,6 +12,7 @@ from probe.checks.remedies.runtime import use_overlay_driver, use_overlayfs
 from probe.checks.runtime.names import no_runtime, runtime_name, snapshotter_of
 from probe.facts.model import Facts, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
+from probe.finding import Evidence
 from probe.reading import Reading
 
 _COPYING = ("blockfile", "btrfs", "devmapper", "native", "zfs")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from probe.checks.check import Check, Evidence, Outcome
+from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.facts.model import Facts
+from probe.finding import Evidence
 
 _SYS_ADMIN = 21
 
