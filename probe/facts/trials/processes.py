@@ -22,7 +22,7 @@ from probe.facts.tried import (
     RuntimeTrialFacts,
     SandboxFacts,
 )
-from probe.host.background import Beside
+from probe.host.background import BackgroundChild
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
 from probe.host.sandbox.trial import read_answer
@@ -78,7 +78,13 @@ class NodeTrials:
     """The answers of this node, by processes that the gathering one has started."""
 
     def __init__(
-        self, settings: Settings, host: Host, deadline: float, own_proc: int, cri: Beside, sandbox: Beside
+        self,
+        settings: Settings,
+        host: Host,
+        deadline: float,
+        own_proc: int,
+        cri: BackgroundChild,
+        sandbox: BackgroundChild,
     ) -> None:
         """*deadline* in seconds of time.monotonic(); *own_proc* is the probe's own /proc."""
         self._settings = settings
@@ -91,7 +97,7 @@ class NodeTrials:
 
     def cri(self, endpoint: str) -> None:
         """Let the process that was started first ask on that socket."""
-        self._cri.tell(endpoint)
+        self._cri.send(endpoint)
 
     def namespace(self, probe: ProbeFacts) -> NamespaceAttempt:
         """Make the namespace, and keep it."""
@@ -104,7 +110,7 @@ class NodeTrials:
 
     def bench(self, runtime: Reading[RuntimeFacts]) -> attempts.Bench:
         """Children that enter the runtime's mount namespace, as does the process of the sandbox trial."""
-        self._sandbox.tell(mount_namespace_of(runtime))
+        self._sandbox.send(mount_namespace_of(runtime))
         patience = attempts.PATIENCE * self._settings.slowness
         return attempts.Bench(self._userns_fd, self._deadline, entering(self._host, runtime), patience)
 

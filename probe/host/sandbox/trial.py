@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.host import syscalls
-from probe.host.background import Beside
+from probe.host.background import BackgroundChild
 from probe.host.child import Child, ChildError, die_with_parent
 from probe.host.idmap import attempt_user_namespace
 from probe.host.sandbox.links import load_codec
@@ -88,7 +88,7 @@ def sandbox_child(own_proc: int, enter: Callable[[], object]) -> bytes:
     return msgspec.json.encode(SandboxAnswer(steps=steps, seconds=round(time.perf_counter() - started, 6)))
 
 
-def read_answer(child: Child | Beside, deadline: float) -> Reading[bytes]:
+def read_answer(child: Child | BackgroundChild, deadline: float) -> Reading[bytes]:
     """What a child that runs `sandbox_child` handed back by *deadline* (time.monotonic()), or why it did not."""
     try:
         answer = child.read(deadline, ANSWER_LIMIT)
