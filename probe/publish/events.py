@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from probe.outputs.annotations import digest, node_event
 from probe.publish.api.client import Api, Failure
-from probe.publish.desired import Standing, render_event
+from probe.publish.desired import Observed, render_event
 from probe.report import Report
 from probe.verdict import Verdict
 
@@ -44,7 +44,7 @@ class Announcer:
         if self._announced is None:
             self._announced = verdict
 
-    def announce(self, api: Api, report: Report, standing: Standing, now: float) -> bool:
+    def announce(self, api: Api, report: Report, observed: Observed, now: float) -> bool:
         """Whether an Event was made of a change of verdict. *now* in seconds since the epoch. *Errors*: Failure.
 
         Name and content are those of the first attempt: a request without an answer may have been granted.
@@ -53,10 +53,10 @@ class Announcer:
         if event is None:
             self._announced, self._pending = report.verdict, None
             return False
-        change = (standing.uid, self._announced, report.verdict)
+        change = (observed.uid, self._announced, report.verdict)
         if self._pending is None or self._pending.change != change:
-            name = self._name(report, standing)
-            content = render_event(event, name=name, node_name=self._node, uid=standing.uid, now=now)
+            name = self._name(report, observed)
+            content = render_event(event, name=name, node_name=self._node, uid=observed.uid, now=now)
             self._pending = _Pending(change, content)
         try:
             api.create_event(self._pending.content)
@@ -66,8 +66,8 @@ class Announcer:
         self._announced, self._pending = report.verdict, None
         return True
 
-    def _name(self, report: Report, standing: Standing) -> str:
+    def _name(self, report: Report, observed: Observed) -> str:
         """The same, of another process too, until the Node says something else; where that has no time, the probe's."""
-        since = standing.refreshed_at if standing.verdict == self._announced else None
-        change = (standing.uid, report.node.boot_id, self._announced, report.verdict)
+        since = observed.refreshed_at if observed.verdict == self._announced else None
+        change = (observed.uid, report.node.boot_id, self._announced, report.verdict)
         return digest(*change, since or report.probed_at)[:16]

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from probe.outputs.annotations import CONDITION, KEYS, LABEL, PREFIX
 from probe.publish.api.client import UNREACHABLE, Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing
-from probe.publish.desired import REFRESHED_AT, parse_standing
+from probe.publish.desired import REFRESHED_AT, parse_observed
 from probe.publish.schedule import Backoff
 
 ATTEMPTS = 5
@@ -131,9 +131,9 @@ def _prune_node(api: Api, name: str, patience: Patience, *, may_be_gone: bool) -
 
 def _ours(node: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
     """Annotations, labels and condition of ours: by name, also if somebody edited them, or by their field manager."""
-    standing, metadata = parse_standing(node), node.get("metadata") or {}
+    observed, metadata = parse_observed(node), node.get("metadata") or {}
     annotations = {key for key in metadata.get("annotations") or {} if key in OWN_ANNOTATIONS} | set(
-        standing.annotations
+        observed.annotations
     )
-    labels = {key for key in metadata.get("labels") or {} if key == LABEL} | set(standing.labels)
-    return tuple(sorted(annotations)), tuple(sorted(labels)), standing.condition is not None
+    labels = {key for key in metadata.get("labels") or {} if key == LABEL} | set(observed.labels)
+    return tuple(sorted(annotations)), tuple(sorted(labels)), observed.condition is not None

@@ -21,13 +21,13 @@ from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing, may_pass
 from probe.publish.apply import write_metadata, write_status
 from probe.publish.desired import (
+    Desired,
+    Observed,
     Part,
-    Standing,
-    Wanted,
     absent_report,
-    is_settled,
-    parse_standing,
-    want,
+    desired_of,
+    in_sync,
+    parse_observed,
 )
 from probe.publish.events import Announcer
 from probe.publish.schedule import Backoff, Damper, Pace, Refresh
@@ -80,8 +80,8 @@ class Publisher:
         self._not_before = clock() + random.uniform(0, self._pace.start_within)  # noqa: S311 - spreads load
         self._look_at = clock() + self._pace.look
         self._renew_at = clock() + random.uniform(0, self._pace.renew_within)  # noqa: S311 - spreads load
-        self._standing: Standing | None = None
-        self._done: Wanted | None = None
+        self._observed: Observed | None = None
+        self._done: Desired | None = None
         """What the server accepted last; if it left some of it out, asking again would change nothing."""
         self._refresh = Refresh(self._pace.renew_within)
         self._announcer = Announcer(self._node) if "events" in parts else None
@@ -89,7 +89,7 @@ class Publisher:
         """What says when it was written."""
         self._left_behind: set[str] = set()
         """What is not published any more, and may not be taken back."""
-        self._rendered: tuple[Report, Wanted] | None = None
+        self._rendered: tuple[Report, Desired] | None = None
         self._counted = ""
         self._results: dict[PublishResult, int] = dict.fromkeys(PUBLISH_RESULTS, 0)
         self._last_success: float | None = None
@@ -127,11 +127,11 @@ class Publisher:
         report: Report | None = None
         try:
             report = self._source.snapshot().effective
-            if self._standing is not None and now >= self._look_at:
+            if self._observed is not None and now >= self._look_at:
                 self._look_at = now + self._pace.look * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
                 with self._connect() as api:
                     self._look(api)
-            if self._standing is None or self._is_due(report, now):
+            if self._observed is None or self._is_due(report, now):
                 with self._connect() as api:
                     refused = self._publish(api, report)
                 if refused:
@@ -148,7 +148,7 @@ class Publisher:
     @property
     def rests_until(self) -> float:
         """The moment of `clock` before which `step` asks nothing unless the report changes, or is missing."""
-        if self._standing is None:
+        if self._observed is None:
             return self._not_before
         return min(self._refresh.due_at if self._done else self._renew_at, self._look_at)
 
@@ -162,34 +162,34 @@ class Publisher:
         now = self._clock()
         if now < self._not_before:
             return self._not_before - now
-        settled = self._standing is not None and self._done is not None and self._decide(report, now) == self._done
+        settled = self._observed is not None and self._done is not None and self._decide(report, now) == self._done
         until = self.rests_until - now
         return max(_SOON, min(until if until > 0 else math.inf, self._pace.rest if settled else self._pace.tick))
 
     def _look(self, api: Api) -> None:
         """Forget what was written when the Node is another one: it was deleted and has registered again."""
-        standing = parse_standing(api.get_node(self._node))
-        if self._standing is not None and standing.uid != self._standing.uid:
-            self._standing = self._done = None
+        observed = parse_observed(api.get_node(self._node))
+        if self._observed is not None and observed.uid != self._observed.uid:
+            self._observed = self._done = None
 
     def _is_due(self, report: Report | None, now: float) -> bool:
-        wanted = self._decide(report, now)
-        return wanted is not None and (wanted != self._done or now >= self._refresh.due_at)
+        desired = self._decide(report, now)
+        return desired is not None and (desired != self._done or now >= self._refresh.due_at)
 
-    def _decide(self, report: Report | None, now: float) -> Wanted | None:
+    def _decide(self, report: Report | None, now: float) -> Desired | None:
         """What to publish now; None while that waits for a second probe, or for its turn after a boot."""
-        standing = self._standing
-        assert standing is not None
-        known = standing.verdict in ("ready", "not-ready")
-        of_this_boot = standing.boot_id == self._boot_id or (not standing.boot_id and self._done is not None)
+        observed = self._observed
+        assert observed is not None
+        known = observed.verdict in ("ready", "not-ready")
+        of_this_boot = observed.boot_id == self._boot_id or (not observed.boot_id and self._done is not None)
         if not self._damper.lets_pass(report, known_before=known and of_this_boot, now=now):
             return None
         said = self._effective(report)
-        of_another_boot = standing.boot_id not in ("", self._boot_id)
-        if of_another_boot and said.verdict == standing.verdict and now < self._renew_at:
+        of_another_boot = observed.boot_id not in ("", self._boot_id)
+        if of_another_boot and said.verdict == observed.verdict and now < self._renew_at:
             return None
         if self._rendered is None or self._rendered[0] != said:
-            self._rendered = (said, want(said, self._parts))
+            self._rendered = (said, desired_of(said, self._parts))
         return self._rendered[1]
 
     def _effective(self, report: Report | None) -> Report:
@@ -200,25 +200,25 @@ class Publisher:
 
         What comes back are the refusals. *Errors*: Failure when the server cannot be talked to now.
         """
-        if self._standing is None:
+        if self._observed is None:
             self._synchronise(api)
-        assert self._standing is not None
-        wanted = self._decide(report, self._clock())
-        if wanted is None:
+        assert self._observed is not None
+        desired = self._decide(report, self._clock())
+        if desired is None:
             self._recovered()
             return []
         now, wall = self._clock(), self._wall_clock()
         wrote, refused = self._announce(api, report, wall)
         refresh = now >= self._refresh.due_at
-        metadata_settled, status_settled = is_settled(wanted, self._standing)
-        for what, write, settled, retracts in (
-            ("metadata", write_metadata, metadata_settled, not (wanted.annotations or wanted.labels)),
-            ("status", write_status, status_settled, wanted.condition is None),
+        metadata_in_sync, status_in_sync = in_sync(desired, self._observed)
+        for what, write, unchanged, retracts in (
+            ("metadata", write_metadata, metadata_in_sync, not (desired.annotations or desired.labels)),
+            ("status", write_status, status_in_sync, desired.condition is None),
         ):
-            if (settled and (retracts or not refresh)) or (what in self._left_behind and not refresh):
+            if (unchanged and (retracts or not refresh)) or (what in self._left_behind and not refresh):
                 continue
             try:
-                self._standing = write(api, self._node, wanted, self._standing, wall)
+                self._observed = write(api, self._node, desired, self._observed, wall)
                 wrote = True
             except Failure as failure:
                 if may_pass(failure):
@@ -233,16 +233,16 @@ class Publisher:
         if not refused:
             if refresh and self._bears_time is None:
                 self._refresh.written(now, wall)
-            self._finish(wanted, wrote)
+            self._finish(desired, wrote)
         return refused
 
     def _announce(self, api: Api, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
         """Whether an Event was made, and what refused it."""
         if self._announcer is None:
             return False, []
-        assert self._standing is not None
+        assert self._observed is not None
         try:
-            return self._announcer.announce(api, self._effective(report), self._standing, wall), []
+            return self._announcer.announce(api, self._effective(report), self._observed, wall), []
         except Failure as failure:
             if may_pass(failure) and self._announcer.is_waited_for:
                 raise
@@ -250,10 +250,10 @@ class Publisher:
 
     def _synchronise(self, api: Api) -> None:
         """Learn what stands on the Node, so that a restart with nothing new writes nothing."""
-        self._standing = parse_standing(api.get_node(self._node))
+        self._observed = parse_observed(api.get_node(self._node))
         if self._announcer:
-            self._announcer.found(self._standing.verdict)
-        written, wall = self._standing.refreshed_at, self._wall_clock()
+            self._announcer.found(self._observed.verdict)
+        written, wall = self._observed.refreshed_at, self._wall_clock()
         self._refresh.found(written if self._bears_time else wall, self._clock(), wall)
         if self._last_success is None:
             self._last_success = written
@@ -265,12 +265,12 @@ class Publisher:
             remedy = f"userns-probe prune --node-name {self._node}, with an administrator's kubeconfig, removes it"
             log.warning("publish_left_behind", **explain_failure(failure, self._node) | {"remedy": remedy})
 
-    def _finish(self, wanted: Wanted, wrote: bool) -> None:
-        self._done = wanted
+    def _finish(self, desired: Desired, wrote: bool) -> None:
+        self._done = desired
         self._recovered()
         if wrote:
             self._last_success = self._wall_clock()
-            log.info("published", node=self._node, verdict=wanted.verdict)
+            log.info("published", node=self._node, verdict=desired.verdict)
         self._count("success" if wrote else "skipped")
 
     def _recovered(self) -> None:
@@ -281,7 +281,7 @@ class Publisher:
 
     def _failed(self, *failures: Failure) -> None:
         """Forget what is believed of the Node, pause, and log what is wrong: once, not at each retry."""
-        self._standing = None
+        self._observed = None
         pause = self._backoff.pause(max((failure.retry_after or 0.0 for failure in failures), default=None))
         self._not_before = self._clock() + pause
         complaints = [explain_failure(failure, self._node) for failure in failures]

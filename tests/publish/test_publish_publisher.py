@@ -13,7 +13,7 @@ from lab.serve.api_double import ApiDouble, Fault, Refuse, Reset, Stall
 from lab.serve.api_store import KINDS, MERGE, OURS, Request, condition_of
 from lab.serve.publishing import BOOT, DAY, NODE, OTHER_BOOT, PACE, World
 from probe.outputs.annotations import node_annotations, node_condition
-from probe.publish.desired import parse_parts, parse_standing
+from probe.publish.desired import parse_observed, parse_parts
 from probe.publish.events import ATTEMPTS
 from probe.publish.publisher import Publisher
 from probe.publish.schedule import CLOCK_SKEW, PATIENCE, REFRESH, Backoff, Pace
@@ -21,7 +21,7 @@ from probe.publish.schedule import CLOCK_SKEW, PATIENCE, REFRESH, Backoff, Pace
 ALL = ("annotations", "label", "condition", "events")
 
 
-def standing(world: World) -> dict[str, str]:
+def observed(world: World) -> dict[str, str]:
     """Our annotations without the time."""
     found = {key: text for key, text in world.node["annotations"].items() if key.startswith("userns-probe.io/")}
     assert found.pop("userns-probe.io/refreshed-at")
@@ -33,7 +33,7 @@ def test_it_writes_what_changed_and_never_else(world: World) -> None:
     world.probe("ready")
     world.settle()
     assert world.source.report
-    assert standing(world) == node_annotations(world.source.report)
+    assert observed(world) == node_annotations(world.source.report)
     asked = len(world.api.requests)
     for _ in range(5):
         world.probe("ready")
@@ -67,7 +67,7 @@ def test_a_node_that_registered_again_is_written_within_minutes(world: World) ->
     world.now += 1.2 * world.pace.look
     world.step()
     world.step()
-    assert standing(world) == node_annotations(world.source.report)  # type: ignore[arg-type]
+    assert observed(world) == node_annotations(world.source.report)  # type: ignore[arg-type]
     assert world.writes == 2
 
 
@@ -117,9 +117,13 @@ def test_every_part_is_written_and_retracted_for_itself(world: World) -> None:
     assert world.source.report
     assert world.node["labels"]["userns-probe.io/ready"] == "false"
     condition = condition_of(world.api.store.nodes[NODE])
-    wanted = node_condition(world.source.report)
+    expected = node_condition(world.source.report)
     assert condition
-    assert (condition["status"], condition["reason"], condition["message"]) == ("False", wanted.reason, wanted.message)
+    assert (condition["status"], condition["reason"], condition["message"]) == (
+        "False",
+        expected.reason,
+        expected.message,
+    )
 
     world.restart("label")
     world.settle()
@@ -130,7 +134,7 @@ def test_every_part_is_written_and_retracted_for_itself(world: World) -> None:
     world.restart("annotations")
     world.settle()
     assert world.node["labels"] == {"kubernetes.io/hostname": NODE}
-    assert standing(world) == node_annotations(world.source.report)
+    assert observed(world) == node_annotations(world.source.report)
 
 
 @pytest.mark.parametrize("verdict", ["ready", "not-ready", "unknown"])
@@ -182,7 +186,7 @@ def test_one_setting_of_the_wall_clock_is_one_write(world: World, jump: float, p
     for _ in range(100):
         world.step(3)
     assert world.writes == written + len(parts)
-    refreshed_at = parse_standing(world.api.store.nodes[NODE]).refreshed_at
+    refreshed_at = parse_observed(world.api.store.nodes[NODE]).refreshed_at
     assert refreshed_at is not None
     assert abs(refreshed_at - world.wall) < 400
 
@@ -291,10 +295,10 @@ def test_what_somebody_changed_is_repaired_in_time(world: World, parts: tuple[An
 
 def bare(node: Any) -> Any:
     """What is published there, without the times."""
-    standing = parse_standing(node)
-    annotations = {key: text for key, text in standing.annotations.items() if not key.endswith("refreshed-at")}
-    condition = {key: text for key, text in (standing.condition or {}).items() if not key.endswith("Time")}
-    return annotations, standing.labels, condition
+    observed = parse_observed(node)
+    annotations = {key: text for key, text in observed.annotations.items() if not key.endswith("refreshed-at")}
+    condition = {key: text for key, text in (observed.condition or {}).items() if not key.endswith("Time")}
+    return annotations, observed.labels, condition
 
 
 @pytest.mark.parametrize(("rule", "parts"), [(("patch", "nodes/status"), ("annotations",)), (("patch", "nodes"), ())])
@@ -320,7 +324,7 @@ def test_what_may_not_be_taken_back_is_told_once_and_left(
     world.api.store.rules |= {rule}
     world.step(2 * REFRESH)
     world.step()
-    found = parse_standing(world.api.store.nodes[NODE])
+    found = parse_observed(world.api.store.nodes[NODE])
     assert (found.condition is None) == bool(parts)
     assert bool(found.annotations) == bool(parts)
     assert not found.labels
@@ -368,7 +372,7 @@ def test_an_event_that_failed_is_made_once(world: World, parts: tuple[Any, ...],
     world.probe("ready")
     world.settle()
     assert len(world.api.store.events) == 4
-    assert parse_standing(world.api.store.nodes[NODE]).verdict == "ready"
+    assert parse_observed(world.api.store.nodes[NODE]).verdict == "ready"
 
 
 @pytest.mark.parametrize("fault", [Refuse(503, "", ""), Refuse(403, "Forbidden", "no"), Refuse(429, "", "")])
@@ -627,7 +631,7 @@ def test_pauses_grow_to_a_limit_with_jitter_and_honour_the_server() -> None:
 )
 def test_a_malformed_node_has_nothing_of_ours(node: Any) -> None:
     """Whatever the server sends can be read."""
-    found = parse_standing(node)
+    found = parse_observed(node)
     assert (found.verdict, found.annotations, found.condition) == (None, {}, None)
 
 
