@@ -30,7 +30,7 @@ from probe.publish.desired import (
     parse_observed,
 )
 from probe.publish.events import Announcer
-from probe.publish.schedule import Backoff, Damper, Pace, Refresh
+from probe.publish.schedule import Backoff, Debounce, Pace, Refresh
 from probe.report import Report
 from probe.serve.report_file import Snapshot, boot_time
 
@@ -75,7 +75,7 @@ class Publisher:
         self._stopping = threading.Event()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = None
-        self._damper = Damper(self._pace.patience)
+        self._debounce = Debounce(self._pace.debounce)
         self._backoff = Backoff(self._pace.backoff, self._pace.backoff_limit, self._pace.retry_after_limit)
         self._not_before = clock() + random.uniform(0, self._pace.start_within)  # noqa: S311 - spreads load
         self._look_at = clock() + self._pace.look
@@ -182,7 +182,7 @@ class Publisher:
         assert observed is not None
         known = observed.verdict in ("ready", "not-ready")
         of_this_boot = observed.boot_id == self._boot_id or (not observed.boot_id and self._done is not None)
-        if not self._damper.lets_pass(report, known_before=known and of_this_boot, now=now):
+        if not self._debounce.lets_pass(report, known_before=known and of_this_boot, now=now):
             return None
         said = self._effective(report)
         of_another_boot = observed.boot_id not in ("", self._boot_id)

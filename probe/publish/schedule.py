@@ -14,7 +14,7 @@ from msgspec import Struct
 from probe.outputs.staleness import STALE
 from probe.report import Report
 
-PATIENCE = 60.0
+DEBOUNCE = 60.0
 """Seconds between two probes that must agree on `unknown`, and for which a report may be missing."""
 REFRESH = 6 * 3600.0
 """Seconds after which what stands on the Node is written again, so that consumers see it is looked after."""
@@ -39,18 +39,18 @@ class Pace(Struct, frozen=True, kw_only=True):
     """About the pause after the first failure; each further one doubles it."""
     backoff_limit: float = 300.0
     retry_after_limit: float = 3600.0
-    patience: float = PATIENCE
+    debounce: float = DEBOUNCE
     """How long a doubt must last before it is published."""
 
 
-class Damper:
-    """Holds back an `unknown` after a known verdict until a second probe, *patience* later, says so too.
+class Debounce:
+    """Holds back an `unknown` after a known verdict until a second probe, *seconds* later, says so too.
 
     An expired report waits for nobody: three probes have failed to come by then.
     """
 
-    def __init__(self, patience: float = PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, seconds: float = DEBOUNCE) -> None:
+        self._seconds = seconds
         self._first: tuple[str, float] | None = None  # the first of a row of unknown probes, and when it was seen
         self._last: tuple[str, float] = ("", 0.0)
         self._absent_since: float | None = None
@@ -60,7 +60,7 @@ class Damper:
         if report is None:
             self._first = None
             self._absent_since = now if self._absent_since is None else self._absent_since
-            return now - self._absent_since >= self._patience
+            return now - self._absent_since >= self._seconds
         self._absent_since = None
         if report.verdict != "unknown" or report.reason == STALE or not known_before:
             self._first = None
@@ -69,7 +69,7 @@ class Damper:
             self._first = self._last = (report.probed_at, now)
         elif report.probed_at != self._last[0]:
             self._last = (report.probed_at, now)
-        return self._last[1] - self._first[1] >= self._patience
+        return self._last[1] - self._first[1] >= self._seconds
 
 
 class Backoff:

@@ -16,7 +16,7 @@ from probe.outputs.annotations import node_annotations, node_condition
 from probe.publish.desired import parse_observed, parse_parts
 from probe.publish.events import ATTEMPTS
 from probe.publish.publisher import Publisher
-from probe.publish.schedule import CLOCK_SKEW, PATIENCE, REFRESH, Backoff, Pace
+from probe.publish.schedule import CLOCK_SKEW, DEBOUNCE, REFRESH, Backoff, Pace
 
 ALL = ("annotations", "label", "condition", "events")
 
@@ -428,10 +428,10 @@ def test_two_probes_in_a_minute_are_one(world: World) -> None:
     world.probe("ready")
     world.settle()
     world.probe("unknown")
-    world.step(PATIENCE / 2)
+    world.step(DEBOUNCE / 2)
     world.probe("unknown")
-    world.step(PATIENCE)
-    world.step(PATIENCE)
+    world.step(DEBOUNCE)
+    world.step(DEBOUNCE)
     assert world.said("verdict") == "ready"
     world.probe("unknown")
     world.step()
@@ -444,7 +444,7 @@ def test_a_doubt_that_passes_is_forgotten(world: World) -> None:
     world.settle()
     for verdict in ("unknown", "ready") * 3:
         world.probe(verdict)
-        world.step(2 * PATIENCE)
+        world.step(2 * DEBOUNCE)
     assert world.writes == 1
 
 
@@ -478,7 +478,7 @@ def test_a_report_that_is_missing_is_unknown_after_a_minute(world: World, before
         world.settle()
         world.source.report = None
         world.restart()
-    world.step(PATIENCE - 1)
+    world.step(DEBOUNCE - 1)
     assert world.said("verdict") == before
     world.step(2)
     world.step(2)
