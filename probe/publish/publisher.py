@@ -29,7 +29,7 @@ from probe.publish.desired import (
     in_sync,
     parse_observed,
 )
-from probe.publish.events import Announcer
+from probe.publish.events import EventRecorder
 from probe.publish.schedule import Backoff, Debounce, Pace, Refresh
 from probe.report import Report
 from probe.serve.report_file import Snapshot, boot_time
@@ -84,7 +84,7 @@ class Publisher:
         self._done: Desired | None = None
         """What the server accepted last; if it left some of it out, asking again would change nothing."""
         self._refresh = Refresh(self._pace.renew_within)
-        self._announcer = Announcer(self._node) if "events" in parts else None
+        self._recorder = EventRecorder(self._node) if "events" in parts else None
         self._bears_time = "metadata" if "annotations" in parts else "status" if "condition" in parts else None
         """What says when it was written."""
         self._left_behind: set[str] = set()
@@ -208,7 +208,7 @@ class Publisher:
             self._recovered()
             return []
         now, wall = self._clock(), self._wall_clock()
-        wrote, refused = self._announce(api, report, wall)
+        wrote, refused = self._record_event(api, report, wall)
         refresh = now >= self._refresh.due_at
         metadata_in_sync, status_in_sync = in_sync(desired, self._observed)
         for what, write, unchanged, retracts in (
@@ -236,23 +236,23 @@ class Publisher:
             self._finish(desired, wrote)
         return refused
 
-    def _announce(self, api: Api, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
-        """Whether an Event was made, and what refused it."""
-        if self._announcer is None:
+    def _record_event(self, api: Api, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
+        """(True when an Event was created, refusals)."""
+        if self._recorder is None:
             return False, []
         assert self._observed is not None
         try:
-            return self._announcer.announce(api, self._effective(report), self._observed, wall), []
+            return self._recorder.record(api, self._effective(report), self._observed, wall), []
         except Failure as failure:
-            if may_pass(failure) and self._announcer.is_waited_for:
+            if may_pass(failure) and self._recorder.is_waited_for:
                 raise
             return False, [failure]
 
     def _synchronise(self, api: Api) -> None:
         """Learn what stands on the Node, so that a restart with nothing new writes nothing."""
         self._observed = parse_observed(api.get_node(self._node))
-        if self._announcer:
-            self._announcer.found(self._observed.verdict)
+        if self._recorder:
+            self._recorder.found(self._observed.verdict)
         written, wall = self._observed.refreshed_at, self._wall_clock()
         self._refresh.found(written if self._bears_time else wall, self._clock(), wall)
         if self._last_success is None:
