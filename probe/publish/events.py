@@ -45,7 +45,7 @@ class EventRecorder:
             self._recorded = verdict
 
     def record(self, api: Api, report: Report, observed: Observed, now: float) -> bool:
-        """Create an Event if the verdict changed; True when it did. *now* in seconds since the epoch. *Errors*: Failure.
+        """Create an Event of a changed verdict; False if there was none. *now*: since the epoch. *Errors*: Failure.
 
         Name and content are those of the first attempt: a request without an answer may have been granted.
         """
@@ -67,7 +67,7 @@ class EventRecorder:
         return True
 
     def _name(self, report: Report, observed: Observed) -> str:
-        """Name derived from the change and the time of the observed verdict (else of the probe): stable across restarts."""
+        """Name derived from the change and the time of the old verdict (else of the probe): a restart keeps it."""
         since = observed.refreshed_at if observed.verdict == self._recorded else None
         change = (observed.uid, report.node.boot_id, self._recorded, report.verdict)
         return digest(*change, since or report.probed_at)[:16]
