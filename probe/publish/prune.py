@@ -41,7 +41,7 @@ def _passes(failure: Failure) -> bool:
     return failure.reason == UNREACHABLE or failure.status == 429 or failure.status >= 500
 
 
-class Patience(Struct, frozen=True, kw_only=True):
+class Retries(Struct, frozen=True, kw_only=True):
     """How to wait between the attempts of one request."""
 
     attempts: int = ATTEMPTS
@@ -49,7 +49,7 @@ class Patience(Struct, frozen=True, kw_only=True):
     limit: float = 30.0
     sleep: Callable[[float], None] = time.sleep
 
-    def retried(self, action: Callable[[], T], passes: Callable[[Failure], bool] = _passes) -> T:
+    def run(self, action: Callable[[], T], passes: Callable[[Failure], bool] = _passes) -> T:
         """What *action* gives, tried again after failures that may pass. *Errors*: Failure."""
         backoff = Backoff(self.base, self.limit, self.limit)
         while True:
@@ -61,15 +61,15 @@ class Patience(Struct, frozen=True, kw_only=True):
                 self.sleep(backoff.pause(failure.retry_after))
 
 
-def prune(access: Access, node_name: str | None, patience: Patience | None = None) -> Iterator[Pruned]:
+def prune(access: Access, node_name: str | None, retries: Retries | None = None) -> Iterator[Pruned]:
     """What was removed, Node by Node: from *node_name*, or from all that have something of ours (None).
 
     *Errors*: Failure when there are no credentials, or the Nodes cannot be listed.
     """
-    waiting = patience or Patience()
+    retries = retries or Retries()
     with connect(access) as api:
-        for name in _names(api, waiting) if node_name is None else (node_name,):
-            yield _prune_node(api, name, waiting, may_be_gone=node_name is None)
+        for name in _names(api, retries) if node_name is None else (node_name,):
+            yield _prune_node(api, name, retries, may_be_gone=node_name is None)
 
 
 def render_pruned(pruned: Pruned) -> str:
@@ -98,30 +98,30 @@ def exit_code(results: Iterable[Pruned]) -> int:
     return int(any(result.problem for result in results))
 
 
-def _names(api: Api, patience: Patience) -> list[str]:
+def _names(api: Api, retries: Retries) -> list[str]:
     """The Nodes with something of ours; the list is read to its end before anything is done, since pages expire."""
-    return patience.retried(partial(_names_at_once, api, patience), lambda failure: failure.status == 410)
+    return retries.run(partial(_names_at_once, api, retries), lambda failure: failure.status == 410)
 
 
-def _names_at_once(api: Api, patience: Patience) -> list[str]:
+def _names_at_once(api: Api, retries: Retries) -> list[str]:
     names: list[str] = []
     token, more = "", True
     while more:
-        nodes, token = patience.retried(partial(api.list_page, token))
+        nodes, token = retries.run(partial(api.list_page, token))
         names += [str(node["metadata"]["name"]) for node in nodes if any(_ours(node))]
         more = bool(token)
     return names
 
 
-def _prune_node(api: Api, name: str, patience: Patience, *, may_be_gone: bool) -> Pruned:
+def _prune_node(api: Api, name: str, retries: Retries, *, may_be_gone: bool) -> Pruned:
     done = Pruned(node=name)
     try:
-        annotations, labels, condition = _ours(patience.retried(lambda: api.get_node(name)))
+        annotations, labels, condition = _ours(retries.run(lambda: api.get_node(name)))
         if annotations or labels:
-            patience.retried(lambda: api.delete_keys(name, annotations=annotations, labels=labels))
+            retries.run(lambda: api.delete_keys(name, annotations=annotations, labels=labels))
             done = replace(done, annotations=annotations, labels=labels)
         if condition:
-            patience.retried(lambda: api.delete_condition(name, CONDITION))
+            retries.run(lambda: api.delete_condition(name, CONDITION))
             done = replace(done, condition=True)
     except Failure as failure:
         if not (may_be_gone and is_missing(failure)):
