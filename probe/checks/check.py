@@ -11,10 +11,10 @@ from probe.facts.model import Facts
 from probe.reading import ProblemKind, Reading
 
 Status = Literal["pass", "warn", "fail", "unknown", "skipped"]
-"""`skipped` means only that the question does not arise on this node; nobody having looked is `unknown`."""
+"""`skipped`: the question does not apply to this node; a check that could not look is `unknown`."""
 
 Level = Literal["stateless", "projected", "local", "volumes"]
-"""What works, each including the ones before it.
+"""Levels of support, each including the ones before it.
 
 `stateless`: a user namespace, the image and the files that every Pod has; `projected`: tokens, Secrets and
 memory-backed volumes; `local`: emptyDir and ConfigMap on disk; `volumes`: every file system mounted for Pods here.
@@ -24,9 +24,9 @@ LEVELS: tuple[Level, ...] = ("stateless", "projected", "local", "volumes")
 UnknownReason = Literal["KubeletNotFound", "NotPermitted", "TimedOut", "NotReadable", "NotTried", "ReportStale"]
 
 TEXT_LIMIT = 4000
-"""Characters of a message or a piece of evidence: a program may have printed a mebibyte."""
+"""Maximum characters of a message or a piece of evidence: a program may print 1 MiB."""
 EVIDENCE_LIMIT = 250
-"""Pieces of evidence of one finding."""
+"""Maximum pieces of evidence of one finding."""
 
 _REASON_OF_KIND: dict[ProblemKind, UnknownReason] = {
     "absent": "NotReadable",
@@ -38,7 +38,7 @@ _REASON_OF_KIND: dict[ProblemKind, UnknownReason] = {
 
 
 class Evidence(Struct, frozen=True, omit_defaults=True):
-    """One thing that was seen, or could not be seen, and where."""
+    """One observation, or the problem instead of it, with its source."""
 
     source: str
     value: str = ""
@@ -49,27 +49,27 @@ class Evidence(Struct, frozen=True, omit_defaults=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What a check found."""
+    """Result of a check."""
 
     status: Status
     message: str
     """One sentence, without a full stop."""
     reason: str = ""
-    """CamelCase. Of a failure one of the check's own reasons; of an unknown an UnknownReason; else empty."""
+    """CamelCase. For `fail` one of the check's own reasons, for `unknown` an UnknownReason; else empty."""
     evidence: tuple[Evidence, ...] = ()
     remediation: str = ""
-    """What the check worked out for this node, by a function of probe.checks.remedies; else the lookup finds it."""
+    """Specific remediation from a function of probe.checks.remedies; if empty, the lookup finds one."""
     level: Level | None = None
-    """Only where it differs from what the check declares: the first level that this outcome is about."""
+    """First level that this outcome concerns, if another than the check declares."""
 
     @classmethod
     def passed(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:
-        """All is well."""
+        """The answer to the question is good."""
         return cls(status="pass", message=message, evidence=_evidence(seen))
 
     @classmethod
     def warn(cls, message: str, *seen: Reading[Any] | Evidence, remediation: str = "") -> Outcome:
-        """Pods run, but an administrator wants to know this."""
+        """Pods run, but an administrator should know this."""
         return cls(status="warn", message=message, evidence=_evidence(seen), remediation=remediation)
 
     @classmethod
@@ -81,7 +81,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
         remediation: str = "",
         level: Level | None = None,
     ) -> Outcome:
-        """Each Pod of the check's level fails on this node. What only some Pods meet is a warning."""
+        """Every Pod of the check's level fails on this node. A problem of only some Pods is a warning."""
         evidence = _evidence(seen)
         return cls(
             status="fail", reason=reason, message=message, evidence=evidence, remediation=remediation, level=level
@@ -89,14 +89,14 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def skipped(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:
-        """The question does not arise on this node."""
+        """The question does not apply to this node."""
         return cls(status="skipped", message=message, evidence=_evidence(seen))
 
     @classmethod
     def unknown(
         cls, kind: ProblemKind | UnknownReason, message: str, *seen: Reading[Any] | Evidence, remediation: str = ""
     ) -> Outcome:
-        """Nobody knows, because *message*."""
+        """The answer is unknown, because *message*."""
         reason = _REASON_OF_KIND.get(kind, kind)  # type: ignore[arg-type]
         return cls(status="unknown", reason=reason, message=message, evidence=_evidence(seen), remediation=remediation)
 
@@ -109,32 +109,32 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """One question to a node, as `userns-probe explain` prints it."""
+    """Declaration of a check: one question about a node, printed by `userns-probe explain`."""
 
     id: str
-    """The same string in code, report, metrics, README and `explain`."""
+    """ID, the same in code, report, metrics, README and `explain`."""
     level: Level
     gating: bool
-    """Whether its `unknown` decides its level and the verdict, too; a `fail` of any check does."""
+    """True when an `unknown` also decides its level and the verdict; a `fail` of any check does."""
     question: str
     why: str
-    """What breaks, and for whom, when the answer is no."""
+    """Consequence of a bad answer: the broken feature and the affected Pods."""
     reasons: tuple[str, ...] = ()
-    """Every reason that a failure of it can give; closed."""
+    """All reasons of its failures; closed list."""
     remediation: str
-    """What to do, ready to be pasted where that is possible."""
+    """Remediation without knowledge of the node, as commands to paste where possible."""
     documentation: str
-    """Manual page with section, KEP, specification: where to read on."""
+    """Reference: manual page with section, KEP or specification."""
     contradiction: bool = False
-    """It compares what a layer claims with what was seen."""
+    """True when the check compares the claim of a layer with an observation."""
     check: Callable[[Facts], Outcome]
     per_handler: Callable[[Facts, str], Outcome] | None = None
-    """The same, of Pods with that runtime handler (CRI's name, empty for the default); None where all get one answer.
+    """The check for one runtime handler (CRI's name, empty for the default); None if the handler does not matter.
     """
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One check's outcome, as the Report carries it."""
+    """Outcome of one check in the Report."""
 
     id: str
     level: Level
@@ -143,7 +143,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     reason: str
     message: str
     remediation: str
-    """Empty when nothing needs to be done."""
+    """Empty when there is nothing to do."""
     documentation: str
     evidence: tuple[Evidence, ...]
 
@@ -160,10 +160,10 @@ def _evidence_of(reading: Reading[Any]) -> Evidence:
 
 
 def clipped(text: str) -> str:
-    """*text*, of which no more than TEXT_LIMIT characters reach a Report."""
+    """*text* cut to TEXT_LIMIT characters."""
     return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]} (and {len(text) - TEXT_LIMIT} more characters)"
 
 
 def _text(value: object) -> str:
-    """A value in the words of the system it comes from: `true` rather than `True`."""
+    """Text of a value in JSON spelling: `true`, not `True`."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -15,13 +15,13 @@ from probe.facts.model import Facts, IdFacts, KubeletFacts
 from probe.reading import Reading
 
 _ALL_IDS = 1 << 32
-_EXAMPLES = 5  # of what a range overlaps
+_EXAMPLES = 5  # maximum number of overlaps in a message
 
 _ABOUT_IDS: tuple[Cause, ...] = ("ids-per-pod", "getsubids", "subids", "range")
 
 
 def check_range(facts: Facts) -> Outcome:
-    """A range of its own, or all IDs but the first 65536, is fine; what collides or has no effect is a warning."""
+    """Pass for a range of its own and for the default one; a warning for overlaps and settings without effect."""
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
@@ -29,7 +29,7 @@ def check_range(facts: Facts) -> Outcome:
 
 
 def check_restart(facts: Facts) -> Outcome:
-    """What a running kubelet has in memory says nothing of what it finds when it starts again."""
+    """A running kubelet proves nothing about its next start, which reads files and ranges again."""
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
@@ -37,7 +37,7 @@ def check_restart(facts: Facts) -> Outcome:
 
 
 def check_slots(facts: Facts) -> Outcome:
-    """The kubelet starts only with a slot for each of maxPods, but Pods that have ended hold theirs for a while."""
+    """The kubelet starts only with a slot for each of maxPods, but ended Pods keep their slots for a while."""
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
@@ -45,7 +45,7 @@ def check_slots(facts: Facts) -> Outcome:
 
 
 def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outcome:
-    """What is to be said of the range that the kubelet will use."""
+    """Outcome for the range that the kubelet will use."""
     ids = facts.ids
     if ids.value is None:
         return Outcome.not_read("where the kubelet takes IDs from", ids)
@@ -72,7 +72,7 @@ def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outc
 
 
 def judge_restart(facts: Facts, expected: Forecast) -> Outcome:
-    """Whether the kubelet will come back."""
+    """Outcome for the next start of the kubelet."""
     if expected.outcome == "fails" and expected.cause is not None:
         return Outcome.warn(
             f"the next restart of the kubelet will fail: {expected.reason}",
@@ -90,7 +90,7 @@ def judge_restart(facts: Facts, expected: Forecast) -> Outcome:
 
 
 def judge_slots(facts: Facts, expected: Forecast) -> Outcome:
-    """Whether more Pods can have a user namespace."""
+    """Outcome for the number of free slots."""
     pool, used = expected.pool, expected.used
     if pool is None:
         return _no_pool(facts, expected)
@@ -105,7 +105,7 @@ def judge_slots(facts: Facts, expected: Forecast) -> Outcome:
 
 
 def expect(facts: Facts) -> Forecast | None:
-    """The forecast for the next start of this node's kubelet; None where no kubelet is known."""
+    """Forecast for the next start of this node's kubelet; None if no kubelet is known."""
     return _expect(facts, facts.kubelet.value) if facts.kubelet.value else None
 
 
@@ -115,7 +115,7 @@ def _expect(facts: Facts, kubelet: KubeletFacts) -> Forecast:
 
 
 _forecast = lru_cache(maxsize=1)(forecast)
-"""Three checks and the Report ask for the same one."""
+"""Cached, since three checks and the Report use the same forecast."""
 
 
 def _no_kubelet(facts: Facts) -> Outcome:
@@ -157,7 +157,7 @@ def _gate_evidence(facts: Facts) -> tuple[Reading[str], ...]:
 
 
 def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str, str]]:
-    """What is wrong with the range itself, or was configured in vain, each with what mends it."""
+    """(fault, remediation) of the range itself and of settings without effect."""
     found = []
     if pool.end > _ALL_IDS:
         wrapped = (pool.end - _ALL_IDS + pool.ids_per_pod - 1) // pool.ids_per_pod
@@ -183,7 +183,7 @@ def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str
 
 
 def _collisions(pool: IdPool, ids: IdFacts) -> list[str]:
-    """Who else has IDs of the range."""
+    """Other owners of IDs in the range."""
     subids = [
         f"{each.owner}:{each.first}:{each.count} of {each.file}"
         for each in ids.owners.value or ()

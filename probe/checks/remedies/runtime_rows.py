@@ -1,4 +1,4 @@
-"""What to do about the container runtime, by platform."""
+"""Remediations for the container runtime, by platform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of remedies: what to do, in the words of the platform, each text with the page that says so."""
+"""Table of remediations by platform, each with the documentation page that it follows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ REMEDIES: tuple[Remedy, ...] = (*UNKNOWN, *KERNEL, *KUBELET, *RUNTIME)
 
 
 def fitting(check: str, reason: str, platforms: tuple[str, ...] = ()) -> Remedy | None:
-    """The row for that reason on the first of *platforms* that has one, else the row for all platforms."""
+    """Row for *reason* of the first of *platforms* that has one; else the row for all platforms."""
     rows = [row for row in REMEDIES if row.check in (check, "") and row.reason == reason]
     return next((row for platform in (*platforms, "") for row in rows if row.platform == platform), None)
 
 
 def remedies_of(check: str) -> tuple[Remedy, ...]:
-    """The rows of one check."""
+    """All rows of one check."""
     return tuple(row for row in REMEDIES if row.check == check)

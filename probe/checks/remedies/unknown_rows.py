@@ -1,4 +1,4 @@
-"""How an unknown becomes known."""
+"""Remediations of unknown findings."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def _look_path(host: Host, pid: int, name: str, path: Reading[tuple[str, ...]]) 
 
 
 def _ask_getent(host: Host, pid: int, getent: Reading[str]) -> Reading[bool]:
-    """True when getent(1), run in the root of *pid*, knows the account. *Source*: getent(1): status 2 is "not found"."""
+    """True when getent(1) in the root of *pid* knows the account. *Source*: getent(1): status 2 is "not found"."""
     return _ask(host, pid, getent, "passwd", ACCOUNT).parse(_parse_getent)
 
 

@@ -77,7 +77,7 @@ def parse_version_number(version: str) -> tuple[int, int, int] | None:
 
 
 def parse_features(text: str) -> OciFeatures:
-    """Parse the JSON document printed by `features`. *Source*: features.md of the OCI runtime specification, since 1.1."""
+    """Parse the JSON printed by `features`. *Source*: features.md of the OCI runtime specification, since 1.1."""
     try:
         features = msgspec.json.decode(text, type=_Features)
     except RecursionError as error:
