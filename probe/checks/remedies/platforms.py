@@ -42,7 +42,7 @@ _OF_ID = {
 """`ID` of os-release(5) -> platform."""
 
 _BOTTLEROCKET = "apiclient exec admin sheltie systemctl restart"
-"""Command for the host: shells on Bottlerocket run in containers. *Source*: bottlerocket-admin-container 0.7.3, sheltie."""
+"""Command that reaches the host: shells run in containers. *Source*: bottlerocket-admin-container 0.7.3, sheltie."""
 
 SERVICES = {
     # try-restart ignores inactive units: a node may have the units of server and agent, and run one of them.
@@ -54,11 +54,11 @@ SERVICES = {
 """systemd unit of platforms that run kubelet and container runtime in one service."""
 
 RESTART_CONTAINERD = "containerd config dump >/dev/null && systemctl restart containerd"
-"""Command after a change of the configuration, which it checks first: containerd does not start with a bad one."""
+"""Restart after a change of the configuration, which is checked first: containerd does not start with a bad one."""
 
 
 def platforms_of(facts: Facts) -> tuple[str, ...]:
-    """Platforms of this node: Kubernetes distribution, then operating system, its release before its family.
+    """Platforms of this node: Kubernetes distribution, then operating system, release before family.
 
     A node in a container uses the kernel of its host, so packages of its own system do not help.
     """
