@@ -1,4 +1,4 @@
-"""Takes back from Nodes what was published there, and nothing else."""
+"""Remove from Nodes everything that userns-probe published, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from probe.publish.desired import REFRESHED_AT, parse_observed
 from probe.publish.schedule import Backoff
 
 ATTEMPTS = 5
-"""How often a request is made while the server is out of reach, or asks to wait."""
+"""Maximum attempts of a request while the server is unreachable or asks to wait."""
 
 OWN_ANNOTATIONS = frozenset({REFRESHED_AT, *(f"{PREFIX}{key}" for key in KEYS)})
 
@@ -25,24 +25,24 @@ T = TypeVar("T")
 
 
 class Pruned(Struct, frozen=True, kw_only=True):
-    """What became of one Node."""
+    """Result for one Node."""
 
     node: str
     annotations: tuple[str, ...] = ()
-    """Names of what was removed; so are the labels."""
+    """Keys of removed annotations; the same holds for labels."""
     labels: tuple[str, ...] = ()
     condition: bool = False
     problem: str = ""
-    """Why not all of it was removed; empty on success."""
+    """Reason why something is left; empty on success."""
 
 
 def _passes(failure: Failure) -> bool:
-    """Whether the same request may be granted later: the server is out of reach, has a fault or asks to wait."""
+    """True when a retry may succeed: the server is unreachable, has an error (5xx) or asks to wait (429)."""
     return failure.reason == UNREACHABLE or failure.status == 429 or failure.status >= 500
 
 
 class Retries(Struct, frozen=True, kw_only=True):
-    """How to wait between the attempts of one request."""
+    """Number of attempts of one request, and pauses between them."""
 
     attempts: int = ATTEMPTS
     base: float = 1.0
@@ -50,7 +50,7 @@ class Retries(Struct, frozen=True, kw_only=True):
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, action: Callable[[], T], passes: Callable[[Failure], bool] = _passes) -> T:
-        """What *action* gives, tried again after failures that may pass. *Errors*: Failure."""
+        """Return value of *action*, repeated after temporary failures. *Errors*: Failure."""
         backoff = Backoff(self.base, self.limit, self.limit)
         while True:
             try:
@@ -62,7 +62,7 @@ class Retries(Struct, frozen=True, kw_only=True):
 
 
 def prune(access: Access, node_name: str | None, retries: Retries | None = None) -> Iterator[Pruned]:
-    """What was removed, Node by Node: from *node_name*, or from all that have something of ours (None).
+    """Prune *node_name*, or all Nodes with published content (None); yields the result of each Node.
 
     *Errors*: Failure when there are no credentials, or the Nodes cannot be listed.
     """
@@ -86,7 +86,7 @@ def render_pruned(pruned: Pruned) -> str:
 
 
 def render_failure(failure: Failure, node: str = "") -> str:
-    """What went wrong and what to do, in one line."""
+    """Failure and its remediation in one line."""
     fields = explain_failure(failure, node)
     problem, message = fields.pop("problem"), fields.pop("message")
     details = [f"{name.replace('_', ' ')}: {value}" for name, value in fields.items() if name != "node"]
@@ -99,7 +99,7 @@ def exit_code(results: Iterable[Pruned]) -> int:
 
 
 def _names(api: Api, retries: Retries) -> list[str]:
-    """The Nodes with something of ours; the list is read to its end before anything is done, since pages expire."""
+    """Names of Nodes with published content; the list is read to its end before any change, since pages expire."""
     return retries.run(partial(_names_at_once, api, retries), lambda failure: failure.status == 410)
 
 
@@ -130,7 +130,7 @@ def _prune_node(api: Api, name: str, retries: Retries, *, may_be_gone: bool) -> 
 
 
 def _ours(node: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-    """Annotations, labels and condition of ours: by name, also if somebody edited them, or by their field manager."""
+    """Our annotations, labels and condition: by name, even if edited by others, or by our field manager."""
     observed, metadata = parse_observed(node), node.get("metadata") or {}
     annotations = {key for key in metadata.get("annotations") or {} if key in OWN_ANNOTATIONS} | set(
         observed.annotations

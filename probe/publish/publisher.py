@@ -1,6 +1,6 @@
-"""Writes to the Node what the report says, whenever it changed, and again every six hours.
+"""Publisher: writes the report to the Node after each change, and again every six hours.
 
-All state of a failed attempt is forgotten and the Node read anew: a request without an answer may have been heard.
+After a failure all state is dropped and the Node is read again: a request without an answer may have succeeded.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ in_cluster = partial(connect, Access())
 """The API server with the service account of this Pod."""
 
 
-_SOON = 0.05  # seconds: the shortest rest
+_SOON = 0.05  # minimum seconds between steps
 
 
 class Source(Protocol):
-    """What holds now, and where to tell how publishing goes; `report_file.Current` is one."""
+    """Source of snapshots and receiver of the publishing state; implemented by `report_file.Current`."""
 
     publishing: Publishing | None
 
     def snapshot(self) -> Snapshot:
-        """What is known at this moment."""
+        """Current state of the report file."""
 
 
 class Publisher:
@@ -82,13 +82,13 @@ class Publisher:
         self._renew_at = clock() + random.uniform(0, self._pace.renew_within)  # noqa: S311 - spreads load
         self._observed: Observed | None = None
         self._done: Desired | None = None
-        """What the server accepted last; if it left some of it out, asking again would change nothing."""
+        """Desired state that the server accepted last; not sent again even if the server dropped a part."""
         self._refresh = Refresh(self._pace.renew_within)
         self._recorder = EventRecorder(self._node) if "events" in parts else None
         self._bears_time = "metadata" if "annotations" in parts else "status" if "condition" in parts else None
-        """What says when it was written."""
+        """The half of the Node that contains the time of the last write."""
         self._left_behind: set[str] = set()
-        """What is not published any more, and may not be taken back."""
+        """Halves of the Node that are no longer published, but may not be removed (403)."""
         self._rendered: tuple[Report, Desired] | None = None
         self._counted = ""
         self._results: dict[PublishResult, int] = dict.fromkeys(PUBLISH_RESULTS, 0)
@@ -96,7 +96,7 @@ class Publisher:
         self._complaints: list[dict[str, object]] = []
 
     def start(self) -> None:
-        """Publish from a thread of its own until `stop`; without the Node's name say so, and publish nothing."""
+        """Publish from a thread of its own until `stop`; without a Node name, log an error and publish nothing."""
         if not self._parts:
             return
         if not self._node:
@@ -108,18 +108,18 @@ class Publisher:
         self._thread.start()
 
     def wake(self) -> None:
-        """There may be another report: do not wait for the time to publish."""
+        """Run the next step now, because the report may have changed."""
         self._woken.set()
 
     def stop(self, timeout: float) -> None:
-        """End, waiting *timeout* seconds at most; what stands on the Node stays there."""
+        """Stop the thread, waiting *timeout* seconds at most; the Node is left as it is."""
         self._stopping.set()
         self._woken.set()
         if self._thread:
             self._thread.join(timeout)
 
     def step(self) -> float:
-        """Publish if it is time to. Returns the seconds until it may be time again without another report."""
+        """Publish if due. Returns the seconds until the next step if the report does not change."""
         now = self._clock()
         if now < self._not_before:
             return self._not_before - now
@@ -140,14 +140,14 @@ class Publisher:
                 self._count_unchanged(report)
         except Failure as failure:
             self._failed(failure)
-        except Exception as error:  # the next round may well work
+        except Exception as error:  # the next step may work
             log.error("publisher_failed", error=f"{type(error).__name__}: {error}"[:500])
             self._failed()
         return self._rest(report)
 
     @property
     def rests_until(self) -> float:
-        """The moment of `clock` before which `step` asks nothing unless the report changes, or is missing."""
+        """Time of `clock` before which `step` sends no request unless the report changes or is missing."""
         if self._observed is None:
             return self._not_before
         return min(self._refresh.due_at if self._done else self._renew_at, self._look_at)
@@ -158,7 +158,7 @@ class Publisher:
             self._woken.clear()
 
     def _rest(self, report: Report | None) -> float:
-        """Seconds for which nothing is to be done, unless there is another report."""
+        """Seconds until the next step, unless the report changes."""
         now = self._clock()
         if now < self._not_before:
             return self._not_before - now
@@ -167,7 +167,7 @@ class Publisher:
         return max(_SOON, min(until if until > 0 else math.inf, self._pace.rest if settled else self._pace.tick))
 
     def _look(self, api: Api) -> None:
-        """Forget what was written when the Node is another one: it was deleted and has registered again."""
+        """Drop all state when the Node has another UID: it was deleted and registered again."""
         observed = parse_observed(api.get_node(self._node))
         if self._observed is not None and observed.uid != self._observed.uid:
             self._observed = self._done = None
@@ -177,7 +177,7 @@ class Publisher:
         return desired is not None and (desired != self._done or now >= self._refresh.due_at)
 
     def _decide(self, report: Report | None, now: float) -> Desired | None:
-        """What to publish now; None while that waits for a second probe, or for its turn after a boot."""
+        """Desired state now; None while a second probe must confirm it, or until the turn of this node after a boot."""
         observed = self._observed
         assert observed is not None
         known = observed.verdict in ("ready", "not-ready")
@@ -196,9 +196,9 @@ class Publisher:
         return absent_report(self._node, self._boot_id) if report is None else report
 
     def _publish(self, api: Api, report: Report | None) -> list[Failure]:
-        """Read the Node if need be, then write what differs; a part that is refused keeps no other from being written.
+        """Read the Node if needed, then write each half that differs, even if the other half is refused.
 
-        What comes back are the refusals. *Errors*: Failure when the server cannot be talked to now.
+        Returns the refusals. *Errors*: Failure when the server is unreachable or asks to wait.
         """
         if self._observed is None:
             self._synchronise(api)
@@ -249,7 +249,7 @@ class Publisher:
             return False, [failure]
 
     def _synchronise(self, api: Api) -> None:
-        """Learn what stands on the Node, so that a restart with nothing new writes nothing."""
+        """Read the observed state, so that a restart without changes writes nothing."""
         self._observed = parse_observed(api.get_node(self._node))
         if self._recorder:
             self._recorder.found(self._observed.verdict)
@@ -259,7 +259,7 @@ class Publisher:
             self._last_success = written
 
     def _leave_behind(self, what: str, failure: Failure) -> None:
-        """Say once that something stays which is not published any more; the next refresh tries again."""
+        """Log once that retired content cannot be removed; the next refresh tries again."""
         if what not in self._left_behind:
             self._left_behind.add(what)
             remedy = f"userns-probe prune --node-name {self._node}, with an administrator's kubeconfig, removes it"
@@ -280,7 +280,7 @@ class Publisher:
         self._complaints = []
 
     def _failed(self, *failures: Failure) -> None:
-        """Forget what is believed of the Node, pause, and log what is wrong: once, not at each retry."""
+        """Drop the observed state, back off, and log the failures once, not at each retry."""
         self._observed = None
         pause = self._backoff.pause(max((failure.retry_after or 0.0 for failure in failures), default=None))
         self._not_before = self._clock() + pause
