@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.ids import give_a_range, mend
+from probe.checks.remedies.ids import give_a_range, start_remediation
 from probe.facts.ids.forecast import Forecast, forecast
 from probe.facts.ids.manager import Cause, IdPool, ignores_ids_per_pod
 from probe.facts.ids.range import ACCOUNT
@@ -77,7 +77,7 @@ def judge_restart(facts: Facts, expected: Forecast) -> Outcome:
         return Outcome.warn(
             f"the next restart of the kubelet will fail: {expected.reason}",
             Evidence("log message at the next start", expected.message),
-            remediation=mend(expected.cause, facts),
+            remediation=start_remediation(expected.cause, facts),
         )
     if expected.outcome == "unknown":
         message = f"whether the kubelet starts again is unknown: {expected.reason}"
@@ -130,7 +130,7 @@ def _refused_range(facts: Facts, expected: Forecast) -> Outcome | None:
     return Outcome.warn(
         f"the kubelet would reject its range of IDs at its next start: {expected.reason}",
         Evidence("log message at the next start", expected.message),
-        remediation=mend(expected.cause, facts),
+        remediation=start_remediation(expected.cause, facts),
     )
 
 
@@ -169,16 +169,16 @@ def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str
     release, configured = kubelet.version.parse(parse_release).value, kubelet.ids_per_pod.value
     if release is not None and configured is not None and ignores_ids_per_pod(configured, ids, release):
         fault = f"kubelet {kubelet.version.value} ignores idsPerPod: {configured}, and gives each Pod 65536 IDs"
-        cure = "Upgrade the kubelet to 1.35 or newer, on the drained node: Pods started before have 65536 IDs."
-        found.append((fault, cure))
+        remediation = "Upgrade the kubelet to 1.35 or newer, on the drained node: Pods started before have 65536 IDs."
+        found.append((fault, remediation))
     if ids.local_account.value and not pool.configured:
         fault = f"the account kubelet exists, and the kubelet does not find it ({ids.account.source})"
-        cure = (
+        remediation = (
             "Drain the node, install getent on the kubelet's PATH, and restart the kubelet. Only where the account is"
             " there for nothing, not to give Pods a range, may it be removed instead.\n"
             "  apt-get install -y libc-bin || dnf install -y glibc-common"
         )
-        found.append((f"{fault}, so a range configured for it has no effect", cure))
+        found.append((f"{fault}, so a range configured for it has no effect", remediation))
     return found
 
 

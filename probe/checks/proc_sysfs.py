@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Evidence, Outcome
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.mounts import mount_beside
+from probe.checks.remedies.mounts import mount_uncovered
 from probe.checks.runtime.names import binds_sysfs, find_handler
 from probe.facts.model import Facts, Visibility
 from probe.facts.trials.sandbox import proc_answer, sysfs_answer
@@ -55,7 +55,7 @@ def _covered(
         return Outcome.passed(message, *seen, *answers)
     reason = "ProcCovered" if "proc" in covered else "SysfsCovered"
     message = f"a Pod's user namespace may not mount {' and '.join(which)}"
-    return Outcome.fail(reason, message, *seen, *answers, remediation=mount_beside(covered))
+    return Outcome.fail(reason, message, *seen, *answers, remediation=mount_uncovered(covered))
 
 
 def _why_covered(seen: Visibility, step: SandboxStep | None) -> str:

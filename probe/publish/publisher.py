@@ -100,7 +100,7 @@ class Publisher:
         if not self._parts:
             return
         if not self._node:
-            log.error("publish_disabled", problem="NoNodeName", remedy="set NODE_NAME to the Pod's spec.nodeName")
+            log.error("publish_disabled", problem="NoNodeName", remediation="set NODE_NAME to the Pod's spec.nodeName")
             return
         self._tell()
         log.info("publishing", node=self._node, parts=sorted(self._parts))
@@ -262,8 +262,8 @@ class Publisher:
         """Log once that retired content cannot be removed; the next refresh tries again."""
         if what not in self._left_behind:
             self._left_behind.add(what)
-            remedy = f"userns-probe prune --node-name {self._node}, with an administrator's kubeconfig, removes it"
-            log.warning("publish_left_behind", **explain_failure(failure, self._node) | {"remedy": remedy})
+            remediation = f"userns-probe prune --node-name {self._node}, with an administrator's kubeconfig, removes it"
+            log.warning("publish_left_behind", **explain_failure(failure, self._node) | {"remediation": remediation})
 
     def _finish(self, desired: Desired, wrote: bool) -> None:
         self._done = desired

@@ -318,7 +318,7 @@ def test_what_may_not_be_taken_back_is_told_once_and_left(
     assert world.result("error") == 0
     told = [one for one in logs if one["event"] in ("publish_left_behind", "publish_failed")]
     assert [(one["event"], one["problem"]) for one in told] == [("publish_left_behind", "MissingPermission")]
-    assert f"prune --node-name {NODE}" in told[0]["remedy"]
+    assert f"prune --node-name {NODE}" in told[0]["remediation"]
     refused = [one for one in world.api.requests if one.status == 403]
     assert len(refused) <= 2
     world.api.store.rules |= {rule}

@@ -16,7 +16,7 @@ _FIRST = 4_194_304
 _NO_ID = (1 << 32) - 1
 """ID that means "none" to the kernel."""
 
-_MEND: dict[Cause, str] = {
+_REMEDIATIONS: dict[Cause, str] = {
     "gate": "Remove UserNamespacesSupport from --feature-gates and featureGates before the kubelet restarts.",
     "configuration": "Correct maxPods in the kubelet's configuration before it restarts.",
     "cgroup": "Boot with cgroup v2 (kernel parameter systemd.unified_cgroup_hierarchy=1), or set failCgroupV1: false in"
@@ -30,13 +30,13 @@ _MEND: dict[Cause, str] = {
 """Remediations that do not depend on the node."""
 
 
-def mend(cause: Cause, facts: Facts) -> str:
+def start_remediation(cause: Cause, facts: Facts) -> str:
     """Remediation for *cause* on this node, to apply before its kubelet restarts."""
     if cause in ("subids", "range"):
         return give_a_range(facts.ids.value, facts.kubelet.value)
     if cause == "files":
         return _fit_the_files(facts)
-    return _MEND[cause]
+    return _REMEDIATIONS[cause]
 
 
 def give_a_range(ids: IdFacts | None = None, kubelet: KubeletFacts | None = None) -> str:

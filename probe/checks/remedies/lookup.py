@@ -12,7 +12,7 @@ from probe.facts.model import Facts
 _UNIT = re.compile(r"(systemctl restart|journalctl -u) kubelet\b")
 
 
-def remedy(check: str, reason: str, facts: Facts, found: str = "") -> str:
+def remediation_of(check: str, reason: str, facts: Facts, found: str = "") -> str:
     """Remediation on this node for *reason* of *check*; the reason of a warning is empty.
 
     In this order: *found*, the specific text of the check; the row of the table for the node's platform, then for all

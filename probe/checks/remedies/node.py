@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.limits import raise_limits
-from probe.checks.remedies.mounts import mount_beside
+from probe.checks.remedies.mounts import mount_uncovered
 from probe.checks.remedies.platforms import inline, nested, platforms_of, quoted, restart_kubelet
 from probe.checks.remedies.table import fitting
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
@@ -55,7 +55,9 @@ def repeat_step(step: SandboxStep, limits: dict[str, int | None]) -> str:
         return raise_limits({limit: limits.get(limit)})
     if step.errno == "EPERM" and step.name in ("proc", "sysfs"):
         place = "/proc" if step.name == "proc" else "/sys"
-        return f"{mount_beside([step.name])}\nThis shows what covers it:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
+        return (
+            f"{mount_uncovered([step.name])}\nThis shows what covers it:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
+        )
     return ""
 
 

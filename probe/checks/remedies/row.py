@@ -8,7 +8,7 @@ from typing import NamedTuple
 from probe.checks.remedies.platforms import PLATFORMS, SERVICES
 
 
-class Remedy(NamedTuple):
+class Remediation(NamedTuple):
     """One row of the table of remediations."""
 
     check: str
@@ -21,7 +21,7 @@ class Remedy(NamedTuple):
     text: str
 
 
-def row(where: tuple[str, str], platform: str, source: str, text: str) -> Remedy:
+def row(where: tuple[str, str], platform: str, source: str, text: str) -> Remediation:
     """Row with each paragraph of *text* on one line; outputs wrap it."""
     lines: list[str] = []
     for line in dedent(text).strip("\n").split("\n"):
@@ -29,10 +29,10 @@ def row(where: tuple[str, str], platform: str, source: str, text: str) -> Remedy
             lines[-1] += f" {line}"
         else:
             lines.append(line)
-    return Remedy(*where, platform, source, "\n".join(lines))
+    return Remediation(*where, platform, source, "\n".join(lines))
 
 
-def k3s_and_rke2(where: tuple[str, str], source: str, text: str) -> tuple[Remedy, ...]:
+def k3s_and_rke2(where: tuple[str, str], source: str, text: str) -> tuple[Remediation, ...]:
     """Two rows, with `k3s` and `rke2` for NAME and the restart command of the service for RESTART."""
     return tuple(
         row(where, name, f"{PLATFORMS[name]} documentation, {source}", fitted)

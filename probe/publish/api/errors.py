@@ -54,15 +54,15 @@ def _explained(failure: Failure, node: str) -> dict[str, object]:
         return {
             "problem": "NodeNotFound",
             "node": node,
-            "remedy": "NODE_NAME must be the name of the Node: spec.nodeName",
+            "remediation": "NODE_NAME must be the name of the Node: spec.nodeName",
         }
     if forbidden := _FORBIDDEN.search(failure.message):
         return {"problem": "MissingPermission", **_rule(forbidden)}
     if failure.status == 409:
         return {"problem": "Conflict", "managers": conflicting_managers(failure)}
     if failure.status == 422 and "metadata.annotations: Too long" in failure.message:
-        remedy = "all annotations of a Node together may have 256 KiB: see who else writes that many"
-        return {"problem": "TooManyAnnotations", "node": node, "remedy": remedy}
+        remediation = "all annotations of a Node together may have 256 KiB: see who else writes that many"
+        return {"problem": "TooManyAnnotations", "node": node, "remediation": remediation}
     if failure.status == 0:
         return _unanswered(failure)
     return {"problem": _PROBLEMS.get(failure.status) or ("ServerError" if failure.status >= 500 else "Refused")}
@@ -77,7 +77,7 @@ def _unanswered(failure: Failure) -> dict[str, object]:
     if "CERTIFICATE_VERIFY_FAILED" in failure.message:
         return {
             "problem": "CertificateRefused",
-            "remedy": "compare the server's certificate with the ca.crt beside the token",
+            "remediation": "compare the server's certificate with the ca.crt beside the token",
         }
     return {"problem": UNREACHABLE}
 
