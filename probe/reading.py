@@ -1,4 +1,4 @@
-"""What was read from a node: a value with its source, or a problem with its source."""
+"""Reading: a value with its source, or a problem with its source."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ U = TypeVar("U")
 P = ParamSpec("P")
 
 ProblemKind = Literal["absent", "not-permitted", "timed-out", "not-readable", "not-tried"]
-"""Why there is no value.
+"""Kind of problem of a reading without value.
 
-`absent` (it does not exist here) can be an answer in itself; the others mean that nobody knows.
+`absent` (the source does not exist here) can be an answer in itself; the others mean unknown.
 """
 
 _KIND_OF_ERRNO: dict[int, ProblemKind] = {
     errno.ENOENT: "absent",
     errno.ENOTDIR: "absent",
-    errno.ESRCH: "absent",  # the process ended between listing and reading
+    errno.ESRCH: "absent",  # the process ended before it was read
     errno.EACCES: "not-permitted",
     errno.EPERM: "not-permitted",
     errno.ETIMEDOUT: "timed-out",
@@ -31,7 +31,7 @@ _KIND_OF_ERRNO: dict[int, ProblemKind] = {
 
 
 class Reading(Struct, Generic[T], frozen=True, omit_defaults=True):
-    """A value and where it comes from, or why there is none. Never both, never neither."""
+    """A value or a problem, with its source. Never both, never neither."""
 
     source: str
     value: T | None = None
@@ -44,17 +44,17 @@ class Reading(Struct, Generic[T], frozen=True, omit_defaults=True):
 
     @classmethod
     def without(cls, source: str, kind: ProblemKind, problem: str) -> Reading[T]:
-        """A reading that failed: *problem* is half a sentence that an administrator understands."""
+        """A reading without value; *problem* is half a sentence for an administrator."""
         return cls(source, None, problem, kind)
 
     @classmethod
     def from_error(cls, source: str, error: OSError) -> Reading[T]:
-        """The reading that *error* prevented; its errno decides the kind."""
+        """A reading that failed with *error*, whose errno decides the kind."""
         kind = _KIND_OF_ERRNO.get(error.errno or 0, "not-readable")
         return cls.without(source, kind, error.strerror or str(error) or "failed")
 
     def parse(self, parser: Callable[[T], U]) -> Reading[U]:
-        """The value turned by *parser*, whose ValueError becomes a problem; a problem stays what it is."""
+        """Reading of *parser*(value), whose ValueError becomes a problem; a problem stays unchanged."""
         if self.value is None:
             return problem_of(self)
         try:
@@ -63,11 +63,11 @@ class Reading(Struct, Generic[T], frozen=True, omit_defaults=True):
             return Reading.without(self.source, "not-readable", f"not understood: {str(error)[:200]}")
 
     def then(self, step: Callable[[T], Reading[U]]) -> Reading[U]:
-        """The reading that *step* takes with the value; a problem stays what it is."""
+        """*step*(value), another reading; a problem stays unchanged."""
         return problem_of(self) if self.value is None else step(self.value)
 
     def need(self) -> T:
-        """The value. *Errors*: NeededError, which `or_problem` turns into the result of the function that needs it."""
+        """The value. *Errors*: NeededError, which `or_problem` turns into the result of the calling function."""
         if self.value is None:
             raise NeededError(self)
         return self.value
@@ -77,7 +77,7 @@ class Reading(Struct, Generic[T], frozen=True, omit_defaults=True):
 
 
 class NeededError(Exception):
-    """A reading has no value, and what was to be made of it has none either."""
+    """A needed reading has no value, so the result that depends on it has none either."""
 
     def __init__(self, reading: Reading[Any]) -> None:
         super().__init__(str(reading))
@@ -85,7 +85,7 @@ class NeededError(Exception):
 
 
 def or_problem(function: Callable[P, Reading[T]]) -> Callable[P, Reading[T]]:
-    """*function*, whose result is the problem of the first reading that it needs and that has no value."""
+    """Decorator: the result is the problem of the first reading that *function* needs and that has no value."""
 
     @wraps(function)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> Reading[T]:
@@ -98,9 +98,9 @@ def or_problem(function: Callable[P, Reading[T]]) -> Callable[P, Reading[T]]:
 
 
 def spelled_out(value: Any) -> Any:
-    """*value*, made of dictionaries, sequences and texts, with each half of a surrogate pair spelled out: `\\udcff`.
+    """*value*, made of dictionaries, sequences and strings, with lone surrogates escaped as `\\udcff`.
 
-    It stands for a byte that is no UTF-8, or for no character at all, and neither JSON nor YAML can carry it.
+    A lone surrogate stands for a byte that is not UTF-8, and neither JSON nor YAML can encode it.
     """
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
@@ -112,7 +112,7 @@ def spelled_out(value: Any) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """*value*, made of Structs, as JSON for another process, whatever bytes the names on a node are made of."""
+    """*value*, made of Structs, as JSON for another process; surrogates are escaped."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -120,5 +120,5 @@ def encode(value: object) -> bytes:
 
 
 def problem_of(reading: Reading[Any]) -> Reading[Any]:
-    """The same problem, as a reading of anything that depends on it."""
+    """Reading of another type with the same source and problem."""
     return Reading(reading.source, None, reading.problem, reading.kind)

@@ -1,4 +1,4 @@
-"""From findings to one verdict, its reason, and what works level by level."""
+"""The verdict from findings: ready, not ready or unknown, its reason, and the result of each level."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Conclusion(Struct, frozen=True, kw_only=True):
 
     verdict: Verdict
     reason: str
-    """Of the first failing finding in stack order, else of the first unknown gating one; empty when ready."""
+    """Reason of the first failing finding in stack order, else of the first unknown gating one; empty when ready."""
     message: str
     levels: dict[str, Verdict]
 
@@ -26,8 +26,8 @@ class Conclusion(Struct, frozen=True, kw_only=True):
 def conclude(findings: Sequence[Finding]) -> Conclusion:
     """Any `fail` below the level `volumes`: not ready; else any gating `unknown`: unknown; else ready.
 
-    A `fail` says that each Pod of its level fails here, so it decides whichever check says it. A `warn` is
-    as good as a pass.
+    A `fail` means that every Pod of its level fails here, so a `fail` of any check decides. A `warn` counts as a
+    `pass`.
     """
     found = decisive(findings)
     return Conclusion(
@@ -54,7 +54,7 @@ def _decisive(findings: Sequence[Finding]) -> Finding | None:
 
 
 def _counts_unknown(finding: Finding) -> bool:
-    """Only gating checks decide by not knowing, and the check of volumes, which has its level to itself."""
+    """True for an unknown of a gating check, or of the volumes check, the only one of its level."""
     return finding.gating or finding.level == "volumes"
 
 

@@ -21,7 +21,7 @@ from probe.serve import service
 
 TICK = 0.05
 PACE = Pace(
-    tick=TICK, start_within=0, renew_within=0, backoff=0.05, backoff_limit=0.4, retry_after_limit=0.4, patience=0.4
+    tick=TICK, start_within=0, renew_within=0, backoff=0.05, backoff_limit=0.4, retry_after_limit=0.4, debounce=0.4
 )
 SILENCE, DEADLINE = 0.4, 1.0
 

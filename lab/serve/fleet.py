@@ -21,7 +21,7 @@ from lab import reports
 from lab.serve.api_store import APPLY, apply_metadata, merge_metadata, patch_status
 from probe.outputs.metrics import Publishing
 from probe.publish.api.client import FIELD_MANAGER, UNREACHABLE, Api, Failure
-from probe.publish.desired import is_settled, parse_standing, want
+from probe.publish.desired import desired_of, in_sync, parse_observed
 from probe.publish.parts import Part
 from probe.publish.publisher import Pace, Publisher
 from probe.publish.schedule import REFRESH
@@ -141,8 +141,8 @@ class Member:
     def is_right(self) -> bool:
         """Whether the Node says what the report says."""
         assert self.report
-        standing = parse_standing(self.fleet.server.nodes[self.name])
-        return is_settled(want(self.report, self.fleet.parts), standing) == (True, True)
+        observed = parse_observed(self.fleet.server.nodes[self.name])
+        return in_sync(desired_of(self.report, self.fleet.parts), observed) == (True, True)
 
     @contextmanager
     def _connect(self) -> Iterator[Api]:

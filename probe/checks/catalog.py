@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from probe.checks import filesystems, hazards, ids, kernel, kubelet, sandbox
 from probe.checks.check import Check, Outcome
-from probe.checks.remedies.lookup import remedy
+from probe.checks.remedies.lookup import remediation_of
 from probe.checks.runtime import added, files, limits, pod_trial, programs, snapshotter, volumes
 from probe.checks.runtime import offers as runtime
 from probe.checks.runtime import trial as runtime_trial
@@ -70,7 +70,7 @@ def _finding(check: Check, outcome: Outcome, facts: Facts) -> Finding:
         status=outcome.status,
         reason=outcome.reason,
         message=clipped(outcome.message),
-        remediation="" if well else remedy(check.id, outcome.reason, facts, outcome.remediation),
+        remediation="" if well else remediation_of(check.id, outcome.reason, facts, outcome.remediation),
         documentation=check.documentation,
         evidence=outcome.evidence,
     )

@@ -22,27 +22,27 @@ _REASON_OF_KIND: dict[ProblemKind, UnknownReason] = {
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What a check found."""
+    """Result of a check."""
 
     status: Status
     message: str
     """One sentence, without a full stop."""
     reason: str = ""
-    """CamelCase. Of a failure one of the check's own reasons; of an unknown an UnknownReason; else empty."""
+    """CamelCase. For `fail` one of the check's own reasons, for `unknown` an UnknownReason; else empty."""
     evidence: tuple[Evidence, ...] = ()
     remediation: str = ""
-    """What the check worked out for this node, by a function of probe.checks.remedies; else the lookup finds it."""
+    """Specific remediation from a function of probe.checks.remedies; if empty, the lookup finds one."""
     level: Level | None = None
-    """Only where it differs from what the check declares: the first level that this outcome is about."""
+    """First level that this outcome concerns, if another than the check declares."""
 
     @classmethod
     def passed(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:
-        """All is well."""
+        """The answer to the question is good."""
         return cls(status="pass", message=message, evidence=_evidence(seen))
 
     @classmethod
     def warn(cls, message: str, *seen: Reading[Any] | Evidence, remediation: str = "") -> Outcome:
-        """Pods run, but an administrator wants to know this."""
+        """Pods run, but an administrator should know this."""
         return cls(status="warn", message=message, evidence=_evidence(seen), remediation=remediation)
 
     @classmethod
@@ -54,7 +54,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
         remediation: str = "",
         level: Level | None = None,
     ) -> Outcome:
-        """Each Pod of the check's level fails on this node. What only some Pods meet is a warning."""
+        """Every Pod of the check's level fails on this node. A problem of only some Pods is a warning."""
         evidence = _evidence(seen)
         return cls(
             status="fail", reason=reason, message=message, evidence=evidence, remediation=remediation, level=level
@@ -62,14 +62,14 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def skipped(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:
-        """The question does not arise on this node."""
+        """The question does not apply to this node."""
         return cls(status="skipped", message=message, evidence=_evidence(seen))
 
     @classmethod
     def unknown(
         cls, kind: ProblemKind | UnknownReason, message: str, *seen: Reading[Any] | Evidence, remediation: str = ""
     ) -> Outcome:
-        """Nobody knows, because *message*."""
+        """The answer is unknown, because *message*."""
         reason = _REASON_OF_KIND.get(kind, kind)  # type: ignore[arg-type]
         return cls(status="unknown", reason=reason, message=message, evidence=_evidence(seen), remediation=remediation)
 
@@ -82,27 +82,27 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """One question to a node, as `userns-probe explain` prints it."""
+    """Declaration of a check: one question about a node, printed by `userns-probe explain`."""
 
     id: str
-    """The same string in code, report, metrics, README and `explain`."""
+    """ID, the same in code, report, metrics, README and `explain`."""
     level: Level
     gating: bool
-    """Whether its `unknown` decides its level and the verdict, too; a `fail` of any check does."""
+    """True when an `unknown` also decides its level and the verdict; a `fail` of any check does."""
     question: str
     why: str
-    """What breaks, and for whom, when the answer is no."""
+    """Consequence of a bad answer: the broken feature and the affected Pods."""
     reasons: tuple[str, ...] = ()
-    """Every reason that a failure of it can give; closed."""
+    """All reasons of its failures; closed list."""
     remediation: str
-    """What to do, ready to be pasted where that is possible."""
+    """Remediation without knowledge of the node, as commands to paste where possible."""
     documentation: str
-    """Manual page with section, KEP, specification: where to read on."""
+    """Reference: manual page with section, KEP or specification."""
     contradiction: bool = False
-    """It compares what a layer claims with what was seen."""
+    """True when the check compares the claim of a layer with an observation."""
     check: Callable[[Facts], Outcome]
     per_handler: Callable[[Facts, str], Outcome] | None = None
-    """The same, of Pods with that runtime handler (CRI's name, empty for the default); None where all get one answer.
+    """The check for one runtime handler (CRI's name, empty for the default); None if the handler does not matter.
     """
 
 
@@ -118,5 +118,5 @@ def _evidence_of(reading: Reading[Any]) -> Evidence:
 
 
 def _text(value: object) -> str:
-    """A value in the words of the system it comes from: `true` rather than `True`."""
+    """Text of a value in JSON spelling: `true`, not `True`."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -14,15 +14,15 @@ from probe.terms import Role
 
 
 def check_runtime_root(facts: Facts) -> Outcome:
-    """Image layers and the files that the runtime adds (`/etc/hostname`, `/etc/resolv.conf`) lie there."""
+    """The runtime's root contains image layers and the files that it adds (`/etc/hostname`, `/etc/resolv.conf`)."""
     runtime = facts.runtime.value
-    if runtime is not None and runtime.root_dir.value is None:  # what was tried is where it usually lies
+    if runtime is not None and runtime.root_dir.value is None:  # the attempt was on the default directory
         return Outcome.not_read("where the container runtime's root lies", runtime.root_dir)
     return _judge_role(facts, "runtime-root", "RuntimeRootNotIdmappable", "the container runtime's root")
 
 
 def check_overlay_layers(facts: Facts, name: str = "") -> Outcome:
-    """Only overlay maps layers; other snapshotters copy them, which is slow and works."""
+    """Only overlay maps layers; other snapshotters copy them, which works but is slow."""
     runtime = facts.runtime.value
     if runtime is None:
         return no_runtime(facts, "the snapshotter")
@@ -56,7 +56,7 @@ def check_overlay_layers(facts: Facts, name: str = "") -> Outcome:
 
 
 def _erofs(facts: Facts, snapshotter: Reading[str]) -> Outcome:
-    """It maps mounts of its own making and never copies (containerd 2.3), so only a Pod shows that it works."""
+    """The erofs snapshotter maps its own mounts and never copies (containerd 2.3); only a Pod proves that it works."""
     if facts.userns_pod_runs.value:
         return Outcome.passed("a Pod with a user namespace ran from the snapshotter erofs", facts.userns_pod_runs)
     message = "whether the snapshotter erofs can map its layers was not tried, and no Pod shows it"
@@ -64,7 +64,7 @@ def _erofs(facts: Facts, snapshotter: Reading[str]) -> Outcome:
 
 
 def check_kubelet_root(facts: Facts) -> Outcome:
-    """`/etc/hosts` and the termination log of every container lie there, and are mapped for every Pod."""
+    """The kubelet's root contains `/etc/hosts` and the termination log of each container, idmapped for every Pod."""
     kubelet = facts.kubelet.value
     if kubelet is not None and kubelet.root_dir.value is None:
         return Outcome.not_read("where the kubelet's root directory lies", kubelet.root_dir)
@@ -72,12 +72,12 @@ def check_kubelet_root(facts: Facts) -> Outcome:
 
 
 def check_tmpfs(facts: Facts) -> Outcome:
-    """The service account token that nearly every Pod carries lies on a tmpfs."""
+    """Nearly every Pod has a service account token, on a tmpfs."""
     return _judge_role(facts, "tmpfs", "TmpfsNotIdmappable", "a fresh tmpfs")
 
 
 def check_local_volumes(facts: Facts, name: str = "") -> Outcome:
-    """Both lie in directories below the kubelet's root directory, and are bound with the options of its mount."""
+    """Both volumes are directories below the kubelet's root, bind-mounted with the options of its mount."""
     what = "whether emptyDir and ConfigMap on disk work"
     root = next((attempt for attempt in facts.attempts if attempt.role == "kubelet-root"), None)
     if root is None:
@@ -103,7 +103,7 @@ def check_local_volumes(facts: Facts, name: str = "") -> Outcome:
 
 
 def _without_links(facts: Facts, name: str, options: Reading[str]) -> Outcome:
-    """Each file of a ConfigMap is a symbolic link: runc's idmapped mounts lose `nosymfollow`, crun's keep it."""
+    """Files of a ConfigMap are symbolic links; idmapped mounts of runc lose `nosymfollow`, those of crun keep it."""
     handler = find_handler(facts, name)
     oci_runtime = handler.oci_runtime if handler else None
     if oci_runtime is not None and oci_runtime.value == "runc":
@@ -117,7 +117,7 @@ def _without_links(facts: Facts, name: str, options: Reading[str]) -> Outcome:
 
 
 def check_volumes(facts: Facts) -> Outcome:
-    """Every file system that Pods have mounted here, one by one."""
+    """Judge each file system mounted for Pods on this node."""
     if facts.mounts.value is None:
         return Outcome.not_read("which volumes are mounted", facts.mounts)
     volumes = [attempt for attempt in facts.attempts if attempt.role == "volume"]
@@ -156,12 +156,12 @@ def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
 
 
 def _kernel_refuses_all(facts: Facts, attempt: Attempt) -> bool:
-    """Whether another file system would not help: the kernel knows no idmapped mounts, or has them switched off."""
+    """True when the kernel lacks idmapped mounts or has them switched off, so another file system would not help."""
     return attempt.errno in ("ENOSYS", "EPERM") and all(one.result != "supported" for one in facts.attempts)
 
 
 def _evidence(attempt: Attempt) -> Evidence:
-    """The call and its answer; of volumes the device, since their paths name Pods."""
+    """The call and its answer; for volumes with the device, since their paths contain names of Pods."""
     place = f"{attempt.fstype} {attempt.device}" if attempt.role == "volume" else attempt.path or attempt.fstype
     answer = f"{attempt.errno} from {attempt.step}" if attempt.errno else attempt.reason or "accepted"
     if attempt.owner:

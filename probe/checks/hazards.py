@@ -1,4 +1,4 @@
-"""What works here, and yet may hurt: known faults of versions, device hooks, Pods that are not what they asked for."""
+"""Hazards of a working node: bugs of versions, device hooks, Pods without the user namespace they requested."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from probe.finding import Evidence
 
 _IMAGE_VOLUMES_SINCE = (2, 1)
 _IMAGE_VOLUMES_FIXED = {(2, 1): 7, (2, 2): 2}
-"""First patch release of each minor one that maps them. *Source*: containerd's release notes."""
+"""Minor release -> first patch release that maps image volumes. *Source*: containerd's release notes."""
 
 _ALL_IDS = 1 << 32
 _BLOCK = 65_536
 
 
 def check_selinux_runc(facts: Facts, name: str = "") -> Outcome:
-    """That version labels /dev/mqueue before it becomes root of the user namespace that containerd made."""
+    """With SELinux, runc 1.2.0 fails: it labels /dev/mqueue before it becomes root of the user namespace."""
     selinux = facts.kernel.selinux_enforcing
     if selinux.kind == "absent":
         return Outcome.skipped("SELinux is not active on this node", selinux)
@@ -53,7 +53,7 @@ def check_selinux_runc(facts: Facts, name: str = "") -> Outcome:
 
 
 def check_image_volumes(facts: Facts) -> Outcome:
-    """Until it learned to map their layers, containerd asked for an idmapped overlay, which no kernel then gave."""
+    """Before the fix, containerd requests an idmapped mount of an overlay, which kernels refuse."""
     runtime, what = facts.runtime.value, "whether volumes of type image work with user namespaces"
     if runtime is None:
         return no_runtime(facts, what)
@@ -80,7 +80,7 @@ def check_image_volumes(facts: Facts) -> Outcome:
 
 
 def check_device_hooks(facts: Facts) -> Outcome:
-    """That a hook is there says only that containers may ask for it."""
+    """An installed hook only means that containers may use it."""
     if facts.hooks.value is None:
         return Outcome.not_read("whether device hooks are installed", facts.hooks)
     return judge_device_hooks(facts.hooks.value, facts)
@@ -94,7 +94,7 @@ _RUN_AS_THE_POD = (
 
 
 def judge_device_hooks(hooks: HookFacts, facts: Facts) -> Outcome:
-    """Presence is all that a node can tell; which Pods ask for such devices only the API server knows."""
+    """A node shows only installed hooks; the Pods that request such devices are known to the API server."""
     with_oci_hooks = facts.runtime.value is None or facts.runtime.value.name.value != "containerd"
     files = (hooks.cdi, *((hooks.oci_hooks,) if with_oci_hooks else ()))
     found = []
@@ -130,14 +130,14 @@ def judge_device_hooks(hooks: HookFacts, facts: Facts) -> Outcome:
 
 
 def check_mapping_ignored(facts: Facts) -> Outcome:
-    """The worst that can happen: nobody notices."""
+    """Pods that requested a user namespace and run without one; nothing else reports them."""
     if facts.pods.value is None:
         return Outcome.not_read("whether Pods have the user namespace that they asked for", facts.pods)
     return judge_mapping_ignored(facts.pods.value, facts)
 
 
 def judge_mapping_ignored(pods: PodFacts, facts: Facts) -> Outcome:
-    """Only the kubelet's records tell who asked; a kubelet that ignores the field keeps none."""
+    """Only the kubelet's records name Pods with the request; a kubelet that ignores the field has none."""
     seen = Evidence(
         "kubelet's records against running processes",
         f"{pods.recorded} Pods: {pods.own_namespace} with IDs of their own, {pods.host_namespace} with the node's",
@@ -157,14 +157,14 @@ def judge_mapping_ignored(pods: PodFacts, facts: Facts) -> Outcome:
 
 
 def check_last_block(facts: Facts) -> Outcome:
-    """One Pod among 65535 gets it, as long as the kubelet's range is the default one."""
+    """With the default range, one Pod of 65535 gets the last block of IDs."""
     if facts.pods.value is None:
         return Outcome.not_read("whether a Pod holds the last block of IDs", facts.pods)
     return judge_last_block(facts.pods.value, facts)
 
 
 def judge_last_block(pods: PodFacts, facts: Facts) -> Outcome:
-    """4294967295 means “no ID” to the kernel, so it refuses any map that reaches it."""
+    """The kernel refuses a map with ID 4294967295, which means "no ID"."""
     seen = Evidence("kubelet's records", f"{pods.recorded} Pods recorded, {pods.last_block} up to 4294967295")
     if not pods.last_block:
         if pods.unread:

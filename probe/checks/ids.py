@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.ids import give_a_range, mend
+from probe.checks.remedies.ids import give_a_range, start_remediation
 from probe.facts.ids.forecast import Forecast, forecast
 from probe.facts.ids.manager import Cause, IdPool, ignores_ids_per_pod
 from probe.facts.ids.range import ACCOUNT
@@ -16,13 +16,13 @@ from probe.finding import Evidence
 from probe.reading import Reading
 
 _ALL_IDS = 1 << 32
-_EXAMPLES = 5  # of what a range overlaps
+_EXAMPLES = 5  # maximum number of overlaps in a message
 
 _ABOUT_IDS: tuple[Cause, ...] = ("ids-per-pod", "getsubids", "subids", "range")
 
 
 def check_range(facts: Facts) -> Outcome:
-    """A range of its own, or all IDs but the first 65536, is fine; what collides or has no effect is a warning."""
+    """Pass for a range of its own and for the default one; a warning for overlaps and settings without effect."""
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
@@ -30,7 +30,7 @@ def check_range(facts: Facts) -> Outcome:
 
 
 def check_restart(facts: Facts) -> Outcome:
-    """What a running kubelet has in memory says nothing of what it finds when it starts again."""
+    """A running kubelet proves nothing about its next start, which reads files and ranges again."""
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
@@ -38,7 +38,7 @@ def check_restart(facts: Facts) -> Outcome:
 
 
 def check_slots(facts: Facts) -> Outcome:
-    """The kubelet starts only with a slot for each of maxPods, but Pods that have ended hold theirs for a while."""
+    """The kubelet starts only with a slot for each of maxPods, but ended Pods keep their slots for a while."""
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
@@ -46,7 +46,7 @@ def check_slots(facts: Facts) -> Outcome:
 
 
 def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outcome:
-    """What is to be said of the range that the kubelet will use."""
+    """Outcome for the range that the kubelet will use."""
     ids = facts.ids
     if ids.value is None:
         return Outcome.not_read("where the kubelet takes IDs from", ids)
@@ -73,12 +73,12 @@ def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outc
 
 
 def judge_restart(facts: Facts, expected: Forecast) -> Outcome:
-    """Whether the kubelet will come back."""
+    """Outcome for the next start of the kubelet."""
     if expected.outcome == "fails" and expected.cause is not None:
         return Outcome.warn(
             f"the next restart of the kubelet will fail: {expected.reason}",
             Evidence("log message at the next start", expected.message),
-            remediation=mend(expected.cause, facts),
+            remediation=start_remediation(expected.cause, facts),
         )
     if expected.outcome == "unknown":
         message = f"whether the kubelet starts again is unknown: {expected.reason}"
@@ -91,7 +91,7 @@ def judge_restart(facts: Facts, expected: Forecast) -> Outcome:
 
 
 def judge_slots(facts: Facts, expected: Forecast) -> Outcome:
-    """Whether more Pods can have a user namespace."""
+    """Outcome for the number of free slots."""
     pool, used = expected.pool, expected.used
     if pool is None:
         return _no_pool(facts, expected)
@@ -106,7 +106,7 @@ def judge_slots(facts: Facts, expected: Forecast) -> Outcome:
 
 
 def expect(facts: Facts) -> Forecast | None:
-    """The forecast for the next start of this node's kubelet; None where no kubelet is known."""
+    """Forecast for the next start of this node's kubelet; None if no kubelet is known."""
     return _expect(facts, facts.kubelet.value) if facts.kubelet.value else None
 
 
@@ -116,7 +116,7 @@ def _expect(facts: Facts, kubelet: KubeletFacts) -> Forecast:
 
 
 _forecast = lru_cache(maxsize=1)(forecast)
-"""Three checks and the Report ask for the same one."""
+"""Cached, since three checks and the Report use the same forecast."""
 
 
 def _no_kubelet(facts: Facts) -> Outcome:
@@ -131,7 +131,7 @@ def _refused_range(facts: Facts, expected: Forecast) -> Outcome | None:
     return Outcome.warn(
         f"the kubelet would reject its range of IDs at its next start: {expected.reason}",
         Evidence("log message at the next start", expected.message),
-        remediation=mend(expected.cause, facts),
+        remediation=start_remediation(expected.cause, facts),
     )
 
 
@@ -158,7 +158,7 @@ def _gate_evidence(facts: Facts) -> tuple[Reading[str], ...]:
 
 
 def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str, str]]:
-    """What is wrong with the range itself, or was configured in vain, each with what mends it."""
+    """(fault, remediation) of the range itself and of settings without effect."""
     found = []
     if pool.end > _ALL_IDS:
         wrapped = (pool.end - _ALL_IDS + pool.ids_per_pod - 1) // pool.ids_per_pod
@@ -170,21 +170,21 @@ def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str
     release, configured = kubelet.version.parse(parse_release).value, kubelet.ids_per_pod.value
     if release is not None and configured is not None and ignores_ids_per_pod(configured, ids, release):
         fault = f"kubelet {kubelet.version.value} ignores idsPerPod: {configured}, and gives each Pod 65536 IDs"
-        cure = "Upgrade the kubelet to 1.35 or newer, on the drained node: Pods started before have 65536 IDs."
-        found.append((fault, cure))
+        remediation = "Upgrade the kubelet to 1.35 or newer, on the drained node: Pods started before have 65536 IDs."
+        found.append((fault, remediation))
     if ids.local_account.value and not pool.configured:
         fault = f"the account kubelet exists, and the kubelet does not find it ({ids.account.source})"
-        cure = (
+        remediation = (
             "Drain the node, install getent on the kubelet's PATH, and restart the kubelet. Only where the account is"
             " there for nothing, not to give Pods a range, may it be removed instead.\n"
             "  apt-get install -y libc-bin || dnf install -y glibc-common"
         )
-        found.append((f"{fault}, so a range configured for it has no effect", cure))
+        found.append((f"{fault}, so a range configured for it has no effect", remediation))
     return found
 
 
 def _collisions(pool: IdPool, ids: IdFacts) -> list[str]:
-    """Who else has IDs of the range."""
+    """Other owners of IDs in the range."""
     subids = [
         f"{each.owner}:{each.first}:{each.count} of {each.file}"
         for each in ids.owners.value or ()

@@ -1,4 +1,4 @@
-"""Whether the kernel lets Pods have user namespaces, and mount /proc and /sys in them."""
+"""Checks of user namespaces, their limits and security settings in the kernel."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CGROUP_LIMIT = "user.max_cgroup_namespaces"
 
 
 def check_user_namespaces(facts: Facts) -> Outcome:
-    """The live attempt decides; limits and links explain it, and speak alone only where it gave no answer."""
+    """The live attempt decides; limits and links explain it, and decide only if it gave no answer."""
     kernel, attempt, own = facts.kernel, facts.user_namespace, facts.probe.in_initial_user_namespace
     limit = kernel.namespace_limits.get(USER_LIMIT, _LIMIT_NOT_READ)
     link = kernel.user_namespace_file
     seen = (_attempt_evidence(attempt), limit, link)
     if attempt.result == "supported":
         return Outcome.passed(f"a user namespace with the map {attempt.map} was made and read back", *seen)
-    if link.kind == "absent" and kernel.release.value is not None:  # the release proves that /proc is there
+    if link.kind == "absent" and kernel.release.value is not None:  # a known release proves that /proc is mounted
         message = f"kernel {kernel.release.value} was built without user namespaces"
         return Outcome.fail("UserNamespacesNotBuilt", message, *seen, remediation=NOT_BUILT)
     if own.value and limit.value == 0 and (attempt.result == "unknown" or attempt.errno == "ENOSPC"):
@@ -48,7 +48,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
 
 
 def check_namespace_limits(facts: Facts) -> Outcome:
-    """Only 0 is told: any other number may be enough, and the live trial would show when it is not."""
+    """Only a limit of 0 fails: any other may suffice, and the live trial shows if it does not."""
     limits = {name: limit for name, limit in facts.kernel.namespace_limits.items() if name != USER_LIMIT}
     unread = [limit for limit in limits.values() if limit.kind not in (None, "absent")]
     zero = {name: limit for name, limit in limits.items() if limit.value == 0}
@@ -64,7 +64,7 @@ def check_namespace_limits(facts: Facts) -> Outcome:
 
 
 def _zero_limits(facts: Facts, zero: dict[str, Reading[int]]) -> Outcome:
-    """Each Pod needs all of these namespaces; that of cgroups only with cgroup v2."""
+    """Every Pod needs all of these namespaces; a cgroup namespace only with cgroup v2."""
     own, version = facts.probe.in_initial_user_namespace, facts.kernel.cgroup_version
     if own.value is None:
         return Outcome.not_read("whose limits of namespaces were read", own, *zero.values())
@@ -79,7 +79,7 @@ def _zero_limits(facts: Facts, zero: dict[str, Reading[int]]) -> Outcome:
 
 
 def check_unprivileged_switches(facts: Facts) -> Outcome:
-    """Container runtimes run as root with CAP_SYS_ADMIN: these switches do not ask about them."""
+    """Container runtimes run as root with CAP_SYS_ADMIN: these switches do not apply to them."""
     kernel = facts.kernel
     switches = {
         "kernel.unprivileged_userns_clone": kernel.unprivileged_userns_clone,
@@ -94,7 +94,7 @@ def check_unprivileged_switches(facts: Facts) -> Outcome:
 
 
 def check_security_modules(facts: Facts) -> Outcome:
-    """Modules judge the runtime's own label, which is another check's question; here they are only named."""
+    """Security modules decide by the runtime's label, judged by another check; this one only lists them."""
     lsm, selinux = facts.kernel.lsm, facts.kernel.selinux_enforcing
     named = []
     if selinux.value is not None:
@@ -111,7 +111,7 @@ def check_security_modules(facts: Facts) -> Outcome:
 
 
 def _refused(attempt: NamespaceAttempt, limit: Reading[int], *seen: Evidence | Reading[Any]) -> Outcome:
-    """What the kernel's errno means: only EINVAL is about what the kernel can do, all else about this moment."""
+    """Outcome for an errno: only EINVAL is about the kernel's features, all others about its current state."""
     if attempt.errno == "EINVAL":
         message = f"the kernel refuses user namespaces: {_step(attempt)}"
         return Outcome.fail("UserNamespaceRefused", message, *seen, remediation=NOT_BUILT)

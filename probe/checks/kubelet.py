@@ -17,7 +17,7 @@ _KEP = "KEP-127; kubernetes.io, User Namespaces"
 
 
 def check_running(facts: Facts) -> Outcome:
-    """Without a kubelet there is no node; of several kubelets only one is judged."""
+    """A node needs a kubelet; of several kubelets only one is judged."""
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
@@ -33,7 +33,7 @@ def check_running(facts: Facts) -> Outcome:
 
 
 def check_user_namespaces(facts: Facts) -> Outcome:
-    """Before 1.30 a kubelet that cannot do it runs the Pod as if nobody had asked; from 1.30 on it refuses."""
+    """Without support, kubelets before 1.30 run the Pod in the host's user namespace; newer ones reject it."""
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _no_kubelet(facts)
@@ -75,9 +75,9 @@ def check_user_namespaces(facts: Facts) -> Outcome:
 
 
 def _proven(facts: Facts, kubelet: KubeletFacts) -> bool:
-    """Whether a Pod with a user namespace runs that this very kubelet has started: one before it may have had the gate.
+    """True when a Pod with a user namespace was started by this kubelet process, not by an earlier one.
 
-    Files that were touched since say nothing of a process that has read them before.
+    Files changed since the start prove nothing about this process.
     """
     pods, since = facts.pods.value, kubelet.started_at.value
     if not facts.userns_pod_runs.value or pods is None or since is None:
@@ -86,7 +86,7 @@ def _proven(facts: Facts, kubelet: KubeletFacts) -> bool:
 
 
 def check_configuration_pending(facts: Facts) -> Outcome:
-    """What changed after the start of the kubelet is not in force, but will be."""
+    """Changes after the start of the kubelet take effect at its next start."""
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _does_not_arise(facts)
@@ -109,7 +109,7 @@ def check_configuration_pending(facts: Facts) -> Outcome:
 
 
 def check_gate_restart(facts: Facts) -> Outcome:
-    """Since 1.36 a kubelet that is told to switch the gate off panics instead of starting."""
+    """Since 1.36 a kubelet with the gate switched off panics at its start."""
     kubelet = facts.kubelet.value
     if kubelet is None:
         return _does_not_arise(facts)
@@ -133,7 +133,7 @@ def check_gate_restart(facts: Facts) -> Outcome:
 
 
 def check_cgroup_v1(facts: Facts) -> Outcome:
-    """Since 1.35 a kubelet refuses to start on cgroup v1 unless it is told otherwise."""
+    """Since 1.35 a kubelet does not start on cgroup v1 unless `failCgroupV1` is false."""
     kubelet, version = facts.kubelet.value, facts.kernel.cgroup_version
     seen = version.parse(lambda number: f"cgroup v{number}")
     if kubelet is None:
@@ -176,7 +176,7 @@ def _does_not_arise(facts: Facts) -> Outcome:
 
 
 def _changed(kubelet: KubeletFacts) -> list[str]:
-    """Paths of what is newer than the process."""
+    """Paths of files newer than the process."""
     files = [*(kubelet.files.value or ()), *filter(None, [kubelet.executable.value])]
     return [file.path for file in files if file.newer]
 

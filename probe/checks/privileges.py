@@ -9,11 +9,11 @@ from probe.facts.model import Facts, ProbeFacts
 from probe.finding import Evidence
 
 _CAPABILITIES = {6: "CAP_SETGID", 7: "CAP_SETUID", 18: "CAP_SYS_CHROOT", 21: "CAP_SYS_ADMIN"}
-"""What the probe needs, by bit. *Source*: linux/capability.h."""
+"""Bit -> name of the capabilities that the probe needs. *Source*: linux/capability.h."""
 
 
 def check_privileges(facts: Facts) -> Outcome:
-    """A seccomp filter counts only where a live attempt was not permitted: many let all that is needed pass."""
+    """A seccomp filter counts only if a live attempt was not permitted: many filters allow all needed calls."""
     probe = facts.probe
     if not probe.supported_architecture:
         message = f"the system calls of {facts.kernel.architecture} are not known to the probe, so nothing was tried"
@@ -44,7 +44,7 @@ def seccomp_words(mode: int) -> str:
 
 
 def user_namespace_words(initial: bool) -> str:
-    """What the link ns/user of a process says."""
+    """Meaning of the link ns/user of a process."""
     return "the node's own user namespace" if initial else "another user namespace than the node's"
 
 

@@ -1,10 +1,10 @@
-"""Fresh mounts of /proc and /sys in the user namespace of a Pod."""
+"""New mounts of /proc and /sys in the user namespace of a Pod."""
 
 from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.mounts import mount_beside
+from probe.checks.remedies.mounts import mount_uncovered
 from probe.checks.runtime.names import binds_sysfs, find_handler
 from probe.facts.model import Facts, Visibility
 from probe.facts.trials.sandbox import proc_answer, sysfs_answer
@@ -13,7 +13,7 @@ from probe.finding import Evidence
 
 
 def check_proc_sysfs(facts: Facts, name: str = "") -> Outcome:
-    """A mount table that is not the node's says nothing: containers have a covered /proc of their own."""
+    """Only the node's mount table counts: /proc of the probe's own container is covered."""
     mounts = facts.mounts
     if mounts.value is None:
         return Outcome.not_read("whether /proc and /sys are covered", mounts)
@@ -22,7 +22,7 @@ def check_proc_sysfs(facts: Facts, name: str = "") -> Outcome:
         return Outcome.unknown(facts.probe.entered.kind or "not-permitted", message, facts.probe.entered)
     kinds = (("proc", mounts.value.proc), ("sysfs", mounts.value.sysfs))
     tried = {fstype: _tried(facts, fstype) for fstype, _ in kinds}
-    # Where the sandbox trial mounted one, or was refused, that decides; the table then only explains.
+    # The sandbox trial decides if it has an answer; then the mount table only explains it.
     covered = {fstype: seen for fstype, seen in kinds if _is_covered(seen, tried[fstype])}
     answers = [_answer_evidence(step) for step in tried.values() if step and step.result in ("passed", "failed")]
     if covered:
@@ -36,7 +36,7 @@ def check_proc_sysfs(facts: Facts, name: str = "") -> Outcome:
 
 
 def _is_covered(seen: Visibility, step: SandboxStep | None) -> bool:
-    """EPERM is the kernel's answer where a part of the node's own is covered; any other errno has another cause."""
+    """True for EPERM, the kernel's answer to a covered mount on the node; other errnos have other causes."""
     refused = step is not None and step.result == "failed" and step.errno == "EPERM"
     return refused or (not seen.visible and not (step and step.result == "passed"))
 
@@ -56,7 +56,7 @@ def _covered(
         return Outcome.passed(message, *seen, *answers)
     reason = "ProcCovered" if "proc" in covered else "SysfsCovered"
     message = f"a Pod's user namespace may not mount {' and '.join(which)}"
-    return Outcome.fail(reason, message, *seen, *answers, remediation=mount_beside(covered))
+    return Outcome.fail(reason, message, *seen, *answers, remediation=mount_uncovered(covered))
 
 
 def _why_covered(seen: Visibility, step: SandboxStep | None) -> str:
@@ -64,7 +64,7 @@ def _why_covered(seen: Visibility, step: SandboxStep | None) -> str:
 
 
 def _tried(facts: Facts, fstype: str) -> SandboxStep | None:
-    """The step of the sandbox trial that mounted a fresh one; None without a trial."""
+    """Step of the sandbox trial that mounts a new *fstype*; None without a trial."""
     if facts.sandbox.value is None:
         return None
     return proc_answer(facts.sandbox.value) if fstype == "proc" else sysfs_answer(facts.sandbox.value)
@@ -76,7 +76,7 @@ def _answer_evidence(step: SandboxStep) -> Evidence:
 
 
 def step_words(step: SandboxStep) -> str:
-    """A step of the sandbox trial with its errno and what that means."""
+    """Text of a sandbox step with its errno and meaning."""
     return f"{step.name}{f' ({step.errno})' if step.errno else ''}: {step.reason}"
 
 

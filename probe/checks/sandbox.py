@@ -18,7 +18,7 @@ _WHAT = "whether a sandbox with a user namespace can be set up"
 
 
 def check_sandbox_trial(facts: Facts, name: str = "") -> Outcome:
-    """What a runtime does for the sandbox of a Pod, done once and thrown away."""
+    """Judge the trial of all steps of a runtime for the sandbox of a Pod."""
     sandbox = facts.sandbox.value
     if sandbox is None:
         return Outcome.not_read(_WHAT, facts.sandbox)
@@ -48,7 +48,7 @@ def check_sandbox_trial(facts: Facts, name: str = "") -> Outcome:
 
 
 def _refused(facts: Facts, name: str, failed: list[SandboxStep]) -> Outcome:
-    """The controls worked, so a refusal is the node's; it stops each Pod unless the step is one that some can spare."""
+    """The controls worked, so the node refused the step; every Pod fails unless some runtimes can omit the step."""
     limits = {name: limit.value for name, limit in facts.kernel.namespace_limits.items()}
     if decisive := [step for step in failed if _stops_each_pod(facts, name, step)]:
         message = f"a sandbox with a user namespace cannot be set up: {_list(decisive)}"
@@ -63,19 +63,19 @@ def _refused(facts: Facts, name: str, failed: list[SandboxStep]) -> Outcome:
 
 
 def _stops_each_pod(facts: Facts, name: str, step: SandboxStep) -> bool:
-    if step.errno == "ENOSPC":  # of a limit that is reached for now; one that is 0 stays
+    if step.errno == "ENOSPC":  # a limit reached for now, unless it is 0
         limit = facts.kernel.namespace_limits.get(limit_of(step.name))
         return limit is not None and limit.value == 0
     if step.name == "sysfs" and step.errno == "EPERM":
         return not binds_sysfs(find_handler(facts, name))
-    if step.name in ("cgroup", "cgroup namespace"):  # with cgroup v1 runtimes bind the node's hierarchies
+    if step.name in ("cgroup", "cgroup namespace"):  # on cgroup v1 runtimes bind the node's hierarchies
         return facts.kernel.cgroup_version.value == 2
-    return step.name != "veth"  # some network plugins make other links
+    return step.name != "veth"  # some network plugins use other links
 
 
 def _closed_root(facts: Facts, unknown: list[SandboxStep]) -> Outcome | None:
-    """EACCES may come from what confines the probe, but not where the root of a Pod may not search / itself."""
-    entered = facts.probe.entered.value is True  # else this is the root directory of the probe's own container
+    """EACCES may come from the confinement of the probe, unless root of a Pod lacks search permission on / itself."""
+    entered = facts.probe.entered.value is True  # else / is the root of the probe's own container
     mode = facts.mounts.value.root_mode if facts.mounts.value and entered else None
     denied = [step for step in unknown if step.errno == "EACCES"]
     if not denied or mode is None or mode.value is None or mode.value & 0o001:
@@ -90,13 +90,13 @@ def _of(sandbox: SandboxFacts, role: str, result: str) -> list[SandboxStep]:
 
 
 def _list(steps: Sequence[SandboxStep]) -> str:
-    """The first with its meaning, which mostly explains the others."""
+    """Text of the steps; only the first with its meaning, which usually explains the others."""
     others = f"; also {', '.join(step.name for step in steps[1:])}" if len(steps) > 1 else ""
     return step_words(steps[0]) + others
 
 
 def _evidence(steps: Sequence[SandboxStep]) -> list[Evidence]:
-    """Each step with its answer and how long it took."""
+    """Each step with its answer and duration."""
     found = []
     for step in steps:
         answer = f"{step.errno}: {step.reason}" if step.errno else step.reason

@@ -11,6 +11,6 @@ RUNTIME_ROOT = "/var/lib/containerd"
 BLOCK = 65_536
 """Default and unit of `userNamespaces.idsPerPod`."""
 MAX_UINT32 = (1 << 32) - 1
-"""The largest ID that a map may hold is one less: this one means "none" to the kernel."""
+"""Largest uint32. As an ID it means "none" to the kernel, so the largest mappable ID is one less."""
 ALL_IDS = 1 << 32
 """The number of IDs in a user namespace."""

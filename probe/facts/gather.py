@@ -28,7 +28,7 @@ from probe.facts.trials.pod import load as load_pod_trial
 from probe.facts.trials.pod import proof_of
 from probe.facts.trials.processes import NodeTrials, Trials
 from probe.facts.unknown import unknown_facts
-from probe.host.background import Beside
+from probe.host.background import BackgroundChild
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, LocalHost
 from probe.host.memory_file import take_memory
@@ -44,7 +44,7 @@ from probe.terms import Role
 FACTS_LIMIT = 64 << 20
 
 
-def gather_facts(settings: Settings, cri: Beside, meanwhile: Callable[[], object] = lambda: None) -> Facts:
+def gather_facts(settings: Settings, cri: BackgroundChild, meanwhile: Callable[[], object] = lambda: None) -> Facts:
     """All that can be known about this node within the budget, gathered by a child that enters it.
 
     *meanwhile* is done by the caller while the child gathers.
@@ -104,11 +104,11 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     )
 
 
-def _gather(settings: Settings, cri: Beside) -> Facts:
+def _gather(settings: Settings, cri: BackgroundChild) -> Facts:
     deadline = time.monotonic() + settings.budget.total_seconds()
     own_proc = open_own_proc()
     memory = parse_memory(b"" if settings.memory is None else take_memory(settings.memory))
-    with Beside(lambda told: _sandbox(settings, own_proc, told)) as sandbox:
+    with BackgroundChild(lambda receive: _sandbox(settings, own_proc, receive)) as sandbox:
         host = node_host(settings, deadline, memory)
         if settings.try_pod:
             load_pod_trial()
@@ -175,11 +175,11 @@ def new_bench(settings: Settings, userns_fd: int, deadline: float, prepare: Call
     return attempts.Bench(userns_fd, deadline, prepare, attempts.PATIENCE * settings.slowness)
 
 
-def _sandbox(settings: Settings, own_proc: int, told: Callable[[], str]) -> bytes:
+def _sandbox(settings: Settings, own_proc: int, receive: Callable[[], str]) -> bytes:
     """The life of the process that tries out a sandbox, in the mount namespace in which the runtime makes them."""
 
     def enter() -> Reading[bool]:
-        entered, link = not_entered(enter_node(settings.proc)), told()
+        entered, link = not_entered(enter_node(settings.proc)), receive()
         return enter_mount_namespace(link) if link else entered
 
     return sandbox_child(own_proc, enter)

@@ -1,4 +1,4 @@
-"""What on a node hooks into the making of containers: specifications of devices (CDI), OCI hooks, NVIDIA's toolkit."""
+"""Hooks into the creation of containers: CDI device specifications, OCI hooks, NVIDIA's container toolkit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from probe.host.host import Host
 from probe.reading import Reading, or_problem, problem_of
 
 CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
-"""Where runtimes look for specifications of devices. *Source*: Container Device Interface, SPEC.md."""
+"""Directories in which runtimes look for CDI specifications. *Source*: Container Device Interface, SPEC.md."""
 OCI_HOOK_DIRECTORIES = ("/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d")
-"""Where CRI-O looks for hooks. *Source*: crio.conf(5), hooks_dir; oci-hooks(5)."""
+"""Directories in which CRI-O looks for OCI hooks. *Source*: crio.conf(5), hooks_dir; oci-hooks(5)."""
 TOOLKIT_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/usr/local/nvidia/toolkit")
-"""Where distributions and NVIDIA's operator put the toolkit."""
+"""Directories into which distributions and NVIDIA's operator install the toolkit."""
 
 _TOOLKIT = (
     "nvidia-cdi-hook",
@@ -26,11 +26,11 @@ _TOOLKIT = (
     "nvidia-container-toolkit",
     "nvidia-ctk",
 )
-_FILES = 300  # of one directory: a driver that writes one for each claim may leave thousands behind
+_FILES = 300  # maximum files read of one directory; a driver that writes one per claim may leave thousands
 _FILE_LIMIT = 1 << 17
 _MAKERS = 5
 
-# Searched and not parsed: a YAML document of this size takes a second, and may be made to take for ever.
+# Searched, not parsed: parsing a YAML document of this size takes a second, and a hostile one far longer.
 _COMMENT = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
 _CDI_HOOK = re.compile(rb"\bhookName[\"']?[ \t]*:\s*[\"']?(createContainer|startContainer)\b")
 _CDI_MAKER = re.compile(rb"\bkind[\"']?[ \t]*:\s*[\"']?([a-z0-9][a-z0-9.-]{0,62})/")
@@ -38,27 +38,27 @@ _OCI_HOOK = re.compile(rb"\"(createContainer|startContainer)\"|nvidia")
 
 
 def gather_hooks(host: Host, runtime: str = "") -> Reading[HookFacts]:
-    """What is installed; that a container ever asks for it is not said. Each part may be a problem of its own.
+    """Installed hooks, used by a container or not. Each part is a Reading of its own.
 
-    *runtime* is CRI's `runtime_name`, empty where it is not known.
+    *runtime* is CRI's `runtime_name`, empty if unknown.
     """
     facts = HookFacts(toolkit=_gather_toolkit(host), cdi=_gather_cdi(host), oci_hooks=_gather_oci_hooks(host, runtime))
     return Reading("device hooks", facts)
 
 
 def has_cdi_hook(content: bytes) -> bool:
-    """Whether a CDI specification, JSON or YAML, has a hook that runs in the container's namespaces."""
+    """True when a CDI specification (JSON or YAML) has a hook that runs in the container's namespaces."""
     return bool(_CDI_HOOK.search(_COMMENT.sub(b"", content)))
 
 
 def cdi_maker(content: bytes) -> str:
-    """Who made it: `nvidia.com` of `kind: nvidia.com/gpu`; empty where it does not say so in the specified way."""
+    """Vendor of a CDI specification: `nvidia.com` of `kind: nvidia.com/gpu`; empty for a malformed kind."""
     found = _CDI_MAKER.search(_COMMENT.sub(b"", content))
     return found[1].decode() if found else ""
 
 
 def has_oci_hook(content: bytes) -> bool:
-    """Whether the file of an OCI hook names such a stage, or runs NVIDIA's program."""
+    """True when an OCI hook file names a stage inside the container's namespaces, or runs NVIDIA's program."""
     return bool(_OCI_HOOK.search(content))
 
 
@@ -120,7 +120,7 @@ def _count(contents: list[bytes | None], hooked: int, makers: tuple[str, ...] = 
 def _read_directories(
     host: Host, directories: tuple[str, ...], endings: tuple[str, ...]
 ) -> Reading[list[bytes | None]]:
-    """The content of each file there, None for one that was not read; drivers write them, so no link is followed."""
+    """Path -> content of each file, None if not read. Drivers write these files, so symlinks are not followed."""
     contents: list[bytes | None] = []
     for directory in directories:
         names = host.list_directory(directory)

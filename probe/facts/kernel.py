@@ -1,4 +1,4 @@
-"""The kernel and its switches, and how confined the probe itself is."""
+"""Facts of the kernel, its settings, and the confinement of the probe itself."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from probe.host.processes import parse_status
 from probe.reading import Reading
 
 NAMESPACE_KINDS = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
-"""The namespaces of a Pod's own, each with a limit `user.max_KIND_namespaces`."""
+"""Kinds of namespaces of a Pod, each limited by `user.max_KIND_namespaces`."""
 
-_OS_RELEASE_LIMIT = 64 << 10  # bytes; taking shell quotes apart is slow
+_OS_RELEASE_LIMIT = 64 << 10  # bytes; shlex is slow
 _ROOT_MOUNT = re.compile(rb"^\d+ \d+ \d+:\d+ [^ ]+ / ", re.MULTILINE)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RELEASE_WORD = re.compile(r"[A-Za-z0-9._+~^-]{1,64}")
 
 
 def gather_probe(host: Host, entered: Reading[bool]) -> ProbeFacts:
-    """What binds this process; *entered* is what became of entering the node."""
+    """Privileges and confinement of this process; *entered* is the result of entering the node."""
     status = host.read_text("/proc/self/status").parse(parse_status)
     own = status.parse(_parse_own_status)
     uid, capabilities, threads, _ = own.value or (-1, 0, 0, 0)
@@ -41,10 +41,10 @@ def gather_probe(host: Host, entered: Reading[bool]) -> ProbeFacts:
 
 
 def gather_kernel(host: Host) -> KernelFacts:
-    """What the kernel says of itself."""
+    """Version, limits and settings of the kernel."""
     return KernelFacts(
         release=_read_word(host, "/proc/sys/kernel/osrelease"),
-        architecture=_read_word(host, "/proc/sys/kernel/arch").value or platform.machine(),  # the file: since Linux 6.1
+        architecture=_read_word(host, "/proc/sys/kernel/arch").value or platform.machine(),  # file since Linux 6.1
         hostname=_hostname(host),
         boot_id=host.read_text("/proc/sys/kernel/random/boot_id").parse(parse_boot_id),
         user_namespace_file=host.read_link("/proc/self/ns/user"),
@@ -64,7 +64,7 @@ def gather_kernel(host: Host) -> KernelFacts:
 
 
 def _gather_container(host: Host) -> Reading[str]:
-    """The manager of the container that this node is. *Source*: systemd's CONTAINER_INTERFACE; docker, podman."""
+    """Manager of the container that this node is: `docker`, `podman`. *Source*: systemd's CONTAINER_INTERFACE."""
     told = _read_word(host, "/run/systemd/container")
     if told.kind != "absent":
         return told
@@ -75,7 +75,7 @@ def _gather_container(host: Host) -> Reading[str]:
 
 
 def gather_distribution(host: Host) -> Reading[str]:
-    """The node's distribution: `debian 12`."""
+    """Distribution of the node, such as `debian 12`."""
     reading = host.read_text("/etc/os-release", _OS_RELEASE_LIMIT)
     if reading.kind == "absent":
         reading = host.read_text("/usr/lib/os-release", _OS_RELEASE_LIMIT)
@@ -83,7 +83,7 @@ def gather_distribution(host: Host) -> Reading[str]:
 
 
 def parse_os_release(content: str) -> str:
-    """`ID` and `VERSION_ID` of os-release(5), the latter where there is one; the last of two equal names wins."""
+    """`ID` and, if present, `VERSION_ID` of os-release(5); of two equal names the last wins."""
     fields = {}
     for line in content.split("\n"):
         name, separator, value = line.strip().partition("=")
@@ -94,7 +94,7 @@ def parse_os_release(content: str) -> str:
 
 
 def parse_boot_id(content: str) -> str:
-    """The UUID of this boot, as `.status.nodeInfo.bootID` of the Node spells it too."""
+    """UUID of this boot, equal to `.status.nodeInfo.bootID` of the Node."""
     boot_id = content.strip()
     if not _UUID.fullmatch(boot_id):
         raise ValueError("no boot id")
@@ -102,7 +102,7 @@ def parse_boot_id(content: str) -> str:
 
 
 def parse_lsm(content: str) -> str:
-    """The active security modules, separated by commas, in the order in which they are asked."""
+    """Active security modules (LSM), separated by commas, in the order of their calls."""
     lsm = content.strip()
     if not re.fullmatch(r"[a-z0-9_,-]{1,1000}", lsm):
         raise ValueError("no list of security modules")
@@ -110,9 +110,9 @@ def parse_lsm(content: str) -> str:
 
 
 def parse_cgroup_version(content: str) -> int:
-    """2 where processes and memory are counted by the unified hierarchy, 1 where a hierarchy of version 1 does that.
+    """2 when the unified hierarchy controls processes and memory, 1 when a version 1 hierarchy does.
 
-    A hybrid system, which has both, counts as 1, as it does for the kubelet. *Source*: proc_pid_cgroup(5).
+    A hybrid system with both counts as 1, as for the kubelet. *Source*: proc_pid_cgroup(5).
     """
     hierarchies = [line.split(":", 2) for line in content.split("\n")]
     controllers = {name for fields in hierarchies if len(fields) == 3 for name in fields[1].split(",")}
@@ -124,10 +124,10 @@ def parse_cgroup_version(content: str) -> int:
 
 
 def _is_chrooted(host: Host, mounts: bytes) -> bool:
-    """Whether our root is another than that of our mount namespace, by our mount table.
+    """True when our root differs from the root of our mount namespace, by our mount table.
 
-    Mount points are shown as the reader's root sees them: only a root that is a mount has one named `/`. A chroot to
-    a mount is told by process 1 of the same namespace, whose `/` is another mount.
+    Mount points are relative to the reader's root: only a root that is a mount has the entry `/`. A chroot to a mount
+    shows by process 1 of the same namespace, whose `/` is another mount.
     """
     own = _ROOT_MOUNT.search(mounts)
     if own is None:
@@ -141,12 +141,12 @@ def _is_chrooted(host: Host, mounts: bytes) -> bool:
 def _in_initial_user_namespace(host: Host) -> Reading[bool]:
     link = host.read_link("/proc/self/ns/user")
     if link.kind == "absent" and host.read_link("/proc/self/ns/mnt").value:
-        return Reading(link.source, True)  # built without CONFIG_USER_NS: there is no other
+        return Reading(link.source, True)  # kernel without CONFIG_USER_NS: only one user namespace exists
     return link.parse(lambda target: target == INITIAL_USER_NAMESPACE)
 
 
 def _parse_own_status(fields: dict[str, str]) -> tuple[int, int, int, int]:
-    """Effective UID, effective capabilities, threads, seccomp mode; a kernel without seccomp is silent about it."""
+    """(effective UID, effective capabilities, threads, seccomp mode); without seccomp support the mode is 0."""
     try:
         return (
             int(fields["Uid"].split()[1]),
@@ -159,7 +159,7 @@ def _parse_own_status(fields: dict[str, str]) -> tuple[int, int, int, int]:
 
 
 def _hostname(host: Host) -> str:
-    """The node's host name; the file shows that of the reader's UTS namespace, which may be a container's."""
+    """Host name of the node; /proc/sys/kernel/hostname may be that of the probe's container."""
     own, first = (host.read_link(f"/proc/{process}/ns/uts").value for process in ("self", "1"))
     if own and first and own != first:
         return ""
@@ -175,7 +175,7 @@ def _read_word(host: Host, path: str) -> Reading[str]:
 
 
 def _word(text: str) -> str:
-    """A name or a version: nothing that could reach a terminal or a label and do harm there."""
+    """A name or version of safe characters only, harmless in a terminal and a label."""
     if not _RELEASE_WORD.fullmatch(text):
         raise ValueError(f"{text[:80]!r} is no name or version")
     return text

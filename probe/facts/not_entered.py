@@ -1,6 +1,6 @@
-"""What is known of a node that could not be entered: what the kernel itself answers, and nothing of its files.
+"""Facts of a node whose mount namespace could not be entered: answers of the kernel only, none from files.
 
-The files, mounts and processes in sight are then those of the probe's own container.
+Visible files, mounts and processes then belong to the probe's own container.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ T = TypeVar("T")
 
 
 def not_entered(entered: Reading[bool]) -> Reading[bool]:
-    """What became of entering the node. That its /proc is absent means that nobody gave it to the probe."""
+    """Result of entering the node; an absent /proc of the node means that it was not mounted into the container."""
     if entered.kind == "absent":
         return Reading.without(entered.source, "not-permitted", entered.problem)
     return entered
 
 
 def out_of_sight(subject: Subject, entered: Reading[bool], table: MountTable) -> tuple[Subject, Attempt] | None:
-    """The row of a directory that lies in our own root and not in the node's; None when it may be tried.
+    """Unknown row for a directory in our own root instead of the node's; None when it may be tried.
 
-    What is mounted somewhere below was put there for us to try.
+    A mount below our root was added to the container for the probe, so it is tried.
     """
     mount = table.mount_of(subject.path)
     if entered.value or (mount and mount.mount_point != "/"):
@@ -41,14 +41,14 @@ def out_of_sight(subject: Subject, entered: Reading[bool], table: MountTable) ->
 
 
 def of_node(reading: Reading[T], entered: Reading[bool]) -> Reading[T]:
-    """*reading* of a node that was entered; else a problem, because it is one of the probe's own container."""
+    """*reading* if the node was entered; else a problem, because it comes from the probe's own container."""
     if entered.value or entered.kind is None:
         return reading
     return Reading.without(entered.source, entered.kind, _why(entered))
 
 
 def kernel_of_node(kernel: KernelFacts, entered: Reading[bool]) -> KernelFacts:
-    """*kernel* without the answers of file systems that a container has mounted for itself."""
+    """*kernel* without values from file systems that a container mounts for itself."""
     return replace(
         kernel,
         lsm=of_node(kernel.lsm, entered),
@@ -60,7 +60,7 @@ def kernel_of_node(kernel: KernelFacts, entered: Reading[bool]) -> KernelFacts:
 def mounts_of_node(
     mounts: Reading[MountFacts], entered: Reading[bool], attempts: Sequence[Attempt]
 ) -> Reading[MountFacts]:
-    """The container's mount table counts where the kubelet's directory was given to it, with all that lies below."""
+    """Mount table of the container; usable if the kubelet's directory is mounted into it with all mounts below."""
     given = any(one.role == "kubelet-root" and one.step for one in attempts)
     return mounts if given else of_node(mounts, entered)
 

@@ -1,4 +1,4 @@
-"""From paths that somebody asks about to the kernel's answer for each of them."""
+"""Attempts on paths named by the user."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _AUTOMOUNT = "an automount that is not mounted: looking further would mount it"
 
 
 def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = "") -> tuple[Attempt, ...]:
-    """The kernel's answer for each absolute path; where runtimes differ, for *oci_runtime*, else for all of them.
+    """Attempt for each absolute path, judged for *oci_runtime*, or for all runtimes if empty.
 
-    Each is unknown when the child that tries them does not come back.
+    All are unknown when the child that tries them times out or dies.
     """
     budget = settings.budget.total_seconds()
     try:
@@ -43,9 +43,9 @@ def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = ""
 def find_paths(
     host: Host, mounts: Sequence[Mount], paths: Sequence[str], held: frozenset[str]
 ) -> Iterator[Subject | Attempt]:
-    """What each path leads to, or the row that says why it is left alone; no automount is mounted by looking.
+    """Subject for each path, or an unknown row with the reason; no automount is triggered.
 
-    A mount point is taken as it stands, and no server is waited for twice.
+    A mount point is used without a lookup, and a hung server is waited for only once.
     """
     table, silent = MountTable(mounts), set(held)
     tops = {mount.mount_point: table.mount_of(mount.mount_point) for mount in mounts if mount.fstype == "autofs"}
@@ -61,7 +61,7 @@ def find_paths(
             silent |= {server} - {""}
         subject = attempts.subject_of(table, "path", reading.value or plain)
         if reading.value is None:
-            # Of what was not found, the mount table tells nothing but that the path begins on a silent server.
+            # For a failed lookup, the mount table only tells whether the path begins on a hung server.
             known = bool(plain) and reading.kind == "timed-out" and is_served(subject.fstype)
             yield not_tried(subject if known else _nowhere(path), _kind(reading), reading.problem)
         elif reading.value in automounts:
@@ -99,13 +99,13 @@ def _silent(path: str) -> Reading[str]:
 
 
 def _plain(path: str) -> str:
-    """*path* without what the kernel passes over; empty where `..` makes its text say nothing of where it leads."""
+    """*path* without doubled slashes and `.`; empty with `..`, whose target depends on symlinks."""
     names = [name for name in path.split("/") if name not in ("", ".")]
     return "" if ".." in names else "/" + "/".join(names)
 
 
 def _nowhere(path: str) -> Subject:
-    """A path of which no file system is known."""
+    """Subject for a path of unknown file system."""
     return Subject(role="path", path=path, fstype="", device="")
 
 
@@ -114,5 +114,5 @@ def _unknown(paths: Sequence[str], kind: Doubt, why: str) -> tuple[Attempt, ...]
 
 
 def _kind(reading: Reading[Any]) -> Doubt:
-    """Why a path could not be looked at, in the words of an attempt."""
+    """Doubt of an attempt for the problem of a path lookup."""
     return reading.kind if reading.kind in ("not-permitted", "timed-out") else "not-readable"

@@ -1,4 +1,4 @@
-"""The environment of a process, as proc_pid_environ(5) has it since the process began."""
+"""Initial environment of a process, from proc_pid_environ(5)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 
 def parse_environment(content: bytes) -> dict[str, str]:
-    """Values by name, with surrogates for bytes that are no UTF-8; of a name that stands there twice the first value.
+    """Name -> value, with surrogates for bytes that are not UTF-8; the first of two entries with one name wins.
 
-    That one is also the one that getenv(3) and Go's os.Getenv return.
+    getenv(3) and Go's os.Getenv return the first, too.
     """
     pairs = [os.fsdecode(variable).partition("=") for variable in content.split(b"\0")]
     return {name: value for name, equals, value in reversed(pairs) if equals}
 
 
 def search_path(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The absolute directories of PATH. In others, Go's exec.LookPath finds no program that it would run."""
+    """Absolute directories of PATH; Go's exec.LookPath refuses programs found in relative ones."""
     return tuple(each for each in environment.get("PATH", "").split(":") if each.startswith("/"))

@@ -1,4 +1,4 @@
-"""Opening and reading files that may be anything, anywhere: what here may block is called in a child."""
+"""Open and read untrusted files. Any of these calls may block, so they run in a child process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from probe.host import syscalls
 _THROUGH_A_ROOT = re.compile(r"(/proc/\d+/root)/+(.*)", re.DOTALL)
 _PIECE = 1 << 16
 _MAX_LINKS = 40
-"""Symlinks that the kernel follows on one way. *Source*: path_resolution(7)."""
+"""Symlinks that the kernel follows in one path lookup. *Source*: path_resolution(7)."""
 
 
 class FileStatus(Struct, frozen=True):
-    """What stat(2) tells of a file, as far as it matters here."""
+    """Fields of stat(2) that the probe uses."""
 
     mode: int
     uid: int
@@ -29,21 +29,21 @@ class FileStatus(Struct, frozen=True):
     modified: float
     """Seconds since the epoch."""
     changed: float = 0.0
-    """The same of the inode: package managers give files the time at which they were built, and not this one."""
+    """ctime in seconds since the epoch; package managers set mtime to the build time but cannot set ctime."""
 
     @property
     def newest(self) -> float:
-        """When it may have been put there, at the latest."""
+        """Latest time at which the file may have been installed, in seconds since the epoch."""
         return max(self.modified, self.changed)
 
 
 def read_path(path: str, limit: int) -> bytes:
-    """The content of a regular file; ValueError when it is larger than *limit* bytes, or anything else."""
+    """Content of a regular file; ValueError when it is another type of file or larger than *limit* bytes."""
     return read_file(path, open_path(path), limit)
 
 
 def open_path(path: str) -> int:
-    """An O_PATH descriptor. Behind `/proc/<pid>/root` symlinks lead where that process finds them, not where we do."""
+    """An O_PATH descriptor; below `/proc/<pid>/root` symlinks resolve in the root of that process, not in ours."""
     through = _THROUGH_A_ROOT.fullmatch(path)
     if not through:
         return os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -59,9 +59,10 @@ def open_path(path: str) -> int:
 
 
 def real_path(path: str, automounts: Sequence[str] = ()) -> bytes:
-    """An absolute path without symlinks, undecoded, as the kernel finds it: `..` leads out of where a symlink led.
+    """Absolute path without symlinks, undecoded, resolved as the kernel does: `..` after a symlink leaves its target.
 
-    A way into one of *automounts* ends there: the next lookup would mount it. *Errors*: of readlink(2) and lstat(2).
+    Resolution ends at a mount point in *automounts*, because the next lookup would trigger the mount.
+    *Errors*: of readlink(2) and lstat(2).
     """
     here, links = "/", 0
     rest = path.split("/")[::-1]
@@ -91,7 +92,7 @@ def real_path(path: str, automounts: Sequence[str] = ()) -> bytes:
 
 
 def status(path: str) -> bytes:
-    """What stat(2) tells of a file, symlinks followed, as JSON of a FileStatus."""
+    """stat(2) of a file, symlinks followed, as a FileStatus in JSON."""
     handle = open_path(path)
     try:
         seen = os.fstat(handle)
@@ -101,7 +102,7 @@ def status(path: str) -> bytes:
 
 
 def names(path: str, limit: int) -> bytes:
-    """The sorted names in a directory as JSON, or `null` when they are more than *limit*."""
+    """Sorted names in a directory as JSON; `null` when there are more than *limit*."""
     handle = open_path(path)
     try:
         with os.scandir(f"/proc/self/fd/{handle}") as entries:
@@ -112,7 +113,7 @@ def names(path: str, limit: int) -> bytes:
 
 
 def read_beneath(directory: str, path: str, limit: int) -> bytes:
-    """The same of a file below *directory*, on a way without symlinks; OSError with ELOOP where there is one."""
+    """Content of a regular file below *directory*; OSError with ELOOP when its path contains a symlink."""
     parent = open_path(directory)
     try:
         found = syscalls.openat2(parent, path, os.O_PATH | os.O_NOFOLLOW, syscalls.RESOLVE_NO_SYMLINKS)
@@ -122,9 +123,9 @@ def read_beneath(directory: str, path: str, limit: int) -> bytes:
 
 
 def read_file(path: str, handle: int, limit: int) -> bytes:
-    """The same behind an O_PATH descriptor, which is closed.
+    """Content of the regular file behind an O_PATH descriptor, which is closed.
 
-    Looking before opening keeps FIFOs from blocking and device nodes from doing whatever opening them does.
+    The type is checked before the open: opening a FIFO blocks, and opening a device node may have side effects.
     """
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -134,7 +135,7 @@ def read_file(path: str, handle: int, limit: int) -> bytes:
         os.close(handle)
     with open(fd, "rb", buffering=0) as file:
         content = bytearray()
-        # Piece by piece: for /proc/sys the kernel allocates as much as is asked for, and fails with ENOMEM.
+        # In pieces: for /proc/sys the kernel allocates the whole size requested, and a large one fails with ENOMEM.
         while chunk := file.read(min(_PIECE, limit + 1 - len(content))):
             content += chunk
     if len(content) > limit:

@@ -1,4 +1,4 @@
-"""A child that does one thing after another for its parent, so that only the first of them pays for a fork."""
+"""A child process that runs many calls for its parent, so that only the first one costs a fork."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _FRAME = 64  # bytes that `enclose` adds at most
 
 
 class Helper:
-    """Runs the functions of a table, each call bounded in time and answer; one that hangs is abandoned.
+    """Runs functions of a table in a child; each call has a timeout and a size limit, and a hung child is abandoned.
 
-    The next call gets a new child. Each carries in its name what the call is about.
+    The call after that gets a new child. The name of the process tells the subject of the current call.
     """
 
     def __init__(self, operations: Mapping[str, Callable[..., bytes]]) -> None:
@@ -36,9 +36,9 @@ class Helper:
         timeout: float,
         limit: int = DEFAULT_LIMIT,
     ) -> bytes:
-        """What that function returns; *name* is the process's while it runs.
+        """Return value of the function; the child is called *name* while it runs.
 
-        *arguments* are made of numbers, texts, tuples and dictionaries. *Errors*: as `run_child`.
+        *arguments* consist of numbers, strings, tuples and dictionaries. *Errors*: as `run_child`.
         """
         child = self._ready()
         request = marshal.dumps((name, operation, arguments))
@@ -55,14 +55,14 @@ class Helper:
         return disclose(answer)
 
     def close(self) -> None:
-        """End the child, if there is one."""
+        """Kill the child, if one runs."""
         if self._child is not None:
             os.close(self._requests)
             self._child.close()
             self._child = None
 
     def _ready(self) -> Child:
-        """The child; after a fork, the parent's is none of ours."""
+        """The running child, forked if needed; a forked process never uses the child of its parent."""
         if self._child is not None and self._parent == os.getpid():
             return self._child
         receive, send = os.pipe()

@@ -1,7 +1,7 @@
-"""The attempt at the heart of the probe: one user namespace, and idmapped mounts of real file systems with it.
+"""The central attempt: create one user namespace, then idmapped mounts of real file systems with it.
 
-Every clone made here is detached: it appears in no mount table and goes with its descriptor, also after SIGKILL.
-While it is open it pins its file system even against umount(8), so each is held for microseconds only.
+Every clone is detached: no mount table lists it, and it ends with its descriptor, also after SIGKILL. An open clone
+makes umount(8) of its file system fail with EBUSY, so each is open for microseconds only.
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ from probe.host import syscalls
 from probe.host.child import Child, ChildError, die_with_parent
 
 FIRST_HOST_ID = 65536 * 32767
-"""Where the attempted map starts: a block of the kubelet's default pool, far above the IDs of accounts."""
+"""First host ID of the attempted map: a block of the kubelet's default pool, far above the IDs of accounts."""
 MAP_LENGTH = 65536
 
 
 class NamespaceAnswer(Struct, frozen=True):
-    """How far the making of a user namespace came."""
+    """Result of creating a user namespace: the last step and its errno."""
 
     step: str
-    """`fork`, `unshare`, `uid_map`, `gid_map`, `read back`; `done` when it worked; `threads` when it was not tried.
+    """The step that failed: `fork`, `unshare`, `uid_map`, `gid_map`, `read back`; `done` when all worked.
 
-    `helper` when the process that made it ended before it could say anything.
+    `threads` when the caller has threads, so nothing was tried; `helper` when the child ended without an answer.
     """
     error: int = 0
     """errno of that step, 0 when it worked."""
 
 
 class Answer(Struct, frozen=True):
-    """How far an attempt at an idmapped mount came."""
+    """Result of an attempt at an idmapped mount: the last step and its errno."""
 
     step: str
     """The call that failed: `open_tree`, `control`, `mount_setattr`, …; `done` when all worked.
 
-    Before any call: `fork`, `setns` where the mount namespace could not be entered, `helper` when the process that
-    tried it ended without an answer or gave none in time.
+    Before any call: `fork`; `setns` when the mount namespace could not be entered; `helper` when the child ended
+    without an answer or timed out.
     """
     error: int = 0
     owner: tuple[int, int] | None = None
-    """Owner before and through the mapping, where it was asked for."""
+    """Owner of the root without and with the mapping, when requested by `ask_owner`."""
     waiting: bool = False
-    """The FUSE server left requests unanswered all the while, so nobody knows what it offers."""
+    """True when the FUSE server left requests unanswered, so its FUSE_INIT flags are unknown."""
 
 
 class Target(Struct, frozen=True):
-    """One path to be tried."""
+    """One path to try."""
 
     path: str
     device: str
     fstype: str
     ask_owner: bool = False
-    """Only where a server that hangs cannot be behind it: fstat(2) waits for servers."""
+    """Compare owners with fstat(2). Only for file systems without a server, because fstat(2) waits for it."""
     unbindable: bool = False
-    """Tried in a mount namespace of our own, as runc does: a copy of the mount table can be bound again."""
+    """True to try in a new mount namespace, as runc does: there unbindable mounts can be bound."""
     server: str = ""
-    """Device of the mount above it whose server must answer before the path is found; empty when none must."""
+    """Device of the parent mount whose server must answer the path lookup; empty when there is none."""
 
 
 def attempt_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
-    """Make a user namespace with a map of 65536 IDs, and return its descriptor, or -1, and how far it came.
+    """Create a user namespace with a map of 65536 IDs; returns its descriptor (-1 on failure) and the result.
 
     *own_proc* is a descriptor of the /proc of our own PID namespace: after entering the node's mount namespace
     the visible /proc counts pids differently. *Source*: user_namespaces(7).
@@ -72,7 +72,7 @@ def attempt_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
         if len(os.listdir(f"/proc/self/fd/{own_proc}/self/task")) > 1:
             return -1, NamespaceAnswer("threads", errno.EINVAL)
         return _make_user_namespace(own_proc)
-    except OSError as error:  # no process or descriptor was left for it
+    except OSError as error:  # no process or descriptor left
         return -1, NamespaceAnswer("fork", error.errno or errno.EIO)
 
 
@@ -84,7 +84,7 @@ def _make_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
         os.close(hold_write)
         try:
             syscalls.unshare(syscalls.CLONE_NEWUSER)
-            die_with_parent(parent)  # the new credentials have cleared it
+            die_with_parent(parent)  # new credentials clear the parent-death signal
         except OSError as error:
             write(b"%d\n" % (error.errno or errno.EIO))
             return
@@ -113,7 +113,7 @@ def _map_and_open(own_proc: int, pid: int) -> tuple[int, NamespaceAnswer]:
         try:
             map_fd = os.open(f"{pid}/{name}", os.O_RDWR | os.O_CLOEXEC, dir_fd=own_proc)
             try:
-                os.write(map_fd, line.encode())  # one write: the kernel takes no second
+                os.write(map_fd, line.encode())  # one write: the kernel refuses a second
                 os.lseek(map_fd, 0, os.SEEK_SET)
                 seen = os.read(map_fd, 4096).split()
             finally:
@@ -129,10 +129,10 @@ def _map_and_open(own_proc: int, pid: int) -> tuple[int, NamespaceAnswer]:
 
 
 def attempt_idmap(target: Target, userns_fd: int) -> Answer:
-    """Ask the kernel for an idmapped mount of *target*, as OCI runtimes do: its top mount only.
+    """Try an idmapped mount of *target*, as OCI runtimes do: of the top mount only.
 
-    The control call changes the same clone without MOUNT_ATTR_IDMAP, so that an EINVAL afterwards is about the
-    mapping and nothing else. *Source*: mount_setattr(2), NOTES.
+    A control call first changes the same clone without MOUNT_ATTR_IDMAP, so a later EINVAL can only concern the
+    mapping. *Source*: mount_setattr(2), NOTES.
     """
     flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | syscalls.AT_NO_AUTOMOUNT
     try:
@@ -143,7 +143,7 @@ def attempt_idmap(target: Target, userns_fd: int) -> Answer:
 
 
 def attempt_tmpfs(userns_fd: int) -> Answer:
-    """The same for a fresh tmpfs of our own, like the ones that hold tokens and Secrets."""
+    """Try an idmapped mount of a new tmpfs, the file system of tokens and Secrets."""
     try:
         clone = syscalls.mount_detached("tmpfs", mode="0755")
     except OSError as error:
@@ -152,9 +152,9 @@ def attempt_tmpfs(userns_fd: int) -> Answer:
 
 
 def attempt_overlay(layers: str, userns_fd: int) -> Answer:
-    """Mount an overlay whose lower layer is an idmapped clone of *layers*, in a mount namespace of our own.
+    """Mount an overlay whose lower layer is an idmapped clone of *layers*, in a new mount namespace.
 
-    To be called in a child: it moves its caller. Nothing is created in *layers*; the other layer lies on a tmpfs.
+    Call it in a child: it changes the mount namespace. *layers* is not written; the other layer is on a tmpfs.
     *Errors*: of the call named by the step; EINVAL from `overlay` before Linux 5.19.
     """
     step = "unshare"
@@ -168,7 +168,7 @@ def attempt_overlay(layers: str, userns_fd: int) -> Answer:
         step = "mount_setattr"
         syscalls.mount_setattr(clone, syscalls.MOUNT_ATTR_IDMAP, userns_fd)
         step = "tmpfs"
-        syscalls.mount("tmpfs", "/proc", "tmpfs")  # any directory that surely exists: nobody else sees it
+        syscalls.mount("tmpfs", "/proc", "tmpfs")  # it always exists; only this namespace sees the mount
         for name in ("lower", "other", "merged"):
             os.mkdir(f"/proc/{name}")
         step = "move_mount"
@@ -186,14 +186,14 @@ def attempt_overlay(layers: str, userns_fd: int) -> Answer:
 def enter_own_mount_namespace() -> None:
     """Move the caller into a copy of its mount namespace.
 
-    Slave: what the node unmounts goes from the copy as well, and nothing of ours reaches the node.
+    Propagation is slave: unmounts on the node reach the copy, and our mounts never reach the node.
     """
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
 
 
 def _map_clone(clone: int, userns_fd: int, ask_owner: bool) -> Answer:
-    """Map a detached mount and close it."""
+    """Set the mapping on a detached mount, then close it."""
     step = "control"
     before = after = -1
     try:

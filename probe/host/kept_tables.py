@@ -1,4 +1,4 @@
-"""Mount tables, each read once: the kernel tells by the descriptor that it was read from when it changes."""
+"""Cache of mount tables: an entry is valid until poll(2) on its descriptor reports a change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from probe.host.abstract import MOUNTINFO_LIMIT
 
-_PIECE = 1 << 16  # more than the kernel hands over at once, which is a page
+_PIECE = 1 << 16  # bytes per read(2); the kernel returns at most a page
 _ROOT = re.compile(rb"^(\d+) \d+ [^ ]+ [^ ]+ / ", re.MULTILINE)
 
 
@@ -21,16 +21,18 @@ class _Kept(Struct, frozen=True):
 
 
 class KeptTables:
-    """The tables that were read. *Source*: proc_pid_mountinfo(5), poll(2) with POLLPRI and POLLERR."""
+    """Cached mount tables by namespace. *Source*: proc_pid_mountinfo(5), poll(2) with POLLPRI and POLLERR."""
 
     def __init__(self) -> None:
         self._kept: dict[bytes, _Kept] = {}
 
     def read(self, path: str) -> bytes:
-        """The whole table in that file of a process; that of another one where both see the same mounts.
+        """The whole mount table in *path*, a mountinfo file; processes with the same root mount share one entry.
 
-        A mount belongs to one namespace only. So two processes that have the same mount as their root see one table;
-        whose root is within a mount has none in its table. *Errors*: OSError; ValueError above MOUNTINFO_LIMIT.
+        A mount belongs to one namespace only, so processes with the same root mount see the same table. A process
+        whose root is a plain directory has no root mount in its table.
+
+        *Errors*: OSError; ValueError above MOUNTINFO_LIMIT.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -47,7 +49,7 @@ class KeptTables:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of all namespaces, which a descriptor of their table holds."""
+        """Close all descriptors, which keep their mount namespaces alive."""
         for kept in self._kept.values():
             os.close(kept.descriptor)
         self._kept = {}
@@ -69,7 +71,7 @@ def _read_on(descriptor: int, head: bytes) -> bytes:
 
 
 def _changed(descriptor: int) -> bool:
-    """Whether anything was mounted or unmounted since the table was opened; the kernel says so once."""
+    """True when a mount changed since the table was opened; the kernel reports each change once."""
     poll = select.poll()
     poll.register(descriptor, select.POLLPRI | select.POLLERR)
     return bool(poll.poll(0))

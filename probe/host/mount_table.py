@@ -1,4 +1,4 @@
-"""The tree that mounts form: which of them a path lies in, and what is above and below."""
+"""The tree of mounts: finds the mount of a path, its ancestors and the mounts below it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from probe.host.mountinfo import Mount, is_served
 
 
 class MountTable:
-    """The tree that the lines of one mount table form."""
+    """The tree of mounts of one mount table."""
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
         self._by_id = {mount.mount_id: mount for mount in mounts}
         self._points = {mount.mount_point for mount in self._by_id.values()}
         self._children: dict[int, dict[str, list[Mount]]] = defaultdict(lambda: defaultdict(list))
         self._tops: dict[str, list[Mount]] = defaultdict(list)
-        self._found: dict[str, Mount | None] = {}  # of the directories that were asked for
+        self._found: dict[str, Mount | None] = {}  # by directory
         for mount in self._by_id.values():
             if mount.parent_id in self._by_id and mount.parent_id != mount.mount_id:
                 self._children[mount.parent_id][mount.mount_point].append(mount)
@@ -27,9 +27,9 @@ class MountTable:
         return iter(self._by_id.values())
 
     def mount_of(self, path: str) -> Mount | None:
-        """The mount in which an absolute path without symlinks lies: the topmost one where mounts are stacked.
+        """The mount that contains an absolute path without symlinks: the topmost one of stacked mounts.
 
-        It descends as the kernel does, so a mount that a later one hides is not found.
+        The lookup descends as the kernel does, so a mount hidden by a later one is not found.
         """
         if path.endswith("/") or "//" in path:
             path = "/" + "/".join(filter(None, path.split("/")))
@@ -43,7 +43,7 @@ class MountTable:
         return found if path == "/" else self._step(found, path)
 
     def _step(self, here: Mount | None, point: str) -> Mount | None:
-        """The mount that *point* leads to from *here*, the mount of the directory above it."""
+        """The mount at *point*, a directory whose parent lies in *here*; *here* itself when none is mounted there."""
         if point not in self._points:
             return here
         if tops := self._tops.get(point):
@@ -51,23 +51,23 @@ class MountTable:
         return self._topmost(here, point)
 
     def below(self, path: str) -> int:
-        """How many mounts a non-recursive bind mount of *path* would miss."""
+        """Number of mounts that a non-recursive bind mount of *path* leaves out."""
         return len(self.points_below(path))
 
     def points_below(self, path: str) -> tuple[str, ...]:
-        """Their mount points."""
+        """Mount points of the mounts below *path*."""
         top = self.mount_of(path)
         beneath = path.rstrip("/") + "/"
         points = (mount.mount_point for mount in self._descendants(top)) if top else ()
         return tuple(point for point in points if point.startswith(beneath))
 
     def children(self, mount: Mount) -> Iterator[Mount]:
-        """The mounts that were made on a directory of *mount*."""
+        """Mounts whose mount point is a directory of *mount*."""
         for stack in self._children.get(mount.mount_id, {}).values():
             yield from stack
 
     def ancestors(self, mount: Mount) -> tuple[Mount, ...]:
-        """The mounts through which the mount point of *mount* is found, nearest first."""
+        """Mounts that a lookup of the mount point of *mount* passes through, nearest first."""
         found: dict[int, Mount] = {}
         parent = self._by_id.get(mount.parent_id)
         while parent is not None and parent.mount_id not in found and parent.mount_id != mount.mount_id:
@@ -76,9 +76,9 @@ class MountTable:
         return tuple(found.values())
 
     def server_above(self, path: str) -> str:
-        """Device of the nearest mount whose server must answer before *path* is found; empty when none must.
+        """Device of the nearest mount whose server must answer a lookup of *path*; empty when there is none.
 
-        The root of a mount is found without its own server.
+        The lookup of the root of a mount does not need its own server.
         """
         mount = self.mount_of(path)
         if mount is None:

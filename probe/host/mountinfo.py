@@ -1,4 +1,4 @@
-"""The mount table, from its text alone: nothing here touches what is mounted."""
+"""Parser of mountinfo. Pure: it touches no mounted file system."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SERVED = re.compile(
 
 
 def is_served(fstype: str) -> bool:
-    """Whether looking up a name in such a file system may wait for a server."""
+    """True when a lookup in a file system of this type may wait for a server."""
     return _SERVED.fullmatch(fstype) is not None
 
 
@@ -30,35 +30,35 @@ class Mount(Struct, frozen=True):
     mount_id: int
     parent_id: int
     device: str
-    """`major:minor` of the superblock; not always what stat(2) says of files in it."""
+    """`major:minor` of the superblock; st_dev of its files may differ (btrfs)."""
     root: str
-    """The directory of the file system that is mounted here; `/` when it is the whole."""
+    """Mounted directory of the file system; `/` when the whole of it is mounted."""
     mount_point: str
-    """As os.fsdecode gives it, to be handed to system calls; `printable` makes it fit for text."""
+    """Decoded by os.fsdecode, for system calls; use `printable` for text."""
     options: tuple[str, ...]
-    """Of this mount: `ro`, `noatime`, `idmapped`."""
+    """Options of the mount: `ro`, `noatime`, `idmapped`."""
     propagation: tuple[str, ...]
     """The optional fields: `shared:5`, `unbindable`."""
     fstype: str
     source: str
     super_options: str
-    """Of the file system, separated by commas."""
+    """Options of the superblock, separated by commas."""
 
     @property
     def read_only(self) -> bool:
-        """Whether nothing can be written through it."""
+        """True when the mount or its superblock is read-only."""
         return "ro" in self.options or "ro" in self.super_options.split(",")
 
 
 def printable(path: str) -> str:
-    """A path as os.fsdecode gives it, with `\\xff` for each byte that is no UTF-8: what JSON can carry."""
+    """A path from os.fsdecode with `\\xff` for each byte that is not UTF-8, so that JSON can encode it."""
     return path if path.isascii() else os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def parse_mountinfo(content: bytes) -> tuple[Mount, ...]:
-    """The mounts in the order of the file; ValueError names the line that is none.
+    """Mounts in the order of the file; ValueError names the malformed line.
 
-    Mount points and roots keep undecodable bytes as surrogates, so that they can be opened; all else is printable.
+    Mount points and roots keep undecodable bytes as surrogates, for system calls; other fields are printable.
     *Source*: proc_pid_mountinfo(5).
     """
     *lines, rest = content.split(b"\n")
@@ -69,7 +69,7 @@ def parse_mountinfo(content: bytes) -> tuple[Mount, ...]:
 
 
 class _Fields:
-    """What the fields of a line mean; equal fields of many lines are read once and share one object."""
+    """Decoder of the fields of a line; equal fields of many lines are decoded once and share one object."""
 
     def __init__(self) -> None:
         self._devices: dict[bytes, str] = {}
@@ -79,8 +79,8 @@ class _Fields:
     def mount(self, line: bytes, number: int) -> Mount:
         """One line. *Errors*: ValueError."""
         try:
-            # Optional fields end at the first lone dash. Only space, tab, newline and backslash are escaped, so a mount
-            # point may contain every other byte.
+            # Optional fields end at the first lone dash. Only space, tab, newline and backslash are escaped: a mount
+            # point may contain any other byte.
             mount, _, filesystem = line.partition(b" - ")
             mount_id, parent_id, device, root, point, *attributes = mount.split(b" ")
             key = tuple(attributes)
@@ -128,7 +128,7 @@ def _number(field: bytes) -> int:
 
 
 def _path(field: bytes) -> str:
-    """As os.fsdecode does it, which looks up the encoding each time."""
+    """os.fsdecode without its lookup of the encoding on each call."""
     if not field:
         raise ValueError
     return (_unescape(field) if b"\\" in field else field).decode(_ENCODING, _ERRORS)

@@ -1,4 +1,4 @@
-"""Entering the node's mount namespace once, so that every path afterwards is what it is on bare metal."""
+"""Enter the mount namespace of the node once, so that all later paths are those of the node."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from probe.host import syscalls
 from probe.reading import Reading
 
 INITIAL_USER_NAMESPACE = "user:[4026531837]"
-"""The link of the first user namespace on every Linux since 3.8. *Source*: linux/nsfs.h, `USER_NS_INIT_INO`."""
+"""Link text of the initial user namespace, since Linux 3.8. *Source*: linux/nsfs.h, `USER_NS_INIT_INO`."""
 
 
 def open_own_proc() -> int:
-    """A descriptor of our own /proc, to be held from before entering.
+    """Descriptor of our own /proc, opened before entering the node.
 
-    Without hostPID, the pid that fork(2) returns is not the pid in the /proc that is visible afterwards.
+    Without hostPID, a pid from fork(2) differs from the pid in the /proc of the node.
     """
     return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def enter_node(proc: str) -> Reading[bool]:
-    """Enter the mount namespace of process 1 of *proc*, the node's /proc; nothing happens when we are there already.
+    """Enter the mount namespace of process 1 of *proc*, the node's /proc, unless the caller is in it already.
 
-    Import all that is needed before: our own files are out of sight afterwards. Only for a process with one thread.
+    Import all modules first: our own files are not visible afterwards. Only for a process with one thread.
     *Errors*, as a problem: EPERM without CAP_SYS_ADMIN, CAP_SYS_CHROOT or CAP_SYS_PTRACE; EINVAL with threads.
     *Source*: setns(2).
     """
@@ -30,7 +30,7 @@ def enter_node(proc: str) -> Reading[bool]:
 
 
 def enter_mount_namespace(link: str) -> Reading[bool]:
-    """Enter the mount namespace that *link* (`/proc/PID/ns/mnt`) names, unless we are in it."""
+    """Enter the mount namespace of *link* (`/proc/PID/ns/mnt`), unless the caller is in it already."""
     try:
         fd = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -49,9 +49,9 @@ def enter_mount_namespace(link: str) -> Reading[bool]:
 
 
 def _first_mount(mountinfo: str) -> bytes:
-    """The id of a mount, which tells mount namespaces apart without the right to trace a process.
+    """ID of the first mount, which identifies a mount namespace without the right to trace its process.
 
-    Each mount belongs to one namespace only. Where there is none to read, the name of the file.
+    Each mount belongs to one namespace only. Returns the file name when the file cannot be read or is empty.
     """
     try:
         with open(mountinfo, "rb") as file:
@@ -61,7 +61,7 @@ def _first_mount(mountinfo: str) -> bytes:
 
 
 def enter_process(process: int) -> None:
-    """Enter the mount namespace and the root directory of the process whose directory in /proc *process* is.
+    """Enter the mount namespace and the root of a process; *process* is a descriptor of its directory in /proc.
 
     *Errors*: as `enter_node`, raised. *Source*: setns(2), chroot(2).
     """

@@ -1,4 +1,4 @@
-"""What children do for a Host because it may hang: files, processes and programs."""
+"""Operations of Host that may hang, and therefore run in a child: files, processes and programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def reading_of(source: str, read: Callable[[], T]) -> Reading[T]:
-    """Run *read*; each way in which it may fail becomes a problem."""
+    """Reading of the return value of *read*; every exception that it may raise becomes a problem."""
     try:
         return Reading(source, read())
     except TimeoutError:
@@ -34,7 +34,7 @@ def reading_of(source: str, read: Callable[[], T]) -> Reading[T]:
 
 
 def run_inside(process: int, path: str, arguments: Sequence[str], timeout: float) -> bytes:
-    """The Reading of what a program prints in the mount namespace and root of *process*; the caller stays there."""
+    """Output of a program run in the mount namespace and root of *process*, as a Reading; the caller stays there."""
     enter_process(process)
     source = " ".join((path, *arguments))
     return msgspec.json.encode(reading_of(source, lambda: run_program(path, arguments, {}, timeout)))
@@ -54,7 +54,7 @@ def _list_processes(init: str) -> bytes:
     return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
 
 
-# What may wait for a server, and is therefore done by a child.
+# Operations that may wait for a server.
 OPERATIONS: dict[str, Callable[..., bytes]] = {
     "look": lambda kind, path: look(kind, path).encode(errors="surrogateescape"),
     "names": files.names,

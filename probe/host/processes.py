@@ -1,4 +1,4 @@
-"""Processes as /proc shows them, and which of them belong to the node."""
+"""Processes of /proc, and the test whether they belong to the node or to a Pod."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import signal
 from msgspec import Struct
 
 HELPER_NAME = "up "
-"""How the name of a child begins that touches what may hang; the device of a mount or a digest of a path follows."""
+"""Prefix of the name of a child whose call may hang; the device of a mount or a digest of a path follows."""
 START_UNCERTAINTY = 2.0
-"""Seconds: starts are counted from the boot of the kernel, whose time /proc/stat tells in whole seconds."""
+"""Error of a start time in seconds: /proc/stat gives the boot time in whole seconds."""
 _LIMIT = 1 << 16
-"""Bytes that are read of one file of a process."""
+"""Maximum bytes read from one file of a process."""
 
 _POD_CGROUP = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]|/(cri-containerd|crio|docker|libpod)-|/docker/|/libpod")
 
@@ -27,13 +27,13 @@ class Process(Struct, frozen=True):
     pid: int
     name: str
     argv: tuple[str, ...]
-    """Empty unless it may be a kubelet of the node."""
+    """Arguments; empty unless the process may be a kubelet of the node."""
 
 
 def parse_status(content: str) -> dict[str, str]:
-    """proc_pid_status(5) as a dictionary; the first of two lines of one name wins, as the kernel writes each once."""
+    """proc_pid_status(5) as a dictionary; of two lines with one name the first wins."""
     fields: dict[str, str] = {}
-    for line in content.split("\n"):  # nothing else ends a line: a process may have a carriage return in its name
+    for line in content.split("\n"):  # not splitlines: a process may have a carriage return in its name
         name, separator, value = line.partition(":")
         if separator:
             fields.setdefault(name, value.strip())
@@ -43,9 +43,9 @@ def parse_status(content: str) -> dict[str, str]:
 
 
 def is_stuck(status: dict[str, str]) -> bool:
-    """Whether root's process was killed and cannot die: it waits for a server that never answers.
+    """True for a process of root that has SIGKILL pending and stays in state D: it waits for a hung server.
 
-    Nobody else's name is to be believed, nor that of a process that runs.
+    Names of other users' processes are not trusted, nor those of running processes.
     """
     pending = int(status.get("SigPnd", "0"), 16) | int(status.get("ShdPnd", "0"), 16)
     killed = pending >> (signal.SIGKILL - 1) & 1
@@ -53,9 +53,9 @@ def is_stuck(status: dict[str, str]) -> bool:
 
 
 def in_pod_cgroup(content: str, init: str = "") -> bool:
-    """Whether proc_pid_cgroup(5) names the cgroup of a Pod or container in any hierarchy.
+    """True when proc_pid_cgroup(5) names the cgroup of a Pod or container in any hierarchy.
 
-    *init* is the same of process 1: where the node is a container itself (kind), what lies above it does not count.
+    *init* is the same file of process 1: when the node is a container itself (kind), its own path is ignored.
     """
     above = {
         _hierarchy(line): os.path.dirname(line.split(":", 2)[2]).rstrip("/")
@@ -70,19 +70,19 @@ def in_pod_cgroup(content: str, init: str = "") -> bool:
 
 
 def _hierarchy(line: str) -> str:
-    """The controllers of a line of proc_pid_cgroup(5), which name its hierarchy; empty where it is no such line."""
+    """Hierarchy ID and controllers of a line of proc_pid_cgroup(5); empty for a malformed line."""
     number, separator, rest = line.partition(":")
     return number + separator + rest.partition(":")[0] if rest.count(":") else ""
 
 
 def read_process(pid: int, init: str) -> tuple[int, str, list[str]] | None:
-    """Number, name and, of a process of the node that may be a kubelet, arguments; None when it has ended.
+    """(pid, name, arguments) of a process, arguments only if it may be a kubelet of the node; None when it has ended.
 
-    Owner, name and executable tell most of them apart, at a tenth of what reading all costs. *Errors*: OSError when
-    nothing more can be opened: then nobody knows which processes there are.
+    Owner, name and executable exclude most processes, for a tenth of the time of reading everything. *Errors*: OSError
+    with EMFILE, ENFILE or ENOMEM, since the list would be incomplete.
     """
     try:
-        owner = os.stat(f"/proc/{pid}").st_uid  # root's also where the process may not be traced
+        owner = os.stat(f"/proc/{pid}").st_uid  # readable without the right to trace the process
         name = read_proc(f"{pid}/comm").removesuffix("\n")
         command = _read_command(pid, init) if owner == 0 and _may_be_kubelet(pid, name) else ""
     except OSError as error:
@@ -95,7 +95,7 @@ def read_process(pid: int, init: str) -> tuple[int, str, list[str]] | None:
 
 
 def _may_be_kubelet(pid: int, name: str) -> bool:
-    """Whether its name or its executable is like that of a kubelet, however it was started."""
+    """True when the name or the executable resembles a kubelet, or the executable may not be read."""
     if _LIKE_KUBELET.search(name):
         return True
     try:
@@ -107,14 +107,14 @@ def _may_be_kubelet(pid: int, name: str) -> bool:
 
 
 def _read_command(pid: int, init: str) -> str:
-    """The arguments of root's process in no Pod. Whoever wrote another one may have made reading them hang."""
+    """Arguments of a process of root outside of Pods; reading those of a hostile process may hang."""
     status = parse_status(read_proc(f"{pid}/status"))
     own = status["Uid"].split()[:1] == ["0"] and not in_pod_cgroup(read_proc(f"{pid}/cgroup"), init)
     return read_proc(f"{pid}/cmdline") if own else ""
 
 
 def boot_time() -> float:
-    """When the kernel started, in seconds since the epoch, by whole seconds. *Source*: proc_stat(5), btime."""
+    """Boot time of the kernel in whole seconds since the epoch. *Source*: proc_stat(5), btime."""
     with open("/proc/stat", "rb") as file:
         for line in file:
             if line.startswith(b"btime "):
@@ -123,11 +123,11 @@ def boot_time() -> float:
 
 
 def start_time(pid: int) -> float:
-    """When that process started, in seconds since the kernel did. *Source*: proc_pid_stat(5), starttime."""
+    """Start time of a process in seconds since boot. *Source*: proc_pid_stat(5), starttime."""
     return int(read_proc(f"{pid}/stat").rpartition(") ")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def read_proc(name: str) -> str:
-    """The beginning of a file of /proc, with surrogates for bytes that are no UTF-8."""
+    """First 64 KiB of a file of /proc, with surrogates for bytes that are not UTF-8."""
     with open(f"/proc/{name}", "rb", buffering=0) as file:
         return (file.read(_LIMIT) or b"").decode(errors="surrogateescape")

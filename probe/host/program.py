@@ -1,4 +1,4 @@
-"""Running a program of the node, without ever running a tenant's code."""
+"""Run a program of the node, but only a file that nobody except root can write."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from probe.host import syscalls
 from probe.host.child import ChildError, die_with_parent, keep_ended_children, wait_readable
 
 OUTPUT_LIMIT = 1 << 20
-"""Bytes of stdout, and of stderr, that a program may print."""
+"""Maximum bytes of stdout, and of stderr."""
 
 _GO = {"GOGC": "off", "GOMEMLIMIT": "64MiB"}
-"""Nearly all of these programs are in Go, and end before collecting garbage pays: a fifth of their CPU."""
+"""Most of these programs are written in Go and short-lived; no garbage collection saves a fifth of their CPU."""
 
 
 class Output(Struct, frozen=True):
-    """What a program left behind."""
+    """Result of a program that exited."""
 
     status: int
-    """Exit status; a program ended by a signal is no Output but a problem."""
+    """Exit status; a program killed by a signal raises ChildError instead."""
     stdout: str
     stderr: str
 
 
 class Untrusted(ValueError):
-    """Somebody but root could have put that program there."""
+    """A user other than root could have written the program."""
 
 
 def run_program(path: str, arguments: Sequence[str], environment: dict[str, str], timeout: float) -> Output:
-    """Run the program at *path* by a descriptor opened once, without capabilities, its output bounded.
+    """Run the program at *path* from a descriptor opened once, without capabilities, with bounded output.
 
-    *Errors*: Untrusted; TimeoutError; ChildError when it was killed or printed more than it may; OSError of
+    *Errors*: Untrusted; TimeoutError; ChildError when it was killed or its output is too large; OSError of
     opening it. *Source*: the rule for PATH of sudoers(5), applied to every directory above.
     """
     fd = open_trusted(path)
@@ -50,9 +50,9 @@ def run_program(path: str, arguments: Sequence[str], environment: dict[str, str]
 
 
 def open_trusted(path: str) -> int:
-    """A descriptor of an executable that root owns, and nobody else may write, as each directory above it.
+    """Descriptor of an executable that root owns and only root may write, like each directory above it.
 
-    Symlinks are resolved first, so what is judged is what runs.
+    Symlinks are resolved first, so the checked file is the one that runs. *Errors*: Untrusted; OSError.
     """
     real = os.path.realpath(path, strict=True)
     _demand_root_above(real)
@@ -66,10 +66,10 @@ def open_trusted(path: str) -> int:
 
 
 def open_executable(process: int) -> tuple[int, str]:
-    """A descriptor of the executable that a process runs, and its path as the process knows it.
+    """Descriptor of the executable of a process, and its path in the root of that process.
 
-    *process* is a descriptor of its directory in /proc. Only root may own the file or write to it; the directories
-    above count as well, as long as the path still leads to it. It does not after an upgrade, nor out of another root.
+    *process* is a descriptor of its directory in /proc. Only root may own the file or write to it. The directories
+    above are checked as well if the path still names the file: not after an upgrade, nor from another root.
     """
     path = os.readlink("exe", dir_fd=process).removesuffix(" (deleted)")
     fd = os.open("exe", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=process)
@@ -85,7 +85,7 @@ def open_executable(process: int) -> tuple[int, str]:
 
 
 def _is_file(path: str, file: os.stat_result) -> bool:
-    """Whether *path* leads to that very file."""
+    """True when *path* names the same file (device and inode)."""
     try:
         return os.path.samestat(os.stat(path), file)
     except OSError:
@@ -110,13 +110,13 @@ def _demand_program(path: str, seen: os.stat_result) -> None:
 def _demand_root(path: str, seen: os.stat_result) -> None:
     if seen.st_uid != 0:
         raise Untrusted(f"not run: {path} belongs to UID {seen.st_uid}, not to root")
-    sticky = stat.S_ISDIR(seen.st_mode) and seen.st_mode & stat.S_ISVTX  # there, nobody moves what is root's
+    sticky = stat.S_ISDIR(seen.st_mode) and seen.st_mode & stat.S_ISVTX  # there, only root can rename files of root
     if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
         raise Untrusted(f"not run: {path} is writable by others than root")
 
 
 def run_open(fd: int, path: str, arguments: Sequence[str], environment: dict[str, str], timeout: float) -> Output:
-    """Run the program that *fd* is, under the name *path*, as `run_program` does."""
+    """Run the program of descriptor *fd* with argv[0] *path*, as `run_program` does."""
     keep_ended_children()
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -136,7 +136,7 @@ def run_open(fd: int, path: str, arguments: Sequence[str], environment: dict[str
     try:
         deadline = time.monotonic() + timeout
         stdout, stderr, failure = _collect([out_read, err_read, failure_read], deadline)
-        # On a busy machine much time may pass between the end of its output and its own.
+        # On a busy machine a program may exit long after it closed its output.
         status = _wait(pid, max(deadline, time.monotonic() + 0.5))
     finally:
         if status is None:
@@ -153,7 +153,7 @@ def run_open(fd: int, path: str, arguments: Sequence[str], environment: dict[str
 
 
 def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], ends: tuple[int, ...], parent: int) -> None:
-    """The child's life until it is that program; *ends*: stdout, stderr, and where to tell why it could not be."""
+    """Turn the child into the program. *ends*: stdout, stderr, and the pipe for the errno of a failure."""
     stdout, stderr, failure = ends
     try:
         os.setpgid(0, 0)
@@ -165,7 +165,7 @@ def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], ends: t
         _close_others(fd, failure)
         os.chdir("/")
         syscalls.drop_capabilities()
-        die_with_parent(parent)  # after the capabilities: a change of credentials clears it
+        die_with_parent(parent)  # after the capabilities: a change of credentials clears the parent-death signal
         execute(fd, argv, environment)
     except OSError as error:
         os.write(failure, b"%d" % (error.errno or errno.EIO))
@@ -174,13 +174,13 @@ def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], ends: t
 
 
 def execute(fd: int, argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
-    """Become the program that *fd* is; a script by its path, since that is what the kernel hands to its interpreter."""
+    """execve(2) of descriptor *fd*; of a script by its path, which the kernel passes to the interpreter."""
     script = os.pread(fd, 2, 0) == b"#!"
     os.execve(os.readlink(f"/proc/self/fd/{fd}") if script else fd, argv, environment)
 
 
 def _close_others(*kept: int) -> None:
-    """Close what whoever started us left open, but for the standard streams."""
+    """Close all inherited descriptors except *kept* and the standard streams."""
     first = 3
     for fd in sorted(kept):
         os.closerange(first, fd)
@@ -189,7 +189,7 @@ def _close_others(*kept: int) -> None:
 
 
 def _kill(pid: int) -> None:
-    """End the program with its process group, in which it may not be yet."""
+    """Kill the process group of the program, and the program, which may not have joined it yet."""
     for kill in (os.killpg, os.kill):
         with suppress(ProcessLookupError):
             kill(pid, signal.SIGKILL)
@@ -214,7 +214,7 @@ def _collect(pipes: list[int], deadline: float) -> list[bytes]:
 
 
 def _wait(pid: int, deadline: float) -> int | None:
-    """Exit status, or the signal as a negative number; None if it still runs at the deadline."""
+    """Exit status, or the negative number of the signal; None if the program still runs at *deadline*."""
     while True:
         reaped, status = os.waitpid(pid, os.WNOHANG)
         if reaped:

@@ -44,7 +44,7 @@ PR_SET_PDEATHSIG = 1
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_NO_SYMLINKS = 0x04
 
-# Numbers from 424 on are the same on every architecture but alpha; only these two were ever tried.
+# Numbers from 424 on are the same on all architectures except alpha; only these two were tested.
 SUPPORTED_ARCHITECTURE = platform.machine() in ("x86_64", "aarch64") and struct.calcsize("P") == 8
 _NR_OPEN_TREE = 428
 _NR_MOVE_MOUNT = 429
@@ -67,7 +67,7 @@ _libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
 
 def open_tree(dir_fd: int, path: str, flags: int) -> int:
-    """A descriptor of the mount at *path*; with OPEN_TREE_CLONE of a detached copy of it.
+    """Descriptor of the mount at *path*; with OPEN_TREE_CLONE, of a detached copy.
 
     Needs CAP_SYS_ADMIN to clone. *Errors*: EPERM; EINVAL for an unbindable mount or one of another mount
     namespace; ENOSYS before Linux 5.2 or under a seccomp filter. *Source*: open_tree(2).
@@ -76,7 +76,7 @@ def open_tree(dir_fd: int, path: str, flags: int) -> int:
 
 
 def mount_setattr(fd: int, attr_set: int, userns_fd: int = 0) -> None:
-    """Set attributes of the mount that *fd* is; with MOUNT_ATTR_IDMAP its mapping becomes that of *userns_fd*.
+    """Set attributes of mount *fd*; with MOUNT_ATTR_IDMAP, map its IDs by user namespace *userns_fd*.
 
     *Errors*: EINVAL when the file system cannot be idmapped (among a dozen other causes); EPERM without
     CAP_SYS_ADMIN over the file system, or when it is idmapped already; ENOSYS before Linux 5.12.
@@ -92,7 +92,7 @@ def move_mount(from_fd: int, path: str) -> None:
 
 
 def mount_detached(fstype: str, **options: str) -> int:
-    """A descriptor of a fresh file system of that type, attached nowhere; gone with its last descriptor.
+    """Descriptor of a new, detached file system of type *fstype*; it ends with its last descriptor.
 
     *Errors*: ENODEV when the kernel does not know the type; EPERM without CAP_SYS_ADMIN; ENOSYS before
     Linux 5.2. *Source*: fsopen(2), fsconfig(2), fsmount(2).
@@ -134,7 +134,7 @@ def unshare(flags: int) -> None:
 
 
 def setns(fd: int, flags: int) -> None:
-    """Enter the namespace that *fd* is.
+    """Enter the namespace of descriptor *fd*.
 
     A mount namespace needs CAP_SYS_ADMIN and CAP_SYS_CHROOT, and refuses a process with threads (EINVAL).
     *Source*: setns(2).
@@ -144,19 +144,19 @@ def setns(fd: int, flags: int) -> None:
 
 
 def prctl(option: int, argument: int) -> None:
-    """Change an attribute of this process that takes one argument. *Source*: prctl(2)."""
+    """Set an attribute of this process by an option with one argument. *Source*: prctl(2)."""
     if _libc.prctl(option, argument, 0, 0, 0):
         _raise(None)
 
 
 def set_name(name: str) -> None:
-    """Name this process as proc_pid_comm(5) shows it: at most 15 bytes, the rest is cut."""
+    """Set the name of this process in proc_pid_comm(5), cut to 15 bytes."""
     buffer = ctypes.create_string_buffer(name.encode()[:15])
     prctl(PR_SET_NAME, ctypes.addressof(buffer))
 
 
 def drop_capabilities() -> None:
-    """Give up every capability, and the way back to them through execve(2). *Source*: capabilities(7)."""
+    """Drop all capabilities and set no_new_privs, so that execve(2) gains none. *Source*: capabilities(7)."""
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
     _call(_NR_CAPSET, None, header, ctypes.create_string_buffer(24))
     prctl(PR_SET_NO_NEW_PRIVS, 1)

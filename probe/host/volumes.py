@@ -1,4 +1,4 @@
-"""The volumes of Pods, told from the mount table and the layout of the kubelet's root directory alone."""
+"""Volumes of Pods, found by the mount table and the layout of the kubelet's root directory. Pure."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _CSI = "kubernetes.io~csi"
 
 
 class Volume(Struct, frozen=True):
-    """A mount that the kubelet or a driver made for a Pod's volume."""
+    """A mount that the kubelet or a CSI driver made for a volume of a Pod."""
 
     mount: Mount
     plugin: str
-    """`kubernetes.io~nfs`; where the path tells it the CSI driver; `subpath` when nothing tells."""
+    """`kubernetes.io~nfs`; the CSI driver if the path contains it; `subpath` if the path names no plugin."""
     vol_data: str = ""
-    """Path of the file in which the kubelet keeps the name of the CSI driver; empty for other plugins."""
+    """Path of the file that names the CSI driver (vol_data.json); empty for other plugins."""
 
 
 def find_volumes(table: MountTable, root_dir: str) -> tuple[Volume, ...]:
-    """The volumes below the kubelet's root directory, one for each file system, in the order of their paths.
+    """Volumes below the kubelet's root directory, one for each file system, sorted by path.
 
-    Each whose mount is idmapped or unbindable stands for itself, as that is up to the mount. Of the others a writable
-    one whose plugin is known stands for the file system, else the shallowest. What is mounted inside of a volume is no
-    volume, nor is a mount that a later one hides.
+    Idmapped and unbindable mounts are all listed, since these are properties of the mount. Of the other mounts of one
+    file system, a writable one with a known plugin is preferred, else the shallowest. Mounts inside of a volume and
+    hidden mounts do not count.
     """
     prefix = root_dir.rstrip("/") + "/"
     groups: dict[tuple[str, str, int], list[tuple[bool, bool, int, str, int, Mount]]] = defaultdict(list)
@@ -47,7 +47,7 @@ def find_volumes(table: MountTable, root_dir: str) -> tuple[Volume, ...]:
 
 
 def _preference(mount: Mount, prefix: str) -> tuple[bool, bool, int, str, int, Mount]:
-    """The mount last, behind what it is sorted by; ids are unique, so mounts are never compared."""
+    """Sort key with the mount as last element; ids are unique, so mounts are never compared."""
     point = mount.mount_point
     subpath = "/volume-subpaths/" in point and _SUBPATH.fullmatch(point, len(prefix)) is not None
     return subpath, mount.read_only, point.count("/"), point, mount.mount_id, mount
@@ -56,7 +56,7 @@ def _preference(mount: Mount, prefix: str) -> tuple[bool, bool, int, str, int, M
 def _first_volume(
     table: MountTable, group: list[tuple[bool, bool, int, str, int, Mount]], prefix: str
 ) -> Volume | None:
-    """The most preferred mount of *group* that is a volume. Nearly always it is the first, so nothing is sorted."""
+    """The most preferred mount of *group* that is a volume; usually the first, so the group is not sorted."""
     heapq.heapify(group)
     while group:
         mount = heapq.heappop(group)[-1]
@@ -76,7 +76,7 @@ def _visible_volume(table: MountTable, mount: Mount, prefix: str) -> Volume | No
 def _volume(mount: Mount, path: str) -> Volume | None:
     """The volume at *path* below the kubelet's root directory. *Source*: kubelet, `kubelet_getters.go`."""
     if found := _POD_VOLUME.fullmatch(path):
-        if (found[2] == _CSI) != bool(found[3]):  # only CSI has its mount one level deeper
+        if (found[2] == _CSI) != bool(found[3]):  # only CSI mounts one level deeper
             return None
         return Volume(mount, printable(found[2]), _vol_data(mount) if found[3] else "")
     if found := _SUBPATH.fullmatch(path):
@@ -90,5 +90,5 @@ def _volume(mount: Mount, path: str) -> Volume | None:
 
 
 def _vol_data(mount: Mount) -> str:
-    """The file in which the kubelet names the CSI driver of a volume."""
+    """Path of vol_data.json, which names the CSI driver of a volume."""
     return mount.mount_point.rpartition("/")[0] + "/vol_data.json"

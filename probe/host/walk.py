@@ -1,4 +1,4 @@
-"""Many file systems, tried by helpers that may be abandoned: whatever hangs takes nothing from all the others."""
+"""Attempts on many file systems by child processes; a hung one is abandoned and costs the others nothing."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from probe.host.idmap import Answer, Target, attempt_idmap, enter_own_mount_name
 from probe.host.processes import HELPER_NAME
 
 UNSERVED = 3.0
-"""Times as much patience for what needs no server: it is slow on a node that is busy, and hangs with its disk only."""
+"""Factor on the timeout of file systems without a server: slow on a busy node, hung only with their disk."""
 FUSE_PAUSE = 0.15
-"""Seconds before a FUSE mount is asked again: until FUSE_INIT is answered, the kernel says EINVAL for all of them."""
+"""Seconds before a retry on FUSE: the kernel answers EINVAL until the server has answered FUSE_INIT."""
 
 
 def attempt_all(
     targets: Sequence[Target], userns_fd: int, deadline: float, patience: float, prepare: Callable[[], None]
 ) -> Iterator[tuple[int, Answer]]:
-    """The answer for each target by its index, tried by helpers that may be abandoned.
+    """(index, answer) of each target, tried by child processes (helpers).
 
-    A helper announces each target before it touches it. One that is silent for *patience* seconds is left behind,
-    its target is answered with ETIMEDOUT, and a new helper takes the rest; what can only be found through the same
-    server is answered likewise without being touched. Whatever needs no server comes first: those that hang cannot
-    take its time. What is not reached by *deadline* (time.monotonic()) is not answered at all. Each helper calls
-    *prepare* first, to enter a mount namespace. A helper that ends before its time costs one target its answer.
+    A helper announces each target before it touches it. A helper that is silent for *patience* seconds is abandoned:
+    its target and all others behind the same server get ETIMEDOUT, and a new helper continues. Targets without a
+    server come first, so that hung servers cannot use up their time. Targets not reached by *deadline*
+    (time.monotonic()) get no answer. Each helper calls *prepare* first, to enter a mount namespace. A helper that
+    dies costs one target its answer.
     """
     for served in (False, True):
         group = {index: target for index, target in enumerate(targets) if bool(target.server) is served}
@@ -43,10 +43,10 @@ def _attempt_group(
     while pending and (remaining := deadline - time.monotonic()) > 0:
         try:
             helper = Child(lambda write, rest=pending: _walk(rest, userns_fd, prepare, write))  # type: ignore[misc]
-        except OSError as error:  # no process is left for it, so the next one would fare no better
+        except OSError as error:  # no process left; the next fork would fail, too
             yield from ((index, Answer("fork", error.errno or errno.EIO)) for index in pending)
             return
-        at: int | None = None  # the target that the helper is at
+        at: int | None = None  # index of the current target
         with helper:
             try:
                 for line in helper.lines(min(patience, remaining), limit=64 << 20):
@@ -59,7 +59,7 @@ def _attempt_group(
                         return
             except TimeoutError:
                 if remaining < patience:
-                    return  # too little time to call it hung
+                    return  # too little time to prove a hang
                 hung = {targets[at].device, targets[at].server} - {""} if at is not None else set()
                 for index in [i for i, target in pending.items() if i == at or target.server in hung]:
                     yield index, Answer("open_tree", errno.ETIMEDOUT)
@@ -67,7 +67,7 @@ def _attempt_group(
                 continue
             except (ChildError, msgspec.DecodeError):
                 pass
-            if pending:  # it was killed, or has run out of something
+            if pending:  # the helper was killed, or has run out of memory or descriptors
                 lost = next(iter(pending)) if at is None else at
                 del pending[lost]
                 yield lost, Answer("helper", errno.EIO)
@@ -104,7 +104,7 @@ def _walk(
 
 
 def prepare_helper(prepare: Callable[[], None]) -> Answer | None:
-    """None when *prepare* has entered the mount namespace, else the answer for all that is in it."""
+    """None when *prepare* has entered the mount namespace, else the answer for all targets in it."""
     try:
         prepare()
     except OSError as error:
@@ -113,7 +113,7 @@ def prepare_helper(prepare: Callable[[], None]) -> Answer | None:
 
 
 def _attempt_in_own_namespace(target: Target, userns_fd: int) -> Answer:
-    """The same in a copy of the mount table, where the unbindable mounts of the original are bindable."""
+    """Attempt *target* in a new mount namespace, where unbindable mounts of the original are bindable."""
     try:
         enter_own_mount_namespace()
     except OSError as error:
@@ -122,14 +122,14 @@ def _attempt_in_own_namespace(target: Target, userns_fd: int) -> Answer:
 
 
 def is_fuse(fstype: str) -> bool:
-    """Whether a server decides what such a mount offers: FUSE in all its forms, and virtiofs."""
+    """True for FUSE of every kind and virtiofs, whose server decides on idmapped mounts."""
     return fstype in ("fuse", "fuseblk", "virtiofs") or fstype.startswith(("fuse.", "fuseblk."))
 
 
 def _fuse_requests(device: str) -> int:
-    """How many requests the server of that FUSE mount has not answered yet; 0 when nobody can tell.
+    """Number of requests that the server of a FUSE mount has not answered; 0 when unknown.
 
-    *Source*: Documentation/filesystems/fuse.rst, the control file system. It is mounted nowhere for this.
+    *Source*: Documentation/filesystems/fuse.rst, the control file system. The probe never mounts it.
     """
     try:
         control = syscalls.mount_detached("fusectl")

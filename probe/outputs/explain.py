@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from probe.checks.check import Check
 from probe.checks.remedies.platforms import PLATFORMS
-from probe.checks.remedies.table import remedies_of
+from probe.checks.remedies.table import remediations_of
 from probe.outputs.documents import render_json
 from probe.outputs.text import Cell, Page
 from probe.terms import Level
@@ -45,23 +45,23 @@ def render_check(check: Check, *, width: int | None, colour: bool, platform: str
         [("fails as", "dim"), ", ".join(check.reasons) or "never fails: it warns, or is unknown"],
         [("read on", "dim"), check.documentation],
     ]
-    remedies = remedies_of(check.id)
-    fitted = [name for name in PLATFORMS if any(row.platform == name for row in remedies)]
+    declared = remediations_of(check.id)
+    fitted = [name for name in PLATFORMS if any(row.platform == name for row in declared)]
     if fitted:
         rows.append([("--for", "dim"), ", ".join(fitted)])
     page.table(rows)
-    own = [row for row in remedies if row.platform == platform]
+    own = [row for row in declared if row.platform == platform]
     if platform and not own:
         page.blank()
         page.line(f"No fix of its own is known for {PLATFORMS[platform]}. For all platforms:", indent=2)
     if not platform or not own:
         page.blank()
-        page.advice((_FIX, "dim"), check.remediation)
-    for row in own or [row for row in remedies if not row.platform]:
+        page.remediation((_FIX, "dim"), check.remediation)
+    for row in own or [row for row in declared if not row.platform]:
         page.blank()
         where = " on ".join(part for part in (row.reason, PLATFORMS.get(platform, "")) if part)
         page.line((where, "bold"), indent=2)
-        page.advice((_FIX, "dim"), row.text)
+        page.remediation((_FIX, "dim"), row.text)
         page.table([[("source  ", "dim"), row.source]])
     return str(page)
 
@@ -86,5 +86,5 @@ def render_checks_json(checks: Sequence[Check]) -> str:
 
 def _document(check: Check) -> CheckDocument:
     fields = {name: getattr(check, name) for name in CheckDocument.__struct_fields__ if name != "remediations"}
-    rows = tuple(row._asdict() for row in remedies_of(check.id))
+    rows = tuple(row._asdict() for row in remediations_of(check.id))
     return CheckDocument(**fields, remediations=tuple({k: v for k, v in row.items() if k != "check"} for row in rows))

@@ -48,7 +48,7 @@ def _add_ways(page: Page, rows: Sequence[FilesystemRow]) -> None:
 
 
 def what_to_do(row: FilesystemRow) -> str:
-    """The remedy for a path that Pods cannot use in full as a volume; empty for all others, and where none is known."""
+    """The remediation for a path that Pods cannot fully use as a volume; empty for all others, and if none is known."""
     if row.usable == "partly":
         return "give each mount below it to the Pod as a volume of its own"
     if row.result == "unknown":

@@ -35,7 +35,7 @@ _ANCHOR = re.compile("[a-z][a-z0-9-]{0,63}")
 
 
 class Paragraph(Struct, frozen=True):
-    """A part of an advice: a sentence, or lines that can be pasted."""
+    """A part of a remediation: a sentence, or lines that can be pasted."""
 
     kind: Literal["text", "commands"]
     lines: list[str]
@@ -126,7 +126,7 @@ def _template() -> jinja2.Template:
     )
     environment.filters |= {
         "spaced": spaced,
-        "advice": _advice,
+        "remediation": _remediation,
         "moment": _moment,
         "machine_time": _machine_time,
         "links": links,
@@ -186,7 +186,7 @@ def _volume(row: VolumeRow) -> Row:
     return Row(said.status, (row.driver or "not known", row.fstype or "not known", str(row.count)), said.word, said.why)
 
 
-def _advice(text: str) -> list[Paragraph]:
+def _remediation(text: str) -> list[Paragraph]:
     """Sentences, and lines that can be pasted: those that are indented, without their common margin."""
     lines = [line for line in text.split("\n") if line.strip()]
     margin = min((len(line) - len(line.lstrip(" ")) for line in lines if line.startswith(" ")), default=0)

@@ -69,12 +69,12 @@ def _add_decisive(page: Page, finding: Finding, verbose: int) -> None:
     """The fix first, with room around it, since it is what gets pasted."""
     service = view.silent_runtime(finding)
     if service:
-        page.advice(
+        page.remediation(
             ("CAUSE  ", "bold"),
             f"{service} does not run, or not at the kubelet's socket:\n  systemctl status {service}",
         )
     if finding.remediation:
-        page.advice((_label(finding).upper(), "bold"), finding.remediation)
+        page.remediation((_label(finding).upper(), "bold"), finding.remediation)
     if service or finding.remediation:
         page.blank()
     _add_details(page, replace(finding, remediation=""), verbose, indent=2)
@@ -147,8 +147,8 @@ def _untried(others: list[Finding], decisive: Finding | None) -> list[Finding]:
     if decisive is None or decisive.reason == "NotTried":
         return []
     waiting = [finding for finding in others if finding.status == "unknown" and finding.reason == "NotTried"]
-    advice = Counter(finding.remediation for finding in waiting)
-    return [finding for finding in waiting if advice[finding.remediation] > 1]
+    repeated = Counter(finding.remediation for finding in waiting)
+    return [finding for finding in waiting if repeated[finding.remediation] > 1]
 
 
 def _add_folded(page: Page, label: str, folded: list[Finding]) -> None:
@@ -179,7 +179,7 @@ def _add_finding(page: Page, report: Report, finding: Finding, verbose: int) -> 
 def _add_details(page: Page, finding: Finding, verbose: int, indent: int) -> None:
     """What to do, the evidence and the documentation, each behind a label of five columns."""
     if finding.remediation:
-        page.advice((_label(finding), "dim"), finding.remediation, indent)
+        page.remediation((_label(finding), "dim"), finding.remediation, indent)
     evidence = [view.evidence_words(one) for one in finding.evidence]
     if len(evidence) > _FEW_EVIDENCE and not verbose:
         evidence = [*evidence[:_FEW_EVIDENCE], f"and {len(evidence) - _FEW_EVIDENCE} more (-v)"]

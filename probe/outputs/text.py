@@ -123,7 +123,7 @@ class Page:
                 line = self._put(line, start, folded, whole=False)
             self._flush(line)
 
-    def advice(self, label: Part, text: str, indent: int = 2) -> None:
+    def remediation(self, label: Part, text: str, indent: int = 2) -> None:
         """What to do: a sentence beside *label*, and below it, unfolded, the indented lines, which can be pasted."""
         lines = text.split("\n")
         margin = min((len(line) - len(line.lstrip(" ")) for line in lines if line[:1] == " "), default=0)

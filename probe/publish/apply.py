@@ -1,4 +1,4 @@
-"""Writes what is wanted to the Node, each half of it in one request, and takes back what is wanted no more."""
+"""Server-side apply of the desired state: one request each for metadata and status, and removal of retired keys."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import Any
 from probe.outputs.annotations import CONDITION
 from probe.publish.api.client import Api, Failure
 from probe.publish.api.errors import conflicting_managers, explain_failure
-from probe.publish.desired import Standing, Wanted, parse_standing, render_condition, render_metadata
+from probe.publish.desired import Desired, Observed, parse_observed, render_condition, render_metadata
 from probe.watch.log import log
 
 
-def write_metadata(api: Api, node: str, wanted: Wanted, standing: Standing, now: float) -> Standing:
-    """Write annotations and label; returns what then stands on the Node. *now*: since the epoch. *Errors*: Failure.
+def write_metadata(api: Api, node: str, desired: Desired, observed: Observed, now: float) -> Observed:
+    """Write annotations and label; returns the new observed state. *now*: since the epoch. *Errors*: Failure.
 
-    Keys of ours that are wanted no more are removed by a JSON merge patch first: an apply that shrinks took foreign
-    keys along on a Node whose managedFields had been lost (seen with 1.36.2).
+    A JSON merge patch removes our retired keys first: on a Node that had lost its managedFields, an apply with fewer
+    keys removed foreign keys too (seen with 1.36.2).
     """
-    content = render_metadata(wanted, now)
-    retired = [set(standing_keys) - set(content.get(kind, ())) for kind, standing_keys in _owned(standing)]
+    content = render_metadata(desired, now)
+    retired = [set(observed_keys) - set(content.get(kind, ())) for kind, observed_keys in _owned(observed)]
     if any(retired):
-        standing = parse_standing(api.delete_keys(node, annotations=retired[0], labels=retired[1]))
-    return _applied(api.apply_metadata, node, content) if content else standing
+        observed = parse_observed(api.delete_keys(node, annotations=retired[0], labels=retired[1]))
+    return _applied(api.apply_metadata, node, content) if content else observed
 
 
-def _owned(standing: Standing) -> tuple[tuple[str, dict[str, str]], tuple[str, dict[str, str]]]:
-    return ("annotations", standing.annotations), ("labels", standing.labels)
+def _owned(observed: Observed) -> tuple[tuple[str, dict[str, str]], tuple[str, dict[str, str]]]:
+    return ("annotations", observed.annotations), ("labels", observed.labels)
 
 
-def write_status(api: Api, node: str, wanted: Wanted, standing: Standing, now: float) -> Standing:
-    """The same after its condition was written, or taken back."""
-    if wanted.condition is None:
-        return parse_standing(api.delete_condition(node, CONDITION))
-    return _applied(api.apply_condition, node, render_condition(wanted.condition, standing, now))
+def write_status(api: Api, node: str, desired: Desired, observed: Observed, now: float) -> Observed:
+    """Write the condition, or remove it if none is desired; returns the new observed state. *Errors*: Failure."""
+    if desired.condition is None:
+        return parse_observed(api.delete_condition(node, CONDITION))
+    return _applied(api.apply_condition, node, render_condition(desired.condition, observed, now))
 
 
-def _applied(apply: Callable[..., dict[str, Any]], node: str, content: dict[str, Any]) -> Standing:
-    """Apply what is ours alone, and if somebody else took it over, say who, and take it back."""
+def _applied(apply: Callable[..., dict[str, Any]], node: str, content: dict[str, Any]) -> Observed:
+    """Apply *content*; on a conflict (409) log the field manager that took it over, then apply with force."""
     try:
-        return parse_standing(apply(node, content, force=False))
+        return parse_observed(apply(node, content, force=False))
     except Failure as failure:
         if failure.status != 409 or not conflicting_managers(failure):
             raise
         log("publish_conflict", "warning", **explain_failure(failure, node))
-        return parse_standing(apply(node, content, force=True))
+        return parse_observed(apply(node, content, force=True))

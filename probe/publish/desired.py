@@ -1,4 +1,4 @@
-"""What is to stand on the Node, what stands there, and what is left to do about it: pure."""
+"""Desired state of the Node, its observed state and their difference. Pure."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from probe.verdict import Verdict
 REFRESHED_AT = f"{PREFIX}refreshed-at"
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
-    """What is to stand on the Node, without the times."""
+class Desired(Struct, frozen=True, kw_only=True):
+    """The state that a report asks of the Node, without times."""
 
     verdict: Verdict
     annotations: dict[str, str]
@@ -38,14 +38,14 @@ class Wanted(Struct, frozen=True, kw_only=True):
     condition: Condition | None
 
 
-class Standing(Struct, frozen=True, kw_only=True):
-    """What of ours stands on the Node."""
+class Observed(Struct, frozen=True, kw_only=True):
+    """The part of the Node that userns-probe owns."""
 
     verdict: Verdict | None
-    """What consumers read there; None without a verdict."""
+    """The verdict that consumers read on the Node; None without one."""
     boot_id: str
     annotations: dict[str, str]
-    """Those that this field manager owns; so are the labels."""
+    """Annotations that this field manager owns; the same holds for labels."""
     labels: dict[str, str]
     condition: dict[str, Any] | None
     owns_condition: bool
@@ -54,9 +54,9 @@ class Standing(Struct, frozen=True, kw_only=True):
     uid: str
 
 
-def want(report: Report, parts: frozenset[Part]) -> Wanted:
-    """What *report* asks to stand on the Node."""
-    return Wanted(
+def desired_of(report: Report, parts: frozenset[Part]) -> Desired:
+    """Desired state of the Node after *report*."""
+    return Desired(
         verdict=report.verdict,
         annotations=node_annotations(report) if "annotations" in parts else {},
         labels=node_label(report) if "label" in parts else {},
@@ -65,7 +65,7 @@ def want(report: Report, parts: frozenset[Part]) -> Wanted:
 
 
 def absent_report(node_name: str, boot_id: str) -> Report:
-    """What is said while this boot has no report: nothing is known."""
+    """Report published while this boot has none: its verdict is unknown."""
     facts = ReportFacts(
         kernel_release="",
         architecture="",
@@ -99,14 +99,14 @@ def absent_report(node_name: str, boot_id: str) -> Report:
     )
 
 
-def parse_standing(node: Any) -> Standing:
-    """What of ours is on *node*, a Node as JSON; what is malformed counts as absent."""
+def parse_observed(node: Any) -> Observed:
+    """Observed state of *node*, a Node as JSON; malformed fields count as absent."""
     annotations, labels = (_texts(_at(node, "metadata", name)) for name in ("annotations", "labels"))
     condition = _condition(node)
     owned, owned_status = _owned(node, "", "f:metadata"), _owned(node, "status", "f:status")
     heartbeat = condition.get("lastHeartbeatTime") if condition else None
     refreshed_at = annotations.get(REFRESHED_AT) or (heartbeat if isinstance(heartbeat, str) else "")
-    return Standing(
+    return Observed(
         verdict=_verdict(annotations, labels, condition),
         boot_id=annotations.get(f"{PREFIX}boot-id", ""),
         annotations={key: annotations[key] for key in _names(owned.get("f:annotations")) if key in annotations},
@@ -118,38 +118,38 @@ def parse_standing(node: Any) -> Standing:
     )
 
 
-def is_settled(wanted: Wanted, standing: Standing) -> tuple[bool, bool]:
-    """Whether the Node's metadata, and its status, have nothing left to write."""
-    annotations = {key: value for key, value in standing.annotations.items() if key != REFRESHED_AT}
-    metadata = annotations == wanted.annotations and standing.labels == wanted.labels
-    if wanted.condition is None:
-        return metadata, not standing.owns_condition
-    said = standing.condition or {}
-    same = all(said.get(name) == getattr(wanted.condition, name) for name in wanted.condition.__struct_fields__)
-    return metadata, standing.owns_condition and same
+def in_sync(desired: Desired, observed: Observed) -> tuple[bool, bool]:
+    """(metadata, status): True for a half of the Node that is as desired, refresh times aside."""
+    annotations = {key: value for key, value in observed.annotations.items() if key != REFRESHED_AT}
+    metadata = annotations == desired.annotations and observed.labels == desired.labels
+    if desired.condition is None:
+        return metadata, not observed.owns_condition
+    said = observed.condition or {}
+    same = all(said.get(name) == getattr(desired.condition, name) for name in desired.condition.__struct_fields__)
+    return metadata, observed.owns_condition and same
 
 
-def render_metadata(wanted: Wanted, now: float) -> dict[str, Any]:
-    """Annotations and labels to apply; nothing at all retracts them. *Units*: seconds since the epoch."""
+def render_metadata(desired: Desired, now: float) -> dict[str, Any]:
+    """Annotations and labels to apply; empty to retract them. *now* in seconds since the epoch."""
     metadata: dict[str, Any] = {}
-    if wanted.annotations:
-        metadata["annotations"] = wanted.annotations | {REFRESHED_AT: render_time(now)}
-    if wanted.labels:
-        metadata["labels"] = wanted.labels
+    if desired.annotations:
+        metadata["annotations"] = desired.annotations | {REFRESHED_AT: render_time(now)}
+    if desired.labels:
+        metadata["labels"] = desired.labels
     return metadata
 
 
-def render_condition(wanted: Condition, standing: Standing, now: float) -> dict[str, Any]:
-    """The condition to apply, whose transition is as old as its status. *Units*: seconds since the epoch."""
-    said = standing.condition or {}
+def render_condition(desired: Condition, observed: Observed, now: float) -> dict[str, Any]:
+    """The condition to apply; its transition time changes with its status only. *now* in seconds since the epoch."""
+    said = observed.condition or {}
     since = said.get("lastTransitionTime")
-    kept = said.get("status") == wanted.status and isinstance(since, str) and parse_time(since) is not None
+    kept = said.get("status") == desired.status and isinstance(since, str) and parse_time(since) is not None
     times = {"lastHeartbeatTime": render_time(now), "lastTransitionTime": since if kept else render_time(now)}
-    return {name: getattr(wanted, name) for name in wanted.__struct_fields__} | times
+    return {name: getattr(desired, name) for name in desired.__struct_fields__} | times
 
 
 def render_event(event: Event, *, name: str, node_name: str, uid: str, now: float) -> dict[str, Any]:
-    """The core/v1 Event about the Node, as `kubectl describe node` finds it. *Units*: seconds since the epoch."""
+    """The core/v1 Event about the Node, as `kubectl describe node` finds it. *now* in seconds since the epoch."""
     moment = render_time(now)
     return {
         "metadata": {"name": f"{FIELD_MANAGER}.{name}", "namespace": EVENT_NAMESPACE},
@@ -189,7 +189,7 @@ def _condition(node: Any) -> dict[str, Any] | None:
 
 
 def _owned(node: Any, subresource: str, field: str) -> Mapping[str, Any]:
-    """The part *field* of the fields that we applied."""
+    """Part *field* of the managedFields entry that this field manager applied to *subresource*."""
     entries = _at(node, "metadata", "managedFields")
     for entry in entries if isinstance(entries, list) else ():
         own = _mapping(entry)

@@ -1,4 +1,4 @@
-"""Takes back from Nodes what was published there, and nothing else."""
+"""Remove from Nodes everything that userns-probe published, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from probe.outputs.annotations import CONDITION, KEYS, LABEL, PREFIX
 from probe.publish.api.client import UNREACHABLE, Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing
-from probe.publish.desired import REFRESHED_AT, parse_standing
+from probe.publish.desired import REFRESHED_AT, parse_observed
 from probe.publish.schedule import Backoff
 
 ATTEMPTS = 5
-"""How often a request is made while the server is out of reach, or asks to wait."""
+"""Maximum attempts of a request while the server is unreachable or asks to wait."""
 
 OWN_ANNOTATIONS = frozenset({REFRESHED_AT, *(f"{PREFIX}{key}" for key in KEYS)})
 
@@ -25,32 +25,32 @@ T = TypeVar("T")
 
 
 class Pruned(Struct, frozen=True, kw_only=True):
-    """What became of one Node."""
+    """Result for one Node."""
 
     node: str
     annotations: tuple[str, ...] = ()
-    """Names of what was removed; so are the labels."""
+    """Keys of removed annotations; the same holds for labels."""
     labels: tuple[str, ...] = ()
     condition: bool = False
     problem: str = ""
-    """Why not all of it was removed; empty on success."""
+    """Reason why something is left; empty on success."""
 
 
 def _passes(failure: Failure) -> bool:
-    """Whether the same request may be granted later: the server is out of reach, has a fault or asks to wait."""
+    """True when a retry may succeed: the server is unreachable, has an error (5xx) or asks to wait (429)."""
     return failure.reason == UNREACHABLE or failure.status == 429 or failure.status >= 500
 
 
-class Patience(Struct, frozen=True, kw_only=True):
-    """How to wait between the attempts of one request."""
+class Retries(Struct, frozen=True, kw_only=True):
+    """Number of attempts of one request, and pauses between them."""
 
     attempts: int = ATTEMPTS
     base: float = 1.0
     limit: float = 30.0
     sleep: Callable[[float], None] = time.sleep
 
-    def retried(self, action: Callable[[], T], passes: Callable[[Failure], bool] = _passes) -> T:
-        """What *action* gives, tried again after failures that may pass. *Errors*: Failure."""
+    def run(self, action: Callable[[], T], passes: Callable[[Failure], bool] = _passes) -> T:
+        """Return value of *action*, repeated after temporary failures. *Errors*: Failure."""
         backoff = Backoff(self.base, self.limit, self.limit)
         while True:
             try:
@@ -61,15 +61,15 @@ class Patience(Struct, frozen=True, kw_only=True):
                 self.sleep(backoff.pause(failure.retry_after))
 
 
-def prune(access: Access, node_name: str | None, patience: Patience | None = None) -> Iterator[Pruned]:
-    """What was removed, Node by Node: from *node_name*, or from all that have something of ours (None).
+def prune(access: Access, node_name: str | None, retries: Retries | None = None) -> Iterator[Pruned]:
+    """Prune *node_name*, or all Nodes with published content (None); yields the result of each Node.
 
     *Errors*: Failure when there are no credentials, or the Nodes cannot be listed.
     """
-    waiting = patience or Patience()
+    retries = retries or Retries()
     with connect(access) as api:
-        for name in _names(api, waiting) if node_name is None else (node_name,):
-            yield _prune_node(api, name, waiting, may_be_gone=node_name is None)
+        for name in _names(api, retries) if node_name is None else (node_name,):
+            yield _prune_node(api, name, retries, may_be_gone=node_name is None)
 
 
 def render_pruned(pruned: Pruned) -> str:
@@ -86,7 +86,7 @@ def render_pruned(pruned: Pruned) -> str:
 
 
 def render_failure(failure: Failure, node: str = "") -> str:
-    """What went wrong and what to do, in one line."""
+    """Failure and its remediation in one line."""
     fields = explain_failure(failure, node)
     problem, message = fields.pop("problem"), fields.pop("message")
     details = [f"{name.replace('_', ' ')}: {value}" for name, value in fields.items() if name != "node"]
@@ -98,30 +98,30 @@ def exit_code(results: Iterable[Pruned]) -> int:
     return int(any(result.problem for result in results))
 
 
-def _names(api: Api, patience: Patience) -> list[str]:
-    """The Nodes with something of ours; the list is read to its end before anything is done, since pages expire."""
-    return patience.retried(partial(_names_at_once, api, patience), lambda failure: failure.status == 410)
+def _names(api: Api, retries: Retries) -> list[str]:
+    """Names of Nodes with published content; the list is read to its end before any change, since pages expire."""
+    return retries.run(partial(_names_at_once, api, retries), lambda failure: failure.status == 410)
 
 
-def _names_at_once(api: Api, patience: Patience) -> list[str]:
+def _names_at_once(api: Api, retries: Retries) -> list[str]:
     names: list[str] = []
     token, more = "", True
     while more:
-        nodes, token = patience.retried(partial(api.list_page, token))
+        nodes, token = retries.run(partial(api.list_page, token))
         names += [str(node["metadata"]["name"]) for node in nodes if any(_ours(node))]
         more = bool(token)
     return names
 
 
-def _prune_node(api: Api, name: str, patience: Patience, *, may_be_gone: bool) -> Pruned:
+def _prune_node(api: Api, name: str, retries: Retries, *, may_be_gone: bool) -> Pruned:
     done = Pruned(node=name)
     try:
-        annotations, labels, condition = _ours(patience.retried(lambda: api.get_node(name)))
+        annotations, labels, condition = _ours(retries.run(lambda: api.get_node(name)))
         if annotations or labels:
-            patience.retried(lambda: api.delete_keys(name, annotations=annotations, labels=labels))
+            retries.run(lambda: api.delete_keys(name, annotations=annotations, labels=labels))
             done = replace(done, annotations=annotations, labels=labels)
         if condition:
-            patience.retried(lambda: api.delete_condition(name, CONDITION))
+            retries.run(lambda: api.delete_condition(name, CONDITION))
             done = replace(done, condition=True)
     except Failure as failure:
         if not (may_be_gone and is_missing(failure)):
@@ -130,10 +130,10 @@ def _prune_node(api: Api, name: str, patience: Patience, *, may_be_gone: bool) -
 
 
 def _ours(node: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-    """Annotations, labels and condition of ours: by name, also if somebody edited them, or by their field manager."""
-    standing, metadata = parse_standing(node), node.get("metadata") or {}
+    """Our annotations, labels and condition: by name, even if edited by others, or by our field manager."""
+    observed, metadata = parse_observed(node), node.get("metadata") or {}
     annotations = {key for key in metadata.get("annotations") or {} if key in OWN_ANNOTATIONS} | set(
-        standing.annotations
+        observed.annotations
     )
-    labels = {key for key in metadata.get("labels") or {} if key == LABEL} | set(standing.labels)
-    return tuple(sorted(annotations)), tuple(sorted(labels)), standing.condition is not None
+    labels = {key for key in metadata.get("labels") or {} if key == LABEL} | set(observed.labels)
+    return tuple(sorted(annotations)), tuple(sorted(labels)), observed.condition is not None

@@ -1,6 +1,6 @@
-"""Writes to the Node what the report says, whenever it changed, and again every six hours.
+"""Publisher: writes the report to the Node after each change, and again every six hours.
 
-All state of a failed attempt is forgotten and the Node read anew: a request without an answer may have been heard.
+After a failure all state is dropped and the Node is read again: a request without an answer may have succeeded.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing, may_pass
 from probe.publish.apply import write_metadata, write_status
 from probe.publish.desired import (
-    Standing,
-    Wanted,
+    Desired,
+    Observed,
     absent_report,
-    is_settled,
-    parse_standing,
-    want,
+    desired_of,
+    in_sync,
+    parse_observed,
 )
-from probe.publish.events import Announcer
+from probe.publish.events import EventRecorder
 from probe.publish.parts import Part
-from probe.publish.schedule import Backoff, Damper, Pace, Refresh
+from probe.publish.schedule import Backoff, Debounce, Pace, Refresh
 from probe.report import Report
 from probe.serve.report_file import Snapshot, boot_time
 from probe.watch.log import log
@@ -37,16 +37,16 @@ in_cluster = partial(connect, Access())
 """The API server with the service account of this Pod."""
 
 
-_SOON = 0.05  # seconds: the shortest rest
+_SOON = 0.05  # minimum seconds between steps
 
 
 class Source(Protocol):
-    """What holds now, and where to tell how publishing goes; `report_file.Current` is one."""
+    """Source of snapshots and receiver of the publishing state; implemented by `report_file.Current`."""
 
     publishing: Publishing | None
 
     def snapshot(self) -> Snapshot:
-        """What is known at this moment."""
+        """Current state of the report file."""
 
 
 class Publisher:
@@ -71,32 +71,37 @@ class Publisher:
         self._stopping = threading.Event()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = None
-        self._damper = Damper(self._pace.patience)
+        self._debounce = Debounce(self._pace.debounce)
         self._backoff = Backoff(self._pace.backoff, self._pace.backoff_limit, self._pace.retry_after_limit)
         self._not_before = clock() + random.uniform(0, self._pace.start_within)  # noqa: S311 - spreads load
         self._look_at = clock() + self._pace.look
         self._renew_at = clock() + random.uniform(0, self._pace.renew_within)  # noqa: S311 - spreads load
-        self._standing: Standing | None = None
-        self._done: Wanted | None = None
-        """What the server accepted last; if it left some of it out, asking again would change nothing."""
+        self._observed: Observed | None = None
+        self._done: Desired | None = None
+        """Desired state that the server accepted last; not sent again even if the server dropped a part."""
         self._refresh = Refresh(self._pace.renew_within)
-        self._announcer = Announcer(self._node) if "events" in parts else None
+        self._recorder = EventRecorder(self._node) if "events" in parts else None
         self._bears_time = "metadata" if "annotations" in parts else "status" if "condition" in parts else None
-        """What says when it was written."""
+        """The half of the Node that contains the time of the last write."""
         self._left_behind: set[str] = set()
-        """What is not published any more, and may not be taken back."""
-        self._rendered: tuple[Report, Wanted] | None = None
+        """Halves of the Node that are no longer published, but may not be removed (403)."""
+        self._rendered: tuple[Report, Desired] | None = None
         self._counted = ""
         self._results: dict[PublishResult, int] = dict.fromkeys(PUBLISH_RESULTS, 0)
         self._last_success: float | None = None
         self._complaints: list[dict[str, object]] = []
 
     def start(self) -> None:
-        """Publish from a thread of its own until `stop`; without the Node's name say so, and publish nothing."""
+        """Publish from a thread of its own until `stop`; without a Node name, log an error and publish nothing."""
         if not self._parts:
             return
         if not self._node:
-            log("publish_disabled", "error", problem="NoNodeName", remedy="set NODE_NAME to the Pod's spec.nodeName")
+            log(
+                "publish_disabled",
+                "error",
+                problem="NoNodeName",
+                remediation="set NODE_NAME to the Pod's spec.nodeName",
+            )
             return
         self._tell()
         log("publishing", node=self._node, parts=sorted(self._parts))
@@ -104,18 +109,18 @@ class Publisher:
         self._thread.start()
 
     def wake(self) -> None:
-        """There may be another report: do not wait for the time to publish."""
+        """Run the next step now, because the report may have changed."""
         self._woken.set()
 
     def stop(self, timeout: float) -> None:
-        """End, waiting *timeout* seconds at most; what stands on the Node stays there."""
+        """Stop the thread, waiting *timeout* seconds at most; the Node is left as it is."""
         self._stopping.set()
         self._woken.set()
         if self._thread:
             self._thread.join(timeout)
 
     def step(self) -> float:
-        """Publish if it is time to. Returns the seconds until it may be time again without another report."""
+        """Publish if due. Returns the seconds until the next step if the report does not change."""
         now = self._clock()
         if now < self._not_before:
             return self._not_before - now
@@ -123,11 +128,11 @@ class Publisher:
         report: Report | None = None
         try:
             report = self._source.snapshot().effective
-            if self._standing is not None and now >= self._look_at:
+            if self._observed is not None and now >= self._look_at:
                 self._look_at = now + self._pace.look * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
                 with self._connect() as api:
                     self._look(api)
-            if self._standing is None or self._is_due(report, now):
+            if self._observed is None or self._is_due(report, now):
                 with self._connect() as api:
                     refused = self._publish(api, report)
                 if refused:
@@ -136,15 +141,15 @@ class Publisher:
                 self._count_unchanged(report)
         except Failure as failure:
             self._failed(failure)
-        except Exception as error:  # the next round may well work
+        except Exception as error:  # the next step may work
             log("publisher_failed", "error", error=f"{type(error).__name__}: {error}"[:500])
             self._failed()
         return self._rest(report)
 
     @property
     def rests_until(self) -> float:
-        """The moment of `clock` before which `step` asks nothing unless the report changes, or is missing."""
-        if self._standing is None:
+        """Time of `clock` before which `step` sends no request unless the report changes or is missing."""
+        if self._observed is None:
             return self._not_before
         return min(self._refresh.due_at if self._done else self._renew_at, self._look_at)
 
@@ -154,67 +159,67 @@ class Publisher:
             self._woken.clear()
 
     def _rest(self, report: Report | None) -> float:
-        """Seconds for which nothing is to be done, unless there is another report."""
+        """Seconds until the next step, unless the report changes."""
         now = self._clock()
         if now < self._not_before:
             return self._not_before - now
-        settled = self._standing is not None and self._done is not None and self._decide(report, now) == self._done
+        settled = self._observed is not None and self._done is not None and self._decide(report, now) == self._done
         until = self.rests_until - now
         return max(_SOON, min(until if until > 0 else math.inf, self._pace.rest if settled else self._pace.tick))
 
     def _look(self, api: Api) -> None:
-        """Forget what was written when the Node is another one: it was deleted and has registered again."""
-        standing = parse_standing(api.get_node(self._node))
-        if self._standing is not None and standing.uid != self._standing.uid:
-            self._standing = self._done = None
+        """Drop all state when the Node has another UID: it was deleted and registered again."""
+        observed = parse_observed(api.get_node(self._node))
+        if self._observed is not None and observed.uid != self._observed.uid:
+            self._observed = self._done = None
 
     def _is_due(self, report: Report | None, now: float) -> bool:
-        wanted = self._decide(report, now)
-        return wanted is not None and (wanted != self._done or now >= self._refresh.due_at)
+        desired = self._decide(report, now)
+        return desired is not None and (desired != self._done or now >= self._refresh.due_at)
 
-    def _decide(self, report: Report | None, now: float) -> Wanted | None:
-        """What to publish now; None while that waits for a second probe, or for its turn after a boot."""
-        standing = self._standing
-        assert standing is not None
-        known = standing.verdict in ("ready", "not-ready")
-        of_this_boot = standing.boot_id == self._boot_id or (not standing.boot_id and self._done is not None)
-        if not self._damper.lets_pass(report, known_before=known and of_this_boot, now=now):
+    def _decide(self, report: Report | None, now: float) -> Desired | None:
+        """Desired state now; None while a second probe must confirm it, or until the turn of this node after a boot."""
+        observed = self._observed
+        assert observed is not None
+        known = observed.verdict in ("ready", "not-ready")
+        of_this_boot = observed.boot_id == self._boot_id or (not observed.boot_id and self._done is not None)
+        if not self._debounce.lets_pass(report, known_before=known and of_this_boot, now=now):
             return None
         said = self._effective(report)
-        of_another_boot = standing.boot_id not in ("", self._boot_id)
-        if of_another_boot and said.verdict == standing.verdict and now < self._renew_at:
+        of_another_boot = observed.boot_id not in ("", self._boot_id)
+        if of_another_boot and said.verdict == observed.verdict and now < self._renew_at:
             return None
         if self._rendered is None or self._rendered[0] != said:
-            self._rendered = (said, want(said, self._parts))
+            self._rendered = (said, desired_of(said, self._parts))
         return self._rendered[1]
 
     def _effective(self, report: Report | None) -> Report:
         return absent_report(self._node, self._boot_id) if report is None else report
 
     def _publish(self, api: Api, report: Report | None) -> list[Failure]:
-        """Read the Node if need be, then write what differs; a part that is refused keeps no other from being written.
+        """Read the Node if needed, then write each half that differs, even if the other half is refused.
 
-        What comes back are the refusals. *Errors*: Failure when the server cannot be talked to now.
+        Returns the refusals. *Errors*: Failure when the server is unreachable or asks to wait.
         """
-        if self._standing is None:
+        if self._observed is None:
             self._synchronise(api)
-        assert self._standing is not None
-        wanted = self._decide(report, self._clock())
-        if wanted is None:
+        assert self._observed is not None
+        desired = self._decide(report, self._clock())
+        if desired is None:
             self._recovered()
             return []
         now, wall = self._clock(), self._wall_clock()
-        wrote, refused = self._announce(api, report, wall)
+        wrote, refused = self._record_event(api, report, wall)
         refresh = now >= self._refresh.due_at
-        metadata_settled, status_settled = is_settled(wanted, self._standing)
-        for what, write, settled, retracts in (
-            ("metadata", write_metadata, metadata_settled, not (wanted.annotations or wanted.labels)),
-            ("status", write_status, status_settled, wanted.condition is None),
+        metadata_in_sync, status_in_sync = in_sync(desired, self._observed)
+        for what, write, unchanged, retracts in (
+            ("metadata", write_metadata, metadata_in_sync, not (desired.annotations or desired.labels)),
+            ("status", write_status, status_in_sync, desired.condition is None),
         ):
-            if (settled and (retracts or not refresh)) or (what in self._left_behind and not refresh):
+            if (unchanged and (retracts or not refresh)) or (what in self._left_behind and not refresh):
                 continue
             try:
-                self._standing = write(api, self._node, wanted, self._standing, wall)
+                self._observed = write(api, self._node, desired, self._observed, wall)
                 wrote = True
             except Failure as failure:
                 if may_pass(failure):
@@ -229,44 +234,44 @@ class Publisher:
         if not refused:
             if refresh and self._bears_time is None:
                 self._refresh.written(now, wall)
-            self._finish(wanted, wrote)
+            self._finish(desired, wrote)
         return refused
 
-    def _announce(self, api: Api, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
-        """Whether an Event was made, and what refused it."""
-        if self._announcer is None:
+    def _record_event(self, api: Api, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
+        """(True when an Event was created, refusals)."""
+        if self._recorder is None:
             return False, []
-        assert self._standing is not None
+        assert self._observed is not None
         try:
-            return self._announcer.announce(api, self._effective(report), self._standing, wall), []
+            return self._recorder.record(api, self._effective(report), self._observed, wall), []
         except Failure as failure:
-            if may_pass(failure) and self._announcer.is_waited_for:
+            if may_pass(failure) and self._recorder.is_waited_for:
                 raise
             return False, [failure]
 
     def _synchronise(self, api: Api) -> None:
-        """Learn what stands on the Node, so that a restart with nothing new writes nothing."""
-        self._standing = parse_standing(api.get_node(self._node))
-        if self._announcer:
-            self._announcer.found(self._standing.verdict)
-        written, wall = self._standing.refreshed_at, self._wall_clock()
+        """Read the observed state, so that a restart without changes writes nothing."""
+        self._observed = parse_observed(api.get_node(self._node))
+        if self._recorder:
+            self._recorder.found(self._observed.verdict)
+        written, wall = self._observed.refreshed_at, self._wall_clock()
         self._refresh.found(written if self._bears_time else wall, self._clock(), wall)
         if self._last_success is None:
             self._last_success = written
 
     def _leave_behind(self, what: str, failure: Failure) -> None:
-        """Say once that something stays which is not published any more; the next refresh tries again."""
+        """Log once that retired content cannot be removed; the next refresh tries again."""
         if what not in self._left_behind:
             self._left_behind.add(what)
-            remedy = f"userns-probe prune --node-name {self._node}, with an administrator's kubeconfig, removes it"
-            log("publish_left_behind", "warning", **explain_failure(failure, self._node) | {"remedy": remedy})
+            remediation = f"userns-probe prune --node-name {self._node}, with an administrator's kubeconfig, removes it"
+            log("publish_left_behind", "warning", **explain_failure(failure, self._node) | {"remediation": remediation})
 
-    def _finish(self, wanted: Wanted, wrote: bool) -> None:
-        self._done = wanted
+    def _finish(self, desired: Desired, wrote: bool) -> None:
+        self._done = desired
         self._recovered()
         if wrote:
             self._last_success = self._wall_clock()
-            log("published", node=self._node, verdict=wanted.verdict)
+            log("published", node=self._node, verdict=desired.verdict)
         self._count("success" if wrote else "skipped")
 
     def _recovered(self) -> None:
@@ -276,8 +281,8 @@ class Publisher:
         self._complaints = []
 
     def _failed(self, *failures: Failure) -> None:
-        """Forget what is believed of the Node, pause, and log what is wrong: once, not at each retry."""
-        self._standing = None
+        """Drop the observed state, back off, and log the failures once, not at each retry."""
+        self._observed = None
         pause = self._backoff.pause(max((failure.retry_after or 0.0 for failure in failures), default=None))
         self._not_before = self._clock() + pause
         complaints = [explain_failure(failure, self._node) for failure in failures]

@@ -1,7 +1,7 @@
-"""When to publish: not at the first doubt, not too soon after a failure, and again before it looks forgotten.
+"""Schedule of publishing: debounce of `unknown`, backoff after failures, and a regular refresh.
 
-A published `ready` must not outlive its truth, and a single probe that could not look must not make the Node flap.
-All times are seconds of one clock that only runs forward.
+A published `ready` must not outlive its truth, and a single failed probe must not make the Node flap. All times are
+seconds of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -14,53 +14,53 @@ from msgspec import Struct
 from probe.outputs.staleness import STALE
 from probe.report import Report
 
-PATIENCE = 60.0
-"""Seconds between two probes that must agree on `unknown`, and for which a report may be missing."""
+DEBOUNCE = 60.0
+"""Seconds for which `unknown` or a missing report must last before it is published."""
 REFRESH = 6 * 3600.0
-"""Seconds after which what stands on the Node is written again, so that consumers see it is looked after."""
+"""Seconds after which the Node is written again, so that consumers see a recent time."""
 CLOCK_SKEW = 300.0
-"""Seconds by which a time on the Node may lie in the future, or the clock that it is from may have been set since."""
+"""Tolerated seconds of a time in the future, and of a step of the wall clock."""
 
 
 class Pace(Struct, frozen=True, kw_only=True):
-    """How eagerly to publish. *Units*: seconds."""
+    """Intervals of the publisher. *Units*: seconds."""
 
     tick: float = 2.0
-    """Between two looks at the report while something is held back or about to be written."""
+    """Between two checks of the report while a change is pending."""
     rest: float = 60.0
-    """Between two looks when nothing is: another report ends it, a wall clock that was set does not."""
+    """Between two checks without a pending change; a new report ends it, a step of the wall clock does not."""
     look: float = 600.0
-    """About the time between two looks at the Node, which may have been deleted and registered again."""
+    """Mean time between two reads of the Node, which may have been deleted and registered again."""
     start_within: float = 15.0
-    """All nodes of a cluster may start at once."""
+    """Maximum random delay of the start: all nodes of a cluster may start at once."""
     renew_within: float = 180.0
-    """They may also boot at once, or have their clocks set; another boot id or time with the same verdict can wait."""
+    """Maximum random delay after a boot or a clock step of many nodes, while the verdict stays the same."""
     backoff: float = 1.0
-    """About the pause after the first failure; each further one doubles it."""
+    """Mean pause after the first failure; each further one doubles it."""
     backoff_limit: float = 300.0
     retry_after_limit: float = 3600.0
-    patience: float = PATIENCE
-    """How long a doubt must last before it is published."""
+    debounce: float = DEBOUNCE
+    """Time for which `unknown` must last before it is published."""
 
 
-class Damper:
-    """Holds back an `unknown` after a known verdict until a second probe, *patience* later, says so too.
+class Debounce:
+    """Delays an `unknown` after a known verdict until a second probe, *seconds* later, confirms it.
 
-    An expired report waits for nobody: three probes have failed to come by then.
+    An expired report is not delayed: three probes are missing by then.
     """
 
-    def __init__(self, patience: float = PATIENCE) -> None:
-        self._patience = patience
-        self._first: tuple[str, float] | None = None  # the first of a row of unknown probes, and when it was seen
+    def __init__(self, seconds: float = DEBOUNCE) -> None:
+        self._seconds = seconds
+        self._first: tuple[str, float] | None = None  # first of consecutive unknown probes, and its time
         self._last: tuple[str, float] = ("", 0.0)
         self._absent_since: float | None = None
 
     def lets_pass(self, report: Report | None, *, known_before: bool, now: float) -> bool:
-        """Whether to publish *report*. *known_before*: the Node has `ready` or `not-ready` of this boot."""
+        """True when *report* may be published. *known_before*: the Node has `ready` or `not-ready` of this boot."""
         if report is None:
             self._first = None
             self._absent_since = now if self._absent_since is None else self._absent_since
-            return now - self._absent_since >= self._patience
+            return now - self._absent_since >= self._seconds
         self._absent_since = None
         if report.verdict != "unknown" or report.reason == STALE or not known_before:
             self._first = None
@@ -69,11 +69,11 @@ class Damper:
             self._first = self._last = (report.probed_at, now)
         elif report.probed_at != self._last[0]:
             self._last = (report.probed_at, now)
-        return self._last[1] - self._first[1] >= self._patience
+        return self._last[1] - self._first[1] >= self._seconds
 
 
 class Backoff:
-    """Pauses between failures: doubling up to a limit, with jitter, and never shorter than the server asks."""
+    """Exponential backoff with jitter and a limit; never shorter than Retry-After."""
 
     def __init__(self, base: float, limit: float, retry_after_limit: float) -> None:
         self._base, self._limit, self._retry_after_limit = base, limit, retry_after_limit
@@ -87,30 +87,30 @@ class Backoff:
         return max(delay * random.uniform(0.5, 1), asked * random.uniform(1, 1.2))  # noqa: S311 - spreads load
 
     def reset(self) -> None:
-        """After a success the next pause is short again."""
+        """Restart from the shortest pause, after a success."""
         self.failures = 0
 
 
 class Refresh:
-    """When what stands on the Node is to be written again: every six hours, and soon after the wall clock was set.
+    """Time of the next write without a change: every six hours, and soon after a step of the wall clock.
 
-    A time from a wrong clock lies in the future, or looks old, until it is written anew. One setting makes one write,
-    within *spread* seconds; a clock that is set again and again makes them ever more rarely.
+    A time from a wrong clock is in the future or looks old until it is written again. One step causes one write within
+    *spread* seconds; repeated steps double that delay each time.
     """
 
     def __init__(self, spread: float) -> None:
         self._spread = spread
         self._regular = self._correction = math.inf
         self._corrections = 0  # in a row
-        self._offset: float | None = None  # of the wall clock to ours, when a time was written, or when it was set
+        self._offset: float | None = None  # wall clock minus our clock, at the last write or step
 
     @property
     def due_at(self) -> float:
-        """The moment of our clock from which on it is time."""
+        """Time of our clock at which the next write is due."""
         return min(self._regular, self._correction)
 
     def look(self, now: float, wall: float) -> None:
-        """Notice whether the wall clock was set."""
+        """Detect a step of the wall clock."""
         offset = wall - now
         if self._offset is None:
             self._offset = offset
@@ -121,14 +121,14 @@ class Refresh:
                 self._correction = now + random.uniform(0, within)  # noqa: S311 - spreads load
 
     def found(self, written_at: float | None, now: float, wall: float) -> None:
-        """The Node has this time, by the wall clock; without one, or with one from the future, it is due at once."""
+        """Take the time found on the Node (wall clock); without one, or with a future one, a write is due at once."""
         if written_at is None or written_at - wall > CLOCK_SKEW:
             self._regular = now
         else:
             self._regular = self._after(wall - written_at, now)
 
     def written(self, now: float, wall: float) -> None:
-        """The Node was given a new time."""
+        """Note a write of a new time to the Node."""
         self._regular, self._offset = self._after(0.0, now), wall - now
         self._corrections = self._corrections + 1 if self._correction < math.inf else 0
         self._correction = math.inf

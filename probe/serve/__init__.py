@@ -1,1 +1,1 @@
-"""What listens, and what speaks to the API server: it has no privilege, and reads nothing but the report file."""
+"""`serve`: the HTTP server; it has no privilege, and reads only the report file and its certificate."""

@@ -1,4 +1,4 @@
-"""What is served: metrics, the page, the report, and whether we are alive and ready."""
+"""The WSGI application: metrics, page, report, and the health endpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from probe.report import SCHEMA
 from probe.serve.report_file import Current
 from probe.watch.log import log
 
-_CHUNK = 64 << 10  # bytes that are given to a connection at once, which copies them
+_CHUNK = 64 << 10  # bytes per write to a connection, which copies them
 
 TEXT = "text/plain; charset=utf-8"
 _REASONS = {
@@ -33,7 +33,7 @@ Environ = dict[str, Any]
 
 
 class Response(Struct, frozen=True):
-    """What a client gets."""
+    """Response to a client."""
 
     status: int
     content_type: str
@@ -41,7 +41,7 @@ class Response(Struct, frozen=True):
 
 
 class Rendered:
-    """The last text that was rendered, so that it costs once per report and not once per request."""
+    """Cache of the last rendered text: one rendering per report, not per request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class Rendered:
         self._text = b""
 
     def get(self, of: tuple[object, ...], render: Callable[[], str]) -> bytes:
-        """What *render* makes *of* these very objects."""
+        """Text of *render*, cached as long as *of* are the same objects."""
         with self._lock:
             if len(of) != len(self._of) or any(new is not old for new, old in zip(of, self._of, strict=True)):
                 self._of, self._text = of, render().encode("utf-8", "backslashreplace")
@@ -57,7 +57,7 @@ class Rendered:
 
 
 class App:
-    """The WSGI application (PEP 3333): only GET and HEAD, no cookie, nothing that a browser may keep or embed."""
+    """The WSGI application (PEP 3333): GET and HEAD only, no cookies, responses must not be cached or embedded."""
 
     def __init__(self, current: Current) -> None:
         self._current = current
@@ -98,7 +98,7 @@ class App:
             return Response(405, TEXT, b"only GET and HEAD\n")
         try:
             return route(environ)
-        except Exception as error:  # the next request may well be answered
+        except Exception as error:  # the next request may work
             log("request_failed", "error", path=environ["PATH_INFO"], error=f"{type(error).__name__}: {error}"[:500])
             return Response(500, TEXT, b"internal error; the log has more\n")
 
@@ -134,7 +134,7 @@ class App:
 
 
 def _accepts_openmetrics(accept: str) -> bool:
-    """Whether a client's Accept (RFC 9110, 12.5.1) has OpenMetrics with a weight above 0."""
+    """True when Accept (RFC 9110, 12.5.1) lists OpenMetrics with a weight above 0."""
     for each in accept.split(","):
         kind, *parameters = (part.strip().lower() for part in each.split(";"))
         if kind == "application/openmetrics-text":

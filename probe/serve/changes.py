@@ -1,4 +1,4 @@
-"""Waits for changes in directories with inotify(7), so that a process that has nothing to do sleeps."""
+"""Wait for changes in directories with inotify(7), so that an idle process sleeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CREATE, _ATTRIB, _CLOSE_WRITE, _MOVED_TO, _DELETE, _DELETE_SELF = 0x100, 0x4, 0
 _ONLYDIR, _IGNORED = 0x1000000, 0x8000
 _MASK = _CREATE | _ATTRIB | _CLOSE_WRITE | _MOVED_TO | _DELETE | _DELETE_SELF | _ONLYDIR
 _EVENT = 16  # bytes of struct inotify_event before the name
-_QUIET = 0.02  # seconds: changes that come together are one, and a flood of them costs no more
+_QUIET = 0.02  # seconds: changes within this time count as one, which also bounds the cost of a flood
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.inotify_init1.argtypes = [ctypes.c_int]
@@ -20,7 +20,7 @@ _libc.inotify_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
 
 
 class Changes:
-    """Directories whose entries are watched. Where inotify is not to be had, `wait` returns after *fallback* seconds.
+    """Watched directories. Without inotify, `wait` returns after *fallback* seconds.
 
     A user has 128 inotify instances by default (fs.inotify.max_user_instances), shared by all Pods of the same UID.
     """
@@ -42,7 +42,7 @@ class Changes:
             self._drain()
 
     def _is_complete(self) -> bool:
-        """Whether every directory is watched, after another try at those that are not."""
+        """True when all directories are watched, after a retry of the missing ones."""
         if self._descriptor < 0:
             return False
         for directory, watch in self._watches.items():
@@ -52,7 +52,7 @@ class Changes:
         return min(self._watches.values(), default=0) >= 0
 
     def _drain(self) -> None:
-        """Take all events off; a directory that is gone is looked for again."""
+        """Read all events; a removed directory is marked as missing."""
         try:
             while events := os.read(self._descriptor, 64 << 10):
                 start = 0

@@ -14,16 +14,16 @@ from typing import Literal
 
 WORKERS = 8
 IDLE_LIMIT = 100
-"""Connections that have not said anything yet, or since their last answer."""
+"""Maximum connections without a request since the start or the last response."""
 WAITING_LIMIT = 64
-"""Connections that said something, and for which no worker is free yet."""
+"""Maximum connections with a request that wait for a free worker."""
 
 Phase = Literal["new", "idle", "waiting", "reading", "answering", "sending"]
 TIMEOUTS: dict[Phase, float] = {"idle": 5, "waiting": 5, "reading": 5, "answering": 10, "sending": 10}
-"""Seconds that a connection may spend in each phase, even when nobody needs its place."""
+"""Timeout of each phase in seconds, without load."""
 TIMEOUTS_UNDER_LOAD: dict[Phase, float] = {"reading": 0.05, "sending": 0.25}
-"""Seconds that it may keep a worker waiting when somebody else needs it."""
-_TICK = 0.02  # seconds between two looks while somebody waits
+"""Timeout in seconds while other connections wait for a worker."""
+_TICK = 0.02  # seconds between two checks while connections wait
 
 
 class Tracked:
@@ -32,17 +32,17 @@ class Tracked:
     socket: socket.socket
     phase: Phase = "new"
     since = 0.0
-    """When its phase began, in seconds of time.monotonic()."""
+    """Start of its phase, in seconds of time.monotonic()."""
     dropped = False
 
     def drop(self) -> None:
-        """Shut it down under whoever waits for it."""
+        """Shut the socket down, which wakes a thread that waits on it."""
         self.dropped = True
         with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # not that of SSLSocket, which would disturb a reader
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # SSLSocket.shutdown would disturb a reader
 
     def is_silent(self) -> bool:
-        """Whether all it sent was read, so that it is the client who is waited for."""
+        """True when all received bytes were read, so the worker waits for the client."""
         unread = array.array("i", [0])
         try:
             fcntl.ioctl(self.socket, termios.FIONREAD, unread)
@@ -58,10 +58,10 @@ class Limiter:
         self._lock = threading.Lock()
         self._any = threading.Event()
         self._any_waiting = threading.Event()
-        self._connections: dict[Tracked, None] = {}  # in the order in which they came into their phase
+        self._connections: dict[Tracked, None] = {}  # ordered by the start of their phase
 
     def move(self, connection: Tracked, phase: Phase) -> bool:
-        """It comes into *phase*, or stays in it; False when it was dropped."""
+        """Note that *connection* enters or stays in *phase*; False when it was dropped."""
         with self._lock:
             if connection.dropped:
                 return False
@@ -74,23 +74,23 @@ class Limiter:
             return not connection.dropped
 
     def leave(self, connection: Tracked) -> None:
-        """It is closed."""
+        """Forget a closed connection."""
         with self._lock:
             self._connections.pop(connection, None)
             _tell(self._any, bool(self._connections))
 
     def is_empty(self) -> bool:
-        """Whether nobody is being served."""
+        """True without any connection."""
         with self._lock:
             return not any(connection.phase not in ("new", "idle") for connection in self._connections)
 
     def drop_all(self) -> None:
-        """Nobody is served any more."""
+        """Drop all connections."""
         with self._lock:
             self._drop(list(self._connections))
 
     def run(self) -> None:
-        """Drop connections when their time is up, for ever; without any connection it sleeps."""
+        """Drop connections at their timeout, for ever; sleeps without connections."""
         while True:
             self._any.wait()
             if self._any_waiting.wait(0.5):

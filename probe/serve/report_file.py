@@ -1,7 +1,7 @@
-"""The report file and what it still says.
+"""Reader of the report file, and the validity of its report.
 
-The file is untrusted: what wrote it is the part that touches the node. It may be missing, huge, half written, of
-another node or boot, or something else than a file; each is a state of its own, and none but `valid` says anything.
+The file is untrusted, because its writer handles the node. It may be missing, huge, half written, of another node or
+boot, or not a regular file; each case has a state of its own, and only a `valid` report counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from probe.report import SCHEMA, Report
 from probe.watch.log import log
 
 LIMIT = 1 << 20
-"""Bytes of a report, as `watch` has it."""
+"""Maximum bytes of a report, as in `watch`."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 State = Literal[
@@ -40,30 +40,30 @@ State = Literal[
     "other-node",
     "from-the-future",
 ]
-"""What is known of the file; only a `valid` or `expired` one has been read in whole and speaks of this node."""
+"""State of the file; only `valid` and `expired` have a complete report of this node."""
 
 _NOT_FILES = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV)  # symbolic link, directory, socket, device
 
 Identity = tuple[int, int, int, int, int]
-_AFTERWARDS = 0.05  # seconds: a timer must not end just before the expiry that it is for
+_AFTERWARDS = 0.05  # seconds: a timer must not end just before the expiry
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """What is known at one moment."""
+    """State of the report file at one moment."""
 
     state: State
     message: str
-    """Half a sentence: why there is nothing to believe; empty when `valid`."""
+    """Half a sentence: reason of a state other than `valid`; empty when `valid`."""
     report: Report | None = None
-    """As it was written; None unless `valid` or `expired`."""
+    """Report as written; None unless `valid` or `expired`."""
     effective: Report | None = None
-    """What holds now: the report, or once it expired the same with every answer unknown."""
+    """Report in force: after its expiry, the same report with all answers unknown."""
     age: float | None = None
     """Seconds since the probe."""
 
 
 class Unusable(Exception):
-    """The file gives no report."""
+    """The file has no usable report."""
 
     def __init__(self, state: State, message: str) -> None:
         super().__init__(message)
@@ -72,16 +72,16 @@ class Unusable(Exception):
 
 
 class Current:
-    """The one place where the rest of `serve` learns what holds now.
+    """Current state of the report file, shared by all threads of `serve`.
 
-    One thread calls `refresh`, which touches the file. Everyone else calls `snapshot`, which touches nothing, so that
-    a file system that hangs keeps nobody waiting: its report just grows old.
+    One thread calls `refresh`, which reads the file. All others call `snapshot`, which does no I/O, so a hung file
+    system blocks no request: the report only grows old.
     """
 
     publishing: Publishing | None = None
-    """Set anew by whoever publishes, after each round; None while nothing is published."""
+    """Set by the publisher after each step; None while nothing is published."""
     ever_valid = False
-    """Whether any valid report was seen, whatever its verdict."""
+    """True after the first valid report, with any verdict."""
 
     def __init__(
         self, path: str, *, boot_id: str, node_name: str | None = None, uptime: Callable[[], float] | None = None
@@ -96,7 +96,7 @@ class Current:
         self._logged: State | None = None
 
     def refresh(self) -> None:
-        """Read the file if it is another one than last time, and log when its state changed."""
+        """Read the file if its identity changed, and log a change of state."""
         if not self._unchanged():
             self._identity = None
             try:
@@ -113,7 +113,7 @@ class Current:
             log("report", state=now.state, **({"message": now.message} if now.message else {}))
 
     def snapshot(self) -> Snapshot:
-        """What holds at this moment, in the same objects as long as it is the same; it never waits."""
+        """Snapshot of this moment; the same objects while nothing changes. Never blocks."""
         content = self._content
         if isinstance(content, Unusable):
             return Snapshot(state=content.state, message=content.message)
@@ -125,7 +125,7 @@ class Current:
         return now
 
     def expires_in(self) -> float:
-        """Seconds until the report expires; infinite when there is none, or it has."""
+        """Seconds until the report expires; infinite without a report or after its expiry."""
         now = self.snapshot()
         if now.state != "valid" or now.report is None or now.age is None:
             return math.inf
@@ -139,10 +139,10 @@ class Current:
 
 
 def judge(report: Report, *, now: float, boot_id: str, node_name: str | None) -> Snapshot:
-    """What *report* says *now*, in seconds of this boot.
+    """Snapshot of *report* at *now*, in seconds since boot.
 
-    Its age is told by the clock of the boot it is from, which no other part of the system can set: a report cannot get
-    younger, neither by a jump of the wall clock nor by a restart of this process.
+    The age is measured by CLOCK_BOOTTIME, which cannot be set: neither a step of the wall clock nor a restart of this
+    process can make a report younger.
     """
     if why := foreign(report, boot_id=boot_id, node_name=node_name):
         same_boot = bool(boot_id) and report.node.boot_id == boot_id
@@ -157,7 +157,7 @@ def judge(report: Report, *, now: float, boot_id: str, node_name: str | None) ->
 
 
 def read_file(path: str) -> tuple[Identity, bytes]:
-    """What is in the regular file *path*, and what tells it from its successors.
+    """(identity, content) of the regular file *path*; the identity differs for each replacement.
 
     *Errors*: Unusable; OSError when it cannot be opened or read.
     """
@@ -177,7 +177,7 @@ def read_file(path: str) -> tuple[Identity, bytes]:
 
 
 def parse_report(content: bytes) -> Report:
-    """The report that *content* is; Unusable when it is none, or one that this version cannot read."""
+    """Report in *content*; Unusable when malformed or of an unsupported schema version."""
     try:
         schema = msgspec.json.decode(content, type=_Header).schema
         if schema != SCHEMA:
@@ -192,7 +192,7 @@ def parse_report(content: bytes) -> Report:
 
 
 def read_boot_id(path: str = BOOT_ID) -> str:
-    """The id of the running boot; empty when it cannot be read, and then no report is believed."""
+    """ID of the running boot; empty when unreadable, and then no report is valid."""
     try:
         with open(path, encoding="ascii") as file:
             return file.read(64).strip()

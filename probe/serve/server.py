@@ -1,8 +1,8 @@
 """The HTTP server: cheroot, with limits that slow, hostile and silent clients cannot exhaust.
 
-Cheroot gives each connection a worker until its request is read and its answer written, or a timeout passes; so as
-many silent clients as there are workers would shut everybody else out. Here a connection gets a worker once it said
-something, and loses it when it keeps the worker waiting while others wait. Whoever asks as clients do never notices.
+Cheroot gives each connection a worker until the response is written or a timeout passes, so a few silent clients could
+occupy all workers. Here a connection gets a worker only after it has sent data, and loses it when the worker waits for
+the client while other connections wait. Normal clients never notice.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from probe.serve.connections import WAITING_LIMIT, WORKERS, Limiter, Tracked
 from probe.watch.log import log
 
 HEADER_LIMIT = 16 << 10
-"""Bytes of a request's line and headers; ten times what a browser sends."""
+"""Maximum bytes of request line and headers; ten times those of a browser."""
 BACKLOG = 128
-"""Connections that the kernel keeps until they are accepted."""
-_KEEP_ALIVE = 10  # connections that may stay open between two requests
+"""Backlog of listen(2): connections that wait for accept(2)."""
+_KEEP_ALIVE = 10  # maximum connections kept open between two requests
 
 
 class Request(cheroot.HTTPRequest):
-    """A request without a body: none of what is served takes one."""
+    """A request without a body: no resource takes one."""
 
     def parse_request(self) -> None:
-        """Read line and headers; whatever cheroot stumbles over there is the client's fault."""
+        """Read request line and headers; every exception of cheroot there counts as a bad request."""
         try:
             super().parse_request()
         except OSError:
@@ -39,57 +39,57 @@ class Request(cheroot.HTTPRequest):
             self.simple_response("400 Bad Request", "not understood\n")
 
     def respond(self) -> None:
-        """Hand it to the application; a body is never read."""
+        """Call the application; a body is never read."""
         self.server.limiter.move(self.conn, "answering")
         if self.chunked_read or self.inheaders.get(b"Content-Length", b"0") != b"0":
-            self.close_connection = True  # or cheroot would read the body to get at the next request
+            self.close_connection = True  # else cheroot would read the body to find the next request
             if self.method in (b"GET", b"HEAD"):
                 self.simple_response("413 Request Entity Too Large", "no request takes a body here\n")
                 return
         super().respond()
 
     def write(self, chunk: bytes) -> None:
-        """Send a part of the answer."""
+        """Send a part of the response."""
         self.server.limiter.move(self.conn, "sending")
         super().write(chunk)
 
 
 class Connection(Tracked, cheroot.HTTPConnection):
-    """A connection that can be dropped whatever it is doing."""
+    """A connection that can be dropped in every phase."""
 
     RequestHandlerClass = Request
 
     def communicate(self) -> bool:
-        """Read one request and answer it; whether the connection stays open."""
+        """Read one request and answer it; True when the connection stays open."""
         try:
             if not self.server.limiter.move(self, "reading"):
                 return False
             if self.server.ssl_adapter is not None:
-                # here, as a client could keep the thread that accepts waiting
+                # here, since a client could block the thread that accepts
                 self.socket.do_handshake()  # type: ignore[attr-defined]
             return bool(super().communicate()) and not self.dropped  # type: ignore[no-untyped-call]
         except OSError:
-            return False  # it went away, or speaks no TLS
+            return False  # the client disconnected, or does not speak TLS
 
     def close(self) -> None:
-        """Close it; that it is gone already must not end the worker."""
+        """Close the connection; an error of an already closed one must not end the worker."""
         self.server.limiter.leave(self)
         try:
             super().close()
         except OSError:
             self.socket.close()
-        # cheroot leaves the writer open, and from Python 3.13 on its finaliser prints a traceback for unsent bytes.
+        # cheroot leaves the writer open; since Python 3.13 its finaliser prints a traceback for unsent bytes.
         with contextlib.suppress(OSError, ValueError):
             self.wfile.close()
 
 
 class Server(cheroot.Server):
-    """Cheroot with a Limiter, and nothing said about itself. At rest none of its threads wakes up."""
+    """Cheroot with a Limiter and without a Server header. While idle, none of its threads wakes up."""
 
     ConnectionClass = Connection
     max_request_header_size = HEADER_LIMIT
     keep_alive_conn_limit = _KEEP_ALIVE
-    expiration_interval = 3600  # seconds between two looks for expired connections: the Limiter drops them in time
+    expiration_interval = 3600  # seconds between checks for expired connections; the Limiter drops them earlier
 
     def __init__(self, address: tuple[str, int], application: Any, adapter: Any = None) -> None:
         super().__init__(
@@ -109,23 +109,23 @@ class Server(cheroot.Server):
         self._last_error = 0.0
 
     def process_conn(self, connection: Connection) -> None:
-        """Take care of a connection that is new, or has something to read."""
+        """Handle a connection that is new or readable."""
         if connection.dropped:
             connection.close()
         elif connection.phase == "new":
-            self.put_conn(connection)  # no worker before it says something
+            self.put_conn(connection)  # no worker before it has sent data
         else:
             self._to_worker(connection)
 
     def put_conn(self, connection: Connection) -> None:
-        """Wait until a connection has something to read."""
+        """Wait until a connection is readable."""
         if self.limiter.move(connection, "idle"):
             super().put_conn(connection)
         else:
             connection.close()
 
     def wake(self) -> None:
-        """Let the thread that accepts look around, which at rest it does not: a connection of our own arrives."""
+        """Wake the thread that accepts, which has no timeout while idle, by a connection of our own."""
         with contextlib.suppress(OSError, AttributeError), socket.socket(self.socket.family) as own:
             own.settimeout(0.1)
             own.connect(self.socket.getsockname())
@@ -138,7 +138,7 @@ class Server(cheroot.Server):
             connection.close()
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        """Log what is our fault, once a second at most: clients must not be able to fill the disk."""
+        """Log internal errors, at most once a second: clients must not be able to fill the disk."""
         now = time.monotonic()
         if level >= logging.ERROR and now - self._last_error > 1:
             self._last_error = now

@@ -1,4 +1,4 @@
-"""The life of `serve`: listen, keep the report and the certificate current, end on SIGTERM."""
+"""Main loop of `serve`: listen, keep report and certificate current, end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
     from probe.serve.tls import RotatingCertificate
 
 REFRESH = 1.0
-"""Seconds between two looks at the report file and the certificate where inotify(7) cannot tell of changes."""
+"""Seconds between two checks of report file and certificate without inotify(7)."""
 LOOK = 60.0
-"""Seconds between two looks where it can; a look is an lstat(2)."""
-_DRAIN = 0.5  # seconds that requests under way may take after SIGTERM
-_END = 0.9  # seconds after SIGTERM at which the process ends, whoever still hangs on
+"""Seconds between two checks with inotify(7); a check is an lstat(2)."""
+_DRAIN = 0.5  # seconds for running requests after SIGTERM
+_END = 0.9  # seconds after SIGTERM at which the process ends, even with open connections
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Publisher(Protocol):
-    """Writes what `Current.snapshot` gives to the Node, from a thread of its own, and tells in `Current.publishing`."""
+    """Writes `Current.snapshot` to the Node from a thread of its own, and sets `Current.publishing`."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
 
     def wake(self) -> None:
-        """There may be another report, or the last one expired."""
+        """Run the next step now: the report may have changed or expired."""
 
     def stop(self, timeout: float) -> None:
-        """End, waiting *timeout* seconds at most."""
+        """Stop the thread, waiting *timeout* seconds at most."""
 
 
 class StartError(Exception):
-    """`serve` cannot be started as it was asked to be: one sentence for its user."""
+    """`serve` cannot start with its options; the text is one sentence for the user."""
 
 
 def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; 0. *Errors*: StartError.
 
-    *make_publisher* gets what holds now and the id of the running boot.
+    *make_publisher* gets the state of the report file and the ID of the running boot.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before there are threads: each inherits it
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before the first thread: all inherit the mask
     boot_id = read_boot_id()
     current = Current(options.report_file, boot_id=boot_id, node_name=options.node_name)
     publisher = make_publisher(current, boot_id) if make_publisher else None
@@ -61,7 +61,7 @@ def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | 
     looked = threading.Event()
     changes = Changes(_directories(options), REFRESH)
     _in_background(_refresh, current, certificate, looked, changes, publisher)
-    looked.wait(REFRESH)  # so that the first scrape sees what is there, unless its file system hangs
+    looked.wait(REFRESH)  # so that the first scrape sees the report, unless its file system hangs
     if publisher:
         publisher.start()
     _in_background(server.serve)
@@ -84,8 +84,8 @@ def _certificate(options: Options) -> RotatingCertificate | None:
 
 
 def _listen(listen: str, app: App, certificate: RotatingCertificate | None) -> Server:
-    """A server that is bound and listens."""
-    os.environ.pop("LISTEN_PID", None)  # or cheroot would take over whatever the third descriptor is
+    """Server that is bound and listens."""
+    os.environ.pop("LISTEN_PID", None)  # else cheroot would take over descriptor 3
     host, port = parse_listen(listen)
     server = Server((host or _everywhere(), port), app, certificate)
     try:
@@ -100,7 +100,7 @@ def _listen(listen: str, app: App, certificate: RotatingCertificate | None) -> S
 
 
 def _everywhere() -> str:
-    """All addresses of the machine, of both families where the kernel has both."""
+    """Wildcard address: `::` for both families if the kernel has IPv6, else `0.0.0.0`."""
     try:
         socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
     except OSError:
@@ -109,7 +109,7 @@ def _everywhere() -> str:
 
 
 def _directories(options: Options) -> set[str]:
-    """The directories in which a change may concern us."""
+    """Directories of the report file and the certificate, to watch for changes."""
     files = (options.report_file, options.certificate, options.private_key)
     return {os.path.dirname(os.path.abspath(file)) for file in files if file}
 
@@ -121,13 +121,13 @@ def _refresh(
     changes: Changes,
     publisher: Publisher | None,
 ) -> None:
-    """Keep report and certificate current, for ever; the report's expiry is a change, too."""
+    """Keep report and certificate current, for ever; the expiry of the report counts as a change."""
     while True:
         try:
             current.refresh()
             if certificate:
                 certificate.refresh()
-        except Exception as error:  # the last report stays, and its age shows
+        except Exception as error:  # the last report stays, and its age tells
             log("refresh_failed", "error", error=f"{type(error).__name__}: {error}"[:500])
         looked.set()
         if publisher:
@@ -142,7 +142,7 @@ def _in_background(function: Callable[..., None], *arguments: object) -> threadi
 
 
 def _end(server: Server, publisher: Publisher | None) -> None:
-    """Let requests under way be answered, then end, even if a thread cannot."""
+    """Finish running requests, then end, even if a thread hangs."""
     began = time.monotonic()
     stopping = _in_background(server.stop)
     _in_background(_wake, server, stopping)

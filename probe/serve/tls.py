@@ -1,4 +1,4 @@
-"""TLS from two files that somebody else rotates."""
+"""TLS with a certificate and key that are rotated in their files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from probe.watch.log import log
 
 
 class RotatingCertificate(cheroot.Adapter):
-    """What cheroot asks for TLS: connections that come after a rotation get the new certificate, no other notices."""
+    """TLS adapter of cheroot: connections after a rotation get the new certificate, existing ones keep theirs."""
 
     def __init__(self, certificate: str, private_key: str) -> None:
-        """*Errors*: OSError, ValueError when there is no certificate with its key in these files."""
+        """*Errors*: OSError, ValueError when the files have no certificate with its key."""
         super().__init__(certificate, private_key)
         self._files = (certificate, private_key)
         self._seen = self._identity()
@@ -22,7 +22,7 @@ class RotatingCertificate(cheroot.Adapter):
         self.context = _context(*self._files)
 
     def refresh(self) -> None:
-        """Take the files up if they changed; what cannot be used is logged once and tried again at each look."""
+        """Load the files if they changed; unusable ones are logged once and retried at each check."""
         identity = self._identity()
         if identity == self._seen:
             return
@@ -37,7 +37,7 @@ class RotatingCertificate(cheroot.Adapter):
         log("certificate_reloaded", file=self._files[0])
 
     def _identity(self) -> list[tuple[int, ...]]:
-        """What changes with the files, also behind the symbolic links of a Secret's volume."""
+        """Identity of the files, also behind the symbolic links of a Secret volume."""
         try:
             found = [os.stat(file) for file in self._files]
         except OSError:
@@ -45,22 +45,22 @@ class RotatingCertificate(cheroot.Adapter):
         return [(one.st_dev, one.st_ino, one.st_mtime_ns, one.st_size) for one in found]
 
     def bind(self, sock: Any) -> Any:
-        """The listening socket as it is."""
+        """The listening socket, unchanged."""
         return sock
 
     def wrap(self, sock: Any) -> tuple[Any, dict[str, str]]:
-        """The connection with TLS, its handshake still to be made, by the worker."""
+        """TLS socket for the connection; the worker does the handshake."""
         try:
             return self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), {}
         except OSError as error:
             raise cheroot.FatalSSLAlert(*error.args) from error
 
     def get_environ(self) -> dict[str, str]:
-        """Nothing: the application asks for none of it."""
+        """Empty: the application uses no TLS variables."""
         return {}
 
     def makefile(self, sock: Any, mode: str = "r", bufsize: int = -1) -> Any:
-        """The file that reads or writes a connection."""
+        """File object that reads or writes a connection."""
         return cheroot.MakeFile(sock, mode, bufsize)
 
 
@@ -73,4 +73,4 @@ def _context(certificate: str, private_key: str) -> ssl.SSLContext:
 
 
 def _no_password() -> str:
-    raise ValueError("the private key is encrypted")  # or OpenSSL would ask for its password on the terminal
+    raise ValueError("the private key is encrypted")  # else OpenSSL would prompt for its password

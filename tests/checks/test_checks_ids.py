@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lab.factory import absent, make_attempt, make_facts, make_ids, make_kernel, make_kubelet, unread
 from probe.checks.check import Check, Outcome
 from probe.checks.ids import CHECKS, check_range, check_restart, check_slots
-from probe.checks.remedies.ids import give_a_range, mend
+from probe.checks.remedies.ids import give_a_range, start_remediation
 from probe.facts.ids.manager import Cause
 from probe.facts.model import Account, DropIn, Mapping, PodUserns, SubIds, UsernsFile
 from probe.host.program import Output
@@ -241,8 +241,8 @@ def test_the_slots(node: Any, status: str, reason: str, message: str) -> None:
 
 @pytest.mark.parametrize("cause", get_args(Cause))
 def test_every_failure_has_a_remedy_of_its_own(cause: Cause) -> None:
-    assert mend(cause, facts())
-    assert mend(cause, facts(unread(), unread()))
+    assert start_remediation(cause, facts())
+    assert start_remediation(cause, facts(unread(), unread()))
 
 
 def given(text: str) -> tuple[int, int]:
@@ -310,7 +310,7 @@ def test_a_range_that_may_be_anothers_is_to_be_looked_at_first(ids: Any) -> None
 
 def test_a_missing_getsubids_costs_nobody_the_account() -> None:
     """To remove it is another way out, so it is in no line that is pasted."""
-    text = mend("getsubids", facts())
+    text = start_remediation("getsubids", facts())
     assert not [line for line in text.split("\n") if line.startswith(" ") and "userdel" in line]
     assert "may it be removed instead" in text
 
@@ -326,7 +326,7 @@ def test_a_missing_getsubids_costs_nobody_the_account() -> None:
     ],
 )
 def test_what_pods_hold_is_looked_for_where_the_kubelet_keeps_it(node: Any, command: str) -> None:
-    assert mend("files", node).endswith(f"\n{command}")
+    assert start_remediation("files", node).endswith(f"\n{command}")
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)

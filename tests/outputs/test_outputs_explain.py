@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from probe.checks.catalog import CHECKS, find
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.platforms import PLATFORMS
-from probe.checks.remedies.table import REMEDIES
+from probe.checks.remedies.table import REMEDIATIONS
 from probe.cli.verbs import cli
 from probe.outputs.explain import render_catalog, render_check, render_checks_json
 from tests.outputs.test_outputs_terminal import assert_harmless
@@ -121,7 +121,7 @@ def test_machines_get_every_row() -> None:
     """Each with the reason and the platform that it is for, and where it is from."""
     documents = json.loads(render_checks_json(CHECKS))
     rows = [row for document in documents for row in document["remediations"]]
-    assert len(rows) == len([row for row in REMEDIES if row.check])
+    assert len(rows) == len([row for row in REMEDIATIONS if row.check])
     assert all(set(row) == {"reason", "platform", "source", "text"} for row in rows)
 
 

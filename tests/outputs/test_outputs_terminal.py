@@ -477,7 +477,7 @@ def test_what_could_not_be_tried_is_one_line() -> None:
 def test_what_is_said_between_commands_is_no_command() -> None:
     """Prose after a snippet stands in the margin, where it is seen to be none."""
     page = Page(width=80, colour=False)
-    page.advice("fix  ", "Do this:\n  one: 1\nand then this:\n  two")
+    page.remediation("fix  ", "Do this:\n  one: 1\nand then this:\n  two")
     assert str(page).splitlines() == ["  fix    Do this:", "    one: 1", "  and then this:", "    two"]
 
 

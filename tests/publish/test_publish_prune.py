@@ -18,7 +18,7 @@ from lab.serve.publishing import NODE, World
 from lab.serve.serving import start
 from probe.publish.api.client import PAGE, RESPONSE_LIMIT, UNREACHABLE, Access, Failure
 from probe.publish.api.kubeconfig import from_kubeconfig
-from probe.publish.prune import Patience, Pruned, exit_code, prune, render_failure, render_pruned
+from probe.publish.prune import Pruned, Retries, exit_code, prune, render_failure, render_pruned
 
 LABEL = "userns-probe.io/ready"
 
@@ -28,7 +28,7 @@ class Waits:
 
     def __init__(self) -> None:
         self.pauses: list[float] = []
-        self.patience = Patience(sleep=self.pauses.append)
+        self.retries = Retries(sleep=self.pauses.append)
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_page_that_fails_is_asked_for_again_and_no_other(api: ApiDouble, tmp_p
     for index in range(2 * PAGE):
         api.add_node(f"node-{index:03}")["metadata"]["annotations"]["userns-probe.io/verdict"] = "ready"
     api.faults += [Fault(), Refuse(503, "", ""), Reset(granted=True)]
-    assert len(list(prune(access, None, waits.patience))) == 2 * PAGE
+    assert len(list(prune(access, None, waits.retries))) == 2 * PAGE
     assert lists(api) == [None, *[str(PAGE)] * 3, str(2 * PAGE)]
     assert len(waits.pauses) == 2
 
@@ -180,12 +180,12 @@ def test_pages_that_expired_are_read_from_the_first_one_on(api: ApiDouble, tmp_p
         api.add_node(f"node-{index:03}")["metadata"]["annotations"]["userns-probe.io/verdict"] = "ready"
     expired = Refuse(410, "Expired", "The provided continue parameter is too old")
     api.faults += [Fault(), expired]
-    results = list(prune(access, None, waits.patience))
+    results = list(prune(access, None, waits.retries))
     assert len({one.node for one in results}) == len(results) == PAGE + 1
     assert lists(api) == [None, str(PAGE)] * 2
     api.faults += [expired] * 5
     with pytest.raises(Failure, match="too old"):
-        list(prune(access, None, waits.patience))
+        list(prune(access, None, waits.retries))
 
 
 def test_nodes_as_large_as_they_get_are_read(api: ApiDouble, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_what_passes_is_waited_for(api: ApiDouble, published: World) -> None:
     """As long as the server asks for; a request that was granted without an answer is no failure."""
     waits = Waits()
     api.faults += [Refuse(429, "TooManyRequests", "later", "7"), Fault(), Reset(granted=True), Refuse(503, "", "")]
-    results = list(prune(published.access, NODE, waits.patience))
+    results = list(prune(published.access, NODE, waits.retries))
     assert exit_code(results) == 0
     assert len(waits.pauses) == 3
     assert waits.pauses[0] >= 7
@@ -244,7 +244,7 @@ def test_what_lasts_is_given_up(api: ApiDouble, published: World) -> None:
     """Five attempts, then it says what is wrong."""
     waits = Waits()
     api.faults += [Refuse(503, "ServiceUnavailable", "shutting down")] * 5
-    (result,) = prune(published.access, NODE, waits.patience)
+    (result,) = prune(published.access, NODE, waits.retries)
     assert result.problem == "ServerError: shutting down; status: 503"
     assert len(waits.pauses) == 4
 
@@ -444,6 +444,6 @@ def test_a_list_that_is_none_is_the_servers_fault(api: ApiDouble, tmp_path: Path
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
     api.faults += [Raw(f"{head}{answer}".encode())] * 5
     with pytest.raises(Failure) as told:
-        list(prune(access, None, waits.patience))
+        list(prune(access, None, waits.retries))
     assert told.value.reason == UNREACHABLE
     assert len(waits.pauses) == 4

@@ -13,16 +13,16 @@ from lab.serve.api_double import ApiDouble, Fault, Refuse, Reset, Stall
 from lab.serve.api_store import KINDS, MERGE, OURS, Request, condition_of
 from lab.serve.publishing import BOOT, DAY, NODE, OTHER_BOOT, PACE, World
 from probe.outputs.annotations import node_annotations, node_condition
-from probe.publish.desired import parse_standing
+from probe.publish.desired import parse_observed
 from probe.publish.events import ATTEMPTS
 from probe.publish.parts import parse_parts
 from probe.publish.publisher import Publisher
-from probe.publish.schedule import CLOCK_SKEW, PATIENCE, REFRESH, Backoff, Pace
+from probe.publish.schedule import CLOCK_SKEW, DEBOUNCE, REFRESH, Backoff, Pace
 
 ALL = ("annotations", "label", "condition", "events")
 
 
-def standing(world: World) -> dict[str, str]:
+def observed(world: World) -> dict[str, str]:
     """Our annotations without the time."""
     found = {key: text for key, text in world.node["annotations"].items() if key.startswith("userns-probe.io/")}
     assert found.pop("userns-probe.io/refreshed-at")
@@ -34,7 +34,7 @@ def test_it_writes_what_changed_and_never_else(world: World) -> None:
     world.probe("ready")
     world.settle()
     assert world.source.report
-    assert standing(world) == node_annotations(world.source.report)
+    assert observed(world) == node_annotations(world.source.report)
     asked = len(world.api.requests)
     for _ in range(5):
         world.probe("ready")
@@ -68,7 +68,7 @@ def test_a_node_that_registered_again_is_written_within_minutes(world: World) ->
     world.now += 1.2 * world.pace.look
     world.step()
     world.step()
-    assert standing(world) == node_annotations(world.source.report)  # type: ignore[arg-type]
+    assert observed(world) == node_annotations(world.source.report)  # type: ignore[arg-type]
     assert world.writes == 2
 
 
@@ -118,9 +118,13 @@ def test_every_part_is_written_and_retracted_for_itself(world: World) -> None:
     assert world.source.report
     assert world.node["labels"]["userns-probe.io/ready"] == "false"
     condition = condition_of(world.api.store.nodes[NODE])
-    wanted = node_condition(world.source.report)
+    expected = node_condition(world.source.report)
     assert condition
-    assert (condition["status"], condition["reason"], condition["message"]) == ("False", wanted.reason, wanted.message)
+    assert (condition["status"], condition["reason"], condition["message"]) == (
+        "False",
+        expected.reason,
+        expected.message,
+    )
 
     world.restart("label")
     world.settle()
@@ -131,7 +135,7 @@ def test_every_part_is_written_and_retracted_for_itself(world: World) -> None:
     world.restart("annotations")
     world.settle()
     assert world.node["labels"] == {"kubernetes.io/hostname": NODE}
-    assert standing(world) == node_annotations(world.source.report)
+    assert observed(world) == node_annotations(world.source.report)
 
 
 @pytest.mark.parametrize("verdict", ["ready", "not-ready", "unknown"])
@@ -183,7 +187,7 @@ def test_one_setting_of_the_wall_clock_is_one_write(world: World, jump: float, p
     for _ in range(100):
         world.step(3)
     assert world.writes == written + len(parts)
-    refreshed_at = parse_standing(world.api.store.nodes[NODE]).refreshed_at
+    refreshed_at = parse_observed(world.api.store.nodes[NODE]).refreshed_at
     assert refreshed_at is not None
     assert abs(refreshed_at - world.wall) < 400
 
@@ -292,10 +296,10 @@ def test_what_somebody_changed_is_repaired_in_time(world: World, parts: tuple[An
 
 def bare(node: Any) -> Any:
     """What is published there, without the times."""
-    standing = parse_standing(node)
-    annotations = {key: text for key, text in standing.annotations.items() if not key.endswith("refreshed-at")}
-    condition = {key: text for key, text in (standing.condition or {}).items() if not key.endswith("Time")}
-    return annotations, standing.labels, condition
+    observed = parse_observed(node)
+    annotations = {key: text for key, text in observed.annotations.items() if not key.endswith("refreshed-at")}
+    condition = {key: text for key, text in (observed.condition or {}).items() if not key.endswith("Time")}
+    return annotations, observed.labels, condition
 
 
 @pytest.mark.parametrize(("rule", "parts"), [(("patch", "nodes/status"), ("annotations",)), (("patch", "nodes"), ())])
@@ -315,13 +319,13 @@ def test_what_may_not_be_taken_back_is_told_once_and_left(
     assert world.result("error") == 0
     told = [one for one in logs if one["event"] in ("publish_left_behind", "publish_failed")]
     assert [(one["event"], one["problem"]) for one in told] == [("publish_left_behind", "MissingPermission")]
-    assert f"prune --node-name {NODE}" in told[0]["remedy"]
+    assert f"prune --node-name {NODE}" in told[0]["remediation"]
     refused = [one for one in world.api.requests if one.status == 403]
     assert len(refused) <= 2
     world.api.store.rules |= {rule}
     world.step(2 * REFRESH)
     world.step()
-    found = parse_standing(world.api.store.nodes[NODE])
+    found = parse_observed(world.api.store.nodes[NODE])
     assert (found.condition is None) == bool(parts)
     assert bool(found.annotations) == bool(parts)
     assert not found.labels
@@ -369,7 +373,7 @@ def test_an_event_that_failed_is_made_once(world: World, parts: tuple[Any, ...],
     world.probe("ready")
     world.settle()
     assert len(world.api.store.events) == 4
-    assert parse_standing(world.api.store.nodes[NODE]).verdict == "ready"
+    assert parse_observed(world.api.store.nodes[NODE]).verdict == "ready"
 
 
 @pytest.mark.parametrize("fault", [Refuse(503, "", ""), Refuse(403, "Forbidden", "no"), Refuse(429, "", "")])
@@ -425,10 +429,10 @@ def test_two_probes_in_a_minute_are_one(world: World) -> None:
     world.probe("ready")
     world.settle()
     world.probe("unknown")
-    world.step(PATIENCE / 2)
+    world.step(DEBOUNCE / 2)
     world.probe("unknown")
-    world.step(PATIENCE)
-    world.step(PATIENCE)
+    world.step(DEBOUNCE)
+    world.step(DEBOUNCE)
     assert world.said("verdict") == "ready"
     world.probe("unknown")
     world.step()
@@ -441,7 +445,7 @@ def test_a_doubt_that_passes_is_forgotten(world: World) -> None:
     world.settle()
     for verdict in ("unknown", "ready") * 3:
         world.probe(verdict)
-        world.step(2 * PATIENCE)
+        world.step(2 * DEBOUNCE)
     assert world.writes == 1
 
 
@@ -475,7 +479,7 @@ def test_a_report_that_is_missing_is_unknown_after_a_minute(world: World, before
         world.settle()
         world.source.report = None
         world.restart()
-    world.step(PATIENCE - 1)
+    world.step(DEBOUNCE - 1)
     assert world.said("verdict") == before
     world.step(2)
     world.step(2)
@@ -628,7 +632,7 @@ def test_pauses_grow_to_a_limit_with_jitter_and_honour_the_server() -> None:
 )
 def test_a_malformed_node_has_nothing_of_ours(node: Any) -> None:
     """Whatever the server sends can be read."""
-    found = parse_standing(node)
+    found = parse_observed(node)
     assert (found.verdict, found.annotations, found.condition) == (None, {}, None)
 
 

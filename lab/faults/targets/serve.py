@@ -79,11 +79,11 @@ def read_answer(data: bytes) -> None:
     node: dict[str, Any] = {}
     with suppress(httpx2.RemoteProtocolError, ValueError, RecursionError):
         node = kube._node(json.loads(kube._judged(200, data)), "k8slab")
-    standing = plan.parse_standing(node)
-    wanted = plan.want(_READY, frozenset(PARTS))
-    plan.is_settled(wanted, standing)
-    if wanted.condition:
-        json.dumps(plan.render_condition(wanted.condition, standing, 1.8e9))
+    observed = plan.parse_observed(node)
+    desired = plan.desired_of(_READY, frozenset(PARTS))
+    plan.in_sync(desired, observed)
+    if desired.condition:
+        json.dumps(plan.render_condition(desired.condition, observed, 1.8e9))
     for status in (401, 403, 409, 422, 500):
         told = json.loads(kube._judged(status, data))
         failure = Failure(status, told["reason"], told["message"])

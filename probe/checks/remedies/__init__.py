@@ -1,1 +1,1 @@
-"""Remedies: texts and commands, fitted to the platform."""
+"""Remediations: texts and commands by platform."""

@@ -1,11 +1,11 @@
-"""What to do about each check where nothing is known of the node: for `explain`, and where no other remedy fits."""
+"""Generic remediation of each check: for `explain`, and for nodes without a more specific one."""
 
 from __future__ import annotations
 
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.ids import give_a_range
 from probe.checks.remedies.limits import raise_limits
-from probe.checks.remedies.mounts import mount_beside
+from probe.checks.remedies.mounts import mount_uncovered
 from probe.checks.remedies.platforms import RESTART_CONTAINERD
 
 GRANT = (
@@ -21,7 +21,7 @@ GENERIC: dict[str, str] = {
     "kernel-unprivileged-switches": "Nothing needs to be done.",
     "kernel-security-modules": "Mount securityfs, which lists them:\n"
     "  mount -t securityfs securityfs /sys/kernel/security",
-    "kernel-proc-sysfs": mount_beside(["proc"]),
+    "kernel-proc-sysfs": mount_uncovered(["proc"]),
     "kubelet-running": "Start the kubelet, and see why it ended:\n"
     "  systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager",
     "kubelet-user-namespaces": "Upgrade the kubelet to 1.33 or newer, where user namespaces are on by default.",

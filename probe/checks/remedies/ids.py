@@ -1,4 +1,4 @@
-"""What mends a kubelet's range of IDs, or whatever else would end its next start."""
+"""Remediations for a kubelet's range of IDs, and for other causes that prevent its next start."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from probe.facts.ids.manager import Cause
 from probe.facts.model import Facts, IdFacts, KubeletFacts
 
 _MAX_PODS = 110
-"""The kubelet's default."""
+"""Default of the kubelet's maxPods."""
 _FIRST = 4_194_304
-"""Where a range is looked for first: high above the users of the node."""
+"""First candidate for a range: high above the users of the node."""
 _NO_ID = (1 << 32) - 1
-"""The kernel takes it for “none”."""
+"""ID that means "none" to the kernel."""
 
-_MEND: dict[Cause, str] = {
+_REMEDIATIONS: dict[Cause, str] = {
     "gate": "Remove UserNamespacesSupport from --feature-gates and featureGates before the kubelet restarts.",
     "configuration": "Correct maxPods in the kubelet's configuration before it restarts.",
     "cgroup": "Boot with cgroup v2 (kernel parameter systemd.unified_cgroup_hierarchy=1), or set failCgroupV1: false in"
@@ -27,20 +27,20 @@ _MEND: dict[Cause, str] = {
     "  apt-get install -y uidmap || dnf install -y shadow-utils-subid",
     "root": "Put the kubelet's root directory on ext4, xfs or btrfs before it restarts.",
 }
-"""Where the node itself makes no difference."""
+"""Remediations that do not depend on the node."""
 
 
-def mend(cause: Cause, facts: Facts) -> str:
-    """What has to change on this node before its kubelet restarts."""
+def start_remediation(cause: Cause, facts: Facts) -> str:
+    """Remediation for *cause* on this node, to apply before its kubelet restarts."""
     if cause in ("subids", "range"):
         return give_a_range(facts.ids.value, facts.kubelet.value)
     if cause == "files":
         return _fit_the_files(facts)
-    return _MEND[cause]
+    return _REMEDIATIONS[cause]
 
 
 def give_a_range(ids: IdFacts | None = None, kubelet: KubeletFacts | None = None) -> str:
-    """The commands that give the account a range that its kubelet accepts and, as far as is known, nobody else has."""
+    """Commands that give the account a range accepted by its kubelet and, as far as known, not used by others."""
     known_length, known_pods = _ids_per_pod(kubelet), _max_pods(kubelet)
     length, pods = known_length or BLOCK, known_pods or _MAX_PODS
     slots = f"{pods} x {length}"
@@ -67,7 +67,7 @@ def give_a_range(ids: IdFacts | None = None, kubelet: KubeletFacts | None = None
 
 
 def _ask_the_files(ids: IdFacts | None) -> str:
-    """What comes first where getsubids asks a directory service instead of /etc/subuid and /etc/subgid."""
+    """First step on nodes where getsubids(1) queries a directory service instead of /etc/subuid and /etc/subgid."""
     service = ids.service.value if ids else None
     if service in (None, "files"):
         return ""
@@ -80,7 +80,7 @@ def _ask_the_files(ids: IdFacts | None) -> str:
 
 
 def _ids_per_pod(kubelet: KubeletFacts | None) -> int | None:
-    """As configured; None where that is not known, or the kubelet would refuse it."""
+    """Configured `idsPerPod`; None if unknown or refused by the kubelet."""
     length = kubelet.ids_per_pod.value if kubelet else None
     return length if length and length >= BLOCK and length % BLOCK == 0 else None
 
@@ -91,7 +91,7 @@ def _max_pods(kubelet: KubeletFacts | None) -> int | None:
 
 
 def _free(taken: Iterable[tuple[int, int]], length: int, count: int) -> int | None:
-    """The first of *count* IDs that nobody has, a multiple of *length*; None when there are none."""
+    """First of *count* free IDs, a multiple of *length*; None if there are none."""
     ordered = sorted(taken)
     for lowest in (_FIRST, length):
         start = _up(lowest, length)
@@ -104,7 +104,7 @@ def _free(taken: Iterable[tuple[int, int]], length: int, count: int) -> int | No
 
 
 def _up(number: int, length: int) -> int:
-    """The next multiple of *length*."""
+    """*number* rounded up to a multiple of *length*."""
     return -(-number // length) * length
 
 

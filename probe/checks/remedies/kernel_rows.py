@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from probe.checks.remedies.row import Remedy, row
+from probe.checks.remedies.row import Remediation, row
 
 _DISABLED = ("kernel-user-namespaces", "UserNamespacesDisabled")
 _TMPFS = ("filesystem-tmpfs", "TmpfsNotIdmappable")
 _TALOS = "Talos documentation, Kubernetes Guides, User Namespaces"
 
-KERNEL: tuple[Remedy, ...] = (
+KERNEL: tuple[Remediation, ...] = (
     row(_DISABLED, "container", "user_namespaces(7); namespaces(7), The /proc/sys/user directory", """
         The node is a container: the limit belongs to the machine around it. There:
           echo 'user.max_user_namespaces = 65536' > /etc/sysctl.d/99-zz-user.max_user_namespaces.conf

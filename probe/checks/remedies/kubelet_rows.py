@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.checks.remedies.row import Remedy, k3s_and_rke2, row
+from probe.checks.remedies.row import Remediation, k3s_and_rke2, row
 
 _KUBELET_OLD = ("kubelet-user-namespaces", "KubeletTooOld")
 _GATE_OFF = ("kubelet-user-namespaces", "KubeletGateOff")
@@ -11,7 +11,7 @@ _TALOS = "Talos documentation, Kubernetes Guides, User Namespaces"
 _NODEADM = "awslabs/amazon-eks-ami, nodeadm/doc/examples.md"
 _OPENSHIFT = "OpenShift 4.20 documentation, Running pods in Linux user namespaces; openshift/openshift-docs#84966"
 
-KUBELET: tuple[Remedy, ...] = (
+KUBELET: tuple[Remediation, ...] = (
     row(_KUBELET_OLD, "openshift", _OPENSHIFT, """
         Upgrade to OpenShift 4.20 or newer, where user namespaces are generally available.
         """),

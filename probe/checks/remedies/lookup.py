@@ -1,4 +1,4 @@
-"""The one lookup of what to do about a finding."""
+"""Lookup of the remediation of a finding."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from probe.facts.model import Facts
 _UNIT = re.compile(r"(systemctl restart|journalctl -u) kubelet\b")
 
 
-def remedy(check: str, reason: str, facts: Facts, found: str = "") -> str:
-    """What to do on this node about that reason of a check; the reason is empty for a warning.
+def remediation_of(check: str, reason: str, facts: Facts, found: str = "") -> str:
+    """Remediation on this node for *reason* of *check*; the reason of a warning is empty.
 
-    In this order: *found*, what the check worked out from the facts of this node; the row of the table for the node's
-    platform, else for all platforms; what holds for the check whatever it found.
+    In this order: *found*, the specific text of the check; the row of the table for the node's platform, then for all
+    platforms; the generic text of the check.
     """
     row = fitting(check, reason, platforms_of(facts))
     return found or _UNIT.sub(rf"\1 {kubelet_unit(facts)}", row.text if row else GENERIC[check])

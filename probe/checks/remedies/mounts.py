@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def mount_beside(fstypes: Iterable[str]) -> str:
-    """The commands that mount an uncovered /proc or /sys, from which the kernel then lets Pods have their own."""
+def mount_uncovered(fstypes: Iterable[str]) -> str:
+    """Commands that mount a second, uncovered /proc or /sys; one such mount lets the kernel allow new ones in Pods."""
     places = [(fstype, f"/run/{fstype}-clean") for fstype in fstypes]
     return "\n".join(
         [

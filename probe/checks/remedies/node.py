@@ -1,10 +1,10 @@
-"""What to do about the kernel, the kubelet and the Pods of a node, fitted to its facts."""
+"""Remediations for the kernel, the kubelet and the Pods of a node, by its facts."""
 
 from __future__ import annotations
 
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.limits import raise_limits
-from probe.checks.remedies.mounts import mount_beside
+from probe.checks.remedies.mounts import mount_uncovered
 from probe.checks.remedies.platforms import inline, nested, platforms_of, quoted, restart_kubelet
 from probe.checks.remedies.table import fitting
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
@@ -28,7 +28,7 @@ CRIO_STORAGE = "Put /var/lib/containers/storage on ext4, xfs or btrfs, with Linu
 
 
 def another_kernel(facts: Facts, attempt: Attempt) -> str:
-    """Only EL9 answers EPERM, and has a kernel of its own that does not; an older one takes another release."""
+    """Kernel upgrade. Only EL9 answers EPERM, and later EL9 kernels do not; older systems need a new release."""
     if nested(facts):
         return newest_kernel(facts)
     if attempt.errno == "EPERM":
@@ -43,24 +43,26 @@ def another_kernel(facts: Facts, attempt: Attempt) -> str:
 
 
 def newest_kernel(facts: Facts) -> str:
-    """The kernel with which all of it works: whoever boots a newer one should have to do so once."""
+    """Kernel version with support for everything, so that one upgrade suffices."""
     row = fitting("filesystem-tmpfs", "TmpfsNotIdmappable", platforms_of(facts))
     return row.text if row else GENERIC["filesystem-tmpfs"]
 
 
 def repeat_step(step: SandboxStep, limits: dict[str, int | None]) -> str:
-    """What lets a refused step of the sandbox trial pass; empty where nothing special is known."""
+    """Remediation for a refused step of the sandbox trial; empty without a specific one."""
     limit = limit_of(step.name)
     if step.errno == "ENOSPC" and limit:
         return raise_limits({limit: limits.get(limit)})
     if step.errno == "EPERM" and step.name in ("proc", "sysfs"):
         place = "/proc" if step.name == "proc" else "/sys"
-        return f"{mount_beside([step.name])}\nThis shows what covers it:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
+        return (
+            f"{mount_uncovered([step.name])}\nThis shows what covers it:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
+        )
     return ""
 
 
 def switch_gate_back(facts: Facts, kubelet: KubeletFacts) -> str:
-    """What to do where somebody switched the gate off."""
+    """Remediation for a feature gate that is switched off."""
     release = kubelet.version.parse(parse_release).value
     remove = release is not None and version_rule(release).default
     what = f"Remove {GATE}=false from" if remove else f"Set {GATE}=true in the API server, and in"
@@ -68,22 +70,22 @@ def switch_gate_back(facts: Facts, kubelet: KubeletFacts) -> str:
 
 
 def remove_gate(kubelet: KubeletFacts) -> str:
-    """What to do before a kubelet restarts that would not accept its gate."""
+    """Remediation, before the restart, for a gate that the kubelet does not accept."""
     return f"Before the kubelet restarts, remove {GATE} from {_where(kubelet)}."
 
 
 def _where(kubelet: KubeletFacts) -> str:
-    """Where its gates may stand."""
+    """Files and flags that may set the gates of the kubelet."""
     return ", ".join(("--feature-gates", *(inline(file.path) for file in kubelet.files.value or ())))
 
 
 def restart_it(facts: Facts, when: str) -> str:
-    """The command that restarts the kubelet, in a sentence that says *when*."""
+    """Sentence and command for a restart of the kubelet; *when* completes the sentence."""
     return f"Restart the kubelet{when}:\n{restart_kubelet(facts)}"
 
 
 def delete_holder(facts: Facts, first: int) -> str:
-    """The commands that name the Pod whose block of IDs begins with *first*."""
+    """Commands that find and delete the Pod whose block of IDs begins with *first*."""
     kubelet = facts.kubelet.value
     root_dir = (kubelet.root_dir.value if kubelet else None) or "/var/lib/kubelet"
     return (
@@ -94,7 +96,7 @@ def delete_holder(facts: Facts, first: int) -> str:
 
 
 def keep_devices(facts: Facts) -> str:
-    """What to do about Pods with devices."""
+    """Remediation for Pods with devices."""
     return (
         "Pods without such devices are not concerned. Pods with one need hostUsers: true for now; false is set in "
         f"these:{_list_pods(facts.node_name)}"
@@ -102,7 +104,7 @@ def keep_devices(facts: Facts) -> str:
 
 
 def replace_pods(facts: Facts) -> str:
-    """What to do about Pods that nobody isolated."""
+    """Remediation for Pods that run without the requested user namespace."""
     return (
         "Treat these Pods as unprotected. Fix what the findings on kubelet and runtime name (kubelet 1.30 with "
         "containerd 2.0 or CRI-O 1.30, or newer), then delete them, so that they are created anew:"
@@ -111,7 +113,7 @@ def replace_pods(facts: Facts) -> str:
 
 
 def _list_pods(node_name: str | None) -> str:
-    """The command that names the Pods of this node that ask for a user namespace."""
+    """Command that lists the Pods of this node with `hostUsers: false`."""
     node = quoted(node_name) if node_name else "NODE"
     whose = "" if node_name else "\nNODE stands for the name of this node, as kubectl get nodes tells it."
     return (

@@ -1,7 +1,7 @@
-"""What a node runs on, and the commands that differ with it.
+"""Platforms of nodes, and the commands that depend on them.
 
-Of a remediation, a line that starts with a space is a command, or a part of a file, and is printed whole; all others
-are prose. What the node chose goes into either through `quoted` or `inline`.
+In a remediation, a line that starts with a space is a command or a part of a file, and is never wrapped; all others are
+prose. Text from the node is inserted by `quoted` or `inline` only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLATFORMS = {
     "ubuntu": "Ubuntu",
     "rhel": "RHEL, and what is built from it",
 }
-"""What `platforms_of` may find, and how each is called."""
+"""Platform -> display name."""
 
 _OF_ID = {
     "talos": "talos",
@@ -39,28 +39,28 @@ _OF_ID = {
     "ubuntu": "ubuntu",
     **dict.fromkeys(("rhel", "rocky", "almalinux", "centos", "fedora"), "rhel"),
 }
-"""By `ID` of os-release(5)."""
+"""`ID` of os-release(5) -> platform."""
 
 _BOTTLEROCKET = "apiclient exec admin sheltie systemctl restart"
-"""Its shells are in containers; this one reaches the node. *Source*: bottlerocket-admin-container 0.7.3, sheltie."""
+"""Command that reaches the host: shells run in containers. *Source*: bottlerocket-admin-container 0.7.3, sheltie."""
 
 SERVICES = {
-    # try-restart leaves alone what does not run: a node may have the units of server and agent, and one at work.
+    # try-restart ignores inactive units: a node may have the units of server and agent, and run one of them.
     "k3s": "systemctl try-restart k3s k3s-agent",
     "rke2": "systemctl try-restart rke2-server rke2-agent",
     "k0s": "systemctl try-restart k0sworker k0scontroller",
     "bottlerocket": f"{_BOTTLEROCKET} containerd",  # its kubelet.service is bound to containerd.service
 }
-"""One service for kubelet and container runtime."""
+"""systemd unit of platforms that run kubelet and container runtime in one service."""
 
 RESTART_CONTAINERD = "containerd config dump >/dev/null && systemctl restart containerd"
-"""What follows a change of its configuration: with one that it cannot read it would not come back."""
+"""Restart after a change of the configuration, which is checked first: containerd does not start with a bad one."""
 
 
 def platforms_of(facts: Facts) -> tuple[str, ...]:
-    """What this node is, from the Kubernetes distribution to the operating system, there the release comes first.
+    """Platforms of this node: Kubernetes distribution, then operating system, release before family.
 
-    A node that is a container has the kernel of the machine around it, so packages of its own system are no remedy.
+    A node in a container uses the kernel of its host, so packages of its own system do not help.
     """
     name, _, version = (facts.distribution.value or "").partition(" ")
     system = "al2023" if (name, version) == ("amzn", "2023") else _OF_ID.get(name, "")
@@ -71,7 +71,7 @@ def platforms_of(facts: Facts) -> tuple[str, ...]:
 
 
 def nested(facts: Facts) -> Literal["", "wsl", "container"]:
-    """`wsl` or `container` for a node that is not a machine of its own; empty for a machine."""
+    """`wsl` or `container` for a node inside another system; empty for a machine."""
     runtime = facts.runtime.value.confinement.value if facts.runtime.value else None
     inside = runtime is not None and runtime.in_initial_user_namespace.value is False
     if facts.kernel.container.value == "wsl" or "microsoft" in (facts.kernel.release.value or ""):
@@ -82,7 +82,7 @@ def nested(facts: Facts) -> Literal["", "wsl", "container"]:
 
 
 def restart_kubelet(facts: Facts) -> str:
-    """The line that restarts the kubelet of this node."""
+    """Command that restarts the kubelet of this node."""
     kubelets = SERVICES | {
         "microk8s": "snap restart microk8s.daemon-kubelite",
         "talos": "talosctl service kubelet restart",
@@ -92,18 +92,18 @@ def restart_kubelet(facts: Facts) -> str:
 
 
 def kubelet_unit(facts: Facts) -> str:
-    """The systemd unit of the kubelet, as its cgroup names it; else the usual one."""
+    """Name of the systemd unit of the kubelet, from its cgroup; else `kubelet`."""
     unit = facts.kubelet.value.unit.value if facts.kubelet.value else None
     return (unit or "kubelet").removesuffix(".service")
 
 
 def own_command(facts: Facts, commands: dict[str, str]) -> str:
-    """The command of the first platform that has one of its own."""
+    """Command of the first platform of this node in *commands*."""
     return next((commands[each] for each in platforms_of(facts) if each in commands), "")
 
 
 def quoted(path: str) -> str:
-    """*path* as one word of a bash command, on one line whatever it holds."""
+    """*path* as one word of a bash command, always on one line."""
     if path.isprintable():
         return shlex.quote(path)
     content = path.encode("utf-8", "surrogateescape").replace(b"\\", b"\\\\").replace(b"'", b"\\'")
@@ -111,5 +111,5 @@ def quoted(path: str) -> str:
 
 
 def inline(text: str) -> str:
-    """*text* as part of a sentence: it begins no line, so it cannot pass for a command."""
+    """*text* as part of a sentence; it cannot begin a line, so it cannot look like a command."""
     return "".join(char if char.isprintable() else "?" for char in text)

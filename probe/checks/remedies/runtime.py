@@ -1,4 +1,4 @@
-"""What to do about the container runtime and its OCI runtimes, in the words of the node's platform."""
+"""Remediations for the container runtime and its OCI runtimes, by platform."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from probe.checks.remedies.table import fitting
 from probe.facts.model import Facts, Handler
 
 MINIMUM_OCI = {"runc": "1.2", "crun": "1.9"}
-"""Since when each maps mounts. *Source*: containerd, docs/user-namespaces."""
+"""First version with idmapped mounts. *Source*: containerd, docs/user-namespaces."""
 MINIMUM_RUNTIME = {"containerd": "2.0", "cri-o": "1.30"}
-"""Since when each lists `runtime_handlers` in Status."""
+"""First version with `runtime_handlers` in Status."""
 
 _OCI = "runc 1.2, crun 1.9 or newer"
 _WRAPPERS = ("nvidia-container-runtime", "sysbox-runc")
-"""OCI runtimes that run another one, and are not themselves what has to be new."""
+"""OCI runtimes that wrap another one; the wrapped one needs the upgrade."""
 
 PROVE_IT = "Run one Pod with hostUsers: false on this node and probe again: while it runs, it proves the point."
 
@@ -33,7 +33,7 @@ SERVE_CRI = (
 
 
 def restart(facts: Facts) -> str:
-    """How to restart the runtime, which asks its OCI runtimes for their features only then."""
+    """Restart of the runtime, which reads the features of its OCI runtimes at its start only."""
     if "talos" in platforms_of(facts):
         return "Drain the node, and reboot it:\n  talosctl reboot"
     if "microk8s" in platforms_of(facts):
@@ -45,7 +45,7 @@ def restart(facts: Facts) -> str:
 
 
 def upgrade_oci(facts: Facts, handler: Handler) -> str:
-    """How to get an OCI runtime with idmapped mounts. A wrapper stays where it is: what it runs has to be new."""
+    """Upgrade to an OCI runtime with idmapped mounts; of a wrapper, upgrade of the wrapped one."""
     name, path = handler.oci_runtime.value or "", handler.binary.value or ""
     wanted = f"{name} {MINIMUM_OCI[name]} or newer" if name in MINIMUM_OCI else "runc 1.2, crun 1.9 or newer"
     file = path.rsplit("/", 1)[-1]
@@ -57,7 +57,7 @@ def upgrade_oci(facts: Facts, handler: Handler) -> str:
 
 
 def upgrade_runtime(facts: Facts) -> str:
-    """How to get a container runtime that tells the kubelet of user namespaces; empty where the table tells it."""
+    """Upgrade to a container runtime with `runtime_handlers`; empty if the table has a row."""
     name = (facts.runtime.value.name.value if facts.runtime.value else None) or ""
     if name not in MINIMUM_RUNTIME:
         return "Move the node to containerd 2.0 or newer, or to CRI-O 1.30 or newer."
@@ -72,7 +72,7 @@ def upgrade_runtime(facts: Facts) -> str:
 
 
 def use_overlay_driver(facts: Facts) -> str:
-    """How to change CRI-O's storage driver."""
+    """Change of CRI-O's storage driver."""
     return (
         "On the drained node, which then pulls its images anew, use another driver: set it in "
         "/etc/containers/storage.conf, in this table, which is there already:\n"
@@ -81,7 +81,7 @@ def use_overlay_driver(facts: Facts) -> str:
 
 
 def use_overlayfs(facts: Facts) -> str:
-    """How to change containerd's snapshotter."""
+    """Change of containerd's snapshotter."""
     return (
         "On the drained node, which then pulls its images anew, use overlayfs in the configuration of containerd "
         "(/etc/containerd/config.toml, where the distribution has no other place for it): set it in this table, which "
@@ -92,7 +92,7 @@ def use_overlayfs(facts: Facts) -> str:
 
 
 def upgrade_runc(facts: Facts, binary: str | None) -> str:
-    """How runc 1.2.1 comes to that path; a command only where packages of the system lie."""
+    """Upgrade of *binary* to runc 1.2.1; with a command only for a path that belongs to packages."""
     command = own_command(facts, _UPGRADES) if binary == "/usr/bin/runc" else ""
     wanted = f"Install runc 1.2.1 or newer as {inline(binary or 'runc')}; the next Pod uses it"
     if not command:
@@ -108,11 +108,11 @@ _APT = (
     ' && apt-get install -y --only-upgrade "$package"'
 )
 _UPGRADES = {"rhel": _DNF, "al2023": _DNF, "debian": _APT, "ubuntu": _APT}
-"""Of the package that has runc: the one named runc may not be installed at all."""
+"""Upgrade command of the package that contains runc, which may have another name."""
 
 
 def upgrade_containerd(facts: Facts, wanted: str) -> str:
-    """How to get *wanted*, and what to do until then about volumes of type image."""
+    """Upgrade to containerd *wanted*, with a workaround for image volumes until then."""
     bundled = facts.kubelet.value.distribution if facts.kubelet.value else "kubelet"
     upgrade = f"Upgrade to {wanted}." if bundled == "kubelet" else f"Upgrade {bundled} to a release with {wanted}."
     return f"{upgrade} Until then put into an emptyDir, by an init container, what these Pods need."

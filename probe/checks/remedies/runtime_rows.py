@@ -1,8 +1,8 @@
-"""What to do about the container runtime, by platform."""
+"""Remediations for the container runtime, by platform."""
 
 from __future__ import annotations
 
-from probe.checks.remedies.row import Remedy, k3s_and_rke2, row
+from probe.checks.remedies.row import Remediation, k3s_and_rke2, row
 
 _RUNTIME_OLD = ("runtime-user-namespaces", "RuntimeTooOld")
 _LAYERS = ("filesystem-overlay-layers", "OverlayLayersNotIdmappable")
@@ -10,7 +10,7 @@ _NODEADM = "awslabs/amazon-eks-ami, nodeadm/doc/examples.md"
 _SLOW_CHOWN = "containerd, docs/user-namespaces"
 _DOCKER = "docs.docker.com, Install Docker Engine; containerd issue 4581"
 
-RUNTIME: tuple[Remedy, ...] = (
+RUNTIME: tuple[Remediation, ...] = (
     row(_RUNTIME_OLD, "", "containerd, docs/getting-started", """
         Upgrade containerd to 2.0 or newer, with runc 1.2, crun 1.9 or newer, on the drained node, then:
           containerd config dump >/dev/null && systemctl restart containerd

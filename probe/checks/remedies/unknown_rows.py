@@ -1,13 +1,13 @@
-"""How an unknown becomes known."""
+"""Remediations of unknown findings."""
 
 from __future__ import annotations
 
-from probe.checks.remedies.row import Remedy, row
+from probe.checks.remedies.row import Remediation, row
 
 _NO_KUBELET = ("", "KubeletNotFound")
 _UNKNOWN = "architecture of userns-probe: what an unknown says"
 
-UNKNOWN: tuple[Remedy, ...] = (
+UNKNOWN: tuple[Remediation, ...] = (
     row(_NO_KUBELET, "", "kubernetes.io, Troubleshooting kubeadm", """
         Start the node's kubelet, and see why it ended:
           systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager

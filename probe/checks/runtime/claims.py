@@ -1,4 +1,4 @@
-"""What layers claim, held against each other and against what was tried."""
+"""Claims of the layers, compared with each other and with the live attempts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NODE_ROLES = {
 
 
 def check_oci_features(facts: Facts, name: str = "") -> Outcome:
-    """The runtime asks the binary once, when it starts; the binary may have been replaced since."""
+    """The runtime reads the features of the binary once, at its start; the binary may have been replaced since."""
     runtime, handler = facts.runtime.value, find_handler(facts, name)
     if runtime is None:
         return no_runtime(facts, "what the OCI runtime says of itself")
@@ -72,12 +72,12 @@ def _compare(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> Outcome:
 
 
 def is_able(runtime: RuntimeFacts, handler: Handler) -> bool:
-    """What CRI would say of the binary as it is now: containerd asks for both claims, CRI-O for the mounts only."""
+    """CRI's answer for the present binary: containerd requires both features, CRI-O the idmapped mounts only."""
     return bool(handler.oci_idmap.value and (handler.oci_user_namespace.value or runtime.name.value != "containerd"))
 
 
 def check_kernel_claim(facts: Facts, name: str = "") -> Outcome:
-    """CRI's answer says what the OCI runtime was built for, and nothing about this kernel."""
+    """CRI's answer reflects the build of the OCI runtime, not this kernel."""
     runtime, handler = facts.runtime.value, find_handler(facts, name)
     if runtime is None:
         return no_runtime(facts, "what the container runtime promises")
@@ -105,13 +105,13 @@ def check_kernel_claim(facts: Facts, name: str = "") -> Outcome:
 
 
 def _is_for_now(facts: Facts) -> bool:
-    """Whether no user namespace could be made because there were enough of them at that moment."""
+    """True when the user namespace failed because the limit was reached at that moment."""
     limit = facts.kernel.namespace_limits.get(USER_LIMIT)
     return facts.user_namespace.errno == "ENOSPC" and (limit is None or limit.value != 0)
 
 
 def _counts(runtime: RuntimeFacts, handler: Handler, attempt: Attempt) -> bool:
-    """Layers are mapped by overlay only, and not where they may be copied instead."""
+    """True when the attempt concerns the handler; layers only with overlay and without `slow_chown`."""
     if attempt.role != "overlay-layers":
         return True
     snapshotter = handler.snapshotter.value or runtime.snapshotter.value

@@ -1,4 +1,4 @@
-"""How a container runtime and its handlers are named in messages."""
+"""Names of a container runtime and its handlers in messages."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from probe.reading import Reading
 
 
 def no_runtime(facts: Facts, what: str) -> Outcome:
-    """Unknown, because nothing is known of any runtime."""
+    """Unknown outcome, because no runtime is known."""
     if facts.kubelet.kind == "absent":
         return Outcome.unknown("KubeletNotFound", f"{what} is unknown: no kubelet names its socket", facts.kubelet)
     return Outcome.not_read(what, facts.runtime)
 
 
 def find_handler(facts: Facts, name: str) -> Handler | None:
-    """The handler of that name, as CRI tells of it; empty for the default one."""
+    """Handler *name* in the answer of CRI; empty for the default one."""
     handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
     return next((handler for handler in handlers if handler.name == name), None)
 
 
 def handlers_told(runtime: RuntimeFacts) -> Evidence:
-    """The names of all handlers, as CRI tells them."""
+    """Names of all handlers in the answer of CRI."""
     names = ", ".join(inline(handler.name) or '""' for handler in (runtime.handlers.value or ())[:20])
     return Evidence(runtime.handlers.source, f"handlers: {names or 'none'}")
 
 
 def snapshotter_of(facts: Facts, name: str) -> Reading[str]:
-    """The snapshotter of that handler, which may have one of its own, else the runtime's."""
+    """Snapshotter of handler *name*: its own, else that of the runtime."""
     runtime, handler = facts.runtime.value, find_handler(facts, name)
     if runtime is None:
         return Reading(facts.runtime.source, None, facts.runtime.problem, facts.runtime.kind)
@@ -37,7 +37,7 @@ def snapshotter_of(facts: Facts, name: str) -> Reading[str]:
 
 
 def binds_sysfs(handler: Handler | None) -> bool:
-    """Whether its OCI runtime binds the node's /sys where the kernel refuses a fresh one (EPERM). *Source*: crun."""
+    """True when the OCI runtime binds the node's /sys if the kernel refuses a new one (EPERM). *Source*: crun."""
     return handler is not None and handler.oci_runtime.value == "crun"
 
 
@@ -59,11 +59,11 @@ def oci_name(handler: Handler) -> str:
 
 
 def cri_claim(handler: Handler, runtime: RuntimeFacts) -> Evidence:
-    """What CRI says of a handler, in CRI's words."""
+    """Answer of CRI for a handler, in its own spelling."""
     said = "no features" if handler.user_namespaces is None else f"user_namespaces {handler.user_namespaces}".lower()
     return Evidence(runtime.handlers.source, f"{handler_name(handler)}: {said}")
 
 
 def idmap_claim(handler: Handler) -> Reading[str]:
-    """What the OCI runtime says of idmapped mounts, in the words of its `features`."""
+    """Claim of the OCI runtime about idmapped mounts, from `features`."""
     return handler.oci_idmap.parse(lambda enabled: f"mountExtensions.idmap.enabled {str(enabled).lower()}")

@@ -1,4 +1,4 @@
-"""Whether the container runtime gives Pods a user namespace."""
+"""Check: the container runtime supports Pods with a user namespace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from probe.finding import Evidence
 
 
 def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
-    """CRI decides, as for the kubelet; but a binary that cannot do it any more breaks an older promise."""
+    """CRI decides, as for the kubelet, unless the binary was replaced since by one that lacks support."""
     runtime = facts.runtime.value
     if runtime is None:
         return no_runtime(facts, "what the container runtime says of user namespaces")
@@ -61,7 +61,7 @@ def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
 
 
 def _is_broken(handler: Handler) -> bool:
-    """Whether the binary was run and gave no answer, or was replaced and could not be: the promise is an old one."""
+    """True when the binary gave no answer, or was replaced and cannot be run: CRI's answer is outdated."""
     silence = handler.oci_idmap
     if silence.value is not None or handler.binary.value is None:
         return False
@@ -70,7 +70,7 @@ def _is_broken(handler: Handler) -> bool:
 
 
 def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
-    """Status without `runtime_handlers`: the kubelet then refuses every Pod with a user namespace."""
+    """Outcome for a Status without `runtime_handlers`: the kubelet rejects every Pod with a user namespace."""
     name = runtime.name.value or ""
     seen = Evidence(runtime.handlers.source, "no runtime_handlers")
     message = f"{runtime_name(runtime)} tells the kubelet nothing of user namespaces"
@@ -92,7 +92,7 @@ def _unknown_handler(name: str, runtime: RuntimeFacts) -> Outcome:
 
 
 def _why_denied(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> tuple[str, str]:
-    """The message and the remediation for a handler of which CRI does not say `user_namespaces`."""
+    """(message, remediation) for a handler without `user_namespaces` in CRI."""
     denied = f"{runtime_name(runtime)} offers no user namespaces with {handler_name(handler)}"
     if is_able(runtime, handler):
         return f"{denied}, though {oci_name(handler)} could: it was asked when the runtime started", restart(facts)
@@ -110,7 +110,7 @@ def _why_denied(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> tuple[
 
 
 def is_old(handler: Handler) -> bool:
-    """Whether the version explains it; it never decides, since distributions port features back."""
+    """True when the version is too old; it only explains, since distributions backport features."""
     number = parse_version_number(handler.oci_version.value or "")
     minimum = parse_version_number(MINIMUM_OCI.get(handler.oci_runtime.value or "", ""))
     return number is not None and minimum is not None and number < minimum

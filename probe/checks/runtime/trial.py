@@ -17,7 +17,7 @@ _WHAT = "what the OCI runtime does with a user namespace"
 
 
 def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
-    """A refusal counts as one of the node's own, since the same container without a user namespace could be made."""
+    """A refusal counts against the node, since the same container without a user namespace was created."""
     reading, trial = facts.runtime_trial, facts.runtime_trial.value
     if trial is None:
         if reading == NOT_ASKED:
@@ -33,7 +33,7 @@ def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
     if failed:
         message = f"{_claim(facts, handler)}the trial of {binary} failed at {_text(failed[0])}"
         remediation = _remediation(facts, handler, trial, failed[0])
-        if failed[0].name == "delete":  # the container was made, and ran
+        if failed[0].name == "delete":  # the container was created, and ran
             return Outcome.warn(message, *_evidence(trial), remediation=remediation)
         level: Level = "projected" if trial.blame == "tmpfs" else "stateless"
         return Outcome.fail("RuntimeTrialFailed", message, *_evidence(trial), remediation=remediation, level=level)
@@ -54,7 +54,7 @@ def _text(step: TrialStep) -> str:
 
 
 def _claim(facts: Facts, handler: Handler | None) -> str:
-    """Who promised what the trial disproves."""
+    """Name of the layer whose claim the trial disproves."""
     runtime = facts.runtime.value
     if handler and runtime and handler.user_namespaces:
         return f"{runtime_name(runtime)} promises user namespaces, but "
@@ -64,7 +64,7 @@ def _claim(facts: Facts, handler: Handler | None) -> str:
 
 
 def _evidence(trial: RuntimeTrialFacts) -> list[Evidence]:
-    """Each step with what was seen and, where a command was run, how long that took."""
+    """Each step with its observation and the duration of its command, if any."""
     found = [Evidence(SOURCE, f"{trial.binary} took {trial.seconds * 1000:.0f} ms with all that was looked at")]
     for step in trial.steps:
         took = f" ({step.seconds * 1000:.0f} ms)" if step.seconds else ""

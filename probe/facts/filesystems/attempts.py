@@ -1,4 +1,4 @@
-"""Trying out the node: one user namespace, then every file system that Pods would need or have."""
+"""Attempts on the node: one user namespace, then idmapped mounts of every file system that Pods need or use."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from probe.reading import Reading
 from probe.terms import Role
 
 PATIENCE = 1.0
-"""Seconds that one file system may take: an attempt takes a tenth of a millisecond unless a server hangs."""
+"""Timeout of one file system in seconds; an attempt takes 0.1 ms unless a server hangs."""
 AT_ONCE = 0.1
-"""Seconds for what everybody waits for, once the others have used up the time: a fork and an answer."""
+"""Minimum timeout in seconds, granted even when the budget is spent: enough for a fork and an answer."""
 
 STILL_HANGS = "timed out: an earlier attempt at it still hangs"
 
 TMPFS = Subject(role="tmpfs", path="", fstype="tmpfs", device="")
-"""A fresh one of our own, so the mount table says nothing of it."""
+"""A new tmpfs made by the probe, so it has no mount table entry."""
 
 
 class Bench:
-    """Where attempts are made: children of this process, with one user namespace. Tests put recorded answers here."""
+    """Runs attempts in child processes with one user namespace. Tests replace it by recorded answers."""
 
     def __init__(
         self, userns_fd: int, deadline: float, prepare: Callable[[], None], patience: float = PATIENCE
@@ -48,24 +48,24 @@ class Bench:
         self._patience = patience
 
     def control(self) -> Answer:
-        """The negative control: procfs, which no kernel maps."""
+        """Negative control: an attempt on procfs, which no kernel can idmap."""
         return idmap.attempt_idmap(Target("/proc", "", "proc"), self.userns_fd)
 
     def walk(self, targets: Sequence[Target]) -> Iterator[tuple[int, Answer]]:
-        """The answer for each path by its index, as far as the time goes."""
+        """(index, answer) of each target reached before the deadline."""
         return attempt_all(targets, self.userns_fd, self._deadline, self._patience, self._prepare)
 
     def tmpfs(self) -> Answer:
-        """A fresh tmpfs."""
+        """Attempt on a new tmpfs."""
         return self._in_child("tmpfs", lambda: idmap.attempt_tmpfs(self.userns_fd), served=False)
 
     def overlay(self, layers: Subject) -> Answer:
-        """Overlay over an idmapped layer."""
+        """Attempt at an overlay over an idmapped layer."""
         attempt = lambda: idmap.attempt_overlay(layers.path, self.userns_fd)  # noqa: E731
         return self._in_child(layers.device, attempt, served=is_served(layers.fstype))
 
     def _in_child(self, device: str, attempt: Callable[[], Answer], *, served: bool) -> Answer:
-        """One attempt that needs a process of its own."""
+        """One attempt in a child of its own."""
 
         def prepared() -> bytes:
             answer = prepare_helper(self._prepare)
@@ -85,7 +85,7 @@ class Bench:
 
 
 def attempt_namespace(probe: ProbeFacts, own_proc: int) -> tuple[int, NamespaceAttempt]:
-    """A live user namespace with a full map, and its descriptor, or -1."""
+    """Create a user namespace with a full map; returns its descriptor (-1 on failure) and the result."""
     line = f"0 {idmap.FIRST_HOST_ID} {idmap.MAP_LENGTH}"
     if not probe.supported_architecture:
         reason = "unsupported architecture"
@@ -95,12 +95,12 @@ def attempt_namespace(probe: ProbeFacts, own_proc: int) -> tuple[int, NamespaceA
 
 
 def held_devices(processes: Sequence[Process], host: Host) -> frozenset[str]:
-    """Devices whose helper of an earlier probe still hangs in the kernel: the process table is our only memory."""
+    """Devices on which a child of an earlier probe still hangs, found by the names of stuck processes."""
     return frozenset(name for name in host.stuck_helpers(processes) if ":" in name)
 
 
 def subject_of(table: MountTable, role: Role, path: str, plugin: str = "", mount: Mount | None = None) -> Subject:
-    """What the mount table says of *path*, by text alone: nothing is touched."""
+    """Subject for *path* from the text of the mount table; no file system is touched."""
     mount = mount or table.mount_of(path)
     if mount is None:
         return Subject(role=role, path=path, fstype="", device="", plugin=plugin)
@@ -120,7 +120,7 @@ def subject_of(table: MountTable, role: Role, path: str, plugin: str = "", mount
 
 
 def existing(host: Host, path: str) -> Reading[str]:
-    """*path* without symlinks, or its nearest ancestor that exists: where it would be made."""
+    """Resolved path of *path*, or of its nearest existing ancestor."""
     reading = host.resolve(path)
     while reading.kind == "absent" and path != "/":
         path = os.path.dirname(path)
@@ -131,7 +131,7 @@ def existing(host: Host, path: str) -> Reading[str]:
 def try_subjects(
     bench: Bench, subjects: Sequence[Subject], table: MountTable, held: frozenset[str]
 ) -> list[tuple[Subject, Answer | Attempt]]:
-    """The kernel's answer for each subject, or the row that says why it was left alone."""
+    """Each subject with the kernel's answer, or with an unknown attempt when it was not tried."""
     outcome: dict[int, Answer | Attempt] = {}
     targets: dict[int, Target] = {}
     for index, subject in enumerate(subjects):
@@ -156,7 +156,7 @@ def try_subjects(
 
 
 def try_overlay(bench: Bench, host: Host, layers: Subject, held: frozenset[str]) -> tuple[Subject, Answer | Attempt]:
-    """Overlay over an idmapped layer, where the module is there: mounting would load it."""
+    """Attempt at an overlay over an idmapped layer, unless its module is not loaded: mounting would load it."""
     if layers.device in held:
         return layers, not_tried(layers, "timed-out", STILL_HANGS)
     filesystems = host.read_text("/proc/filesystems")
@@ -172,7 +172,7 @@ def judge(
     kernel: KernelFacts,
     oci_runtime: str,
 ) -> tuple[Attempt, ...]:
-    """The rows of the report: each answer read against all the others, for Pods that *oci_runtime* makes."""
+    """Rows of the report: each answer judged in context of all others, for Pods of *oci_runtime*."""
     circumstances = Circumstances(
         worked_elsewhere=any(isinstance(answer, Answer) and not answer.error for _, answer in tried),
         proc_refused=bench.userns_fd < 0 or bool(bench.control().error),
@@ -190,9 +190,9 @@ def judge(
 def _distrust_servers(
     tried: list[tuple[Subject, Answer | Attempt]], targets: dict[int, Target]
 ) -> list[tuple[Subject, Answer | Attempt]]:
-    """What a FUSE server refused counts for nothing when, in the same probe, it did not answer for a path below it.
+    """Make refusals of a FUSE server unknown when it did not answer for another path in the same probe.
 
-    Of all others the kernel alone decides: NFS cannot be idmapped, whether its server is there or not.
+    For all other types the kernel alone decides: NFS cannot be idmapped even if its server answers.
     """
     silent = {
         targets[index].server

@@ -12,7 +12,7 @@ from probe.terms import Usable
 
 
 def judge_answer(subject: Subject, answer: Answer, circumstances: Circumstances) -> Attempt:
-    """What one answer of the kernel means for that file system."""
+    """Row of the report for one answer of the kernel."""
     case = Case(subject, answer, circumstances)
     rule = rule_of(case)
     return Attempt(
@@ -34,7 +34,7 @@ def judge_answer(subject: Subject, answer: Answer, circumstances: Circumstances)
 
 
 def not_tried(subject: Subject, kind: Doubt, why: str) -> Attempt:
-    """The row of a file system that was not reached, or is better left alone."""
+    """Row of a file system that was not tried, with the reason *why*."""
     return Attempt(
         role=subject.role,
         path=subject.path,
@@ -53,7 +53,7 @@ def not_tried(subject: Subject, kind: Doubt, why: str) -> Attempt:
 
 
 def error_name(number: int) -> str:
-    """`EINVAL` of 22, the number where it has no name, and empty of 0."""
+    """Name of an errno: `EINVAL` for 22, the number if it has no name, empty for 0."""
     return errno.errorcode.get(number, str(number)) if number else ""
 
 
@@ -64,13 +64,13 @@ _NAMESPACE_STEPS: dict[str, tuple[Doubt, str]] = {
 _NAMESPACE_ERRORS: dict[int, Doubt] = {
     errno.ETIMEDOUT: "timed-out",
     **dict.fromkeys((errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EROFS), "not-permitted"),
-    # The probe itself was short of something, which says nothing of user namespaces.
+    # The probe ran out of a resource, which proves nothing about user namespaces.
     **dict.fromkeys((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EIO), "not-readable"),
 }
 
 
 def judge_namespace(answer: NamespaceAnswer, line: str) -> NamespaceAttempt:
-    """The meaning of how far a user namespace came, whose map is *line*."""
+    """Result of creating a user namespace with the map *line*."""
     if not answer.error:
         reason = "made, mapped and read back"
         return NamespaceAttempt(result="supported", reason=reason, step=answer.step, map=line)
@@ -92,7 +92,7 @@ def judge_namespace(answer: NamespaceAnswer, line: str) -> NamespaceAttempt:
 
 
 def _words(case: Case) -> dict[str, object]:
-    """The words that reasons may contain."""
+    """Values for the placeholders in the reasons of rules."""
     step, (before, through) = case.answer.step, case.answer.owner or (-1, -1)
     return {
         "step": step,
@@ -111,5 +111,5 @@ def _usable(subject: Subject, result: Answered) -> Usable | None:
     if result == "refused":
         return "no"
     if subject.role in ("volume", "path") and subject.mounts_below:
-        return "partly"  # runtimes map the top mount only: what lies below shows up as nobody's
+        return "partly"  # runtimes map the top mount only: files in mounts below belong to nobody
     return "read-only" if subject.read_only else "yes"

@@ -1,4 +1,4 @@
-"""Whether a Pod's user namespace may mount /proc and /sys, judged as the kernel does."""
+"""The kernel's rule mount_too_revealing: may a user namespace mount a new /proc or /sys?"""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ ALWAYS_EMPTY = {
         )
     ),
 }
-"""Directories made for nothing but a mount: covering one hides nothing. To the kernel no other empty one is such.
+"""Directories created as mount points only: a mount there hides nothing. The kernel exempts no other empty directory.
 
 *Source*: the callers of proc_create_mount_point, register_sysctl_mount_point and sysfs_create_mount_point.
 """
 
 COVERING_LIMIT = 20
-"""How many mount points are named."""
+"""Maximum number of mount points in a message."""
 
 _ATIME = frozenset(("noatime", "nodiratime", "relatime"))
 
 
 def visibility(mounts: Sequence[Mount], fstype: Literal["proc", "sysfs"]) -> Visibility:
-    """Whether one mount of *fstype* hides nothing that a fresh one, as runtimes make it, would show.
+    """Visible if at least one mount of *fstype* hides nothing that a new mount by a runtime would show.
 
-    The fresh one is writable for proc, read-only for sysfs, and relatime. A second mount anywhere heals the first.
+    The new mount is writable for proc, read-only for sysfs, and relatime. One fully visible mount anywhere suffices.
     *Source*: fs/namespace.c, `mount_too_revealing`.
     """
     table = MountTable(mounts)
@@ -55,7 +55,7 @@ def visibility(mounts: Sequence[Mount], fstype: Literal["proc", "sysfs"]) -> Vis
 
 
 def _obstacles(table: MountTable, mount: Mount) -> list[str]:
-    """Mount points that hide a part of *mount*, and its options that a fresh mount could shake off."""
+    """Mount points that hide a part of *mount*, and its options that a new mount could lack."""
     prefix = mount.mount_point.rstrip("/") + "/"
     found = [
         printable(child.mount_point)

@@ -1,4 +1,4 @@
-"""The meaning of each of the kernel's answers to attempts at a file system: the first row that fits decides."""
+"""Table of the meanings of the kernel's answers to attempts at a file system; the first matching row decides."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _FOR_NOW = (
     *(errno.EINTR, errno.EIO, errno.EAGAIN, errno.ENOMEM, errno.EBUSY, errno.ENFILE, errno.EMFILE, errno.ENOSPC),
     *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
 )
-"""Errors that say nothing of overlay itself: something had run out, or a server was gone."""
+"""Errors that prove nothing about overlay: an exhausted resource or a lost server."""
 _EL9 = re.compile(r"5\.14\.0-(\d+)\.[^/]*el9")
 _EL9_FIRST_WITH_IDMAP = 334
 _FIRST_WITH_MOUNT_SETATTR = (5, 12)
 
 
 class Subject(Struct, frozen=True, kw_only=True):
-    """One file system that is tried, and what the mount table says of it."""
+    """One file system to try, with its mount table entry."""
 
     role: Role
     path: str
@@ -42,21 +42,21 @@ class Subject(Struct, frozen=True, kw_only=True):
 
 
 class Circumstances(Struct, frozen=True, kw_only=True):
-    """What an errno has to be read against."""
+    """Context that the meaning of an errno depends on."""
 
     worked_elsewhere: bool
-    """The same user namespace was accepted for another file system in this probe."""
+    """True when this probe idmapped another file system with the same user namespace."""
     proc_refused: bool
-    """The negative control: procfs can never be idmapped."""
+    """True when the negative control was refused: procfs can never be idmapped."""
     seccomp: bool
-    """A filter may have answered instead of the kernel; also when nobody knows."""
+    """True when a seccomp filter may have answered instead of the kernel, or the mode is unknown."""
     release: str
     oci_runtime: str
-    """Whose ways count where runtimes differ: `runc`, `crun`, or empty for what all of them can."""
+    """Runtime whose behaviour counts: `runc`, `crun`, or empty for the common part of all."""
 
 
 class Case(Struct, frozen=True):
-    """One answer, and all that its meaning depends on."""
+    """One answer with its subject and circumstances."""
 
     subject: Subject
     answer: Answer
@@ -72,7 +72,7 @@ def _is_served(case: Case) -> bool:
 
 
 def _is_ignored(case: Case) -> bool:
-    """Whether the mapping was accepted and not applied: the owner, where it was asked for, must move by it."""
+    """True when the mapping was accepted without effect: a known owner did not change as mapped."""
     if case.answer.owner is None:
         return False
     before, through = case.answer.owner
@@ -80,7 +80,7 @@ def _is_ignored(case: Case) -> bool:
 
 
 def _has_no_system_call(case: Case) -> bool:
-    """Whether the kernel is too old, and no seccomp filter can have spoken for it."""
+    """True when the kernel lacks the system call, and no seccomp filter can have faked ENOSYS."""
     version = re.match(r"(\d+)\.(\d+)", case.circumstances.release)
     old = version is not None and (int(version[1]), int(version[2])) < _FIRST_WITH_MOUNT_SETATTR
     return old and not case.circumstances.seccomp
@@ -92,7 +92,7 @@ def _is_switched_off(case: Case) -> bool:
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """One row: what an answer means that came at one of *steps* with one of *errors*; empty stands for any."""
+    """Row: meaning of an answer at one of *steps* with one of *errors*; empty matches any."""
 
     steps: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
@@ -100,10 +100,10 @@ class Rule(Struct, frozen=True, kw_only=True):
     result: Answered
     kind: Doubt = ""
     reason: str = ""
-    """With the names of `_words` in braces."""
+    """Template; placeholders in braces are the keys of `_words`."""
 
     def fits(self, case: Case) -> bool:
-        """Whether it is about this answer."""
+        """True when the row matches *case*."""
         answer = case.answer
         return (
             (not self.steps or answer.step in self.steps)
@@ -132,7 +132,7 @@ RULES: tuple[Rule, ...] = (
         "the negative control failed: even procfs seemed to accept a mapping",
         when=lambda case: not case.circumstances.proc_refused,
     ),
-    # runc binds in the container's own mount namespace, where the mount is bindable again; crun on the node.
+    # runc binds in the mount namespace of the container, where the mount is bindable; crun on the node.
     _refused(
         "the mount is unbindable, and crun cannot bind it into a Pod (runc can)",
         _DONE,
@@ -151,7 +151,7 @@ RULES: tuple[Rule, ...] = (
     _unknown("not-readable", "the process that tried it ended without an answer", steps=_HELPER),
     _refused("kernel {release} has no idmapped mounts (they came with 5.12)", errno.ENOSYS, when=_has_no_system_call),
     _unknown("not-permitted", "{call} is not available to the probe, a seccomp filter may hide it", errno.ENOSYS),
-    # In a copy of the mount table many kernels answer so for an unbindable mount, too.
+    # Many kernels answer the same for an unbindable mount in a new mount namespace.
     _refused(
         "the mount is unbindable, and no runtime can bind it into a Pod",
         errno.EINVAL,
@@ -177,7 +177,7 @@ RULES: tuple[Rule, ...] = (
         steps=("overlay",),
         when=lambda case: case.answer.error not in _FOR_NOW,
     ),
-    # Of FUSE each server decides, of all else the kernel.
+    # For FUSE the server decides, for all others the kernel.
     _refused(
         f"{{fstype}} cannot be idmapped {_FUSE}",
         errno.EINVAL,
@@ -214,9 +214,9 @@ RULES: tuple[Rule, ...] = (
     _unknown("not-permitted", "{step} failed: {error}", errno.EPERM, errno.EACCES),
     _unknown("not-readable", "{step} failed: {error}"),
 )
-"""The meaning of every answer to an attempt at one file system."""
+"""Meanings of all answers to an attempt at one file system."""
 
 
 def rule_of(case: Case) -> Rule:
-    """The row that decides."""
+    """First row that matches *case*."""
     return next(rule for rule in RULES if rule.fits(case))

@@ -30,10 +30,10 @@ def try_node(
     kubelet_root: str,
     directories: Mapping[Role, str],
 ) -> list[Row]:
-    """The answers for every file system that Pods need, by *directories*, then for every volume that they have."""
+    """Rows of the file systems below *directories*, which all Pods need, then of all current volumes of Pods."""
     table = MountTable(mounts)
     subjects = {role: _directory(host, table, role, path) for role, path in directories.items()}
-    # The mount table knows no symlinks: below an unresolved root directory it would show no volume at all.
+    # Mount tables contain resolved paths only: no volume matches a root directory with a symlink.
     volumes = volume_subjects(host, table, host.resolve(kubelet_root).value or kubelet_root)
     if bench.userns_fd < 0:
         why = "no user namespace could be made to try it with"
@@ -53,10 +53,10 @@ def try_node(
 
 
 def without_vanished(rows: Sequence[Row], mounts: Sequence[Mount] | None) -> list[Row]:
-    """The rows without volumes that *mounts*, read afterwards, do not show any more.
+    """*rows* without volumes that are missing in *mounts*, which was read afterwards.
 
-    What was tried in place of such a volume is the directory below. Where its file system is still mounted for
-    another Pod, nobody knows what the answer would have been.
+    The attempt on an unmounted volume tried the directory underneath. If its file system is still mounted for another
+    Pod, the row becomes unknown.
     """
     if mounts is None:
         return list(rows)
@@ -72,6 +72,6 @@ def without_vanished(rows: Sequence[Row], mounts: Sequence[Mount] | None) -> lis
 
 
 def _directory(host: Host, table: MountTable, role: Role, path: str) -> Subject:
-    """A directory of the node, or where it would be made."""
+    """Subject for a directory of the node, or for its nearest existing ancestor."""
     found = attempts.existing(host, path)
     return attempts.subject_of(table, role, found.value or path)

@@ -17,7 +17,7 @@ _DRIVER_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9.]{0,61}[a-zA-Z0-9])?")
 
 
 def volume_subjects(host: Host, table: MountTable, root_dir: str) -> list[Subject]:
-    """One subject per file system that is mounted for Pods, with the CSI driver's name where there is one."""
+    """One subject for each file system mounted for Pods, with the name of its CSI driver if it has one."""
     volumes = find_volumes(table, root_dir)
     drivers = _drivers(host, root_dir, volumes)
     return [
@@ -27,7 +27,7 @@ def volume_subjects(host: Host, table: MountTable, root_dir: str) -> list[Subjec
 
 
 def _drivers(host: Host, root_dir: str, volumes: Sequence[Volume]) -> dict[Volume, str]:
-    """The CSI driver of each volume whose vol_data.json names one."""
+    """CSI driver of each volume whose vol_data.json names one."""
     prefix = root_dir.rstrip("/") + "/"
     files = {v: v.vol_data.removeprefix(prefix) for v in volumes if v.vol_data.startswith(prefix)}
     contents = host.read_all_beneath(root_dir, sorted(set(files.values()))) if files else {}

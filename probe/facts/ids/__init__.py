@@ -1,1 +1,1 @@
-"""Host IDs: the kubelet's range, its records of Pods, and what a restart would make of them."""
+"""Host IDs: the kubelet's range, its records of Pods, and the forecast of a restart with both."""

@@ -1,7 +1,7 @@
-"""What the next start of the kubelet will do, told before it happens.
+"""Forecast of the next start of the kubelet, by a replay of its checks.
 
-*Source*: kubelet, `cmd/kubelet/app/server.go`, `pkg/kubelet/apis/config/validation`; last words of kubelet 1.36.2 as
-recorded on a node.
+*Source*: kubelet, `cmd/kubelet/app/server.go`, `pkg/kubelet/apis/config/validation`; error messages of kubelet 1.36.2
+as recorded on a node.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ _PANIC = "panic: failed to merge global and in-flight KubeletConfiguration while
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
-    """What happens when the kubelet starts again, as far as its IDs and the settings around them decide."""
+    """Result of the next start of the kubelet, as far as its IDs and related settings decide."""
 
     outcome: Literal["starts", "fails", "unknown"]
     message: str = ""
-    """Of a failure: the kubelet's last words, as its log has them."""
+    """Error message of the kubelet when it fails, as in its log."""
     reason: str = ""
-    """Half a sentence: why it fails, or why that is unknown; empty when it starts."""
+    """Half a sentence: reason of `fails` or unknown; empty for `starts`."""
     cause: Cause | None = None
-    """Of a failure: what has to change."""
+    """Cause of a failure, which selects the remediation."""
     kind: ProblemKind | None = None
-    """Of an unknown: why nobody knows."""
+    """Kind of the missing reading when the outcome is unknown."""
     pool: IdPool | None = None
-    """None without user namespaces, when it is not known, and when the kubelet refuses it."""
+    """None without user namespaces, when unknown, and when the kubelet refuses it."""
     used: int | None = None
-    """Slots of the pool that Pods hold; None when that is not known."""
+    """Slots of the pool held by Pods; None when unknown."""
 
 
 class _Slots(Struct, frozen=True):
@@ -61,10 +61,9 @@ class _Slots(Struct, frozen=True):
 def forecast(
     ids: Reading[IdFacts], kubelet: KubeletFacts, cgroup_version: Reading[int], root: Attempt | None = None
 ) -> Forecast:
-    """What this kubelet's next start does; *root* is the attempt on its root directory.
+    """Forecast for this kubelet; *root* is the attempt on its root directory.
 
-    It `fails` when one of its checks is known to refuse, whatever the others say; it `starts` only when every one is
-    known to pass.
+    `fails` when at least one of the kubelet's checks is known to fail; `starts` only when all are known to pass.
     """
     release = kubelet.version.parse(parse_release)
     if release.value is None:
@@ -94,7 +93,7 @@ def _next_start(
     cgroup_version: Reading[int],
     root: Attempt | None,
 ) -> Iterator[Obstacle | Missing | _Slots]:
-    """All checks of a start in the kubelet's order, and between them what is known of its slots by then."""
+    """All checks of a start in the kubelet's order, interleaved with the state of the pool so far."""
     yield from _check_gate(kubelet, release)
     yield from _check_configuration(kubelet, release, cgroup_version)
     if (yield from _makes_manager(kubelet, release, ids)) and ids.value is not None:
@@ -108,7 +107,7 @@ def _next_start(
 
 
 def _check_gate(kubelet: KubeletFacts, release: Release) -> Checks[None]:
-    """Gates come first, since they change the defaults."""
+    """Check of feature gates; the first one, since gates change defaults."""
     gate = kubelet.gate_configured
     if not version_rule(release).locked or gate.value:
         return
@@ -123,7 +122,7 @@ def _check_gate(kubelet: KubeletFacts, release: Release) -> Checks[None]:
 
 
 def _check_configuration(kubelet: KubeletFacts, release: Release, cgroup_version: Reading[int]) -> Checks[None]:
-    """One check to the kubelet, which tells all errors together."""
+    """Check of the configuration; the kubelet reports all its errors together."""
     errors: list[tuple[Cause, str]] = []
     for found in _configuration_errors(kubelet, release, cgroup_version):
         if isinstance(found, Missing):
@@ -151,7 +150,7 @@ def _configuration_errors(
             support = "in maintenance mode" if old else "unsupported and will be removed in a future release"
             words = f"kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is {support}"
             yield "cgroup", words
-            return  # the kubelet looks at nothing more
+            return  # the kubelet checks nothing more
     number = kubelet.ids_per_pod.value
     if number is None:
         yield Missing(kubelet.ids_per_pod)
@@ -168,7 +167,7 @@ def _refused_ids_per_pod(number: int) -> str:
 
 
 def _makes_manager(kubelet: KubeletFacts, release: Release, ids: Reading[IdFacts]) -> Checks[bool]:
-    """Without user namespaces, none of their checks is done."""
+    """True when the kubelet creates its user namespace manager, whose checks are skipped otherwise."""
     gate = _gate_at_next_start(kubelet, release)
     if gate.value is None:
         yield Missing(gate)
@@ -184,7 +183,7 @@ def _makes_manager(kubelet: KubeletFacts, release: Release, ids: Reading[IdFacts
 
 
 def _gate_at_next_start(kubelet: KubeletFacts, release: Release) -> Reading[bool]:
-    """The next start reads the files anew; the running kubelet may still have another value."""
+    """Feature gate after the next start, which reads the files again; the running kubelet may have another value."""
     rule, configured = version_rule(release), kubelet.gate_configured
     if rule.locked or not rule.gate:
         return Reading(rule.source, rule.locked)
@@ -194,7 +193,7 @@ def _gate_at_next_start(kubelet: KubeletFacts, release: Release) -> Reading[bool
 
 
 def _start_container_manager(kubelet: KubeletFacts, root: Attempt | None) -> Checks[None]:
-    """It wants to know the disk that its root directory lies on, and knows none behind FUSE. *Source*: cadvisor, fs."""
+    """Check of the disk of the root directory, which the kubelet cannot find on FUSE. *Source*: cadvisor, fs."""
     directory = kubelet.root_dir.value
     if root is None or directory is None or not re.fullmatch(r"fuse(\..*)?", root.fstype):
         return

@@ -1,6 +1,6 @@
-"""The kubelet's user namespace manager as it starts: which IDs it may give out, and which its Pods hold already.
+"""Start of the kubelet's user namespace manager: the pool of IDs, and the slots that Pods hold already.
 
-A replay of its checks in its order, all of it pure. Its words are its own, to be found in its journal.
+Pure replay of its checks in their order. Messages are those of the kubelet, as found in its journal.
 *Source*: kubelet, `MakeUserNsManager` in `pkg/kubelet/userns/userns_manager.go`, `getKubeletMappings` in
 `pkg/kubelet/kubelet_pods.go`.
 """
@@ -25,12 +25,12 @@ Release = tuple[int, int]
 Cause = Literal["gate", "configuration", "cgroup", "ids-per-pod", "getsubids", "subids", "range", "files", "root"]
 
 _PREFIX = "failed to run Kubelet: failed to create kubelet: create user namespace manager: "
-_IDS_PER_POD_IGNORED = ((1, 33), (1, 35))  # kubernetes/kubernetes#133144; fixed by #133373, in 1.35.0 and no 1.34
-_WORDS_SINCE = (1, 34)  # the wording of 1.36.2 was recorded; before 1.34 two prefixes were other ones
+_IDS_PER_POD_IGNORED = ((1, 33), (1, 35))  # kubernetes/kubernetes#133144; fixed by #133373 in 1.35.0, not in 1.34
+_WORDS_SINCE = (1, 34)  # messages were recorded of 1.36.2; before 1.34 two prefixes differ
 
 
 class Obstacle(Struct, frozen=True):
-    """A check that the kubelet fails: it ends there, with *words* in its log."""
+    """A failed check: the kubelet exits with *words* in its log."""
 
     cause: Cause
     words: str
@@ -38,37 +38,37 @@ class Obstacle(Struct, frozen=True):
 
 
 class Missing(Struct, frozen=True):
-    """A reading without which the end of a check is unknown; what follows is checked all the same."""
+    """A missing reading: the result of this check is unknown, and the replay continues."""
 
     reading: Reading[Any]
 
 
 Checks = Generator[Obstacle | Missing, None, T]
-"""Checks in the kubelet's order, and their result; after an Obstacle, whoever replays them stops."""
+"""Checks in the kubelet's order and their result; the replay stops at the first Obstacle."""
 
 
 class IdPool(Struct, frozen=True, kw_only=True):
-    """The IDs that a kubelet gives out, in slots of equal size, one for each Pod."""
+    """Range of IDs that a kubelet gives to Pods, in slots of equal size, one per Pod."""
 
     first: int
     count: int
     ids_per_pod: int
     configured: bool
-    """False for the kubelet's default: all IDs but the first slot."""
+    """False for the default range: all IDs except the first slot."""
 
     @property
     def slots(self) -> int:
-        """How many Pods can have a user namespace at the same time."""
+        """Number of Pods that can have a user namespace at the same time."""
         return self.count // self.ids_per_pod
 
     @property
     def end(self) -> int:
-        """The ID after the last one; what lies beyond 2^32 wraps around to the host's own IDs."""
+        """First ID after the range; IDs beyond 2^32 wrap around to the host's own IDs."""
         return self.first + self.count
 
 
 def find_pool(ids: IdFacts, kubelet: KubeletFacts, release: Release) -> Checks[IdPool | None]:
-    """The range that the kubelet will use; None when that is not known."""
+    """Range that the kubelet will use; None when unknown."""
     account, configured = ids.account, kubelet.ids_per_pod.value
     if account.value is None:
         yield Missing(account)
@@ -97,9 +97,9 @@ def find_pool(ids: IdFacts, kubelet: KubeletFacts, release: Release) -> Checks[I
 
 
 def ignores_ids_per_pod(configured: int, ids: IdFacts, release: Release) -> bool:
-    """Whether this kubelet accepts its `idsPerPod` and gives each Pod 65536 IDs all the same.
+    """True when this kubelet accepts `idsPerPod` and still gives each Pod 65536 IDs.
 
-    What it has done before wins over its version: some distributions may have taken the fix over.
+    Its records of Pods win over its version, since distributions may have backported the fix.
     """
     if configured == BLOCK or not _IDS_PER_POD_IGNORED[0] <= release < _IDS_PER_POD_IGNORED[1]:
         return False
@@ -111,7 +111,7 @@ def ignores_ids_per_pod(configured: int, ids: IdFacts, release: Release) -> bool
 
 
 def take_up(pool: IdPool, files: tuple[UsernsFile, ...], release: Release) -> Checks[int | None]:
-    """How many slots the Pods hold; None when a file could not be read."""
+    """Number of slots held by Pods; None when a file could not be read."""
     taken: set[int] = set()
     known = True
     for file in files:
@@ -128,14 +128,14 @@ def take_up(pool: IdPool, files: tuple[UsernsFile, ...], release: Release) -> Ch
 
 
 def quoted(text: str) -> str:
-    """A text in quotes, as the kubelet's log has it unless it holds more than ASCII."""
+    """*text* quoted as by Go's %q, for ASCII."""
     return json.dumps(text)
 
 
 def parse_getsubids(output: str) -> tuple[int, int]:
-    """First ID and count in what getsubids(1) prints.
+    """(first ID, count) in the output of getsubids(1).
 
-    *Errors*: ValueError with the beginning of what the kubelet says to it.
+    *Errors*: ValueError with the beginning of the kubelet's error message.
     """
     lines = output.strip("\n").split("\n")
     if len(lines) != 1:
@@ -150,7 +150,7 @@ def parse_getsubids(output: str) -> tuple[int, int]:
 
 
 def _uint32(text: str) -> int | None:
-    digits = text.lstrip("0") or "0"  # Python takes no more than 4300, Go any number of leading zeros
+    digits = text.lstrip("0") or "0"  # Python limits digits to 4300, Go allows any number of leading zeros
     plain = text.isascii() and text.isdecimal() and len(digits) <= 10
     return int(digits) if plain and int(digits) <= MAX_UINT32 else None
 
@@ -160,7 +160,7 @@ def _ids_per_pod(configured: int, ids: IdFacts, release: Release) -> int:
 
 
 def _find_range(ids: IdFacts, release: Release) -> Checks[tuple[int, int] | None]:
-    """What getsubids says of the account. The kubelet asks for UIDs first, and ends at the first thing it dislikes."""
+    """Range from getsubids(1) for the account. The kubelet asks for UIDs first and exits at the first error."""
     if ids.getsubids.kind == "absent":
         words = 'exec: "getsubids": executable file not found in $PATH'
         reason = "the account kubelet exists, and getsubids is not on its PATH"
@@ -206,9 +206,9 @@ def _refused_range(words: str) -> Obstacle:
 
 
 def _refusal(pool: IdPool, file: UsernsFile, taken: set[int]) -> str:
-    """Why the kubelet does not take a Pod's file up again, in its words; empty when it does, and the slot is taken."""
+    """Error message of the kubelet for a Pod's file; empty when it accepts the file and marks the slot as taken."""
     if file.content.value is None:
-        return "invalid user namespace mappings file"  # what follows is Go's, and differs between its versions
+        return "invalid user namespace mappings file"  # the rest is Go's message and depends on its version
     mapping = _only_mapping(file.content.value)
     if isinstance(mapping, str):
         return f"invalid user namespace configuration: {mapping}"

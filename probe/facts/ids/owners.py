@@ -15,11 +15,11 @@ from probe.reading import Reading
 T = TypeVar("T")
 
 _KEEP = 10_000
-"""Entries that are kept of one file; more ranges are merged first, and what is still more is a problem, never a cut."""
+"""Maximum entries of one file. More ranges are merged first; if still too many, the reading is a problem, never cut."""
 
 
 def gather_owners(host: Host, root: str, own: set[str]) -> Reading[tuple[SubIds, ...]]:
-    """What /etc/subuid and /etc/subgid give to others than the names and numbers in *own*."""
+    """Entries of /etc/subuid and /etc/subgid of owners that are not in *own* (names and numbers)."""
     found: list[SubIds] = []
     for file in ("/etc/subuid", "/etc/subgid"):
         entries = entries_of(host.read(root + file), parse_subids, file)
@@ -33,7 +33,7 @@ def gather_owners(host: Host, root: str, own: set[str]) -> Reading[tuple[SubIds,
 
 
 def gather_accounts(host: Host, root: str, passwd: Reading[bytes], lowest: int) -> Reading[tuple[Account, ...]]:
-    """The users and groups of the node with an ID from *lowest* on."""
+    """Users and groups of the node with an ID of at least *lowest*."""
     found: list[Account] = []
     for file, content in (("/etc/passwd", passwd), ("/etc/group", host.read(f"{root}/etc/group"))):
         entries = entries_of(content, parse_accounts, file)
@@ -51,13 +51,13 @@ def _too_many(file: str) -> Reading[T]:
 
 
 def parse_accounts(text: str, file: str) -> tuple[Account, ...]:
-    """The entries of passwd(5) or group(5) that have an ID; what is no entry is skipped, as libc does."""
+    """Entries of passwd(5) or group(5) that have an ID; malformed lines are skipped, as libc does."""
     entries = (line.split(":") for line in text.split("\n"))
     return tuple(Account(entry[0], int(entry[2]), file) for entry in entries if len(entry) > 3 and _is_id(entry[2]))
 
 
 def parse_subids(text: str, file: str) -> tuple[SubIds, ...]:
-    """The entries of subuid(5) or subgid(5); what is no entry is skipped."""
+    """Entries of subuid(5) or subgid(5); malformed lines are skipped."""
     entries = (line.strip().split(":") for line in text.split("\n"))
     return tuple(
         SubIds(entry[0], int(entry[1]), int(entry[2]), file)
@@ -67,7 +67,7 @@ def parse_subids(text: str, file: str) -> tuple[SubIds, ...]:
 
 
 def merge_subids(entries: tuple[SubIds, ...], limit: int) -> tuple[SubIds, ...]:
-    """*entries* as they are while there are at most *limit*, else with those that touch or overlap made one.
+    """*entries*; if more than *limit*, with adjacent and overlapping ranges merged.
 
     The union of the IDs stays the same.
     """
@@ -94,7 +94,7 @@ def _is_id(text: str) -> bool:
 def entries_of(
     content: Reading[bytes], parser: Callable[[str, str], tuple[T, ...]], file: str
 ) -> Reading[tuple[T, ...]]:
-    """What *parser* finds in a file of lines; nothing in one that does not exist."""
+    """Result of *parser* on a file of lines; empty if the file does not exist."""
     if content.kind == "absent":
         return Reading(content.source, ())
     return content.parse(lambda data: parser(data.decode(errors="replace"), file))

@@ -1,4 +1,4 @@
-"""What became of the Pods that asked for a user namespace: the kubelet's records against the processes that run."""
+"""Pods with `hostUsers: false`: the kubelet's records compared with the maps of running processes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from probe.host.host import Host, Process
 from probe.reading import Reading, or_problem
 
 IdMap = tuple[tuple[str, ...], ...]
-"""The lines of user_namespaces(7)'s uid_map, each as its words: inside, outside, count."""
+"""Lines of uid_map, user_namespaces(7), each split into inside, outside, count."""
 
 _POD_UID = re.compile(
-    # Of static Pods it is the MD5 of their manifest; systemd's names have `_` for `-`.
+    # The UID of a static Pod is the MD5 of its manifest; systemd's names have `_` for `-`.
     r"(?<=[/-])pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?![0-9a-f])"
 )
-_LOOKED_AT = 8  # processes of one PID namespace: the first that has the Pod's map or the node's decides
+_LOOKED_AT = 8  # maximum processes per PID namespace; the first with the map of the Pod or of the node decides
 
 
 @or_problem
@@ -29,9 +29,9 @@ def gather_pods(
     processes: Sequence[Process],
     files: Reading[tuple[UsernsFile, ...]] | None = None,
 ) -> Reading[PodFacts]:
-    """The recorded Pods below *root_dir*, held against *processes*, which are all of the node's.
+    """Recorded Pods below *root_dir*, compared with *processes*, all processes of the node.
 
-    *files* are the records, where somebody has read them before. No name of a Pod's choosing is kept.
+    *files*: the records, if read before. Names that a Pod can choose are not kept.
     """
     files = gather_userns_files(host, f"{root_dir}/pods") if files is None else files
     found_files = files.need()
@@ -63,15 +63,15 @@ def gather_pods(
 
 
 def parse_pod_uids(cgroup: str) -> tuple[str, ...]:
-    """The UIDs of Pods that proc_pid_cgroup(5) names, the outermost first: a node may itself live in a Pod."""
+    """UIDs of Pods in proc_pid_cgroup(5), outermost first: a node may itself run in a Pod."""
     return tuple(dict.fromkeys(found.replace("_", "-") for found in _POD_UID.findall(cgroup)))
 
 
 def _containers(host: Host, processes: Sequence[Process]) -> Iterator[list[int]]:
-    """The processes of each PID namespace but the node's: nowhere else do containers of these Pods run.
+    """Processes of each PID namespace except the node's, which holds no containers of these Pods.
 
-    Kubernetes allows no hostPID beside hostUsers: false. In a Pod's cgroup and the node's PID namespace live the
-    monitors of containers (conmon), virtual machine monitors, and what a runtime is just starting.
+    Kubernetes rejects hostPID with hostUsers: false. A process in a Pod's cgroup and the node's PID namespace is a
+    container monitor (conmon), a virtual machine monitor, or a child of a runtime that is starting a container.
     """
     node = host.read_link("/proc/1/ns/pid").value
     found: dict[str, list[int]] = {}
@@ -85,9 +85,9 @@ def _containers(host: Host, processes: Sequence[Process]) -> Iterator[list[int]]
 def _judge_container(
     host: Host, pids: Sequence[int], records: Mapping[str, IdMap], node: IdMap
 ) -> tuple[str, IdMap] | None:
-    """The Pod to which these processes belong, and the map in which they live: the recorded one or the node's.
+    """The Pod of these processes, and their map: the recorded one or the node's.
 
-    None for other Pods, and where neither map is found: a container may make user namespaces of its own.
+    None for other Pods, and for processes with neither map: a container may create user namespaces of its own.
     """
     pod = _recorded_pod(host, pids[0], records)
     if pod is None:
@@ -102,7 +102,7 @@ def _judge_container(
 
 
 def _started_at(host: Host, pids: Sequence[int]) -> float:
-    """When the first of them started: that of a sandbox is as old as the Pod."""
+    """Start time of the oldest process; the process of a sandbox is as old as its Pod."""
     return min(host.started_at(pid).value or 0.0 for pid in pids[:_LOOKED_AT])
 
 
@@ -112,10 +112,9 @@ def _recorded_pod(host: Host, pid: int, records: Mapping[str, IdMap]) -> str | N
 
 
 def _is_inside(host: Host, pid: int) -> bool:
-    """Whether it lives in a PID namespace below the node's.
+    """True when the process is in a PID namespace below the node's.
 
-    A runtime makes that one, or enters it, after the user namespace that owns it: so this process has the user
-    namespace that it will keep.
+    A runtime creates or enters the PID namespace after its owning user namespace, so the process has its final one.
     """
     return len((host.process_status(pid).value or {}).get("NSpid", "").split()) > 1
 
@@ -130,7 +129,7 @@ def _reaches_last_id(mapped: IdMap) -> bool:
 
 
 def _parse_map(text: str) -> IdMap:
-    """Empty for a user namespace that nobody has mapped yet."""
+    """Lines of uid_map; empty for a user namespace without a map yet."""
     return tuple(tuple(line.split()) for line in text.splitlines())
 
 

@@ -1,4 +1,4 @@
-"""Where the kubelet takes the IDs of its Pods' user namespaces from, asked by its own rules.
+"""Sources of the kubelet's range of IDs: account, getsubids(1), /etc/subuid, read by the kubelet's own rules.
 
 *Source*: kubelet, `getKubeletMappings` in `pkg/kubelet/kubelet_pods.go`; subuid(5), getsubids(1), passwd(5).
 """
@@ -21,18 +21,18 @@ from probe.reading import Reading, or_problem, problem_of
 T = TypeVar("T")
 
 ACCOUNT = "kubelet"
-"""The name is fixed in the kubelet."""
+"""Account whose range the kubelet uses; a constant in the kubelet."""
 ACCOUNT_SINCE = (1, 30)
-"""Before, the kubelet knew no range but its own."""
+"""First release that uses the range of an account; older ones have a fixed range."""
 GETENT_SINCE = (1, 38)
-"""From then on the kubelet is built without cgo, and runs getent(1) instead of asking libc."""
+"""First release built without cgo, which runs getent(1) instead of calling libc."""
 
 _USUAL_PATH = ("/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin")
-_PRINTED = 10_000  # characters; one range takes forty, and the kubelet quotes all of them in its last words
+_PRINTED = 10_000  # characters; one range takes forty, and the kubelet quotes the whole output in its error message
 
 
 def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:
-    """What the kubelet's next start will find, read through its root and run in its mount namespace."""
+    """Facts for the kubelet's next start, read below its root and with programs run in its mount namespace."""
     source, root = f"/proc/{kubelet.pid}", f"/proc/{kubelet.pid}/root"
     path = host.read(f"{source}/environ").parse(parse_environment).parse(search_path)
     passwd = host.read(f"{root}/etc/passwd")
@@ -61,13 +61,13 @@ def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:
 
 
 def _service(host: Host, root: str) -> Reading[str]:
-    """Shadow's libsubid looks at /etc/nsswitch.conf alone, takes one service, and files where there is none."""
+    """Service of `subid:` in /etc/nsswitch.conf; shadow's libsubid uses one only, by default `files`."""
     content = host.read_text(f"{root}/etc/nsswitch.conf")
     return Reading(content.source, "files") if content.kind == "absent" else content.parse(parse_subid_service)
 
 
 def parse_subid_service(text: str) -> str:
-    """The first word of the line `subid:`; `files` where there is none."""
+    """First word of the line `subid:`; `files` without such a line."""
     for line in text.split("\n"):
         name, _, services = line.partition("#")[0].partition(":")
         if name.strip() == "subid" and services.split():
@@ -76,7 +76,7 @@ def parse_subid_service(text: str) -> str:
 
 
 def _account(host: Host, kubelet: KubeletFacts, local: Reading[bool], path: Reading[tuple[str, ...]]) -> Reading[bool]:
-    """Whether the kubelet finds its account, by libc or by getent(1), as its version does."""
+    """True when the kubelet finds its account, by libc or getent(1) depending on its version."""
     release = kubelet.version.parse(parse_release).value
     if release is not None and release < ACCOUNT_SINCE:
         return Reading("kubelet before 1.30, which looks up no account", False)
@@ -99,7 +99,7 @@ def _account(host: Host, kubelet: KubeletFacts, local: Reading[bool], path: Read
 
 @or_problem
 def _look_path(host: Host, pid: int, name: str, path: Reading[tuple[str, ...]]) -> Reading[str]:
-    """The first executable of that name in those directories, as that process sees them, where Go would find it."""
+    """First executable *name* in *path* below the root of process *pid*, as in Go's exec.LookPath."""
     for directory in path.need():
         seen = host.status(f"/proc/{pid}/root{directory}/{name}")
         if seen.value is None and seen.kind != "absent":
@@ -110,7 +110,7 @@ def _look_path(host: Host, pid: int, name: str, path: Reading[tuple[str, ...]]) 
 
 
 def _ask_getent(host: Host, pid: int, getent: Reading[str]) -> Reading[bool]:
-    """Whether the name services of that process know the account. *Source*: getent(1): status 2 is "not found"."""
+    """True when getent(1) in the root of *pid* knows the account. *Source*: getent(1): status 2 is "not found"."""
     return _ask(host, pid, getent, "passwd", ACCOUNT).parse(_parse_getent)
 
 
@@ -123,13 +123,13 @@ def _parse_getent(output: Output) -> bool:
 @or_problem
 def _ask(host: Host, pid: int, program: Reading[str], *arguments: str) -> Reading[Output]:
     answer = host.run_in(pid, program.need(), *arguments).parse(_parse_output)
-    if answer.kind == "absent":  # the program is there, so what is missing is what it needs: a loader, an interpreter
+    if answer.kind == "absent":  # the program exists, so its loader or interpreter is missing
         return Reading.without(answer.source, "not-readable", f"it could not be run: {answer.problem}")
     return answer
 
 
 def _parse_output(output: Output) -> Output:
-    """The output; a program that could not be run at all, which a shell calls 126 or 127, has none."""
+    """*output*; ValueError for exit status 126 or 127, which a shell returns for a program that cannot be run."""
     if output.status in (126, 127) and not output.stdout and not output.stderr:
         raise ValueError(f"it could not be run (status {output.status})")
     if len(output.stdout) > _PRINTED:
@@ -138,7 +138,7 @@ def _parse_output(output: Output) -> Output:
 
 
 def _own_ids(passwd: str, file: str) -> tuple[str, ...]:
-    """The account's ID, by which subuid(5) may call it as well."""
+    """ID of the account, which subuid(5) may contain instead of its name."""
     return tuple(str(each.id) for each in parse_accounts(passwd, file) if each.name == ACCOUNT)
 
 

@@ -1,6 +1,6 @@
 """The files in which a kubelet keeps the user namespaces of its Pods: `<root-dir>/pods/<uid>/userns`.
 
-They outlive it: at its next start it takes each of them up again, or ends.
+The files outlive the kubelet: its next start accepts each of them, or exits.
 *Source*: kubelet, `pkg/kubelet/userns/userns_manager.go`; Go, `encoding/json`.
 """
 
@@ -16,7 +16,7 @@ from probe.reading import Reading, problem_of
 
 
 def gather_userns_files(host: Host, directory: str) -> Reading[tuple[UsernsFile, ...]]:
-    """The files of every Pod below *directory*, in the kubelet's order; none where there is no such directory.
+    """Files of all Pods below *directory*, in the kubelet's order; empty if the directory does not exist.
 
     A Pod without a user namespace has no such file, or an empty one.
     """
@@ -35,10 +35,10 @@ def gather_userns_files(host: Host, directory: str) -> Reading[tuple[UsernsFile,
 
 
 def parse_pod_userns(content: bytes) -> PodUserns:
-    """What the kubelet's decoder makes of a `userns` file; ValueError where it gives up.
+    """Content of a `userns` file as the kubelet decodes it; ValueError where its decoder fails.
 
-    As Go does: names in any case, the last of two counts, `null` and what is missing are zero, what is not known is
-    skipped; a number is a whole one from 0 to 4294967295, written without sign, point and exponent.
+    Rules of Go's decoder: names in any case, the last of two wins, `null` and missing fields are zero, unknown fields
+    are skipped; numbers are integers from 0 to 4294967295 without sign, point and exponent.
     """
     try:
         document = json.loads(
@@ -57,11 +57,11 @@ def parse_pod_userns(content: bytes) -> PodUserns:
 
 
 class _Object(list[tuple[str, Any]]):
-    """A JSON object in the order of its names; a plain list is a JSON array."""
+    """JSON object as pairs in file order; a plain list is a JSON array."""
 
 
 class _Number(str):
-    """A JSON number as it is written."""
+    """JSON number as its text."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What a kubelet was told: flags above configuration files, by its own rules. All of it pure.
+"""Configuration of a kubelet: flags over configuration files, by its own rules. Pure.
 
 *Source*: kubernetes.io, "Set Kubelet Parameters Via A Configuration File"; KEP-3983 for drop-in files.
 """
@@ -18,21 +18,21 @@ from probe.reading import Reading, or_problem
 
 T = TypeVar("T", str, int, bool)
 Flags = dict[str, tuple[str, ...]]
-"""Each flag's values in the order of the command line, under its name without dashes."""
+"""Flag name without dashes -> its values in the order of the command line."""
 
 CONFIG_LIMIT = 256 << 10
-"""Bytes of one configuration file. The largest sensible ones have a few KiB, and YAML is slow to parse."""
+"""Maximum bytes of one configuration file. Real ones have a few KiB, and YAML is slow to parse."""
 _MAX_NODES = 20_000
 _MAX_DEPTH = 40
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SWITCHES = {"fail-cgroupv1", "help", "version", "docker", "disable-agent"}
-"""Flags that take no value from the next argument."""
+"""Switches: flags that do not take the next argument as value."""
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
 
 class Configuration(Struct, frozen=True):
-    """A kubelet's flags, and what its configuration files say together."""
+    """Flags of a kubelet, and its merged configuration files."""
 
     flags: Reading[Flags]
     files: Reading[dict[str, Any]]
@@ -51,11 +51,11 @@ class Configuration(Struct, frozen=True):
         return Reading(field, value).parse(lambda found: _of_kind(found, kind))
 
     def flag_gates(self) -> Reading[dict[str, bool]]:
-        """What `--feature-gates` sets; each occurrence adds to the ones before."""
+        """Feature gates set by `--feature-gates`; several occurrences add up."""
         return self.flags.parse(lambda flags: parse_gates(",".join(flags.get("feature-gates", ()))))
 
     def gates(self) -> Reading[dict[str, bool]]:
-        """All gates that are set by name, the command line above the files, gate by gate."""
+        """All feature gates set by name; the command line wins over files for each gate."""
         from_flags = self.flag_gates()
         from_files = self.files.parse(_file_gates)
         if from_flags.value is None or from_files.value is None:
@@ -64,15 +64,15 @@ class Configuration(Struct, frozen=True):
 
 
 def parse_flags(arguments: Sequence[str]) -> Flags:
-    """The arguments behind a program's name, `--name=value` and `--name value` alike; `_` counts as `-`.
+    """Flags of a command line without the program name; `--name=value` equals `--name value`, `_` equals `-`.
 
-    Shorthands and words of their own are left out.
+    Shorthands and positional arguments are left out.
     """
     flags: dict[str, list[str]] = {}
     rest = deque(arguments)
     while rest:
         argument = rest.popleft()
-        argument.encode()  # a UnicodeEncodeError, which is a ValueError, for bytes that no Report could carry
+        argument.encode()  # raises UnicodeEncodeError, a ValueError, for bytes that JSON cannot encode
         if argument == "--":
             break
         if not argument.startswith("--"):
@@ -99,7 +99,7 @@ def parse_gates(text: str) -> dict[str, bool]:
 
 
 def parse_configuration(text: str) -> dict[str, Any]:
-    """A KubeletConfiguration, in YAML or JSON; without its kind and version the kubelet refuses to start."""
+    """A KubeletConfiguration in YAML or JSON; ValueError for another kind or version, as the kubelet refuses it."""
     document = parse_document(text)
     if document.get("kind") != "KubeletConfiguration":
         raise ValueError("kind is not KubeletConfiguration")
@@ -109,15 +109,15 @@ def parse_configuration(text: str) -> dict[str, Any]:
 
 
 def parse_document(text: str) -> dict[str, Any]:
-    """The first document of a YAML or JSON file, which has to be a mapping; an empty file is an empty one.
+    """First document of a YAML or JSON file, which must be a mapping; an empty file gives an empty one.
 
-    Aliases are refused as well as depth and number beyond all need: ten lines could else mean a billion values.
+    Aliases, deep nesting and too many nodes are refused: else ten lines could expand to a billion values.
     """
     try:
         document = _parse_json(text) if text.lstrip().startswith("{") else _parse_yaml(text)
     except (yaml.YAMLError, RecursionError, OverflowError) as error:
         raise ValueError(" ".join(str(error).split())[:200]) from error
-    except (LookupError, AttributeError) as error:  # PyYAML's answer to a tag that its text does not fit: `!!int ""`
+    except (LookupError, AttributeError) as error:  # raised by PyYAML for a tag that does not fit its text: `!!int ""`
         raise ValueError("has a tagged value of another type") from error
     if document is None:
         return {}
@@ -128,7 +128,7 @@ def parse_document(text: str) -> dict[str, Any]:
 
 
 def merge_patch(target: object, patch: object) -> Any:
-    """*patch* laid over *target*: maps merge, lists are replaced, null removes. *Source*: RFC 7386."""
+    """*target* patched by *patch*: maps merge, lists are replaced, null removes. *Source*: RFC 7386."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(target) if isinstance(target, dict) else {}
@@ -141,9 +141,9 @@ def merge_patch(target: object, patch: object) -> Any:
 
 
 def parse_endpoint(text: str) -> str:
-    """The socket's path in a CRI endpoint: `/run/x.sock`, `unix:/run/x.sock`, `unix:///run/x.sock`.
+    """Socket path of a CRI endpoint: `/run/x.sock`, `unix:/run/x.sock`, `unix:///run/x.sock`.
 
-    As in the kubelet, what stands between `unix://` and the next slash is a host name, and ignored.
+    As in the kubelet, text between `unix://` and the next slash is a host name, and ignored.
     """
     parts = urlsplit(text)
     if parts.scheme not in ("", "unix") or not parts.path.startswith("/"):
@@ -152,7 +152,7 @@ def parse_endpoint(text: str) -> str:
 
 
 class _TwiceError(ValueError):
-    """A JSON object has a name twice."""
+    """A JSON object with a duplicate name."""
 
 
 def _parse_json(text: str) -> object:
@@ -170,7 +170,7 @@ def _parse_yaml(text: str) -> object:
 
 
 def _demand_modest(text: str) -> None:
-    """Walk through the events of a YAML stream, which takes no recursion, before anything is built from them."""
+    """ValueError for aliases and excess in a YAML stream, by its events: no recursion, before objects are built."""
     depth = 0
     for nodes, event in enumerate(yaml.parse(text, _Loader)):
         if isinstance(event, yaml.AliasEvent):
@@ -184,7 +184,7 @@ def _demand_modest(text: str) -> None:
 
 
 def _demand_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object, unless it has a name twice: Go lays the second map over the first, where others drop the first."""
+    """A JSON object; _TwiceError for a duplicate name, whose maps Go merges while other decoders drop the first."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise _TwiceError("has a name twice")
@@ -192,7 +192,7 @@ def _demand_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _demand_plain(value: object, depth: int) -> None:
-    """No deeper than that, and no number that neither Go nor a Report can carry."""
+    """ValueError for a value deeper than *depth*, or a number that Go or a Report cannot represent."""
     if depth < 0:
         raise ValueError("is nested too deeply")
     if isinstance(value, int) and value.bit_length() > 64:
@@ -210,7 +210,7 @@ def _file_gates(document: dict[str, Any]) -> dict[str, bool]:
 
 
 def _from_text(text: str, kind: type[T]) -> T:
-    """A flag's value, as Go's strconv reads it."""
+    """Value of a flag, parsed as by Go's strconv."""
     if kind is bool:
         if text not in _TRUE + _FALSE:
             raise ValueError(f"{text[:80]!r} is neither true nor false")

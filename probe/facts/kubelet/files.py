@@ -1,4 +1,4 @@
-"""The configuration files of a running kubelet, read where the kubelet itself finds them."""
+"""Configuration files of a running kubelet, read below its own root."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _MAX_DEPTH = 8
 
 
 class ConfigurationFiles(Struct, frozen=True):
-    """What flags name, found on disk."""
+    """Configuration files named by flags."""
 
     paths: Reading[tuple[str, ...]]
-    """In the order of their merging."""
+    """Paths of the files in merge order."""
     directory: str
-    """Of the drop-in files; empty without `--config-dir`."""
+    """Directory of drop-in files; empty without `--config-dir`."""
 
 
 def find_files(host: Host, daemon: Daemon, flags: Reading[Flags]) -> ConfigurationFiles:
-    """The file of `--config`, and those below `--config-dir`: `*.conf`, in lexical order of their whole paths."""
+    """File of `--config`, then `*.conf` below `--config-dir` in lexical order of their full paths."""
     if flags.value is None:
         return ConfigurationFiles(problem_of(flags), "")
     named = [flags.value.get(name, ("",))[-1] for name in ("config", "config-dir")]
@@ -45,11 +45,11 @@ def find_files(host: Host, daemon: Daemon, flags: Reading[Flags]) -> Configurati
 
 @or_problem
 def read_merged(host: Host, daemon: Daemon, paths: Reading[tuple[str, ...]]) -> Reading[dict[str, Any]]:
-    """What the configuration files say together; one that cannot be understood makes all of it a problem."""
+    """Merged configuration files; a problem if any of them cannot be read or parsed."""
     merged: dict[str, Any] | None = None
     for path in paths.need():
         document = read_file(host, daemon, path).parse(parse_configuration).need()
-        # Only what is laid over another file can remove by null. In the first, Go takes the null of a gate for false.
+        # Null removes only in a file merged over another. In the first file Go decodes the null of a gate as false.
         merged = document if merged is None else merge_patch(merged, document)
     return Reading("configuration files", merged or {})
 
@@ -58,13 +58,13 @@ def read_merged(host: Host, daemon: Daemon, paths: Reading[tuple[str, ...]]) -> 
 def read_ages(
     host: Host, daemon: Daemon, extra: tuple[str, ...], files: ConfigurationFiles
 ) -> Reading[tuple[DropIn, ...]]:
-    """Each file, and whether it changed after the daemon started; one that is gone has changed, too.
+    """File -> True if it changed or vanished after the daemon started.
 
-    A directory of drop-in files is among them where something in it came, went or was replaced.
+    A directory of drop-in files is listed if an entry was added, removed or replaced.
     """
     paths, started_at = files.paths.need(), daemon.started_at.need()
     drop_ins: list[DropIn] = []
-    # Of k3s' directories most are on no node, and one that went away took files with it that cannot be told any more.
+    # Most of k3s' directories exist on no node; the former files of a removed directory are unknown.
     optional = daemon.k3s.directories if daemon.k3s else ()
     directories = (*optional, *filter(None, [files.directory]))
     for path in (*extra, *paths, *directories):
@@ -73,7 +73,7 @@ def read_ages(
             return Reading(path, None, status.problem, status.kind)
         if status.value is None and path in optional:
             continue
-        # Not the time of modification alone: `cp -p` brings back an old file with its old one.
+        # Not mtime alone: `cp -p` restores an old file with its old mtime.
         newer = (
             status.value is None or status.value.newest > _read_at(host, daemon, path, started_at) + START_UNCERTAINTY
         )
@@ -83,13 +83,13 @@ def read_ages(
 
 
 def read_file(host: Host, daemon: Daemon, path: str) -> Reading[str]:
-    """A file that the kubelet names. Its absence is not `absent`: what it said is unknown."""
+    """Text of a file named by the kubelet. A missing file is not `absent`: its former content is unknown."""
     content = host.read_text(daemon.root + path, CONFIG_LIMIT)
     return Reading(path, content.value, content.problem, None if content.kind is None else _missing(content.kind))
 
 
 def _read_at(host: Host, daemon: Daemon, path: str, started: float) -> float:
-    """When the daemon read that file: at its start, or when k3s, which writes drop-in files itself, had done so."""
+    """Time at which the daemon read the file: its start, or later for the drop-in files that k3s writes itself."""
     managed = daemon.k3s.config_dir if daemon.k3s else None
     if managed is None or not (path == managed or path.startswith(f"{managed}/")):
         return started
@@ -98,7 +98,7 @@ def _read_at(host: Host, daemon: Daemon, path: str, started: float) -> float:
 
 
 def _walk(host: Host, root: str, directory: str, found: list[str], depth: int) -> Reading[Any] | None:
-    """Add the drop-in files below *directory*, through no symlink to a directory; returns the first problem."""
+    """Add the drop-in files below *directory* to *found*, without symlinked directories; returns the first problem."""
     names = host.list_directory(root + directory)
     if names.value is None:
         return Reading.without(directory, _missing(names.kind or "not-readable"), names.problem)

@@ -1,4 +1,4 @@
-"""Which processes are kubelets of this node, and whose distribution's."""
+"""Find the kubelet processes of this node and their Kubernetes distribution."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Daemon(Struct, frozen=True):
 
     @property
     def root(self) -> str:
-        """Its root directory as others reach it: not every kubelet has that of process 1."""
+        """Path to the root of the kubelet, `/proc/PID/root`, which may differ from that of process 1."""
         return f"/proc/{self.process.pid}/root"
 
 
 def find_kubelets(host: Host, processes: tuple[Process, ...]) -> tuple[list[Daemon], Reading[bool] | None]:
-    """Every kubelet of the node, and a process of which nobody could say whether it is one.
+    """All kubelets of the node, and the problem of a process that may be one but could not be read.
 
-    What belongs to a Pod is neither, whatever it calls itself.
+    Processes of Pods do not count, whatever their name.
     """
     names = {process.pid: process.name for process in processes}
     daemons: list[Daemon] = []
@@ -54,7 +54,7 @@ def find_kubelets(host: Host, processes: tuple[Process, ...]) -> tuple[list[Daem
 
 
 def _looks_like(process: Process) -> Distribution | None:
-    """What kubelet a process would be by its name and arguments."""
+    """Distribution of the kubelet that a process is by its name and arguments; None for other programs."""
     if not process.argv:  # a zombie
         return None
     if is_k3s(process):
@@ -68,7 +68,7 @@ def _looks_like(process: Process) -> Distribution | None:
 
 
 def _distribution(host: Host, pid: int, names: dict[int, str]) -> Distribution:
-    """Whose child a plain kubelet is: rke2 and k0s run one below themselves."""
+    """Distribution of a plain kubelet by its parent: rke2 and k0s run it as a child."""
     parent = (host.process_status(pid).value or {}).get("PPid", "")
     name = names.get(int(parent), "") if parent.isdecimal() else ""
     executable = host.read_link(f"/proc/{pid}/exe").value or ""

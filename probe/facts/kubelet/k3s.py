@@ -1,4 +1,4 @@
-"""k3s runs the kubelet inside itself and wipes its own command line, so its settings come from elsewhere.
+"""Settings of the kubelet inside k3s: k3s overwrites its own command line, so they come from its files and unit.
 
 *Source*: docs.k3s.io, "Configuration Options"; k3s, `pkg/daemons/agent` (the managed `kubelet.conf.d` since 1.32) and
 `pkg/cli/server` (the process title that hides arguments).
@@ -28,7 +28,7 @@ from probe.reading import Reading, problem_of
 
 DEFAULT_ENDPOINT = "unix:///run/k3s/containerd/containerd.sock"
 DEFAULTS_FILE = "00-k3s-defaults.conf"
-"""k3s writes it at every start, when it is about to run the kubelet."""
+"""Drop-in file that k3s writes at every start, just before it runs the kubelet."""
 _DOCKER_ENDPOINT = "unix:///run/k3s/cri-dockerd/cri-dockerd.sock"
 _DATA_DIR = "/var/lib/rancher/k3s"
 _UNIT_DIRECTORIES = (
@@ -44,35 +44,35 @@ _SUBCOMMANDS = ("server", "agent")
 
 
 class K3s(Struct, frozen=True):
-    """What a k3s process gives the kubelet inside it."""
+    """Settings that a k3s process passes to its kubelet."""
 
     flags: Reading[Flags]
-    """The kubelet's, from `kubelet-arg`."""
+    """Flags of the kubelet, from `kubelet-arg`."""
     sources: tuple[str, ...]
-    """The files in which these stand."""
+    """Files that contain the flags."""
     directories: tuple[str, ...]
-    """Where further ones may have stood when it started."""
+    """Directories that may have contained more files at the start of k3s."""
     endpoint: str
     runs_kubelet: bool
-    """False for a server that was told `disable-agent`."""
+    """False for a server with `disable-agent`."""
     config_dir: str | None
-    """The managed directory of drop-in files; None before k3s 1.32."""
+    """Drop-in directory that k3s manages; None before k3s 1.32."""
 
 
 def is_k3s(process: Process) -> bool:
-    """Whether that is the daemon, and not one of the many other things that k3s does under its name."""
+    """True for the k3s daemon, not for other commands of the k3s binary."""
     words = command_words(process)
     name = words[0].rsplit("/", 1)[-1] if words else ""
     return process.name in ("k3s-server", "k3s-agent") or (name == "k3s" and words[1:2] in (["server"], ["agent"]))
 
 
 def command_words(process: Process) -> list[str]:
-    """Its command line; a process title is one string with spaces."""
+    """Words of the command line; a process title is one string with spaces."""
     return [word for argument in process.argv for word in argument.split(" ") if word]
 
 
 def gather_k3s(host: Host, process: Process) -> K3s:
-    """The options of a k3s process from its configuration files, and from its unit where its title hides them."""
+    """Options of a k3s process from its configuration files, and from its unit if the process title hides them."""
     words, unit_files, unit_directories = _arguments(host, process)
     seen = words.value or []
     environment = host.read(f"/proc/{process.pid}/environ").parse(parse_environment)
@@ -94,9 +94,9 @@ def gather_k3s(host: Host, process: Process) -> K3s:
 
 
 def parse_exec_start(unit: str) -> list[str]:
-    """The arguments behind `k3s server` in a systemd.service(5) file; empty when it has no ExecStart.
+    """Arguments after `k3s server` in a systemd.service(5) file; empty without ExecStart.
 
-    Variables in it have values that only systemd knows: a ValueError.
+    ValueError for variables, whose values only systemd knows.
     """
     command = ""
     for line in unit.replace("\\\n", " ").split("\n"):
@@ -113,7 +113,7 @@ def parse_exec_start(unit: str) -> list[str]:
 
 
 def _arguments(host: Host, process: Process) -> tuple[Reading[list[str]], tuple[str, ...], tuple[str, ...]]:
-    """Its arguments; the files that tell them, and the directories of those, where the command line does not."""
+    """(arguments, files that contain them, directories of these files); no files if they are on the command line."""
     words = command_words(process)
     if len(words) > 2:
         return Reading(f"/proc/{process.pid}/cmdline", words[2:]), (), ()
@@ -139,7 +139,7 @@ def _arguments(host: Host, process: Process) -> tuple[Reading[list[str]], tuple[
 
 
 def _unit_files(host: Host, pid: int, unit: str) -> tuple[Reading[list[str]], tuple[str, ...]]:
-    """The unit's own file and its drop-in files, as systemd.unit(5) orders them; and the directories of the latter."""
+    """(unit file and drop-in files in the order of systemd.unit(5), directories of drop-in files)."""
     root = f"/proc/{pid}/root"
     own = next((f"{each}/{unit}" for each in _UNIT_DIRECTORIES if host.status(f"{root}{each}/{unit}").value), None)
     names: dict[str, str] = {}
@@ -153,7 +153,7 @@ def _unit_files(host: Host, pid: int, unit: str) -> tuple[Reading[list[str]], tu
 
 
 def _file_options(host: Host, pid: int, config: Reading[str]) -> tuple[Reading[dict[str, list[str]]], tuple[str, ...]]:
-    """What the configuration file and its drop-in files say together, and which of them exist."""
+    """(merged configuration file and drop-in files, paths of the existing ones)."""
     if config.value is None:
         return problem_of(config), ()
     if not config.value:
@@ -175,7 +175,7 @@ def _file_options(host: Host, pid: int, config: Reading[str]) -> tuple[Reading[d
 
 
 def _configuration_files(host: Host, root: str, config: str) -> Reading[list[str]]:
-    """The configuration file, then the drop-in files in the order of their names; directories are passed over."""
+    """Configuration file, then drop-in files in the order of their names; directories are skipped."""
     directory = f"{config}.d"
     names = host.list_directory(root + directory)
     if names.value is None and names.kind != "absent":
@@ -195,6 +195,6 @@ def _managed(host: Host, pid: int, data_dir: str | None) -> str | None:
 
 
 def _endpoint(flags: Flags) -> str:
-    """Of the runtime that k3s starts, unless it was told another one."""
+    """CRI endpoint: of the runtime that k3s starts, unless `container-runtime-endpoint` is set."""
     told = flags.get("container-runtime-endpoint", ("",))[-1]
     return told or (_DOCKER_ENDPOINT if is_on(flags, "docker") else DEFAULT_ENDPOINT)

@@ -1,4 +1,4 @@
-"""k3s' own rules for its arguments and for the kubelet's: from words to flags. All of it pure.
+"""k3s' rules for its own arguments and those of the kubelet: from words to flags. Pure.
 
 *Source*: k3s, `pkg/configfilearg/parser.go` (configuration file), `pkg/util/args.go` (`+` and `-` in `kubelet-arg`)
 and `pkg/daemons/agent/agent.go` (managed drop-in directory); Go's package flag.
@@ -15,21 +15,21 @@ from probe.facts.kubelet.config import Flags, parse_flags
 CONFIG = "/etc/rancher/k3s/config.yaml"
 _CONFIG_VARIABLE = "K3S_CONFIG_FILE"
 _VARIABLES = {"data-dir": "K3S_DATA_DIR"}
-"""Of the flags that are asked for here, the ones that k3s also takes from its environment."""
+"""Environment variables of flags; only the flags used here."""
 _SHORTHANDS = {"c": "config", "d": "data-dir"}
 _WITH_VALUE = {"config", "container-runtime-endpoint", "data-dir", "kubelet-arg"}
-"""Flags whose next word is their value, even one that starts with a dash."""
+"""Flags that take the next word as value, even if it starts with a dash."""
 _SWITCHES = {"debug", "disable-agent", "docker", "rootless"}
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 
 
 def configuration_path(words: Sequence[str], environment: Mapping[str, str]) -> str:
-    """The path of k3s' configuration file; empty when k3s reads none.
+    """Path of k3s' configuration file; empty when k3s reads none.
 
     K3S_CONFIG_FILE comes before the first `--config` or `-c` among all *words*, the values of other flags included.
     *Errors*: ValueError for words that are no UTF-8.
     """
-    "".join(words).encode()  # a UnicodeEncodeError, which is a ValueError, for bytes that no Report could carry
+    "".join(words).encode()  # raises UnicodeEncodeError, a ValueError, for bytes that JSON cannot encode
     if named := environment.get(_CONFIG_VARIABLE):
         return named
     for index, word in enumerate(words):
@@ -40,12 +40,12 @@ def configuration_path(words: Sequence[str], environment: Mapping[str, str]) -> 
 
 
 def is_drop_in(name: str) -> bool:
-    """Whether k3s reads a file of that name beside its configuration file."""
+    """True when k3s reads a file of that name in its drop-in directory."""
     return name.lower().endswith((".yaml", ".yml"))
 
 
 def merge_options(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The configuration files of k3s merged: a later one replaces, `name+` adds to the values before it."""
+    """Merged configuration files of k3s: later values replace earlier ones, `name+` appends."""
     merged: dict[str, list[str]] = {}
     for document in documents:
         for key, value in document.items():
@@ -58,7 +58,7 @@ def merge_options(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[str]
 def parse_arguments(
     options: Mapping[str, Sequence[str]], words: Sequence[str], environment: Mapping[str, str]
 ) -> Flags:
-    """The flags of k3s by name: from its configuration files, then from *words*, else from the environment."""
+    """Flags of k3s by name: from configuration files, then *words*; from the environment if in neither."""
     flags = {name: [variable] for name, key in _VARIABLES.items() if (variable := environment.get(key))}
     given: dict[str, list[str]] = {}
     for name, values in options.items():
@@ -78,15 +78,15 @@ def parse_arguments(
 
 
 def is_on(flags: Flags, name: str) -> bool:
-    """Whether a switch of k3s is on: the last of its values counts."""
+    """True when a switch of k3s is on; its last value counts."""
     return flags.get(name, ("",))[-1] in _TRUE
 
 
 def kubelet_flags(given: Sequence[str], endpoint: str, managed: str | None) -> Flags:
-    """The kubelet's flags that the values of `kubelet-arg` become, in k3s' order.
+    """Flags of the kubelet from the values of `kubelet-arg`, in k3s' order.
 
-    `name+=value` and `name-=value` put *value* behind or before those that are there, k3s' own among them; `name=value`
-    drops k3s' own. With *managed*, the drop-in directory of k3s 1.32 and newer, `config` and `config-dir` are copied
+    `name+=value` appends and `name-=value` prepends to the present values, including k3s' own; `name=value` drops
+    k3s' own. With *managed*, the drop-in directory of k3s 1.32 and newer, `config` and `config-dir` are copied
     there. *Errors*: ValueError where releases of k3s differ.
     """
     own = {"container-runtime-endpoint": endpoint} if managed is None else {"config-dir": managed}
@@ -108,7 +108,7 @@ def kubelet_flags(given: Sequence[str], endpoint: str, managed: str | None) -> F
 
 
 def _without_copied(given: Sequence[str], managed: str | None) -> list[str]:
-    """The values of `kubelet-arg` that k3s passes on; where it looks for files to copy, two of them can be one flag."""
+    """Values of `kubelet-arg` that k3s passes on, without the files that it copies; one flag may span two values."""
     rest, kept = deque(filter(None, given)), []
     while rest:
         text = rest.popleft()
@@ -123,11 +123,11 @@ def _without_copied(given: Sequence[str], managed: str | None) -> list[str]:
 
 
 def _takes(name: str, word: str) -> bool:
-    """Whether *word* is the value of the flag before it."""
+    """True when *word* is the value of the flag *name* before it."""
     return name in _WITH_VALUE or (name not in _SWITCHES and not word.startswith("-"))
 
 
 def _texts(value: object) -> list[str]:
-    """A value of a YAML file as k3s writes it into arguments."""
+    """Arguments that k3s makes of a YAML value."""
     values = value if isinstance(value, list) else [] if value is None else [value]
     return ["" if each is None else str(each).lower() if isinstance(each, bool) else str(each) for each in values]

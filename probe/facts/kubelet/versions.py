@@ -1,4 +1,4 @@
-"""What each version of the kubelet does about `hostUsers: false`, as rows of one table."""
+"""Table of the behaviour of kubelet versions for `hostUsers: false`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ GATE = "UserNamespacesSupport"
 
 
 class VersionRule(Struct, frozen=True):
-    """What holds from one minor version until the next row."""
+    """Behaviour from one minor version until the next row."""
 
     since: tuple[int, int]
     gate: str
-    """The feature gate's name; empty before there was one."""
+    """Name of the feature gate; empty before it existed."""
     stage: Literal["", "alpha", "beta", "stable"]
     default: bool
     locked: bool
-    """Whether the gate cannot be switched any more: the kubelet does not start with another value."""
+    """True when the gate is locked: the kubelet does not start with another value."""
     unable: Literal["ignores", "refuses"]
-    """What becomes of `hostUsers: false` where it cannot be done: `ignores` runs the Pod as the host's users."""
+    """Reaction to `hostUsers: false` without support: `ignores` runs the Pod in the host's user namespace."""
     source: str
 
 
@@ -42,7 +42,7 @@ _RELEASE = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.|$)")
 
 
 def parse_version(output: str) -> str:
-    """The version in what `--version` prints: `Kubernetes v1.36.2`, `k3s version v1.33.1+k3s1 (99d91538)`."""
+    """Version in the output of `--version`: `Kubernetes v1.36.2`, `k3s version v1.33.1+k3s1 (99d91538)`."""
     found = _PRINTED.match(output)
     if not found:
         raise ValueError(f"no Kubernetes version in {output[:80]!r}")
@@ -50,7 +50,7 @@ def parse_version(output: str) -> str:
 
 
 def parse_release(version: str) -> tuple[int, int]:
-    """Major and minor number of a version: `1.33.1+k3s1` is (1, 33)."""
+    """(major, minor) of a version: (1, 33) for `1.33.1+k3s1`."""
     found = _RELEASE.match(version)
     if not found:
         raise ValueError(f"no version: {version[:80]!r}")
@@ -58,14 +58,14 @@ def parse_release(version: str) -> tuple[int, int]:
 
 
 def version_rule(release: tuple[int, int]) -> VersionRule:
-    """The row that a kubelet of that release belongs to."""
+    """Row of the table for a kubelet of *release*."""
     return next(rule for rule in reversed(VERSION_RULES) if rule.since <= release)
 
 
 def gate_in_force(rule: VersionRule, gates: Mapping[str, bool]) -> bool:
-    """Whether the gate is on when flags and files together set *gates*.
+    """True when the gate is on with *gates* set by flags and files.
 
-    *Source*: component-base, featuregate: AllAlpha and AllBeta move only gates that nobody set by name.
+    *Source*: component-base, featuregate: AllAlpha and AllBeta change only gates not set by name.
     """
     if rule.locked or not rule.gate:
         return rule.locked
@@ -74,10 +74,10 @@ def gate_in_force(rule: VersionRule, gates: Mapping[str, bool]) -> bool:
 
 
 def fails_on_cgroup_v1(release: tuple[int, int]) -> bool:
-    """The default of `failCgroupV1`."""
+    """Default of `failCgroupV1`."""
     return release >= _FAIL_CGROUP_V1_SINCE
 
 
 def knows_ids_per_pod(release: tuple[int, int]) -> bool:
-    """Whether `userNamespaces.idsPerPod` means anything to it."""
+    """True when the kubelet of *release* reads `userNamespaces.idsPerPod`."""
     return release >= _IDS_PER_POD_SINCE

@@ -1,7 +1,7 @@
-"""What containerd and CRI-O tell of their own configuration.
+"""Configuration of containerd and CRI-O, as they print it themselves.
 
-Both tell it in two ways: as JSON in Status' verbose info, which is in force, and as TOML by a command that reads
-the files again. The configuration files themselves are never parsed: they import each other by each daemon's rules.
+Two sources: JSON in the verbose info of CRI's Status, which is in force, and TOML printed by a command that reads the
+files again. The files themselves are never parsed: each daemon has its own rules for imports.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from msgspec import Struct, field
 
 T = TypeVar("T")
 
-# tomllib needs memory with the square of the depth of a key: 60 KB of `a.a.a…` take five gigabytes. Real dumps have up
-# to 39 KB with 500 dots, no more than 9 of them in one line.
+# tomllib needs memory quadratic in the depth of a key: 60 KB of `a.a.a…` take 5 GB. Real dumps have up to 39 KB with
+# 500 dots, at most 9 of them in one line.
 _TOML_LIMIT = 256 << 10  # characters
 _MAX_DOTS = 20_000
 _MAX_DOTS_OF_LINE = 200
@@ -26,17 +26,17 @@ _CRIO_OCI_TYPES = ("", "oci", "pod")
 
 
 class ConfiguredHandler(Struct, frozen=True):
-    """What is configured for one runtime handler."""
+    """Configuration of one runtime handler."""
 
     binary: str
-    """A path, or a name to be looked for in the daemon's PATH; empty when no OCI runtime is run by its name."""
+    """Path of the OCI runtime, or a name to search in the daemon's PATH; empty when the handler runs none."""
     shim: str
-    """What stands in the OCI runtime's place where `binary` is empty: `io.containerd.kata.v2`, `vm`."""
+    """Shim or runtime type used instead of an OCI runtime: `io.containerd.kata.v2`, `vm`."""
     snapshotter: str = ""
 
 
 class RuntimeConfig(Struct, frozen=True, kw_only=True):
-    """As much of a daemon's configuration as matters here. Empty or None: not told."""
+    """Relevant settings of a daemon; empty or None if it does not print them."""
 
     default_handler: str = ""
     handlers: dict[str, ConfiguredHandler] = {}
@@ -44,11 +44,11 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
     state: str = ""
     snapshotter: str = ""
     slow_chown: bool | None = None
-    """Of containerd's overlayfs snapshotter, since 2.0."""
+    """Option of containerd's overlayfs snapshotter, since 2.0."""
     extra_path: str = ""
     """Directory that containerd puts before its PATH, invisible from outside. *Source*: its plugin `opt`."""
     imports: tuple[str, ...] = ()
-    """Files that the daemon names as having been merged."""
+    """Files that the daemon lists as merged."""
     pause_image: str = ""
     """The image of the container that holds a Pod's namespaces."""
     proxies: dict[str, tuple[str, ...]] = {}
@@ -180,7 +180,7 @@ def parse_containerd_info(text: str) -> RuntimeConfig:
         default_handler=info.containerd.default_runtime_name,
         handlers={name: _containerd_handler(one) for name, one in runtimes.items()},
         root=info.containerd_root_dir,
-        state=os.path.dirname(info.state_dir),  # of the CRI plugin, which lies in the daemon's
+        state=os.path.dirname(info.state_dir),  # stateDir of the CRI plugin is below that of the daemon
         snapshotter=info.containerd.snapshotter,
         pause_image=info.sandbox_image,
     )
@@ -216,7 +216,7 @@ def parse_crio_info(text: str) -> RuntimeConfig:
 
 
 def parse_crio_dump(text: str) -> RuntimeConfig:
-    """`crio config`, which leaves what is default in comments: then the default handler is not told."""
+    """Output of `crio config`, which prints defaults as comments: the default handler may be unknown."""
     crio = _decode_toml(text, _CrioDump).crio
     return RuntimeConfig(
         default_handler=crio.runtime.default_runtime,

@@ -10,7 +10,7 @@ import time
 import msgspec
 
 from probe.facts.model import KubeletFacts
-from probe.host.background import Beside
+from probe.host.background import BackgroundChild
 from probe.host.child import ChildError
 from probe.host.cri import ANSWER_LIMIT, TIMEOUT, CriAnswer, cri_child
 from probe.host.host import Host
@@ -31,13 +31,13 @@ USUAL_SOCKETS = (
 """Where kubeadm, K3s, k0s and MicroK8s look for a container runtime."""
 
 
-def start_cri(settings: Settings) -> Beside:
+def start_cri(settings: Settings) -> BackgroundChild:
     """It enters the node, waits to be told on which socket the runtime listens, asks, and ends."""
     timeout = TIMEOUT * settings.slowness
-    return Beside(lambda told: cri_child(told, lambda: enter_node(settings.proc), timeout))
+    return BackgroundChild(lambda receive: cri_child(receive, lambda: enter_node(settings.proc), timeout))
 
 
-def cri_answer(cri: Beside, endpoint: str, deadline: float, slowness: float = 1.0) -> Reading[CriAnswer]:
+def cri_answer(cri: BackgroundChild, endpoint: str, deadline: float, slowness: float = 1.0) -> Reading[CriAnswer]:
     """What came back from *endpoint*, which it was told, by *deadline* (time.monotonic())."""
     if not endpoint:
         return Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")

@@ -1,4 +1,4 @@
-"""Which process the container runtime is, and what binds it."""
+"""The process of the container runtime, and its confinement."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _NO_LABEL = os.strerror(errno.EINVAL)  # no active security module labels proces
 
 @or_problem
 def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
-    """Pid of the daemon that answered on the socket; a problem unless it surely belongs to the node.
+    """Pid of the daemon that answered on the socket; a problem unless it provably belongs to the node.
 
-    The kernel tells who listens, unless that process lives in a PID namespace that the probe does not see; then it
-    is the daemon of that name, and of several the one that holds the listening socket.
+    SO_PEERCRED names the listener, unless it is in a PID namespace that the probe cannot see; then it is the daemon
+    with the name of the runtime, and of several the one with the listening socket open.
     """
     listener = answer.listener
-    if listener.value is not None and listener.value > 1:  # 0: not visible; 1: systemd opened the socket for another
+    if listener.value is not None and listener.value > 1:  # 0: not visible; 1: socket activation by systemd
         return _confirmed(host, listener.value)
     name = _PROCESS_NAMES.get(answer.name.need())
     if name is None:
@@ -56,15 +56,15 @@ def _confirmed(host: Host, pid: int) -> Reading[int]:
 
 
 def _holds_socket(host: Host, pid: int, endpoint: str) -> bool:
-    """Whether that process has the listening socket *endpoint* open."""
-    table = host.read(f"/proc/{pid}/net/unix").value or b""  # anybody may have a socket whose name is no UTF-8
+    """True when process *pid* has the listening socket *endpoint* open."""
+    table = host.read(f"/proc/{pid}/net/unix").value or b""  # any user may bind a socket whose name is not UTF-8
     inodes = parse_listeners(table.decode(errors="replace"), endpoint)
     descriptors = host.list_directory(f"/proc/{pid}/fd").value or ()
     return any(host.read_link(f"/proc/{pid}/fd/{fd}").value in inodes for fd in descriptors)
 
 
 def parse_listeners(table: str, endpoint: str) -> frozenset[str]:
-    """The links (`socket:[123]`) that descriptors of a socket listening at *endpoint* have in /proc/PID/fd.
+    """Links (`socket:[123]`) in /proc/PID/fd of sockets that listen at *endpoint*.
 
     *Source*: /proc/net/unix in proc(5): Num, RefCount, Protocol, Flags, Type, St, Inode, Path.
     """
@@ -79,13 +79,13 @@ def parse_listeners(table: str, endpoint: str) -> frozenset[str]:
 
 
 def _natural(path: str) -> str:
-    """/var/run is a symlink to /run on every distribution that Kubernetes runs on."""
+    """*path* with /run for /var/run, a symlink on every distribution that runs Kubernetes."""
     return path.removeprefix("/var") if path.startswith("/var/run/") else path
 
 
 @or_problem
 def gather_confinement(host: Host, daemon: Reading[int]) -> Reading[Confinement]:
-    """What binds the daemon; of one that is not this node's nothing is read."""
+    """Confinement of the daemon: seccomp, security module, capabilities."""
     pid = daemon.need()
     status = host.process_status(pid)
     label = host.read_text(f"/proc/{pid}/attr/current")
@@ -112,14 +112,14 @@ def _field(fields: dict[str, str], name: str) -> str:
 
 
 def read_arguments(host: Host, pid: int) -> Reading[tuple[str, ...]]:
-    """The command line of a daemon."""
+    """Command line of a daemon."""
     return host.read(f"/proc/{pid}/cmdline").parse(
         lambda content: tuple(os.fsdecode(argument) for argument in content.split(b"\0")[:-1])
     )
 
 
 def read_search_path(host: Host, pid: int) -> Reading[tuple[str, ...]]:
-    """The absolute directories of a daemon's PATH; nothing else of its environment is kept."""
+    """Absolute directories in the PATH of a daemon; no other variable is kept."""
     return host.read(f"/proc/{pid}/environ").parse(parse_environment).parse(_demand_search_path)
 
 
@@ -130,7 +130,7 @@ def _demand_search_path(environment: dict[str, str]) -> tuple[str, ...]:
 
 
 def parse_flag(arguments: Sequence[str], *names: str) -> str | None:
-    """The value of a flag by any of its names: `--config X`, `-config=X`, `-c X`; the last one wins."""
+    """Value of a flag by any of *names*: `--config X`, `-config=X`, `-c X`; the last one wins."""
     value = None
     for index, argument in enumerate(arguments):
         flag, separator, attached = argument.partition("=")

@@ -1,4 +1,4 @@
-"""The mount namespace in which the container runtime makes mounts; usually that of process 1."""
+"""Mount namespace of the container runtime; usually that of process 1."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from probe.reading import Reading
 
 
 def mount_namespace_of(runtime: Reading[RuntimeFacts]) -> str:
-    """The link of the runtime's mount namespace; empty when its process is not known."""
+    """Path of the runtime's mount namespace (`/proc/PID/ns/mnt`); empty when its process is unknown."""
     confinement = runtime.value.confinement.value if runtime.value else None
     return f"/proc/{confinement.pid}/ns/mnt" if confinement else ""
 
 
 def entering(host: Host, runtime: Reading[RuntimeFacts]) -> Callable[[], None]:
-    """A function that brings a child into the runtime's mount namespace.
+    """Function that moves its caller, a child process, into the runtime's mount namespace.
 
-    *Errors*: OSError from that function: ESRCH when the runtime has ended, EPERM when the probe may not.
+    *Errors*: OSError from that function: ESRCH when the runtime has exited, EPERM without the privilege.
     """
     link = mount_namespace_of(runtime)
     if not link:
@@ -45,7 +45,7 @@ def read_mountinfo(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[bytes]
 
 
 def running_since(host: Host, runtime: Reading[RuntimeFacts]) -> float:
-    """When the container runtime's daemon started, as `Host.started_at`. *Errors*: ValueError when nobody knows."""
+    """Start time of the container runtime's daemon, as `Host.started_at`. *Errors*: ValueError when unknown."""
     confinement = runtime.value.confinement.value if runtime.value else None
     started = host.started_at(confinement.pid) if confinement else None
     if started is None or started.value is None:

@@ -1,4 +1,4 @@
-"""What an OCI runtime says of itself: `--version` and `features`."""
+"""Version and features of an OCI runtime, from its commands `--version` and `features`."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _NUMBER = re.compile(r"(?:release-)?v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?(?![\d
 
 
 class OciVersion(Struct, frozen=True):
-    """The name and version of an OCI runtime, as it spells them: `runc`, `1.1.15+ds1`."""
+    """Name and version of an OCI runtime in its own spelling: `runc`, `1.1.15+ds1`."""
 
     name: str
     version: str
 
 
 class OciFeatures(Struct, frozen=True):
-    """The two claims that decide what CRI says of user namespaces."""
+    """The two features on which CRI bases its answer about user namespaces."""
 
     idmap: bool
-    """`linux.mountExtensions.idmap.enabled`; what is not said counts as no, as containerd and CRI-O read it."""
+    """`linux.mountExtensions.idmap.enabled`; False if missing, as for containerd and CRI-O."""
     user_namespace: bool
-    """Whether `linux.namespaces` names `user`."""
+    """True when `linux.namespaces` contains `user`."""
 
 
 class _Enabled(Struct):
@@ -57,9 +57,9 @@ class _Features(Struct):
 
 
 def parse_runtime_version(text: str) -> OciVersion:
-    """The first line of `--version`: `runc version 1.3.6`, `crun version 1.28`, `kata-runtime  : 3.2.0`.
+    """Parse the first line of `--version`: `runc version 1.3.6`, `crun version 1.28`, `kata-runtime  : 3.2.0`.
 
-    *Errors*: ValueError for anything else; of an unknown runtime the name alone says nothing.
+    *Errors*: ValueError for other text.
     """
     first = text.split("\n", 1)[0]
     found = _VERSION_LINE.fullmatch(first)
@@ -69,16 +69,16 @@ def parse_runtime_version(text: str) -> OciVersion:
 
 
 def parse_version_number(version: str) -> tuple[int, int, int] | None:
-    """The number at the start of a version, to compare with a minimum; None where there is none (`UNKNOWN`).
+    """(major, minor, patch) of a version, to compare with a minimum; None without a number (`UNKNOWN`).
 
-    Release candidates, Debian's `+ds1` and Ubuntu's `-0ubuntu2` count as the release they belong to.
+    Release candidates, Debian's `+ds1` and Ubuntu's `-0ubuntu2` count as their release.
     """
     found = _NUMBER.match(version)
     return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
 def parse_features(text: str) -> OciFeatures:
-    """The document that `features` prints. *Source*: features.md of the OCI runtime specification, since 1.1."""
+    """Parse the JSON printed by `features`. *Source*: features.md of the OCI runtime specification, since 1.1."""
     try:
         features = msgspec.json.decode(text, type=_Features)
     except RecursionError as error:
@@ -94,19 +94,19 @@ def parse_features(text: str) -> OciFeatures:
 
 
 def lacks_features_command(status: int, stderr: str) -> bool:
-    """Whether a failed `features` means that the runtime is too old to know it (runc < 1.1, crun < 1.8.6)."""
+    """True when `features` failed because the runtime is too old to have it (runc < 1.1, crun < 1.8.6)."""
     return status != 0 and bool(re.search(r"unknown command|no help topic|unrecognized subcommand", stderr, re.I))
 
 
 class OciAnswers(Struct, frozen=True):
-    """What one binary says of itself."""
+    """Version and features of one binary."""
 
     version: Reading[OciVersion]
     features: Reading[OciFeatures]
 
 
 class OciRuntimes:
-    """Asks each distinct OCI runtime once, as long as time is left."""
+    """Runs the commands of each distinct OCI runtime once, within a total budget."""
 
     def __init__(self, host: Host, forbidden: Sequence[str], search_path: Sequence[str] = ()) -> None:
         """*search_path*: where a wrapper finds the OCI runtime that it hands everything to."""
@@ -117,7 +117,7 @@ class OciRuntimes:
         self._known: dict[str, OciAnswers] = {}
 
     def ask(self, path: str) -> OciAnswers:
-        """The answers of the program at that path, or why it was not asked."""
+        """Answers of the program at *path*, or the reason for not running it."""
         if path not in self._known:
             self._known[path] = self._ask(path)
         return self._known[path]
@@ -126,7 +126,7 @@ class OciRuntimes:
         if any(_normal(path).startswith(f"{directory}/") for directory in self._forbidden):
             return no_answers(path, "not-permitted", "not run: it lies where the files of Pods lie")
         version = self._run(path, "--version")
-        if version.kind == "timed-out":  # it will not be quicker the second time
+        if version.kind == "timed-out":  # a second command would time out as well
             return no_answers(version.source, "timed-out", version.problem)
         features = self._run(path, "features")
         claims = read_stdout(features).parse(parse_features)
@@ -144,17 +144,17 @@ class OciRuntimes:
 
 
 def _normal(path: str) -> str:
-    """Without `..` and doubled slashes, also at the start, where POSIX keeps two."""
+    """*path* without `..` and doubled slashes; also not at the start, where POSIX keeps two."""
     return os.path.normpath("/" + path.lstrip("/"))
 
 
 def no_answers(source: str, kind: ProblemKind, problem: str) -> OciAnswers:
-    """The answers of a binary that was not asked."""
+    """Answers of a binary that was not run."""
     return OciAnswers(Reading.without(source, kind, problem), Reading.without(source, kind, problem))
 
 
 def read_stdout(output: Reading[Output]) -> Reading[str]:
-    """What a program printed, if it succeeded."""
+    """Stdout of a program with exit status 0; else a problem."""
     if output.value is None or output.value.status == 0:
         return output.parse(lambda done: done.stdout)
     said = (output.value.stderr or output.value.stdout).strip().split("\n", 1)[0][:200]

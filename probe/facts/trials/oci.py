@@ -1,4 +1,4 @@
-"""The trial of the node's own OCI runtime: what is tried, and what became of it."""
+"""Trial of the node's OCI runtime: its plan and its result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from probe.reading import ProblemKind, Reading, or_problem
 
 __all__ = ("SOURCE", "gather_runtime_trial", "judge_trial", "plan_trial", "sweep_trial_cgroups")
 
-_PATIENCE = 15.0  # seconds for the whole trial; it takes a fifth of one
+_PATIENCE = 15.0  # seconds for the whole trial, which normally takes 0.2
 
 
 @or_problem
@@ -30,9 +30,9 @@ def gather_runtime_trial(
     attempts: Sequence[Attempt],
     deadline: float,
 ) -> Reading[RuntimeTrialFacts]:
-    """Try the default handler's OCI runtime; all else must be known before.
+    """Try the OCI runtime of the default handler; needs all other facts.
 
-    *enter* brings a child into the mount namespace in which the runtime makes containers, as `try_runtime` wants it;
+    *enter* moves a child into the mount namespace in which the runtime creates containers, see `try_runtime`;
     *deadline* in seconds of time.monotonic().
     """
     plan = plan_trial(host, probe, runtime, kubelet_root, mounts, attempts).need()
@@ -50,9 +50,9 @@ def plan_trial(
     mounts: Reading[MountFacts],
     attempts: Sequence[Attempt],
 ) -> Reading[TrialPlan]:
-    """What to try; a problem where nothing is, absent where the default handler runs no OCI runtime at all.
+    """Plan of the trial; a problem if there is nothing to try, `absent` if the default handler runs no OCI runtime.
 
-    Only a binary that told its version is run: then its daemon belongs to the node, and no Pod can have put it there.
+    Only a binary with a known version is run: then its daemon belongs to the node, so no Pod has installed it.
     """
     if runtime.value is None:
         return _not_tried(runtime, runtime.problem)
@@ -78,7 +78,7 @@ def _not_tried(reading: Reading[Any], problem: str) -> Reading[TrialPlan]:
 
 
 def _obstacle(probe: ProbeFacts) -> str:
-    """Why a runtime that the probe runs could not even begin."""
+    """Reason why a runtime started by the probe could not work at all; else empty."""
     if not probe.supported_architecture:
         return "not tried: unsupported architecture"
     if probe.in_initial_user_namespace.value is not True:
@@ -87,7 +87,7 @@ def _obstacle(probe: ProbeFacts) -> str:
 
 
 def _confinement_of_probe(probe: ProbeFacts, runtime: Reading[RuntimeFacts]) -> str:
-    """What the runtime's daemon may do and the probe may not, so that a failure could be the probe's; else empty."""
+    """Privilege that the runtime's daemon has and the probe lacks, which could explain a failure; else empty."""
     daemon = runtime.value.confinement.value if runtime.value else None
     if probe.seccomp.value != 0 and (daemon is None or daemon.seccomp.value != probe.seccomp.value):
         return "the probe runs under a seccomp filter"

@@ -1,4 +1,4 @@
-"""What the steps of a trial of an OCI runtime mean."""
+"""Meaning of the steps of a trial of an OCI runtime."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _MESSAGE = re.compile(r'"msg"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _SCARCE = re.compile(r"no space left|temporarily unavailable|cannot allocate|too many open files|resource busy", re.I)
 _STOOD_IN_THE_WAY = "an earlier step did not work"
 _FULL_MAP = (0, FIRST_HOST_ID, MAP_LENGTH)
-_WORDS = 400  # characters of what a runtime said
+_WORDS = 400  # maximum characters of a message of the runtime
 
 
 def judge_trial(plan: TrialPlan, answer: Reading[TrialAnswer], confined: str) -> Reading[RuntimeTrialFacts]:
-    """The steps that a trial's answer tells of; *confined* excuses a runtime that could not make the container."""
+    """Steps of a trial; *confined*, if not empty, makes a failed creation of the container unknown."""
     if answer.value and answer.value.obstacle and not answer.value.creates:
         obstacle = answer.value.obstacle
         return Reading.without(obstacle.source, _step_kind(obstacle.kind), obstacle.problem)
@@ -84,7 +84,7 @@ def _judge_create(seen: TrialAnswer, blame: Blame, confined: str) -> TrialStep:
 
 
 def _unfinished(name: StepName, seen: TrialAnswer) -> TrialStep | None:
-    """The step itself when it was cut short, or those after it when nobody got there."""
+    """Unknown for the step that was cut short, `not-tried` for those after it; None for a finished step."""
     stopped = seen.under_way if seen.cut_short or seen.obstacle else ""
     if stopped not in STEP_NAMES or STEP_NAMES.index(name) < STEP_NAMES.index(stopped):
         return None
@@ -171,7 +171,7 @@ def _control(seen: TrialAnswer) -> Bind:
 
 
 def parse_words(text: str) -> str:
-    """What a runtime says last: the message of its last JSON record, else its last line; short and printable."""
+    """Last message of a runtime: of its last JSON record, else its last line; short and printable."""
     messages = _MESSAGE.findall(text)
     words = (text.strip().splitlines() or ["nothing"])[-1]
     if messages:

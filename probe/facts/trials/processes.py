@@ -1,4 +1,4 @@
-"""Answers that gathering leaves to other processes: to CRI, to attempts in a user namespace, to the trials."""
+"""Results of child processes: CRI, attempts in a user namespace, and the trials."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from probe.facts.tried import (
     RuntimeTrialFacts,
     SandboxFacts,
 )
-from probe.host.background import Beside
+from probe.host.background import BackgroundChild
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
 from probe.host.sandbox.trial import read_answer
@@ -34,22 +34,22 @@ _LAST_WORDS = 1.0  # seconds
 
 
 class Trials(Protocol):
-    """The answers in the order in which `gather_node` asks for them. Tests put recorded ones here."""
+    """Results in the order in which `gather_node` requests them. Tests replace it by recorded ones."""
 
     def cri(self, endpoint: str) -> None:
-        """Name the socket on which the runtime is asked; empty when none is known."""
+        """Start the CRI requests on socket *endpoint*; empty when none is known."""
 
     def namespace(self, probe: ProbeFacts) -> NamespaceAttempt:
-        """The attempt at the user namespace in which the others are made."""
+        """Create the user namespace of all attempts."""
 
     def cri_answer(self, endpoint: str) -> Reading[CriAnswer]:
-        """The answer of the runtime that was asked."""
+        """Answer of the runtime to the CRI requests."""
 
     def bench(self, runtime: Reading[RuntimeFacts]) -> attempts.Bench:
-        """The place of the attempts, in the mount namespace of *runtime*; the sandbox trial begins there now."""
+        """Runner of attempts in the mount namespace of *runtime*; also starts the sandbox trial there."""
 
     def sandbox(self) -> Reading[SandboxFacts]:
-        """The sandbox trial, at its end."""
+        """Result of the sandbox trial; waits for its end."""
 
     def oci_runtime(
         self,
@@ -59,7 +59,7 @@ class Trials(Protocol):
         mounts: Reading[MountFacts],
         rows: Sequence[Attempt],
     ) -> Reading[RuntimeTrialFacts]:
-        """The trial of the OCI runtime, which needs all that was found before."""
+        """Trial of the OCI runtime, which needs all other facts."""
         ...
 
     def pod(
@@ -75,10 +75,16 @@ class Trials(Protocol):
 
 
 class NodeTrials:
-    """The answers of this node, by processes that the gathering one has started."""
+    """Results from this node, by child processes."""
 
     def __init__(
-        self, settings: Settings, host: Host, deadline: float, own_proc: int, cri: Beside, sandbox: Beside
+        self,
+        settings: Settings,
+        host: Host,
+        deadline: float,
+        own_proc: int,
+        cri: BackgroundChild,
+        sandbox: BackgroundChild,
     ) -> None:
         """*deadline* in seconds of time.monotonic(); *own_proc* is the probe's own /proc."""
         self._settings = settings
@@ -90,26 +96,26 @@ class NodeTrials:
         self._userns_fd = -1
 
     def cri(self, endpoint: str) -> None:
-        """Let the process that was started first ask on that socket."""
-        self._cri.tell(endpoint)
+        """Send *endpoint* to the CRI child, which was started first."""
+        self._cri.send(endpoint)
 
     def namespace(self, probe: ProbeFacts) -> NamespaceAttempt:
-        """Make the namespace, and keep it."""
+        """Create the user namespace and keep its descriptor."""
         self._userns_fd, attempt = attempts.attempt_namespace(probe, self._own_proc)
         return attempt
 
     def cri_answer(self, endpoint: str) -> Reading[CriAnswer]:
-        """The answer, as long as reading the node may take."""
+        """Answer of the CRI child, by the deadline."""
         return cri_answer(self._cri, endpoint, self._host.deadline, self._settings.slowness)
 
     def bench(self, runtime: Reading[RuntimeFacts]) -> attempts.Bench:
-        """Children that enter the runtime's mount namespace, as does the process of the sandbox trial."""
-        self._sandbox.tell(mount_namespace_of(runtime))
+        """Children that enter the runtime's mount namespace, like the child of the sandbox trial, which starts now."""
+        self._sandbox.send(mount_namespace_of(runtime))
         patience = attempts.PATIENCE * self._settings.slowness
         return attempts.Bench(self._userns_fd, self._deadline, entering(self._host, runtime), patience)
 
     def sandbox(self) -> Reading[SandboxFacts]:
-        """The trial that began with `bench`."""
+        """Result of the trial that `bench` started."""
         latest = time.monotonic() + _SANDBOX_PATIENCE * self._settings.slowness
         return gather_sandbox(read_answer(self._sandbox, min(self._deadline, latest)))
 
@@ -121,7 +127,7 @@ class NodeTrials:
         mounts: Reading[MountFacts],
         rows: Sequence[Attempt],
     ) -> Reading[RuntimeTrialFacts]:
-        """The trial on request; the cgroup of one that was killed is removed in any case."""
+        """Trial if requested; in any case remove the cgroup of a killed one."""
         sweep_trial_cgroups()
         if not self._settings.try_runtime:
             return NOT_ASKED

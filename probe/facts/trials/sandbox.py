@@ -1,4 +1,4 @@
-"""What became of the sandbox that was tried out: each step with its answer and what it means for Pods."""
+"""Result of the sandbox trial: each step with its answer and its meaning for Pods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ("SOURCE", "gather_sandbox", "limit_of", "proc_answer", "sysfs_answer"
 
 
 def gather_sandbox(answer: Reading[bytes]) -> Reading[SandboxFacts]:
-    """What the process that tried it handed back, judged; *answer* is that of `read_answer`."""
+    """Judged steps of the trial; *answer* is the result of `read_answer`."""
     decoded = answer.parse(_decode)
     if decoded.value and decoded.value.not_entered:
         problem = decoded.value.not_entered
@@ -25,12 +25,12 @@ def gather_sandbox(answer: Reading[bytes]) -> Reading[SandboxFacts]:
 
 
 def proc_answer(sandbox: SandboxFacts) -> SandboxStep:
-    """What the kernel said to a fresh /proc in a new user namespace; EPERM when a part of the node's is covered."""
+    """Step that mounts a new /proc in a user namespace; EPERM when a part of the node's /proc is covered."""
     return sandbox.step("proc")
 
 
 def sysfs_answer(sandbox: SandboxFacts) -> SandboxStep:
-    """The same for a fresh /sys, read-only as unprivileged containers get it."""
+    """Step that mounts a new /sys, read-only as in unprivileged containers."""
     return sandbox.step("sysfs")
 
 
@@ -65,11 +65,11 @@ def _judge_step(step: StepAnswer, mounts_work: bool) -> SandboxStep:
 
 
 def _doubt(step: StepAnswer, role: StepRole, mounts_work: bool) -> Doubt:
-    """Why the error says nothing of the node; empty when it does.
+    """Doubt when the error proves nothing about the node; empty when it does.
 
-    Whoever owns a user namespace may do all of this in it. A lack of permission therefore comes from what confines the
-    probe, a seccomp filter or a security module. The exception is EPERM from mount(2) after a tmpfs could be mounted:
-    no filter tells types of file systems apart, and security modules answer EACCES.
+    The owner of a user namespace may do all of this in it, so EPERM and EACCES come from the confinement of the
+    probe: a seccomp filter or a security module. The exception is EPERM from mount(2) after a tmpfs could be mounted:
+    no filter distinguishes file system types, and security modules answer EACCES.
     """
     if step.detail == "threads":
         return "not-tried"
@@ -81,7 +81,7 @@ def _doubt(step: StepAnswer, role: StepRole, mounts_work: bool) -> Doubt:
         return ""
     if step.error in (errno.EPERM, errno.EACCES, errno.ENOSYS) or (step.error == errno.EROFS and step.detail):
         return "not-permitted"
-    # A control that failed for a third reason was not allowed, but did not show that it is forbidden either.
+    # A control that failed with another errno proves neither permission nor refusal.
     return "not-readable" if role == "control" and step.error else ""
 
 
@@ -97,7 +97,7 @@ def _meaning_of_error(step: StepAnswer, meaning: str) -> str:
 
 
 def limit_of(step: str) -> str:
-    """The sysctl that limits how many namespaces of the kind there may be; empty when the step makes none."""
+    """Sysctl that limits the number of namespaces created by *step*; empty when it creates none."""
     kind = {"mount namespace": "mnt", "veth": "net"}.get(step, step.removesuffix(" namespace"))
     return f"user.max_{kind}_namespaces" if step.endswith(" namespace") or step == "veth" else ""
 

@@ -1,10 +1,10 @@
-"""The node's own OCI runtime, tried out: it creates a container, which is looked at from outside and deleted.
+"""Trial of the node's OCI runtime: it creates a container, which is inspected from outside and deleted.
 
-The container is never started, so nothing runs in it but the runtime's own init, which waits. The runtime is the one
-program of the node that is run as root with all capabilities, as the node does for each container; the risk is that it
-has a fault that harms the node, and therefore this is done on request only. All of it lives in a mount and a PID
-namespace of its own: when process 1 there ends, as it does with whoever wanted the answer, the kernel ends the rest.
-What SIGKILL can leave behind is an empty cgroup, which `sweep_trial_cgroups` of the next probe removes.
+The container is never started, so only the runtime's init runs in it, waiting. The runtime is the one program of the
+node that the probe runs as root with all capabilities, as the node does for each container; a fault in it could harm
+the node, so the trial runs on request only. The trial has its own mount and PID namespaces: process 1 there dies with
+its parent, and the kernel then kills the rest. SIGKILL can leave an empty cgroup, which `sweep_trial_cgroups` of the
+next probe removes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from probe.reading import Reading
 __all__ = ("SOURCE", "Bind", "Command", "TrialAnswer", "TrialPlan", "sweep_trial_cgroups", "try_runtime")
 
 PATIENCE = 4.0
-"""Seconds that one command of the runtime may take; it takes a twentieth of one."""
+"""Seconds for one command of the runtime, which normally takes 0.05."""
 
 _ANSWER_LIMIT = 1 << 18
 _INITIAL_CGROUP_NAMESPACE = "cgroup:[4026531835]"  # PROC_CGROUP_INIT_INO of the kernel
@@ -34,10 +34,10 @@ _INITIAL_CGROUP_NAMESPACE = "cgroup:[4026531835]"  # PROC_CGROUP_INIT_INO of the
 def try_runtime(
     plan: TrialPlan, enter: Callable[[], object], deadline: float, slowness: float = 1.0
 ) -> Reading[TrialAnswer]:
-    """What the runtime did by *deadline* (time.monotonic()), tried by a child that *enter* brings to the runtime.
+    """Result of the trial by *deadline* (time.monotonic()), run in a child.
 
-    *enter* moves the child into the mount namespace in which containers are made, or hands back a Reading with a
-    problem, or raises OSError.
+    *enter* moves the child into the mount namespace in which the runtime creates containers, or returns a Reading
+    with a problem, or raises OSError.
     """
     patience = PATIENCE * slowness
     last_line = deadline - patience - 2 * TIDY_UP
@@ -53,7 +53,7 @@ def try_runtime(
 
 
 def _trial_child(plan: TrialPlan, enter: Callable[[], object], last_line: float, patience: float) -> bytes:
-    """The life of the process that enters the node; it is the parent of process 1 of the trial."""
+    """Enter the node and run the trial; the caller becomes the parent of process 1 of the trial."""
     step = "entering the node"
     try:
         entered = enter()
@@ -81,7 +81,7 @@ def _hindered(kind: Literal["not-tried"], problem: str) -> bytes:
 
 
 def _join_cgroup_namespace() -> None:
-    """Paths of cgroups are relative to a namespace, and the probe's own may be that of a container."""
+    """Join the cgroup namespace of the node: in that of a container, cgroup paths are relative to the container."""
     own = os.readlink("/proc/self/ns/cgroup")
     try:
         if os.readlink("/proc/1/ns/cgroup") == own:
@@ -96,7 +96,7 @@ def _join_cgroup_namespace() -> None:
 
 
 def _watch(plan: TrialPlan, last_line: float, patience: float) -> TrialAnswer:
-    """The last that process 1 of the trial tells, before it ends or is ended."""
+    """Last answer that process 1 of the trial wrote before it ended or was killed."""
     answer, cut_short = TrialAnswer(), ""
     try:
         with Child(lambda write: Trial(write).run(plan)) as first:

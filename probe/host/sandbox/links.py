@@ -62,24 +62,24 @@ class Links:
         self.close()
 
     def raise_link(self, index: int) -> None:
-        """Set that link up."""
+        """Set link *index* up."""
         self._change({"index": index, "flags": _IFF_UP, "change": _IFF_UP})
 
     def add_link(self, name: str, kind: str) -> None:
-        """Make a link of that kind; the kernel loads a module for a kind that it does not know."""
+        """Add link *name* of *kind*; the kernel loads a module for an unknown kind."""
         self._change({"attrs": [["IFLA_IFNAME", name], _link_info(kind)]}, _CREATE_NEW)
 
     def add_veth(self, name: str, namespace: int) -> None:
-        """Make a veth pair, both ends called *name*, the other end in the network namespace of that descriptor."""
+        """Add a veth pair with both ends called *name*, the peer in the network namespace of descriptor *namespace*."""
         peer = {"attrs": [["IFLA_IFNAME", name], ["IFLA_NET_NS_FD", namespace]]}
         info = _link_info("veth", ["IFLA_INFO_DATA", {"attrs": [["VETH_INFO_PEER", peer]]}])
         self._change({"attrs": [["IFLA_IFNAME", name], info]}, _CREATE_NEW)
 
     def knows_kind(self, kind: str) -> bool:
-        """Whether the kernel knows network links of *kind* now, without making it load a module.
+        """True when the kernel knows network links of *kind* now; no module is loaded.
 
-        *Source*: RTM_GETLINK of rtnetlink(7) filtered by IFLA_INFO_KIND, since Linux 4.6. A dump filtered by a kind
-        that the kernel does not know is not filtered at all, so `lo` is in it; the control shows that this is so here.
+        *Source*: RTM_GETLINK of rtnetlink(7) filtered by IFLA_INFO_KIND, since Linux 4.6. The kernel
+        ignores the filter for an unknown kind, so `lo` is in the dump; a control call proves this on this kernel.
         """
         return not self._shows_lo(kind) and self._shows_lo("userns-probe")
 
@@ -103,12 +103,12 @@ class Links:
         message = self._codec(content)
         try:
             message.decode()
-        except Exception as error:  # pyroute2 has a class of its own for what it cannot decode, and others slip through
+        except Exception as error:  # pyroute2 raises its own class for undecodable data, and others by mistake
             raise OSError(errno.EIO, f"netlink message not understood: {error}") from error
         return message
 
     def _answers(self, request: bytes) -> Iterator[bytes]:
-        """The messages that answer *request*, up to the one that ends them."""
+        """Messages that answer *request*, up to the terminating one."""
         self._socket.sendto(request, (0, 0))
         for _ in range(_DATAGRAMS):
             datagram = self._socket.recv(_DATAGRAM)
@@ -125,7 +125,7 @@ def _link_info(kind: str, *more: list[Any]) -> list[Any]:
 
 
 def _split(datagram: bytes, sequence: int) -> Iterator[tuple[int, bytes]]:
-    """Type and bytes of each message in *datagram* that belongs to the request of that number."""
+    """(type, bytes) of each message in *datagram* that answers request number *sequence*."""
     offset = 0
     while len(datagram) - offset >= _HEADER.size:
         length, kind, _, number, _ = _HEADER.unpack_from(datagram, offset)

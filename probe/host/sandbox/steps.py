@@ -1,7 +1,7 @@
-"""What a container runtime does inside the namespaces of a Pod, step by step, as root of a user namespace.
+"""Steps of a container runtime inside the namespaces of a Pod, run as root of a user namespace.
 
-Nothing that the running kernel does not know already is asked for: mount(2) of an unknown type and RTM_NEWLINK of an
-unknown kind make the kernel load a module, even for callers in a user namespace of their own.
+The steps use only file systems and link kinds that the kernel knows already: mount(2) of an unknown type and
+RTM_NEWLINK of an unknown kind make the kernel load a module, even for callers in another user namespace.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from probe.host import syscalls
 from probe.host.sandbox.links import LO, Links
 
 BASE = "/proc"
-"""Where the first mount goes: a directory that surely exists. Only the trial's own mount namespace sees it covered."""
+"""Mount point of the first mount: a directory that always exists. Only the trial's mount namespace sees the mount."""
 
 _PRIVATE = syscalls.MS_NOSUID | syscalls.MS_NOEXEC | syscalls.MS_NODEV  # as in the OCI runtimes' default specifications
-_CGROUP_FLAGS = ("rw", "ro", "release_agent=")  # what a user namespace may not set, or sets by mount flags
+_CGROUP_FLAGS = ("rw", "ro", "release_agent=")  # options that a user namespace may not set, or sets as mount flags
 
 
 class StepAnswer(Struct, frozen=True):
-    """How one step went."""
+    """Result of one step."""
 
     name: str
     outcome: Literal["done", "failed", "absent", "not-reached"]
-    """`absent`: the kernel does not know it now; `not-reached`: an earlier step that it needs was not done."""
+    """`absent`: the kernel lacks the feature now; `not-reached`: a step that this one needs was not done."""
     error: int = 0
     seconds: float = 0.0
     detail: str = ""
-    """Of the user namespace: the call that failed."""
+    """Name of the failed call, for the user namespace step only."""
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """What the steps need to know of the node, read while it is in sight."""
+    """Facts of the node that the steps need, read before its files become invisible."""
 
     own_proc: int
     """Descriptor of the /proc of the probe's own PID namespace."""
     filesystems: dict[str, bool]
-    """The types that the kernel knows now, and whether each needs a block device."""
+    """File system type that the kernel knows now -> True when it needs a block device."""
     cgroup: tuple[str, str] | None
-    """Type and options of the mount that a runtime gives to containers."""
+    """Type and options of the cgroup mount that a runtime gives to containers."""
 
 
 class UnknownToKernelError(Exception):
-    """The kernel does not know it now, and would load a module if asked."""
+    """The kernel lacks the feature now, and would load a module for it."""
 
 
 class Step(Struct, frozen=True):
-    """One thing to do, when what it needs was done."""
+    """One step; it runs only after all steps that it needs were done."""
 
     name: str
     needs: tuple[str, ...]
@@ -72,16 +72,16 @@ class Sandbox:
 
     @cached_property
     def _links(self) -> Links:
-        """Of the network namespace in which it is first asked for."""
+        """Netlink socket in the network namespace of the first call."""
         return Links(self._codec)
 
     def be_first(self) -> None:
-        """The runtime's init is process 1 of its namespace."""
+        """Fail unless the caller is process 1 of its PID namespace, as the runtime's init is."""
         if os.getpid() != 1:
             raise OSError(errno.ECHILD, os.strerror(errno.ECHILD))
 
     def detach_mounts(self) -> None:
-        """Slave: what the node unmounts goes from here as well, and nothing of ours reaches the node."""
+        """Set propagation to slave: unmounts on the node reach the trial, and its mounts never reach the node."""
         syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
 
     def mount_tmpfs(self) -> None:
@@ -124,18 +124,18 @@ class Sandbox:
         self._links.raise_link(LO)
 
     def make_veth(self) -> None:
-        """A pair with one end here and one in a second network namespace made for it; it goes with either of them."""
+        """Add a veth pair to a second, new network namespace; the pair ends with either namespace."""
         if not self._links.knows_kind("veth"):
             raise UnknownToKernelError("veth")
         syscalls.unshare(syscalls.CLONE_NEWNET)
         self._links.add_veth("eth0", os.open("self/ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._node.own_proc))
 
     def refuse_mknod(self) -> None:
-        """The device is /dev/null; a whiteout (0:0) would be allowed."""
+        """Control: mknod(2) of a device like /dev/null is refused; a whiteout (0:0) would be allowed."""
         _demand_eperm(lambda: os.mknod(f"{BASE}/null", stat.S_IFCHR | 0o600, os.makedev(1, 3)))
 
     def refuse_block_filesystem(self) -> None:
-        """The kernel judges the right to mount such a type before it looks for the device, so none is touched."""
+        """Control: mount(2) of a block file system is refused before the kernel looks up the device."""
         blocks = (name for name, block in self._node.filesystems.items() if block and name != "fuseblk")
         fstype = next(blocks, None)
         if fstype is None:
@@ -145,7 +145,7 @@ class Sandbox:
 
     def _mount(self, name: str, fstype: str, flags: int, options: str = "") -> None:
         self._demand(fstype)
-        os.mkdir(f"{BASE}/{name}")  # a directory each: a second mount of one superblock on the same is EBUSY
+        os.mkdir(f"{BASE}/{name}")  # a directory each: a second mount of one superblock on the same directory is EBUSY
         syscalls.mount(fstype, f"{BASE}/{name}", fstype, flags, options)
 
     def _demand(self, fstype: str) -> None:
@@ -158,7 +158,7 @@ INSIDE: tuple[Step, ...] = (
     Step("mount propagation", ("mount namespace",), Sandbox.detach_mounts),
     Step("tmpfs", ("mount propagation",), Sandbox.mount_tmpfs),
     Step("proc", ("tmpfs", "first process"), Sandbox.mount_proc),
-    # Writable first: the trial's own read-only one would count as a visible sysfs, and allow it.
+    # Writable first: the trial's own read-only sysfs would count as a visible one and allow it.
     Step("writable sysfs", ("tmpfs", "net namespace"), Sandbox.mount_sysfs_writable),
     Step("sysfs", ("tmpfs", "net namespace"), Sandbox.mount_sysfs),
     Step("mqueue", ("tmpfs", "ipc namespace"), Sandbox.mount_mqueue),
@@ -168,15 +168,15 @@ INSIDE: tuple[Step, ...] = (
     Step("hostname", ("uts namespace",), Sandbox.set_hostname),
     Step("mknod", ("tmpfs",), Sandbox.refuse_mknod),
     Step("block file system", ("tmpfs",), Sandbox.refuse_block_filesystem),
-    # Last: only these may have to wait for others on the node, who hold the kernel's one lock of network links.
+    # Last: these may wait for the kernel's global lock of network links (RTNL).
     Step("lo", ("net namespace",), Sandbox.raise_lo),
     Step("veth", ("lo",), Sandbox.make_veth),
 )
-"""What the first process does, in this order."""
+"""Steps of process 1, in this order."""
 
 
 def run_step(name: str, needs: tuple[str, ...], done: set[str], run: Callable[[], None]) -> StepAnswer:
-    """Run one step if all that it needs is in *done*, and put it there when it worked."""
+    """Run one step if *done* contains all of *needs*; add *name* to *done* on success."""
     if not done.issuperset(needs):
         return StepAnswer(name, "not-reached")
     started = time.perf_counter()
@@ -195,16 +195,16 @@ def run_step(name: str, needs: tuple[str, ...], done: set[str], run: Callable[[]
 
 
 def parse_filesystems(text: str) -> dict[str, bool]:
-    """proc_filesystems(5): type -> whether it needs a block device."""
+    """proc_filesystems(5) as type -> True when it needs a block device."""
     rows = (line.split() for line in text.splitlines())
     return {row[-1]: row[0] != "nodev" or len(row) == 1 for row in rows if row}
 
 
 def parse_cgroup(mountinfo: Iterable[bytes]) -> tuple[str, str] | None:
-    """Type and options of the cgroup mount that a runtime would make; None when nothing of the kind is mounted.
+    """Type and options of the cgroup mount that a runtime would make; None when no cgroup file system is mounted.
 
-    A node whose /sys/fs/cgroup is cgroup2 has that one; on others each hierarchy of version 1 stands for all. Lines
-    are read up to the one that decides.
+    cgroup2 if it is mounted on /sys/fs/cgroup, else any hierarchy of version 1, which stand for each other. Reading
+    stops at the line that decides.
     """
     first: tuple[str, str] | None = None
     for line in mountinfo:
@@ -223,7 +223,7 @@ def parse_cgroup(mountinfo: Iterable[bytes]) -> tuple[str, str] | None:
 
 
 class NotRefusedError(Exception):
-    """A control was allowed (0), or failed for another reason than a lack of permission."""
+    """A control call succeeded (0) or failed with another errno than EPERM."""
 
     def __init__(self, error: int) -> None:
         super().__init__(error)

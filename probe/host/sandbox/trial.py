@@ -1,8 +1,8 @@
-"""The sandbox of a Pod with a user namespace, tried out without a Pod.
+"""Trial of the sandbox of a Pod with a user namespace, without a Pod.
 
-A process of its own does what a container runtime does: it enters a user namespace with a full map, makes all other
-namespaces inside, and its child, process 1 there, mounts what containers get, sets a host name and raises network
-links. All of it ends with these two processes, also after SIGKILL; the kernel clears network links away a moment later.
+A child process does the work of a container runtime: it enters a user namespace with a full map and creates all other
+namespaces inside; its child, process 1 there, makes the mounts of a container, sets a host name and sets network links
+up. Everything ends with these two processes, also after SIGKILL; the kernel removes network links a moment later.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.host import syscalls
-from probe.host.background import Beside
+from probe.host.background import BackgroundChild
 from probe.host.child import Child, ChildError, die_with_parent
 from probe.host.idmap import attempt_user_namespace
 from probe.host.sandbox.links import load_codec
@@ -39,11 +39,11 @@ T = TypeVar("T")
 
 SOURCE = "sandbox trial"
 ANSWER_LIMIT = 64 << 10
-"""Bytes that `sandbox_child` returns at most."""
+"""Maximum bytes that `sandbox_child` returns."""
 PATIENCE = 1.0
-"""Seconds that one step may take; it takes a millisecond unless the whole node waits."""
+"""Seconds for one step, which takes a millisecond on a healthy node."""
 
-_LINES = 500_000  # of a file of /proc that are read; the kernel allows 100,000 mounts
+_LINES = 500_000  # maximum lines read from a file of /proc; the kernel allows 100,000 mounts
 _NAMESPACES = (
     ("mount namespace", syscalls.CLONE_NEWNS),
     ("pid namespace", syscalls.CLONE_NEWPID),
@@ -58,26 +58,25 @@ STEP_NAMES: tuple[str, ...] = (
     *(name for name, _ in _NAMESPACES),
     *(step.name for step in INSIDE),
 )
-"""Every step, in the order in which they are taken."""
+"""Names of all steps, in order of execution."""
 
 
 class SandboxAnswer(Struct, frozen=True, kw_only=True):
-    """How the trial went."""
+    """Result of the trial."""
 
     steps: tuple[StepAnswer, ...] = ()
-    """All of STEP_NAMES in that order; none when nothing was tried."""
+    """One for each of STEP_NAMES, in that order; empty when nothing was tried."""
     seconds: float = 0.0
-    """From entering to the end, without imports."""
+    """Duration from entering the node to the end, without imports."""
     not_entered: Reading[bool] | None = None
-    """Why the runtime's mount namespace could not be entered; what happens in another one says nothing of the node."""
+    """Failure to enter the runtime's mount namespace; nothing is tried then, as another one proves nothing."""
 
 
 def sandbox_child(own_proc: int, enter: Callable[[], object]) -> bytes:
-    """The answer as JSON, for a child of its own that ends afterwards: it moves into other namespaces for good.
+    """Run the trial and return a SandboxAnswer as JSON. Call it in a child: the caller changes its namespaces for good.
 
-    *own_proc* is a descriptor of the /proc of our own PID namespace, from before entering. *enter* moves into the
-    runtime's mount namespace; it is called after all imports. When it hands back a Reading with a problem, nothing
-    is tried.
+    *own_proc* is a descriptor of the /proc of our own PID namespace, opened before entering. *enter*, called after all
+    imports, moves into the runtime's mount namespace. When it returns a Reading with a problem, nothing is tried.
     """
     codec = load_codec()
     started = time.perf_counter()
@@ -88,8 +87,8 @@ def sandbox_child(own_proc: int, enter: Callable[[], object]) -> bytes:
     return msgspec.json.encode(SandboxAnswer(steps=steps, seconds=round(time.perf_counter() - started, 6)))
 
 
-def read_answer(child: Child | Beside, deadline: float) -> Reading[bytes]:
-    """What a child that runs `sandbox_child` handed back by *deadline* (time.monotonic()), or why it did not."""
+def read_answer(child: Child | BackgroundChild, deadline: float) -> Reading[bytes]:
+    """Answer of a child that runs `sandbox_child` by *deadline* (time.monotonic()), or the problem."""
     try:
         answer = child.read(deadline, ANSWER_LIMIT)
     except TimeoutError:
@@ -115,7 +114,7 @@ def _try_sandbox(own_proc: int, codec: Any) -> list[StepAnswer]:
     answers = [first]
     become_root = partial(_become_root, userns_fd, parent)
     answers.append(run_step("root inside", (first.name,), done, become_root))
-    for name, flag in _NAMESPACES:  # one by one, to know which of them is refused
+    for name, flag in _NAMESPACES:  # one by one, to learn which one is refused
         answers.append(run_step(name, ("root inside",), done, partial(syscalls.unshare, flag)))
     if "root inside" in done:
         answers.extend(_run_inside(Sandbox(node, codec), done, INSIDE))
@@ -134,9 +133,9 @@ def _make_user_namespace(own_proc: int) -> tuple[int, StepAnswer]:
 
 
 def _become_root(userns_fd: int, parent: int) -> None:
-    """As runtimes do when they join the user namespace of a sandbox. *Source*: user_namespaces(7)."""
+    """Join the user namespace as UID and GID 0, as runtimes do. *Source*: user_namespaces(7)."""
     syscalls.setns(userns_fd, syscalls.CLONE_NEWUSER)
-    die_with_parent(parent)  # here and below: new credentials clear it
+    die_with_parent(parent)  # here and below: new credentials clear the parent-death signal
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
@@ -144,7 +143,7 @@ def _become_root(userns_fd: int, parent: int) -> None:
 
 
 def _run_inside(sandbox: Sandbox, done: set[str], steps: tuple[Step, ...]) -> list[StepAnswer]:
-    """The answers of process 1 of the sandbox. A step that is silent for too long ends the trial."""
+    """Answers of process 1 of the sandbox. A step that times out ends the trial."""
 
     def first_process(write: Callable[[bytes], None]) -> None:
         for step in steps:
@@ -170,6 +169,6 @@ def _run_inside(sandbox: Sandbox, done: set[str], steps: tuple[Step, ...]) -> li
 
 
 def _read(own_proc: int, name: str, parse: Callable[[Iterable[bytes]], T]) -> T:
-    """A file of our own /proc, which no mount of the node can cover or slow down, as far as *parse* wants its lines."""
+    """*parse* applied to the lines of a file of our own /proc, which no mount of the node can cover or slow down."""
     with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=own_proc), "rb") as file:
         return parse(islice(file, _LINES))

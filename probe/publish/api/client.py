@@ -1,7 +1,7 @@
-"""The few requests that are made to the Kubernetes API, and one kind of failure for all that can go wrong with them.
+"""Client of the Kubernetes API: the few requests of userns-probe, and one exception for all failures.
 
-A client lives for one publication, of which there are a handful a day. So no token, no cluster CA and no connection
-is ever kept that has been rotated, revoked or lost meanwhile.
+Each publication, of which there are a few per day, creates a new client. So no token, cluster CA or connection is kept
+after it was rotated, revoked or lost.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from probe.publish.api.transport import Guard, tls_context
 
 FIELD_MANAGER = "userns-probe"
 EVENT_NAMESPACE = "default"
-"""Where Events about Nodes live, since a Node has no namespace."""
+"""Namespace of Events about Nodes, which have no namespace."""
 RESPONSE_LIMIT = 4 << 20
-"""Bytes of a response; etcd stores no object above 1.5 MiB, and what is decoded takes many times as much memory."""
+"""Maximum bytes of a response; etcd stores objects up to 1.5 MiB, and decoded ones take many times the memory."""
 PAGE = 100
-"""Nodes of one page of a list."""
+"""Nodes per page of a list."""
 PAGE_LIMIT = PAGE * (384 << 10)
-"""Bytes of a page: the annotations of each Node may have 256 KiB, the names of its images about 100."""
+"""Maximum bytes of a page: a Node may have 256 KiB of annotations and about 100 KiB of image names."""
 
 APPLY, MERGE, STRATEGIC = PatchType.APPLY, PatchType.MERGE, PatchType.STRATEGIC
 
@@ -46,18 +46,18 @@ NO_CREDENTIALS = "NoCredentials"
 UNREACHABLE = "Unreachable"
 
 _NO_TOKEN = (LookupError, TypeError, AttributeError, json.JSONDecodeError)
-"""What lightkube raises when a credential plugin prints something else than a token."""
+"""Exceptions of lightkube for a credential plugin whose output is not a token."""
 _ADVICE = "a kubeconfig with a token, such as `kubectl create token` gives, needs no plugin"
 
 
 class Node(GenericGlobalResource):
-    """A Node as the plain object it is in JSON: no field of a newer server can fail to decode."""
+    """A Node as plain JSON, so that no field of a newer server can fail to decode."""
 
     _api_info = create_api_info("", "v1", "Node", "nodes")
 
 
 class NodeStatus(GenericGlobalStatus):
-    """The subresource of a Node's status."""
+    """The status subresource of a Node."""
 
     _api_info = ApiInfo(
         resource=ResourceDef("", "v1", "Node"),
@@ -75,21 +75,21 @@ class CoreEvent(GenericNamespacedResource):
 
 
 class Access(Struct, frozen=True, kw_only=True):
-    """How to reach the API server, and how long to wait for it."""
+    """Address, credentials and timeouts for the API server."""
 
     service_account: str = SERVICE_ACCOUNT
-    """Directory of token and CA; used when there is no kubeconfig."""
+    """Directory of token and CA; used without a kubeconfig."""
     kubeconfig: str | None = None
     context: str | None = None
-    """Of the kubeconfig; None is its current one."""
+    """Context of the kubeconfig; None for its current one."""
     silence: float = 10.0
-    """Seconds without a byte, or for connecting, after which a request has failed."""
+    """Timeout in seconds for the connection and between bytes."""
     deadline: float = 30.0
-    """Seconds for a whole request, however busily the server dribbles."""
+    """Timeout in seconds for a whole request, even if bytes keep arriving."""
 
 
 class Failure(Exception):
-    """The API server refused (*status* is HTTP's), or there was no proper answer (*status* 0).
+    """The API server refused a request (HTTP *status*), or gave no valid answer (*status* 0).
 
     *retry_after*: seconds that the server asked to wait, or None.
     """
@@ -100,42 +100,42 @@ class Failure(Exception):
 
 
 class Api:
-    """The requests; each raises Failure and nothing else."""
+    """The requests; each raises only Failure."""
 
     def __init__(self, client: Client, plugin: str = "") -> None:
-        """*plugin*: the command that gives the credentials, if it is one that does."""
+        """*plugin*: command of the credential plugin; empty without one."""
         self._client, self._plugin = client, plugin
 
     def get_node(self, name: str) -> dict[str, Any]:
-        """The Node."""
+        """Read the Node."""
         with self._failures():
             return _node(self._client.get(Node, name), name)
 
     def apply_metadata(self, name: str, metadata: dict[str, Any], *, force: bool) -> dict[str, Any]:
-        """The Node after the annotations and labels that we own became exactly those of *metadata*."""
+        """Apply *metadata* as exactly our annotations and labels; returns the Node."""
         return self._apply(Node, name, {"metadata": {"name": name, **metadata}}, force)
 
     def apply_condition(self, name: str, condition: dict[str, Any], *, force: bool) -> dict[str, Any]:
-        """The Node after *condition* was set; the conditions of others stay."""
+        """Apply *condition*, keeping the conditions of others; returns the Node."""
         return self._apply(NodeStatus, name, {"metadata": {"name": name}, "status": {"conditions": [condition]}}, force)
 
     def delete_condition(self, name: str, kind: str) -> dict[str, Any]:
-        """The Node without the condition of type *kind*.
+        """Delete the condition of type *kind*; returns the Node.
 
-        Not by an apply of nothing: that took the kubelet's conditions along, `Ready` among them, since the kubelet
-        owns fields of its conditions but not the conditions (seen with 1.36.2).
+        Not by an empty apply, which also removed the kubelet's conditions with `Ready`: the kubelet owns fields of its
+        conditions but not the list entries (seen with 1.36.2).
         """
         return self._patch(
             NodeStatus, name, {"status": {"conditions": [{"$patch": "delete", "type": kind}]}}, STRATEGIC
         )
 
     def delete_keys(self, name: str, *, annotations: Iterable[str], labels: Iterable[str]) -> dict[str, Any]:
-        """The Node without these keys, whoever owns them; unlike an apply it makes no Node that is missing."""
+        """Delete keys of any owner; returns the Node. Unlike apply, the patch never creates a missing Node."""
         metadata = {"annotations": dict.fromkeys(annotations), "labels": dict.fromkeys(labels)}
         return self._patch(Node, name, {"metadata": {kind: keys for kind, keys in metadata.items() if keys}}, MERGE)
 
     def create_event(self, event: dict[str, Any]) -> None:
-        """Make an Event; one of the same name that is there already is it, sent before."""
+        """Create an Event; success if its name exists, since an earlier attempt created it."""
         with self._failures():
             try:
                 self._client.create(CoreEvent(**event), namespace=EVENT_NAMESPACE)
@@ -144,9 +144,10 @@ class Api:
                     raise
 
     def list_page(self, token: str = "") -> tuple[list[dict[str, Any]], str]:
-        """Nodes, and the token of the page that follows, which is empty after the last one.
+        """(Nodes, token of the next page); the token is empty after the last page.
 
-        An old token is refused with 410: the list has to begin anew. `Client.list` begins anew whatever fails.
+        The server refuses an expired token with 410, and the list must restart. `Client.list` would restart after any
+        failure.
         """
         client = self._client._client
         with self._failures():
@@ -173,8 +174,8 @@ class Api:
 
 @contextlib.contextmanager
 def connect(access: Access) -> Iterator[Api]:
-    """A client with the token, the CA and the address as they are now. *Errors*: Failure."""
-    with _failures(LookupError, TypeError, AttributeError):  # what a malformed kubeconfig raises
+    """Client with the current token, CA and address. *Errors*: Failure."""
+    with _failures(LookupError, TypeError, AttributeError):  # raised for a malformed kubeconfig
         if access.kubeconfig is None:
             config = from_pod(access.service_account)
         else:
@@ -192,14 +193,14 @@ def _limit(request: httpx2.Request) -> int:
 
 
 class _Told(Struct, kw_only=True):
-    """What counts of a Status. It can be decoded from any object, of which nothing else takes memory."""
+    """Relevant fields of a Status. It decodes from any JSON object without memory for other fields."""
 
     reason: Any = ""
     message: Any = ""
 
 
 def _judged(status: int, body: bytes) -> bytes:
-    """*body* when it is what Kubernetes answers with *status*; any other refusal, a proxy's page too, as a Status."""
+    """*body* if it is a valid answer of Kubernetes; any other refusal, such as the page of a proxy, as a Status."""
     granted = status in (200, 201)
     try:
         told = msgspec.json.decode(body, type=_Told)
@@ -215,7 +216,7 @@ def _judged(status: int, body: bytes) -> bytes:
 
 
 def _node(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """*document*, when it is that Node: a proxy may grant whatever it is asked, and then nothing was written."""
+    """*document* if it is Node *name*; an error otherwise, since a proxy may answer 200 without writing anything."""
     metadata = document.get("metadata")
     if document.get("kind") != "Node" or not isinstance(metadata, dict) or metadata.get("name") != name:
         raise httpx2.RemoteProtocolError(f"an answer that is not the Node {name}")
@@ -231,7 +232,7 @@ def _failures(*malformed: type[Exception], plugin: str = "") -> Iterator[None]:
         retry_after = _seconds(error.response.headers.get("Retry-After", ""))
         status, told = error.response.status_code, error.status
         raise Failure(status, told.reason or "", told.message or "", retry_after) from error
-    except httpx2.LocalProtocolError as error:  # its text would have the token
+    except httpx2.LocalProtocolError as error:  # its text contains the token
         raise Failure(0, NO_CREDENTIALS, "the token has characters that no HTTP header carries") from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise Failure(0, UNREACHABLE, f"{type(error).__name__}: {error}") from error
@@ -247,7 +248,7 @@ def _failures(*malformed: type[Exception], plugin: str = "") -> Iterator[None]:
 
 
 def _seconds(text: str) -> float | None:
-    """What Retry-After says: seconds, or a date, by our own clock; None when it says neither."""
+    """Seconds in Retry-After, given as a number or a date by our clock; None for other text."""
     if text.isascii() and text.isdecimal():
         return float(text)
     try:

@@ -1,4 +1,4 @@
-"""What a failure of the Kubernetes API means for who runs this agent: words for the log, from the server's messages."""
+"""Log fields for failures of the Kubernetes API, derived from the server's messages."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _MANAGERS = 10
 
 
 def explain_failure(failure: Failure, node: str) -> dict[str, object]:
-    """Key-value pairs of a log line: `problem` in CamelCase, what the server said, and what to do where it is known."""
+    """Fields of a log line: `problem` in CamelCase, the server's message, and a remediation if known."""
     fields: dict[str, object] = {"status": failure.status} if failure.status else {}
     return fields | _explained(failure, node) | {"message": shown(failure.message, _LIMIT)}
 
 
 def may_pass(failure: Failure) -> bool:
-    """Whether the same request may be granted later: no answer, a token that rotated, a server that asks to wait."""
+    """True when a retry may succeed: no answer, a server error, a rotated token (401), or 429."""
     return not 400 <= failure.status < 500 or failure.status in (401, 429)
 
 
 def is_missing(failure: Failure) -> bool:
-    """Whether the Node does not exist: an apply would create it, so the server says that this is not allowed."""
+    """True when the Node does not exist; then an apply would create it, which the server forbids (403)."""
     return failure.status == 404 or _creates_node(_FORBIDDEN.search(failure.message))
 
 
 def conflicting_managers(failure: Failure) -> list[str]:
-    """Who else owns what was to be applied, from the message of a conflict; a few of them, if it names many."""
+    """Field managers in the message of a conflict (409); at most a few."""
     return sorted({shown(name, _LIMIT) for name in _MANAGER.findall(failure.message)})[:_MANAGERS]
 
 
@@ -54,15 +54,15 @@ def _explained(failure: Failure, node: str) -> dict[str, object]:
         return {
             "problem": "NodeNotFound",
             "node": node,
-            "remedy": "NODE_NAME must be the name of the Node: spec.nodeName",
+            "remediation": "NODE_NAME must be the name of the Node: spec.nodeName",
         }
     if forbidden := _FORBIDDEN.search(failure.message):
         return {"problem": "MissingPermission", **_rule(forbidden)}
     if failure.status == 409:
         return {"problem": "Conflict", "managers": conflicting_managers(failure)}
     if failure.status == 422 and "metadata.annotations: Too long" in failure.message:
-        remedy = "all annotations of a Node together may have 256 KiB: see who else writes that many"
-        return {"problem": "TooManyAnnotations", "node": node, "remedy": remedy}
+        remediation = "all annotations of a Node together may have 256 KiB: see who else writes that many"
+        return {"problem": "TooManyAnnotations", "node": node, "remediation": remediation}
     if failure.status == 0:
         return _unanswered(failure)
     return {"problem": _PROBLEMS.get(failure.status) or ("ServerError" if failure.status >= 500 else "Refused")}
@@ -77,13 +77,13 @@ def _unanswered(failure: Failure) -> dict[str, object]:
     if "CERTIFICATE_VERIFY_FAILED" in failure.message:
         return {
             "problem": "CertificateRefused",
-            "remedy": "compare the server's certificate with the ca.crt beside the token",
+            "remediation": "compare the server's certificate with the ca.crt beside the token",
         }
     return {"problem": UNREACHABLE}
 
 
 def _rule(forbidden: re.Match[str]) -> dict[str, object]:
-    """The RBAC rule that is missing, as it would stand in a ClusterRole or, with a namespace, in a Role there."""
+    """Missing RBAC rule, for a ClusterRole or, with a namespace, for a Role in it."""
     rule: dict[str, object] = {
         "apiGroups": [shown(forbidden["group"], _LIMIT)],
         "resources": [shown(forbidden["resource"], _LIMIT)],

@@ -1,7 +1,7 @@
-"""Where the API server is and who we are there: from a kubeconfig, or from what a Pod finds of its service account.
+"""Address and credentials for the API server, from a kubeconfig or the service account of the Pod.
 
-What a kubeconfig asks for and lightkube does not know is refused: a request that takes another way than kubectl's, or
-is made as somebody else, is worse than none.
+Settings of a kubeconfig that lightkube does not support are refused: a request by another route or as another user
+than kubectl's is worse than none.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from lightkube.config.models import NameValue, User, UserExec
 
 _CLUSTER = ("proxy-url", "tls-server-name")
 _USER = ("as", "as-uid", "as-groups", "as-user-extra", "auth-provider")
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's knows how deep is too deep at once
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml limits nesting
 _EXEC_V1, _EXEC_V1BETA1 = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
 
 
 def from_pod(service_account: str) -> SingleConfig:
-    """The service account of this Pod, whose token and CA lie in that directory. *Errors*: ConfigError, OSError."""
+    """Configuration from the directory of a service account. *Errors*: ConfigError, OSError."""
     if not os.environ.get("KUBERNETES_SERVICE_HOST") or not os.environ.get("KUBERNETES_SERVICE_PORT"):
         raise ConfigError("no kubeconfig, and not in a Pod: KUBERNETES_SERVICE_HOST and _PORT are not set")
     found = KubeConfig.from_service_account(service_account).get()
@@ -30,9 +30,9 @@ def from_pod(service_account: str) -> SingleConfig:
 
 
 def from_kubeconfig(paths: str, context: str | None) -> SingleConfig:
-    """What *context*, or the current one (None), of a file says; *paths* is what KUBECONFIG has.
+    """Configuration of *context* (None: the current one); *paths* has the format of KUBECONFIG.
 
-    *Errors*: ConfigError, OSError, ValueError; LookupError, TypeError and AttributeError for a file of another shape.
+    *Errors*: ConfigError, OSError, ValueError; LookupError, TypeError and AttributeError for a malformed file.
     """
     path = _only_file(paths)
     document = _read(path)
@@ -44,7 +44,7 @@ def from_kubeconfig(paths: str, context: str | None) -> SingleConfig:
     assert found is not None
     _refuse(path, "clusters", "cluster", found.context.cluster, document, _CLUSTER)
     if found.user is None:
-        return found._replace(user=User())  # nobody, as whom `kubectl proxy` is talked to
+        return found._replace(user=User())  # anonymous, as for `kubectl proxy`
     assert found.context.user is not None
     _refuse(path, "users", "user", found.context.user, document, _USER)
     if found.user.exec:
@@ -53,7 +53,7 @@ def from_kubeconfig(paths: str, context: str | None) -> SingleConfig:
 
 
 def _only_file(paths: str) -> str:
-    """The one file among *paths*, which kubectl would merge."""
+    """The single file in *paths*; ConfigError for several, which kubectl would merge."""
     files = [path for path in paths.split(os.pathsep) if path]
     if len(files) > 1 and not os.path.exists(paths):
         raise ConfigError(
@@ -70,12 +70,12 @@ def _read(path: str) -> Any:
         content = file.read()
     try:
         return yaml.load(content, _Loader)  # noqa: S506 - each is a safe one
-    except (yaml.YAMLError, RecursionError) as error:  # its text would quote the file, and with it secrets
+    except (yaml.YAMLError, RecursionError) as error:  # its text quotes the file, with secrets
         raise ConfigError(f"{path} is no YAML") from error
 
 
 def _refuse(path: str, kinds: str, kind: str, name: str, document: Any, unknown: tuple[str, ...]) -> None:
-    """ConfigError when that cluster or user has one of the keys *unknown*."""
+    """ConfigError when the cluster or user *name* has one of the unsupported keys *unknown*."""
     entry = {each["name"]: each[kind] for each in document[kinds]}[name]
     for key in unknown:
         if entry.get(key):
@@ -86,10 +86,10 @@ def _refuse(path: str, kinds: str, kind: str, name: str, document: Any, unknown:
 
 
 def _as_lightkube_asks(plugin: UserExec) -> UserExec:
-    """*plugin*, told by its environment what kubectl would tell it.
+    """*plugin* with the environment that kubectl would set.
 
-    Of tokens v1 says what v1beta1 says, which is the newest that lightkube knows. It is not interactive, since nobody
-    would see what it asks.
+    Tokens are equal in v1 and v1beta1, the newest version that lightkube supports. The plugin is not interactive,
+    since its questions would not be seen.
     """
     told = {"apiVersion": plugin.apiVersion, "kind": "ExecCredential", "spec": {"interactive": False}}
     known = _EXEC_V1BETA1 if plugin.apiVersion == _EXEC_V1 else plugin.apiVersion

@@ -1,4 +1,4 @@
-"""How an answer of the API server gets here: verified as client-go does, and bounded in time and size."""
+"""HTTP transport to the API server: verified as by client-go, with limits on time and size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lightkube.config.client_adapter import verify_cluster
 
 
 def tls_context(config: SingleConfig) -> ssl.SSLContext:
-    """The cluster's CA, verified as client-go does.
+    """TLS context that trusts the cluster's CA, with the verification of client-go.
 
-    Python 3.13 and newer insist by default on extensions that the CA certificates of older kubeadm, of k3s and of
-    managed clusters lack; that one flag goes, all other verification stays.
+    Python 3.13 and newer require extensions by default that CA certificates of older kubeadm, k3s and managed clusters
+    lack; only that flag (VERIFY_X509_STRICT) is cleared.
     """
     assert config.user is not None
     context = verify_cluster(config.cluster, config.user, config.abs_file)
@@ -27,9 +27,9 @@ def tls_context(config: SingleConfig) -> ssl.SSLContext:
 
 
 class Guard(httpx2.BaseTransport):
-    """Reads each response whole, in *deadline* seconds and up to as many bytes as *limit* says of its request.
+    """Reads each response whole, within *deadline* seconds and *limit*(request) bytes.
 
-    What is handed on is what *judge* makes of status and body.
+    *judge* turns status and body into the body that is returned.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Guard(httpx2.BaseTransport):
         self._socket: socket.socket | None = None
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The whole response, read."""
+        """Send *request*; returns the response, read to its end."""
         request.headers["Accept-Encoding"] = "identity"
         request.extensions["trace"] = self._note_socket
         hang_up = threading.Timer(self._deadline, self._hang_up)
@@ -66,7 +66,7 @@ class Guard(httpx2.BaseTransport):
         return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self._inner.close()
 
     def _note_socket(self, event: str, info: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class Guard(httpx2.BaseTransport):
             self._socket = info["return_value"].get_extra_info("socket")
 
     def _hang_up(self) -> None:
-        """Wake the thread that waits on the socket; closing it here could hand its number to another connection."""
+        """Shut the socket down to wake its reader; a close here could let another connection reuse the descriptor."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

@@ -27,11 +27,11 @@ from lab.factory import (
 )
 from probe.checks.catalog import CHECKS, find, judge
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.lookup import remedy
+from probe.checks.remedies.lookup import remediation_of
 from probe.checks.remedies.node import newest_kernel
 from probe.checks.remedies.platforms import PLATFORMS, inline, platforms_of, quoted, restart_kubelet
 from probe.checks.remedies.runtime import restart
-from probe.checks.remedies.table import REMEDIES, Remedy, fitting, remedies_of
+from probe.checks.remedies.table import REMEDIATIONS, Remediation, fitting, remediations_of
 from probe.facts.model import DropIn, Facts
 from probe.finding import Finding
 from probe.reading import Reading
@@ -91,16 +91,18 @@ def test_a_node_that_says_nothing_of_itself_has_no_platform() -> None:
     assert platforms_of(make_facts(distribution=absent("/etc/os-release"), kubelet=absent("processes"))) == ()
 
 
-@pytest.mark.parametrize("remedy", REMEDIES, ids=lambda row: "-".join(part for part in row[:3] if part))
-def test_each_row_belongs_to_a_check_and_a_platform(remedy: Remedy) -> None:
+@pytest.mark.parametrize("remediation", REMEDIATIONS, ids=lambda row: "-".join(part for part in row[:3] if part))
+def test_each_row_belongs_to_a_check_and_a_platform(remediation: Remediation) -> None:
     """A reason nobody gives, or a platform nobody finds, would never be read."""
-    check = find(remedy.check)
+    check = find(remediation.check)
     reasons = (*check.reasons, "") if check else UnknownReason.__args__  # type: ignore[attr-defined]
-    assert bool(check) == bool(remedy.check)
-    assert remedy.reason in reasons
-    assert remedy.platform in (*PLATFORMS, "")
-    assert remedy.source
-    assert REMEDIES.count(fitting(remedy.check, remedy.reason, (remedy.platform,)) or remedy) == 1
+    assert bool(check) == bool(remediation.check)
+    assert remediation.reason in reasons
+    assert remediation.platform in (*PLATFORMS, "")
+    assert remediation.source
+    assert (
+        REMEDIATIONS.count(fitting(remediation.check, remediation.reason, (remediation.platform,)) or remediation) == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_nothing_reboots_after_a_failed_install() -> None:
     assert paste(text, stand_ins.replace("false", ":")) == "rebooted\n"
 
 
-@pytest.mark.parametrize("text", [*(row.text for row in REMEDIES), *(check.remediation for check in CHECKS)])
+@pytest.mark.parametrize("text", [*(row.text for row in REMEDIATIONS), *(check.remediation for check in CHECKS)])
 def test_no_prompt_swallows_what_is_pasted_behind_it(text: str) -> None:
     """Package managers are told to ask nothing, and nothing touches sysctl files of others."""
     assert not re.findall(r"^  .*(?:apt-get install|dnf (?:install|upgrade)) (?!-y )", text, re.MULTILINE)
@@ -174,9 +176,9 @@ def test_the_shell_of_bottlerocket_is_in_its_admin_container() -> None:
 @pytest.mark.parametrize("distribution", ["k3s", "rke2"])
 def test_a_template_that_is_there_is_not_put_aside(distribution: str) -> None:
     """Of config-v3.toml.tmpl and config.toml.tmpl only the first is read. *Source*: k3s, pkg/agent/containerd."""
-    remedy = fitting("filesystem-overlay-layers", "OverlayLayersNotIdmappable", (distribution,))
-    assert remedy
-    assert "or else config.toml.tmpl (beside the other it is not read), add only the table to it" in remedy.text
+    remediation = fitting("filesystem-overlay-layers", "OverlayLayersNotIdmappable", (distribution,))
+    assert remediation
+    assert "or else config.toml.tmpl (beside the other it is not read), add only the table to it" in remediation.text
 
 
 def test_a_table_that_is_there_is_not_declared_twice() -> None:
@@ -222,7 +224,7 @@ def test_a_missing_kubelet_where_a_shell_has_no_systemctl(system: str, command: 
     assert command in texts.pop()
 
 
-@pytest.mark.parametrize("text", [*(row.text for row in REMEDIES), *(check.remediation for check in CHECKS)])
+@pytest.mark.parametrize("text", [*(row.text for row in REMEDIATIONS), *(check.remediation for check in CHECKS)])
 def test_commands_stand_on_lines_of_their_own(text: str) -> None:
     """Prose is wrapped, commands are not: no line is both, none ends in a space, and prose ends in a stop or colon."""
     lines = text.split("\n")
@@ -232,17 +234,19 @@ def test_commands_stand_on_lines_of_their_own(text: str) -> None:
             assert line.endswith((":", ".")), line
 
 
-@pytest.mark.parametrize("remedy", [row for row in REMEDIES if "apiVersion:" in row.text or "machine:" in row.text])
-def test_snippets_are_yaml(remedy: Remedy) -> None:
+@pytest.mark.parametrize(
+    "remediation", [row for row in REMEDIATIONS if "apiVersion:" in row.text or "machine:" in row.text]
+)
+def test_snippets_are_yaml(remediation: Remediation) -> None:
     """What is to be saved as a file can be read back."""
-    lines = [line for line in remedy.text.split("\n") if line[:1] == " " and "talosctl" not in line]
+    lines = [line for line in remediation.text.split("\n") if line[:1] == " " and "talosctl" not in line]
     assert isinstance(yaml.safe_load("\n".join(lines)), dict)
 
 
 def test_shell_commands_are_well_formed() -> None:
     """A shell reads each line that begins with a program."""
     programs = ("apt-get ", "dnf ", "echo ", "grubby ", "mkdir ", "sed ", "snap ", "systemctl ", "version=", "grep ")
-    texts = [*(row.text for row in REMEDIES), *(check.remediation for check in CHECKS)]
+    texts = [*(row.text for row in REMEDIATIONS), *(check.remediation for check in CHECKS)]
     blocks = {
         "\n".join(line for line in text.split("\n") if line.strip().startswith((*programs, "kernel=")))
         for text in texts
@@ -370,12 +374,14 @@ def test_one_lookup() -> None:
     """What a check found out comes first, then the row of the platform, that of all platforms, and the generic text."""
     bottlerocket, debian = on("bottlerocket 1.49.0"), on("debian 12")
     disabled = ("kernel-user-namespaces", "UserNamespacesDisabled")
-    assert remedy(*disabled, bottlerocket, "do this") == "do this"
+    assert remediation_of(*disabled, bottlerocket, "do this") == "do this"
     row = fitting(*disabled, ("bottlerocket",))
     assert row
-    assert remedy(*disabled, bottlerocket) == row.text
-    assert remedy(*disabled, debian) == GENERIC["kernel-user-namespaces"]
-    assert remedy("kernel-user-namespaces", "NotTried", debian) == remedy("ids-range", "NotTried", debian)
+    assert remediation_of(*disabled, bottlerocket) == row.text
+    assert remediation_of(*disabled, debian) == GENERIC["kernel-user-namespaces"]
+    assert remediation_of("kernel-user-namespaces", "NotTried", debian) == remediation_of(
+        "ids-range", "NotTried", debian
+    )
 
 
 def test_every_check_has_a_generic_text() -> None:
@@ -387,8 +393,8 @@ def test_every_check_has_a_generic_text() -> None:
 
 def test_the_command_for_k3s_and_rke2_differs_by_their_names() -> None:
     """One text serves both, with the place and the service of each."""
-    for where in {row[:2] for row in REMEDIES if row.platform == "rke2"}:
-        k3s, rke2 = (next(row for row in REMEDIES if row[:3] == (*where, name)) for name in ("k3s", "rke2"))
+    for where in {row[:2] for row in REMEDIATIONS if row.platform == "rke2"}:
+        k3s, rke2 = (next(row for row in REMEDIATIONS if row[:3] == (*where, name)) for name in ("k3s", "rke2"))
         for name, row in (("k3s", k3s), ("rke2", rke2)):
             assert "NAME" not in row.text
             assert "RESTART" not in row.text
@@ -398,7 +404,7 @@ def test_the_command_for_k3s_and_rke2_differs_by_their_names() -> None:
 
 def test_remedies_of_one_check() -> None:
     """`explain` lists them."""
-    assert {row.platform for row in remedies_of("filesystem-tmpfs")} == {
+    assert {row.platform for row in remediations_of("filesystem-tmpfs")} == {
         *("wsl", "container", "debian-12", "debian", "ubuntu-22.04", "ubuntu", "al2023"),
     }
-    assert remedies_of("kubelet-running") == ()
+    assert remediations_of("kubelet-running") == ()

@@ -15,7 +15,7 @@ from lab.factory import make_kubelet
 from lab.fake_host import FakeHost
 from probe.facts.model import KubeletFacts
 from probe.facts.runtime.cri import cri_answer, endpoint_of
-from probe.host.background import Beside
+from probe.host.background import BackgroundChild
 from probe.host.cri import no_answer
 from probe.reading import Reading
 
@@ -43,8 +43,8 @@ def mute() -> bytes:
 )
 def test_a_process_that_gives_no_answer(work: Callable[[], bytes], kind: str, words: str) -> None:
     """Killed, cut off, or too slow: each with its cause."""
-    with Beside(lambda told: told().encode()[:0] + work()) as cri:
-        cri.tell(SOCKET)
+    with BackgroundChild(lambda receive: receive().encode()[:0] + work()) as cri:
+        cri.send(SOCKET)
         reading = cri_answer(cri, SOCKET, time.monotonic() + SOON if kind == "timed-out" else time.monotonic() + 60)
     assert (reading.kind, reading.value) == (kind, None)
     assert words in reading.problem
@@ -57,8 +57,8 @@ def test_a_process_that_could_not_be_started(monkeypatch: pytest.MonkeyPatch) ->
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(os, "fork", refuse)
-    with Beside(lambda told: b"") as cri:
-        cri.tell(SOCKET)
+    with BackgroundChild(lambda receive: b"") as cri:
+        cri.send(SOCKET)
         reading = cri_answer(cri, SOCKET, time.monotonic() + 60)
     assert reading.kind == "not-readable"
     assert "did not start: Resource temporarily unavailable" in reading.problem
@@ -66,8 +66,8 @@ def test_a_process_that_could_not_be_started(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_answer() -> None:
     """It was told where to ask."""
-    with Beside(lambda told: msgspec.json.encode(no_answer(told(), "absent", "nobody"))) as cri:
-        cri.tell(SOCKET)
+    with BackgroundChild(lambda receive: msgspec.json.encode(no_answer(receive(), "absent", "nobody"))) as cri:
+        cri.send(SOCKET)
         reading = cri_answer(cri, SOCKET, time.monotonic() + 60)
     assert reading.value == no_answer(SOCKET, "absent", "nobody")
 
