@@ -16,19 +16,24 @@ CHECK_IDS: tuple[str, ...] = (
     "kernel-security-modules", "kernel-proc-sysfs", "kubelet-running", "kubelet-user-namespaces",
     "kubelet-configuration-pending", "kubelet-gate-restart", "kubelet-cgroup-v1", "ids-range",
     "ids-restart-forecast", "ids-slots", "runtime-user-namespaces", "runtime-confinement", "runtime-oci-features",
-    "runtime-kernel-claim", "runtime-snapshotter", "sandbox-trial", "runtime-trial", "pod-trial",
-    "pod-trial-projected", "filesystem-runtime-root", "filesystem-overlay-layers", "filesystem-kubelet-root",
-    "filesystem-tmpfs", "filesystem-local-volumes", "filesystem-volumes", "hazard-selinux-runc-1-2-0",
-    "hazard-image-volumes", "hazard-device-hooks", "hazard-mapping-ignored", "hazard-last-block",
+    "runtime-kernel-claim", "runtime-snapshotter", "runtime-state-search", "runtime-devices", "runtime-directories",
+    "runtime-limits", "runtime-parts", "runtime-base-spec", "kubelet-confinement", "runtime-mount-propagation",
+    "sandbox-trial", "runtime-trial", "pod-trial", "pod-trial-projected", "filesystem-runtime-root",
+    "filesystem-overlay-layers", "filesystem-kubelet-root", "filesystem-tmpfs", "filesystem-local-volumes",
+    "filesystem-volumes", "hazard-selinux-runc-1-2-0", "hazard-image-volumes", "hazard-device-hooks",
+    "hazard-mapping-ignored", "hazard-last-block",
 )  # fmt: skip
 """Ids of all checks, in the order of the catalog, which `serve` does not import."""
 REASONS: frozenset[str] = frozenset((
     "UserNamespacesDisabled", "UserNamespacesNotBuilt", "UserNamespaceRefused", "NamespacesDisabled", "ProcCovered",
     "SysfsCovered", "KubeletTooOld", "KubeletGateOff", "RuntimeTooOld", "HandlerWithoutUserNamespaces",
-    "HandlerUnknown", "OciRuntimeMissing", "CriServiceMissing", "RuntimeConfined", "SandboxRefused",
-    "RootDirectoryClosed", "RuntimeTrialFailed", "PodRefused", "PodTmpfsRefused", "RuntimeRootNotIdmappable",
-    "OverlayLayersNotIdmappable", "KubeletRootNotIdmappable", "TmpfsNotIdmappable", "LocalVolumesWithoutLinks",
-    "VolumesNotIdmappable",
+    "HandlerUnknown", "OciRuntimeMissing", "CriServiceMissing", "RuntimeConfined", "SnapshotterWithoutRemap",
+    "StateNotSearchable", "DeviceMissing", "TemporaryDirectoryUnusable", "UmaskTooStrict", "DirectoryNotWritable",
+    "KeyringQuotaTooSmall", "ProcessLimitTooSmall", "OomScoreRefused", "ShimMissing", "CniPluginMissing",
+    "NetworkNotConfigured", "CgroupDriverMismatch", "HookNotExecutable", "SysctlRefused", "MountRefused",
+    "KubeletConfined", "VolumesNotPropagated", "SandboxRefused", "RootDirectoryClosed", "RuntimeTrialFailed",
+    "PodRefused", "PodTmpfsRefused", "RuntimeRootNotIdmappable", "OverlayLayersNotIdmappable",
+    "KubeletRootNotIdmappable", "TmpfsNotIdmappable", "LocalVolumesWithoutLinks", "VolumesNotIdmappable",
     *get_args(UnknownReason),
 ))  # fmt: skip
 """Reasons that the checks of the catalog give to a failure, and those of an unknown."""
