@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from lab.faults.api_clients import CLIENTS
 from lab.faults.api_troubles import REPORTS, TROUBLES, Report, Trouble
-from lab.faults.api_world import PARTS, Lied, World, await_
+from lab.faults.api_world import REQUESTS, Lied, World, await_
 from lab.faults.hasty_serve import PACE
 from lab.serve.api_double import Fault
 
@@ -103,7 +103,7 @@ class Round:
         asked_twice = sum(request.status in (401, 409) for request in requests)  # with a new token, or by force
         written = sum(request.method != "GET" for request in requests)
         made, errors = self.world.api.store.writes, rounds["error"]
-        if written > PARTS * (changes + errors) + asked_twice or made > PARTS * changes:
+        if written > REQUESTS * (changes + errors) + asked_twice or made > REQUESTS * changes:
             return f"{written} writes, of which {made} took effect, for {changes} changes and {errors} retries"
         if errors > (rounds["success"] + changes + 1) * attempts(seconds):
             return f"{errors} retries in {seconds:.1f} s"

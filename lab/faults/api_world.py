@@ -31,8 +31,8 @@ from probe.serve.report_file import boot_time, read_boot_id
 
 NODE = "k8slab"
 RULES = {("get", "nodes"), ("patch", "nodes"), ("patch", "nodes/status"), ("create", "events")}
-PARTS = 3
-"""Requests of one publication: metadata, status, an Event."""
+REQUESTS = 4
+"""Requests of one publication at most: metadata, keys that are no longer wanted, status, an Event."""
 WATCHDOG = 60.0
 """Seconds for whatever must happen at last: it takes one or two."""
 SHORT = 0.3

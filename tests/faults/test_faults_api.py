@@ -108,9 +108,9 @@ def test_it_notices_a_storm(world: World) -> None:
     world.begin()
     world.changes = 1
     fine = {"success": 1, "error": 2, "skipped": 0}
-    world.api.requests += [Request("PATCH", "/", status=200)] * 9
+    world.api.requests += [Request("PATCH", "/", status=200)] * 12
     assert play._storm(fine, 1.0) == ""
     world.api.requests += [Request("PATCH", "/", status=200)]
-    assert "10 writes" in play._storm(fine, 1.0)
+    assert "13 writes" in play._storm(fine, 1.0)
     assert "100 retries" in play._storm({"success": 1, "error": 100, "skipped": 0}, 1.0)
     assert [attempts(seconds) for seconds in (0, 0.03, 0.1, 10)] == [2, 3, 4, 54]
