@@ -165,6 +165,8 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
         "probed_at": "2026-11-21T21:30:00Z",
         "expires_at": "2026-11-21T21:45:00Z",
         "confirmed_at": None,
+        "since": None,
+        "previous": None,
         "duration_seconds": 0.31,
         "verdict": conclusion.verdict,
         "reason": conclusion.reason,

@@ -60,6 +60,8 @@ def make_report(
         verdict=conclusion.verdict,
         reason=conclusion.reason,
         message=conclusion.message,
+        since=None,
+        previous=None,
         levels=conclusion.levels,
         handlers=_handler_verdicts(facts, findings),
         findings=findings,

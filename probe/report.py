@@ -123,6 +123,13 @@ class ReportFacts(Struct, frozen=True, kw_only=True):
     oci_runtimes: tuple[OciRuntime, ...]
 
 
+class Previous(Struct, frozen=True, kw_only=True):
+    """The verdict before the present one."""
+
+    verdict: Verdict
+    reason: str
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """The spine: outputs read only this."""
 
@@ -139,6 +146,10 @@ class Report(Struct, frozen=True, kw_only=True):
     verdict: Verdict
     reason: str
     message: str
+    since: str | None
+    """RFC 3339, UTC: the probe of this boot since which verdict and reason are the same. None outside of `watch`."""
+    previous: Previous | None
+    """Verdict and reason until then. None when `watch` knows of no other in this boot."""
     levels: dict[str, Verdict]
     handlers: tuple[HandlerVerdict, ...]
     findings: tuple[Finding, ...]

@@ -270,3 +270,31 @@ def test_the_sources_of_an_earlier_probe_are_not_looked_at(report: ReportFile) -
     made._memory = memory_of(("link", "/proc/self/exe", "x"))
     assert not made.probe()
     assert made._looker is None
+
+
+def probed_as(verdict: str, reason: str, at: str, boot: str = "one") -> bytes:
+    """What a probe prints, as far as history is concerned."""
+    node = {"boot_id": boot}
+    said = {"verdict": verdict, "reason": reason, "probed_at": at, "node": node, "since": None, "previous": None}
+    return json.dumps(said).encode()
+
+
+def history(tmp_path: Path) -> tuple[str, Any]:
+    said = json.loads((tmp_path / "report.json").read_text())
+    return said["since"], said["previous"]
+
+
+def test_a_report_says_since_when_and_what_was_before(report: ReportFile, tmp_path: Path) -> None:
+    """Through probes that come to the same, and through a restart of `watch`; another boot begins anew."""
+    report.put(probed_as("not-ready", "TmpfsNotIdmappable", "1"))
+    assert history(tmp_path) == ("1", None)
+    report.put(probed_as("ready", "", "2"))
+    was = {"verdict": "not-ready", "reason": "TmpfsNotIdmappable"}
+    assert history(tmp_path) == ("2", was)
+    report.put(probed_as("ready", "", "3"))
+    assert history(tmp_path) == ("2", was)
+    restarted = ReportFile(report._directory, "report.json")
+    restarted.put(probed_as("ready", "", "4"))
+    assert history(tmp_path) == ("2", was)
+    restarted.put(probed_as("ready", "", "5", boot="two"))
+    assert history(tmp_path) == ("5", None)

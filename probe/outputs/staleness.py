@@ -72,6 +72,8 @@ def expired(report: Report) -> Report:
         verdict="unknown",
         reason=STALE,
         message=MESSAGE,
+        since=None,
+        previous=None,
         levels=dict.fromkeys(report.levels, "unknown"),
         handlers=tuple(replace(handler, verdict="unknown", reason=STALE) for handler in report.handlers),
         findings=tuple(

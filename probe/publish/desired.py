@@ -82,6 +82,8 @@ def absent_report(node_name: str, boot_id: str) -> Report:
         probed_at="",
         expires_at="",
         confirmed_at=None,
+        since=None,
+        previous=None,
         duration_seconds=0.0,
         verdict="unknown",
         reason=STALE,

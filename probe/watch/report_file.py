@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Mapping
 
 REPORT_LIMIT = 1 << 20
 """Bytes of a report: two of them fit into the volume that the containers share."""
@@ -27,10 +28,13 @@ class ReportFile:
 
     def put(self, content: bytes) -> str:
         """Put the report of a probe in place; its verdict. *Errors*: NoReport; OSError."""
-        verdict = str(_parse(content)["verdict"])
+        report = _parse(content)
+        if "since" in report:
+            report |= _history(report, _parse(self._content) if self._content else self._last())
+            content = json.dumps(report, indent=2).encode() + b"\n"
         self._replace(content)
         self._content = content
-        return verdict
+        return str(report["verdict"])
 
     def confirm(self, now: float, lifetime: float) -> None:
         """Say that nothing changed since the probe, and let the report live on; *now* in seconds since the epoch."""
@@ -39,14 +43,17 @@ class ReportFile:
 
     def proof(self) -> object:
         """The proof in the last report, whoever ran here before; None unless we alone could write it."""
-        with contextlib.suppress(OSError, NoReport, LookupError):
+        return self._last().get("proof")
+
+    def _last(self) -> dict[str, object]:
+        """The report that an earlier `watch` left; empty unless we alone could write it."""
+        with contextlib.suppress(OSError, NoReport):
             fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory)
             with open(fd, "rb") as file:
                 seen = os.fstat(fd)
-                if seen.st_uid != os.geteuid() or seen.st_mode & _FOREIGN_WRITERS:
-                    return None
-                return _parse(file.read(REPORT_LIMIT))["proof"]
-        return None
+                if seen.st_uid == os.geteuid() and not seen.st_mode & _FOREIGN_WRITERS:
+                    return _parse(file.read(REPORT_LIMIT))
+        return {}
 
     def _replace(self, content: bytes) -> None:
         """Readers see the old report or the new one, never a part."""
@@ -63,6 +70,21 @@ class ReportFile:
         except OSError:
             os.unlink(temporary, dir_fd=self._directory)
             raise
+
+
+def _history(report: Mapping[str, object], last: Mapping[str, object]) -> dict[str, object]:
+    """Since when the verdict of *report* holds and what it was before, from the *last* report of this boot."""
+    if not last.get("since") or _boot(last) != _boot(report):
+        return {"since": report["probed_at"], "previous": None}
+    said = {"verdict": last.get("verdict"), "reason": last.get("reason")}
+    if said == {"verdict": report.get("verdict"), "reason": report.get("reason")}:
+        return {"since": last["since"], "previous": last.get("previous")}
+    return {"since": report["probed_at"], "previous": said}
+
+
+def _boot(report: Mapping[str, object]) -> object:
+    node = report.get("node")
+    return node.get("boot_id") if isinstance(node, dict) else None
 
 
 def rfc3339(moment: float) -> str:
