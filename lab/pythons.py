@@ -27,10 +27,11 @@ ENVIRONMENT = "/opt/tests"
 _INSIDE = """
 set -e
 mount --make-rprivate /
+mount -t tmpfs -o mode=1777 tests "$2/tmp"
+mkdir -p "$2$1"
 mount --bind "$1" "$2$1"
 mount -t proc proc "$2/proc"
 mount --rbind /dev "$2/dev"
-mount -t tmpfs -o mode=1777 tests "$2/tmp"
 root=$2 checkout=$1
 shift 2
 exec chroot "$root" env --chdir="$checkout" "$@"
@@ -43,7 +44,6 @@ def test(suite: str, arguments: list[str]) -> int:
     with debian.locked(cache):
         root = _root(cache, suite)
         _install(cache, root)
-    (root / str(ROOT).lstrip("/")).mkdir(parents=True, exist_ok=True)
     python = f"{ENVIRONMENT}/bin/python"
     variables = (
         "USERNS_PROBE_TESTS=fast",
