@@ -73,10 +73,10 @@ class Child:
             content += chunk
         return bytes(content)
 
-    def lines(self, patience: float, limit: int = DEFAULT_LIMIT, deadline: float = math.inf) -> Iterator[bytes]:
-        """Each line when it comes; TimeoutError when the child is silent for *patience* seconds, or at *deadline*."""
+    def lines(self, timeout: float, limit: int = DEFAULT_LIMIT, deadline: float = math.inf) -> Iterator[bytes]:
+        """Each line when it comes; TimeoutError when the child is silent for *timeout* seconds, or at *deadline*."""
         pending, budget = b"", limit
-        while chunk := self._chunk(min(time.monotonic() + patience, deadline)):
+        while chunk := self._chunk(min(time.monotonic() + timeout, deadline)):
             budget -= len(chunk)
             if budget < 0:
                 raise ChildError(f"wrote more than {limit} bytes")

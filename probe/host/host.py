@@ -31,8 +31,8 @@ from probe.reading import Reading
 __all__ = ("FILE_LIMIT", "LISTING_LIMIT", "FileStatus", "Host", "LocalHost", "Process")
 
 _RUN_LIMIT = 16 << 20  # of what a program printed, as JSON
-_PATIENCE = 2.0  # seconds for one file: a directory on a dead NFS server never answers
-_PATIENCE_FOR_ALL = 6.0  # seconds for all processes, of which each takes a tenth of a millisecond
+_TIMEOUT = 2.0  # seconds for one file: a directory on a dead NFS server never answers
+_TIMEOUT_FOR_ALL = 6.0  # seconds for all processes, of which each takes a tenth of a millisecond
 _AT_ONCE = 0.1  # seconds for a file or a program when the time for all of them is over
 
 # The kernel's own files answer without a server; anything else may lie on a file system that hangs.
@@ -146,7 +146,7 @@ class LocalHost(Host):
 
         Refused unless `node_daemon` is true of that process; else as `run`.
         """
-        source, timeout = " ".join((path, *arguments)), self._patience(timeout)
+        source, timeout = " ".join((path, *arguments)), self._timeout(timeout)
 
         def run() -> bytes:
             process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -165,7 +165,7 @@ class LocalHost(Host):
 
     def _ask_to_run(self, source: str, path: str, timeout: float, operation: str, *arguments: Any) -> Reading[Output]:
         """The output of a program that the helper runs: looking for it may hang as well."""
-        timeout = self._patience(timeout)
+        timeout = self._timeout(timeout)
 
         def output() -> Output:
             name = _helper_name(path)
@@ -203,7 +203,7 @@ class LocalHost(Host):
         def found() -> tuple[Process, ...]:
             init = self.read_text("/proc/1/cgroup").value or ""
             # The kernel answers for each of them, however many a Pod has started.
-            rows = json.loads(self._touch("/proc", "processes", init, limit=64 << 20, patience=_PATIENCE_FOR_ALL))
+            rows = json.loads(self._touch("/proc", "processes", init, limit=64 << 20, timeout=_TIMEOUT_FOR_ALL))
             return tuple(Process(pid, name, tuple(argv)) for pid, name, argv in rows)
 
         if self._processes is None:
@@ -212,7 +212,7 @@ class LocalHost(Host):
         return self._processes
 
     def _touch(
-        self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT, patience: float = _PATIENCE
+        self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT, timeout: float = _TIMEOUT
     ) -> bytes:
         """What that operation returns, run by a child that carries *path* in its name, unless one is stuck there.
 
@@ -222,13 +222,13 @@ class LocalHost(Host):
         if name in self._stuck:
             raise TimeoutError
         try:
-            timeout = self._patience(patience)
+            timeout = self._timeout(timeout)
             return self._helper.ask(HELPER_NAME + name, operation, *arguments, timeout=timeout, limit=limit)
         except TimeoutError:
             self._stuck |= {name}
             raise
 
-    def _patience(self, seconds: float) -> float:
+    def _timeout(self, seconds: float) -> float:
         """How long to wait for what may take so many seconds."""
         return max(min(seconds * self.slowness, self.deadline - time.monotonic()), _AT_ONCE)
 

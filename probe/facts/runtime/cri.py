@@ -18,7 +18,7 @@ from probe.host.namespaces import enter_node
 from probe.reading import Reading
 from probe.settings import Settings
 
-_PATIENCE = 5.0
+_ANSWER_TIMEOUT = 5.0
 
 USUAL_SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -43,7 +43,7 @@ def cri_answer(cri: BackgroundChild, endpoint: str, deadline: float, slowness: f
         return Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")
     source = f"CRI {endpoint}"
     try:
-        answer = cri.read(min(deadline, time.monotonic() + _PATIENCE * slowness), limit=ANSWER_LIMIT)
+        answer = cri.read(min(deadline, time.monotonic() + _ANSWER_TIMEOUT * slowness), limit=ANSWER_LIMIT)
         if not answer:
             raise ChildError("it ended without an answer")
         return Reading(source, msgspec.json.decode(answer, type=CriAnswer))

@@ -18,7 +18,7 @@ from probe.reading import ProblemKind, Reading, problem_of
 
 __all__ = ("SOURCE", "gather_pod_trial", "load", "plan_pods", "proof_of")
 
-_PATIENCE = 30.0  # seconds for the whole trial; without a network plugin that waits for others it takes half of one
+_TIMEOUT = 30.0  # seconds for the whole trial; without a network plugin that waits for others it takes half of one
 _FIRST_ID = 200 * BLOCK
 _BLOCKS = 4096  # that are looked at for one of nobody's
 
@@ -41,7 +41,7 @@ def gather_pod_trial(
     plan = plan_pods(host, probe, runtime, kubelet_root, ids, attempts)
     if plan.value is None:
         return problem_of(plan)
-    deadline = min(deadline, time.monotonic() + _PATIENCE * host.slowness)
+    deadline = min(deadline, time.monotonic() + _TIMEOUT * host.slowness)
     return judge_pods(plan.value, try_pods(plan.value, enter, deadline, host.slowness))
 
 

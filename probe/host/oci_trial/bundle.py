@@ -208,12 +208,12 @@ def sweep_trial_cgroups() -> bool:
         return False
 
 
-def remove_cgroups(patience: float, name: str = CGROUP) -> bool:
-    """Remove the trial's cgroup *name* from each hierarchy; False when one is still there after *patience* seconds.
+def remove_cgroups(timeout: float, name: str = CGROUP) -> bool:
+    """Remove the trial's cgroup *name* from each hierarchy; False when one is still there after *timeout* seconds.
 
     Only rmdir(2), which takes none that has a process in it: whoever lives there, nobody is ended.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while left := _left(name):
         for path in left:
             for directory, _, _ in os.walk(path, topdown=False):

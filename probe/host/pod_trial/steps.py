@@ -30,13 +30,13 @@ class Trial:
     """
 
     def __init__(
-        self, plan: PodPlan, tell: Callable[[PodAnswer], None], last_call: float, deadline: float, patience: float
+        self, plan: PodPlan, tell: Callable[[PodAnswer], None], last_call: float, deadline: float, timeout: float
     ) -> None:
         self._plan = plan
         self._tell = tell
         self._last_call = last_call
-        self._runtime = Runtime(plan.endpoint, last_call, patience)
-        self._remover = Runtime(plan.endpoint, deadline, patience)
+        self._runtime = Runtime(plan.endpoint, last_call, timeout)
+        self._remover = Runtime(plan.endpoint, deadline, timeout)
         self._began = time.perf_counter()
         self._answer = PodAnswer()
         self._image = ""
