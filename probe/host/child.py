@@ -132,7 +132,7 @@ def run_child(
     limit: int = DEFAULT_LIMIT,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> bytes:
-    """What *function* returns, run in a child; the caller does *meanwhile* before it waits.
+    """Return value of *function*, run in a child; the caller runs *meanwhile* before it waits.
 
     *Errors*: TimeoutError after *timeout* seconds; ChildError when it crashed, was killed, or returned more
     than *limit* bytes. An OSError that *function* raises is raised here with the same errno, a ValueError or
@@ -152,7 +152,7 @@ def run_child(
 
 
 def disclose(answer: bytes) -> bytes:
-    """What the function returned whose outcome `enclose` wrapped; its error is raised here."""
+    """Return value of the function wrapped by `enclose`; its exception is raised here."""
     tag, _, body = answer.partition(b"\n")
     kind, _, detail = tag.partition(b" ")
     if kind == b"ok":

@@ -61,7 +61,7 @@ def plan_pods(
     ids: Reading[IdFacts],
     attempts: Sequence[Attempt],
 ) -> Reading[PodPlan]:
-    """What to try; a problem where nothing is, absent where no handler claims user namespaces."""
+    """Plan of the trial; a problem if there is nothing to try, `absent` if no handler claims user namespaces."""
     if runtime.value is None:
         return _not_tried(runtime, runtime.problem)
     if obstacle := _obstacle(probe):
@@ -122,7 +122,7 @@ def _distinct(handlers: Iterable[Handler]) -> Iterator[str]:
 
 
 def _obstacle(probe: ProbeFacts) -> str:
-    """Why what the runtime makes could not be planned or looked at."""
+    """Reason why the Pod could not be planned or inspected; else empty."""
     if probe.in_initial_user_namespace.value is not True:
         return "not tried: the probe is not known to be in the initial user namespace"
     return "not tried: the probe is in a chroot" if probe.chrooted else ""

@@ -48,7 +48,7 @@ class Runtime:
         return self.call("ImageStatus", request, cri_pb2.ImageStatusResponse, IMAGE_SERVICE).image.id
 
     def cgroup_driver(self) -> cri_pb2.CgroupDriver:
-        """How it names cgroups, which a kubelet takes over; CGROUPFS where it does not tell."""
+        """Cgroup driver of the runtime, which a kubelet adopts; CGROUPFS if the runtime does not report one."""
         try:
             request = cri_pb2.RuntimeConfigRequest()
             return self.call("RuntimeConfig", request, cri_pb2.RuntimeConfigResponse).linux.cgroup_driver

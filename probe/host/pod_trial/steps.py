@@ -1,4 +1,4 @@
-"""What the child of a Pod trial does, Pod by Pod."""
+"""Steps of the child of a Pod trial, for each Pod."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class _Making:
         return ended
 
     def _is_ended(self, sandbox_id: str) -> bool:
-        """Whether the runtime has that sandbox no more, or calls it not ready; False when it does not tell."""
+        """True when the runtime no longer has the sandbox, or reports it as not ready; False if unknown."""
         try:
             found = [one for one in self._runtime.sandboxes() if one.id == sandbox_id]
         except RpcError:

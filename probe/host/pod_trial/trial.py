@@ -33,7 +33,7 @@ def load() -> None:
 
 
 def try_pods(plan: PodPlan, enter: Callable[[], object], deadline: float, slowness: float = 1.0) -> Reading[PodAnswer]:
-    """What the runtime made of *plan* by *deadline* (time.monotonic()), tried by a child.
+    """Result of *plan* by *deadline* (time.monotonic()), tried by a child.
 
     *enter* moves the child into the mount namespace in which containers are made, or hands back a Reading with a
     problem, or raises OSError.
