@@ -91,7 +91,7 @@ class LocalHost(Host):
         return reading_of(path, lambda: os.fsdecode(self._touch(path, "real_path", path, tuple(automounts))))
 
     def read_link(self, path: str) -> Reading[str]:
-        """Where a symlink points: `/proc/1/exe`, `/proc/1/ns/mnt`, or one of the node's files."""
+        """Target of a symlink: `/proc/1/exe`, `/proc/1/ns/mnt`, or a file of the node."""
         if _KERNEL_LINK.fullmatch(path):
             return reading_of(path, lambda: os.readlink(path))
         return reading_of(path, lambda: os.fsdecode(self._touch(path, "read_link", path)))
@@ -125,7 +125,7 @@ class LocalHost(Host):
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
     ) -> Reading[Output]:
-        """What a program of this node prints; refused unless only root could have put it there.
+        """Output of a program of this node; refused unless only root may write the program.
 
         *Shape*: exit status, stdout and stderr, both decoded. It runs without capabilities and with a clean
         environment; a program that hangs, is killed, or prints more than a mebibyte is a problem.
@@ -134,7 +134,7 @@ class LocalHost(Host):
         return self._ask_to_run(source, path, timeout, "run", path, arguments, environment or {})
 
     def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
-        """What the executable of a running daemon of this node prints, even if it was replaced or deleted since.
+        """Output of the executable of a running daemon of this node, even if replaced or deleted since.
 
         Refused unless `node_daemon` is true of the very process whose executable was opened, and root owns that file.
         """
@@ -142,7 +142,7 @@ class LocalHost(Host):
         return self._ask_to_run(" ".join((path, *arguments)), path, timeout, "run_daemon", pid, arguments)
 
     def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
-        """What the program prints that a daemon of this node has at *path*, in its mount namespace and its root.
+        """Output of the program at *path* in the mount namespace and root of a daemon of this node.
 
         Refused unless `node_daemon` is true of that process; else as `run`.
         """
@@ -214,7 +214,7 @@ class LocalHost(Host):
     def _touch(
         self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT, timeout: float = _TIMEOUT
     ) -> bytes:
-        """What that operation returns, run by a child that carries *path* in its name, unless one is stuck there.
+        """Result of an operation run by a child with *path* in its name; not run while another child hangs there.
 
         Nobody waits twice for the same path. *Errors*: as `run_child`.
         """
@@ -229,11 +229,11 @@ class LocalHost(Host):
             raise
 
     def _timeout(self, seconds: float) -> float:
-        """How long to wait for what may take so many seconds."""
+        """*seconds* scaled by the slowness and limited by the deadline."""
         return max(min(seconds * self.slowness, self.deadline - time.monotonic()), _AT_ONCE)
 
     def started_at(self, pid: int) -> Reading[float]:
-        """When that process started, in seconds since the epoch.
+        """Start time of a process, in seconds since the epoch.
 
         Equal answers of one Host mean the same process, whatever becomes of the clock meanwhile.
         """

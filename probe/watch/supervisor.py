@@ -46,7 +46,7 @@ class Supervisor:
         self.now |= number == signal.SIGHUP
 
     def wait(self, files: Sequence[int], deadline: float) -> bool:
-        """Whether one of *files* is ready; maybe False once a signal came, or *deadline* (time.monotonic()) passed."""
+        """True when one of *files* is readable; may be False after a signal or *deadline* (time.monotonic())."""
         poll = select.poll()  # select(2) knows no descriptor above 1023
         for file in (self._wakeup, *files):
             poll.register(file, select.POLLIN)
@@ -57,7 +57,7 @@ class Supervisor:
         return any(file in ready for file in files)
 
     def probe(self, memory: int | None) -> bytes | None:
-        """What a fresh probe printed, which has the file *memory* as descriptor 3; None when asked to end meanwhile.
+        """Output of a new probe, which has the file *memory* as descriptor 3; None on a signal to end.
 
         *Errors*: ProbeFailed.
         """
