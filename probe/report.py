@@ -22,7 +22,7 @@ STATUS_OF: dict[Verdict, Status] = {"ready": "pass", "not-ready": "fail", "unkno
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """Which node, and which boot of it, the Report speaks of."""
+    """The node of the Report, and its boot."""
 
     name: str | None
     boot_id: str
@@ -31,11 +31,11 @@ class Node(Struct, frozen=True, kw_only=True):
     hostname: str = ""
     """The kernel's host name, to show where `name` is null; empty when the probe cannot see it."""
     uptime_seconds: float | None = None
-    """How long that boot had lasted when the probe began (CLOCK_BOOTTIME): its age, however wall clocks jump."""
+    """Uptime at the start of the probe (CLOCK_BOOTTIME): the age of the report, independent of the wall clock."""
 
 
 class HandlerVerdict(Struct, frozen=True, kw_only=True):
-    """Whether Pods run whose RuntimeClass names this handler; the empty name is the default handler."""
+    """Verdict for Pods whose RuntimeClass names this handler; the empty name is the default handler."""
 
     name: str
     verdict: Verdict
@@ -69,7 +69,7 @@ class VolumeRow(Struct, frozen=True, kw_only=True):
     reason: str
     usable: Usable | None
     count: int
-    """How many file systems of that kind are mounted."""
+    """Number of mounted file systems of this kind."""
 
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=1 << 32)]
@@ -90,11 +90,11 @@ class IdRange(Struct, frozen=True, kw_only=True):
 
 
 class RestartForecast(Struct, frozen=True, kw_only=True):
-    """What the kubelet does when it starts again."""
+    """Forecast of the next start of the kubelet."""
 
     outcome: Literal["starts", "fails", "unknown"]
     reason: str
-    """Why it fails, or why that is unknown; empty when it starts."""
+    """Reason of `fails` or unknown; empty for `starts`."""
     message: str
     """Of a failure: the line with which the kubelet will exit, as its log will have it."""
 
@@ -107,7 +107,7 @@ class OciRuntime(Struct, frozen=True, kw_only=True):
     version: str
     idmap: bool | None
     user_namespaces: bool | None
-    """What CRI says of the handler."""
+    """CRI's answer for the handler."""
 
 
 class ReportFacts(Struct, frozen=True, kw_only=True):

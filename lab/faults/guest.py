@@ -33,7 +33,7 @@ BUDGET = 60.0
 """Seconds of a probe: an emulated processor takes a multiple of the time."""
 TRIES = 6
 """Probes for the same reason: a program of the node has two seconds, however slow the machine."""
-PATIENCE = 600.0
+TIMEOUT = 600.0
 """Seconds for each injection, and before the first: volumes stay for up to a probe's life, which is long there."""
 CYCLES = 6
 """How often a volume is mounted and unmounted beside probes, for one injection; each may take as long as a probe."""
@@ -147,7 +147,7 @@ def _boot(kinds: Sequence[str], seed: int, scale: float) -> list[Row]:
         wide.inside(Job(image.runtimes(), ()), ",".join(kinds), str(seed), str(scale), module="lab.faults.guest"),
         modules=("ext4", "overlay", "loop", "dm-mod"),
         memory=wide.MEMORY,
-        timeout=PATIENCE * (1 + count),
+        timeout=TIMEOUT * (1 + count),
     )
     if outcome.code:
         raise machine.GuestError(f"exit code {outcome.code}\n{outcome.console[-machine.TAIL :]}")

@@ -138,8 +138,8 @@ def _uninterruptible() -> dict[int, str]:
     return found
 
 
-def _until(condition: Callable[[], object], patience: float = 60) -> None:
-    end = time.monotonic() + patience
+def _until(condition: Callable[[], object], timeout: float = 60) -> None:
+    end = time.monotonic() + timeout
     while not condition() and time.monotonic() < end:
         time.sleep(0.1)
 

@@ -123,14 +123,14 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
         process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], condition: Callable[[], object], patience: float = 60) -> None:
+def _wait(process: subprocess.Popen[bytes], condition: Callable[[], object], timeout: float = 60) -> None:
     """Return when *condition* holds. *Errors*: OSError when *process* ended before, or that took too long."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while not condition():
         if process.poll() is not None:
             raise OSError(f"{process.args!r} ended with status {process.returncode}")
         if time.monotonic() > end:
-            raise OSError(f"{process.args!r} is not ready after {patience:g} s")
+            raise OSError(f"{process.args!r} is not ready after {timeout:g} s")
         time.sleep(0.05)
 
 

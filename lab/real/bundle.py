@@ -88,10 +88,10 @@ def sweep(name: str) -> None:
         with suppress(OSError), open(f"/proc/{pid}/cgroup") as cgroups:
             if f"/{name}" in cgroups.read():
                 os.kill(int(pid), signal.SIGKILL)
-    patience = time.monotonic() + 1
+    deadline = time.monotonic() + 1
     for top in left:
         for directory, _, _ in os.walk(top, topdown=False):
-            while not _removed(directory) and time.monotonic() < patience:
+            while not _removed(directory) and time.monotonic() < deadline:
                 time.sleep(0.01)
 
 

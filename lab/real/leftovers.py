@@ -13,7 +13,7 @@ from subprocess import PIPE, Popen
 
 from lab.real.node import Node, descendants
 
-_PATIENCE = 60.0  # seconds in which the kernel, and a probe whose supervisor was killed, have cleared everything away
+_TIMEOUT = 60.0  # seconds in which the kernel, and a probe whose supervisor was killed, have cleared everything away
 _DAEMONS = ("containerd", "kubelet")
 _NOT_OURS = "userns-probe-test-"  # what other tests on this machine make
 
@@ -63,7 +63,7 @@ def look_without_pids(node: Node) -> State:
 
 def settled(node: Node, before: State, look: Callable[[Node], State] = look) -> dict[str, list[str]]:
     """The differences that remain; the kernel may take a moment to clear away what was killed."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while (found := differences(node, before, look(node))) and time.monotonic() < deadline:
         time.sleep(0.01)
     return found

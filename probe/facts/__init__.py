@@ -1,1 +1,1 @@
-"""What is known about a node, without opinion."""
+"""Facts about a node, without judgement."""

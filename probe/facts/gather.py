@@ -172,7 +172,7 @@ def node_host(settings: Settings, deadline: float, memory: Memory | None = None)
 
 
 def new_bench(settings: Settings, userns_fd: int, deadline: float, prepare: Callable[[], None]) -> attempts.Bench:
-    return attempts.Bench(userns_fd, deadline, prepare, attempts.PATIENCE * settings.slowness)
+    return attempts.Bench(userns_fd, deadline, prepare, attempts.TIMEOUT * settings.slowness)
 
 
 def _sandbox(settings: Settings, own_proc: int, receive: Callable[[], str]) -> bytes:

@@ -14,7 +14,7 @@ from probe.reading import Reading
 
 
 class ProbeFacts(Struct, frozen=True, kw_only=True):
-    """How confined the probe itself is: what it may not, it cannot say of the node."""
+    """Privileges and confinement of the probe itself; without a privilege, the answer about the node is unknown."""
 
     uid: int
     effective_capabilities: int
@@ -52,7 +52,7 @@ class KernelFacts(Struct, frozen=True, kw_only=True):
 
 
 class Visibility(Struct, frozen=True, kw_only=True):
-    """Whether a new user namespace may mount this kind of file system (`mount_too_revealing` in the kernel)."""
+    """True when a new user namespace may mount this type of file system (`mount_too_revealing` in the kernel)."""
 
     visible: bool
     covering: tuple[str, ...]
@@ -85,7 +85,7 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     pid: int
     distribution: Literal["kubelet", "k3s", "rke2", "k0s", "microk8s"]
     others: int
-    """How many further kubelets of this node run; none of them is judged."""
+    """Number of further running kubelets on this node; they are not judged."""
     version: Reading[str]
     """As the running executable tells it: `1.36.2`."""
     started_at: Reading[float]
@@ -93,7 +93,7 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     files: Reading[tuple[DropIn, ...]]
     """The configuration files it names, in the order in which they are merged."""
     executable: Reading[DropIn]
-    """What it runs; `newer` when that path holds another program by now."""
+    """Executable of the process; `newer` when its path holds another program now."""
     unit: Reading[str]
     """The systemd unit of its cgroup: `kubelet.service`, `snap.kubelet-eks.daemon.service`."""
     root_dir: Reading[str]
@@ -105,7 +105,7 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     gate: Reading[bool]
     """UserNamespacesSupport in force: as configured, else the default of the version."""
     gate_configured: Reading[bool]
-    """What flags and files say of the gate; absent when they are silent."""
+    """Value of the gate in flags and files; `absent` if not set."""
     fail_cgroup_v1: Reading[bool]
     cgroup_driver: Reading[str]
     """`systemd` or `cgroupfs`, as flags and files say; not what CRI tells a kubelet since 1.31."""
@@ -125,21 +125,21 @@ class Handler(Struct, frozen=True, kw_only=True):
     oci_idmap: Reading[bool]
     """`linux.mountExtensions.idmap.enabled` of the binary's own `features`."""
     oci_user_namespace: Reading[bool]
-    """Whether `linux.namespaces` of its `features` has `user`."""
+    """True when `linux.namespaces` of its `features` contains `user`."""
     binary_newer: Reading[bool]
-    """Whether the binary changed after the daemon, which asked it once, had started."""
+    """True when the binary changed after the start of the daemon, which reads its features once."""
     snapshotter: Reading[str]
     executable: Reading[bool]
-    """Whether the daemon finds the OCI runtime where it looks for it, with permission to execute it."""
+    """True when the daemon finds the OCI runtime and may execute it."""
 
     def runs_the_same(self, other: Handler) -> bool:
-        """Whether both handlers run the same OCI runtime on the same snapshotter; false where the binary is unknown."""
+        """True when both handlers run the same OCI runtime on the same snapshotter; False for an unknown binary."""
         mine, its = (self.binary.value, self.snapshotter.value), (other.binary.value, other.snapshotter.value)
         return self.binary.value is not None and mine == its
 
 
 class Confinement(Struct, frozen=True, kw_only=True):
-    """What binds the runtime's daemon, from its pid."""
+    """Confinement of the runtime's daemon, from its pid."""
 
     pid: int
     effective_capabilities: Reading[int]
@@ -165,7 +165,7 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     slow_chown: Reading[bool]
     confinement: Reading[Confinement]
     layers_dir: Reading[str]
-    """Where the default snapshotter keeps image layers: below the root unless configured elsewhere."""
+    """Directory of image layers of the default snapshotter: below the root unless configured elsewhere."""
     pause_image: Reading[str]
     """The image of the container that holds a Pod's namespaces, as the runtime is configured."""
     surroundings: Reading[Surroundings]
@@ -197,7 +197,7 @@ class Mapping(Struct, frozen=True):
 
 
 class PodUserns(Struct, frozen=True):
-    """What such a file says."""
+    """Content of a `userns` file."""
 
     uid_mappings: tuple[Mapping, ...] = ()
     gid_mappings: tuple[Mapping, ...] = ()
@@ -214,29 +214,29 @@ class UsernsFile(Struct, frozen=True, kw_only=True):
 
 
 class IdFacts(Struct, frozen=True, kw_only=True):
-    """What decides the range of IDs of a kubelet, and what it has given out of it."""
+    """Sources of the range of IDs of a kubelet, and the records of IDs given to Pods."""
 
     account: Reading[bool]
-    """Whether this kubelet finds the account `kubelet`; without it, it takes its default range."""
+    """True when this kubelet finds the account `kubelet`; without it the default range applies."""
     local_account: Reading[bool]
-    """Whether /etc/passwd has the account."""
+    """True when /etc/passwd contains the account."""
     getsubids: Reading[str]
-    """Where the kubelet's PATH finds it; absent when it does not. Like the next two not tried without the account."""
+    """Path of getsubids in the kubelet's PATH, else `absent`. Not tried without the account, like the next two."""
     subuids: Reading[Output]
     subgids: Reading[Output]
-    """What `getsubids kubelet` and `getsubids -g kubelet` print there; the second only when the first succeeds."""
+    """Output of `getsubids kubelet` and `getsubids -g kubelet`; the second only after success of the first."""
     owners: Reading[tuple[SubIds, ...]]
-    """What /etc/subuid and /etc/subgid give to others than the kubelet."""
+    """Entries of /etc/subuid and /etc/subgid for owners other than the kubelet."""
     accounts: Reading[tuple[Account, ...]]
     """Users and groups of the node whose ID lies above the first 65536."""
     service: Reading[str]
     """The service that getsubids(1) asks, `subid:` of nsswitch.conf(5): `files`, which is the default, or `sss`."""
     files: Reading[tuple[UsernsFile, ...]]
-    """What the kubelet will take up again when it starts next."""
+    """Records of Pods that the next start of the kubelet reads."""
 
 
 class PodFacts(Struct, frozen=True, kw_only=True):
-    """How many Pods with a user namespace the kubelet has recorded, and what the kernel shows of them now."""
+    """Recorded Pods with a user namespace, and the number of those seen running, with their maps."""
 
     recorded: int
     unread: int
@@ -244,7 +244,7 @@ class PodFacts(Struct, frozen=True, kw_only=True):
     own_namespace: int
     """Of the recorded, those with a process that has the recorded IDs. It may be the sandbox's alone."""
     youngest_started_at: float = 0.0
-    """When the first process of the youngest of these started, in seconds since the epoch."""
+    """Start time of the first process of the youngest of these, in seconds since the epoch."""
     host_namespace: int
     """Of the recorded, those with a container's process that has the node's own IDs: nobody isolated it."""
     last_block: int
@@ -297,7 +297,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     hooks: Reading[HookFacts]
     kubelet_around: Reading[KubeletAround]
     userns_pod_runs: Reading[bool]
-    """Whether a Pod with a user namespace of its own runs, or once ran, that the running container runtime started.
+    """True when a Pod with a user namespace, started by the present process of the container runtime, runs or ran.
 
     The Pod of a trial counts, though it is gone by now. No better proof exists; an older Pod shows what an earlier
     daemon could do.

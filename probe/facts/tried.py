@@ -12,7 +12,7 @@ from probe.terms import Role, Usable
 R = TypeVar("R", bound=str)
 
 Doubt = Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"]
-"""Why a result is unknown; empty for every other result."""
+"""Kind of problem of an unknown result; empty for other results."""
 
 
 class Tried(Struct, Generic[R], frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class NamespaceAttempt(Tried[Answered], frozen=True, kw_only=True):
     """One live user namespace with a full map, as the runtime makes it for a Pod."""
 
     step: str
-    """Where it ended: `unshare`, `uid_map`, `gid_map`, `read back`, or `done`."""
+    """Last step: `unshare`, `uid_map`, `gid_map`, `read back`, or `done`."""
     map: str
     """The line written to uid_map, as user_namespaces(7) spells it: inside, outside, count."""
 
@@ -43,7 +43,7 @@ SHOWN_BELOW = 20
 
 
 class Attempt(Tried[Answered], frozen=True, kw_only=True):
-    """What the kernel answered when one file system was asked for an idmapped mount."""
+    """Result of an attempt at an idmapped mount of one file system."""
 
     role: Role
     path: str
@@ -91,7 +91,7 @@ class SandboxFacts(Struct, frozen=True, kw_only=True):
 StepName = Literal["create", "maps", "idmapped binds", "owners", "delete"]
 STEP_NAMES: tuple[StepName, ...] = get_args(StepName)
 Blame = Literal["", "tmpfs", "kubelet root", "mappings of mounts", "user namespace"]
-"""What stood in the way, in the order of BUNDLES: each is that without which the container could be made."""
+"""Part of the container that the runtime refused, in the order of BUNDLES: without it, the container was created."""
 
 
 class TrialStep(Tried[StepResult], frozen=True, kw_only=True):
@@ -125,7 +125,7 @@ PodMount = Literal["kubelet-root", "tmpfs"]
 
 
 class HandlerTrial(Tried[PodResult], frozen=True, kw_only=True):
-    """What the runtime made of a Pod with one handler."""
+    """Result of the trial Pod with one handler."""
 
     handler: str
     step: str = ""
@@ -133,9 +133,9 @@ class HandlerTrial(Tried[PodResult], frozen=True, kw_only=True):
     said: str = ""
     """The runtime's own words, where it refused."""
     control: Literal["", "runs", "fails", "unknown"] = ""
-    """What became of the same Pod without a user namespace; empty where none was needed."""
+    """Result of the control, the same Pod without a user namespace; empty if not needed."""
     mounts: tuple[PodMount, ...] = ()
-    """What the Pod that runs has mounted with a mapping."""
+    """Idmapped mounts of the running Pod."""
     refused_mount: PodMount | Literal[""] = ""
     """The one mount without which the Pod would run."""
     seconds: float = 0.0
@@ -147,7 +147,7 @@ class PodTrialFacts(Struct, frozen=True, kw_only=True):
 
     handlers: tuple[HandlerTrial, ...]
     left: str = ""
-    """Why something of the trial is still there."""
+    """Reason why a part of the trial was not removed."""
     seconds: float
 
     def of(self, handler: str) -> HandlerTrial | None:

@@ -29,7 +29,7 @@ class Host(ABC):
     deadline = math.inf
     """In seconds of time.monotonic(): from then on whatever does not answer at once is not waited for."""
     slowness = 1.0
-    """How many times as long as on other nodes each single wait may take."""
+    """Factor on all timeouts, from the budget."""
 
     @abstractmethod
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
@@ -57,7 +57,7 @@ class Host(ABC):
 
     @abstractmethod
     def read_link(self, path: str) -> Reading[str]:
-        """Where a symlink points: `/proc/1/exe`, `/proc/1/ns/mnt`, or one of the node's files."""
+        """Target of a symlink: `/proc/1/exe`, `/proc/1/ns/mnt`, or a file of the node."""
 
     @abstractmethod
     def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
@@ -75,7 +75,7 @@ class Host(ABC):
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
     ) -> Reading[Output]:
-        """What a program of this node prints; refused unless only root could have put it there.
+        """Output of a program of this node; refused unless only root may write the program.
 
         *Shape*: exit status, stdout and stderr, both decoded. It runs without capabilities and with a clean
         environment; a program that hangs, is killed, or prints more than a mebibyte is a problem.
@@ -83,14 +83,14 @@ class Host(ABC):
 
     @abstractmethod
     def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
-        """What the executable of a running daemon of this node prints, even if it was replaced or deleted since.
+        """Output of the executable of a running daemon of this node, even if replaced or deleted since.
 
         Refused unless `node_daemon` is true of the very process whose executable was opened, and root owns that file.
         """
 
     @abstractmethod
     def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
-        """What the program prints that a daemon of this node has at *path*, in its mount namespace and its root.
+        """Output of the program at *path* in the mount namespace and root of a daemon of this node.
 
         Refused unless `node_daemon` is true of that process; else as `run`.
         """
@@ -104,7 +104,7 @@ class Host(ABC):
 
     @abstractmethod
     def started_at(self, pid: int) -> Reading[float]:
-        """When that process started, in seconds since the epoch.
+        """Start time of a process, in seconds since the epoch.
 
         Equal answers of one Host mean the same process, whatever becomes of the clock meanwhile.
         """
@@ -114,7 +114,7 @@ class Host(ABC):
         return self.read_text(f"/proc/{pid}/status").parse(parse_status)
 
     def node_daemon(self, pid: int) -> Reading[bool]:
-        """Whether that process belongs to the node and not to a Pod that imitates a daemon.
+        """True when the process belongs to the node, not to a Pod that imitates a daemon.
 
         It does with UID 0, the PID namespace of process 1, its user namespace, and no Pod's cgroup.
         """

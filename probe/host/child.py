@@ -73,10 +73,10 @@ class Child:
             content += chunk
         return bytes(content)
 
-    def lines(self, patience: float, limit: int = DEFAULT_LIMIT, deadline: float = math.inf) -> Iterator[bytes]:
-        """Each line when it comes; TimeoutError when the child is silent for *patience* seconds, or at *deadline*."""
+    def lines(self, timeout: float, limit: int = DEFAULT_LIMIT, deadline: float = math.inf) -> Iterator[bytes]:
+        """Each line when it comes; TimeoutError when the child is silent for *timeout* seconds, or at *deadline*."""
         pending, budget = b"", limit
-        while chunk := self._chunk(min(time.monotonic() + patience, deadline)):
+        while chunk := self._chunk(min(time.monotonic() + timeout, deadline)):
             budget -= len(chunk)
             if budget < 0:
                 raise ChildError(f"wrote more than {limit} bytes")
@@ -132,7 +132,7 @@ def run_child(
     limit: int = DEFAULT_LIMIT,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> bytes:
-    """What *function* returns, run in a child; the caller does *meanwhile* before it waits.
+    """Return value of *function*, run in a child; the caller runs *meanwhile* before it waits.
 
     *Errors*: TimeoutError after *timeout* seconds; ChildError when it crashed, was killed, or returned more
     than *limit* bytes. An OSError that *function* raises is raised here with the same errno, a ValueError or
@@ -152,7 +152,7 @@ def run_child(
 
 
 def disclose(answer: bytes) -> bytes:
-    """What the function returned whose outcome `enclose` wrapped; its error is raised here."""
+    """Return value of the function wrapped by `enclose`; its exception is raised here."""
     tag, _, body = answer.partition(b"\n")
     kind, _, detail = tag.partition(b" ")
     if kind == b"ok":

@@ -1,4 +1,4 @@
-"""What the container runtime answers over its own socket, by its real protocol: the Container Runtime Interface.
+"""Answers of the container runtime on its socket, by the Container Runtime Interface (CRI).
 
 h2 and protobuf take 30 ms to import, so all of this runs in a child that imports them while others look around; and
 whatever the runtime does to the one who asks it, it does to that child alone.
@@ -52,7 +52,7 @@ class CriHandler(Struct, frozen=True):
 
 
 class CriAnswer(Struct, frozen=True, kw_only=True):
-    """What one runtime said, each part a Reading of its own."""
+    """Answer of one runtime; each part is a Reading of its own."""
 
     endpoint: str
     listener: Reading[int]
@@ -96,7 +96,7 @@ def cri_child(read_endpoint: Callable[[], str | None], enter: Callable[[], objec
 
 
 def ask_cri(endpoint: str, timeout: float = TIMEOUT) -> CriAnswer:
-    """What the runtime on the socket *endpoint* (an absolute path) answers."""
+    """Answer of the runtime on the socket *endpoint*, an absolute path."""
     from probe.host import cri_pb2
     from probe.host.grpc import call_all
 

@@ -31,8 +31,8 @@ from probe.reading import Reading
 __all__ = ("FILE_LIMIT", "LISTING_LIMIT", "FileStatus", "Host", "LocalHost", "Process")
 
 _RUN_LIMIT = 16 << 20  # of what a program printed, as JSON
-_PATIENCE = 2.0  # seconds for one file: a directory on a dead NFS server never answers
-_PATIENCE_FOR_ALL = 6.0  # seconds for all processes, of which each takes a tenth of a millisecond
+_TIMEOUT = 2.0  # seconds for one file: a directory on a dead NFS server never answers
+_TIMEOUT_FOR_ALL = 6.0  # seconds for all processes, of which each takes a tenth of a millisecond
 _AT_ONCE = 0.1  # seconds for a file or a program when the time for all of them is over
 
 # The kernel's own files answer without a server; anything else may lie on a file system that hangs.
@@ -91,7 +91,7 @@ class LocalHost(Host):
         return reading_of(path, lambda: os.fsdecode(self._touch(path, "real_path", path, tuple(automounts))))
 
     def read_link(self, path: str) -> Reading[str]:
-        """Where a symlink points: `/proc/1/exe`, `/proc/1/ns/mnt`, or one of the node's files."""
+        """Target of a symlink: `/proc/1/exe`, `/proc/1/ns/mnt`, or a file of the node."""
         if _KERNEL_LINK.fullmatch(path):
             return reading_of(path, lambda: os.readlink(path))
         return reading_of(path, lambda: os.fsdecode(self._touch(path, "read_link", path)))
@@ -125,7 +125,7 @@ class LocalHost(Host):
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
     ) -> Reading[Output]:
-        """What a program of this node prints; refused unless only root could have put it there.
+        """Output of a program of this node; refused unless only root may write the program.
 
         *Shape*: exit status, stdout and stderr, both decoded. It runs without capabilities and with a clean
         environment; a program that hangs, is killed, or prints more than a mebibyte is a problem.
@@ -134,7 +134,7 @@ class LocalHost(Host):
         return self._ask_to_run(source, path, timeout, "run", path, arguments, environment or {})
 
     def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
-        """What the executable of a running daemon of this node prints, even if it was replaced or deleted since.
+        """Output of the executable of a running daemon of this node, even if replaced or deleted since.
 
         Refused unless `node_daemon` is true of the very process whose executable was opened, and root owns that file.
         """
@@ -142,11 +142,11 @@ class LocalHost(Host):
         return self._ask_to_run(" ".join((path, *arguments)), path, timeout, "run_daemon", pid, arguments)
 
     def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
-        """What the program prints that a daemon of this node has at *path*, in its mount namespace and its root.
+        """Output of the program at *path* in the mount namespace and root of a daemon of this node.
 
         Refused unless `node_daemon` is true of that process; else as `run`.
         """
-        source, timeout = " ".join((path, *arguments)), self._patience(timeout)
+        source, timeout = " ".join((path, *arguments)), self._timeout(timeout)
 
         def run() -> bytes:
             process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -165,7 +165,7 @@ class LocalHost(Host):
 
     def _ask_to_run(self, source: str, path: str, timeout: float, operation: str, *arguments: Any) -> Reading[Output]:
         """The output of a program that the helper runs: looking for it may hang as well."""
-        timeout = self._patience(timeout)
+        timeout = self._timeout(timeout)
 
         def output() -> Output:
             name = _helper_name(path)
@@ -203,7 +203,7 @@ class LocalHost(Host):
         def found() -> tuple[Process, ...]:
             init = self.read_text("/proc/1/cgroup").value or ""
             # The kernel answers for each of them, however many a Pod has started.
-            rows = json.loads(self._touch("/proc", "processes", init, limit=64 << 20, patience=_PATIENCE_FOR_ALL))
+            rows = json.loads(self._touch("/proc", "processes", init, limit=64 << 20, timeout=_TIMEOUT_FOR_ALL))
             return tuple(Process(pid, name, tuple(argv)) for pid, name, argv in rows)
 
         if self._processes is None:
@@ -212,9 +212,9 @@ class LocalHost(Host):
         return self._processes
 
     def _touch(
-        self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT, patience: float = _PATIENCE
+        self, path: str, operation: str, *arguments: Any, limit: int = DEFAULT_LIMIT, timeout: float = _TIMEOUT
     ) -> bytes:
-        """What that operation returns, run by a child that carries *path* in its name, unless one is stuck there.
+        """Result of an operation run by a child with *path* in its name; not run while another child hangs there.
 
         Nobody waits twice for the same path. *Errors*: as `run_child`.
         """
@@ -222,18 +222,18 @@ class LocalHost(Host):
         if name in self._stuck:
             raise TimeoutError
         try:
-            timeout = self._patience(patience)
+            timeout = self._timeout(timeout)
             return self._helper.ask(HELPER_NAME + name, operation, *arguments, timeout=timeout, limit=limit)
         except TimeoutError:
             self._stuck |= {name}
             raise
 
-    def _patience(self, seconds: float) -> float:
-        """How long to wait for what may take so many seconds."""
+    def _timeout(self, seconds: float) -> float:
+        """*seconds* scaled by the slowness and limited by the deadline."""
         return max(min(seconds * self.slowness, self.deadline - time.monotonic()), _AT_ONCE)
 
     def started_at(self, pid: int) -> Reading[float]:
-        """When that process started, in seconds since the epoch.
+        """Start time of a process, in seconds since the epoch.
 
         Equal answers of one Host mean the same process, whatever becomes of the clock meanwhile.
         """

@@ -94,7 +94,7 @@ def _make_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
     child = Child(member)
     os.close(hold_read)
     try:
-        answer = next(child.lines(patience=5.0), b"")
+        answer = next(child.lines(timeout=5.0), b"")
         if not answer:
             return -1, NamespaceAnswer("helper", errno.EIO)
         if error := int(answer):

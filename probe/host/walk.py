@@ -21,11 +21,11 @@ FUSE_PAUSE = 0.15
 
 
 def attempt_all(
-    targets: Sequence[Target], userns_fd: int, deadline: float, patience: float, prepare: Callable[[], None]
+    targets: Sequence[Target], userns_fd: int, deadline: float, timeout: float, prepare: Callable[[], None]
 ) -> Iterator[tuple[int, Answer]]:
     """(index, answer) of each target, tried by child processes (helpers).
 
-    A helper announces each target before it touches it. A helper that is silent for *patience* seconds is abandoned:
+    A helper announces each target before it touches it. A helper that is silent for *timeout* seconds is abandoned:
     its target and all others behind the same server get ETIMEDOUT, and a new helper continues. Targets without a
     server come first, so that hung servers cannot use up their time. Targets not reached by *deadline*
     (time.monotonic()) get no answer. Each helper calls *prepare* first, to enter a mount namespace. A helper that
@@ -33,11 +33,11 @@ def attempt_all(
     """
     for served in (False, True):
         group = {index: target for index, target in enumerate(targets) if bool(target.server) is served}
-        yield from _attempt_group(group, userns_fd, deadline, patience * (1 if served else UNSERVED), prepare)
+        yield from _attempt_group(group, userns_fd, deadline, timeout * (1 if served else UNSERVED), prepare)
 
 
 def _attempt_group(
-    targets: dict[int, Target], userns_fd: int, deadline: float, patience: float, prepare: Callable[[], None]
+    targets: dict[int, Target], userns_fd: int, deadline: float, timeout: float, prepare: Callable[[], None]
 ) -> Iterator[tuple[int, Answer]]:
     pending = dict(targets)
     while pending and (remaining := deadline - time.monotonic()) > 0:
@@ -49,7 +49,7 @@ def _attempt_group(
         at: int | None = None  # index of the current target
         with helper:
             try:
-                for line in helper.lines(min(patience, remaining), limit=64 << 20):
+                for line in helper.lines(min(timeout, remaining), limit=64 << 20):
                     index, answer = msgspec.json.decode(line, type=tuple[int, Answer | None])
                     at = None if answer else index
                     if answer:
@@ -58,7 +58,7 @@ def _attempt_group(
                     if time.monotonic() > deadline:
                         return
             except TimeoutError:
-                if remaining < patience:
+                if remaining < timeout:
                     return  # too little time to prove a hang
                 hung = {targets[at].device, targets[at].server} - {""} if at is not None else set()
                 for index in [i for i, target in pending.items() if i == at or target.server in hung]:

@@ -1,1 +1,1 @@
-"""What is said of a node: each output is a function of a Report."""
+"""Outputs: each is a pure function of a Report."""

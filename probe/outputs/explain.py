@@ -1,4 +1,4 @@
-"""The checks explained: question, why it matters, fix; for people and as JSON."""
+"""Explanation of the checks: question, consequence, remediation; for people and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIX = "fix     "
 
 
 class CheckDocument(Struct, frozen=True, kw_only=True):
-    """What is declared of one check."""
+    """Declaration of one check."""
 
     id: str
     level: Level
@@ -29,7 +29,7 @@ class CheckDocument(Struct, frozen=True, kw_only=True):
     remediation: str
     documentation: str
     remediations: tuple[dict[str, str], ...]
-    """What fits a reason, or a platform, better; each with `reason`, `platform`, `text` and `source`."""
+    """Remediations for a reason or a platform, each with `reason`, `platform`, `text` and `source`."""
 
 
 def render_check(check: Check, *, width: int | None, colour: bool, platform: str = "") -> str:

@@ -31,7 +31,7 @@ def render_paths(rows: Sequence[FilesystemRow], *, width: int | None, colour: bo
 
 
 def _add_ways(page: Page, rows: Sequence[FilesystemRow]) -> None:
-    """What to do, once for all paths that need the same, and the mounts that a Pod would not see as its own."""
+    """Remediations, each once for all paths that need it, and the mounts below that a Pod would see as nobody's."""
     ways: dict[str, list[str]] = {}
     for row in rows:
         if way := what_to_do(row):

@@ -8,7 +8,7 @@ from probe.report import FilesystemRow, Report
 
 
 def preflight(report: Report) -> list[Row]:
-    """What a machine without a kubelet would allow: kernel, file systems and container runtime; else nothing."""
+    """Rows for a machine without a kubelet: kernel, file systems and container runtime; empty on a node."""
     if report.reason != "KubeletNotFound":
         return []
     kernel = [one for one in report.findings if layer_of(one, report) == "kernel"]

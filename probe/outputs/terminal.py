@@ -177,7 +177,7 @@ def _add_finding(page: Page, report: Report, finding: Finding, verbose: int) -> 
 
 
 def _add_details(page: Page, finding: Finding, verbose: int, indent: int) -> None:
-    """What to do, the evidence and the documentation, each behind a label of five columns."""
+    """Remediation, evidence and documentation, each after a label of five columns."""
     if finding.remediation:
         page.remediation((_label(finding), "dim"), finding.remediation, indent)
     evidence = [view.evidence_words(one) for one in finding.evidence]

@@ -124,7 +124,7 @@ class Page:
             self._flush(line)
 
     def remediation(self, label: Part, text: str, indent: int = 2) -> None:
-        """What to do: a sentence beside *label*, and below it, unfolded, the indented lines, which can be pasted."""
+        """A remediation: a sentence after *label*, and below it the indented lines, never wrapped, to be pasted."""
         lines = text.split("\n")
         margin = min((len(line) - len(line.lstrip(" ")) for line in lines if line[:1] == " "), default=0)
         for line in lines:
@@ -139,7 +139,7 @@ class Page:
         return "".join(f"{self._drawn(line)}\n" for line in self._lines)
 
     def _columns(self, rows: Sequence[Sequence[Cell]], indent: int, marked: bool) -> list[int]:
-        """Where each column begins."""
+        """Start of each column."""
         starts = [indent]
         for index in range(len(rows[0]) - 1):
             cells = (row[index] for row in rows)
@@ -229,7 +229,7 @@ def _columns_of(text: str) -> int:
 
 
 def _plain(char: str) -> bool:
-    """Whether it fills its columns with something to see, and does nothing else."""
+    """True when the character is visible, fills its columns and has no other effect."""
     return char.isprintable() and unicodedata.category(char)[0] != "M" and not _UNSEEN.match(char)
 
 

@@ -128,7 +128,7 @@ def runtime_words(runtime: OciRuntime | None) -> str:
 
 
 def restart(report: Report) -> Row | None:
-    """Whether the kubelet will start again; none without a kubelet."""
+    """Row of the restart forecast; none without a kubelet."""
     forecast = report.forecast
     if forecast is None:
         return None

@@ -33,11 +33,11 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         sys.stderr.write(f"userns-probe: cannot open {folder}: {os.strerror(error.errno or 0)}\n")
         return _USAGE
-    renewal, patience = min(float(interval), RENEWAL), float(budget) + _GRACE
+    renewal, timeout = min(float(interval), RENEWAL), float(budget) + _GRACE
     command = [sys.executable, "-P", os.path.join(_PACKAGE, "__main__.py"), "report", "-o", "json"]
-    supervisor = Supervisor([*command, f"--interval={renewal:g}s", *rest], patience)
+    supervisor = Supervisor([*command, f"--interval={renewal:g}s", *rest], timeout)
     proc = next((word.partition("=")[2] for word in rest if word.startswith("--proc=")), "/proc")
-    rounds = Rounds(supervisor, ReportFile(directory, name), 3 * max(renewal, patience), proc)
+    rounds = Rounds(supervisor, ReportFile(directory, name), 3 * max(renewal, timeout), proc)
     log("watching", report_file=report_file, interval_seconds=float(interval))
     watch(rounds, supervisor, float(interval))
     log("stopped")

@@ -1,4 +1,4 @@
-"""When to probe: seldom while nothing changes, soon after a change, and never more often than a node can bear."""
+"""Times of probes: rare without changes, soon after a change, and limited in number per day."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REFILL = 86400 / (PER_DAY - BURST)
 
 
 def next_probe(began: float, ended: float, interval: float, chance: float) -> float:
-    """When to probe again after a probe; *chance* of 0 to 1 makes it earlier or later. *Units*: seconds of one clock.
+    """Start time of the next probe; *chance* from 0 to 1 adds jitter. *Units*: seconds of one clock.
 
     However long a probe takes, the node has at least as long a rest from it.
     """

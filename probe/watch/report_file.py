@@ -15,7 +15,7 @@ _FOREIGN_WRITERS = 0o022
 
 
 class NoReport(ValueError):
-    """What should be a report is none."""
+    """The output of a probe is not a report."""
 
 
 class ReportFile:

@@ -23,14 +23,14 @@ class ProbeFailed(Exception):
 class Supervisor:
     """Signals, the one probe that may run, and the reaping: as PID 1, all orphans of the container become ours."""
 
-    def __init__(self, command: list[str], patience: float) -> None:
-        """*patience* in seconds, for a probe from its start to its end."""
+    def __init__(self, command: list[str], timeout: float) -> None:
+        """*timeout* in seconds, for a probe from its start to its end."""
         self.stop = False
         """SIGTERM or SIGINT came."""
         self.now = False
         """SIGHUP came."""
         self._command = command
-        self._patience = patience
+        self._timeout = timeout
         self._child = 0
         self._status: int | None = None
         self._wakeup, write_end = os.pipe()
@@ -46,7 +46,7 @@ class Supervisor:
         self.now |= number == signal.SIGHUP
 
     def wait(self, files: Sequence[int], deadline: float) -> bool:
-        """Whether one of *files* is ready; maybe False once a signal came, or *deadline* (time.monotonic()) passed."""
+        """True when one of *files* is readable; may be False after a signal or *deadline* (time.monotonic())."""
         poll = select.poll()  # select(2) knows no descriptor above 1023
         for file in (self._wakeup, *files):
             poll.register(file, select.POLLIN)
@@ -57,11 +57,11 @@ class Supervisor:
         return any(file in ready for file in files)
 
     def probe(self, memory: int | None) -> bytes | None:
-        """What a fresh probe printed, which has the file *memory* as descriptor 3; None when asked to end meanwhile.
+        """Output of a new probe, which has the file *memory* as descriptor 3; None on a signal to end.
 
         *Errors*: ProbeFailed.
         """
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._timeout
         read_end = self._start(memory)
         try:
             content = self._read(read_end, deadline)
@@ -107,7 +107,7 @@ class Supervisor:
         content = b""
         while not self.stop:
             if time.monotonic() >= deadline:
-                raise ProbeFailed(f"no report within {self._patience:g} s")
+                raise ProbeFailed(f"no report within {self._timeout:g} s")
             if self.wait([file], deadline):
                 chunk = os.read(file, 1 << 16)
                 if not chunk:

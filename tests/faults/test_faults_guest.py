@@ -65,7 +65,7 @@ def test_one_guest_gives_the_rows_of_all_campaigns(booted: dict[str, Any]) -> No
     assert [row.fault for row in rows] == [fault.name for fault in faults]
     assert {row.problems for row in rows} == {("a problem",)}
     assert " node,harm " in booted["command"]
-    assert booted["timeout"] == guest.PATIENCE * (1 + len(faults))
+    assert booted["timeout"] == guest.TIMEOUT * (1 + len(faults))
 
 
 def test_one_guest_that_fails_fails_all_campaigns(booted: dict[str, Any]) -> None:

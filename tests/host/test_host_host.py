@@ -163,7 +163,7 @@ def test_paths_that_leave_the_kernels_own_files(path: str) -> None:
 
 def test_a_file_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but the kernel's own files is touched by a child that may be given up."""
-    monkeypatch.setattr(root, "_PATIENCE", 0.1)
+    monkeypatch.setattr(root, "_TIMEOUT", 0.1)
     monkeypatch.setattr(root.files, "open_path", lambda path: signal.pause())
     monkeypatch.setattr(root.os, "readlink", lambda path: signal.pause())
     path = str(tmp_path)
@@ -404,7 +404,7 @@ def test_the_process_table(open_directory: str) -> None:
 
 def test_a_crowd_of_processes_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Pod without a limit of processes may not hide the kubelet among them."""
-    monkeypatch.setattr(root, "_PATIENCE", 0.0)
+    monkeypatch.setattr(root, "_TIMEOUT", 0.0)
     read = operations.read_process
     monkeypatch.setattr(
         operations, "read_process", lambda pid, init: time.sleep(0.5 / len(os.listdir("/proc"))) or read(pid, init)
@@ -414,7 +414,7 @@ def test_a_crowd_of_processes_takes_its_time(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_process_table_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process can make the reading of its arguments hang."""
-    monkeypatch.setattr(root, "_PATIENCE_FOR_ALL", 0.1)
+    monkeypatch.setattr(root, "_TIMEOUT_FOR_ALL", 0.1)
     monkeypatch.setattr(operations, "read_process", lambda pid, init: signal.pause())
     assert HOST.processes().kind == "timed-out"
 
@@ -483,15 +483,15 @@ def test_when_the_time_is_over_what_answers_at_once_is_still_read(tmp_path: Path
 def test_a_slow_node_is_waited_for_longer() -> None:
     """As far as its time goes."""
     HOST.slowness = 3.0
-    assert HOST._patience(2.0) == 6.0
+    assert HOST._timeout(2.0) == 6.0
     HOST.deadline = time.monotonic() + 5
-    assert 4 < HOST._patience(2.0) <= 5
+    assert 4 < HOST._timeout(2.0) <= 5
 
 
 def test_when_the_time_is_over_nobody_else_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file as little as a program; each could take seconds otherwise."""
     HOST.deadline = time.monotonic() - 1
-    assert HOST._patience(3.0) == root._AT_ONCE
+    assert HOST._timeout(3.0) == root._AT_ONCE
     monkeypatch.setattr(root.files, "open_path", lambda path: signal.pause())
     assert HOST.list_directory(str(tmp_path)).kind == "timed-out"
     assert HOST.run("/bin/sleep", "1000", timeout=1000.0).kind == "timed-out"

@@ -24,10 +24,10 @@ def targets(count: int, **servers: str) -> list[Target]:
 
 
 def answers(
-    many: list[Target], *, seconds: float = ENOUGH, patience: float = ENOUGH, prepare: Callable[[], None] = lambda: None
+    many: list[Target], *, seconds: float = ENOUGH, timeout: float = ENOUGH, prepare: Callable[[], None] = lambda: None
 ) -> dict[int, Answer]:
     """Each target's answer by its index."""
-    return dict(walk.attempt_all(many, -1, time.monotonic() + seconds, patience, prepare))
+    return dict(walk.attempt_all(many, -1, time.monotonic() + seconds, timeout, prepare))
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_what_hangs_and_what_lies_behind_the_same_server(misbehave: Callable[...
     misbehave(at1=signal.pause)
     hung = Answer("open_tree", errno.ETIMEDOUT)
     many = targets(5, d1="0:50", d3="0:50", d4="0:51")
-    assert answers(many, patience=SHORT) == {0: DONE, 1: hung, 2: DONE, 3: hung, 4: DONE}
+    assert answers(many, timeout=SHORT) == {0: DONE, 1: hung, 2: DONE, 3: hung, 4: DONE}
 
 
 def test_what_is_not_reached_in_time_has_no_answer(misbehave: Callable[..., None]) -> None:

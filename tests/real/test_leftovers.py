@@ -33,7 +33,7 @@ def test_a_whole_probe_leaves_nothing(node: Node) -> None:
 
 def test_a_connection_that_nobody_ends_is_noticed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """It costs the runtime a descriptor, which no list of mounts or processes shows."""
-    monkeypatch.setattr(leftovers, "_PATIENCE", 0.5)
+    monkeypatch.setattr(leftovers, "_TIMEOUT", 0.5)
     before = look(node)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.connect(node.endpoint)

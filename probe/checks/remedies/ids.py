@@ -109,7 +109,7 @@ def _up(number: int, length: int) -> int:
 
 
 def _fit_the_files(facts: Facts) -> str:
-    """What makes the range fit the Pods that hold IDs, or rids the node of those."""
+    """Remediation for a range that does not fit the records of Pods: fit the range, or remove the Pods."""
     root = (facts.kubelet.value.root_dir.value if facts.kubelet.value else None) or "/var/lib/kubelet"
     node = quoted(facts.node_name) if facts.node_name else "NODE"
     return (

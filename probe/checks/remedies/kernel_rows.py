@@ -1,4 +1,4 @@
-"""What to do about the kernel and its limits, by platform."""
+"""Remediations for the kernel and its limits, by platform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do about the kubelet, by platform."""
+"""Remediations for the kubelet, by platform."""
 
 from __future__ import annotations
 

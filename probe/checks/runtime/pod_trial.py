@@ -18,7 +18,7 @@ _NO_CONTROL = (
 
 
 def check_pod_trial(facts: Facts, handler: str = "") -> Outcome:
-    """Whether the Pod with the image and a mount of the kubelet's root runs."""
+    """Judge the trial Pod with its image and a mount of the kubelet's root."""
     skipped, tried = _tried(facts, handler)
     if tried is None:
         return skipped
@@ -37,7 +37,7 @@ def check_pod_trial(facts: Facts, handler: str = "") -> Outcome:
 
 
 def check_pod_trial_projected(facts: Facts, handler: str = "") -> Outcome:
-    """Whether the same Pod runs with an idmapped mount of a tmpfs, too."""
+    """Judge the same Pod with an additional idmapped mount of a tmpfs."""
     skipped, tried = _tried(facts, handler)
     if tried is None:
         return skipped
@@ -54,7 +54,7 @@ def check_pod_trial_projected(facts: Facts, handler: str = "") -> Outcome:
 
 
 def _tried(facts: Facts, handler: str) -> tuple[Outcome, HandlerTrial | None]:
-    """What became of the handler's Pod, or else the outcome that says why nothing did."""
+    """(outcome, trial of the handler); the outcome explains a missing trial."""
     reading = facts.pod_trial
     if reading == POD_NOT_ASKED:
         return Outcome.skipped("no Pod was tried: that is done with --try-pod only", reading), None
@@ -75,7 +75,7 @@ def _trial_of(facts: Facts, trial: PodTrialFacts, handler: str) -> HandlerTrial 
 
 
 def reading_of(trial: PodTrialFacts) -> Evidence:
-    """How long the trial took, and which handlers it tried."""
+    """Duration of the trial and the handlers tried."""
     names = ", ".join(one.handler or "the default handler" for one in trial.handlers)
     return Evidence(SOURCE, f"took {trial.seconds * 1000:.0f} ms for {names}")
 

@@ -24,7 +24,7 @@ from probe.host.walk import UNSERVED, attempt_all, is_fuse, prepare_helper
 from probe.reading import Reading
 from probe.terms import Role
 
-PATIENCE = 1.0
+TIMEOUT = 1.0
 """Timeout of one file system in seconds; an attempt takes 0.1 ms unless a server hangs."""
 AT_ONCE = 0.1
 """Minimum timeout in seconds, granted even when the budget is spent: enough for a fork and an answer."""
@@ -38,14 +38,12 @@ TMPFS = Subject(role="tmpfs", path="", fstype="tmpfs", device="")
 class Bench:
     """Runs attempts in child processes with one user namespace. Tests replace it by recorded answers."""
 
-    def __init__(
-        self, userns_fd: int, deadline: float, prepare: Callable[[], None], patience: float = PATIENCE
-    ) -> None:
+    def __init__(self, userns_fd: int, deadline: float, prepare: Callable[[], None], timeout: float = TIMEOUT) -> None:
         """*deadline* in seconds of time.monotonic(); *prepare* enters the runtime's mount namespace, in each child."""
         self.userns_fd = userns_fd
         self._deadline = deadline
         self._prepare = prepare
-        self._patience = patience
+        self._timeout = timeout
 
     def control(self) -> Answer:
         """Negative control: an attempt on procfs, which no kernel can idmap."""
@@ -53,7 +51,7 @@ class Bench:
 
     def walk(self, targets: Sequence[Target]) -> Iterator[tuple[int, Answer]]:
         """(index, answer) of each target reached before the deadline."""
-        return attempt_all(targets, self.userns_fd, self._deadline, self._patience, self._prepare)
+        return attempt_all(targets, self.userns_fd, self._deadline, self._timeout, self._prepare)
 
     def tmpfs(self) -> Answer:
         """Attempt on a new tmpfs."""
@@ -72,10 +70,10 @@ class Bench:
             syscalls.set_name(HELPER_NAME + device)
             return msgspec.json.encode(answer or attempt())
 
-        patience = self._patience * (1 if served else UNSERVED)
-        patience = max(min(patience, self._deadline - time.monotonic()), AT_ONCE)
+        timeout = self._timeout * (1 if served else UNSERVED)
+        timeout = max(min(timeout, self._deadline - time.monotonic()), AT_ONCE)
         try:
-            return msgspec.json.decode(run_child(prepared, patience), type=Answer)
+            return msgspec.json.decode(run_child(prepared, timeout), type=Answer)
         except TimeoutError:
             return Answer("helper", errno.ETIMEDOUT)
         except ChildError:

@@ -1,4 +1,4 @@
-"""The process that asks the container runtime, beside the one that gathers all else.
+"""Child process that sends the CRI requests, in parallel to all other gathering.
 
 It is the first that a probe starts: it imports h2 and protobuf while all others import and look around.
 """
@@ -18,7 +18,7 @@ from probe.host.namespaces import enter_node
 from probe.reading import Reading
 from probe.settings import Settings
 
-_PATIENCE = 5.0
+_ANSWER_TIMEOUT = 5.0
 
 USUAL_SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -28,22 +28,22 @@ USUAL_SOCKETS = (
     "/var/snap/microk8s/common/run/containerd.sock",
     "/run/cri-dockerd.sock",
 )
-"""Where kubeadm, K3s, k0s and MicroK8s look for a container runtime."""
+"""Default CRI sockets of kubeadm, K3s, k0s and MicroK8s."""
 
 
 def start_cri(settings: Settings) -> BackgroundChild:
-    """It enters the node, waits to be told on which socket the runtime listens, asks, and ends."""
+    """Child that enters the node, waits for the socket of the runtime, sends the CRI requests and ends."""
     timeout = TIMEOUT * settings.slowness
     return BackgroundChild(lambda receive: cri_child(receive, lambda: enter_node(settings.proc), timeout))
 
 
 def cri_answer(cri: BackgroundChild, endpoint: str, deadline: float, slowness: float = 1.0) -> Reading[CriAnswer]:
-    """What came back from *endpoint*, which it was told, by *deadline* (time.monotonic())."""
+    """Answer from *endpoint*, which was sent to *cri*, by *deadline* (time.monotonic())."""
     if not endpoint:
         return Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")
     source = f"CRI {endpoint}"
     try:
-        answer = cri.read(min(deadline, time.monotonic() + _PATIENCE * slowness), limit=ANSWER_LIMIT)
+        answer = cri.read(min(deadline, time.monotonic() + _ANSWER_TIMEOUT * slowness), limit=ANSWER_LIMIT)
         if not answer:
             raise ChildError("it ended without an answer")
         return Reading(source, msgspec.json.decode(answer, type=CriAnswer))

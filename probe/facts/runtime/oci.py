@@ -14,8 +14,8 @@ from probe.host.host import Host
 from probe.host.program import Output
 from probe.reading import ProblemKind, Reading
 
-_PATIENCE = 2.0  # seconds for one command
-_NO_WRAPPERS = ("runc", "crun")  # what they print depends on nothing else, so it may be kept
+_TIMEOUT = 2.0  # seconds for one command
+_NO_WRAPPERS = ("runc", "crun")  # their output depends on nothing else, so it may be cached
 _BUDGET = 6.0  # seconds for all of them
 _VERSION_LINE = re.compile(r"([A-Za-z][\w.-]{0,63})(?: version |\s+:\s)\s*v?(\S{1,100})\s*")
 _NUMBER = re.compile(r"(?:release-)?v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?(?![\d.])", re.ASCII)
@@ -138,7 +138,7 @@ class OciRuntimes:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             return Reading.without(f"{path} {argument}", "not-tried", "not run: the time for it ran out")
-        timeout = min(_PATIENCE, remaining / self._host.slowness)
+        timeout = min(_TIMEOUT, remaining / self._host.slowness)
         environment = None if os.path.basename(path) in _NO_WRAPPERS else self._environment
         return self._host.run(path, argument, environment=environment, timeout=timeout)
 

@@ -22,7 +22,7 @@ from probe.host.host import Host
 from probe.host.processes import START_UNCERTAINTY
 from probe.reading import Reading, or_problem, problem_of
 
-_PATIENCE = 3.0  # seconds for the daemon's command that prints its configuration
+_TIMEOUT = 3.0  # seconds for the daemon's command that prints its configuration
 _CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 _CONTAINERD_BIN = "/opt/containerd/bin"  # before its PATH, unless configured otherwise
 _SNAPSHOTTER = re.compile(r"(/.+)/io\.containerd\.snapshotter\.v1\.([^/]+)")
@@ -162,9 +162,9 @@ class RuntimeSettings:
         executable = self._host.read_link(f"/proc/{pid}/exe").value or ""
         if executable.endswith("/k3s"):  # which is containerd when it is called so
             path = os.path.join(os.path.dirname(executable), "containerd")
-            printed = self._host.run(path, *flags, *command, timeout=_PATIENCE)
+            printed = self._host.run(path, *flags, *command, timeout=_TIMEOUT)
         else:
-            printed = self._host.run_daemon(pid, *flags, *command, timeout=_PATIENCE)
+            printed = self._host.run_daemon(pid, *flags, *command, timeout=_TIMEOUT)
         return read_stdout(printed).parse(parser)
 
     def _flags(self, pid: int) -> Reading[tuple[str, ...]]:

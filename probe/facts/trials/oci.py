@@ -16,7 +16,7 @@ from probe.reading import ProblemKind, Reading, or_problem
 
 __all__ = ("SOURCE", "gather_runtime_trial", "judge_trial", "plan_trial", "sweep_trial_cgroups")
 
-_PATIENCE = 15.0  # seconds for the whole trial, which normally takes 0.2
+_TIMEOUT = 15.0  # seconds for the whole trial, which normally takes 0.2
 
 
 @or_problem
@@ -36,7 +36,7 @@ def gather_runtime_trial(
     *deadline* in seconds of time.monotonic().
     """
     plan = plan_trial(host, probe, runtime, kubelet_root, mounts, attempts).need()
-    deadline = min(deadline, time.monotonic() + _PATIENCE * host.slowness)
+    deadline = min(deadline, time.monotonic() + _TIMEOUT * host.slowness)
     answer = try_runtime(plan, enter, deadline, host.slowness)
     return judge_trial(plan, answer, _confinement_of_probe(probe, runtime))
 

@@ -18,7 +18,7 @@ from probe.reading import ProblemKind, Reading, problem_of
 
 __all__ = ("SOURCE", "gather_pod_trial", "load", "plan_pods", "proof_of")
 
-_PATIENCE = 30.0  # seconds for the whole trial; without a network plugin that waits for others it takes half of one
+_TIMEOUT = 30.0  # seconds for the whole trial; without a network plugin that waits for others it takes half of one
 _FIRST_ID = 200 * BLOCK
 _BLOCKS = 4096  # that are looked at for one of nobody's
 
@@ -41,7 +41,7 @@ def gather_pod_trial(
     plan = plan_pods(host, probe, runtime, kubelet_root, ids, attempts)
     if plan.value is None:
         return problem_of(plan)
-    deadline = min(deadline, time.monotonic() + _PATIENCE * host.slowness)
+    deadline = min(deadline, time.monotonic() + _TIMEOUT * host.slowness)
     return judge_pods(plan.value, try_pods(plan.value, enter, deadline, host.slowness))
 
 
@@ -61,7 +61,7 @@ def plan_pods(
     ids: Reading[IdFacts],
     attempts: Sequence[Attempt],
 ) -> Reading[PodPlan]:
-    """What to try; a problem where nothing is, absent where no handler claims user namespaces."""
+    """Plan of the trial; a problem if there is nothing to try, `absent` if no handler claims user namespaces."""
     if runtime.value is None:
         return _not_tried(runtime, runtime.problem)
     if obstacle := _obstacle(probe):
@@ -122,7 +122,7 @@ def _distinct(handlers: Iterable[Handler]) -> Iterator[str]:
 
 
 def _obstacle(probe: ProbeFacts) -> str:
-    """Why what the runtime makes could not be planned or looked at."""
+    """Reason why the Pod could not be planned or inspected; else empty."""
     if probe.in_initial_user_namespace.value is not True:
         return "not tried: the probe is not known to be in the initial user namespace"
     return "not tried: the probe is in a chroot" if probe.chrooted else ""

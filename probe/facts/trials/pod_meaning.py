@@ -1,4 +1,4 @@
-"""What the Pods of a trial mean."""
+"""Meaning of the results of a Pod trial."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from probe.reading import ProblemKind, Reading
 
 
 def judge_pods(plan: PodPlan, answer: Reading[PodAnswer]) -> Reading[PodTrialFacts]:
-    """What the Pods of a trial tell of each handler that was to be tried."""
+    """Result of the trial for each planned handler."""
     seen = answer.value
     if seen is None:
         return Reading(answer.source, None, answer.problem, answer.kind)
@@ -124,7 +124,7 @@ _WHAT = {"kubelet-root": "the kubelet's root directory", "tmpfs": "a tmpfs, as t
 
 
 def _is_mapped(bind: Bind, first_id: int) -> bool:
-    """Whether it is there and mapped; owners are compared where the mapping has them."""
+    """True when the mount exists and is idmapped; owners are compared if the mapping contains them."""
     if not bind.mounted or not bind.idmapped:
         return False
     return not 0 <= bind.owner < MAP_LENGTH or bind.owner_inside == first_id + bind.owner

@@ -29,7 +29,7 @@ from probe.host.sandbox.trial import read_answer
 from probe.reading import Reading
 from probe.settings import Settings
 
-_SANDBOX_PATIENCE = 5.0
+_SANDBOX_TIMEOUT = 5.0
 _LAST_WORDS = 1.0  # seconds
 
 
@@ -111,12 +111,12 @@ class NodeTrials:
     def bench(self, runtime: Reading[RuntimeFacts]) -> attempts.Bench:
         """Children that enter the runtime's mount namespace, like the child of the sandbox trial, which starts now."""
         self._sandbox.send(mount_namespace_of(runtime))
-        patience = attempts.PATIENCE * self._settings.slowness
-        return attempts.Bench(self._userns_fd, self._deadline, entering(self._host, runtime), patience)
+        timeout = attempts.TIMEOUT * self._settings.slowness
+        return attempts.Bench(self._userns_fd, self._deadline, entering(self._host, runtime), timeout)
 
     def sandbox(self) -> Reading[SandboxFacts]:
         """Result of the trial that `bench` started."""
-        latest = time.monotonic() + _SANDBOX_PATIENCE * self._settings.slowness
+        latest = time.monotonic() + _SANDBOX_TIMEOUT * self._settings.slowness
         return gather_sandbox(read_answer(self._sandbox, min(self._deadline, latest)))
 
     def oci_runtime(

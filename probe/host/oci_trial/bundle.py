@@ -1,4 +1,4 @@
-"""What the trial of an OCI runtime needs on the node: a bundle, a place for it, and a cgroup of fixed name."""
+"""Preparation of the OCI runtime trial on the node: a bundle, its directory, and a cgroup with a fixed name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CGROUP = "userns-probe-trial"
 """Name of the container's cgroup, right below the root of each hierarchy."""
 KUBELET_ROOT, TMPFS, CONTROL = "kubelet root", "tmpfs", "control"
 DESTINATIONS = {KUBELET_ROOT: "/kubelet-root", TMPFS: "/memory", CONTROL: "/control"}
-"""Where the container has its bind mounts; `control` is the tmpfs once more, never mapped."""
+"""Mount points of bind mounts in the container; `control` is the tmpfs again, never idmapped."""
 
 _CGROUP_ROOT = "/sys/fs/cgroup"
 _PLACES = ("/run", "/tmp", "/mnt", "/srv", "/media", "/home")  # noqa: S108 - covered in a namespace of our own
@@ -63,7 +63,7 @@ def choose_place(*needed: str) -> str:
 
 
 def is_unbindable(path: str) -> bool:
-    """Whether mountinfo calls the mount unbindable that *path*, without symlinks, lies on.
+    """True when mountinfo marks the mount of *path*, without symlinks, as unbindable.
 
     A copy of the mount table may not: Linux 6.18 forgets it there. *Source*: proc_pid_mountinfo(5).
     """
@@ -178,7 +178,7 @@ def _bind_file(source: str, content: str, target: str) -> None:
 
 @contextmanager
 def sole_trial(directory: str = _CGROUP_ROOT) -> Iterator[bool]:
-    """Whether no other trial that locks *directory* is under way on this node; while the context lasts, none begins.
+    """Lock *directory*; yields True when no other trial holds it. The lock lasts as long as the context.
 
     The lock ends with the processes that have its descriptor, and leaves nothing behind.
     """
@@ -208,12 +208,12 @@ def sweep_trial_cgroups() -> bool:
         return False
 
 
-def remove_cgroups(patience: float, name: str = CGROUP) -> bool:
-    """Remove the trial's cgroup *name* from each hierarchy; False when one is still there after *patience* seconds.
+def remove_cgroups(timeout: float, name: str = CGROUP) -> bool:
+    """Remove the trial's cgroup *name* from each hierarchy; False when one is still there after *timeout* seconds.
 
     Only rmdir(2), which takes none that has a process in it: whoever lives there, nobody is ended.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while left := _left(name):
         for path in left:
             for directory, _, _ in os.walk(path, topdown=False):

@@ -1,4 +1,4 @@
-"""What process 1 of the trial of an OCI runtime does, step by step, and what it saw."""
+"""Steps of process 1 of the OCI runtime trial, and their results."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 
 
 class TrialPlan(Struct, frozen=True, kw_only=True):
-    """What is to be tried."""
+    """Plan of the trial."""
 
     binary: str
     """Path of the OCI runtime."""
     kubelet_root: str
     """The directory with the Pods' files, without symlinks."""
     proc_covered: bool = False
-    """Whether the node's mount table forbids a new /proc to containers."""
+    """True when the node's mount table forbids a new /proc in containers."""
 
 
 class Command(Struct, frozen=True):
@@ -66,7 +66,7 @@ class Bind(Struct, frozen=True):
     name: str
     mounted: bool
     idmapped: bool
-    """Whether mountinfo says so."""
+    """True when mountinfo shows an idmapped mount."""
     owner: int = -1
     """Of its source, on the node."""
     owner_inside: int = -1
@@ -74,14 +74,14 @@ class Bind(Struct, frozen=True):
 
 
 class TrialAnswer(Struct, frozen=True, kw_only=True):
-    """How far the trial came; what was not reached is empty."""
+    """Results of the trial so far; empty for steps not reached."""
 
     under_way: str = "preparation"
     """The step that had begun last; empty at the end."""
     cut_short: Literal["", "timed-out", "not-readable"] = ""
     """That step did not answer in time, or the trial's process ended in it."""
     obstacle: Reading[bool] | None = None
-    """Why the runtime was not asked at all, or could not be looked at."""
+    """Reason why the runtime was not run, or could not be inspected."""
     creates: tuple[Command, ...] = ()
     """`create` of the bundles in their order, until one of them worked."""
     uid_map: tuple[int, ...] = ()
@@ -89,7 +89,7 @@ class TrialAnswer(Struct, frozen=True, kw_only=True):
     binds: tuple[Bind, ...] = ()
     delete: Command | None = None
     gone: bool = False
-    """Whether the container's process has ended."""
+    """True when the process of the container has ended."""
     seconds: float = 0.0
 
 
@@ -219,7 +219,7 @@ class Trial:
 
 
 def _read_pid(path: str) -> int:
-    """What the runtime wrote to its pid file: a process of the trial's own PID namespace, and not process 1."""
+    """Pid in the pid file of the runtime: a process of the trial's own PID namespace other than process 1."""
     try:
         with open(path) as file:
             words = file.read(32)

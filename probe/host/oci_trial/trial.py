@@ -24,7 +24,7 @@ from probe.reading import Reading
 
 __all__ = ("SOURCE", "Bind", "Command", "TrialAnswer", "TrialPlan", "sweep_trial_cgroups", "try_runtime")
 
-PATIENCE = 4.0
+COMMAND_TIMEOUT = 4.0
 """Seconds for one command of the runtime, which normally takes 0.05."""
 
 _ANSWER_LIMIT = 1 << 18
@@ -39,11 +39,11 @@ def try_runtime(
     *enter* moves the child into the mount namespace in which the runtime creates containers, or returns a Reading
     with a problem, or raises OSError.
     """
-    patience = PATIENCE * slowness
-    last_line = deadline - patience - 2 * TIDY_UP
+    timeout = COMMAND_TIMEOUT * slowness
+    last_line = deadline - timeout - 2 * TIDY_UP
     if time.monotonic() > last_line:
         return Reading.without(SOURCE, "not-tried", "too little time was left for it")
-    with Child(lambda write: write(_trial_child(plan, enter, last_line, patience))) as child:
+    with Child(lambda write: write(_trial_child(plan, enter, last_line, timeout))) as child:
         try:
             return Reading(SOURCE, msgspec.json.decode(child.read(deadline, _ANSWER_LIMIT), type=TrialAnswer))
         except TimeoutError:
@@ -52,7 +52,7 @@ def try_runtime(
             return Reading.without(SOURCE, "not-readable", f"its process ended without an answer: {error}")
 
 
-def _trial_child(plan: TrialPlan, enter: Callable[[], object], last_line: float, patience: float) -> bytes:
+def _trial_child(plan: TrialPlan, enter: Callable[[], object], last_line: float, timeout: float) -> bytes:
     """Enter the node and run the trial; the caller becomes the parent of process 1 of the trial."""
     step = "entering the node"
     try:
@@ -69,7 +69,7 @@ def _trial_child(plan: TrialPlan, enter: Callable[[], object], last_line: float,
                 return _hindered("not-tried", "a cgroup of that name is in use, and is left alone")
             step = "PID namespace"
             syscalls.unshare(syscalls.CLONE_NEWPID)
-            answer = _watch(plan, last_line, patience)
+            answer = _watch(plan, last_line, timeout)
             remove_cgroups(TIDY_UP)
             return msgspec.json.encode(answer)
     except OSError as error:
@@ -95,12 +95,12 @@ def _join_cgroup_namespace() -> None:
     os.close(namespace)
 
 
-def _watch(plan: TrialPlan, last_line: float, patience: float) -> TrialAnswer:
+def _watch(plan: TrialPlan, last_line: float, timeout: float) -> TrialAnswer:
     """Last answer that process 1 of the trial wrote before it ended or was killed."""
     answer, cut_short = TrialAnswer(), ""
     try:
         with Child(lambda write: Trial(write).run(plan)) as first:
-            for line in first.lines(patience, limit=8 << 20):
+            for line in first.lines(timeout, limit=8 << 20):
                 answer = msgspec.json.decode(line, type=TrialAnswer)
                 if answer.under_way and time.monotonic() > last_line:
                     raise TimeoutError

@@ -20,16 +20,16 @@ M = TypeVar("M", bound=Message)
 
 
 class Runtime:
-    """The runtime behind *endpoint*, asked until *deadline* (time.monotonic()), each call for *patience* seconds."""
+    """The runtime behind *endpoint*, asked until *deadline* (time.monotonic()), each call for *timeout* seconds."""
 
-    def __init__(self, endpoint: str, deadline: float, patience: float) -> None:
+    def __init__(self, endpoint: str, deadline: float, timeout: float) -> None:
         self._endpoint = endpoint
         self._deadline = deadline
-        self._patience = patience
+        self._timeout = timeout
 
     def call(self, method: str, request: Message, reply_type: type[M], service: str = RUNTIME_SERVICE) -> M:
         """The answer. *Errors*: RpcError."""
-        deadline = min(self._deadline, time.monotonic() + self._patience)
+        deadline = min(self._deadline, time.monotonic() + self._timeout)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             listener = connect(connection, self._endpoint, deadline)
             if listener.kind:
@@ -48,7 +48,7 @@ class Runtime:
         return self.call("ImageStatus", request, cri_pb2.ImageStatusResponse, IMAGE_SERVICE).image.id
 
     def cgroup_driver(self) -> cri_pb2.CgroupDriver:
-        """How it names cgroups, which a kubelet takes over; CGROUPFS where it does not tell."""
+        """Cgroup driver of the runtime, which a kubelet adopts; CGROUPFS if the runtime does not report one."""
         try:
             request = cri_pb2.RuntimeConfigRequest()
             return self.call("RuntimeConfig", request, cri_pb2.RuntimeConfigResponse).linux.cgroup_driver

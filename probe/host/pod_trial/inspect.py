@@ -1,4 +1,4 @@
-"""What is mounted into the Pod of a trial, and what its container's process shows of that from outside."""
+"""Mounts for the Pod of a trial, and their inspection from outside by the process of its container."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Info(Struct):
 
 
 def choose_sources(pods_directory: str) -> dict[Role, str]:
-    """What to mount for each role: a path of that file system below which nothing else is mounted.
+    """Role -> path on its file system without mounts below.
 
     A role for which there is none is left out. *Errors*: OSError when the mount table or the directory cannot be read.
     """

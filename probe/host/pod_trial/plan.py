@@ -1,4 +1,4 @@
-"""What a Pod trial is told, and what it tells."""
+"""Plan and answer of a Pod trial."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Method = Literal["RunPodSandbox", "CreateContainer", "StartContainer", "Containe
 
 
 class PodPlan(Struct, frozen=True, kw_only=True):
-    """What is to be tried."""
+    """Plan of the trial."""
 
     endpoint: str
     """Absolute path of the CRI socket."""
@@ -55,14 +55,14 @@ class Call(Struct, frozen=True, kw_only=True):
     code: str = ""
     """Name of the gRPC status; empty for an answer."""
     words: str = ""
-    """What the runtime said of an error."""
+    """Error message of the runtime."""
     by_runtime: bool = False
-    """Whether the runtime itself answered with that error."""
+    """True when the runtime itself answered with the error."""
     seconds: float = 0.0
 
     @property
     def late(self) -> bool:
-        """Whether its time was over."""
+        """True when the call timed out."""
         return self.code == "DEADLINE_EXCEEDED" or _OUT_OF_TIME.search(self.words) is not None
 
 
@@ -81,7 +81,7 @@ class TriedPod(Struct, frozen=True, kw_only=True):
     """Of the container's process, as user_namespaces(7) spells them; empty when it could not be looked at."""
     binds: tuple[Bind, ...] = ()
     unseen: str = ""
-    """Why the running container could not be looked at."""
+    """Reason why the running container could not be inspected."""
 
     @property
     def failed(self) -> Call | None:
@@ -90,7 +90,7 @@ class TriedPod(Struct, frozen=True, kw_only=True):
 
     @property
     def refused(self) -> bool:
-        """Whether the runtime itself could not make it, and nobody else ended it."""
+        """True when the runtime itself failed to create the Pod, without interference of others."""
         call = self.failed
         if call is None or self.ended_by_others:
             return False
@@ -98,19 +98,19 @@ class TriedPod(Struct, frozen=True, kw_only=True):
 
     @property
     def runs(self) -> bool:
-        """Whether its container was found running."""
+        """True when its container was seen running."""
         return bool(self.calls) and self.calls[-1].method == "ContainerStatus" and not self.failed
 
 
 class PodAnswer(Struct, frozen=True, kw_only=True):
-    """What became of the trial."""
+    """Result of the trial."""
 
     obstacle: Reading[bool] | None = None
-    """Why nothing was tried, or nothing more."""
+    """Reason why nothing, or nothing more, was tried."""
     pods: tuple[TriedPod, ...] = ()
     """In the order in which they were made."""
     left: str = ""
-    """Why something of the trial could not be removed."""
+    """Reason why a part of the trial could not be removed."""
     done: bool = False
     """False when the trial ended before its end."""
     seconds: float = 0.0

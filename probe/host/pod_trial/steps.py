@@ -1,4 +1,4 @@
-"""What the child of a Pod trial does, Pod by Pod."""
+"""Steps of the child of a Pod trial, for each Pod."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Trial:
     """
 
     def __init__(
-        self, plan: PodPlan, tell: Callable[[PodAnswer], None], last_call: float, deadline: float, patience: float
+        self, plan: PodPlan, tell: Callable[[PodAnswer], None], last_call: float, deadline: float, timeout: float
     ) -> None:
         self._plan = plan
         self._tell = tell
         self._last_call = last_call
-        self._runtime = Runtime(plan.endpoint, last_call, patience)
-        self._remover = Runtime(plan.endpoint, deadline, patience)
+        self._runtime = Runtime(plan.endpoint, last_call, timeout)
+        self._remover = Runtime(plan.endpoint, deadline, timeout)
         self._began = time.perf_counter()
         self._answer = PodAnswer()
         self._image = ""
@@ -167,7 +167,7 @@ class _Making:
         return ended
 
     def _is_ended(self, sandbox_id: str) -> bool:
-        """Whether the runtime has that sandbox no more, or calls it not ready; False when it does not tell."""
+        """True when the runtime no longer has the sandbox, or reports it as not ready; False if unknown."""
         try:
             found = [one for one in self._runtime.sandboxes() if one.id == sandbox_id]
         except RpcError:

@@ -19,7 +19,7 @@ from probe.host.oci_trial.bundle import end_cgroup, remove_cgroups, sole_trial
 from probe.host.pod_trial.plan import POD_CGROUP, SOURCE, PodAnswer, PodPlan
 from probe.reading import ProblemKind, Reading
 
-PATIENCE = 8.0
+TIMEOUT = 8.0
 """Seconds that one call may take; without a network plugin that waits for others it takes a fifth of one."""
 TIDY_UP = 3.0
 """Seconds for removing what was made."""
@@ -33,7 +33,7 @@ def load() -> None:
 
 
 def try_pods(plan: PodPlan, enter: Callable[[], object], deadline: float, slowness: float = 1.0) -> Reading[PodAnswer]:
-    """What the runtime made of *plan* by *deadline* (time.monotonic()), tried by a child.
+    """Result of *plan* by *deadline* (time.monotonic()), tried by a child.
 
     *enter* moves the child into the mount namespace in which containers are made, or hands back a Reading with a
     problem, or raises OSError.
@@ -41,11 +41,11 @@ def try_pods(plan: PodPlan, enter: Callable[[], object], deadline: float, slowne
     last_call = deadline - 2 * TIDY_UP * slowness  # one for removing what was made, one for the runtime to be late
     if time.monotonic() > last_call:
         return Reading.without(SOURCE, "not-tried", "too little time was left for it")
-    patience = PATIENCE * slowness
+    timeout = TIMEOUT * slowness
     answer = PodAnswer()
     problem, kind = "its process ended without an answer", "not-readable"
     try:
-        with Child(lambda write: _life(plan, enter, write, last_call, deadline, patience)) as child:
+        with Child(lambda write: _life(plan, enter, write, last_call, deadline, timeout)) as child:
             for line in child.lines(math.inf, _ANSWER_LIMIT, deadline):
                 answer = msgspec.json.decode(line, type=PodAnswer)
     except TimeoutError:
@@ -70,7 +70,7 @@ def _life(
     write: Callable[[bytes], None],
     last_call: float,
     deadline: float,
-    patience: float,
+    timeout: float,
 ) -> None:
     """The life of the child: it tells all that it knows after each Pod.
 
@@ -96,7 +96,7 @@ def _life(
                 return tell(PodAnswer(obstacle=other, done=True))
             step = SOURCE
             try:
-                Trial(plan, tell, last_call, deadline - TIDY_UP / 2, patience).run()
+                Trial(plan, tell, last_call, deadline - TIDY_UP / 2, timeout).run()
             finally:
                 end_cgroup(POD_CGROUP)  # the Pods are gone; what is still there is left of one that was cut off
                 remove_cgroups(min(TIDY_UP, max(deadline - time.monotonic(), 0)), POD_CGROUP)

@@ -40,7 +40,7 @@ T = TypeVar("T")
 SOURCE = "sandbox trial"
 ANSWER_LIMIT = 64 << 10
 """Maximum bytes that `sandbox_child` returns."""
-PATIENCE = 1.0
+STEP_TIMEOUT = 1.0
 """Seconds for one step, which takes a millisecond on a healthy node."""
 
 _LINES = 500_000  # maximum lines read from a file of /proc; the kernel allows 100,000 mounts
@@ -154,7 +154,7 @@ def _run_inside(sandbox: Sandbox, done: set[str], steps: tuple[Step, ...]) -> li
     error = errno.EIO
     try:
         with Child(first_process) as child:
-            for line in child.lines(PATIENCE):
+            for line in child.lines(STEP_TIMEOUT):
                 answers.append(msgspec.json.decode(line, type=StepAnswer))
     except TimeoutError:
         error = errno.ETIMEDOUT

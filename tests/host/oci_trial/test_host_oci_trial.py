@@ -397,7 +397,7 @@ def test_a_runtime_that_makes_no_container(
     script: str, kind: str, meaning: str, program: Callable[[str], str], workspace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that hangs, is killed, talks for ever or fails: unknown, with the reason, and all of it is ended."""
-    monkeypatch.setattr(runtime_trial, "PATIENCE", 0.7)
+    monkeypatch.setattr(runtime_trial, "COMMAND_TIMEOUT", 0.7)
     path = program(script)
 
     def body() -> list[Any]:
@@ -436,7 +436,7 @@ def test_a_runtime_that_lies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One that claims success without a container is not believed."""
-    monkeypatch.setattr(runtime_trial, "PATIENCE", 0.7)
+    monkeypatch.setattr(runtime_trial, "COMMAND_TIMEOUT", 0.7)
     path = program(script)
 
     def body() -> list[Any]:

@@ -275,7 +275,7 @@ def test_killed_at_any_instant_nothing_remains() -> None:
 @real
 def test_hanging_processes_die_with_the_gatherer(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a step hangs, both processes of the trial end with the process that wanted the answer."""
-    monkeypatch.setattr(sandbox, "PATIENCE", 60.0)
+    monkeypatch.setattr(sandbox, "STEP_TIMEOUT", 60.0)
     hang = Step("hang", ("pid namespace",), lambda _: signal.pause())  # type: ignore[arg-type,return-value]
     monkeypatch.setattr(sandbox, "INSIDE", (hang,))
 
@@ -491,7 +491,7 @@ def test_kinds_of_links_are_found_without_asking_for_one() -> None:
 @real
 def test_a_step_that_hangs_ends_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step without an answer is ETIMEDOUT, the rest is not reached, and the answers before it are kept."""
-    monkeypatch.setattr(sandbox, "PATIENCE", 0.3)
+    monkeypatch.setattr(sandbox, "STEP_TIMEOUT", 0.3)
     hang = Step("hang", (), lambda _: signal.pause())  # type: ignore[arg-type,return-value]
     steps = (Step("before", (), lambda _: None), hang, Step("after", (), lambda _: None))
 
