@@ -8,7 +8,7 @@ import msgspec
 
 from probe.checks.check import Outcome
 from probe.checks.remedies.around import OF_REASON
-from probe.facts.around import HandlerAround, Place, Surroundings
+from probe.facts.around import Daemon, HandlerAround, Place, Surroundings
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
@@ -20,6 +20,11 @@ _MAPPED_FROM = 65536
 def surroundings_of(facts: Facts) -> Reading[Surroundings]:
     """What surrounds the runtime's daemon."""
     return facts.runtime.value.surroundings if facts.runtime.value else problem_of(facts.runtime)
+
+
+def daemon_of(facts: Facts) -> Reading[Daemon]:
+    """Limits, capabilities and umask of the runtime's daemon."""
+    return surroundings_of(facts).then(lambda around: around.daemon)
 
 
 def handler_around(facts: Facts, handler: str) -> HandlerAround | None:

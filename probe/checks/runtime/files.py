@@ -9,6 +9,7 @@ from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline, quoted
 from probe.checks.runtime.around import (
+    daemon_of,
     first_problem,
     is_closed,
     is_containerd,
@@ -106,12 +107,13 @@ def check_devices(facts: Facts, handler: str) -> Outcome:
         return Outcome.not_read("which device nodes the runtime has", around)
     wrong: dict[str, str] = {}
     weak: dict[str, str] = {}
-    for found in around.value.devices:
-        name = found.source.rpartition("/")[2]
+    looked_at = {found.source: found for found in around.value.devices}
+    for name, number in _DEVICES.items():
+        found = looked_at.get(f"/dev/{name}", Reading.without(f"/dev/{name}", "not-tried", "not looked at"))
         if found.value is None and found.kind != "absent":
             return Outcome.not_read("which device nodes the runtime has", found)
-        if found.value is None or found.value.device != _DEVICES[name] or not stat.S_ISCHR(found.value.mode):
-            wrong[found.source] = "is not there" if found.value is None else f"is no device {_DEVICES[name]}"
+        if found.value is None or found.value.device != number or not stat.S_ISCHR(found.value.mode):
+            wrong[found.source] = "is not there" if found.value is None else f"is no device {number}"
         elif found.value.flags & os.ST_NODEV:
             weak[found.source] = "lies on a mount with nodev"
         elif found.value.mode & _READ_AND_WRITE != _READ_AND_WRITE:
@@ -164,10 +166,9 @@ def check_space(facts: Facts) -> Outcome:
 
 def check_umask(facts: Facts) -> Outcome:
     """Containerd mounts image layers at directories that it makes under its own umask."""
-    around = surroundings_of(facts)
-    umask = around.value.daemon.value.umask if around.value and around.value.daemon.value else None
-    if umask is None or umask.value is None:
-        return Outcome.not_read("the umask of the runtime", umask or around)
+    umask = daemon_of(facts).then(lambda daemon: daemon.umask)
+    if umask.value is None:
+        return Outcome.not_read("the umask of the runtime", umask)
     seen = Evidence(umask.source, f"Umask {umask.value:04o}")
     name = runtime_name(facts.runtime.value) if facts.runtime.value else "the runtime"
     if not umask.value & 0o001:

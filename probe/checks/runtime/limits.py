@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
-from probe.checks.runtime.around import handler_around, is_containerd, oci_runtime_of, surroundings_of, told_by, worst
-from probe.facts.around import Daemon
+from probe.checks.runtime.around import (
+    daemon_of,
+    handler_around,
+    is_containerd,
+    oci_runtime_of,
+    surroundings_of,
+    told_by,
+    worst,
+)
 from probe.facts.model import Facts
 from probe.finding import Evidence
-from probe.reading import Reading, problem_of
 
 _KEYRINGS = 2
 """Session keyrings of the smallest Pod: the sandbox's and that of one container."""
@@ -24,12 +30,6 @@ _FEW_PIDS = 100
 _SYS_RESOURCE = 24
 _SANDBOX_OOM_SCORE = -998
 """*Source*: Kubernetes, pkg/kubelet/qos, and containerd's defaultSandboxOOMAdj."""
-
-
-def daemon_of(facts: Facts) -> Reading[Daemon]:
-    """What binds the runtime's daemon."""
-    around = surroundings_of(facts)
-    return around.value.daemon if around.value else problem_of(around)
 
 
 def check_keys(facts: Facts, handler: str) -> Outcome:
