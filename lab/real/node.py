@@ -25,6 +25,8 @@ from lab.real.packages import Runtime
 from lab.real.programs import KUBELET_HEADER, write_kubelet
 
 CHECKOUT = str(Path(__file__).parents[2])
+MOUNTED = "/opt/checkout"
+"""The checkout in nodes that have a root of their own, whatever becomes of the directories above it there."""
 MS_SHARED = 1 << 20
 
 # Who ignores SIGCHLD has no zombies, also after execve: orphans are gone when they end.
@@ -114,6 +116,7 @@ class Node:
     pid: int  # of its process 1, as this machine counts
     endpoint: str = ""  # where its runtime listens
     root: str = ""  # of its kubelet, a new one for each
+    python: str = sys.executable  # as the node finds it
     _names: Iterator[int] = field(default_factory=lambda: iter(range(10**6)))
 
     @property
@@ -236,7 +239,7 @@ class Node:
 
     def probe_command(self, *arguments: str) -> list[str]:
         """The real command, run inside."""
-        return self.inside(sys.executable, "-m", "probe", *arguments)
+        return self.inside(self.python, "-m", "probe", *arguments)
 
     def start_probe(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """The real command, running."""
@@ -244,7 +247,8 @@ class Node:
 
     def probe(self, *arguments: str, wrapper: tuple[str, ...] = (), inside: bool = True) -> Probed:
         """What the real command says, as JSON unless told otherwise; *wrapper* is a command that runs it."""
-        command = [*wrapper, sys.executable, "-m", "probe", *(arguments or ("-o", "json"))]
+        python = self.python if inside else sys.executable
+        command = [*wrapper, python, "-m", "probe", *(arguments or ("-o", "json"))]
         return measured(self.inside(*command) if inside else command)
 
 
@@ -268,7 +272,7 @@ def environment() -> dict[str, str]:
     """Of a command that is run from this checkout, wherever it enters."""
     return {
         "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin",
-        "PYTHONPATH": CHECKOUT,
+        "PYTHONPATH": f"{CHECKOUT}:{MOUNTED}",
         "LC_ALL": "C.UTF-8",
     }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lab.real import kernel, packages
-from lab.real.node import Node, descendant, is_alive
+from lab.real.node import CHECKOUT, MOUNTED, Node, descendant, is_alive
 from lab.real.programs import KUBELET_HEADER, write_kubelet
 from lab.sabotage import images
 
@@ -52,7 +53,8 @@ for place in run:755 tmp:1777 var/lib/containerd:711 var/lib/kubelet:755 srv:755
     mkdir -p "${place%:*}"
     mount -t tmpfs -o "mode=${place#*:}" node "${place%:*}"
 done
-mkdir -p run/lock old
+mkdir -p run/lock old opt/checkout
+mount --bind "$1" opt/checkout # which may lie in /tmp, for one
 pivot_root . old
 mount --make-rshared /
 umount -l /old
@@ -129,7 +131,7 @@ class Lab:
             options = f"lowerdir={self.tree}:/,upperdir={directory}/upper,workdir={directory}/work"
             kernel.mount("node", f"{directory}/root", "overlay", 0, options)
             stack.callback(kernel.detach, f"{directory}/root")
-            boot = ["sh", "-c", _BOOT, f"{directory}/root"]
+            boot = ["sh", "-c", _BOOT, f"{directory}/root", CHECKOUT]
             death = ["setpriv", "--pdeathsig", "KILL"]
             first = subprocess.Popen(
                 [
@@ -146,7 +148,8 @@ class Lab:
             )
             stack.callback(first.wait)
             stack.callback(first.kill)
-            yield Machine(Node(directory, descendant(first, "sleep"), endpoint=SOCKET))
+            python = sys.executable.replace(CHECKOUT, MOUNTED)
+            yield Machine(Node(directory, descendant(first, "sleep"), endpoint=SOCKET, python=python))
 
 
 class Machine:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.real.node import CHECKOUT
+from lab.real.node import MOUNTED
 from lab.sabotage import pods
 from lab.sabotage.fate import Fates, none_runs
 from lab.sabotage.judge import CLASSES, NO_REPORT, Claim, judge
@@ -84,7 +83,7 @@ def _on(machine: Machine, broken: Break, options: Sequence[str]) -> tuple[dict[s
     if broken.specification:
         config["runtime"] = _base_specification(machine, broken.specification)
     _break(machine, broken.before)
-    environment = {"PYTHON": sys.executable, "CHECKOUT": CHECKOUT, **broken.environment}
+    environment = {"PYTHON": machine.node.python, "CHECKOUT": MOUNTED, **broken.environment}
     try:
         with machine.containerd(config, wrapper(broken), environment):
             try:
