@@ -5,15 +5,25 @@ from __future__ import annotations
 OCI_RUNTIME = {"runtime-user-namespaces", "runtime-oci-features"}
 """What the OCI runtime says of itself."""
 
-RUNTIME = OCI_RUNTIME | {
-    *("runtime-confinement", "runtime-kernel-claim", "runtime-snapshotter"),
-    *("filesystem-runtime-root", "filesystem-overlay-layers", "hazard-image-volumes"),
+AROUND = {
+    *("runtime-base-spec", "runtime-devices", "runtime-directories", "runtime-limits", "runtime-mount-propagation"),
+    *("runtime-parts", "runtime-state-search"),
 }
+"""What surrounds the daemon of the container runtime."""
+
+RUNTIME = (
+    OCI_RUNTIME
+    | AROUND
+    | {
+        *("runtime-confinement", "runtime-kernel-claim", "runtime-snapshotter"),
+        *("filesystem-runtime-root", "filesystem-overlay-layers", "hazard-image-volumes"),
+    }
+)
 """What is asked of the container runtime, and where its files lie."""
 
 KUBELET = RUNTIME | {
     *("kubelet-running", "kubelet-user-namespaces", "kubelet-configuration-pending", "kubelet-gate-restart"),
-    *("kubelet-cgroup-v1", "ids-range", "ids-restart-forecast", "ids-slots"),
+    *("kubelet-cgroup-v1", "kubelet-confinement", "ids-range", "ids-restart-forecast", "ids-slots"),
     *(
         "filesystem-kubelet-root",
         "filesystem-local-volumes",
