@@ -18,7 +18,7 @@ class Conclusion(Struct, frozen=True, kw_only=True):
 
     verdict: Verdict
     reason: str
-    """Reason of the first failing finding in stack order, else of the first unknown gating one; empty when ready."""
+    """Reason of the first failing finding, gating ones first, else of the first unknown gating one; empty when ready."""
     message: str
     levels: dict[str, Verdict]
 
@@ -47,10 +47,10 @@ def decisive(findings: Sequence[Finding]) -> Finding | None:
 
 
 def _decisive(findings: Sequence[Finding]) -> Finding | None:
-    """The first failure, else the first unknown that counts."""
-    failed = (finding for finding in findings if finding.status == "fail")
+    """The first failure, else the first unknown that counts. A gating check names the cause that a trial only meets."""
+    failed = sorted((finding for finding in findings if finding.status == "fail"), key=lambda one: not one.gating)
     unknown = (finding for finding in findings if finding.status == "unknown" and _counts_unknown(finding))
-    return next(failed, None) or next(unknown, None)
+    return next(iter(failed), None) or next(unknown, None)
 
 
 def _counts_unknown(finding: Finding) -> bool:
