@@ -18,7 +18,7 @@ class Conclusion(Struct, frozen=True, kw_only=True):
 
     verdict: Verdict
     reason: str
-    """Reason of the first failing finding, gating ones first, else of the first unknown gating one; empty when ready."""
+    """Of the first failing finding, gating ones first, else of the first unknown gating one; empty when ready."""
     message: str
     levels: dict[str, Verdict]
 

@@ -91,9 +91,10 @@ def test_a_warning_is_as_good_as_a_pass(findings: list[Finding]) -> None:
 
 @given(FINDINGS)
 def test_the_reason_is_of_the_first_in_stack_order(findings: list[Finding]) -> None:
-    """Of the first failure, else of the first unknown; a node that is ready has none."""
+    """Of the first failure, gating ones first, else of the first unknown; a node that is ready has none."""
     node = [f for f in findings if f.level != "volumes"]
-    ordered = [f for f in node if f.status == "fail"] + [f for f in node if f.status == "unknown" and f.gating]
+    failed = [f for f in node if f.status == "fail"]
+    ordered = [f for f in failed if f.gating] + failed + [f for f in node if f.status == "unknown" and f.gating]
     conclusion = conclude(findings)
     assert conclusion.reason == (ordered[0].reason if ordered else "")
     if ordered:
