@@ -28,9 +28,9 @@ SAMPLE = (
     *("no-new-privs", "seccomp-allows-all", "seccomp-without-mount-setattr"),
     *("ProtectKernelTunables", "PrivateTmp", "MountFlags-private"),
     *("mode-0700-root", "mode-0700-state", "mode-0700-runtime-root"),
-    *("runc-gone", "runc-lies", "runc-wrapped", "shim-gone"),
+    *("runc-gone", "runc-wrapped", "shim-gone"),
     *("snapshotter-native", "systemd-cgroup", "no-restrict-oom-score-adj"),
-    *("hook-fails", "hook-works", "sysctl-ping-group-range"),
+    *("hook-works", "sysctl-ping-group-range"),
     *("dev-full-gone", "dev-null-0600", "tmp-read-only", "tmpdir-gone", "umask-027", "umask-002"),
     *("kubelet-root-xfs", "kubelet-root-overlay", "runtime-root-ext4", "state-noexec", "run-full", "containerd-killed"),
 )

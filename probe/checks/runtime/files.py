@@ -122,8 +122,9 @@ def check_devices(facts: Facts, handler: str) -> Outcome:
     if wrong:
         message = f"{_words(wrong)}, and each container with a user namespace gets it from the node"
         return Outcome.fail("DeviceMissing", message, *seen)
-    if "/dev/null" in weak and oci_runtime_of(facts, handler) == "runc":
-        message = f"{_words(weak)}: runc opens /dev/null as the Pod's own root, which may not"
+    oci = oci_runtime_of(facts, handler)
+    if "/dev/null" in weak and (oci == "runc" or (oci == "crun" and "has mode" in weak["/dev/null"])):
+        message = f"{_words(weak)}: {oci} opens /dev/null as the Pod's own root, which may not"
         return Outcome.fail("DeviceMissing", message, *seen)
     if weak:
         return Outcome.warn(f"{_words(weak)}: programs in Pods cannot open it", *seen)

@@ -62,8 +62,8 @@ def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
     systemd = around.value.systemd
     if systemd.value is None:
         return Outcome.not_read("whether systemd runs on this node", systemd, seen)
-    if not systemd.value and oci == "runc":
-        message = "SystemdCgroup is true, and systemd does not run on this node, so runc makes no container"
+    if not systemd.value and oci in ("runc", "crun"):
+        message = f"SystemdCgroup is true, and systemd does not run on this node, so {oci} makes no container"
         return Outcome.fail("CgroupDriverMismatch", message, seen, systemd)
     if not systemd.value and not oci:
         return Outcome.unknown("not-readable", "SystemdCgroup is true, and systemd does not run on this node", seen)

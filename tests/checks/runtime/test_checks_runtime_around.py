@@ -147,7 +147,7 @@ def test_a_device_that_is_missing_or_wrong(name: str) -> None:
     [
         ("runc", "null", {"mode": 0o20600}, ("fail", "DeviceMissing")),
         ("runc", "null", {"flags": os.ST_NODEV}, ("fail", "DeviceMissing")),
-        ("crun", "null", {"mode": 0o20600}, ("warn", "")),
+        ("crun", "null", {"mode": 0o20600}, ("fail", "DeviceMissing")),
         ("runc", "zero", {"mode": 0o20600}, ("warn", "")),
     ],
 )
@@ -267,7 +267,7 @@ def test_network() -> None:
     ("oci", "systemd", "version", "driver", "expected"),
     [
         ("runc", False, "1.36.2", "systemd", "fail"),
-        ("crun", False, "1.36.2", "systemd", "pass"),
+        ("crun", False, "1.36.2", "systemd", "fail"),
         ("runc", True, "1.30.1", "cgroupfs", "fail"),
         ("runc", True, "1.30.1", "systemd", "pass"),
         ("runc", True, "1.31.0", "cgroupfs", "pass"),
