@@ -11,6 +11,9 @@ from hypothesis import settings
 from lab.real import packages
 from tests.extent import EXAMPLES, HOSTILE_EXAMPLES
 
+# A plugin, as a session fixture that a module imports is made once more for that module.
+pytest_plugins = ["tests.real.fixtures"]
+
 # No deadline: how long an example takes says how busy the machine is.
 settings.register_profile("patient", max_examples=EXAMPLES, deadline=None)
 settings.register_profile("hostile", max_examples=HOSTILE_EXAMPLES, deadline=None)

@@ -1,7 +1,7 @@
 """Every kind of file system that a volume may lie on, really made and mounted, as rows of one catalog.
 
 Nothing is left behind: each row unmounts what it mounted, loop devices detach with their mount, and all of it happens
-in the mount namespace of the test run (see conftest.py), which the kernel clears even after a `kill -9`.
+in the mount namespace of the test run (see tests/real/fixtures.py), which the kernel clears even after a `kill -9`.
 """
 
 from __future__ import annotations

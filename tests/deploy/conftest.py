@@ -14,11 +14,10 @@ from lab.deploy.manifests import render
 from lab.prerequisites import require
 from lab.real import debian
 from lab.real.debian import Unavailable
-from tests.real.conftest import bare_node, containerd, node, runtime, workspace  # noqa: F401
 
 
 @pytest.fixture(scope="session")
-def image(workspace: str) -> Image:  # noqa: F811
+def image(workspace: str) -> Image:
     """The image of this checkout, or a missing prerequisite."""
     for program, package in (("buildah", "buildah"), ("debootstrap", "debootstrap")):
         require(shutil.which(program), f"{program} (package {package})")

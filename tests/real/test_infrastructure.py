@@ -18,7 +18,7 @@ from lab.real import bundle, daemon, debian, kernel, packages
 from lab.real.filesystems import CATALOG, IDMAPPED_FIRST, filesystem
 from lab.real.fuse_server import FuseServer
 from lab.waiting import wait_for
-from tests.real.conftest import UNIFIED
+from tests.real.fixtures import UNIFIED
 
 pytestmark = pytest.mark.real
 
@@ -140,7 +140,7 @@ def test_a_container_leaves_no_cgroup_and_no_file(
         else:
             assert container(runtime("runc", (1, 2)), str(tmp_path)).started
     assert sorted(os.listdir(workspace)) == before
-    # Below UNIFIED may lie a tmpfs of this test run in which crun made plain directories, see conftest.py.
+    # Below UNIFIED may lie a tmpfs of this test run in which crun made plain directories, see fixtures.py.
     cgroups = glob.glob(f"/sys/fs/cgroup/**/{bundle.CGROUPS}*", recursive=True)
     assert not [path for path in cgroups if not path.startswith(f"{UNIFIED}/")]
 

@@ -18,7 +18,6 @@ from lab.serve.agent import publishing, watching
 from lab.serve.agent_soak import AgentSoak
 from lab.serve.soak import MEMORY, Clients, Sample, figures_of_process, judge
 from tests.extent import FAST
-from tests.real.conftest import bare_node, containerd, node, runtime, workspace  # noqa: F401
 
 LEAKS = {
     "nothing": "",
@@ -109,7 +108,7 @@ def test_how_memory_is_judged(first: float, each: float, grows: bool) -> None:
 
 @pytest.mark.real
 @pytest.mark.timeout(300)
-def test_watch_and_serve(node: Node) -> None:  # noqa: F811
+def test_watch_and_serve(node: Node) -> None:
     """Forty probes of a node that becomes ready and not ready in turn, while clients scrape what is published of it."""
     with node.kubelet(), watching(node) as watch, publishing(node, watch.report) as (server, api):
         run = AgentSoak(node, watch, server, api, scrapes_per_probe=25)

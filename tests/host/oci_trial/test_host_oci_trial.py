@@ -41,10 +41,6 @@ from probe.host.oci_trial.trial import TrialAnswer, TrialPlan, sweep_trial_cgrou
 from probe.reading import Reading
 from probe.settings import Settings
 from tests.host.sandbox.test_host_sandbox import KILLS, SEED, isolated
-from tests.real.conftest import machine_runtime as machine_runtime
-from tests.real.conftest import runtime as runtime
-from tests.real.conftest import volume as volume
-from tests.real.conftest import workspace as workspace
 
 real = pytest.mark.real
 CGROUPS = "/sys/fs/cgroup"

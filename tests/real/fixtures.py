@@ -4,6 +4,9 @@ The first test that asks for `workspace` moves the whole test process into the n
 that runtimes and servers started by tests see the same mounts and the machine sees none of them, whatever happens. A
 test that enters the mount namespace of process 1 therefore leaves these mounts behind: it takes its own process as
 "the host" instead.
+
+tests/conftest.py gives these fixtures to all tests; nobody imports them. A second workspace would be made in a second
+mount namespace, from which mounts no longer reach the nodes of the first.
 """
 
 from __future__ import annotations
@@ -24,16 +27,20 @@ from lab.real.filesystems import CATALOG, filesystem
 from lab.real.node import Node, make_node
 
 UNIFIED = "/sys/fs/cgroup/unified"
+_made: list[str] = []
+"""The workspace of this process, once there is one."""
 
 
 @pytest.fixture(scope="session")
 def workspace() -> Iterator[str]:
     """An empty directory on a tmpfs, passable for everybody, as a container's root must get through it."""
     require(os.geteuid() == 0, "root")
+    assert not _made, f"a second workspace would cut off the nodes in {_made}: do not import this fixture"
     kernel.own_mount_namespace()
     _hide_hybrid_cgroups()
     directory = tempfile.mkdtemp(prefix="userns-probe-test-", dir="/tmp")  # TMPDIR could be private to root
     kernel.mount("test", directory, "tmpfs", 0, "mode=0711")
+    _made.append(directory)
     yield directory
     bundle.sweep(bundle.CGROUPS)
     kernel.detach(directory)
