@@ -59,11 +59,12 @@ def measure(scrapes: int, probes: int, rest: float, say: Callable[[str], None]) 
         found["probe cpu"] = _cpu_of_probe(watch, probes)
         say(f"{scrapes} scrapes of each")
         found["targets"] = _scrape(targets, scrapes)
-        found["watch"] = memory(watch.pid)
+        found["watch"] = {"pss": sum(memory(pid)["pss"] for pid in watch.pids)}
         say(f"nothing at all for {rest:g} s")
-        before = {name: cpu(pid) for name, (pid, _) in targets.items()} | {"watch": cpu(watch.pid)}
+        resting = {name: [pid] for name, (pid, _) in targets.items()} | {"watch": watch.pids}
+        before = {name: sum(map(cpu, pids)) for name, pids in resting.items()}
         time.sleep(rest)
-        after = {name: cpu(pid) for name, (pid, _) in targets.items()} | {"watch": cpu(watch.pid)}
+        after = {name: sum(map(cpu, pids)) for name, pids in resting.items()}
         found["resting"] = {name: (after[name] - before[name]) / rest for name in before}
         say(f"{scrapes} scrapes, without publishing")
         plain = stack.enter_context(serving(watch.report, f"--node-name={NODE_NAME}", variables=IMAGE))
@@ -95,7 +96,7 @@ def exporting(program: str, *options: str) -> Iterator[tuple[int, int]]:
 
 
 def _cpu_of_probe(watch: Watch, times: int) -> float:
-    """Seconds of CPU of one probe: `watch` and the whole tree of processes that it starts from now on."""
+    """Seconds of CPU of one probe and the first looks: `watch` and all processes that it starts from now on."""
     with account() as cgroup:
         cgroup.move(watch.pid)
         try:

@@ -31,12 +31,25 @@ class Watch:
     pid: int  # as this machine counts
     report: Path
 
+    @property
+    def pids(self) -> list[int]:
+        """`watch` and its looker, a new one after each probe."""
+        return descendants(self.pid)
+
     def probe(self) -> None:
-        """Have it probe once more; returns when that is done and nothing of it runs any more."""
+        """Have it probe at once, by SIGHUP; returns when no process of the probe runs any more, and `watch` rests."""
         before = self._report()
         os.kill(self.pid, signal.SIGHUP)
         wait_for(lambda: self._report() != before)
-        wait_for(lambda: descendants(self.pid) == [self.pid])
+        wait_for(self.is_resting)
+
+    def is_resting(self) -> bool:
+        """Whether it sleeps with no process left but its looker, which there is none of after `unknown`.
+
+        From the report until the looker has been made `watch` never sleeps.
+        """
+        asleep = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].startswith("S")
+        return asleep and len(self.pids) <= 2
 
     def _report(self) -> tuple[int, int]:
         seen = self.report.stat()
@@ -45,15 +58,16 @@ class Watch:
 
 @contextmanager
 def watching(node: Node, *options: str) -> Iterator[Watch]:
-    """`watch` on *node*, whose first probe is over. Each further one is asked for."""
+    """`watch` on *node*, whose first probe has ended. Each further one is asked for, by SIGHUP."""
     home = Path(node.path("watch"))
     home.mkdir()
     report = home / "report.json"
     command = (sys.executable, "-m", "probe", "watch", f"--report-file={report}", f"--node-name={NODE_NAME}", *options)
     with open(home / "log", "w") as log, node.process(*command, cwd=CHECKOUT, env=environment(), stderr=log) as pid:
+        watch = Watch(pid, report)
         wait_for(report.exists)
-        wait_for(lambda: descendants(pid) == [pid])
-        yield Watch(pid, report)
+        wait_for(watch.is_resting)
+        yield watch
 
 
 @contextmanager

@@ -35,6 +35,8 @@ class Looker:
         """*memory* is what the last probe left; *proc* is where the node's /proc is mounted."""
         requests, self._requests = os.pipe()
         self.answers, answers = os.pipe()
+        gc.unfreeze()
+        gc.collect()  # or the cycles that the last report left, as json.dumps(indent=2) does, would be frozen for ever
         gc.freeze()  # the child would write to all the memory that it shares with us, and so copy it
         self._pid = os.fork()
         if self._pid == 0:
