@@ -38,6 +38,8 @@ class FakeHost(Host):
     """
     places_found: dict[str, Place | int] = field(default_factory=dict)
     """What a process finds at a path; a file or directory of root's where nothing is said."""
+    hostname: str | int = errno.EPERM
+    """Host name in the UTS namespace of process 1."""
     started: dict[int, float] = field(default_factory=dict)
     process_list: list[Process] = field(default_factory=list)
     processes_problem: Reading[tuple[Process, ...]] | None = None
@@ -205,6 +207,11 @@ class FakeHost(Host):
         if pid not in self.started:
             return _error(f"/proc/{pid}/stat", errno.ESRCH)
         return Reading(f"/proc/{pid}/stat", self.started[pid])
+
+    def init_hostname(self) -> Reading[str]:
+        """The given name, or the errno as a problem."""
+        link = "/proc/1/ns/uts"
+        return _error(link, self.hostname) if isinstance(self.hostname, int) else Reading(link, self.hostname)
 
     def _natural(self, path: str) -> str:
         """The path of this node behind one that leads through a process's root."""

@@ -159,10 +159,10 @@ def _parse_own_status(fields: dict[str, str]) -> tuple[int, int, int, int]:
 
 
 def _hostname(host: Host) -> str:
-    """Host name of the node; /proc/sys/kernel/hostname may be that of the probe's container."""
+    """Host name of the node; /proc/sys/kernel/hostname shows that of the reader, which may be a container's."""
     own, first = (host.read_link(f"/proc/{process}/ns/uts").value for process in ("self", "1"))
     if own and first and own != first:
-        return ""
+        return host.init_hostname().parse(_word).value or ""
     return _read_word(host, "/proc/sys/kernel/hostname").value or ""
 
 

@@ -109,6 +109,13 @@ class Host(ABC):
         Equal answers of one Host mean the same process, whatever becomes of the clock meanwhile.
         """
 
+    @abstractmethod
+    def init_hostname(self) -> Reading[str]:
+        """Host name in the UTS namespace of process 1, whatever that of the caller is.
+
+        *Errors*, as a problem: EPERM without CAP_SYS_ADMIN, EACCES without CAP_SYS_PTRACE. *Source*: setns(2).
+        """
+
     def process_status(self, pid: int) -> Reading[dict[str, str]]:
         """The fields of proc_pid_status(5) by name: `Uid`, `CapEff`, `Seccomp`."""
         return self.read_text(f"/proc/{pid}/status").parse(parse_status)

@@ -22,6 +22,7 @@ from probe.host.child import DEFAULT_LIMIT, run_child
 from probe.host.files import FileStatus
 from probe.host.helper import Helper
 from probe.host.kept_tables import KeptTables
+from probe.host.namespaces import read_hostname
 from probe.host.operations import OPERATIONS, reading_of, run_inside
 from probe.host.places import Place
 from probe.host.processes import HELPER_NAME, Process, boot_time, start_time
@@ -238,6 +239,11 @@ class LocalHost(Host):
         Equal answers of one Host mean the same process, whatever becomes of the clock meanwhile.
         """
         return reading_of(f"/proc/{pid}/stat", lambda: self._booted_at + start_time(pid))
+
+    def init_hostname(self) -> Reading[str]:
+        """Host name in the UTS namespace of process 1, read by a child that enters it."""
+        link = "/proc/1/ns/uts"
+        return reading_of(link, lambda: os.fsdecode(run_child(lambda: read_hostname(link), self._timeout(_TIMEOUT))))
 
     @cached_property
     def _booted_at(self) -> float:

@@ -73,3 +73,13 @@ def enter_process(process: int) -> None:
         os.fchdir(root)
         os.chroot(".")
     os.chdir("/")
+
+
+def read_hostname(link: str) -> bytes:
+    """Host name in the UTS namespace of *link* (`/proc/PID/ns/uts`); the caller stays there.
+
+    *Errors*: EPERM without CAP_SYS_ADMIN; EACCES without CAP_SYS_PTRACE. *Source*: setns(2), uts_namespaces(7).
+    """
+    namespace = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
+    syscalls.setns(namespace, syscalls.CLONE_NEWUTS)
+    return os.fsencode(os.uname().nodename)

@@ -85,11 +85,20 @@ def test_a_kernel_that_says_nothing() -> None:
     assert facts.architecture == os.uname().machine
 
 
-@pytest.mark.parametrize(("namespace", "name"), [("uts:[4026531838]", "worker-7"), ("uts:[4026532999]", "")])
-def test_the_host_name_is_the_nodes(namespace: str, name: str) -> None:
-    """In a UTS namespace of its own, as a container has it, the probe would read the container's name."""
+@pytest.mark.parametrize(
+    ("namespace", "entered", "name"),
+    [
+        ("uts:[4026531838]", errno.EPERM, "worker-7"),
+        ("uts:[4026532999]", "node-7", "node-7"),
+        ("uts:[4026532999]", "evil\x1b[2J", ""),
+        ("uts:[4026532999]", errno.EPERM, ""),
+    ],
+)
+def test_the_host_name_is_the_nodes(namespace: str, entered: str | int, name: str) -> None:
+    """In a UTS namespace of its own, as a container has it, the probe asks in that of process 1, or names none."""
     node = host(__proc__sys__kernel__hostname="worker-7\n")
     node.links |= {"/proc/self/ns/uts": namespace, "/proc/1/ns/uts": "uts:[4026531838]"}
+    node.hostname = entered
     assert gather_kernel(node).hostname == name
 
 

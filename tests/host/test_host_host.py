@@ -25,9 +25,11 @@ from lab.prerequisites import require
 from lab.real import kernel
 from probe.host import host as root
 from probe.host import operations, processes
+from probe.host.child import run_child
 from probe.host.host import LocalHost
+from probe.host.namespaces import read_hostname
 from probe.host.processes import in_pod_cgroup, parse_status
-from probe.host.syscalls import CLONE_NEWPID
+from probe.host.syscalls import CLONE_NEWPID, CLONE_NEWUTS
 
 HOST = LocalHost()
 
@@ -539,3 +541,18 @@ def test_a_process_that_has_ended_did_not_start() -> None:
     with subprocess.Popen(["true"]) as process:
         pass
     assert HOST.started_at(process.pid).kind == "absent"
+
+
+@pytest.mark.real
+def test_the_host_name_in_another_uts_namespace() -> None:
+    """A child that enters it reads its name, and the caller keeps its own."""
+    require(os.geteuid() == 0, "root")
+
+    def rename() -> None:
+        kernel.unshare(CLONE_NEWUTS)
+        socket.sethostname("container")
+
+    own = os.uname().nodename
+    with process(rename) as pid:
+        assert run_child(lambda: read_hostname(f"/proc/{pid}/ns/uts"), timeout=10) == b"container"
+    assert os.uname().nodename == own
