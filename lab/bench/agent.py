@@ -20,7 +20,7 @@ from lab.serve.agent import IMAGE, NODE_NAME, Watch, publishing, watching
 from lab.serve.serving import serving, wait_for
 
 DAY = 86_400
-PROBES_A_DAY = DAY // 300
+PROBES_A_DAY = DAY // 1800
 """At the default interval."""
 SCRAPES_A_DAY = DAY // 15
 """At the shortest interval that is usual."""
