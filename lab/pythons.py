@@ -32,6 +32,7 @@ mkdir -p "$2$1"
 mount --bind "$1" "$2$1"
 mount -t proc proc "$2/proc"
 mount --rbind /dev "$2/dev"
+mount --rbind /sys "$2/sys"
 root=$2 checkout=$1
 shift 2
 exec chroot "$root" env --chdir="$checkout" "$@"
