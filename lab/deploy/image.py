@@ -25,6 +25,7 @@ CHECKOUT = Path(__file__).parents[2]
 SUITE = "trixie"
 BASE = "debian:trixie-slim"  # as the Dockerfile's FROM names it
 FRESH_FOR = 7 * 24 * 3600  # seconds in which the same base is used
+KEPT_FOR = 2 * 3600  # seconds in which an unpacked image may be in use
 ROOM = 4 << 30  # bytes that old builds may take
 OVERLAYFS_SUPER_MAGIC = 0x794C7630
 # What Debian's own slim images leave out.
@@ -109,13 +110,14 @@ def _debootstrap(cache: Path, archive: Path) -> None:
 
 
 def _unpack(cache: Path, environment: dict[str, str]) -> Image:
-    """The image's files in a directory that carries its id; that of an older one is removed."""
+    """The image's files in a directory that carries its id; those that nobody used for long are removed."""
     name = f"localhost/userns-probe:{__version__}"
     inspected = json.loads(debian.run("buildah", "inspect", "--type", "image", name, environment=environment))
     rootfs = cache / f"rootfs-{inspected['FromImageID'][:12]}"
     if not rootfs.exists():
         for old in cache.glob("rootfs-*"):
-            shutil.rmtree(old)
+            if time.time() - old.stat().st_mtime > KEPT_FOR:  # another run may use a younger one
+                shutil.rmtree(old)
         container = debian.run("buildah", "from", "--pull-never", name, environment=environment).strip()
         try:
             mounted = debian.run("buildah", "mount", container, environment=environment).strip()
@@ -123,6 +125,7 @@ def _unpack(cache: Path, environment: dict[str, str]) -> Image:
         finally:
             debian.run("buildah", "rm", container, environment=environment)
         os.rename(f"{rootfs}.new", rootfs)
+    os.utime(rootfs)
     return Image(rootfs, inspected["OCIv1"]["config"])
 
 
