@@ -85,7 +85,7 @@ make_venv() {
 # that an interrupted run leaves nothing elsewhere.
 fill() {
     local purpose=$1 new=$2 packages
-    "$python" -I -m venv -- "$new/env" && mv -- "$new"/env/* "$new" && rmdir -- "$new/env" && mkdir -- "$new/tmp" || return
+    "$python" -I -m venv -- "$new" && mkdir -- "$new/tmp" || return
     "$new/bin/python" -I -c '
 import sys, tomllib
 with open(sys.argv[1], "rb") as file:
@@ -101,7 +101,7 @@ print(*project["dependencies"], *project["optional-dependencies"].get(sys.argv[2
     chmod +x -- "$new/bin/userns-probe"
     [[ $purpose != test ]] || : >"$new/for-tests"
     # Scripts name the interpreter by its path, which is about to change.
-    grep --null -rlIF -- "$new" "$new/bin" "$new/pyvenv.cfg" | xargs -0 -r sed -i "s|$new/env|$venv|g; s|$new|$venv|g"
+    grep --null -rlIF -- "$new" "$new/bin" "$new/pyvenv.cfg" | xargs -0 -r sed -i "s|$new|$venv|g"
 }
 
 find_python() {

@@ -28,7 +28,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (checkout / "probe" / "__init__.py").touch()
     (checkout / "probe" / "__main__.py").write_text("import sys; print('probe', *sys.argv[1:])")
     depend(checkout)
-    assert run(checkout, "explain").stdout == "probe explain\n"
+    done = run(checkout, "explain")
+    assert done.stdout == "probe explain\n", done.stderr
     return checkout
 
 

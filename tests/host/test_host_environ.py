@@ -38,7 +38,12 @@ def test_search_path_has_absolute_directories_only(path: str | None, directories
 def test_a_real_process() -> None:
     """It has the variables that it was started with, and no others."""
     given = {"PATH": "/usr/bin:/bin", "EMPTY": "", "BYTES": "\udcff"}
-    with subprocess.Popen(["/bin/cat"], env=given, stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(["/bin/cat"], env=given, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"here\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"here\n"  # until it runs, /proc shows no environment
         found = parse_environment(Path(f"/proc/{process.pid}/environ").read_bytes())
         process.kill()
     assert found == given
