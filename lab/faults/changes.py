@@ -70,8 +70,12 @@ def runtime_is_replaced(stage: Stage, chance: random.Random) -> None:
                 stage.choose_runc(stage.runc)
                 time.sleep(chance.uniform(0, 0.05))
 
-        right = {"runtime-oci-features": {"warn"}}
-        during(stage, chance, change, cause=("runc",), unknown=parts.OCI_RUNTIME, right=right)
+        right = {
+            "runtime-oci-features": {"warn"},
+            "runtime-user-namespaces": {"fail"},
+        }  # while it is gone, no Pod starts
+        verdicts = ("ready", "unknown", "not-ready")
+        during(stage, chance, change, cause=("runc",), unknown=parts.OCI_RUNTIME, right=right, verdicts=verdicts)
 
 
 def mounts_come_and_go(stage: Stage, chance: random.Random, count: int = 50) -> None:
@@ -122,6 +126,7 @@ def during(
     right: Mapping[str, Collection[str]] | None = None,
     budget: float | None = None,
     wrapper: tuple[str, ...] = (),
+    verdicts: Collection[str] = ("ready", "unknown"),
 ) -> None:
     """One probe, and a change at a random instant of its life."""
     began = time.monotonic()
@@ -130,7 +135,7 @@ def during(
     change()
     probed = stage.finish(probe, began, budget)
     stage.hits += bool(stage.well.lost(probed.report))
-    stage.expect(probed, "ready", "unknown", cause=cause, unknown=unknown, right=right or {})
+    stage.expect(probed, *verdicts, cause=cause, unknown=unknown, right=right or {})
 
 
 @contextmanager

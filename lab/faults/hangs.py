@@ -68,7 +68,8 @@ def dead_kubelet_root(stage: Stage, chance: random.Random) -> None:
 
 
 _NEED_THE_ROOT = {
-    *("filesystem-kubelet-root", "filesystem-volumes", "runtime-kernel-claim"),
+    *("filesystem-kubelet-root", "filesystem-local-volumes", "filesystem-volumes", "runtime-kernel-claim"),
+    "runtime-directories",
     *("ids-range", "ids-restart-forecast", "ids-slots", "hazard-mapping-ignored", "hazard-last-block"),
     *("kubelet-configuration-pending", "hazard-image-volumes"),
 }
