@@ -9,6 +9,7 @@ does.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -104,8 +105,10 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, terminated)
     try:
-        commands = [(sys.executable, "-m", "pytest", "-m", lane) for lane in LANES]
-        return run([*commands, (sys.executable, "-m", "lab.pythons", deploy.SUITE)], sys.stdout)
+        commands: list[tuple[str, ...]] = [(sys.executable, "-m", "pytest", "-m", lane) for lane in LANES]
+        if os.geteuid() == 0:  # chroot(2) needs root, as the real tests do, which skip without it
+            commands.append((sys.executable, "-m", "lab.pythons", deploy.SUITE))
+        return run(commands, sys.stdout)
     except KeyboardInterrupt:
         return INTERRUPTED
 
