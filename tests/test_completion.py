@@ -16,7 +16,7 @@ from probe.checks.catalog import CHECKS
 from probe.checks.remedies.platforms import PLATFORMS
 
 ROOT = Path(__file__).parents[1]
-VERBS = ["explain", "path", "prune", "report", "serve", "watch"]
+VERBS = ["bundle", "explain", "path", "prune", "report", "serve", "watch"]
 PARTS = ["annotations", "label", "condition", "events"]
 
 

@@ -23,6 +23,7 @@ FLOORS = (
     ("probe.facts",),
     ("probe.checks",),
     ("probe.make_report",),
+    ("probe.bundle",),
     ("probe.outputs",),
     ("probe.watch",),
     ("probe.serve",),

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NoReturn, TextIO
 
 USAGE = 64
@@ -105,3 +105,8 @@ class Progress:
         self._shown = True
         sys.stderr.write(f"still probing (at most {self._budget:g} s) ...")
         sys.stderr.flush()
+
+
+def rfc3339(moment: datetime) -> str:
+    """`2026-11-29T10:05:37Z`, of a moment in UTC."""
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -20,6 +20,7 @@ from click.shell_completion import CompletionItem
 
 from probe import __version__
 from probe.cli.agent import prune, serve, watch
+from probe.cli.bundle import bundle
 from probe.cli.console import (
     UNFORESEEN,
     USAGE,
@@ -30,6 +31,7 @@ from probe.cli.console import (
     complain_of_bug,
     discard,
     end,
+    rfc3339,
     width,
     write,
 )
@@ -48,6 +50,7 @@ from probe.cli.path import path
 
 if TYPE_CHECKING:  # importing it takes a third of the time of `--help`
     from probe.report import Report
+    from probe.settings import Settings
 
 EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
 
@@ -89,6 +92,7 @@ def cli() -> None:
       userns-probe explain               list the checks
       userns-probe watch | serve         the two containers of the DaemonSet
       userns-probe prune                 remove from Nodes what was published
+      userns-probe bundle node.tar.gz    all that a probe read, for a bug report
 
     \b
     Exit codes:
@@ -114,6 +118,12 @@ def cli() -> None:
 @interval_option
 @try_runtime_option
 @try_pod_option
+@click.option(
+    "--from-bundle",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Probe nothing: print the report of a node of which `userns-probe bundle` wrote FILE. - is stdin.",
+)
 @click.option("--memory", type=int, hidden=True, metavar="FD", help="What a probe of `watch` leaves to the next one.")
 @probing_options
 @colour_option
@@ -126,6 +136,7 @@ def report(
     interval: timedelta,
     try_runtime: bool,
     try_pod: bool,
+    from_bundle: str | None,
     memory: int | None,
     proc: str,
     budget: timedelta,
@@ -139,37 +150,46 @@ def report(
       userns-probe report -o json | jq .verdict
       userns-probe report --quiet || echo "do not schedule hostUsers: false here"
     """
+    if from_bundle is not None:
+        from probe.cli.bundle import read_bundle
+
+        made = read_bundle(from_bundle)
+    else:
+        settings = settings_of(
+            node_name=node_name or None,
+            proc=proc,
+            budget=budget,
+            interval=interval,
+            try_runtime=try_runtime,
+            try_pod=try_pod,
+            memory=memory,
+        )
+        made = _probe(settings, quiet=quiet, volume_paths=volume_paths)
+    if not quiet:
+        write(_rendered(made, output, verbose, colour), people=output == "text")
+    end(EXIT_CODES[made.verdict])
+
+
+def _probe(settings: Settings, *, quiet: bool, volume_paths: bool) -> Report:
     from probe.facts.runtime.cri import start_cri
 
     gc.disable()  # this process ends with its report
-    settings = settings_of(
-        node_name=node_name or None,
-        proc=proc,
-        budget=budget,
-        interval=interval,
-        try_runtime=try_runtime,
-        try_pod=try_pod,
-        memory=memory,
-    )
     probed_at, uptime, began = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
-    with contextlib.nullcontext() if quiet else Progress(budget), start_cri(settings) as cri:
+    with contextlib.nullcontext() if quiet else Progress(settings.budget), start_cri(settings) as cri:
         from probe.facts.gather import gather_facts  # while that process imports, too
 
         facts = gather_facts(settings, cri, lambda: import_module("probe.make_report"))
     from probe.make_report import make_report
 
-    made = make_report(
+    return make_report(
         facts,
         agent_version=__version__,
-        probed_at=_rfc3339(probed_at),
-        expires_at=_rfc3339(probed_at + settings.lifetime),
+        probed_at=rfc3339(probed_at),
+        expires_at=rfc3339(probed_at + settings.lifetime),
         duration_seconds=round(time.monotonic() - began, 3),
         uptime_seconds=round(uptime, 3),
         volume_paths=volume_paths,
     )
-    if not quiet:
-        write(_rendered(made, output, verbose, colour), people=output == "text")
-    end(EXIT_CODES[made.verdict])
 
 
 def _rendered(made: Report, output: str, verbose: int, colour: str) -> str:
@@ -191,6 +211,7 @@ cli.add_command(explain)
 cli.add_command(watch)
 cli.add_command(serve)
 cli.add_command(prune)
+cli.add_command(bundle)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -223,10 +244,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _end(number: int, _frame: object) -> NoReturn:
     """Not by KeyboardInterrupt: once that went through exec(), as dataclasses call it, Python ends by the signal."""
     sys.exit(128 + number)
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from probe.facts.ids.range import gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe
 from probe.facts.kubelet.facts import gather_kubelet
 from probe.facts.kubelet.surroundings import gather_kubelet_around
-from probe.facts.memory import Memory, parse_memory, remember
+from probe.facts.memory import parse_memory, remember
 from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered, of_node
 from probe.facts.runtime.cri import endpoint_of
@@ -104,18 +104,31 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     )
 
 
-def _gather(settings: Settings, cri: BackgroundChild) -> Facts:
-    deadline = time.monotonic() + settings.budget.total_seconds()
+def in_node(
+    settings: Settings,
+    cri: BackgroundChild,
+    host: LocalHost,
+    deadline: float,
+    gather: Callable[[Host, ProbeFacts, Trials], Facts],
+) -> Facts:
+    """*gather*'s Facts, in the mount namespace of the node, with the processes that trials need."""
     own_proc = open_own_proc()
-    memory = parse_memory(b"" if settings.memory is None else take_memory(settings.memory))
     with BackgroundChild(lambda receive: _sandbox(settings, own_proc, receive)) as sandbox:
-        host = node_host(settings, deadline, memory)
         if settings.try_pod:
             load_pod_trial()
         probe = gather_probe(host, not_entered(enter_node(settings.proc)))
-        trials = NodeTrials(settings, host, deadline, own_proc, cri, sandbox)
-        facts = gather_node(settings.node_name, host, probe, trials)
-        return remember(host, facts, memory, settings.memory)
+        return gather(host, probe, NodeTrials(settings, host, deadline, own_proc, cri, sandbox))
+
+
+def _gather(settings: Settings, cri: BackgroundChild) -> Facts:
+    deadline = time.monotonic() + settings.budget.total_seconds()
+    memory = parse_memory(b"" if settings.memory is None else take_memory(settings.memory))
+    host = node_host(settings, deadline, LocalHost() if settings.memory is None else RecordingHost(memory.outputs))
+
+    def gather(host: Host, probe: ProbeFacts, trials: Trials) -> Facts:
+        return remember(host, gather_node(settings.node_name, host, probe, trials), memory, settings.memory)
+
+    return in_node(settings, cri, host, deadline, gather)
 
 
 def _try_node(
@@ -163,9 +176,9 @@ def _default_oci_runtime(runtime: Reading[RuntimeFacts]) -> str:
     return next((one.oci_runtime.value or "" for one in handlers if not one.name), "")
 
 
-def node_host(settings: Settings, deadline: float, memory: Memory | None = None) -> LocalHost:
+def node_host(settings: Settings, deadline: float, host: LocalHost | None = None) -> LocalHost:
     """The node, which until half of the time is over may keep whoever reads it waiting."""
-    host = LocalHost() if memory is None or settings.memory is None else RecordingHost(memory.outputs)
+    host = host or LocalHost()
     host.deadline = deadline - settings.budget.total_seconds() / 2  # the other half is for the attempts
     host.slowness = settings.slowness
     return host

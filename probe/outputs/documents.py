@@ -24,7 +24,7 @@ def render_json(value: object) -> str:
 
     What is not ASCII is escaped, because people read it on terminals too; no reader can tell the difference.
     """
-    return json.dumps(_builtins(value), indent=2) + "\n"
+    return json.dumps(builtins(value), indent=2) + "\n"
 
 
 def render_yaml(value: object) -> str:
@@ -42,7 +42,7 @@ def render_yaml(value: object) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     Dumper.add_representer(str, represent_string)
-    return str(yaml.dump(_builtins(value), Dumper=Dumper, sort_keys=False, width=1 << 30))
+    return str(yaml.dump(builtins(value), Dumper=Dumper, sort_keys=False, width=1 << 30))
 
 
 def json_schema() -> dict[str, Any]:
@@ -60,6 +60,6 @@ def json_schema() -> dict[str, Any]:
     return json.loads(json.dumps(schema))  # type: ignore[no-any-return] # a default of () becomes []
 
 
-def _builtins(value: object) -> Any:
+def builtins(value: object) -> Any:
     """*value* in dictionaries, lists and clean strings."""
     return spelled_out(msgspec.to_builtins(value))

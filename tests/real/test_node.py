@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tarfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -35,6 +37,20 @@ def test_a_node_where_all_is_well_is_ready(node: Node) -> None:
         each for each in probed.report["findings"] if each["id"].startswith(("kubelet-", "runtime-", "filesystem-"))
     ]
     assert {each["status"] for each in ours if each["id"] != "kubelet-cgroup-v1"} <= {"pass", "skipped"}, ours
+
+
+def test_a_bundle_of_a_node_gives_the_same_report(node: Node) -> None:
+    """All that a probe asks, of the kernel and the daemons too, is in the file."""
+    file = f"{node.directory}/node.tar.gz"
+    with node.kubelet():
+        made = node.probe("bundle", file)
+    assert made.code == 0, made.stderr
+    again = node.probe("report", "--from-bundle", file, "-o", "json")
+    assert again.verdict == (0, "ready", ""), made.stdout
+    with tarfile.open(file) as archive:
+        told = archive.extractfile("report.json")
+        assert told
+        assert json.load(told) == again.report
 
 
 @pytest.mark.parametrize("name", ["ext4", "xfs", "btrfs", "ext3", "ramfs", "overlay", "fuse", "fuse-idmap"])

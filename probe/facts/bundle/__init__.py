@@ -1,0 +1,1 @@
+"""Questions and answers of a probe, kept in a bundle and asked again."""

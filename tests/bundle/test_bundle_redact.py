@@ -1,0 +1,106 @@
+"""Secrets are replaced, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probe.bundle.redact import Redactor
+from probe.facts.bundle.questions import Asked
+
+SECRETS = (
+    ("password = 'hunter2!'", "hunter2!"),
+    ('password: "two words"', "two words"),
+    ('{"auth":"dXNlcjpodW50ZXIy"}', "dXNlcjpodW50ZXIy"),
+    ('{\\"identitytoken\\":\\"abc.def\\"}', "abc.def"),
+    ("K3S_TOKEN=K10" + "ab" * 32 + "::server:s3cr3t", "s3cr3t"),
+    ("--token=abcdef.0123456789abcdef", "0123456789abcdef"),
+    ("kubeadm join --discovery abcdef.0123456789abcdef", "0123456789abcdef"),
+    ("client-key-data: LS0tLS1CRUdJTg==", "LS0tLS1CRUdJTg=="),
+    ("-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----\n", "MIIEow"),
+    ("-----BEGIN PRIVATE KEY-----\nMIIEow", "MIIEow"),
+    ("https://user:s3cr3t@mirror.example/v2", "s3cr3t"),
+    ("http_proxy=http://me:pa55@proxy.example:3128", "pa55"),
+    ("Authorization: Bearer abcdefghijklmnop", "abcdefghijklmnop"),
+    ("eyJhbGciOiJSUzI1.eyJzdWIiOiJzeXN0.c2lnbmF0dXJl", "eyJzdWIiOiJzeXN0"),
+    ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI/K7MDENG"),
+    ("key AKIAIOSFODNN7EXAMPLE here", "AKIAIOSFODNN7EXAMPLE"),
+    ("providerID: aws:///eu-west-1a/i-0123456789abcdef0", "i-0123456789abcdef0"),
+    ("gce://my-project/zone/node", "my-project"),
+    ("/subscriptions/12345678-1234-1234-1234-123456789abc/x", "12345678-1234-1234-1234-123456789abc"),
+    ("arn:aws:iam::123456789012:role/node", "123456789012"),
+    ("token: |\n  first-line\n  second-line\nnext: 1\n", "second-line"),
+    ("db.connectionString=Server=tcp:x", "Server"),
+)
+INNOCENT = (
+    "tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token",
+    "authentication:\n  webhook:\n    enabled: true\n",
+    "authorization:\n  mode: Webhook\n",
+    "--authentication-token-webhook=true",
+    "secret: true",
+    "password_file = '/etc/registry/password'",
+    "Speculation_Store_Bypass:\tthread vulnerable",
+    "22 27 0:21 / /var/lib/kubelet/pods/0b1c2d3e-aaaa-bbbb-cccc-0123456789ab/volumes/x rw - tmpfs tmpfs rw",
+    "kubernetes.io~projected/kube-api-access-abcde",
+    "runc version 1.3.6\nspec: 1.2.1",
+    "https://example.org/docs",
+    "secret:\n  name: x\n",
+)
+
+
+@pytest.mark.parametrize(("text", "secret"), SECRETS)
+def test_a_secret_is_replaced(text: str, secret: str) -> None:
+    """Wherever it stands; what surrounds it stays readable."""
+    redacted = Redactor().text(text)
+    assert secret not in redacted
+    assert "REDACTED-1" in redacted
+
+
+@pytest.mark.parametrize("text", INNOCENT)
+def test_what_decides_the_verdict_stays(text: str) -> None:
+    """Settings, paths and mount tables say what they said."""
+    assert Redactor().text(text) == text
+
+
+def test_equal_secrets_have_one_number() -> None:
+    """Two files that name the same secret can still be compared."""
+    redactor = Redactor()
+    assert redactor.text("token=aaa password=bbb token=aaa") == "token=REDACTED-1 password=REDACTED-2 token=REDACTED-1"
+    assert redactor.count == 2
+
+
+def test_a_flag_and_its_value_may_be_two_words() -> None:
+    """As argv has them; a switch without value takes nothing from the next flag."""
+    redacted = Redactor().value(["k3s", "--token", "s3cr3t", "--token-file", "/etc/token", "--password", "--debug"])
+    assert redacted == ["k3s", "--token", "REDACTED-1", "--token-file", "/etc/token", "--password", "--debug"]
+
+
+def test_of_an_environment_only_what_steers_a_daemon_is_kept() -> None:
+    """All others may be secrets, whatever their names are, and names tell whose software runs there."""
+    content = "PATH=/usr/bin\0HOME=/root\0DB_DSN=x:y@z\0K3S_CONFIG_FILE=/etc/k3s.yaml\0K3S_TOKEN=abc\0"
+    answer = {"source": "/proc/7/environ", "value": {"text": content}}
+    (kept,) = Redactor().redact([Asked("read", ["/proc/7/environ"], answer)])
+    assert kept.answer["value"]["text"] == "PATH=/usr/bin\0HOME=/root\0K3S_CONFIG_FILE=/etc/k3s.yaml\0"
+
+
+def test_an_environment_that_is_no_text_is_dropped() -> None:
+    """Nobody can tell what is in it."""
+    answer = {"source": "x", "value": {"base64": "//8="}}
+    (kept,) = Redactor().redact([Asked("read", ["/proc/7/environ"], answer)])
+    assert kept.answer["value"] == {"text": ""}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.text(max_size=40) | st.sampled_from([text for text, _ in SECRETS]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_redacting_twice_changes_nothing_more(value: object) -> None:
+    """So a bundle of a replayed bundle is the same."""
+    redactor = Redactor()
+    once = redactor.value(value)
+    assert redactor.value(once) == once
