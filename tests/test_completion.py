@@ -57,7 +57,7 @@ def completed(command: Path, line: str) -> list[str]:
         ("userns-probe --qu", ["--quiet"]),
         ("userns-probe --vers", ["--version"]),
         ("userns-probe -o js", ["json"]),
-        ("userns-probe report --out", ["--output"]),
+        ("userns-probe report --out", ["--output", "--output-file"]),
         ("userns-probe explain filesy", [check.id for check in CHECKS if check.id.startswith("filesy")]),
         ("userns-probe explain kernel-user-namespaces --for ta", ["talos"]),
         ("userns-probe explain kernel-user-namespaces --for ", list(PLATFORMS)),

@@ -24,6 +24,13 @@ from probe.cli.options import (
 
 @click.command()
 @report_file_option
+@click.option(
+    "--nfd-dir",
+    default="",
+    metavar="DIR",
+    envvar="USERNS_PROBE_NFD_DIR",
+    help="Also write the report to DIR/userns-probe as a feature file of Node Feature Discovery; see docs/interop.md.",
+)
 @volume_paths_option
 @node_name_option
 @watch_interval_option
@@ -31,6 +38,7 @@ from probe.cli.options import (
 @probing_options
 def watch(
     report_file: str,
+    nfd_dir: str,
     volume_paths: bool,
     node_name: str | None,
     interval: timedelta,
@@ -58,7 +66,8 @@ def watch(
             f"--interval {interval.total_seconds():g}s is shorter than --budget {budget.total_seconds():g}s"
         )
     interval_seconds, budget_seconds = (f"{one.total_seconds():g}" for one in (interval, budget))
-    probing = [f"--proc={proc}", f"--budget={budget_seconds}s"]
+    probing = [f"--nfd-dir={nfd_dir}"] if nfd_dir else []
+    probing += [f"--proc={proc}", f"--budget={budget_seconds}s"]
     probing += [f"--node-name={node_name}"] if node_name else []
     probing += ["--volume-paths"] if volume_paths else []
     probing += ["--try-pod"] if try_pod else []

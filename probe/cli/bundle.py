@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probe import __version__
-from probe.cli.console import UNFORESEEN, NotWritten, Progress, complain, rfc3339, write
+from probe.cli.console import UNFORESEEN, NotWritten, Progress, complain, rfc3339, write, write_file
 from probe.cli.options import (
     node_name_option,
     probing_options,
@@ -142,24 +140,15 @@ def _demand_place(file: str, force: bool) -> None:
 
 
 def _put(file: str, content: bytes) -> None:
-    """Write a file whole or not at all, readable by its owner alone. *Errors*: NotWritten, ClickException."""
-    if file == "-":
-        try:
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
-        except OSError as error:
-            raise NotWritten(error.strerror) from error
+    """Write a file that its owner alone may read. *Errors*: NotWritten."""
+    if file != "-":
+        write_file(file, content, mode=0o600)
         return
-    temporary = ""
     try:
-        fd, temporary = tempfile.mkstemp(dir=os.path.dirname(file) or ".", prefix=".userns-probe-")
-        with open(fd, "wb") as opened:
-            opened.write(content)
-        os.rename(temporary, file)
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise click.ClickException(f"{file} was not written: {error.strerror}") from error
+        raise NotWritten(f"cannot write to stdout: {error.strerror}") from error
 
 
 def _compared(told: Any, again: Any) -> str:

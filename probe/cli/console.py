@@ -32,7 +32,17 @@ def write(text: str, *, people: bool = True) -> None:
     except BrokenPipeError:
         discard(sys.stdout)
     except OSError as error:
-        raise NotWritten(error.strerror) from error
+        raise NotWritten(f"cannot write to stdout: {error.strerror}") from error
+
+
+def write_file(path: str, content: bytes, mode: int = 0o644) -> None:
+    """Put *content* at *path* as a whole or not at all. *Errors*: NotWritten."""
+    from probe.watch.atomic import replace_file
+
+    try:
+        replace_file(None, path, content, mode)
+    except OSError as error:
+        raise NotWritten(f"cannot write to {path}: {error.strerror}") from error
 
 
 def _encoding() -> str | None:

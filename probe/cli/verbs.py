@@ -34,6 +34,7 @@ from probe.cli.console import (
     rfc3339,
     width,
     write,
+    write_file,
 )
 from probe.cli.explain import explain
 from probe.cli.options import (
@@ -105,11 +106,18 @@ def cli() -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["text", "json", "yaml", "prom"]),
+    type=click.Choice(["text", "json", "yaml", "prom", "nfd"]),
     default="text",
     show_default=True,
     envvar="USERNS_PROBE_OUTPUT",
-    help="text for people; json and yaml as in docs/report.schema.json; prom for node_exporter's textfile collector.",
+    help="text for people; json and yaml as in docs/report.schema.json; prom for node_exporter's textfile collector; "
+    "nfd for Node Feature Discovery's feature files.",
+)
+@click.option(
+    "--output-file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Replace FILE as a whole instead of printing; everyone may read it.",
 )
 @click.option("-v", "--verbose", count=True, help="Show all checks with all evidence.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing: the exit code is the answer.")
@@ -129,6 +137,7 @@ def cli() -> None:
 @colour_option
 def report(
     output: str,
+    output_file: str | None,
     verbose: int,
     quiet: bool,
     volume_paths: bool,
@@ -165,7 +174,9 @@ def report(
             memory=memory,
         )
         made = _probe(settings, quiet=quiet, volume_paths=volume_paths)
-    if not quiet:
+    if output_file:
+        write_file(output_file, _rendered(made, output, verbose, colour).encode())
+    elif not quiet:
         write(_rendered(made, output, verbose, colour), people=output == "text")
     end(EXIT_CODES[made.verdict])
 
@@ -201,8 +212,12 @@ def _rendered(made: Report, output: str, verbose: int, colour: str) -> str:
         from probe.outputs.metrics import render_prom
 
         return render_prom(made)
-    from probe.outputs.documents import render_json, render_yaml
+    from probe.outputs.documents import builtins, render_json, render_yaml
 
+    if output == "nfd":
+        from probe.watch.feature_file import render_features
+
+        return render_features(builtins(made))
     return render_json(made) if output == "json" else render_yaml(made)
 
 
@@ -232,7 +247,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = 130
     except NotWritten as error:
         discard(sys.stdout)
-        complain(f"userns-probe: cannot write to stdout: {error}\n")
+        complain(f"userns-probe: {error}\n")
         code = UNFORESEEN
     except Exception as error:  # the outermost: whatever it is, it must not look like a verdict
         complain_of_bug(error)

@@ -8,6 +8,9 @@ import os
 import time
 from collections.abc import Mapping
 
+from probe.watch.atomic import replace_file
+from probe.watch.feature_file import FeatureFile
+
 REPORT_LIMIT = 1 << 20
 """Bytes of a report: two of them fit into the volume that the containers share."""
 
@@ -19,12 +22,13 @@ class NoReport(ValueError):
 
 
 class ReportFile:
-    """The file *name* in the open *directory*, and what was last put there."""
+    """The file *name* in the open *directory*, and what was last put there; *features* says the same to NFD."""
 
-    def __init__(self, directory: int, name: str) -> None:
+    def __init__(self, directory: int, name: str, features: FeatureFile | None = None) -> None:
         self._directory = directory
         self._name = name
         self._content = b""
+        self._features = features
 
     def put(self, content: bytes) -> str:
         """Put the report of a probe in place; its verdict. *Errors*: NoReport; OSError."""
@@ -32,14 +36,18 @@ class ReportFile:
         if "since" in report:
             report |= _history(report, _parse(self._content) if self._content else self._last())
             content = json.dumps(report, indent=2).encode() + b"\n"
-        self._replace(content)
+        replace_file(self._directory, self._name, content)
         self._content = content
+        if self._features:
+            self._features.put(report)
         return str(report["verdict"])
 
     def confirm(self, now: float, lifetime: float) -> None:
         """Say that nothing changed since the probe, and let the report live on; *now* in seconds since the epoch."""
         report = _parse(self._content) | {"confirmed_at": rfc3339(now), "expires_at": rfc3339(now + lifetime)}
-        self._replace(json.dumps(report, indent=2).encode() + b"\n")
+        replace_file(self._directory, self._name, json.dumps(report, indent=2).encode() + b"\n")
+        if self._features:
+            self._features.put(report)
 
     def proof(self) -> object:
         """The proof in the last report, whoever ran here before; None unless we alone could write it."""
@@ -54,22 +62,6 @@ class ReportFile:
                 if seen.st_uid == os.geteuid() and not seen.st_mode & _FOREIGN_WRITERS:
                     return _parse(file.read(REPORT_LIMIT))
         return {}
-
-    def _replace(self, content: bytes) -> None:
-        """Readers see the old report or the new one, never a part."""
-        temporary = f".{self._name}.new"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=self._directory)  # of a predecessor that was killed between open and rename
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(temporary, flags, 0o644, dir_fd=self._directory)
-        try:
-            with open(fd, "wb") as file:
-                os.fchmod(fd, 0o644)  # `serve` is another user, whatever the umask here
-                file.write(content)
-            os.rename(temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        except OSError:
-            os.unlink(temporary, dir_fd=self._directory)
-            raise
 
 
 def _history(report: Mapping[str, object], last: Mapping[str, object]) -> dict[str, object]:

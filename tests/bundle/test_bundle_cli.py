@@ -66,11 +66,11 @@ def test_a_file_is_not_replaced_unasked(bundle: Path) -> None:
     assert b"--force" in done.stderr
 
 
-@pytest.mark.parametrize("file", ["/nowhere/node.tar.gz", "/proc/node.tar.gz"])
-def test_a_place_that_cannot_hold_it(file: str) -> None:
-    """One line, exit code 64."""
+@pytest.mark.parametrize(("file", "code"), [("/nowhere/node.tar.gz", 64), ("/proc/node.tar.gz", 70)])
+def test_a_place_that_cannot_hold_it(file: str, code: int) -> None:
+    """It is named, before the probe where that can be seen."""
     done = run("bundle", file)
-    assert done.returncode == 64
+    assert done.returncode == code
     assert file.rpartition("/")[0].encode() in done.stderr
 
 
