@@ -26,7 +26,7 @@ class ConfigurationFiles(Struct, frozen=True):
     paths: Reading[tuple[str, ...]]
     """Paths of the files in merge order."""
     directory: str
-    """Directory of drop-in files; empty without `--config-dir`."""
+    """Directory whose entries decide which drop-in files there are; empty without `--config-dir`."""
 
 
 def find_files(host: Host, daemon: Daemon, flags: Reading[Flags]) -> ConfigurationFiles:
@@ -39,6 +39,9 @@ def find_files(host: Host, daemon: Daemon, flags: Reading[Flags]) -> Configurati
         return ConfigurationFiles(problem_of(working_directory), "")
     config, directory = (os.path.join(working_directory.value or "/", path) if path else "" for path in named)
     found = [config] if config else []
+    if directory and not _is_walked(host, daemon.root + directory):
+        found += [directory] if directory.endswith(".conf") else []
+        return ConfigurationFiles(Reading("configuration files", tuple(found)), os.path.dirname(directory))
     problem = _walk(host, daemon.root, directory, found, _MAX_DEPTH) if directory else None
     return ConfigurationFiles(problem or Reading("configuration files", tuple(found)), directory)
 
@@ -95,6 +98,15 @@ def _read_at(host: Host, daemon: Daemon, path: str, started: float) -> float:
         return started
     written = host.status(f"{daemon.root}{managed}/{DEFAULTS_FILE}").value
     return max(started, written.newest if written else 0.0)
+
+
+def _is_walked(host: Host, path: str) -> bool:
+    """False for a symlink or a file, which the kubelet takes for one drop-in file; a slash at the end follows the link.
+
+    *Source*: Go, `filepath.WalkDir`, which asks lstat(2) of its root.
+    """
+    status = host.status(path)
+    return host.read_link(path).value is None and (status.value is None or _is_directory(status))
 
 
 def _walk(host: Host, root: str, directory: str, found: list[str], depth: int) -> Reading[Any] | None:

@@ -589,3 +589,25 @@ def test_any_arguments_file_gives_arguments(text: str, environment: dict[str, st
 def test_the_unit_of_a_cgroup(cgroup: str, unit: str | None) -> None:
     """What systemd made the cgroup for; a name that no unit can have is none."""
     assert Reading("/proc/800/cgroup", cgroup).parse(parse_unit).value == unit
+
+
+@pytest.mark.parametrize(
+    ("argument", "read"), [("/etc/d", False), ("/etc/d/", True), ("/etc/d.conf", True), ("/etc/one", False)]
+)
+def test_a_folder_of_drop_ins_that_is_a_symlink_is_not_walked_into(argument: str, read: bool) -> None:
+    """WalkDir looks at its root with lstat: only a slash at the end follows the link, and a name in .conf is loaded."""
+    host = node("/usr/bin/kubelet", f"--config-dir={argument}", version="1.32.9")
+    gate = HEADER + "featureGates:\n  UserNamespacesSupport: true\n"
+    host.files |= {"/etc/d/10.conf": gate, "/etc/d.conf": gate, "/etc/one": gate}
+    for link in ("/etc/d", "/etc/d.conf", "/etc/one"):
+        host.links[f"/proc/42/root{link}"] = "/etc/static/somewhere"
+    assert facts(host).gate.value is read
+
+
+def test_a_folder_of_drop_ins_may_have_been_made_a_symlink_later() -> None:
+    """Then the kubelet has read what was in the folder."""
+    host = node("/usr/bin/kubelet", "--config-dir=/etc/d", version="1.33.0")
+    host.files["/etc/d/10.conf"] = HEADER
+    host.links["/proc/42/root/etc/d"] = "/etc/static/d"
+    host.modified["/etc"] = 2000.0
+    assert facts(host).gate.kind == "not-readable"
