@@ -35,6 +35,7 @@ from probe.facts.model import (
     Visibility,
 )
 from probe.facts.tried import NOT_ASKED, POD_NOT_ASKED, Attempt, NamespaceAttempt
+from probe.host.cri import CriCondition
 from probe.reading import ProblemKind, Reading
 
 ALL_CAPABILITIES = (1 << 41) - 1
@@ -316,6 +317,7 @@ def make_runtime(**overrides: Any) -> RuntimeFacts:
         "name": "containerd",
         "version": "2.1.9",
         "handlers": Reading(f"CRI {ENDPOINT}", (make_handler(), make_handler(name="runc"))),
+        "conditions": Reading(f"CRI {ENDPOINT}", (CriCondition("RuntimeReady", True), CriCondition("NetworkReady", True))),
         "root_dir": CONTAINERD_ROOT,
         "layers_dir": f"{CONTAINERD_ROOT}/io.containerd.snapshotter.v1.overlayfs",
         "pause_image": "registry.k8s.io/pause:3.10.1",

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from probe.facts.around import KubeletAround, Surroundings
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
+from probe.host.cri import CriCondition
 from probe.host.program import Output
 from probe.proof import Proof
 from probe.reading import Reading
@@ -158,6 +159,7 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     version: Reading[str]
     handlers: Reading[tuple[Handler, ...]]
     """In CRI's order; empty when Status has no `runtime_handlers` (containerd < 2.0, CRI-O < 1.30)."""
+    conditions: Reading[tuple[CriCondition, ...]]
     root_dir: Reading[str]
     """containerd's root, CRI-O's storage root: the files that it adds to each Pod lie there."""
     snapshotter: Reading[str]

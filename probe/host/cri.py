@@ -30,6 +30,8 @@ TIMEOUT = 3.0
 
 _CONFIG_LIMIT = 512 << 10
 _HANDLERS_LIMIT = 256
+_CONDITIONS_LIMIT = 64
+_MESSAGE_LIMIT = 300
 _NAME_LIMIT = 256
 
 RUNTIME_SERVICE = "/runtime.v1.RuntimeService"
@@ -51,6 +53,16 @@ class CriHandler(Struct, frozen=True):
     """None when the entry has no features message at all; an empty message says False."""
 
 
+class CriCondition(Struct, frozen=True):
+    """One condition of the runtime's Status."""
+
+    type: str
+    """`RuntimeReady`, `NetworkReady`: without both of them the kubelet starts no Pod; others are the runtime's own."""
+    met: bool
+    message: str = ""
+    """Reason and message, of at most 300 characters."""
+
+
 class CriAnswer(Struct, frozen=True, kw_only=True):
     """Answer of one runtime; each part is a Reading of its own."""
 
@@ -61,6 +73,7 @@ class CriAnswer(Struct, frozen=True, kw_only=True):
     version: Reading[str]
     handlers: Reading[tuple[CriHandler, ...]]
     """Empty when Status has no `runtime_handlers` at all."""
+    conditions: Reading[tuple[CriCondition, ...]]
     config: Reading[str]
     """The configuration in force: JSON, in the runtime's own shape. It may hold credentials of registries."""
     image_filesystem: Reading[str]
@@ -76,6 +89,7 @@ def no_answer(endpoint: str, kind: ProblemKind, problem: str) -> CriAnswer:
         name=Reading.without(source, kind, problem),
         version=Reading.without(source, kind, problem),
         handlers=Reading.without(source, kind, problem),
+        conditions=Reading.without(source, kind, problem),
         config=Reading.without(source, kind, problem),
         image_filesystem=Reading.without(source, kind, problem),
     )
@@ -155,6 +169,7 @@ def read_outcomes(endpoint: str, listener: Reading[int], outcomes: Sequence[Outc
         name=version.parse(lambda reply: _short(reply.runtime_name)),
         version=version.parse(lambda reply: _short(reply.runtime_version)),
         handlers=status.parse(_parse_handlers),
+        conditions=status.parse(_parse_conditions),
         config=_read_config(status),
         image_filesystem=images.parse(_parse_image_filesystem),
     )
@@ -178,6 +193,16 @@ def _parse_handlers(reply: Any) -> tuple[CriHandler, ...]:
     return tuple(
         CriHandler(_short(one.name), one.features.user_namespaces if one.HasField("features") else None)
         for one in reply.runtime_handlers
+    )
+
+
+def _parse_conditions(reply: Any) -> tuple[CriCondition, ...]:
+    conditions = reply.status.conditions
+    if len(conditions) > _CONDITIONS_LIMIT:
+        raise ValueError(f"more than {_CONDITIONS_LIMIT} conditions")
+    return tuple(
+        CriCondition(_short(one.type), one.status, ": ".join(filter(None, (one.reason, one.message)))[:_MESSAGE_LIMIT])
+        for one in conditions
     )
 
 

@@ -109,6 +109,8 @@ def test_recorded_runtime(
         (CriHandler(*pair) for pair in handlers), key=lambda one: one.name
     )
     assert answer.image_filesystem.value == images
+    said = {one.type: one.met for one in answer.conditions.value or ()}
+    assert (said["RuntimeReady"], said["NetworkReady"]) == (True, True)
     assert answer.config.value is not None
     assert msgspec.json.decode(answer.config.value)["containerd" if name == "containerd" else "crio"]
     assert answer.listener.value == server.pid
@@ -131,7 +133,7 @@ def test_misbehaving_server(serve: Serve, misbehaviour: str, kind: str, problem:
     """Whatever a server does instead of answering becomes a problem of each part, with its kind."""
     endpoint, server = serve(misbehaviour=misbehaviour)
     answer = ask(endpoint, timeout=2.0 if misbehaviour == "hang" else 60.0)
-    for part in (answer.name, answer.version, answer.handlers, answer.config):
+    for part in (answer.name, answer.version, answer.handlers, answer.conditions, answer.config):
         assert part.kind == kind
         assert problem in part.problem
         assert len(part.problem) < 400
@@ -365,6 +367,8 @@ def _status(**fields: object) -> bytes:
     [
         (lambda: _status(runtime_handlers=[{"name": str(n)} for n in range(257)]), "handlers", "not-readable"),
         (lambda: _status(runtime_handlers=[{"name": "x" * 257}]), "handlers", "not-readable"),
+        (lambda: _status(status={"conditions": [{"type": "x"}] * 65}), "conditions", "not-readable"),
+        (lambda: _status(status={"conditions": [{"type": "x" * 257}]}), "conditions", "not-readable"),
         (lambda: _status(info={"config": "x" * 600_000}), "config", "not-readable"),
         (lambda: _status(info={"golang": "go1.27"}), "config", "absent"),
     ],
@@ -379,6 +383,14 @@ def test_no_features_and_empty_features() -> None:
     reply = _status(runtime_handlers=[{"name": "a"}, {"name": "b", "features": {}}])
     answer = read_outcomes("/s", LISTENER, [reply] * 3)
     assert answer.handlers.value == (CriHandler("a", None), CriHandler("b", False))
+
+
+def test_conditions() -> None:
+    """What is wrong comes along, bounded, for the one who reads the report."""
+    reply = _status(status={"conditions": [{"type": "NetworkReady", "reason": "NoConf", "message": "x" * 10_000}]})
+    (told,) = read_outcomes("/s", LISTENER, [reply] * 3).conditions.value or ()
+    assert (told.type, told.met, told.message[:9], len(told.message)) == ("NetworkReady", False, "NoConf: x", 300)
+    assert read_outcomes("/s", LISTENER, [_status()] * 3).conditions.value == ()
 
 
 def test_generated_messages(tmp_path: Path) -> None:

@@ -12,9 +12,14 @@ OF_REASON: dict[str, str] = {
     "ProcessLimitTooSmall": "Set LimitNPROC=infinity and TasksMax=infinity in the runtime's unit, and restart it.",
     "OomScoreRefused": "Give the runtime CAP_SYS_RESOURCE, or set restrict_oom_score_adj = true in its table of CRI "
     "(containerd, /etc/containerd/config.toml), and restart it.",
+    "RuntimeNotReady": "See what the runtime says of itself:\n"
+    "  crictl info | head -30; journalctl -u containerd -u crio -n 50 --no-pager",
     "ShimMissing": "Install the shim, which comes with containerd, in a folder of the runtime's PATH.",
     "CniPluginMissing": "Install the network's plugins and configuration where the runtime looks for them:\n"
     "  crictl info | grep -E 'binDir|confDir'",
+    "NetworkNotReady": "See what the network says, and whether its Pods run; NetworkReady is true once its "
+    "configuration and plugins are there:\n"
+    "  crictl info | head -30; ls /etc/cni/net.d /opt/cni/bin; kubectl get pods -n kube-system -o wide",
     "CgroupDriverMismatch": "Give kubelet and runtime the same cgroup driver: SystemdCgroup = true and cgroupDriver: "
     "systemd on a node with systemd, else false and cgroupfs. Then restart both.",
 }

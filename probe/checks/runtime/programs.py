@@ -9,7 +9,9 @@ from probe.checks.runtime.around import handler_around, oci_runtime_of, surround
 from probe.facts.kubelet.versions import parse_release
 from probe.facts.model import Facts
 from probe.finding import Evidence
+from probe.reading import problem_of
 
+_NETWORK_READY = "NetworkReady"
 _DRIVER_FROM_CRI = (1, 31)
 """Since when KubeletCgroupDriverFromCRI is on by default."""
 
@@ -28,6 +30,31 @@ def check_shim(facts: Facts, handler: str) -> Outcome:
     return Outcome.passed(f"containerd finds its shim {inline(own.shim.value)}", own.shim)
 
 
+def check_condition(facts: Facts, name: str, reason: str) -> Outcome:
+    """Without RuntimeReady the kubelet starts no Pod, without NetworkReady none that has a network of its own.
+
+    *Source*: kubelet, `updateRuntimeUp` in `pkg/kubelet/kubelet.go`.
+    """
+    runtime = facts.runtime.value
+    conditions = runtime.conditions if runtime else problem_of(facts.runtime)
+    if conditions.value is None:
+        return Outcome.not_read(f"whether the runtime says {name}", conditions)
+    found = next((one for one in conditions.value if one.type == name), None)
+    if found is None:
+        seen = Evidence(conditions.source, ", ".join(inline(one.type) for one in conditions.value) or "no conditions")
+        return Outcome.unknown("not-readable", f"the runtime's Status has no condition {name}", seen)
+    seen = Evidence(conditions.source, f"{name} {str(found.met).lower()}{f', {found.message}' if found.message else ''}")
+    if found.met:
+        return Outcome.passed(f"the runtime says {name}", seen)
+    why = f": {inline(found.message)}" if found.message else ""
+    return Outcome.fail(reason, f"the runtime's condition {name} is false, so the kubelet starts no such Pod{why}", seen)
+
+
+def _network_is_ready(facts: Facts) -> bool:
+    conditions = (facts.runtime.value.conditions.value if facts.runtime.value else None) or ()
+    return any(one.met for one in conditions if one.type == _NETWORK_READY)
+
+
 def check_network(facts: Facts, handler: str) -> Outcome:
     """A Pod with a user namespace never has the node's network: the API server refuses hostNetwork for it."""
     around, own = surroundings_of(facts), handler_around(facts, handler)
@@ -38,6 +65,9 @@ def check_network(facts: Facts, handler: str) -> Outcome:
         return Outcome.skipped("this runtime does not tell where it looks for networks", told_by(facts))
     if own.own_network:
         return Outcome.skipped("this handler has a network configuration of its own", told_by(facts))
+    if cni.kind == "absent" and _network_is_ready(facts):
+        message = f"the runtime says {_NETWORK_READY}, though no network is configured in {inline(cni.source)}"
+        return Outcome.unknown("not-readable", message, cni)
     if cni.kind == "absent":
         message = f"no network is configured in {inline(cni.source)}, so the runtime refuses each Pod"
         return Outcome.fail("NetworkNotConfigured", message, cni)
@@ -82,11 +112,13 @@ def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
 
 
 def check_parts(facts: Facts, handler: str) -> Outcome:
-    """Shim, network, and cgroup driver."""
+    """What the runtime says of itself, its shim, the network, and the cgroup driver."""
     return worst(
         {
+            "RuntimeNotReady": check_condition(facts, "RuntimeReady", "RuntimeNotReady"),
             "ShimMissing": check_shim(facts, handler),
             "CniPluginMissing": check_network(facts, handler),
+            "NetworkNotReady": check_condition(facts, _NETWORK_READY, "NetworkNotReady"),
             "CgroupDriverMismatch": check_cgroup_driver(facts, handler),
         }
     )
@@ -97,11 +129,18 @@ CHECKS = (
         id="runtime-parts",
         level="stateless",
         gating=False,
-        question="Does the runtime find its shim, a network and a cgroup driver for Pods?",
-        why="containerd runs a shim for each Pod, found along its own PATH, and plugins that its network configuration "
-        "names. With SystemdCgroup = true, runc refuses each container where systemd does not run, or where the "
+        question="Is the runtime ready, with its shim, a network and a cgroup driver for Pods?",
+        why="The kubelet starts no Pod while CRI's Status says RuntimeReady or NetworkReady false. containerd runs a "
+        "shim for each Pod, found along its own PATH, and plugins that its network configuration names. With SystemdCgroup = true, runc refuses each container where systemd does not run, or where the "
         "kubelet's cgroupDriver is cgroupfs.",
-        reasons=("ShimMissing", "CniPluginMissing", "NetworkNotConfigured", "CgroupDriverMismatch"),
+        reasons=(
+            "RuntimeNotReady",
+            "ShimMissing",
+            "CniPluginMissing",
+            "NetworkNotConfigured",
+            "NetworkNotReady",
+            "CgroupDriverMismatch",
+        ),
         remediation=AROUND["runtime-parts"],
         documentation="https://www.cni.dev/docs/spec/; containerd, core/runtime/v2/README.md",
         check=lambda facts: check_parts(facts, ""),

@@ -50,6 +50,7 @@ def gather_runtime(
             name=answer.name,
             version=answer.version,
             handlers=answer.handlers.parse(handlers),
+            conditions=answer.conditions,
             root_dir=root_dir,
             layers_dir=settings.layers_dir(),
             snapshotter=settings.snapshotter(""),

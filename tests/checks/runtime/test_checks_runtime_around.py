@@ -27,6 +27,7 @@ from lab.factory import (
 from probe.checks.catalog import find, judge
 from probe.facts.around import Added, Cni, Hook, Propagation
 from probe.facts.model import Facts
+from probe.host.cri import CriCondition
 from probe.reading import Reading
 from probe.verdict import conclude
 
@@ -253,11 +254,40 @@ def test_shim() -> None:
     assert status_of("runtime-parts", facts_with(handlers=unknown)) == ("unknown", "NotPermitted")
 
 
+def conditions(**met: bool) -> Reading[tuple[CriCondition, ...]]:
+    """Conditions of CRI's Status."""
+    told = {"RuntimeReady": True, "NetworkReady": True} | met
+    return Reading("CRI Status", tuple(CriCondition(name, on, "" if on else "why") for name, on in told.items()))
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (conditions(NetworkReady=False), ("fail", "NetworkNotReady")),
+        (conditions(RuntimeReady=False), ("fail", "RuntimeNotReady")),
+        (conditions(ContainerdHasNoDeprecationWarnings=False), ("pass", "")),
+        (Reading("CRI Status", (CriCondition("RuntimeReady", True),)), ("unknown", "NotReadable")),
+        (Reading("CRI Status", ()), ("unknown", "NotReadable")),
+        (unread(), ("unknown", "NotPermitted")),
+    ],
+)
+@pytest.mark.parametrize("name", ["containerd", "cri-o"])
+def test_conditions_of_the_runtime(told: Any, expected: tuple[str, str], name: str) -> None:
+    """The kubelet starts no Pod without both; a runtime that says nothing of them is not taken for ready."""
+    facts = facts_with(runtime={"conditions": told, "name": name})
+    assert status_of("runtime-parts", facts) == expected
+    if expected[0] == "fail":
+        found = next(each for each in judge(facts) if each.id == "runtime-parts")
+        assert "why" in found.message
+
+
 def test_network() -> None:
     """A Pod with a user namespace has no other network than the runtime's."""
     missing = Cni(conf="/etc/cni/net.d/1.conf", missing=("bridge",), directories=("/opt/cni/bin",))
     assert status_of("runtime-parts", facts_with(cni=missing)) == ("fail", "CniPluginMissing")
-    assert status_of("runtime-parts", facts_with(cni=absent("/etc/cni"))) == ("fail", "NetworkNotConfigured")
+    nothing = facts_with(cni=absent("/etc/cni"), runtime={"conditions": conditions(NetworkReady=False)})
+    assert status_of("runtime-parts", nothing) == ("fail", "NetworkNotConfigured")
+    assert status_of("runtime-parts", facts_with(cni=absent("/etc/cni"))) == ("unknown", "NotReadable")
     assert status_of("runtime-parts", facts_with(cni=unread())) == ("unknown", "NotPermitted")
     own = (make_handler_around(own_network=True),)
     assert status_of("runtime-parts", facts_with(cni=missing, handlers=own)) == ("pass", "")
