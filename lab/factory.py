@@ -14,6 +14,7 @@ from probe.facts.around import (
     HandlerAround,
     Keys,
     KubeletAround,
+    Limit,
     Place,
     Propagation,
     Surroundings,
@@ -200,6 +201,7 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "gate": True,
         "gate_configured": Reading.without("featureGates", "absent", "not set"),
         "fail_cgroup_v1": True,
+        "logs_dir": "/var/log/pods",
         "cgroup_driver": "cgroupfs",
         "executable": DropIn(path="/usr/bin/kubelet", newer=False),
         "unit": Reading.without(f"/proc/{KUBELET_PID}/cgroup", "absent", "belongs to no service of systemd"),
@@ -215,6 +217,7 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "gate": "featureGates",
         "gate_configured": "featureGates",
         "fail_cgroup_v1": "failCgroupV1",
+        "logs_dir": "podLogsDir",
         "cgroup_driver": "cgroupDriver",
         "executable": f"/proc/{KUBELET_PID}/exe",
         "unit": f"/proc/{KUBELET_PID}/cgroup",
@@ -317,20 +320,23 @@ def make_runtime(**overrides: Any) -> RuntimeFacts:
         "name": "containerd",
         "version": "2.1.9",
         "handlers": Reading(f"CRI {ENDPOINT}", (make_handler(), make_handler(name="runc"))),
-        "conditions": Reading(f"CRI {ENDPOINT}", (CriCondition("RuntimeReady", True), CriCondition("NetworkReady", True))),
+        "conditions": Reading(
+            f"CRI {ENDPOINT}", (CriCondition("RuntimeReady", True), CriCondition("NetworkReady", True))
+        ),
         "root_dir": CONTAINERD_ROOT,
         "layers_dir": f"{CONTAINERD_ROOT}/io.containerd.snapshotter.v1.overlayfs",
         "pause_image": "registry.k8s.io/pause:3.10.1",
         "snapshotter": "overlayfs",
         "slow_chown": False,
         "confinement": make_confinement(),
+        "hooks_dirs": Reading.without(f"CRI {ENDPOINT}", "absent", "only CRI-O looks for OCI hooks"),
         "surroundings": make_surroundings(),
     }
     call = f"CRI {ENDPOINT}"
     sources = dict.fromkeys(
-        ("name", "version", "handlers", "root_dir", "layers_dir", "pause_image", "snapshotter", "slow_chown"), call
+        ("name", "version", "handlers", "conditions", "root_dir", "layers_dir", "pause_image", "snapshotter"), call
     )
-    sources |= dict.fromkeys(("confinement", "surroundings"), f"/proc/{RUNTIME_PID}")
+    sources |= {"slow_chown": call} | dict.fromkeys(("confinement", "surroundings"), f"/proc/{RUNTIME_PID}")
     return RuntimeFacts(**_readings(fields | overrides, sources))
 
 
@@ -363,7 +369,7 @@ def make_daemon(**overrides: Any) -> Daemon:
         "umask": 0o022,
         "no_new_privileges": False,
         "effective_capabilities": ALL_CAPABILITIES,
-        "processes": -1,
+        "limits": {"RLIMIT_NPROC": Limit(-1, -1), "RLIMIT_NOFILE": Limit(1 << 20, 1 << 20)},
         "oom_score_adj": -999,
         "pids_left": absent("pids.max"),
     }
@@ -398,6 +404,8 @@ def make_surroundings(**overrides: Any) -> Surroundings:
         "handlers": (make_handler_around(), make_handler_around(name="runc")),
         "cni": Cni(conf="/etc/cni/net.d/10-net.conflist", missing=(), directories=("/opt/cni/bin",)),
         "systemd": True,
+        "hybrid_controllers": absent("/sys/fs/cgroup/unified/cgroup.controllers"),
+        "open_files": 1 << 20,
         "proxies": Reading("containerd config dump", {}),
     }
     sources = {
@@ -406,6 +414,8 @@ def make_surroundings(**overrides: Any) -> Surroundings:
         "restricts_oom_score": f"CRI {ENDPOINT}",
         "cni": "/etc/cni/net.d/10-net.conflist",
         "systemd": "/run/systemd/system",
+        "open_files": "/proc/sys/fs/nr_open",
+        "hybrid_controllers": "/sys/fs/cgroup/unified/cgroup.controllers",
     }
     return Surroundings(**_readings(fields | overrides, sources))
 
@@ -421,6 +431,7 @@ def make_kubelet_around(**overrides: Any) -> KubeletAround:
         "effective_capabilities": ALL_CAPABILITIES,
         "propagation": Propagation(same_namespace=True, arrives=True, kubelet="", runtime=""),
         "root_dir": make_place(KUBELET_ROOT),
+        "logs_dir": make_place("/var/log/pods"),
         "cgroup_driver": "systemd",
     }
     sources = {

@@ -55,6 +55,10 @@ KERNELS: dict[str, dict[str, Any]] = json.loads((FOLDER / "kernels.json").read_t
 
 _TICKS = 100  # per second, in proc_pid_stat(5)
 _COMM_LENGTH = 15
+_LIMITS = (
+    "Max processes             unlimited            unlimited            processes\n"
+    "Max open files            1048576              1048576              files\n"
+)
 _USERNS_FD = 1000  # the number of no open file: recorded answers need none
 
 
@@ -102,8 +106,16 @@ class RecordedHost(FakeHost):
 
     def _add_surroundings(self) -> None:
         """What no recording has, and every node on which Pods run: devices, /tmp, a shim, a network, limits."""
-        folders = ("/tmp", "/run", "/run/containerd", "/var/lib/kubelet", "/var/lib/containers/storage")
-        programs = ("/usr/bin/containerd-shim-runc-v2", "/usr/lib/cni/bridge")
+        folders = (
+            "/var/log/pods",
+            "/tmp",
+            "/run",
+            "/run/containerd",
+            "/var/lib/kubelet",
+            "/var/lib/containers/storage",
+        )
+        programs = ("/usr/bin/containerd-shim-runc-v2", "/usr/lib/cni/bridge", "/usr/lib/cni/loopback")
+        programs += ("/usr/bin/conmon", "/opt/crio/bin/pinns")
         modes = dict.fromkeys(folders, 0o40755) | dict.fromkeys(programs, 0o100755)
         self.places_found = {path: Place(path=path, mode=mode, uid=0, gid=0) for path, mode in modes.items()}
         for name, number in DEVICES.items():
@@ -111,7 +123,7 @@ class RecordedHost(FakeHost):
         self.files["/etc/cni/net.d/10-bridge.conf"] = '{"cniVersion": "1.0.0", "name": "net", "type": "bridge"}'
         self.files |= {"/proc/sys/kernel/keys/maxkeys": "200\n", "/proc/sys/kernel/keys/maxbytes": "20000\n"}
         for process in self.process_list:
-            self.files[f"/proc/{process.pid}/limits"] = "Max processes             unlimited\n"
+            self.files[f"/proc/{process.pid}/limits"] = _LIMITS
             self.files[f"/proc/{process.pid}/oom_score_adj"] = "-999\n"
 
     def add_directory(self, path: str) -> None:

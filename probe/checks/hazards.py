@@ -86,6 +86,7 @@ def check_device_hooks(facts: Facts) -> Outcome:
     return judge_device_hooks(facts.hooks.value, facts)
 
 
+_IN_THE_CONTAINER = ("createContainer", "startContainer")
 _RUN_AS_THE_POD = (
     "Run one Pod with hostUsers: false. Where it fails, let others read and execute the hook's program, or give it a "
     "narrower “when”; this shows the hooks:\n"
@@ -105,10 +106,11 @@ def judge_device_hooks(hooks: HookFacts, facts: Facts) -> Outcome:
             makers = f" ({', '.join(reading.value.makers)})" if reading.value.makers else ""
             text = f"{reading.value.hooked} of {reading.value.found} {kind} run a hook inside the container{makers}"
             found.append(Evidence(reading.source, text))
-    always = hooks.oci_hooks.value.always if hooks.oci_hooks.value and with_oci_hooks else 0
+    general = hooks.oci_hooks.value.always if hooks.oci_hooks.value and with_oci_hooks else ()
+    always = len({hook.path for hook in general if hook.when in _IN_THE_CONTAINER})
     if always:
         message = (
-            f"{always} OCI hooks with “when: always” run in each container, with its Pod's own IDs: "
+            f"{always} OCI hooks that match each container run in it, with its Pod's own IDs: "
             "where such a hook needs root of the node, no Pod with a user namespace starts"
         )
         return Outcome.warn(message, *found, remediation=_RUN_AS_THE_POD)

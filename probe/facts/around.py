@@ -10,14 +10,21 @@ from probe.reading import Reading
 NO_PLACE: Reading[Place] = Reading("the daemon's files", None, "not looked for", "not-tried")
 
 
+class Limit(Struct, frozen=True):
+    """A resource limit; -1 for RLIM_INFINITY."""
+
+    soft: int
+    hard: int
+
+
 class Daemon(Struct, frozen=True, kw_only=True):
     """What binds the runtime's daemon, and with it all that it starts. *Source*: proc(5), pids of cgroup-v2."""
 
     umask: Reading[int]
     no_new_privileges: Reading[bool]
     effective_capabilities: Reading[int]
-    processes: Reading[int]
-    """RLIMIT_NPROC, the soft limit; -1 without one."""
+    limits: Reading[dict[str, Limit]]
+    """By the names of getrlimit(2): `RLIMIT_NPROC`."""
     oom_score_adj: Reading[int]
     pids_left: Reading[int]
     """How many processes its cgroup and those above may still get; absent where none is limited."""
@@ -43,7 +50,7 @@ class Propagation(Struct, frozen=True, kw_only=True):
 
 
 class Hook(Struct, frozen=True, kw_only=True):
-    """A program that the base specification runs with each container."""
+    """A program that runs with each container, of the base specification or of oci-hooks(5)."""
 
     when: str
     """`createContainer` or another name of the OCI specification."""
@@ -52,13 +59,25 @@ class Hook(Struct, frozen=True, kw_only=True):
     """The program, then each folder above it."""
 
 
+class AddedMount(Struct, frozen=True, kw_only=True):
+    """A mount of the base specification."""
+
+    destination: str
+    fstype: str = ""
+    """Empty for a bind mount."""
+    options: tuple[str, ...] = ()
+    source: Reading[Place] = NO_PLACE
+    """What a bind mount binds; not looked for where its path is relative."""
+
+
 class Added(Struct, frozen=True, kw_only=True):
-    """What the base specification of a handler adds to each of its containers."""
+    """What a base specification, or CRI-O's configuration, adds to each container."""
 
     hooks: tuple[Hook, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
-    mounts: tuple[tuple[str, str], ...] = ()
-    """Destination and file system type of each mount that is no bind."""
+    mounts: tuple[AddedMount, ...] = ()
+    limits: tuple[tuple[str, Limit], ...] = ()
+    """By the names of getrlimit(2), in the order in which they are set."""
     newer: bool = False
     """Whether the file changed after the daemon had read it."""
 
@@ -69,7 +88,7 @@ class HandlerAround(Struct, frozen=True, kw_only=True):
     name: str
     """As CRI names it; empty for the default one."""
     shim: Reading[str]
-    """Where the daemon finds the shim of its `runtime_type`."""
+    """Where the daemon finds the shim of its `runtime_type`; of CRI-O, the monitor, or pinns where that is missing."""
     systemd_cgroup: bool
     no_new_keyring: bool
     own_network: bool
@@ -83,7 +102,7 @@ class Cni(Struct, frozen=True, kw_only=True):
 
     conf: str
     missing: tuple[str, ...]
-    """Plugins that are in none of the directories."""
+    """Plugins that are in none of the directories, or that may not be executed."""
     directories: tuple[str, ...]
 
 
@@ -105,6 +124,10 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     cni: Reading[Cni]
     proxies: Reading[dict[str, tuple[str, ...]]]
     """Capabilities of containerd's proxy plugins by their names."""
+    open_files: Reading[int]
+    """`fs.nr_open`, above which nobody may set RLIMIT_NOFILE."""
+    hybrid_controllers: Reading[str]
+    """Controllers of a cgroup v2 hierarchy beside those of v1, as systemd mounts it; absent without one."""
     systemd: Reading[bool]
     """Whether systemd is the node's process 1, as sd_booted(3) asks."""
 
@@ -115,5 +138,7 @@ class KubeletAround(Struct, frozen=True, kw_only=True):
     effective_capabilities: Reading[int]
     propagation: Reading[Propagation]
     root_dir: Reading[Place]
+    logs_dir: Reading[Place]
+    """`podLogsDir`, or the folder above in which the kubelet makes it."""
     cgroup_driver: Reading[str]
     """`systemd` or `cgroupfs`, as configured; absent when nothing is said."""

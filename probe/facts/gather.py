@@ -74,7 +74,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     tried = attempts.judge(rows, bench, probe, kernel, _default_oci_runtime(runtime))
     pods = gather_pods(host, root_dir, host.processes().value or ())
     kubelet_around = gather_kubelet_around(host, kubelet, runtime)
-    hooks = gather_hooks(host, (runtime.value.name.value if runtime.value else None) or "")
+    hooks = gather_hooks(host, runtime)
     pod_runs = pods.parse(lambda found: found.youngest_started_at > running_since(host, runtime))
     distribution = gather_distribution(host)
     sandbox = trials.sandbox()

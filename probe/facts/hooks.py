@@ -8,7 +8,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from probe.facts.model import HookFacts, HookFiles
+from probe.facts.around import Hook
+from probe.facts.model import HookFacts, HookFiles, RuntimeFacts
+from probe.facts.runtime.base_spec import place_hooks
 from probe.host.host import Host
 from probe.reading import Reading, or_problem, problem_of
 
@@ -29,6 +31,9 @@ _TOOLKIT = (
 _FILES = 300  # maximum files read of one directory; a driver that writes one per claim may leave thousands
 _FILE_LIMIT = 1 << 17
 _MAKERS = 5
+_STAGES = 6
+_GENERAL = 50
+_PATH_LIMIT = 4095
 
 # Searched, not parsed: parsing a YAML document of this size takes a second, and a hostile one far longer.
 _COMMENT = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
@@ -37,11 +42,8 @@ _CDI_MAKER = re.compile(rb"\bkind[\"']?[ \t]*:\s*[\"']?([a-z0-9][a-z0-9.-]{0,62}
 _OCI_HOOK = re.compile(rb"\"(createContainer|startContainer)\"|nvidia")
 
 
-def gather_hooks(host: Host, runtime: str = "") -> Reading[HookFacts]:
-    """Installed hooks, used by a container or not. Each part is a Reading of its own.
-
-    *runtime* is CRI's `runtime_name`, empty if unknown.
-    """
+def gather_hooks(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[HookFacts]:
+    """Installed hooks, used by a container or not. Each part is a Reading of its own."""
     facts = HookFacts(toolkit=_gather_toolkit(host), cdi=_gather_cdi(host), oci_hooks=_gather_oci_hooks(host, runtime))
     return Reading("device hooks", facts)
 
@@ -62,23 +64,48 @@ def has_oci_hook(content: bytes) -> bool:
     return bool(_OCI_HOOK.search(content))
 
 
-class _When(Struct):
-    always: bool = False
+class _When(Struct, rename="camel"):
+    always: bool | None = None
+    has_bind_mounts: bool | None = None
+    annotations: dict[str, str] | None = None
+    commands: tuple[str, ...] | None = None
+
+
+class _Program(Struct):
+    path: str = ""
 
 
 class _OciHook(Struct):
-    when: _When | None = None
-    stages: tuple[str, ...] | None = None
+    hook: _Program
+    when: _When
+    stages: tuple[str, ...]
 
 
-def is_for_each_container(content: bytes) -> bool:
-    """Whether an OCI hook says `"when": {"always": true}` and runs as the container's root. *Source*: oci-hooks(5)."""
+_ANYTHING = frozenset(("", ".", "^", ".*", "^.*", ".*$", "^.*$", ".+", "^.+", ".+$", "^.+$"))
+"""Regular expressions that match each command of a container."""
+
+
+def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
+    """Stages and program of an OCI hook that matches each container of a Pod; none for any other hook.
+
+    All of its conditions have to match. The kubelet mounts /etc/hosts into each container, so hasBindMounts does.
+    *Source*: oci-hooks(5), schema 1.0.0.
+    """
     try:
         hook = msgspec.json.decode(content, type=_OciHook)
     except (ValueError, RecursionError):
-        return False
-    in_container = {"createContainer", "startContainer"} & set(hook.stages or ())
-    return hook.when is not None and hook.when.always and bool(in_container)
+        return ()
+    when = hook.when
+    conditions = (
+        when.always,
+        when.has_bind_mounts,
+        None if when.annotations is None else any(set(pair) <= _ANYTHING for pair in when.annotations.items()),
+        None if when.commands is None else bool(_ANYTHING & set(when.commands)),
+    )
+    given = [one for one in conditions if one is not None]
+    if not given or not all(given) or not hook.hook.path.startswith("/") or len(hook.hook.path) > _PATH_LIMIT:
+        return ()
+    return tuple((stage, hook.hook.path) for stage in dict.fromkeys(hook.stages[:_STAGES]))
 
 
 def _gather_toolkit(host: Host) -> Reading[tuple[str, ...]]:
@@ -101,16 +128,25 @@ def _gather_cdi(host: Host) -> Reading[HookFiles]:
     return contents.parse(lambda read: _count(read, len(hooked), makers[:_MAKERS]))
 
 
-def _gather_oci_hooks(host: Host, runtime: str) -> Reading[HookFiles]:
-    if runtime == "containerd":
+def _gather_oci_hooks(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[HookFiles]:
+    known = runtime.value
+    if known and known.name.value == "containerd":
         return Reading.without(", ".join(OCI_HOOK_DIRECTORIES), "not-tried", "containerd looks at no OCI hooks")
-    contents = _read_directories(host, OCI_HOOK_DIRECTORIES, (".json",))
+    told = known.hooks_dirs.value if known else None
+    # A later directory replaces hooks of the same file name in an earlier one, also by an empty file.
+    files = _read_files(host, OCI_HOOK_DIRECTORIES if told is None else told, (".json",))
+    confinement = known.confinement.value if known else None
 
-    def count(read: list[bytes | None]) -> HookFiles:
+    def count(found: dict[str, bytes | None]) -> HookFiles:
+        read = list(found.values())
         hooked = [one for one in read if one and has_oci_hook(one)]
-        return replace(_count(read, len(hooked)), always=sum(map(is_for_each_container, hooked)))
+        general = [stage for one in read if one for stage in parse_general_hook(one)][:_GENERAL]
+        placed = tuple(Hook(when=when, path=path, steps=()) for when, path in general)
+        if confinement:
+            placed = place_hooks(host, confinement.pid, general)
+        return replace(_count(read, len(hooked)), always=placed)
 
-    return contents.parse(count)
+    return files.parse(count)
 
 
 def _count(contents: list[bytes | None], hooked: int, makers: tuple[str, ...] = ()) -> HookFiles:
@@ -120,8 +156,22 @@ def _count(contents: list[bytes | None], hooked: int, makers: tuple[str, ...] = 
 def _read_directories(
     host: Host, directories: tuple[str, ...], endings: tuple[str, ...]
 ) -> Reading[list[bytes | None]]:
-    """Path -> content of each file, None if not read. Drivers write these files, so symlinks are not followed."""
+    """Content of each file of all directories."""
     contents: list[bytes | None] = []
+    for directory in directories:
+        files = _read_files(host, (directory,), endings)
+        if files.value is None:
+            return problem_of(files)
+        contents += files.value.values()
+    return Reading(", ".join(directories), contents)
+
+
+def _read_files(host: Host, directories: tuple[str, ...], endings: tuple[str, ...]) -> Reading[dict[str, bytes | None]]:
+    """Name -> content of each file, None if not read; of two with one name, that of the later directory.
+
+    Drivers write these files, so symlinks are not followed.
+    """
+    contents: dict[str, bytes | None] = {}
     for directory in directories:
         names = host.list_directory(directory)
         if names.kind not in (None, "absent"):
@@ -129,6 +179,9 @@ def _read_directories(
         wanted = [name for name in names.value or () if name.endswith(endings)]
         asked = [name for name in wanted if name.isprintable()][:_FILES]
         read = host.read_all_beneath(directory, asked, _FILE_LIMIT) if asked else {}
-        contents += [reading.value for reading in read.values() if reading.kind != "absent"]
-        contents += [None] * (len(wanted) - len(asked))
+        contents |= dict.fromkeys(wanted)
+        contents |= {name: reading.value for name, reading in read.items() if reading.kind != "absent"}
+        for name, reading in read.items():
+            if reading.kind == "absent":
+                del contents[name]
     return Reading(", ".join(directories), contents)

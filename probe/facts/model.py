@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from probe.facts.around import KubeletAround, Surroundings
+from probe.facts.around import Hook, KubeletAround, Surroundings
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
 from probe.host.cri import CriCondition
 from probe.host.program import Output
@@ -108,6 +108,8 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     gate_configured: Reading[bool]
     """Value of the gate in flags and files; `absent` if not set."""
     fail_cgroup_v1: Reading[bool]
+    logs_dir: Reading[str]
+    """`podLogsDir`, where each Pod gets a directory of its own."""
     cgroup_driver: Reading[str]
     """`systemd` or `cgroupfs`, as flags and files say; not what CRI tells a kubelet since 1.31."""
 
@@ -170,6 +172,8 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     """Directory of image layers of the default snapshotter: below the root unless configured elsewhere."""
     pause_image: Reading[str]
     """The image of the container that holds a Pod's namespaces, as the runtime is configured."""
+    hooks_dirs: Reading[tuple[str, ...]]
+    """CRI-O's `hooks_dir` in its order; absent for other runtimes."""
     surroundings: Reading[Surroundings]
 
 
@@ -263,8 +267,8 @@ class HookFiles(Struct, frozen=True, kw_only=True):
     """Those that could not be read, or that were too many to be read."""
     makers: tuple[str, ...] = ()
     """Of the hooked CDI specifications, the first part of `kind`: `nvidia.com`."""
-    always: int = 0
-    """Of the hooked OCI hooks, those for each container: `when: always` of oci-hooks(5)."""
+    always: tuple[Hook, ...] = ()
+    """The OCI hooks that match each container: `when: always` of oci-hooks(5), and what says the same."""
 
 
 class HookFacts(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from probe.checks.hazards import (
     judge_last_block,
     judge_mapping_ignored,
 )
+from probe.facts.around import Hook
 from probe.facts.model import Facts, HookFacts, HookFiles, PodFacts
 from probe.reading import Reading
 
@@ -320,7 +321,8 @@ def test_the_declared_remediation_is_prose_or_a_command(check: Any) -> None:
 
 def test_a_hook_for_each_container_is_no_device_hook() -> None:
     """Every Pod of CRI-O runs it, with its own IDs."""
-    hooks = make_hooks(oci_hooks=Reading("hooks.d", HookFiles(found=1, hooked=1, unread=0, always=1)))
+    always = (Hook(when="createContainer", path="/usr/bin/audit", steps=()),)
+    hooks = make_hooks(oci_hooks=Reading("hooks.d", HookFiles(found=1, hooked=1, unread=0, always=always)))
     facts = make_facts(hooks=hooks, runtime=make_runtime(name="cri-o"))
     outcome = judge_device_hooks(hooks, facts)
     assert outcome.status == "warn"

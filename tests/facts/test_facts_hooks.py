@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.factory import absent, make_runtime
 from lab.fake_host import FakeHost
 from lab.samples import DRA_JSON, NVIDIA_YAML
 from probe.facts import hooks as hazards
-from probe.facts.hooks import cdi_maker, gather_hooks, has_cdi_hook, has_oci_hook, is_for_each_container
-from probe.facts.model import HookFacts, HookFiles
+from probe.facts.hooks import cdi_maker, gather_hooks, has_cdi_hook, has_oci_hook, parse_general_hook
+from probe.facts.model import HookFacts, HookFiles, RuntimeFacts
 from probe.host.host import Host, LocalHost
+from probe.reading import Reading
 
 HOST_HOOK = b'{"kind":"example.com/x","containerEdits":{"hooks":[{"hookName":"createRuntime","path":"/bin/x"}]}}'
 # As the package nvidia-container-toolkit ships it for podman and CRI-O.
@@ -29,7 +31,8 @@ NOTHING = HookFiles(found=0, hooked=0, unread=0)
 
 def gather(host: Host) -> HookFacts:
     """What is found."""
-    found = gather_hooks(host).value
+    unknown: Reading[RuntimeFacts] = Reading.without("CRI", "not-tried", "no endpoint")
+    found = gather_hooks(host, unknown).value
     assert found is not None
     return found
 
@@ -59,15 +62,17 @@ def test_specifications_with_hooks_are_counted_with_their_makers() -> None:
 def test_oci_hooks_are_counted() -> None:
     directory = "/usr/share/containers/oci/hooks.d"
     files = {f"{directory}/oci-nvidia-hook.json": NVIDIA_HOOK, f"{directory}/systemd.json": SYSTEMD_HOOK}
-    assert gather(FakeHost(files=files)).oci_hooks.value == HookFiles(found=2, hooked=1, unread=0)
-    known = gather_hooks(FakeHost(files=files), "cri-o").value
+    known = gather_hooks(FakeHost(files=files), crio(directory)).value
     assert known is not None
-    assert known.oci_hooks.value == HookFiles(found=2, hooked=1, unread=0)
+    for told in (gather(FakeHost(files=files)).oci_hooks.value, known.oci_hooks.value):
+        assert told is not None
+        assert (told.found, told.hooked, told.unread) == (2, 1, 0)
+        assert [hook.when for hook in told.always] == ["prestart"]
 
 
 def test_where_nobody_looks_at_oci_hooks_the_probe_does_not_either() -> None:
     host = FakeHost(files={"/etc/containers/oci/hooks.d/nvidia.json": NVIDIA_HOOK})
-    found = gather_hooks(host, "containerd").value
+    found = gather_hooks(host, Reading("CRI", make_runtime())).value
     assert found is not None
     assert found.oci_hooks.kind == "not-tried"
     assert not [path for path in host.touched if "hooks.d" in path]
@@ -172,19 +177,82 @@ def test_hostile_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert gather(LocalHost()).cdi.value == HookFiles(found=7, hooked=1, unread=6, makers=("nvidia.com",))
 
 
+def general(when: str, stages: str = '"createContainer"') -> bytes:
+    """An OCI hook with these conditions."""
+    return f'{{"hook": {{"path": "/usr/bin/audit"}}, "when": {when}, "stages": [{stages}]}}'.encode()
+
+
 @pytest.mark.parametrize(
-    ("content", "always"),
+    ("content", "stages"),
     [
-        (b'{"stages": ["createContainer"], "when": {"always": true}}', True),
-        (b'{"stages": ["createContainer"], "when": {"hasBindMounts": true}}', False),
-        (b'{"stages": ["startContainer"], "when": {"always": false}}', False),
-        (b'{"stages": ["prestart"], "when": {"always": true}}', False),
-        (b'{"when": null}', False),
-        (b'{"when": 1}', False),
-        (b"[" * 99_999, False),
-        (b"", False),
+        (general('{"always": true}'), ["createContainer"]),
+        (general('{"always": true}', '"prestart", "startContainer"'), ["prestart", "startContainer"]),
+        (general('{"hasBindMounts": true}'), ["createContainer"]),
+        (general('{"commands": ["^nothing$", ".*"]}'), ["createContainer"]),
+        (general('{"annotations": {".*": "^.*$"}}'), ["createContainer"]),
+        (general('{"always": true, "commands": ["^ls$"]}'), []),
+        (general('{"always": true, "hasBindMounts": true}'), ["createContainer"]),
+        (general('{"always": false}'), []),
+        (general('{"annotations": {"^com.example/gpu$": ".*"}}'), []),
+        (general("{}"), []),
+        (general("null"), []),
+        (general("1"), []),
+        (b'{"stages": ["createContainer"], "when": {"always": true}}', []),
+        (b'{"hook": {"path": "relative"}, "stages": ["createContainer"], "when": {"always": true}}', []),
+        (b"[" * 99_999, []),
+        (b"", []),
     ],
 )
-def test_hooks_for_each_container(content: bytes, always: bool) -> None:
-    """`when: always` is told from hooks of devices."""
-    assert is_for_each_container(content) is always
+def test_hooks_that_match_each_container(content: bytes, stages: list[str]) -> None:
+    """They are told from hooks of devices; all conditions have to match."""
+    assert parse_general_hook(content) == tuple((stage, "/usr/bin/audit") for stage in stages)
+
+
+def crio(*hooks_dirs: str) -> Reading[RuntimeFacts]:
+    """CRI-O that tells where it looks for hooks, or does not."""
+    told: Reading[tuple[str, ...]] = Reading("CRI Status", hooks_dirs) if hooks_dirs else absent("CRI Status")
+    return Reading("CRI", make_runtime(name="cri-o", hooks_dirs=told))
+
+
+def test_a_later_directory_replaces_a_hook_of_the_same_name() -> None:
+    """As oci-hooks(5) has it, also where a harmless file replaces it; other directories are not looked at."""
+    audit, nothing = general('{"always": true}'), general('{"always": false}', '"poststop"')
+    files: dict[str, bytes | str | int] = {"/a/1.json": audit, "/b/1.json": nothing, "/c/1.json": audit}
+    for directories, hooked in ((("/a", "/b"), 0), (("/b", "/a"), 1), (("/a",), 1), (("/b",), 0), (("/gone", "/c"), 1)):
+        found = gather_hooks(FakeHost(files=files), crio(*directories)).value
+        assert found is not None
+        told = found.oci_hooks.value
+        assert told is not None
+        assert (told.found, told.hooked, len(told.always)) == (1, hooked, hooked), directories
+
+
+def test_where_hooks_are_looked_for_is_not_told() -> None:
+    """Then in both usual directories, /etc after /usr."""
+    audit, nothing = general('{"always": true}'), general('{"always": false}', '"poststop"')
+    usual = ("/usr/share/containers/oci/hooks.d/1.json", "/etc/containers/oci/hooks.d/1.json")
+    for contents, hooked in (((audit, nothing), 0), ((nothing, audit), 1)):
+        files: dict[str, bytes | str | int] = dict(zip(usual, contents, strict=True))
+        found = gather_hooks(FakeHost(files=files), crio()).value
+        assert found is not None
+        assert found.oci_hooks.value is not None
+        assert (found.oci_hooks.value.found, found.oci_hooks.value.hooked) == (1, hooked)
+
+
+def test_a_directory_with_very_many_hooks(tmp_path: Path) -> None:
+    """Some are read, the rest is counted; a directory that nobody lists whole is a problem, never a pass."""
+    for number in range(1000):
+        (tmp_path / f"{number}.json").write_bytes(general('{"always": true}'))
+    os.mkfifo(tmp_path / "0-fifo.json")
+    host = LocalHost()
+    found = gather_hooks(host, crio(str(tmp_path))).value
+    host.close()
+    assert found is not None
+    told = found.oci_hooks.value
+    assert told is not None
+    assert (told.found, told.hooked, told.unread) == (1001, 299, 702)
+    assert len(told.always) <= 50
+    names = {f"/a/{number}.json": general("{}") for number in range(3)}
+    many = FakeHost(files={**names, "/a": errno.EACCES})
+    unlisted = gather_hooks(many, crio("/a")).value
+    assert unlisted is not None
+    assert unlisted.oci_hooks.kind == "not-permitted"

@@ -10,11 +10,14 @@ OF_REASON: dict[str, str] = {
     "  df -h /run /var/lib; df -i /run /var/lib",
     "KeyringQuotaTooSmall": "Raise the quota:\n  sysctl -w kernel.keys.maxkeys=2000 kernel.keys.maxbytes=2000000",
     "ProcessLimitTooSmall": "Set LimitNPROC=infinity and TasksMax=infinity in the runtime's unit, and restart it.",
+    "OpenFilesLimitTooSmall": "Set LimitNOFILE=infinity in the runtime's unit, and restart it.",
     "OomScoreRefused": "Give the runtime CAP_SYS_RESOURCE, or set restrict_oom_score_adj = true in its table of CRI "
     "(containerd, /etc/containerd/config.toml), and restart it.",
     "RuntimeNotReady": "See what the runtime says of itself:\n"
     "  crictl info | head -30; journalctl -u containerd -u crio -n 50 --no-pager",
     "ShimMissing": "Install the shim, which comes with containerd, in a folder of the runtime's PATH.",
+    "MonitorMissing": "Install conmon and pinns, which come with CRI-O, where its configuration names them:\n"
+    "  crio config | grep -E 'pinns_path|monitor_path'",
     "CniPluginMissing": "Install the network's plugins and configuration where the runtime looks for them:\n"
     "  crictl info | grep -E 'binDir|confDir'",
     "NetworkNotReady": "See what the network says, and whether its Pods run; NetworkReady is true once its "
@@ -22,6 +25,8 @@ OF_REASON: dict[str, str] = {
     "  crictl info | head -30; ls /etc/cni/net.d /opt/cni/bin; kubectl get pods -n kube-system -o wide",
     "CgroupDriverMismatch": "Give kubelet and runtime the same cgroup driver: SystemdCgroup = true and cgroupDriver: "
     "systemd on a node with systemd, else false and cgroupfs. Then restart both.",
+    "HybridCgroups": "Boot with cgroup v2 alone, on the drained node, or use runc:\n"
+    "  grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && reboot",
 }
 """Of the checks that have several parts."""
 
@@ -30,12 +35,14 @@ AROUND: dict[str, str] = {
     "  namei -l /run/containerd/io.containerd.runtime.v2.task/k8s.io\n  chmod o+x FOLDER",
     "runtime-devices": "Make the node anew, as this does for /dev/full, or restart the node:\n"
     "  mknod -m 0666 /dev/full c 1 7",
-    "runtime-base-spec": "Take out of the base specification what a user namespace refuses, and restart the runtime.",
+    "runtime-base-spec": "Take out of the base specification (containerd, base_runtime_spec), or of default_sysctls, "
+    "default_ulimits and hooks_dir (CRI-O), what the evidence names, and restart the runtime:\n"
+    "  containerd config dump | grep base_runtime_spec; crio config | grep -A3 -E 'default_sysctls|hooks_dir'",
     "runtime-mount-propagation": "Start the runtime in the kubelet's mount namespace, or let mounts reach it: remove "
     "MountFlags=private and PrivateMounts= from its unit, then:\n  mount --make-rshared /",
     "kubelet-confinement": "Let the kubelet run with CAP_SYS_ADMIN: remove CapabilityBoundingSet= from its unit.",
     "runtime-directories": "Mend the mount, the inodes or the umask that the evidence names, and restart the runtime.",
     "runtime-limits": "Raise the limit that the evidence names:\n"
-    "  systemctl show -p LimitNPROC,TasksMax containerd; sysctl kernel.keys",
+    "  systemctl show -p LimitNPROC,LimitNOFILE,TasksMax containerd; sysctl kernel.keys",
     "runtime-parts": "Install or configure what the evidence names, and restart the runtime.",
 }

@@ -1,34 +1,37 @@
-"""What the runtime adds to each container of a handler: the base specification."""
+"""What the runtime adds to each container: containerd's base specification, CRI-O's own configuration and hooks."""
 
 from __future__ import annotations
 
-import re
 import stat
+from collections.abc import Iterator
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.around import handler_around, is_closed, is_unclear, mode_of, surroundings_of, told_by
+from probe.checks.runtime.around import daemon_of, handler_around, is_closed, is_unclear, surroundings_of, told_by
+from probe.checks.runtime.refusals import (
+    AS_THE_POD,
+    IN_THE_IMAGE,
+    Refusal,
+    is_ping_range,
+    refused_hook,
+    refused_limit,
+    refused_mount,
+    refused_sysctl,
+    steps_of,
+)
 from probe.facts.around import Added, Hook
 from probe.facts.model import Facts
+from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
 
-_AS_THE_POD = ("createContainer",)
-"""Hooks that run in the container's namespaces and find their program on the node. *Source*: OCI specification."""
-_IN_THE_IMAGE = "startContainer"
-
-_PING_RANGE = "net.ipv4.ping_group_range"
-_HIDDEN = re.compile(r"net\.(core\.xfrm_|ipv6\.route\.)")
-"""Not there in a network namespace of another user namespace. *Source*: xfrm_sysctl_init, ipv6_route_sysctl_init."""
 _IDS_PER_POD = 65536
-
-_NOT_IN_USER_NAMESPACES = frozenset(
-    {
-        *("bpf", "btrfs", "configfs", "debugfs", "efivarfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "hugetlbfs"),
-        *("nfs", "nfs4", "pstore", "securityfs", "selinuxfs", "squashfs", "tracefs", "vfat", "xfs"),
-    }
-)
-"""File systems without FS_USERNS_MOUNT."""
+_FITTED_RANGE = ["0", "2147483647"]
+"""What CRI-O fits to the groups of a Pod, since 1.31. *Source*: cri-o/cri-o#8174."""
+_FITTED_SINCE = (1, 31, 0)
+_NAMESPACED = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net.")
+"""Sysctls that CRI-O sets at all. *Source*: CRI-O, `pkg/config/sysctl.go`."""
+_NO_LIMIT = 1 << 64
 
 
 def check_base_spec(facts: Facts, handler: str) -> Outcome:
@@ -36,82 +39,113 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
     around, own = surroundings_of(facts), handler_around(facts, handler)
     if around.value is None:
         return Outcome.not_read("what the runtime adds to each container", around)
-    if own is None or own.added.kind == "absent":
+    hooks = _general_hooks(facts)
+    if own is None or (own.added.kind == "absent" and not hooks):
         seen = own.added if own else told_by(facts)
         return Outcome.passed("the runtime adds nothing to each container by a base specification", seen)
-    added = own.added
-    if added.value is None:
-        return Outcome.not_read("what the runtime adds to each container", added)
+    if own.added.value is None and own.added.kind != "absent":
+        return Outcome.not_read("what the runtime adds to each container", own.added)
+    source, added = own.added.source, own.added.value or Added()
+    whole = Added(
+        hooks=(*added.hooks, *hooks), sysctls=added.sysctls, mounts=added.mounts, limits=added.limits, newer=added.newer
+    )
+    refusal = next(_refusals(facts, whole, source), None)
+    if whole.newer and refusal:
+        doubt = f"whether that is in force is unknown: {inline(source)} changed since the runtime started"
+        return Outcome.unknown("not-readable", f"{refusal.message}; {doubt}", *refusal.evidence)
+    if refusal:
+        return Outcome.fail(refusal.reason, refusal.message, *refusal.evidence)
+    return _doubt(facts, whole, source) or _well(whole)
+
+
+def _general_hooks(facts: Facts) -> tuple[Hook, ...]:
+    """Hooks that CRI-O runs with each container; it loads none whose program is not there.
+
+    *Source*: containers/common, `pkg/hooks/1.0.0`, Validate.
+    """
+    files = facts.hooks.value.oci_hooks.value if facts.hooks.value else None
+    crio = facts.runtime.value is not None and facts.runtime.value.name.value == "cri-o"
+    general = files.always if files and crio else ()
+    return tuple(hook for hook in general if hook.steps and hook.steps[0].kind != "absent")
+
+
+def _refusals(facts: Facts, added: Added, source: str) -> Iterator[Refusal]:
+    """What stops each container, in the order of hooks, sysctls, mounts and limits."""
     ids = (facts.kubelet.value.ids_per_pod.value if facts.kubelet.value else None) or _IDS_PER_POD
-    reason, message, evidence = _refused(added.value, ids)
-    if added.value.newer and reason:
-        message = (
-            f"{message}; whether that is in force is unknown: {inline(added.source)} changed since the runtime started"
-        )
-        return Outcome.unknown("not-readable", message, *evidence)
-    if reason:
-        return Outcome.fail(reason, message, *evidence)
-    if unclear := [hook for hook in added.value.hooks if _is_unclear(hook)]:
+    daemon, around = daemon_of(facts).value, surroundings_of(facts).value
+    own = (daemon.limits.value if daemon else None) or {}
+    capabilities = daemon.effective_capabilities.value if daemon else None
+    capabilities = -1 if capabilities is None else capabilities
+    open_files = (around.open_files.value if around else None) or _NO_LIMIT
+    found = (
+        *map(refused_hook, added.hooks),
+        *(refused_sysctl(name, value, ids, source) for name, value in _set(facts, added)),
+        *(refused_mount(mount, ids, source) for mount in added.mounts),
+        *(refused_limit(name, one, own, capabilities, open_files, source) for name, one in added.limits),
+    )
+    return (refusal for refusal in found if refusal)
+
+
+def _set(facts: Facts, added: Added) -> list[tuple[str, str]]:
+    """The sysctls that are set as they are configured: CRI-O leaves some out, and fits the range of groups to a Pod."""
+    if not _is_crio(facts):
+        return list(added.sysctls)
+    return [
+        (name, value)
+        for name, value in added.sysctls
+        if name.startswith(_NAMESPACED) and not (is_ping_range(name) and value.split() == _FITTED_RANGE)
+    ]
+
+
+def _is_crio(facts: Facts) -> bool:
+    return facts.runtime.value is not None and facts.runtime.value.name.value == "cri-o"
+
+
+def _doubt(facts: Facts, added: Added, source: str) -> Outcome | None:
+    """What may stop each container, for all that is known."""
+    if unclear := [hook for hook in added.hooks if _is_unclear(hook)]:
         message = f"whether a Pod's own root may execute the hook {inline(unclear[0].path)} is unknown"
-        return Outcome.unknown("not-readable", message, *_steps(unclear[0]))
-    if added.value.newer:
-        message = f"what is in force is unknown: {inline(added.source)} changed since the runtime started"
-        return Outcome.unknown("not-readable", message, Evidence(added.source, "newer"))
-    later = [hook.path for hook in added.value.hooks if hook.when == _IN_THE_IMAGE]
-    if later:
-        message = f"each image has to have {inline(later[0])}, which the base specification runs as startContainer hook"
-        return Outcome.warn(message, Evidence(added.source, f"startContainer {later[0]}"))
-    return Outcome.passed("nothing in the base specification is refused in a user namespace", _summary(added.value))
-
-
-def _summary(added: Added) -> Evidence:
-    return Evidence("base specification", f"{len(added.hooks)} hooks, {len(added.sysctls)} sysctls")
-
-
-def _refused(added: Added, ids: int) -> tuple[str, str, tuple[Evidence, ...]]:
-    """Reason, message and evidence of the first entry that stops each container with a user namespace."""
-    for hook in added.hooks:
-        program = hook.steps[0]
-        if hook.when != _IN_THE_IMAGE and program.kind == "absent":
-            message = f"the {hook.when} hook {inline(hook.path)} of each container is not there"
-            return "HookNotExecutable", message, (Evidence(hook.path, problem=program.problem),)
-        shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]
-        if hook.when in _AS_THE_POD and shut:
+        return Outcome.unknown("not-readable", message, *steps_of(unclear[0]))
+    if added.newer:
+        message = f"what is in force is unknown: {inline(source)} changed since the runtime started"
+        return Outcome.unknown("not-readable", message, Evidence(source, "newer"))
+    fitted = [value for name, value in added.sysctls if is_ping_range(name) and value.split() == _FITTED_RANGE]
+    if fitted and _is_crio(facts) and not _fits_the_range(facts):
+        message = "whether this CRI-O fits net.ipv4.ping_group_range to the groups of a Pod is unknown: 1.31 does"
+        return Outcome.unknown("not-readable", message, Evidence(source, f"net.ipv4.ping_group_range = {fitted[0]}"))
+    for mount in added.mounts:
+        if {"idmap", "ridmap"} & set(mount.options):
             message = (
-                f"the {hook.when} hook {inline(hook.path)} runs as each Pod's own root, which may not "
-                f"{'execute it' if shut[0] is program else f'search {inline(shut[0].source)}'}"
+                f"whether {inline(mount.source.source)}, which each container binds, can be idmapped was not tried"
             )
-            return "HookNotExecutable", message, _steps(hook)
-    for name, value in added.sysctls:
-        if _HIDDEN.match(name.replace("/", ".")) or (name.replace("/", ".") == _PING_RANGE and _beyond(value, ids)):
-            message = f"the sysctl {inline(name)} = {inline(value)} of each container is refused in a user namespace"
-            return "SysctlRefused", message, (Evidence("base specification", f"{name} = {value}"),)
-    for destination, fstype in added.mounts:
-        if fstype in _NOT_IN_USER_NAMESPACES:
-            message = f"each container mounts {fstype} at {inline(destination)}, which no user namespace may"
-            return "MountRefused", message, (Evidence("base specification", f"{fstype} at {destination}"),)
-    return "", "", ()
+            return Outcome.unknown("not-tried", message, Evidence(source, f"idmap at {mount.destination}"))
+        if mount.source.value is None and mount.source.kind not in ("absent", "not-tried"):
+            return Outcome.not_read("whether what each container binds is there", mount.source)
+    return None
 
 
-def _beyond(value: str, ids: int) -> bool:
-    """Whether a group of the range is not mapped. *Source*: net/ipv4/sysctl_net_ipv4.c, ipv4_ping_group_range."""
-    return any(number.isdecimal() and int(number[:20]) >= ids for number in value.split())
+def _fits_the_range(facts: Facts) -> bool:
+    version = facts.runtime.value.version.value if facts.runtime.value else None
+    return (parse_version_number(version or "") or (0, 0, 0)) >= _FITTED_SINCE
 
 
 def _is_unclear(hook: Hook) -> bool:
     """Whether a step could not be read, has an ACL, or a script may be executed and not be read."""
-    if hook.when not in _AS_THE_POD:
+    if hook.when not in AS_THE_POD:
         return False
-    program = hook.steps[0].value
+    program = hook.steps[0].value if hook.steps else None
     unread = any(step.value is None or (is_closed(step.value) and is_unclear(step.value)) for step in hook.steps)
     return unread or program is None or not stat.S_ISREG(program.mode) or not program.mode & 0o004
 
 
-def _steps(hook: Hook) -> tuple[Evidence, ...]:
-    return tuple(
-        mode_of(step.value, step.source) if step.value else Evidence(step.source, problem=step.problem)
-        for step in hook.steps
-    )
+def _well(added: Added) -> Outcome:
+    later = [hook.path for hook in added.hooks if hook.when == IN_THE_IMAGE]
+    if later:
+        message = f"each image has to have {inline(later[0])}, which a startContainer hook of each container runs"
+        return Outcome.warn(message, Evidence(IN_THE_IMAGE, later[0]))
+    counts = f"{len(added.hooks)} hooks, {len(added.sysctls)} sysctls, {len(added.mounts)} mounts"
+    seen = Evidence("what the runtime adds", f"{counts}, {len(added.limits)} limits")
+    return Outcome.passed("nothing that the runtime adds to each container is refused in a user namespace", seen)
 
 
 CHECKS = (
@@ -119,12 +153,14 @@ CHECKS = (
         id="runtime-base-spec",
         level="stateless",
         gating=True,
-        question="Does the base specification add nothing that a user namespace refuses?",
-        why="containerd makes each container of a handler from a base specification. A createContainer hook in it runs "
-        "as the Pod's own root, and some sysctls and mounts are refused in a user namespace.",
-        reasons=("HookNotExecutable", "SysctlRefused", "MountRefused"),
+        question="Does the runtime add nothing to each container that a user namespace refuses?",
+        why="containerd makes each container of a handler from a base specification, CRI-O adds its default sysctls, "
+        "limits and hooks. A createContainer hook runs as the Pod's own root, and some sysctls and mounts are refused "
+        "in a user namespace.",
+        reasons=("HookNotExecutable", "SysctlRefused", "MountRefused", "LimitRefused", "LimitTooSmall"),
         remediation=AROUND["runtime-base-spec"],
-        documentation="OCI runtime specification, config.md; containerd, docs/cri/config.md, base_runtime_spec",
+        documentation="OCI runtime specification, config.md; containerd, docs/cri/config.md, base_runtime_spec; "
+        "crio.conf(5), default_sysctls, hooks_dir; oci-hooks(5)",
         check=lambda facts: check_base_spec(facts, ""),
         per_handler=check_base_spec,
     ),

@@ -46,7 +46,8 @@ def worst(parts: dict[str, Outcome]) -> Outcome:
     for status in ("fail", "unknown", "warn"):
         for reason, outcome in parts.items():
             if outcome.status == status:
-                remediation = outcome.remediation or ("" if status == "unknown" else OF_REASON[reason])
+                remediation = outcome.remediation or OF_REASON.get(outcome.reason, "")
+                remediation = remediation or ("" if status == "unknown" else OF_REASON[reason])
                 return msgspec.structs.replace(outcome, remediation=remediation)
     well = [outcome for outcome in parts.values() if outcome.status == "pass"] or list(parts.values())
     message = "; ".join(outcome.message for outcome in well)

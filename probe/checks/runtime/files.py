@@ -146,7 +146,7 @@ def check_space(facts: Facts) -> Outcome:
     found = [
         ("runtime's state", around.value.state_dir),
         ("runtime's root", around.value.root_dir),
-        *([("kubelet's root", kubelet.root_dir)] if kubelet else []),
+        *([("kubelet's root", kubelet.root_dir), ("Pods' log", kubelet.logs_dir)] if kubelet else []),
     ]
     seen = []
     for name, reading in found:

@@ -13,16 +13,21 @@ from probe.checks.runtime.around import (
     told_by,
     worst,
 )
+from probe.facts.around import Limit
 from probe.facts.model import Facts
 from probe.finding import Evidence
+from probe.reading import Reading
 
 _KEYRINGS = 2
 """Session keyrings of the smallest Pod: the sandbox's and that of one container."""
 _KEYRING_BYTES = 70
 """Of one: `_ses.`, 64 digits and a zero byte. *Source*: runc, `GetSessionRingParams`; security/keys/key.c, quotalen."""
 _KEYRINGS_OF_MANY = 20
-_TOO_FEW_PROCESSES = 4
-"""runc and crun both failed with that limit, and not with 30."""
+_TOO_FEW_PROCESSES = {"runc": 4, "crun": 1}
+"""Each failed with that limit; crun runs with 4, both run with 30."""
+_TOO_FEW_FILES = 24
+"""containerd 2.1.9 starts no Pod with that limit, and does with 64."""
+_FEW_FILES = 1024
 _FEW_PROCESSES = 4096
 _TOO_FEW_PIDS = 8
 """Less than the threads of one shim."""
@@ -58,23 +63,43 @@ def check_keys(facts: Facts, handler: str) -> Outcome:
     return Outcome.warn(message, *seen)
 
 
-def check_processes(facts: Facts) -> Outcome:
+def check_files(facts: Facts) -> Outcome:
+    """The daemon needs some files for each Pod, and hands its limit on to what it starts."""
+    limits = daemon_of(facts).then(lambda daemon: daemon.limits)
+    limit = limits.value.get("RLIMIT_NOFILE") if limits.value else None
+    if limit is None:
+        return Outcome.not_read("how many files the runtime may open", _missing(limits))
+    seen = Evidence(limits.source, f"Max open files {'unlimited' if limit.soft < 0 else limit.soft}")
+    if not 0 <= limit.soft < _FEW_FILES:
+        return Outcome.passed("no limit of open files is near", seen)
+    message = f"the runtime may open {limit.soft} files"
+    if limit.soft <= _TOO_FEW_FILES and is_containerd(facts):
+        return Outcome.fail("OpenFilesLimitTooSmall", f"{message}, too few to start a Pod", seen)
+    return Outcome.warn(f"{message} only, and needs some for each container", seen)
+
+
+def _missing(limits: Reading[dict[str, Limit]]) -> Reading[dict[str, Limit]]:
+    return limits if limits.value is None else Reading.without(limits.source, "not-readable", "lacks a limit")
+
+
+def check_processes(facts: Facts, handler: str) -> Outcome:
     """RLIMIT_NPROC binds every UID but the node's root, so Pods with a user namespace only."""
     daemon = daemon_of(facts)
     if daemon.value is None:
         return Outcome.not_read("how many processes the runtime may start", daemon)
-    limit, left = daemon.value.processes, daemon.value.pids_left
+    limits, left = daemon.value.limits, daemon.value.pids_left
     if left.value is not None and left.value < _TOO_FEW_PIDS:
         message = f"the runtime's cgroup may get {max(left.value, 0)} more processes, fewer than one shim has threads"
         return Outcome.fail("ProcessLimitTooSmall", message, left)
-    if limit.value is None:
-        return Outcome.not_read("how many processes the runtime may start", limit)
-    seen = Evidence(limit.source, f"Max processes {'unlimited' if limit.value < 0 else limit.value}")
-    if 0 <= limit.value <= _TOO_FEW_PROCESSES:
-        message = f"the runtime hands on a limit of {limit.value} processes to each UID of a Pod, too few"
+    limit = limits.value.get("RLIMIT_NPROC") if limits.value else None
+    if limit is None:
+        return Outcome.not_read("how many processes the runtime may start", _missing(limits))
+    seen = Evidence(limits.source, f"Max processes {'unlimited' if limit.soft < 0 else limit.soft}")
+    if 0 <= limit.soft <= _TOO_FEW_PROCESSES.get(oci_runtime_of(facts, handler), 0):
+        message = f"the runtime hands on a limit of {limit.soft} processes to each UID of a Pod, too few"
         return Outcome.fail("ProcessLimitTooSmall", message, seen)
-    if 0 <= limit.value < _FEW_PROCESSES:
-        message = f"the runtime hands on a limit of {limit.value} processes to each UID of a Pod, and to no other Pod"
+    if 0 <= limit.soft < _FEW_PROCESSES:
+        message = f"the runtime hands on a limit of {limit.soft} processes to each UID of a Pod, and to no other Pod"
         return Outcome.warn(message, seen)
     if left.value is not None and left.value < _FEW_PIDS:
         return Outcome.warn(f"the runtime's cgroup may get {left.value} more processes only", left, seen)
@@ -116,11 +141,12 @@ def check_oom_score(facts: Facts) -> Outcome:
 
 
 def check_limits(facts: Facts, handler: str) -> Outcome:
-    """Keyrings, processes, and oom_score_adj."""
+    """Keyrings, processes, open files, and oom_score_adj."""
     return worst(
         {
             "KeyringQuotaTooSmall": check_keys(facts, handler),
-            "ProcessLimitTooSmall": check_processes(facts),
+            "ProcessLimitTooSmall": check_processes(facts, handler),
+            "OpenFilesLimitTooSmall": check_files(facts),
             "OomScoreRefused": check_oom_score(facts),
         }
     )
@@ -133,9 +159,9 @@ CHECKS = (
         gating=False,
         question="Do quotas and limits leave Pods the keyrings and processes that they need?",
         why="RLIMIT_NPROC of the runtime and the quota of keyrings bind each UID but the node's root: low ones stop "
-        "Pods with a user namespace, and no others. pids.max of its cgroup, or an oom_score_adj that it may not lower "
-        "without CAP_SYS_RESOURCE, stop every Pod.",
-        reasons=("KeyringQuotaTooSmall", "ProcessLimitTooSmall", "OomScoreRefused"),
+        "Pods with a user namespace, and no others. pids.max of its cgroup, too few open files, or an oom_score_adj "
+        "that it may not lower without CAP_SYS_RESOURCE, stop every Pod.",
+        reasons=("KeyringQuotaTooSmall", "ProcessLimitTooSmall", "OpenFilesLimitTooSmall", "OomScoreRefused"),
         remediation=AROUND["runtime-limits"],
         documentation="keyrings(7), getrlimit(2), proc_pid_oom_score_adj(5), capabilities(7); cgroup-v2, PID",
         check=lambda facts: check_limits(facts, ""),

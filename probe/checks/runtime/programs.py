@@ -5,7 +5,14 @@ from __future__ import annotations
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.around import handler_around, oci_runtime_of, surroundings_of, told_by, worst
+from probe.checks.runtime.around import (
+    handler_around,
+    is_containerd,
+    oci_runtime_of,
+    surroundings_of,
+    told_by,
+    worst,
+)
 from probe.facts.kubelet.versions import parse_release
 from probe.facts.model import Facts
 from probe.finding import Evidence
@@ -17,17 +24,20 @@ _DRIVER_FROM_CRI = (1, 31)
 
 
 def check_shim(facts: Facts, handler: str) -> Outcome:
-    """Containerd runs a shim for each Pod, which runs the OCI runtime."""
+    """Containerd runs a shim for each Pod, which runs the OCI runtime; CRI-O runs pinns and a monitor."""
     around, own = surroundings_of(facts), handler_around(facts, handler)
+    crio = told_by(facts).value == "cri-o"
+    what = "pinns or its monitor" if crio else "its shim"
     if around.value is None:
-        return Outcome.not_read("whether the runtime finds its shim", around)
-    if own is None:
-        return Outcome.skipped("this runtime tells no shim of this handler", told_by(facts))
+        return Outcome.not_read(f"whether the runtime finds {what}", around)
+    if own is None or own.shim.kind == "not-tried":
+        return Outcome.skipped("this runtime tells no shim or monitor of this handler", told_by(facts))
     if own.shim.kind == "absent":
-        return Outcome.fail("ShimMissing", f"containerd finds no shim: {own.shim.problem}", own.shim)
+        message = f"the runtime cannot execute {what}: {own.shim.problem}"
+        return Outcome.fail("MonitorMissing" if crio else "ShimMissing", message, own.shim)
     if own.shim.value is None:
-        return Outcome.not_read("whether the runtime finds its shim", own.shim)
-    return Outcome.passed(f"containerd finds its shim {inline(own.shim.value)}", own.shim)
+        return Outcome.not_read(f"whether the runtime finds {what}", own.shim)
+    return Outcome.passed(f"the runtime finds {inline(own.shim.value)}", own.shim)
 
 
 def check_condition(facts: Facts, name: str, reason: str) -> Outcome:
@@ -43,11 +53,15 @@ def check_condition(facts: Facts, name: str, reason: str) -> Outcome:
     if found is None:
         seen = Evidence(conditions.source, ", ".join(inline(one.type) for one in conditions.value) or "no conditions")
         return Outcome.unknown("not-readable", f"the runtime's Status has no condition {name}", seen)
-    seen = Evidence(conditions.source, f"{name} {str(found.met).lower()}{f', {found.message}' if found.message else ''}")
+    seen = Evidence(
+        conditions.source, f"{name} {str(found.met).lower()}{f', {found.message}' if found.message else ''}"
+    )
     if found.met:
         return Outcome.passed(f"the runtime says {name}", seen)
     why = f": {inline(found.message)}" if found.message else ""
-    return Outcome.fail(reason, f"the runtime's condition {name} is false, so the kubelet starts no such Pod{why}", seen)
+    return Outcome.fail(
+        reason, f"the runtime's condition {name} is false, so the kubelet starts no such Pod{why}", seen
+    )
 
 
 def _network_is_ready(facts: Facts) -> bool:
@@ -61,7 +75,7 @@ def check_network(facts: Facts, handler: str) -> Outcome:
     if around.value is None:
         return Outcome.not_read("whether Pods get a network", around)
     cni = around.value.cni
-    if own is None:
+    if own is None or not is_containerd(facts):
         return Outcome.skipped("this runtime does not tell where it looks for networks", told_by(facts))
     if own.own_network:
         return Outcome.skipped("this handler has a network configuration of its own", told_by(facts))
@@ -76,8 +90,8 @@ def check_network(facts: Facts, handler: str) -> Outcome:
     directories = ", ".join(map(inline, cni.value.directories))
     if cni.value.missing:
         missing = ", ".join(map(inline, cni.value.missing))
-        message = f"{inline(cni.value.conf)} names the CNI plugin {missing}, which is not in {directories}"
-        return Outcome.fail("CniPluginMissing", message, Evidence(cni.value.conf, f"not found: {missing}"))
+        message = f"{inline(cni.value.conf)} needs the CNI plugin {missing}, which cannot be executed in {directories}"
+        return Outcome.fail("CniPluginMissing", message, Evidence(cni.value.conf, f"cannot be executed: {missing}"))
     return Outcome.passed("each CNI plugin that is configured is there", Evidence(cni.value.conf, directories))
 
 
@@ -86,28 +100,28 @@ def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
     around, own = surroundings_of(facts), handler_around(facts, handler)
     if around.value is None:
         return Outcome.not_read("which cgroup driver is used", around)
+    oci, hybrid = oci_runtime_of(facts, handler), around.value.hybrid_controllers
+    if oci == "crun" and hybrid.value:
+        message = f"crun makes no container beside cgroup v1 while cgroup v2 has controllers: {inline(hybrid.value)}"
+        return Outcome.fail("HybridCgroups", message, hybrid)
     if own is None or not own.systemd_cgroup:
         return Outcome.skipped("this handler does not ask systemd for cgroups", told_by(facts))
-    seen, oci = Evidence("CRI Status", "SystemdCgroup true"), oci_runtime_of(facts, handler)
-    systemd = around.value.systemd
+    setting = "SystemdCgroup is true" if is_containerd(facts) else "cgroup_manager is systemd"
+    seen, systemd = Evidence("CRI Status", setting), around.value.systemd
     if systemd.value is None:
         return Outcome.not_read("whether systemd runs on this node", systemd, seen)
     if not systemd.value and oci in ("runc", "crun"):
-        message = f"SystemdCgroup is true, and systemd does not run on this node, so {oci} makes no container"
+        message = f"{setting}, and systemd does not run on this node, so {oci} makes no container"
         return Outcome.fail("CgroupDriverMismatch", message, seen, systemd)
     if not systemd.value and not oci:
-        return Outcome.unknown("not-readable", "SystemdCgroup is true, and systemd does not run on this node", seen)
+        return Outcome.unknown("not-readable", f"{setting}, and systemd does not run on this node", seen)
     kubelet = facts.kubelet.value
+    driver = kubelet.cgroup_driver if kubelet else None
     release = kubelet.version.parse(parse_release).value if kubelet else None
-    if (
-        kubelet
-        and release
-        and release < _DRIVER_FROM_CRI
-        and kubelet.cgroup_driver.value == "cgroupfs"
-        and oci == "runc"
-    ):
-        message = "SystemdCgroup is true, and the kubelet's cgroupDriver is cgroupfs, whose paths runc then refuses"
-        return Outcome.fail("CgroupDriverMismatch", message, seen, kubelet.cgroup_driver)
+    old = release is not None and release < _DRIVER_FROM_CRI
+    if old and driver is not None and driver.value == "cgroupfs" and oci == "runc":
+        message = f"{setting}, and the kubelet's cgroupDriver is cgroupfs, whose paths runc then refuses"
+        return Outcome.fail("CgroupDriverMismatch", message, seen, driver)
     return Outcome.passed("systemd makes the cgroups of Pods", seen, systemd)
 
 
@@ -129,17 +143,20 @@ CHECKS = (
         id="runtime-parts",
         level="stateless",
         gating=False,
-        question="Is the runtime ready, with its shim, a network and a cgroup driver for Pods?",
+        question="Is the runtime ready, with its programs, a network and a cgroup driver for Pods?",
         why="The kubelet starts no Pod while CRI's Status says RuntimeReady or NetworkReady false. containerd runs a "
-        "shim for each Pod, found along its own PATH, and plugins that its network configuration names. With SystemdCgroup = true, runc refuses each container where systemd does not run, or where the "
-        "kubelet's cgroupDriver is cgroupfs.",
+        "shim for each Pod, CRI-O pinns and a monitor, and both run plugins that the network configuration names. With "
+        "SystemdCgroup = true, runc refuses each container where systemd does not run, or where the kubelet's "
+        "cgroupDriver is cgroupfs; crun refuses where cgroup v2 has controllers beside v1.",
         reasons=(
             "RuntimeNotReady",
             "ShimMissing",
+            "MonitorMissing",
             "CniPluginMissing",
             "NetworkNotConfigured",
             "NetworkNotReady",
             "CgroupDriverMismatch",
+            "HybridCgroups",
         ),
         remediation=AROUND["runtime-parts"],
         documentation="https://www.cni.dev/docs/spec/; containerd, core/runtime/v2/README.md",

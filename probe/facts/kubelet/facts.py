@@ -28,6 +28,7 @@ from probe.reading import Reading, or_problem, problem_of
 
 _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
 _DEFAULT_MAX_PODS = 110
+_LOGS = Reading("default of podLogsDir", "/var/log/pods")
 _CGROUP_DRIVER = Reading("default of cgroupDriver", "cgroupfs")
 _SNAP_ARGUMENTS = "/var/snap/microk8s/current/args/kubelet"
 _SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
@@ -101,6 +102,7 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         gate=_gate(configuration, release, ages, command_line_only=not flag_files),
         gate_configured=_gate_configured(configuration, release),
         fail_cgroup_v1=configuration.find("fail-cgroupv1", "failCgroupV1", bool, fails),
+        logs_dir=configuration.find(None, "podLogsDir", str, _LOGS).parse(lambda path: _absolute(path, None)),
         cgroup_driver=configuration.find("cgroup-driver", "cgroupDriver", str, _CGROUP_DRIVER),
     )
 

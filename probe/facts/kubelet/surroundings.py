@@ -7,6 +7,7 @@ from probe.facts.model import KubeletFacts, RuntimeFacts
 from probe.host.host import Host
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import Mount, parse_mountinfo
+from probe.host.places import Place, above
 from probe.reading import Reading, problem_of
 
 
@@ -25,9 +26,19 @@ def gather_kubelet_around(
             effective_capabilities=host.process_status(pid).parse(lambda fields: int(fields.get("CapEff", ""), 16)),
             propagation=_propagation(host, pid, runtime, path) if path else problem_of(root_dir),
             root_dir=host.places(pid, [path])[path] if path else problem_of(root_dir),
+            logs_dir=_logs(host, pid, kubelet.value.logs_dir),
             cgroup_driver=kubelet.value.cgroup_driver,
         ),
     )
+
+
+def _logs(host: Host, pid: int, directory: Reading[str]) -> Reading[Place]:
+    """Where the log directories of Pods are made: the first folder on the way from the directory upwards."""
+    if directory.value is None:
+        return problem_of(directory)
+    way = [step for step in above(directory.value) if step != "/"][::-1]
+    found = host.places(pid, way)
+    return next((found[step] for step in way if found[step].kind != "absent"), found[way[0]])
 
 
 def _propagation(host: Host, kubelet: int, runtime: Reading[RuntimeFacts], path: str) -> Reading[Propagation]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Struct
 
-from probe.facts.around import Added, Hook
+from probe.facts.around import NO_PLACE, Added, AddedMount, Hook, Limit
+from probe.facts.runtime.limits import INFINITY
 from probe.host.host import Host
 from probe.host.places import Place, above
 from probe.reading import Reading
 
 _LIMIT = 1 << 20
 _ENTRIES = 200
+_PATH_LIMIT = 4096
 _START_UNCERTAINTY = 2.0
 
 
@@ -31,7 +35,18 @@ class _Hooks(Struct, rename="camel"):
 class _Mount(Struct):
     destination: str = ""
     type: str = ""
+    source: str = ""
     options: tuple[str, ...] | None = None
+
+
+class _Limit(Struct):
+    type: str = ""
+    soft: int = 0
+    hard: int = 0
+
+
+class _Process(Struct):
+    rlimits: tuple[_Limit, ...] | None = None
 
 
 class _Linux(Struct):
@@ -42,6 +57,7 @@ class _Spec(Struct):
     hooks: _Hooks | None = None
     mounts: tuple[_Mount, ...] | None = None
     linux: _Linux | None = None
+    process: _Process | None = None
 
 
 def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
@@ -57,20 +73,33 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
     started, file = host.started_at(pid), host.status(own)
     since = (started.value or 0.0) + _START_UNCERTAINTY
     newer = started.value is None or file.value is None or file.value.newest > since
-    hooks, sysctls, mounts = spec.value
-    way = {step for _, program in hooks for step in above(program)}
-    places = host.places(pid, sorted(way)) if way else {}
+    sources = [mount.source for mount in spec.value.mounts if mount.source.startswith("/")]
+    places = host.places(pid, sources) if sources else {}
     return Reading(
         path,
         Added(
-            hooks=tuple(
-                Hook(when=when, path=program, steps=_steps(host, pid, program, places)) for when, program in hooks
+            hooks=place_hooks(host, pid, spec.value.hooks),
+            sysctls=spec.value.sysctls,
+            mounts=tuple(
+                AddedMount(
+                    destination=mount.destination,
+                    fstype=mount.fstype,
+                    options=mount.options,
+                    source=places.get(mount.source, NO_PLACE),
+                )
+                for mount in spec.value.mounts
             ),
-            sysctls=sysctls,
-            mounts=mounts,
+            limits=spec.value.limits,
             newer=newer,
         ),
     )
+
+
+def place_hooks(host: Host, pid: int, hooks: Sequence[tuple[str, str]]) -> tuple[Hook, ...]:
+    """*hooks*, by stage and program, with what the daemon *pid* finds on the way to each program."""
+    way = {step for _, program in hooks for step in above(program)}
+    places = host.places(pid, sorted(way)) if way else {}
+    return tuple(Hook(when=when, path=program, steps=_steps(host, pid, program, places)) for when, program in hooks)
 
 
 def _steps(host: Host, pid: int, program: str, places: dict[str, Reading[Place]]) -> tuple[Reading[Place], ...]:
@@ -82,14 +111,27 @@ def _steps(host: Host, pid: int, program: str, places: dict[str, Reading[Place]]
     return tuple(dict.fromkeys((real, *(places[step] for step in steps[:-1]), *more.values())))
 
 
-_Pairs = tuple[tuple[str, str], ...]
+class SpecMount(Struct, frozen=True):
+    """A mount as the file has it; *source* is empty where nothing is bound, *fstype* where something is."""
+
+    destination: str
+    fstype: str
+    source: str
+    options: tuple[str, ...]
 
 
-def parse_spec(text: str) -> tuple[_Pairs, _Pairs, _Pairs]:
-    """Hooks by time and program, sysctls, and mounts by destination and type of an OCI runtime specification.
+class SpecParts(Struct, frozen=True, kw_only=True):
+    """What a specification has of what may be refused."""
 
-    *Errors*: ValueError for what is none, or has more entries than anybody writes.
-    """
+    hooks: tuple[tuple[str, str], ...]
+    """By stage and program."""
+    sysctls: tuple[tuple[str, str], ...]
+    mounts: tuple[SpecMount, ...]
+    limits: tuple[tuple[str, Limit], ...]
+
+
+def parse_spec(text: str) -> SpecParts:
+    """An OCI runtime specification. *Errors*: ValueError for what is none, or has more entries than anybody writes."""
     try:
         spec = msgspec.json.decode(text, type=_Spec)
     except RecursionError as error:
@@ -99,14 +141,29 @@ def parse_spec(text: str) -> tuple[_Pairs, _Pairs, _Pairs]:
         for field in msgspec.structs.fields(_Hooks)
         for hook in getattr(spec.hooks or _Hooks(), field.name) or ()
     ]
-    sysctls = tuple((spec.linux.sysctl or {}).items()) if spec.linux else ()
-    mounts = [
-        (each.destination, each.type)
-        for each in spec.mounts or ()
-        if not {"bind", "rbind"} & set(each.options or ()) and each.type != "bind"
-    ]
-    if max(len(hooks), len(sysctls), len(mounts)) > _ENTRIES:
+    parts = SpecParts(
+        hooks=tuple(hooks),
+        sysctls=tuple((spec.linux.sysctl or {}).items()) if spec.linux else (),
+        mounts=tuple(map(_mount, spec.mounts or ())),
+        limits=tuple(
+            (one.type, Limit(_limit(one.soft), _limit(one.hard)))
+            for one in (spec.process.rlimits or () if spec.process else ())
+        ),
+    )
+    if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.limits)) > _ENTRIES:
         raise ValueError(f"has more than {_ENTRIES} entries")
-    if not all(path.startswith("/") and len(path) < 4096 for _, path in hooks):
+    if not all(path.startswith("/") and len(path) < _PATH_LIMIT for _, path in hooks):
         raise ValueError("names a hook without an absolute path")
-    return tuple(hooks), sysctls, tuple(mounts)
+    if not all(len(mount.source) < _PATH_LIMIT for mount in parts.mounts):
+        raise ValueError("binds a path that is too long")
+    return parts
+
+
+def _mount(mount: _Mount) -> SpecMount:
+    options = mount.options or ()
+    binds = mount.type == "bind" or bool({"bind", "rbind"} & set(options))
+    return SpecMount(mount.destination, "" if binds else mount.type, mount.source if binds else "", options)
+
+
+def _limit(number: int) -> int:
+    return number if 0 <= number < INFINITY else -1

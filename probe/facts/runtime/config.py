@@ -1,4 +1,4 @@
-"""Configuration of containerd and CRI-O, as they print it themselves.
+"""Configuration of containerd, as it prints it itself; `crio_config` has that of CRI-O.
 
 Two sources: JSON in the verbose info of CRI's Status, which is in force, and TOML printed by a command that reads the
 files again. The files themselves are never parsed: each daemon has its own rules for imports.
@@ -22,7 +22,6 @@ _MAX_DOTS = 20_000
 _MAX_DOTS_OF_LINE = 200
 
 _CONTAINERD_SHIMS = ("io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux")
-_CRIO_OCI_TYPES = ("", "oci", "pod")
 
 
 class ConfiguredHandler(Struct, frozen=True):
@@ -33,6 +32,22 @@ class ConfiguredHandler(Struct, frozen=True):
     shim: str
     """Shim or runtime type used instead of an OCI runtime: `io.containerd.kata.v2`, `vm`."""
     snapshotter: str = ""
+    monitor: str = ""
+    """CRI-O's `monitor_path`: the program that watches over each container."""
+
+
+class CrioAdded(Struct, frozen=True, kw_only=True):
+    """What CRI-O adds to each Pod, and which programs it needs for that. *Source*: crio.conf(5)."""
+
+    sysctls: tuple[str, ...] = ()
+    """`default_sysctls`: `net.ipv4.ping_group_range=0 0`."""
+    ulimits: tuple[str, ...] = ()
+    """`default_ulimits`: `nofile=1024:2048`."""
+    hooks_dirs: tuple[str, ...] | None = None
+    """`hooks_dir` in its order: a hook of a later directory replaces one of the same file name. None: not told."""
+    pinns: str = ""
+    """The program that makes the namespaces of a Pod."""
+    systemd_cgroup: bool = False
 
 
 class RuntimeConfig(Struct, frozen=True, kw_only=True):
@@ -51,6 +66,8 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
     """Files that the daemon lists as merged."""
     pause_image: str = ""
     """The image of the container that holds a Pod's namespaces."""
+    crio: CrioAdded | None = None
+    """Of CRI-O: what its configuration adds to each Pod."""
     proxies: dict[str, tuple[str, ...]] = {}
     """Capabilities by the name of each proxy plugin: `remap-ids` of a snapshotter that maps owners."""
 
@@ -132,49 +149,9 @@ class _Dump(Struct):
     imports: tuple[str, ...] | None = None
 
 
-class _CrioRuntime(Struct, rename="pascal"):
-    runtime_path: str = ""
-    runtime_type: str = ""
-
-
-class _CrioInfoTable(Struct, rename="pascal"):
-    runtimes: dict[str, _CrioRuntime]
-    default_runtime: str = ""
-
-
-class _CrioInfo(Struct):
-    crio: _CrioInfoTable
-    sandbox_image: str = field(default="", name="sandboxImage")
-
-
-class _CrioDumpRuntime(Struct):
-    runtime_path: str = ""
-    runtime_type: str = ""
-
-
-class _CrioDumpTable(Struct):
-    default_runtime: str = ""
-    runtimes: dict[str, _CrioDumpRuntime] = {}
-
-
-class _CrioDumpImage(Struct):
-    pause_image: str = ""
-
-
-class _CrioDumpCrio(Struct):
-    runtime: _CrioDumpTable
-    image: _CrioDumpImage = field(default_factory=_CrioDumpImage)
-    root: str = ""
-    runroot: str = ""
-
-
-class _CrioDump(Struct):
-    crio: _CrioDumpCrio
-
-
 def parse_containerd_info(text: str) -> RuntimeConfig:
     """`config` of containerd's verbose Status: 1.x and 2.x."""
-    info = _decode_json(text, _Info)
+    info = decode_json(text, _Info)
     runtimes = info.containerd.runtimes or {}
     return RuntimeConfig(
         default_handler=info.containerd.default_runtime_name,
@@ -188,7 +165,7 @@ def parse_containerd_info(text: str) -> RuntimeConfig:
 
 def parse_containerd_dump(text: str) -> RuntimeConfig:
     """`containerd config dump`, versions 2 to 4 of the configuration."""
-    dump = _decode_toml(text, _Dump)
+    dump = decode_toml(text, _Dump)
     plugins = dump.plugins
     containerd = plugins.cri.containerd or plugins.old_cri.containerd or _DumpContainerd()
     return RuntimeConfig(
@@ -205,47 +182,22 @@ def parse_containerd_dump(text: str) -> RuntimeConfig:
     )
 
 
-def parse_crio_info(text: str) -> RuntimeConfig:
-    """`config` of CRI-O's verbose Status."""
-    info = _decode_json(text, _CrioInfo)
-    return RuntimeConfig(
-        default_handler=info.crio.default_runtime,
-        handlers={name: _crio_handler(name, one) for name, one in info.crio.runtimes.items()},
-        pause_image=info.sandbox_image,
-    )
-
-
-def parse_crio_dump(text: str) -> RuntimeConfig:
-    """Output of `crio config`, which prints defaults as comments: the default handler may be unknown."""
-    crio = _decode_toml(text, _CrioDump).crio
-    return RuntimeConfig(
-        default_handler=crio.runtime.default_runtime,
-        handlers={name: _crio_handler(name, one) for name, one in crio.runtime.runtimes.items()},
-        root=crio.root,
-        state=crio.runroot,
-        pause_image=crio.image.pause_image,
-    )
-
-
 def _containerd_handler(configured: _InfoRuntime | _DumpRuntime) -> ConfiguredHandler:
     options = configured.options or _Options()
     binary = (options.binary or "runc") if configured.runtime_type in _CONTAINERD_SHIMS else ""
     return ConfiguredHandler(binary, configured.runtime_type, configured.snapshotter)
 
 
-def _crio_handler(name: str, configured: _CrioRuntime | _CrioDumpRuntime) -> ConfiguredHandler:
-    binary = (configured.runtime_path or name) if configured.runtime_type in _CRIO_OCI_TYPES else ""
-    return ConfiguredHandler(binary, configured.runtime_type or "oci")
-
-
-def _decode_json(text: str, wanted: type[T]) -> T:
+def decode_json(text: str, wanted: type[T]) -> T:
+    """*text* as a value of that type. *Errors*: ValueError."""
     try:
         return msgspec.json.decode(text, type=wanted)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
-def _decode_toml(text: str, wanted: type[T]) -> T:
+def decode_toml(text: str, wanted: type[T]) -> T:
+    """The same for TOML, of a size and depth that configurations have."""
     if len(text) > _TOML_LIMIT or text.count(".") > _MAX_DOTS:
         raise ValueError("is larger than any configuration")
     if any(line.count(".") > _MAX_DOTS_OF_LINE for line in text.splitlines()):

@@ -6,8 +6,9 @@ import stat
 
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
+from probe.facts.runtime.crio import gather_crio_handlers
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
-from probe.facts.runtime.handlers import InForce, parse_in_force, trusted_path
+from probe.facts.runtime.handlers import InForce, gather_handlers, parse_in_force, trusted_path
 from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings
 from probe.facts.runtime.surroundings import gather_surroundings
@@ -35,7 +36,17 @@ def gather_runtime(
     root_dir = settings.root_dir()
     in_force = answer.config.parse(parse_in_force) if answer.name.value == "containerd" else _other(answer)
     surroundings = gather_surroundings(
-        host, daemon, in_force, root_dir, settings.state_dir(), settings.search_path(), settings.proxies()
+        host,
+        daemon,
+        in_force,
+        root_dir,
+        settings.state_dir(),
+        lambda pid: (
+            gather_crio_handlers(host, pid, settings.config(), settings.changed_file())
+            if answer.name.value == "cri-o"
+            else gather_handlers(host, pid, in_force, settings.search_path())
+        ),
+        settings.proxies(),
     )
     forbidden = (kubelet_root, root_dir.value or "", settings.state_dir(), *_STATE)
     runtimes = OciRuntimes(host, forbidden, trusted_path(host, daemon, settings.search_path()))
@@ -57,6 +68,7 @@ def gather_runtime(
             slow_chown=settings.slow_chown(),
             pause_image=settings.pause_image(),
             confinement=gather_confinement(host, daemon),
+            hooks_dirs=settings.hooks_dirs(),
             surroundings=surroundings,
         ),
     )

@@ -20,6 +20,7 @@ _CONF = re.compile(r".+\.(conf|conflist|json)", re.DOTALL)
 _CONF_LIMIT = 1 << 20
 _PLUGINS_LIMIT = 100
 _PLAIN = re.compile(r"[\w.-]{1,100}", re.ASCII)
+_LOOPBACK = "loopback"
 _HANDLERS_LIMIT = 50
 _PATH_LIMIT = 30
 _OCI_RUNTIMES = ("runc", "crun")
@@ -48,6 +49,7 @@ class _Cni(Struct, rename="camel"):
     bin_dir: str = ""
     bin_dirs: tuple[str, ...] | None = None
     conf_dir: str = ""
+    use_internal_loopback: bool = False
 
 
 class InForce(Struct, rename="camel"):
@@ -103,7 +105,7 @@ def _shim(host: Host, pid: int, runtime: _Runtime, search_path: Reading[tuple[st
     """
     path = runtime.runtime_path or runtime.runtime_type
     if path.startswith("/"):
-        return _first_program(host, pid, [path])
+        return first_program(host, pid, [path])
     words = runtime.runtime_type.split(".")
     if len(words) < 2 or not all(map(_PLAIN.fullmatch, words)):
         return Reading.without("CRI Status", "not-readable", "names no shim")
@@ -111,10 +113,10 @@ def _shim(host: Host, pid: int, runtime: _Runtime, search_path: Reading[tuple[st
         return problem_of(search_path)
     own = os.path.dirname(host.read_link(f"/proc/{pid}/exe").value or "")
     name = f"containerd-shim-{words[-2]}-{words[-1]}"
-    return _first_program(host, pid, [os.path.join(each, name) for each in (*search_path.value, own) if each])
+    return first_program(host, pid, [os.path.join(each, name) for each in (*search_path.value, own) if each])
 
 
-def _first_program(host: Host, pid: int, paths: list[str]) -> Reading[str]:
+def first_program(host: Host, pid: int, paths: list[str]) -> Reading[str]:
     found = host.places(pid, paths)
     for path in paths:
         place = found[path]
@@ -172,9 +174,10 @@ def is_program(place: Place) -> bool:
 
 
 def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]:
-    """The first network configuration of the directory, and which of its plugins cannot be found.
+    """The first network configuration of the directory, and which of its plugins cannot be run.
 
-    *Source*: libcni, `ConfFiles` (sorted by name) and `invoke.FindInPath` (a regular file in one of the directories).
+    *Source*: libcni, `ConfFiles` (sorted by name) and `invoke.FindInPath` (the first regular file in the directories);
+    containerd, `useInternalLoopback`, without which it runs the plugin `loopback` for each Pod.
     """
     if in_force.value is None:
         return problem_of(in_force)
@@ -192,13 +195,15 @@ def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]
     plugins = host.read_text(f"{root}{conf}", _CONF_LIMIT).parse(parse_plugins)
     if plugins.value is None:
         return problem_of(plugins)
-    found = host.places(pid, [os.path.join(path, name) for path in directories for name in plugins.value])
+    needed = dict.fromkeys((*plugins.value, *(() if cni.use_internal_loopback else (_LOOPBACK,))))
+    found = host.places(pid, [os.path.join(path, name) for path in directories for name in needed])
     missing = []
-    for name in plugins.value:
+    for name in needed:
         tried = [found[os.path.join(path, name)] for path in directories]
         if any(each.value is None and each.kind != "absent" for each in tried):
             return problem_of(next(each for each in tried if each.value is None and each.kind != "absent"))
-        if not any(each.value and stat.S_ISREG(each.value.mode) for each in tried):
+        files = [each.value for each in tried if each.value and stat.S_ISREG(each.value.mode)]
+        if not files or not is_program(files[0]):
             missing.append(name)
     return Reading(conf, Cni(conf=conf, missing=tuple(missing), directories=directories))
 

@@ -12,9 +12,8 @@ from probe.facts.runtime.config import (
     RuntimeConfig,
     parse_containerd_dump,
     parse_containerd_info,
-    parse_crio_dump,
-    parse_crio_info,
 )
+from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
 from probe.facts.runtime.daemon import parse_flag, read_arguments, read_search_path
 from probe.facts.runtime.oci import read_stdout
 from probe.host.cri import CriAnswer
@@ -24,6 +23,8 @@ from probe.reading import Reading, or_problem, problem_of
 
 _TIMEOUT = 3.0  # seconds for the daemon's command that prints its configuration
 _CONTAINERD_CONFIG = "/etc/containerd/config.toml"
+_CRIO_CONFIG = ("/etc/crio/crio.conf", "/etc/crio/crio.conf.d")
+_FILES_LIMIT = 50
 _CONTAINERD_BIN = "/opt/containerd/bin"  # before its PATH, unless configured otherwise
 _SNAPSHOTTER = re.compile(r"(/.+)/io\.containerd\.snapshotter\.v1\.([^/]+)")
 _STORAGE = re.compile(r"(/.+)/([^/]+)-images")
@@ -121,6 +122,25 @@ class RuntimeSettings:
             return Reading.without(source, "not-readable", f"is no absolute path: {name[:100]}")
         return self._search(name)
 
+    def config(self) -> Reading[RuntimeConfig]:
+        """What is in force, else what was printed."""
+        return self._best
+
+    def changed_file(self) -> str:
+        """A file newer than the daemon, where nothing but the printed configuration is known; empty otherwise."""
+        printed = self._printed.value
+        return self._changed_file(printed) if printed and self._in_force.value is None else ""
+
+    @or_problem
+    def hooks_dirs(self) -> Reading[tuple[str, ...]]:
+        """The directories in which CRI-O looks for hooks."""
+        crio = self._best.need().crio
+        if crio is None:
+            return Reading.without(self._best.source, "absent", "only CRI-O looks for OCI hooks")
+        if crio.hooks_dirs is None:
+            return Reading.without(self._best.source, "not-readable", "CRI-O does not tell where it looks for hooks")
+        return Reading(self._best.source, tuple(path for path in crio.hooks_dirs if path.startswith("/")))
+
     @or_problem
     def proxies(self) -> Reading[dict[str, tuple[str, ...]]]:
         """Capabilities of containerd's proxy plugins, which it tells nowhere else than in its printed configuration."""
@@ -184,8 +204,13 @@ class RuntimeSettings:
         """A configuration file that may have changed since the daemon started; empty when there is none."""
         pid = self._daemon.value or 0
         started = self._host.started_at(pid)
-        flags = self._flags(pid).value or ("", _CONTAINERD_CONFIG)
-        for path in (flags[1], *printed.imports):
+        named = (self._flags(pid).value or ())[1::2]
+        usual = (_CONTAINERD_CONFIG,) if self._containerd else _CRIO_CONFIG
+        paths = [*(named or usual), *printed.imports]
+        for directory in () if self._containerd else paths[1:]:
+            names = self._host.list_directory(directory).value or ()
+            paths += [os.path.join(directory, name) for name in names[:_FILES_LIMIT]]
+        for path in paths:
             seen = self._host.status(os.path.dirname(path) if "*" in path else path)
             if seen.kind == "absent":
                 continue

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from probe.facts.around import NO_PLACE, Daemon, Keys, Surroundings
-from probe.facts.runtime.handlers import InForce, gather_cni, gather_handlers
+from probe.facts.around import NO_PLACE, Daemon, HandlerAround, Keys, Surroundings
+from probe.facts.runtime.handlers import InForce, gather_cni
+from probe.facts.runtime.limits import parse_limits
 from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.host.places import Place, above
@@ -16,9 +16,8 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 """The device nodes of each container. *Source*: OCI runtime specification, config-linux.md, Default Devices."""
 
 _TASKS = "io.containerd.runtime.v2.task/k8s.io"
-_UNLIMITED = "unlimited"
-_MAX_PROCESSES = re.compile(r"^Max processes\s+(\S+)\s", re.MULTILINE)
 _MAX_CGROUPS = 20
+_HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"
 
 
 def gather_surroundings(
@@ -27,12 +26,12 @@ def gather_surroundings(
     in_force: Reading[InForce],
     root_dir: Reading[str],
     state_dir: str,
-    search_path: Reading[tuple[str, ...]],
+    handlers: Callable[[int], tuple[HandlerAround, ...]],
     proxies: Reading[dict[str, tuple[str, ...]]],
 ) -> Reading[Surroundings]:
     """What the daemon meets where it makes containers; a problem where the daemon is not known.
 
-    *search_path* has the folders in which the daemon looks for programs; *state_dir* is empty where it is not told.
+    *handlers* gets the pid of the daemon; *state_dir* is empty where it is not told.
     """
     if daemon.value is None:
         return problem_of(daemon)
@@ -52,8 +51,10 @@ def gather_surroundings(
             daemon=_daemon(host, pid),
             keys=Keys(count=_sysctl(host, "maxkeys"), size=_sysctl(host, "maxbytes")),
             restricts_oom_score=in_force.parse(lambda config: config.restrict_oom_score_adj),
-            handlers=gather_handlers(host, pid, in_force, search_path),
+            handlers=handlers(pid),
             cni=gather_cni(host, pid, in_force),
+            hybrid_controllers=host.read_text(f"/proc/{pid}/root{_HYBRID}").parse(str.strip),
+            open_files=host.read_text("/proc/sys/fs/nr_open").parse(int),
             systemd=_systemd(host),
             proxies=proxies,
         ),
@@ -89,7 +90,7 @@ def _daemon(host: Host, pid: int) -> Reading[Daemon]:
             umask=status.parse(lambda fields: int(_field(fields, "Umask"), 8)),
             no_new_privileges=status.parse(lambda fields: _field(fields, "NoNewPrivs") == "1"),
             effective_capabilities=status.parse(lambda fields: int(_field(fields, "CapEff"), 16)),
-            processes=limits.parse(parse_process_limit),
+            limits=limits.parse(parse_limits),
             oom_score_adj=host.read_text(f"/proc/{pid}/oom_score_adj").parse(int),
             pids_left=_pids_left(host, pid),
         ),
@@ -100,14 +101,6 @@ def _field(fields: dict[str, str], name: str) -> str:
     if name not in fields:
         raise ValueError(f"no {name} field")
     return fields[name]
-
-
-def parse_process_limit(text: str) -> int:
-    """The soft limit of `Max processes` in /proc/PID/limits; -1 for `unlimited`."""
-    found = _MAX_PROCESSES.search(text)
-    if not found:
-        raise ValueError("no line “Max processes”")
-    return -1 if found[1] == _UNLIMITED else int(found[1])
 
 
 def _pids_left(host: Host, pid: int) -> Reading[int]:

@@ -16,6 +16,7 @@ from lab.factory import (
     make_facts,
     make_handler,
     make_handler_around,
+    make_hooks,
     make_keys,
     make_kubelet,
     make_kubelet_around,
@@ -25,8 +26,8 @@ from lab.factory import (
     unread,
 )
 from probe.checks.catalog import find, judge
-from probe.facts.around import Added, Cni, Hook, Propagation
-from probe.facts.model import Facts
+from probe.facts.around import Added, AddedMount, Cni, Hook, Limit, Propagation
+from probe.facts.model import Facts, HookFiles
 from probe.host.cri import CriCondition
 from probe.reading import Reading
 from probe.verdict import conclude
@@ -41,6 +42,11 @@ OWN = (
     "kubelet-confinement",
     "runtime-mount-propagation",
 )
+
+
+def limits(**soft: int) -> dict[str, Limit]:
+    """Limits of a process, generous where nothing is said."""
+    return {f"RLIMIT_{name}": Limit(number, number) for name, number in ({"NPROC": -1, "NOFILE": -1} | soft).items()}
 
 
 def facts_with(oci: str = "runc", runtime: dict[str, Any] | None = None, **surroundings: Any) -> Facts:
@@ -213,20 +219,33 @@ def test_keyrings(oci: str, keys: Any, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "expected"),
+    ("told", "expected"),
     [
-        ({"processes": 4}, "fail"),
-        ({"processes": 8}, "warn"),
-        ({"processes": 4096}, "pass"),
+        ({"limits": limits(NPROC=4)}, "fail"),
+        ({"limits": limits(NPROC=8)}, "warn"),
+        ({"limits": limits(NPROC=4096)}, "pass"),
+        ({"limits": limits(NOFILE=24)}, "fail"),
+        ({"limits": limits(NOFILE=64)}, "warn"),
+        ({"limits": limits(NOFILE=1024)}, "pass"),
+        ({"limits": {}}, "unknown"),
         ({"pids_left": 3}, "fail"),
         ({"pids_left": 50}, "warn"),
         ({"pids_left": 5000}, "pass"),
-        ({"processes": unread("limits")}, "unknown"),
+        ({"limits": unread("limits")}, "unknown"),
     ],
 )
-def test_processes(limits: dict[str, Any], expected: str) -> None:
+def test_processes(told: dict[str, Any], expected: str) -> None:
     """Limits of the UID and of the cgroup."""
-    assert status_of("runtime-limits", facts_with(daemon=make_daemon(**limits)))[0] == expected
+    assert status_of("runtime-limits", facts_with(daemon=make_daemon(**told)))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("oci", "number", "expected"), [("runc", 4, "fail"), ("crun", 4, "warn"), ("crun", 1, "fail"), ("youki", 1, "warn")]
+)
+def test_processes_by_runtime(oci: str, number: int, expected: str) -> None:
+    """crun needs fewer than runc; of others it is not known."""
+    facts = facts_with(oci, daemon=make_daemon(limits=limits(NPROC=number)))
+    assert status_of("runtime-limits", facts)[0] == expected
 
 
 @pytest.mark.parametrize(
@@ -312,6 +331,11 @@ def test_cgroup_driver(oci: str, systemd: bool, version: str, driver: str, expec
     assert status_of("runtime-parts", facts)[0] == expected
 
 
+def mount(**fields: Any) -> AddedMount:
+    """A mount at /x."""
+    return AddedMount(destination="/x", **fields)
+
+
 def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -> Hook:
     """A hook and its way."""
     steps = (make_place("/opt/hook", **{"mode": 0o100755} | program), make_place("/opt", mode=folder))
@@ -330,7 +354,8 @@ def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -
         (Added(hooks=(hook(mode=0o100711),)), ("unknown", "NotReadable")),
         (Added(hooks=(hook(mode=0o100700, acl=True),)), ("unknown", "NotReadable")),
         (Added(hooks=(hook("startContainer"),)), ("warn", "")),
-        (Added(hooks=(Hook(when="poststop", path="/x", steps=(absent("/x"),)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(Hook(when="poststart", path="/x", steps=(absent("/x"),)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(Hook(when="poststop", path="/x", steps=(absent("/x"),)),)), ("pass", "")),
         (Added(hooks=(Hook(when="createContainer", path="/x", steps=(unread("/x"),)),)), ("unknown", "NotReadable")),
         (Added(sysctls=(("net.ipv4.ping_group_range", "0 2147483647"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("net/ipv4/ping_group_range", "0 65536"),)), ("fail", "SysctlRefused")),
@@ -338,9 +363,23 @@ def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -
         (Added(sysctls=(("net.ipv4.ping_group_range", "1 0"),)), ("pass", "")),
         (Added(sysctls=(("net.ipv6.route.gc_timeout", "60"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("net.core.somaxconn", "4096"),)), ("pass", "")),
-        (Added(mounts=(("/x", "debugfs"),)), ("fail", "MountRefused")),
-        (Added(mounts=(("/x", "tmpfs"),)), ("pass", "")),
-        (Added(mounts=(("/x", "debugfs"),), newer=True), ("unknown", "NotReadable")),
+        (Added(mounts=(mount(fstype="debugfs"),)), ("fail", "MountRefused")),
+        (Added(mounts=(mount(fstype="tmpfs"),)), ("pass", "")),
+        (Added(mounts=(mount(fstype="tmpfs", options=("mode=755", "uid=65536")),)), ("fail", "MountRefused")),
+        (Added(mounts=(mount(fstype="devpts", options=("gid=5",)),)), ("pass", "")),
+        (Added(mounts=(mount(source=absent("/x")),)), ("fail", "MountRefused")),
+        (Added(mounts=(mount(source=make_place("/x", mode=0o40700)),)), ("pass", "")),
+        (Added(mounts=(mount(source=unread("/x")),)), ("unknown", "NotPermitted")),
+        (Added(mounts=(mount(source=make_place("/x"), options=("bind", "idmap")),)), ("unknown", "NotTried")),
+        (Added(mounts=(mount(fstype="debugfs"),), newer=True), ("unknown", "NotReadable")),
+        (Added(limits=(("RLIMIT_NOFILE", Limit(16, 4096)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("RLIMIT_NOFILE", Limit(1024, 4096)),)), ("pass", "")),
+        (Added(limits=(("RLIMIT_NOFILE", Limit(64, (1 << 20) + 1)),)), ("fail", "LimitRefused")),
+        (Added(limits=(("RLIMIT_NOFILE", Limit(-1, -1)),)), ("fail", "LimitRefused")),
+        (Added(limits=(("RLIMIT_CORE", Limit(2, 1)),)), ("fail", "LimitRefused")),
+        (Added(limits=(("RLIMIT_CORE", Limit(-1, 1)),)), ("fail", "LimitRefused")),
+        (Added(limits=(("RLIMIT_CORE", Limit(-1, -1)),)), ("pass", "")),
+        (Added(limits=(("RLIMIT_X", Limit(1, 1)),)), ("fail", "LimitRefused")),
         (Added(newer=True), ("unknown", "NotReadable")),
     ],
 )
@@ -348,6 +387,60 @@ def test_base_spec(added: Added, expected: tuple[str, str]) -> None:
     """As real containers with and without a user namespace did with runc 1.3.6 on Linux 6.18."""
     own = (make_handler_around(added=Reading("/etc/containerd/base.json", added)),)
     assert status_of("runtime-base-spec", facts_with(handlers=own)) == expected
+
+
+@pytest.mark.parametrize(("held", "expected"), [(ALL_CAPABILITIES, "pass"), (ALL_CAPABILITIES ^ 1 << 24, "fail")])
+def test_a_limit_above_that_of_the_runtime(held: int, expected: str) -> None:
+    """Only CAP_SYS_RESOURCE may raise it, as runc is refused without: "error setting rlimit type 8"."""
+    daemon = make_daemon(limits=limits(MEMLOCK=65536), effective_capabilities=held)
+    added = Added(limits=(("RLIMIT_MEMLOCK", Limit(1 << 40, 1 << 40)),))
+    own = (make_handler_around(added=Reading("/etc/containerd/base.json", added)),)
+    assert status_of("runtime-base-spec", facts_with(handlers=own, daemon=daemon))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "version", "expected"),
+    [
+        ("0 2147483647", "1.34.1", ("pass", "")),
+        ("0  2147483647", "1.31.0", ("pass", "")),
+        ("0 2147483647", "1.30.4", ("unknown", "NotReadable")),
+        ("0 200000", "1.34.1", ("fail", "SysctlRefused")),
+        ("0 65535", "1.30.4", ("pass", "")),
+    ],
+)
+def test_the_range_of_groups_that_crio_fits(value: str, version: str, expected: tuple[str, str]) -> None:
+    """OpenShift's default works since CRI-O 1.31, any other range beyond the Pod's groups does not."""
+    added = Added(sysctls=(("net.ipv4.ping_group_range", value), ("vm.swappiness", "1")))
+    own = (make_handler_around(added=Reading("crio config", added)),)
+    facts = facts_with(handlers=own, runtime={"name": "cri-o", "version": version})
+    assert status_of("runtime-base-spec", facts) == expected
+
+
+def test_hooks_that_crio_runs_with_each_container() -> None:
+    """A program that a Pod's own root may not execute stops each Pod; else a warning is enough."""
+    for mode, expected in ((0o100700, ("fail", "HookNotExecutable")), (0o100755, ("pass", ""))):
+        files = HookFiles(found=1, hooked=1, unread=0, always=(hook(mode=mode),))
+        facts = msgspec.structs.replace(
+            facts_with(runtime={"name": "cri-o"}),
+            hooks=Reading("hooks", make_hooks(oci_hooks=Reading("hooks.d", files))),
+        )
+        assert status_of("runtime-base-spec", facts) == expected
+        assert status_of("hazard-device-hooks", facts) == ("warn", "")
+
+
+@pytest.mark.parametrize("name", ["containerd", "cri-o"])
+def test_programs_of_the_runtime(name: str) -> None:
+    """CRI-O makes no Pod without pinns and its monitor."""
+    gone = (make_handler_around(shim=absent("/usr/bin/conmon")),)
+    found = status_of("runtime-parts", facts_with(handlers=gone, runtime={"name": name}))
+    assert found == ("fail", "ShimMissing" if name == "containerd" else "MonitorMissing")
+
+
+@pytest.mark.parametrize(("oci", "expected"), [("crun", ("fail", "HybridCgroups")), ("runc", ("pass", ""))])
+def test_hybrid_cgroups(oci: str, expected: tuple[str, str]) -> None:
+    """crun: "cgroups in hybrid mode not supported, drop all controllers from cgroupv2"."""
+    assert status_of("runtime-parts", facts_with(oci, hybrid_controllers="hugetlb")) == expected
+    assert status_of("runtime-parts", facts_with(oci, hybrid_controllers="")) == ("pass", "")
 
 
 def test_a_base_spec_that_was_not_read_decides() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,12 +14,12 @@ from hypothesis import strategies as st
 from lab.cri_recordings import FOLDER, recorded_answer
 from probe.facts.runtime.config import (
     ConfiguredHandler,
+    CrioAdded,
     RuntimeConfig,
     parse_containerd_dump,
     parse_containerd_info,
-    parse_crio_dump,
-    parse_crio_info,
 )
+from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
 
 RUNC = "io.containerd.runc.v2"
 PAUSE = "lab.local/pause:1"
@@ -88,14 +89,17 @@ def test_recorded_containerd_dump(version: str, slow_chown: bool | None, imports
     )
 
 
-CRIO = {name: ConfiguredHandler(one.binary, "oci") for name, one in NEW.items()}
+CRIO = {name: ConfiguredHandler(one.binary, "oci", monitor="/usr/bin/conmon") for name, one in NEW.items()}
+ADDED = CrioAdded(hooks_dirs=("/usr/share/containers/oci/hooks.d",), pinns="/opt/crio/bin/pinns")
 
 
 def test_recorded_crio() -> None:
     """CRI-O tells the same of its handlers and its pause image in Status and by its command."""
-    expected = RuntimeConfig(default_handler="runc", handlers=CRIO, pause_image=PAUSE)
+    expected = RuntimeConfig(default_handler="runc", handlers=CRIO, pause_image=PAUSE, crio=ADDED)
     assert parse_crio_info(_info("cri-o-1.37.0-dev")) == expected
-    assert parse_crio_dump((FOLDER / "cri-o-1.37.0-dev/config.toml").read_text()) == expected
+    printed = parse_crio_dump((FOLDER / "cri-o-1.37.0-dev/config.toml").read_text())
+    root, state = "/var/lib/containers/storage", "/run/containers/storage"
+    assert printed == msgspec.structs.replace(expected, root=root, state=state)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +143,53 @@ def test_crio_handler(runtime: object, expected: ConfiguredHandler) -> None:
     assert parse_crio_info(info).handlers == {"x": expected}
 
 
-def test_default_handler_in_comments() -> None:
-    """`crio config` leaves defaults in comments; the default handler is then not told, rather than guessed."""
-    assert parse_crio_dump('[crio]\n[crio.runtime]\n# default_runtime = "crun"\n').default_handler == ""
+DEFAULTS = """
+# The CRI-O configuration file specifies all of the available configuration options.
+[crio]
+# Path to the "root directory". root = "/nowhere" would be another.
+# root = "/var/lib/containers/storage"
+
+[crio.runtime]
+# List of default sysctls.
+# default_sysctls = [
+# ]
+
+# default_ulimits = [
+# 	"nofile=1024:2048",
+# ]
+
+# default_runtime = "crun"
+
+# The "crio.runtime.runtimes" table defines a list of OCI compatible runtimes.
+# [crio.runtime.runtimes.runtime-handler]
+# runtime_path = "/path/to/the/executable"
+
+# [crio.runtime.runtimes.crun]
+# runtime_path = "/usr/libexec/crio/crun"
+# runtime_type = ""
+# monitor_path = "/usr/libexec/crio/conmon"
+# allowed_annotations = [
+# 	"io.containers.trace-syscall",
+# ]
+
+# privileged_without_host_devices = false
+"""
+
+
+def test_defaults_in_comments() -> None:
+    """`crio config` prints what is the default as a comment; what only explains the settings is none."""
+    config = parse_crio_dump(DEFAULTS)
+    assert (config.default_handler, config.root) == ("crun", "/var/lib/containers/storage")
+    crun = ConfiguredHandler("/usr/libexec/crio/crun", "oci", monitor="/usr/libexec/crio/conmon")
+    assert config.handlers == {"crun": crun}
+    assert config.crio == CrioAdded(ulimits=("nofile=1024:2048",))
+
+
+def test_a_setting_beats_a_comment() -> None:
+    """It would be printed once only; printed twice, nothing is guessed."""
+    text = '[crio]\n[crio.runtime]\n# default_runtime = "crun"\ndefault_runtime = "runc"\n'
+    with pytest.raises(ValueError, match="overwrite"):
+        parse_crio_dump(text)
 
 
 def test_slow_chown_and_other_places() -> None:

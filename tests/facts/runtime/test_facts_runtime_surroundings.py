@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import resource
+from pathlib import Path
 
 import pytest
 
 from lab.fake_host import FakeHost
+from probe.facts.around import Limit
 from probe.facts.kubelet.surroundings import receives
 from probe.facts.runtime.base_spec import gather_added, parse_spec
 from probe.facts.runtime.handlers import (
@@ -18,15 +22,16 @@ from probe.facts.runtime.handlers import (
     parse_plugins,
     trusted_path,
 )
+from probe.facts.runtime.limits import NAMES, parse_limits, parse_ulimit
 from probe.facts.runtime.surroundings import (
     gather_surroundings,
     parse_pids_cgroup,
-    parse_process_limit,
     parse_temporary,
 )
+from probe.host.host import LocalHost
 from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.places import Place, above
-from probe.reading import Reading
+from probe.reading import Reading, encode
 
 PID = 700
 FOLDER = Place(path="/", mode=0o40755, uid=0, gid=0)
@@ -48,14 +53,34 @@ def test_a_relative_temporary_directory() -> None:
         parse_temporary(b"TMPDIR=x\0")
 
 
-@pytest.mark.parametrize(("line", "limit"), [("Max processes             4                    9       processes", 4)])
-def test_process_limit(line: str, limit: int) -> None:
-    """The soft limit counts."""
-    assert parse_process_limit(f"Limit  Soft Limit\n{line}\n") == limit
-    assert parse_process_limit("Max processes             unlimited            unlimited            processes\n") == -1
+def test_limits() -> None:
+    """By the names of getrlimit(2), soft and hard, those without a unit too."""
+    table = Path("/proc/self/limits").read_text()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert parse_limits(table)["RLIMIT_NOFILE"] == Limit(soft, hard)
+    assert set(parse_limits(table)) == NAMES
+    unlimited = "Max processes             unlimited            9                    processes\n"
+    assert parse_limits(unlimited) == {"RLIMIT_NPROC": Limit(-1, 9)}
     for broken in ("", "Max processes\n", "Max processes  x  y  processes\n"):
-        with pytest.raises(ValueError, match=r"Max processes|invalid literal"):
-            parse_process_limit(broken)
+        with pytest.raises(ValueError, match="no limit"):
+            parse_limits(broken)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nofile=1024:2048", ("RLIMIT_NOFILE", Limit(1024, 2048))),
+        (" nproc=5 ", ("RLIMIT_NPROC", Limit(5, 5))),
+        ("memlock=-1:-1", ("RLIMIT_MEMLOCK", Limit(-1, -1))),
+        ("core=99999999999999999999", ("RLIMIT_CORE", Limit(-1, -1))),
+    ],
+)
+def test_ulimits(text: str, expected: object) -> None:
+    """As CRI-O is configured with them."""
+    assert parse_ulimit(text) == expected
+    for broken in ("", "nofile", "nofile=x", "=1", "nofile=1:2:3"):
+        with pytest.raises(ValueError, match="not a limit"):
+            parse_ulimit(broken)
 
 
 @pytest.mark.parametrize(
@@ -93,10 +118,9 @@ def test_surroundings() -> None:
     host.files[f"/proc/{PID}/status"] = "Uid:\t0\t0\t0\t0\nUmask:\t0027\nNoNewPrivs:\t1\nCapEff:\t0\n"
     host.files[f"/proc/{PID}/cgroup"] = "0::/a\n"
     host.files |= {"/sys/fs/cgroup/a/pids.max": "10\n", "/sys/fs/cgroup/a/pids.current": "7\n"}
-    path: Reading[tuple[str, ...]] = Reading("PATH", ("/usr/bin",))
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
     found = gather_surroundings(
-        host, Reading("pid", PID), nothing, Reading("root", "/r"), "/run/containerd", path, Reading("dump", {})
+        host, Reading("pid", PID), nothing, Reading("root", "/r"), "/run/containerd", lambda _: (), Reading("dump", {})
     )
     assert found.value
     assert found.value.daemon.value
@@ -115,20 +139,17 @@ def test_no_daemon_no_surroundings() -> None:
     host = make_host()
     unknown: Reading[int] = Reading.without("pid", "not-readable", "nobody")
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
-    path: Reading[tuple[str, ...]] = Reading("PATH", ())
     found = gather_surroundings(
-        host, unknown, nothing, Reading("root", "/r"), "/run/containerd", path, Reading("dump", {})
+        host, unknown, nothing, Reading("root", "/r"), "/run/containerd", lambda _: (), Reading("dump", {})
     )
     assert found.kind == "not-readable"
     assert not host.touched
 
 
-def in_force(**runtime: object) -> Reading[InForce]:
-    """Status with one handler."""
-    document = {
-        "containerd": {"defaultRuntimeName": "runc", "runtimes": {"runc": runtime}},
-        "cni": {"binDirs": ["/opt/cni/bin", "/usr/lib/cni"], "confDir": "/etc/cni/net.d"},
-    }
+def in_force(loopback: bool = True, **runtime: object) -> Reading[InForce]:
+    """Status with one handler; *loopback*: containerd needs no plugin for it."""
+    cni = {"binDirs": ["/opt/cni/bin", "/usr/lib/cni"], "confDir": "/etc/cni/net.d", "useInternalLoopback": loopback}
+    document = {"containerd": {"defaultRuntimeName": "runc", "runtimes": {"runc": runtime}}, "cni": cni}
     return Reading("CRI", json.dumps(document)).parse(parse_in_force)
 
 
@@ -175,6 +196,14 @@ def test_network() -> None:
     found = gather_cni(host, PID, in_force())
     assert found.value
     assert (found.value.conf, found.value.missing) == ("/etc/cni/net.d/10-a.conflist", ("portmap",))
+    host.places_found["/opt/cni/bin/portmap"] = Place(path="/", mode=0o100644, uid=0, gid=0)
+    host.places_found["/usr/lib/cni/portmap"] = PROGRAM
+    found = gather_cni(host, PID, in_force())
+    assert found.value
+    assert found.value.missing == ("portmap",)  # the first regular file counts, executable or not
+    found = gather_cni(host, PID, in_force(loopback=False))
+    assert found.value
+    assert found.value.missing == ("portmap", "loopback")
     host.places_found["/opt/cni/bin/portmap"] = errno.EACCES
     assert gather_cni(host, PID, in_force()).kind == "not-permitted"
     host.files = {"/etc/cni/net.d/README": ""}
@@ -191,15 +220,17 @@ def test_no_plugins(text: str) -> None:
 
 
 def test_base_specification() -> None:
-    """Hooks with each folder on their way, sysctls, and mounts that are no binds."""
+    """Hooks with each folder on their way, sysctls, limits, and mounts with what they bind."""
     host = make_host()
     spec = {
         "hooks": {"createContainer": [{"path": "/opt/d/hook"}], "poststop": [{"path": "/x"}]},
         "linux": {"sysctl": {"net.core.somaxconn": "1"}},
         "mounts": [
             {"destination": "/a", "type": "debugfs"},
-            {"destination": "/b", "type": "none", "options": ["rbind"]},
+            {"destination": "/b", "type": "none", "source": "/gone", "options": ["rbind"]},
+            {"destination": "/c", "type": "bind", "source": "relative"},
         ],
+        "process": {"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 18446744073709551615}]},
     }
     host.files["/etc/base.json"] = json.dumps(spec)
     host.places_found |= {
@@ -213,7 +244,12 @@ def test_base_specification() -> None:
     assert [step.source for step in added.hooks[0].steps] == ["/opt/d/hook", "/", "/opt", "/opt/d"]
     assert added.hooks[1].steps[0].kind == "absent"
     assert added.sysctls == (("net.core.somaxconn", "1"),)
-    assert added.mounts == (("/a", "debugfs"),)
+    assert [(each.fstype, each.source.kind) for each in added.mounts] == [
+        ("debugfs", "not-tried"),
+        ("", "absent"),
+        ("", "not-tried"),
+    ]
+    assert added.limits == (("RLIMIT_NOFILE", Limit(1, -1)),)
     assert not added.newer
     host.modified["/etc/base.json"] = 5000.0
     newer = gather_added(host, PID, "/etc/base.json").value
@@ -230,6 +266,8 @@ def test_base_specification() -> None:
         '{"hooks": {"createContainer": [{"path": "relative"}]}}',
         '{"hooks": 1}',
         "x" * (1 << 20 | 1),
+        json.dumps({"mounts": [{"type": "bind", "source": "/" + "x" * 4096}]}),
+        '{"process": {"rlimits": [{"type": "RLIMIT_CORE", "soft": "1"}]}}',
     ],
 )
 def test_a_hostile_base_specification(content: str) -> None:
@@ -239,8 +277,36 @@ def test_a_hostile_base_specification(content: str) -> None:
     assert gather_added(host, PID, "/etc/base.json").kind == "not-readable"
 
 
+@pytest.mark.parametrize("number", [10**30, -(10**30), 1 << 64, -1])
+def test_numbers_that_no_report_can_carry(number: int) -> None:
+    """They are no limit."""
+    parts = parse_spec(json.dumps({"process": {"rlimits": [{"type": "RLIMIT_CORE", "soft": number, "hard": 5}]}}))
+    assert parts.limits == (("RLIMIT_CORE", Limit(-1, 5)),)
+    assert encode(parts.limits)
+
+
+def test_base_specifications_that_are_no_files(tmp_path: Path) -> None:
+    """A FIFO, a directory, a device, a file of 100 MiB: none is waited for or read whole, and none is a pass."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "huge").write_bytes(b"")
+    os.truncate(tmp_path / "huge", 100 << 20)
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("fifo", "huge", "zero", "loop", "."):
+        host = LocalHost()
+        assert gather_added(host, os.getpid(), str(tmp_path / name)).kind == "not-readable", name
+        host.close()
+
+
 def test_too_many_entries() -> None:
     """Nobody writes so many, and nobody reads them."""
+    for spec in (
+        {"mounts": [{"destination": str(number)} for number in range(201)]},
+        {"hooks": {"prestart": [{"path": "/x"}] * 201}},
+        {"process": {"rlimits": [{"type": "RLIMIT_CORE"}] * 201}},
+    ):
+        with pytest.raises(ValueError, match="entries"):
+            parse_spec(json.dumps(spec))
     with pytest.raises(ValueError, match="entries"):
         parse_spec(json.dumps({"linux": {"sysctl": {f"net.{number}": "1" for number in range(201)}}}))
 

@@ -1,0 +1,140 @@
+"""What of a base specification, or of CRI-O's configuration, a container with a user namespace is refused."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from probe.checks.remedies.platforms import inline
+from probe.checks.runtime.around import is_closed, is_unclear, mode_of
+from probe.facts.around import AddedMount, Hook, Limit
+from probe.facts.runtime.limits import NAMES
+from probe.finding import Evidence
+
+AS_THE_POD = ("createContainer",)
+"""Hooks that run in the container's namespaces and find their program on the node. *Source*: OCI specification."""
+IN_THE_IMAGE = "startContainer"
+_NEVER_WAITED_FOR = (IN_THE_IMAGE, "poststop")
+"""Hooks whose missing program stops no container: seen with runc 1.3.6."""
+
+_PING_RANGE = "net.ipv4.ping_group_range"
+_HIDDEN = re.compile(r"net\.(core\.xfrm_|ipv6\.route\.)")
+"""Not there in a network namespace of another user namespace. *Source*: xfrm_sysctl_init, ipv6_route_sysctl_init."""
+
+_NOT_IN_USER_NAMESPACES = frozenset(
+    {
+        *("9p", "autofs", "bpf", "btrfs", "ceph", "cifs", "configfs", "debugfs", "devtmpfs", "efivarfs", "erofs"),
+        *("exfat", "ext2", "ext3", "ext4", "f2fs", "fusectl", "hugetlbfs", "iso9660", "nfs", "nfs4", "nfsd", "ntfs3"),
+        *("pstore", "rpc_pipefs", "securityfs", "selinuxfs", "smb3", "squashfs", "tracefs", "udf", "vfat", "virtiofs"),
+        *("xfs", "zfs"),
+    }
+)
+"""File systems without FS_USERNS_MOUNT."""
+_OWNER = re.compile(r"[ug]id=(\d{1,20})")
+_WITH_OWNER = ("tmpfs", "devpts")
+"""File systems that refuse an owner that is not mapped, with EINVAL."""
+
+_OPEN_FILES = "RLIMIT_NOFILE"
+_TOO_FEW_FILES = 16
+"""runc 1.3.6 mounts no /sys with so many open files, and starts a container with 24."""
+_SYS_RESOURCE = 24
+
+
+class Refusal(Struct, frozen=True):
+    """Why each container with a user namespace fails."""
+
+    reason: str
+    message: str
+    evidence: tuple[Evidence, ...]
+
+
+def refused_hook(hook: Hook) -> Refusal | None:
+    """A program that is not there, or that a Pod's own root may not execute."""
+    if not hook.steps or hook.when in _NEVER_WAITED_FOR:
+        return None
+    program = hook.steps[0]
+    if program.kind == "absent":
+        message = f"the {hook.when} hook {inline(hook.path)} of each container is not there"
+        return Refusal("HookNotExecutable", message, (Evidence(hook.path, problem=program.problem),))
+    shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]
+    if hook.when not in AS_THE_POD or not shut:
+        return None
+    what = "execute it" if shut[0] is program else f"search {inline(shut[0].source)}"
+    message = f"the {hook.when} hook {inline(hook.path)} runs as each Pod's own root, which may not {what}"
+    return Refusal("HookNotExecutable", message, steps_of(hook))
+
+
+def steps_of(hook: Hook) -> tuple[Evidence, ...]:
+    """The way to the program as evidence."""
+    return tuple(
+        mode_of(step.value, step.source) if step.value else Evidence(step.source, problem=step.problem)
+        for step in hook.steps
+    )
+
+
+def refused_sysctl(name: str, value: str, ids: int, source: str) -> Refusal | None:
+    """A sysctl that is not there in a user namespace, or a range of groups that goes beyond its *ids*."""
+    key = name.replace("/", ".")
+    if not _HIDDEN.match(key) and not (is_ping_range(name) and _beyond(value, ids)):
+        return None
+    message = f"the sysctl {inline(name)} = {inline(value)} of each container is refused in a user namespace"
+    return Refusal("SysctlRefused", message, (Evidence(source, f"{name} = {value}"),))
+
+
+def is_ping_range(name: str) -> bool:
+    """Whether that sysctl is the range of groups that may ping."""
+    return name.replace("/", ".") == _PING_RANGE
+
+
+def _beyond(value: str, ids: int) -> bool:
+    """Whether a group of the range is not mapped. *Source*: net/ipv4/sysctl_net_ipv4.c, ipv4_ping_group_range."""
+    return any(number.isdecimal() and int(number[:20]) >= ids for number in value.split())
+
+
+def refused_mount(mount: AddedMount, ids: int, source: str) -> Refusal | None:
+    """A bind mount of nothing, a file system of the initial user namespace, or an owner that is not mapped."""
+    where = inline(mount.destination)
+    if mount.source.kind == "absent":
+        message = f"each container binds {inline(mount.source.source)} at {where}, which is not there"
+        return Refusal("MountRefused", message, (Evidence(mount.source.source, problem=mount.source.problem),))
+    if mount.fstype in _NOT_IN_USER_NAMESPACES:
+        message = f"each container mounts {mount.fstype} at {where}, which no user namespace may"
+        return Refusal("MountRefused", message, (Evidence(source, f"{mount.fstype} at {mount.destination}"),))
+    owners = [found for option in mount.options if (found := _OWNER.fullmatch(option)) and int(found[1]) >= ids]
+    if mount.fstype in _WITH_OWNER and owners:
+        message = f"each container mounts {mount.fstype} at {where} with {owners[0][0]}, an ID that no Pod has"
+        return Refusal("MountRefused", message, (Evidence(source, f"{owners[0][0]} at {mount.destination}"),))
+    return None
+
+
+def refused_limit(
+    name: str, limit: Limit, daemon: dict[str, Limit], capabilities: int, open_files: int, source: str
+) -> Refusal | None:
+    """A limit that cannot be set, or with which nothing runs.
+
+    *daemon* has the limits of the runtime, without CAP_SYS_RESOURCE the highest that it may set; *open_files* is
+    `fs.nr_open`. *Source*: getrlimit(2), EINVAL and EPERM.
+    """
+    soft, hard = _finite(limit.soft), _finite(limit.hard)
+    seen = (Evidence(source, f"{name} {limit.soft}:{limit.hard}"),)
+    what = f"the limit {inline(name)} of each container"
+    if name not in NAMES:
+        return Refusal("LimitRefused", f"{what} is none of Linux", seen)
+    if soft > hard:
+        return Refusal("LimitRefused", f"{what} is refused: its soft limit is above the hard one", seen)
+    if name == _OPEN_FILES and hard > open_files:
+        more = Evidence("/proc/sys/fs/nr_open", str(open_files))
+        return Refusal("LimitRefused", f"{what} is refused: it is above fs.nr_open", (*seen, more))
+    own = daemon.get(name)
+    if own and hard > _finite(own.hard) and not capabilities >> _SYS_RESOURCE & 1:
+        more = Evidence("the runtime's own limit", f"{own.hard}, CapEff {capabilities:016x}")
+        message = f"{what} is above that of the runtime, which may not raise it without CAP_SYS_RESOURCE"
+        return Refusal("LimitRefused", message, (*seen, more))
+    if name == _OPEN_FILES and soft <= _TOO_FEW_FILES:
+        return Refusal("LimitTooSmall", f"{what} leaves {soft} open files, too few to start one", seen)
+    return None
+
+
+def _finite(number: int) -> float:
+    return float("inf") if number < 0 else number

@@ -1,0 +1,62 @@
+"""What CRI-O needs beside its OCI runtimes, and what its configuration adds to each Pod."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from probe.facts.around import Added, HandlerAround
+from probe.facts.runtime.config import CrioAdded, RuntimeConfig
+from probe.facts.runtime.handlers import first_program
+from probe.facts.runtime.limits import parse_ulimit
+from probe.host.host import Host
+from probe.reading import Reading, problem_of
+
+_HANDLERS_LIMIT = 50
+_ENTRIES = 200
+
+
+def gather_crio_handlers(
+    host: Host, pid: int, config: Reading[RuntimeConfig], changed: str
+) -> tuple[HandlerAround, ...]:
+    """One row per configured handler, and one for the default; *changed* is a file that may not be in force."""
+    told = config.value
+    if told is None or told.crio is None:
+        return ()
+    crio = told.crio
+    added = Reading(config.source, crio).parse(parse_added).parse(lambda one: replace(one, newer=bool(changed)))
+    rows = [
+        HandlerAround(
+            name=name,
+            shim=_programs(host, pid, crio.pinns, handler.monitor),
+            systemd_cgroup=crio.systemd_cgroup,
+            no_new_keyring=False,
+            own_network=False,
+            added=added,
+        )
+        for name, handler in list(told.handlers.items())[:_HANDLERS_LIMIT]
+    ]
+    default = next((row for row in rows if row.name == told.default_handler), None)
+    return (*((replace(default, name=""),) if default else ()), *rows)
+
+
+def parse_added(crio: CrioAdded) -> Added:
+    """Sysctls and limits. *Errors*: ValueError for entries that CRI-O does not start with."""
+    if len(crio.sysctls) + len(crio.ulimits) > _ENTRIES:
+        raise ValueError(f"has more than {_ENTRIES} entries")
+    pairs = [entry.partition("=") for entry in crio.sysctls]
+    return Added(
+        sysctls=tuple((name.strip(), value.strip()) for name, equals, value in pairs if equals),
+        limits=tuple(map(parse_ulimit, crio.ulimits)),
+    )
+
+
+def _programs(host: Host, pid: int, *paths: str) -> Reading[str]:
+    """The last of *paths*, the first problem among them; what is configured by name alone was found at the start."""
+    known = [path for path in paths if path.startswith("/")]
+    if not known:
+        return Reading.without("crio config", "not-tried", "names no path of pinns or of a monitor")
+    for path in known:
+        found = first_program(host, pid, [path])
+        if found.value is None:
+            return problem_of(found)
+    return Reading(known[-1], known[-1])
