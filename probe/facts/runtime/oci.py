@@ -17,7 +17,12 @@ from probe.reading import ProblemKind, Reading
 _TIMEOUT = 2.0  # seconds for one command
 _NO_WRAPPERS = ("runc", "crun")  # their output depends on nothing else, so it may be cached
 _BUDGET = 6.0  # seconds for all of them
-_VERSION_LINE = re.compile(r"([A-Za-z][\w.-]{0,63})(?: version |\s+:\s)\s*v?(\S{1,100})\s*")
+_LINES = 20
+_WORD = r"[A-Za-z][\w.-]{0,63}"
+_VERSION_LINE = re.compile(rf"({_WORD}(?: {_WORD}){{0,3}}?)(?: version:? |\s+:\s)\s*v?(\S{{1,100}})\s*")
+_VERSION_BELOW = re.compile(rf"({_WORD})\n(?:\s+[^\n]*\n){{0,3}}?\s+version:\s+v?(\S{{1,100}})\s*(?:\n|$)")
+_WRAPPED = ("crun", "runc", "youki")
+"""OCI runtimes whose line comes below that of a wrapper, as nvidia-container-runtime prints them."""
 _NUMBER = re.compile(r"(?:release-)?v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?(?![\d.])", re.ASCII)
 
 
@@ -57,15 +62,18 @@ class _Features(Struct):
 
 
 def parse_runtime_version(text: str) -> OciVersion:
-    """Parse the first line of `--version`: `runc version 1.3.6`, `crun version 1.28`, `kata-runtime  : 3.2.0`.
+    """Parse `--version`: `runc version 1.3.6`, `kata-runtime  : 3.2.0`, and the lines of sysbox-runc and of wrappers.
 
-    *Errors*: ValueError for other text.
+    Of a wrapper that prints both, the OCI runtime that it hands containers to. *Errors*: ValueError for other text.
     """
-    first = text.split("\n", 1)[0]
-    found = _VERSION_LINE.fullmatch(first)
-    if not found:
-        raise ValueError(f"not a version: {first[:60]!r}")
-    return OciVersion(found[1], found[2])
+    lines = text.split("\n")[:_LINES]
+    found = [line for line in map(_VERSION_LINE.fullmatch, lines) if line]
+    wrapped = next((line for line in found if line[1] in _WRAPPED), None)
+    first = _VERSION_LINE.fullmatch(lines[0]) or _VERSION_BELOW.match("\n".join(lines))
+    chosen = wrapped or first
+    if not chosen:
+        raise ValueError(f"not a version: {lines[0][:60]!r}")
+    return OciVersion(chosen[1], chosen[2])
 
 
 def parse_version_number(version: str) -> tuple[int, int, int] | None:

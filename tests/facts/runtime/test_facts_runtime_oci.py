@@ -42,6 +42,23 @@ def test_recorded_version(recording: str, name: str, version: str) -> None:
     assert parse_runtime_version((RECORDED / f"{recording}.version.txt").read_text()) == OciVersion(name, version)
 
 
+NVIDIA = """NVIDIA Container Runtime version 1.17.4
+commit: 9b69590c7428470a72f2ae05f826412976af1395
+spec: 1.2.0
+
+runc version 1.2.5
+commit: v1.2.5-0-g59923ef
+spec: 1.2.0
+go: go1.22.12
+libseccomp: 2.5.3
+"""
+SYSBOX = """sysbox-runc
+	edition: 	Community Edition (CE)
+	version: 	0.6.5
+	commit: 	e302370b9c58b0ac4eea2a1dd6fa3a0a8ae6d2a5
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "name", "version"),
     [
@@ -52,10 +69,18 @@ def test_recorded_version(recording: str, name: str, version: str) -> None:
         ("youki version 0.5.4\ncommit: 1234\n", "youki", "0.5.4"),
         ("runsc version release-20240212.0\nspec: 1.1.0-rc.1\n", "runsc", "release-20240212.0"),
         ("kata-runtime  : 3.2.0\n   commit   : abc\n", "kata-runtime", "3.2.0"),
+        ("kata-runtime  : 3.2.0\n   commit   : abc\n   OCI specs: 1.0.2-dev\n", "kata-runtime", "3.2.0"),
+        (NVIDIA, "runc", "1.2.5"),
+        (NVIDIA.partition("\n\n")[0], "NVIDIA Container Runtime", "1.17.4"),
+        (SYSBOX, "sysbox-runc", "0.6.5"),
+        ("crun version 1.14\ncommit: a\nspec: 1.0.0\n+SYSTEMD +SELINUX +WASM:wasmedge +YAJL\n", "crun", "1.14"),
+        ("youki version: 0.3.3\n", "youki", "0.3.3"),
+        ("wrapper version 7\nrunc version 1.3.0\nspec: 1.2.1\n", "runc", "1.3.0"),
+        ("time=1 level=warning msg=x\nrunc version 1.3.0\n", "runc", "1.3.0"),
     ],
 )
 def test_version_shapes(text: str, name: str, version: str) -> None:
-    """Release candidates, distributions' suffixes and other runtimes keep their names and versions."""
+    """Release candidates, distributions' suffixes and other runtimes keep their names; wrappers tell what they run."""
     assert parse_runtime_version(text) == OciVersion(name, version)
 
 
