@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import remove_gate, restart_it, switch_gate_back
+from probe.checks.remedies.runtime import PROVE_IT
 from probe.facts.defaults import START_UNCERTAINTY
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
-from probe.facts.model import Facts, KubeletFacts
+from probe.facts.model import DropIn, Facts, KubeletFacts
 from probe.finding import Evidence
 from probe.reading import Reading
 
+_CHANGED = "changed after the kubelet started"
 _KEP = "KEP-127; kubernetes.io, User Namespaces"
 
 
@@ -38,6 +40,9 @@ def check_user_namespaces(facts: Facts) -> Outcome:
     if kubelet is None:
         return _no_kubelet(facts)
     release = kubelet.version.parse(parse_release)
+    if release.value is None and _proven(facts, kubelet):
+        message = "this kubelet has started a Pod with a user namespace that runs now"
+        return Outcome.passed(message, facts.userns_pod_runs, release)
     if release.value is None:
         return Outcome.not_read("the kubelet's version", release)
     rule, version = version_rule(release.value), kubelet.version.value
@@ -60,7 +65,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             f"{what} is unknown: {kubelet.gate.source}: {kubelet.gate.problem}",
             kubelet.gate,
             kubelet.version,
-            remediation=restart_it(facts, ", then probe again") if _changed(kubelet) else "",
+            remediation=_settle(facts, kubelet),
         )
     if not kubelet.gate.value:
         return Outcome.fail(
@@ -72,6 +77,13 @@ def check_user_namespaces(facts: Facts) -> Outcome:
             remediation=switch_gate_back(facts, kubelet) if kubelet.gate_configured.value is False else "",
         )
     return Outcome.passed(f"kubelet {version} supports user namespaces", kubelet.version, _gate(kubelet.gate))
+
+
+def _settle(facts: Facts, kubelet: KubeletFacts) -> str:
+    """What tells whether the gate is on; empty where the probe lacks a permission."""
+    if kubelet.gate.kind != "not-readable":
+        return ""
+    return f"{PROVE_IT} Or: {restart_it(facts, ', then probe again')}" if _changed(kubelet) else PROVE_IT
 
 
 def _proven(facts: Facts, kubelet: KubeletFacts) -> bool:
@@ -92,9 +104,11 @@ def check_configuration_pending(facts: Facts) -> Outcome:
         return _does_not_arise(facts)
     changed = _changed(kubelet)
     if changed:
+        same = all(file.maybe_the_same for file in changed)
+        what = "changed after the kubelet started, perhaps in owner or mode only" if same else _CHANGED
         return Outcome.warn(
-            f"{', '.join(changed)} changed after the kubelet started: takes effect at the next restart",
-            *(Evidence(path, "newer than the process") for path in changed),
+            f"{', '.join(file.path for file in changed)} {what}: takes effect at the next restart",
+            *(Evidence(file.path, "newer than the process") for file in changed),
             kubelet.started_at.parse(_moment),
             remediation=restart_it(facts, " when it suits you"),
         )
@@ -175,10 +189,10 @@ def _does_not_arise(facts: Facts) -> Outcome:
     return Outcome.not_read("the node's kubelet", facts.kubelet)
 
 
-def _changed(kubelet: KubeletFacts) -> list[str]:
-    """Paths of files newer than the process."""
+def _changed(kubelet: KubeletFacts) -> list[DropIn]:
+    """Files newer than the process."""
     files = [*(kubelet.files.value or ()), *filter(None, [kubelet.executable.value])]
-    return [file.path for file in files if file.newer]
+    return [file for file in files if file.newer]
 
 
 CHECKS: tuple[Check, ...] = (

@@ -78,13 +78,15 @@ class DropIn(Struct, frozen=True, kw_only=True):
     path: str
     newer: bool
     """Changed after the daemon started, so what it says takes effect at the next start only."""
+    maybe_the_same: bool = False
+    """Newer by its ctime alone: chmod(1) and chown(1) do that, and so does an older file that took its place."""
 
 
 class KubeletFacts(Struct, frozen=True, kw_only=True):
     """The node's own kubelet and the configuration that it runs with."""
 
     pid: int
-    distribution: Literal["kubelet", "k3s", "rke2", "k0s", "microk8s"]
+    distribution: Literal["kubelet", "k3s", "rke2", "k0s", "microk8s", "microshift", "kubeedge"]
     others: int
     """Number of further running kubelets on this node; they are not judged."""
     version: Reading[str]

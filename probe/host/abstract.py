@@ -11,7 +11,14 @@ from collections.abc import Sequence
 
 from probe.host.files import FileStatus
 from probe.host.places import Place
-from probe.host.processes import HELPER_NAME, Process, in_pod_cgroup, is_stuck, parse_status
+from probe.host.processes import (
+    HELPER_NAME,
+    Process,
+    in_container_of_node,
+    in_pod_cgroup,
+    is_stuck,
+    parse_status,
+)
 from probe.host.program import Output
 from probe.reading import Reading
 
@@ -123,7 +130,8 @@ class Host(ABC):
     def node_daemon(self, pid: int) -> Reading[bool]:
         """True when the process belongs to the node, not to a Pod that imitates a daemon.
 
-        It does with UID 0, the PID namespace of process 1, its user namespace, and no Pod's cgroup.
+        It does with UID 0, the PID namespace of process 1, its user namespace, and no Pod's cgroup. A privileged
+        container of podman or docker counts as the node's own.
         """
         status, cgroup = self.process_status(pid), self.read_text(f"/proc/{pid}/cgroup")
         user_namespace = self.read_link(f"/proc/{pid}/ns/user")
@@ -134,12 +142,13 @@ class Host(ABC):
         # the links in /proc/1/ns it can be read without the right to trace process 1.
         fields = status.value or {}
         initial = self.read_link("/proc/1/ns/user").value or self.read_link("/proc/self/ns/user").value
+        init = self.read_text("/proc/1/cgroup").value or ""
         return Reading(
             f"/proc/{pid}",
             set(fields["Uid"].split()) == {"0"}
             and len(fields.get("NSpid", "").split()) == 1
             and user_namespace.value == initial
-            and not in_pod_cgroup(cgroup.value or "", self.read_text("/proc/1/cgroup").value or ""),
+            and (not in_pod_cgroup(cgroup.value or "", init) or in_container_of_node(cgroup.value or "", fields)),
         )
 
     def stuck_helpers(self, processes: Sequence[Process]) -> frozenset[str]:

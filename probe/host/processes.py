@@ -18,7 +18,12 @@ _LIMIT = 1 << 16
 
 _POD_CGROUP = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]|/(cri-containerd|crio|docker|libpod)-|/docker/|/libpod")
 
-_LIKE_KUBELET = re.compile("kube|k3s")
+_CONTAINER_CGROUP = re.compile(r"/(?:docker|libpod)[-/]|/machine\.slice/libpod|/libpod_parent/")
+_KUBERNETES_CGROUP = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]|/(?:cri-containerd|crio)-")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{1,16}")
+_OF_THE_NODE = 1 << 19 | 1 << 21  # CAP_SYS_PTRACE and CAP_SYS_ADMIN
+
+_LIKE_KUBELET = re.compile("kube|k3s|microshift|edgecore")
 
 
 class Process(Struct, frozen=True):
@@ -69,6 +74,21 @@ def in_pod_cgroup(content: str, init: str = "") -> bool:
     return False
 
 
+def in_container_of_node(cgroup: str, status: dict[str, str]) -> bool:
+    """True for a process of a container that podman or docker runs as a part of the node, as some run the kubelet.
+
+    It shares the node's PID namespace, is in no Pod, and has capabilities with which it is root of the node anyway.
+    """
+    held = status.get("CapEff", "")
+    return (
+        bool(_CONTAINER_CGROUP.search(cgroup))
+        and not _KUBERNETES_CGROUP.search(cgroup)
+        and len(status.get("NSpid", "").split()) == 1
+        and bool(_HEXADECIMAL.fullmatch(held))
+        and int(held, 16) & _OF_THE_NODE == _OF_THE_NODE
+    )
+
+
 def _hierarchy(line: str) -> str:
     """Hierarchy ID and controllers of a line of proc_pid_cgroup(5); empty for a malformed line."""
     number, separator, rest = line.partition(":")
@@ -109,8 +129,9 @@ def _may_be_kubelet(pid: int, name: str) -> bool:
 def _read_command(pid: int, init: str) -> str:
     """Arguments of a process of root outside of Pods; reading those of a hostile process may hang."""
     status = parse_status(read_proc(f"{pid}/status"))
-    own = status["Uid"].split()[:1] == ["0"] and not in_pod_cgroup(read_proc(f"{pid}/cgroup"), init)
-    return read_proc(f"{pid}/cmdline") if own else ""
+    cgroup = read_proc(f"{pid}/cgroup")
+    outside = not in_pod_cgroup(cgroup, init) or in_container_of_node(cgroup, status)
+    return read_proc(f"{pid}/cmdline") if outside and status["Uid"].split()[:1] == ["0"] else ""
 
 
 def boot_time() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from lab.factory import absent, make_facts, make_kernel, make_kubelet, make_pods, unread
@@ -121,6 +122,29 @@ def test_a_version_that_could_not_be_read_is_unknown() -> None:
     outcome = ask("kubelet-user-namespaces", facts)
     assert (outcome.status, outcome.reason) == ("unknown", "TimedOut")
     assert ask("kubelet-user-namespaces", with_kubelet(version="banana")).reason == "NotReadable"
+
+
+def test_a_mode_that_changed_is_told_from_a_file_that_changed() -> None:
+    """A hardening guide asks for chmod 600; it is no proof of either, and a milder word."""
+    mode = Reading("configuration files", (DropIn(path="/a", newer=True, maybe_the_same=True),))
+    mild, plain = (ask("kubelet-configuration-pending", with_kubelet(files=files)) for files in (mode, CHANGED))
+    assert (mild.status, plain.status) == ("warn", "warn")
+    assert "mode" in mild.message
+    assert "mode" not in plain.message
+
+
+def test_a_kubelet_of_unknown_version_is_proven_by_its_pod() -> None:
+    """As MicroShift's: a Pod with a user namespace that this process started shows what no version tells."""
+    facts = with_kubelet(version=unread("/usr/bin/microshift version", "not-readable"))
+    assert ask("kubelet-user-namespaces", facts).status == "unknown"
+    started = facts.kubelet.value.started_at.value if facts.kubelet.value else None
+    assert started
+    proven = msgspec.structs.replace(
+        facts,
+        userns_pod_runs=Reading("processes of Pods", True),
+        pods=Reading("records", make_pods(youngest_started_at=started + 100)),
+    )
+    assert ask("kubelet-user-namespaces", proven).status == "pass"
 
 
 def test_a_gate_that_could_not_be_read_is_unknown_and_a_restart_may_settle_it() -> None:

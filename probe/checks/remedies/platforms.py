@@ -21,6 +21,8 @@ PLATFORMS = {
     "rke2": "RKE2",
     "k0s": "k0s",
     "microk8s": "MicroK8s",
+    "microshift": "MicroShift",
+    "kubeedge": "KubeEdge",
     "al2023": "Amazon EKS on AL2023",
     "debian-12": "Debian 12",
     "debian": "Debian",
@@ -85,6 +87,8 @@ def restart_kubelet(facts: Facts) -> str:
     """Command that restarts the kubelet of this node."""
     kubelets = SERVICES | {
         "microk8s": "snap restart microk8s.daemon-kubelite",
+        "microshift": "systemctl restart microshift",
+        "kubeedge": "systemctl restart edgecore",
         "talos": "talosctl service kubelet restart",
         "bottlerocket": f"{_BOTTLEROCKET} kubelet",
     }

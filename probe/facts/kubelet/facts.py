@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from probe.facts.defaults import BLOCK, KUBELET_ROOT
 from probe.facts.kubelet.config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
+from probe.facts.kubelet.embedded import EMBEDDED, embedded_flags, embedded_version, read_edgecore
 from probe.facts.kubelet.files import find_files, read_ages, read_file, read_merged
 from probe.facts.kubelet.find import Daemon, find_kubelets
 from probe.facts.kubelet.hidden import find_hidden_kubelet
@@ -32,7 +33,10 @@ _LOGS = Reading("default of podLogsDir", "/var/log/pods")
 _CGROUP_DRIVER = Reading("default of cgroupDriver", "cgroupfs")
 _SNAP_ARGUMENTS = "/var/snap/microk8s/current/args/kubelet"
 _SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
-_UNIT = re.compile(r"^\d+:(?:name=systemd)?:/(?:[^\n]*/)?([A-Za-z0-9@:._-]{1,100}\.service)$", re.MULTILINE)
+_UNIT = re.compile(
+    r"^\d+:(?:name=systemd)?:/(?:[^\n]*/)?([A-Za-z0-9@:._-]{1,100}\.service)(?:/(?:libpod|docker)[^\n]*)?$",
+    re.MULTILINE,
+)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -82,7 +86,10 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
     release = version.parse(parse_release)
     flags, flag_files = _flags(host, daemon)
     files = find_files(host, daemon, flags)
-    configuration = Configuration(flags, read_merged(host, daemon, files.paths))
+    merged = read_merged(host, daemon, files.paths)
+    if daemon.distribution == "kubeedge":
+        merged = read_edgecore(host, daemon)
+    configuration = Configuration(flags, merged)
     ages = read_ages(host, daemon, flag_files, files)
     max_pods = Reading("default of maxPods", _DEFAULT_MAX_PODS)
     fails = release.parse(fails_on_cgroup_v1)
@@ -118,6 +125,8 @@ def parse_unit(cgroup: str) -> str:
 def _version(host: Host, daemon: Daemon) -> Reading[str]:
     """Of what runs, not of what lies on disk by now."""
     pid = daemon.process.pid
+    if daemon.distribution in EMBEDDED:
+        return embedded_version(host, daemon)
     if daemon.distribution != "microk8s":
         return host.run_daemon(pid, "--version").parse(lambda output: parse_version(output.stdout))
     # kubelite knows no --version, but it lies in a snap that tells its own, and never changes.
@@ -133,6 +142,8 @@ def _flags(host: Host, daemon: Daemon) -> tuple[Reading[Flags], tuple[str, ...]]
     """The kubelet's flags, and the files that they stand in where that is not the command line."""
     if daemon.k3s is not None:
         return daemon.k3s.flags, daemon.k3s.sources
+    if daemon.distribution in EMBEDDED:
+        return embedded_flags(host, daemon)
     process = daemon.process
     own = Reading(f"/proc/{process.pid}/cmdline", process.argv[1:]).parse(parse_flags)
     if daemon.distribution != "microk8s":
@@ -174,7 +185,8 @@ def _gate(
         return Reading("--feature-gates", from_flags.value[name])
     for file in ages.need():
         if file.newer:
-            problem = f"changed after the kubelet started, which still runs with the {name} that it read then"
+            what = "owner or mode changed, or an older file took its place," if file.maybe_the_same else "changed"
+            problem = f"{what} after the kubelet started, which still runs with the {name} that it read then"
             return Reading.without(file.path, "not-readable", problem)
     return gates.parse(lambda by_name: gate_in_force(rule, by_name))
 

@@ -16,6 +16,10 @@ from probe.host.host import FileStatus, Host
 from probe.host.processes import START_UNCERTAINTY
 from probe.reading import ProblemKind, Reading, or_problem, problem_of
 
+MICROSHIFT_CONFIG = "/var/lib/microshift/resources/kubelet/config/config.yaml"
+"""File that MicroShift writes at each start and gives to its kubelet. *Source*: openshift/microshift, pkg/node."""
+_BEFORE_ITS_KUBELET = 60.0
+"""Seconds in which MicroShift, once started, has written it."""
 _MAX_FILES = 200
 _MAX_DEPTH = 8
 
@@ -77,11 +81,11 @@ def read_ages(
         if status.value is None and path in optional:
             continue
         # Not mtime alone: `cp -p` restores an old file with its old mtime.
-        newer = (
-            status.value is None or status.value.newest > _read_at(host, daemon, path, started_at) + START_UNCERTAINTY
-        )
+        since = _read_at(host, daemon, path, started_at) + START_UNCERTAINTY
+        newer = status.value is None or status.value.newest > since
         if newer or path not in directories:
-            drop_ins.append(DropIn(path=path, newer=newer))
+            same = newer and status.value is not None and status.value.modified <= since and path not in directories
+            drop_ins.append(DropIn(path=path, newer=newer, maybe_the_same=same))
     return Reading("configuration files", tuple(drop_ins))
 
 
@@ -93,6 +97,8 @@ def read_file(host: Host, daemon: Daemon, path: str) -> Reading[str]:
 
 def _read_at(host: Host, daemon: Daemon, path: str, started: float) -> float:
     """Time at which the daemon read the file: its start, or later for the drop-in files that k3s writes itself."""
+    if daemon.distribution == "microshift" and path == MICROSHIFT_CONFIG:
+        return started + _BEFORE_ITS_KUBELET
     managed = daemon.k3s.config_dir if daemon.k3s else None
     if managed is None or not (path == managed or path.startswith(f"{managed}/")):
         return started

@@ -11,7 +11,7 @@ from probe.facts.kubelet.k3s import K3s, gather_k3s, is_k3s
 from probe.host.host import Host, Process
 from probe.reading import Reading
 
-Distribution = Literal["kubelet", "k3s", "rke2", "k0s", "microk8s"]
+Distribution = Literal["kubelet", "k3s", "rke2", "k0s", "microk8s", "microshift", "kubeedge"]
 
 
 class Daemon(Struct, frozen=True):
@@ -62,6 +62,12 @@ def _looks_like(process: Process) -> Distribution | None:
     program = os.path.basename(process.argv[0])
     if "kubelite" in (process.name, program):
         return "microk8s"
+    if "microshift" in (process.name, program):
+        return "microshift" if process.argv[1:2] == ("run",) else None
+    if "edgecore" in (process.name, program):
+        return (
+            None if {"--version", "--help", "-h", "--minconfig", "--defaultconfig"} & set(process.argv) else "kubeedge"
+        )
     if "kubelet" in (process.name, program) or (program == "hyperkube" and process.argv[1:2] == ("kubelet",)):
         return None if {"--version", "--help", "-h"} & set(process.argv) else "kubelet"
     return None

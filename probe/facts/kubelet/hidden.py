@@ -6,7 +6,7 @@ import re
 
 from probe.host.host import Host, Process
 
-_EMBEDDING = {"microshift": "MicroShift", "edgecore": "KubeEdge"}
+_EMBEDDING = {"kubesolo": "KubeSolo"}
 """Programs that have a kubelet among others, by the name of the process."""
 _IN_CONTAINER = re.compile(r"/(libpod|docker)[-/]|/machine\.slice/libpod|/libpod_parent/")
 _IN_POD = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]")
@@ -19,7 +19,7 @@ def find_hidden_kubelet(host: Host, processes: tuple[Process, ...]) -> str:
         if product and host.node_daemon(process.pid).value:
             return f"{product} (process {process.pid}) has a kubelet inside, which the probe cannot read"
         if process.name == "kubelet" and _is_in_container(host, process.pid):
-            return f"the kubelet (process {process.pid}) runs in a container of podman or docker, which is not read"
+            return f"the kubelet (process {process.pid}) runs in a container of podman or docker without privileges"
     return ""
 
 

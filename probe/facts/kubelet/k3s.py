@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from probe.facts.kubelet.config import CONFIG_LIMIT, Flags, parse_document
+from probe.facts.kubelet.k3s_above import arguments_above
 from probe.facts.kubelet.k3s_arguments import (
     configuration_path,
     is_drop_in,
@@ -41,6 +42,7 @@ _UNIT_DIRECTORIES = (
 _UNIT = re.compile(r"/([\w:.\\@-]+\.service)(?:/|$)", re.MULTILINE)
 _DATA_DIR_OF_EXECUTABLE = re.compile(r"(/.+)/data/[^/]+/bin/[^/]+")
 _SUBCOMMANDS = ("server", "agent")
+_HIDDEN = "k3s hides its arguments, and neither a systemd unit nor the process that started it tells them"
 
 
 class K3s(Struct, frozen=True):
@@ -121,7 +123,9 @@ def _arguments(host: Host, process: Process) -> tuple[Reading[list[str]], tuple[
     unit = _UNIT.search(cgroup)
     hidden = "k3s hides its arguments, and no systemd unit tells them"
     if not unit:
-        return Reading.without(f"/proc/{process.pid}/cmdline", "not-readable", hidden), (), ()
+        given = arguments_above(host, process)
+        told = given if given.value is not None else Reading.without(given.source, "not-readable", _HIDDEN)
+        return told, (), ()
     texts: list[str] = []
     files: list[str] = []
     paths, directories = _unit_files(host, process.pid, unit[1])

@@ -13,8 +13,7 @@ NAME = "8a1b2c3d4e5f60718293a4b5c6d7e8f90123456789abcdef0123456789abcdef"
 @pytest.mark.parametrize(
     ("name", "argv", "cgroup", "word"),
     [
-        ("microshift", ("/usr/bin/microshift", "run"), "/system.slice/microshift.service", "MicroShift"),
-        ("edgecore", ("/usr/local/bin/edgecore",), "/system.slice/edgecore.service", "KubeEdge"),
+        ("kubesolo", ("/usr/local/bin/kubesolo",), "/system.slice/kubesolo.service", "KubeSolo"),
         ("kubelet", ("kubelet",), f"/machine.slice/libpod-{NAME}.scope/container", "podman or docker"),
         ("kubelet", ("kubelet",), f"/system.slice/kubelet.service/libpod-payload-{NAME}", "podman or docker"),
         ("kubelet", ("kubelet",), f"/system.slice/docker-{NAME}.scope", "podman or docker"),
@@ -22,9 +21,9 @@ NAME = "8a1b2c3d4e5f60718293a4b5c6d7e8f90123456789abcdef0123456789abcdef"
     ],
 )
 def test_it_is_named(name: str, argv: tuple[str, ...], cgroup: str, word: str) -> None:
-    """A kubelet inside of another program or in a container of the node's own."""
+    """A kubelet inside of another program, or in a container without the privileges of the node's own."""
     host = FakeHost()
-    host.add_process(4200, *argv, name=name, cgroup=f"0::{cgroup}\n")
+    host.add_process(4200, *argv, name=name, cgroup=f"0::{cgroup}\n", capabilities=0xA80425FB)
     found = gather_kubelet(host)
     assert found.kind == "not-readable"
     assert word in found.problem
@@ -38,7 +37,7 @@ def test_it_is_named(name: str, argv: tuple[str, ...], cgroup: str, word: str) -
         {"cgroup": f"0::/docker/{NAME}\n", "uid": 1000},
         {"cgroup": f"0::/docker/{NAME}\n", "nspid": "4200 1"},
         {"cgroup": f"0::/docker/{NAME}\n", "user_namespace": "user:[4026532000]"},
-        {"cgroup": "0::/kubepods.slice/x\n", "name": "microshift"},
+        {"cgroup": "0::/kubepods.slice/x\n", "name": "kubesolo"},
     ],
 )
 def test_an_imitation_is_none(changes: dict[str, object]) -> None:
