@@ -11,8 +11,10 @@ from typing import Any, cast
 
 import pytest
 
+from probe.checks.catalog import CHECKS
 from probe.host.look import look
 from probe.watch import rounds as module
+from probe.watch.fleeting import FLEETING, fleeting_reasons
 from probe.watch.looker import KernelFile, Looker, Looks, MountTable, NoAnswer
 from probe.watch.report_file import NoReport, ReportFile
 from probe.watch.rounds import Rounds
@@ -50,6 +52,59 @@ class Probing:
 
     def probe(self, _memory: int | None) -> bytes:
         return REPORT.encode()
+
+
+def saying(*reasons: str, where: str = "findings") -> bytes:
+    """A report with these reasons."""
+    rows = [{"id": "x", "status": "fail", "reason": reason} for reason in reasons]
+    verdict = "not-ready" if reasons else "ready"
+    return json.dumps({"verdict": verdict, "probed_at": "then", where: rows}).encode()
+
+
+class Upgrade:
+    """A supervisor whose probes print one report after the other; it never waits."""
+
+    stop = False
+
+    def __init__(self, *reports: bytes) -> None:
+        self.reports = list(reports)
+
+    def probe(self, _memory: int | None) -> bytes:
+        return self.reports.pop(0)
+
+    def wait(self, _files: object, _deadline: float) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("reason", sorted(FLEETING))
+@pytest.mark.parametrize("where", ["findings", "handlers"])
+def test_a_file_that_an_upgrade_replaces(
+    report: ReportFile, monkeypatch: pytest.MonkeyPatch, reason: str, where: str
+) -> None:
+    """What is missing for some seconds is never reported; what a second probe misses too is, and no third one asked."""
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    gone, there = saying(reason, where=where), saying()
+    probes = Upgrade(gone, there, gone, gone, gone, there)
+    made = Rounds(cast(Supervisor, probes), report, 900, "/proc")
+    said = []
+    for _ in range(4):
+        made.probe()
+        said.append(json.loads(report.content())["verdict"])
+    assert said == ["ready", "not-ready", "not-ready", "ready"]
+    assert probes.reports == []
+
+
+@pytest.mark.parametrize(
+    "content", [saying("KubeletGateOff"), saying(), b"", b"[", b"[]", b'{"findings": [1]}', b"[" * 99_999]
+)
+def test_other_failures_count_at_once(content: bytes) -> None:
+    """And what is no report has none."""
+    assert fleeting_reasons(content) == frozenset()
+
+
+def test_fleeting_reasons_are_reasons_of_checks() -> None:
+    """A name that no check has would never match."""
+    assert {reason for check in CHECKS for reason in check.reasons} >= FLEETING
 
 
 @pytest.fixture

@@ -53,15 +53,24 @@ class ReportFile:
         """The proof in the last report, whoever ran here before; None unless we alone could write it."""
         return self._last().get("proof")
 
+    def content(self) -> bytes:
+        """The last report, of this `watch` or an earlier one; empty where there is none, or others could write it."""
+        return self._content or self._left()
+
     def _last(self) -> dict[str, object]:
+        with contextlib.suppress(NoReport):
+            return _parse(self._left())
+        return {}
+
+    def _left(self) -> bytes:
         """The report that an earlier `watch` left; empty unless we alone could write it."""
-        with contextlib.suppress(OSError, NoReport):
+        with contextlib.suppress(OSError):
             fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory)
             with open(fd, "rb") as file:
                 seen = os.fstat(fd)
                 if seen.st_uid == os.geteuid() and not seen.st_mode & _FOREIGN_WRITERS:
-                    return _parse(file.read(REPORT_LIMIT))
-        return {}
+                    return file.read(REPORT_LIMIT)
+        return b""
 
 
 def _history(report: Mapping[str, object], last: Mapping[str, object]) -> dict[str, object]:

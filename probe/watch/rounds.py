@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 
+from probe.watch.fleeting import fleeting_reasons
 from probe.watch.log import log
 from probe.watch.looker import Looker, NoAnswer
 from probe.watch.pace import LOOK, RENEWAL, Pace
@@ -15,6 +16,8 @@ from probe.watch.supervisor import ProbeFailed, Supervisor
 
 _MEMORY_LIMIT = 1 << 20
 _OLD = b" "  # what begins so was left by an earlier probe; to JSON it is nothing
+PATIENCE = 10.0
+"""Seconds until a second probe says whether a file that a package upgrade replaces is really gone."""
 _STEP = 1.0  # seconds by which clocks may part between two looks; a clock that is adjusted slowly stays below
 
 
@@ -38,7 +41,7 @@ class Rounds:
         self._end_looker()
         self._clocks = clocks()
         try:
-            content = self._probed()
+            content = self._confirmed(self._probed())
             if content is None:
                 return False
             verdict = self._report.put(content)
@@ -70,6 +73,17 @@ class Rounds:
             self._written = time.monotonic()
         except (OSError, NoReport) as error:
             log("round_failed", "error", reason=f"{type(error).__name__}: {error}")
+
+    def _confirmed(self, content: bytes | None) -> bytes | None:
+        """*content*, or what a second probe prints where *content* has a new failure that may pass by itself."""
+        new = fleeting_reasons(content or b"") - fleeting_reasons(self._report.content())
+        if not new:
+            return content
+        log("looking_again", reason=", ".join(sorted(new)))
+        deadline = time.monotonic() + PATIENCE
+        while not self._supervisor.stop and time.monotonic() < deadline:
+            self._supervisor.wait([], deadline)
+        return self._probed()
 
     def _probed(self) -> bytes | None:
         """What a probe printed; what it left is kept for the next one."""

@@ -1,0 +1,38 @@
+"""Failures that an upgrade of a package or a restart of the network causes for some seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+FLEETING = frozenset(
+    (
+        "CniPluginMissing",
+        "CriServiceMissing",
+        "MonitorMissing",
+        "NetworkNotConfigured",
+        "NetworkNotReady",
+        "OciRuntimeMissing",
+        "RuntimeNotReady",
+        "ShimMissing",
+    )
+)
+"""Reasons that count only when a second probe says them again."""
+
+
+def fleeting_reasons(content: bytes) -> frozenset[str]:
+    """The fleeting reasons in a report; none in what is no report."""
+    try:
+        report = json.loads(content)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(_reasons(report)) & FLEETING if isinstance(report, dict) else frozenset()
+
+
+def _reasons(report: Mapping[str, object]) -> Iterator[str]:
+    for name in ("findings", "handlers"):
+        rows = report.get(name)
+        for row in rows if isinstance(rows, list) else ():
+            reason = row.get("reason") if isinstance(row, dict) else None
+            if isinstance(reason, str):
+                yield reason
