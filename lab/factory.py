@@ -70,6 +70,7 @@ def make_facts(**overrides: Any) -> Facts:
         "mounts": make_mounts(),
         "user_namespace": make_namespace_attempt(),
         "kubelet": make_kubelet(),
+        "getsubids_missing": Reading.without("getsubids", "not-tried", "a kubelet runs"),
         "runtime": make_runtime(),
         "attempts": make_attempts(),
         "ids": make_ids(),

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.ids import give_a_range, start_remediation
+from probe.checks.remedies.ids import give_a_range, make_an_account, start_remediation
 from probe.facts.ids.forecast import Forecast, forecast
 from probe.facts.ids.manager import Cause, IdPool, ignores_ids_per_pod
 from probe.facts.ids.range import ACCOUNT
@@ -69,6 +69,8 @@ def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outc
         remarks = ", of which the kernel refuses the last one (it holds the ID 4294967295, which is none)"
     if collisions:
         seen.append(Evidence("within the default range", _some(collisions)))
+        message = f"{_describe(pool)}{remarks}: Pods and {_some(collisions)} may get the same IDs"
+        return Outcome.warn(message, *seen, remediation=make_an_account(facts, ids.value, kubelet))
     return Outcome.passed(_describe(pool) + remarks, *seen)
 
 

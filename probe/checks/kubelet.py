@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.ids import install_getsubids
 from probe.checks.remedies.node import remove_gate, restart_it, switch_gate_back
 from probe.checks.remedies.runtime import PROVE_IT
 from probe.facts.defaults import START_UNCERTAINTY
@@ -21,6 +22,13 @@ _KEP = "KEP-127; kubernetes.io, User Namespaces"
 def check_running(facts: Facts) -> Outcome:
     """A node needs a kubelet; of several kubelets only one is judged."""
     kubelet = facts.kubelet.value
+    if kubelet is None and facts.getsubids_missing.value:
+        message = (
+            "no kubelet runs on this node; from 1.30 on it ends at its start where the account kubelet exists, and"
+            " getsubids is not on its PATH"
+        )
+        seen = Evidence(facts.getsubids_missing.source, "the account, and no getsubids")
+        return Outcome.unknown("KubeletNotFound", message, seen, remediation=install_getsubids(facts))
     if kubelet is None:
         return _no_kubelet(facts)
     version = kubelet.version.value or "of unknown version"

@@ -13,6 +13,7 @@ from probe.facts.filesystems import attempts
 from probe.facts.filesystems.revealing import visibility
 from probe.facts.filesystems.survey import Row, try_node, without_vanished
 from probe.facts.hooks import gather_hooks
+from probe.facts.ids.absent import gather_getsubids_missing
 from probe.facts.ids.pods import gather_pods
 from probe.facts.ids.range import gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe
@@ -42,6 +43,7 @@ from probe.settings import Settings
 from probe.terms import Role
 
 FACTS_LIMIT = 64 << 20
+_NOT_MISSING: Reading[bool] = Reading.without("getsubids", "not-tried", "a kubelet runs")
 
 
 def gather_facts(settings: Settings, cri: BackgroundChild, meanwhile: Callable[[], object] = lambda: None) -> Facts:
@@ -75,6 +77,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     pods = gather_pods(host, root_dir, host.processes().value or ())
     kubelet_around = gather_kubelet_around(host, kubelet, runtime)
     hooks = gather_hooks(host, runtime)
+    missing = gather_getsubids_missing(host) if kubelet.kind == "absent" else _NOT_MISSING
     pod_runs = pods.parse(lambda found: found.youngest_started_at > running_since(host, runtime))
     distribution = gather_distribution(host)
     sandbox = trials.sandbox()
@@ -91,6 +94,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
         mounts=mounts,
         user_namespace=namespace,
         kubelet=of_node(kubelet, probe.entered),
+        getsubids_missing=of_node(missing, probe.entered),
         runtime=runtime,
         attempts=tried,
         ids=ids,

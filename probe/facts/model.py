@@ -295,6 +295,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     user_namespace: NamespaceAttempt
     kubelet: Reading[KubeletFacts]
     """Absent: no kubelet runs on this node."""
+    getsubids_missing: Reading[bool]
+    """True where a kubelet ends at its start, as its account exists and getsubids does not; not tried beside one."""
     runtime: Reading[RuntimeFacts]
     attempts: tuple[Attempt, ...]
     ids: Reading[IdFacts]

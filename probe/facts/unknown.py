@@ -52,6 +52,7 @@ def unknown_facts(node_name: str | None, kind: ProblemKind, problem: str) -> Fac
             map="",
         ),
         kubelet=unread,
+        getsubids_missing=unread,
         runtime=unread,
         attempts=(),
         ids=unread,

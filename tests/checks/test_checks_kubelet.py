@@ -258,3 +258,25 @@ def test_every_check_can_be_explained(check: Check) -> None:
     assert check.why
     assert check.remediation
     assert check.documentation
+
+
+@pytest.mark.parametrize(
+    ("system", "word"),
+    [
+        ("debian 13", "uidmap"),
+        ("alpine 3.22", "apk add"),
+        ("nixos 25.05", "pkgs.shadow"),
+        ("sles 15", "zypper"),
+        ("x", "dnf"),
+    ],
+)
+def test_a_kubelet_that_ends_for_want_of_getsubids(system: str, word: str) -> None:
+    """The cause is named, with the package of the distribution at hand; what is not known is not claimed."""
+    facts = make_facts(kubelet=absent("processes"), distribution=system, getsubids_missing=Reading("/etc/passwd", True))
+    outcome = ask("kubelet-running", facts)
+    assert (outcome.status, outcome.reason) == ("unknown", "KubeletNotFound")
+    assert word in outcome.remediation
+    other = ask(
+        "kubelet-running", make_facts(kubelet=absent("processes"), getsubids_missing=Reading("/etc/passwd", False))
+    )
+    assert "getsubids" not in other.message

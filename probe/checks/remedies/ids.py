@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from probe.checks.remedies.platforms import inline, quoted
+from probe.checks.remedies.platforms import inline, kubelet_unit, quoted
 from probe.facts.defaults import BLOCK
 from probe.facts.ids.manager import Cause
 from probe.facts.model import Facts, IdFacts, KubeletFacts
@@ -22,12 +22,33 @@ _REMEDIATIONS: dict[Cause, str] = {
     "cgroup": "Boot with cgroup v2 (kernel parameter systemd.unified_cgroup_hierarchy=1), or set failCgroupV1: false in"
     " the kubelet's configuration before it restarts.",
     "ids-per-pod": "Set userNamespaces.idsPerPod in the kubelet's configuration to a multiple of 65536, or remove it.",
-    "getsubids": "Install getsubids on the kubelet's PATH before it restarts. Only where the account kubelet is there"
-    " for nothing, not to give Pods a range, may it be removed instead.\n"
-    "  apt-get install -y uidmap || dnf install -y shadow-utils-subid",
     "root": "Put the kubelet's root directory on ext4, xfs or btrfs before it restarts.",
 }
 """Remediations that do not depend on the node."""
+
+
+_GETSUBIDS = {
+    **dict.fromkeys(("debian", "ubuntu"), "  apt-get install -y uidmap"),
+    **dict.fromkeys(("rhel", "rocky", "almalinux", "centos", "fedora", "amzn"), "  dnf install -y shadow-utils-subid"),
+    **dict.fromkeys(("opensuse-leap", "opensuse-tumbleweed", "opensuse-microos", "sles"), "  zypper install -y shadow"),
+    "alpine": "  apk add shadow-subids",
+    "arch": "  pacman -S --noconfirm shadow",
+    "nixos": "  systemd.services.kubelet.path = [ pkgs.shadow ];",
+}
+"""Command, or setting, by `ID` of os-release(5). *Source*: RootlessKit, docs/subid.md; NixOS/nixpkgs#440973."""
+_ANY_GETSUBIDS = f"{_GETSUBIDS['debian']} || dnf install -y shadow-utils-subid"
+
+
+def install_getsubids(facts: Facts) -> str:
+    """How this distribution gets getsubids(1) onto the PATH of the kubelet."""
+    system = (facts.distribution.value or "").partition(" ")[0]
+    unit = kubelet_unit(facts)
+    return (
+        "Install getsubids on the kubelet's PATH before it restarts. Only where the account kubelet is there for"
+        " nothing, not to give Pods a range, may it be removed instead.\n"
+        f"{_GETSUBIDS.get(system, _ANY_GETSUBIDS)}\n"
+        f"  systemctl restart {unit}; journalctl -u {unit} -n 50 --no-pager"
+    )
 
 
 def start_remediation(cause: Cause, facts: Facts) -> str:
@@ -36,6 +57,8 @@ def start_remediation(cause: Cause, facts: Facts) -> str:
         return give_a_range(facts.ids.value, facts.kubelet.value)
     if cause == "files":
         return _fit_the_files(facts)
+    if cause == "getsubids":
+        return install_getsubids(facts)
     return _REMEDIATIONS[cause]
 
 
@@ -63,6 +86,18 @@ def give_a_range(ids: IdFacts | None = None, kubelet: KubeletFacts | None = None
         '  sed -i -E "/^(kubelet|$(id -u kubelet)):/d" /etc/subuid /etc/subgid\n'
         f"  echo kubelet:{start}:{count} | tee -a /etc/subuid >> /etc/subgid\n"
         "  getsubids kubelet; getsubids -g kubelet"
+    )
+
+
+def make_an_account(facts: Facts, ids: IdFacts, kubelet: KubeletFacts) -> str:
+    """Commands that replace the default range by that of an account, with getsubids, without which it cannot start."""
+    system = (facts.distribution.value or "").partition(" ")[0]
+    return (
+        "Nothing has to be done while the others run no containers. Else let the kubelet take its range from an"
+        " account, for which it needs getsubids:\n"
+        f"{_GETSUBIDS.get(system, _ANY_GETSUBIDS)}\n"
+        "  id kubelet || useradd --system --no-create-home --shell /usr/sbin/nologin kubelet\n"
+        f"{give_a_range(ids, kubelet)}"
     )
 
 

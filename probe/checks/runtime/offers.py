@@ -76,6 +76,8 @@ def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
     message = f"{runtime_name(runtime)} tells the kubelet nothing of user namespaces"
     if name in MINIMUM_RUNTIME:
         message += f": it does from {name} {MINIMUM_RUNTIME[name]} on"
+    elif name == "docker":
+        message += ": behind cri-dockerd no version of it does"
     return Outcome.fail("RuntimeTooOld", message, seen, remediation=upgrade_runtime(facts))
 
 
