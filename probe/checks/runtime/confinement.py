@@ -45,6 +45,9 @@ _FREE_DOMAINS = (
     "unconfined_t",
 )
 """Domains that the reference policy and container-selinux leave unconfined."""
+_FREE_DOMAINS_OF = {"bottlerocket": ("runtime_t",)}
+"""Domains that the policy of a distribution lets make user namespaces. *Source*: bottlerocket-os/bottlerocket-core-kit,
+packages/selinux-policy."""
 
 
 def check_confinement(facts: Facts) -> Outcome:
@@ -79,7 +82,7 @@ def check_confinement(facts: Facts) -> Outcome:
     if confinement.seccomp.value:
         return _cannot_tell(facts, f"{name} runs under a seccomp filter", *seen)
     label = confinement.label.value or ""
-    if _binds(label, facts.kernel.selinux_enforcing):
+    if _binds(label, facts):
         return _cannot_tell(facts, f"{name} is confined by a security module as {label[:80]}", *seen)
     if _may_be_in_landlock(facts):
         return _cannot_tell(facts, f"{name} runs with no_new_privs, as what Landlock confines does", *seen)
@@ -105,12 +108,14 @@ def _in_hexadecimal(capabilities: Reading[int]) -> Reading[str]:
     return capabilities.parse(lambda value: f"CapEff {value:016x}")
 
 
-def _binds(label: str, selinux_enforcing: Reading[bool]) -> bool:
+def _binds(label: str, facts: Facts) -> bool:
     """Whether a label of attr/current may forbid something."""
     if _FREE_PROFILE.fullmatch(label):
         return False
     context = _SELINUX_CONTEXT.fullmatch(label)
-    return not context or (selinux_enforcing.value is not False and context[1] not in _FREE_DOMAINS)
+    system = (facts.distribution.value or "").partition(" ")[0]
+    free = (*_FREE_DOMAINS, *_FREE_DOMAINS_OF.get(system, ()))
+    return not context or (facts.kernel.selinux_enforcing.value is not False and context[1] not in free)
 
 
 def _cannot_tell(facts: Facts, message: str, *seen: Reading[int] | Reading[str] | Reading[bool] | Evidence) -> Outcome:

@@ -111,7 +111,7 @@ def parse_configuration(text: str) -> dict[str, Any]:
 def parse_document(text: str) -> dict[str, Any]:
     """First document of a YAML or JSON file, which must be a mapping; an empty file gives an empty one.
 
-    Aliases, deep nesting and too many nodes are refused: else ten lines could expand to a billion values.
+    Deep nesting and too many nodes are refused, those behind aliases included.
     """
     try:
         document = _parse_json(text) if text.lstrip().startswith("{") else _parse_yaml(text)
@@ -151,14 +151,10 @@ def parse_endpoint(text: str) -> str:
     return "/" + parts.path.lstrip("/")
 
 
-class _TwiceError(ValueError):
-    """A JSON object with a duplicate name."""
-
-
 def _parse_json(text: str) -> object:
     try:
-        return json.loads(text, object_pairs_hook=_demand_once)
-    except _TwiceError:
+        return json.loads(text, object_pairs_hook=_merge_pairs)
+    except _NullTwiceError:
         raise
     except ValueError:  # a flow mapping of YAML starts like JSON
         return _parse_yaml(text)
@@ -170,25 +166,49 @@ def _parse_yaml(text: str) -> object:
 
 
 def _demand_modest(text: str) -> None:
-    """ValueError for aliases and excess in a YAML stream, by its events: no recursion, before objects are built."""
-    depth = 0
-    for nodes, event in enumerate(yaml.parse(text, _Loader)):
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("has a YAML alias")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
-            raise ValueError("is nested too deeply" if depth > _MAX_DEPTH else "has too many values")
+    """ValueError for excess in a YAML stream, by its events: no recursion, before objects are built.
+
+    An alias counts as all that its anchor holds, so that ten lines cannot stand for a billion values.
+    """
+    open_nodes: list[tuple[str | None, int]] = []
+    sizes: dict[str | None, int] = {}
+    nodes = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            sizes[anchor] = nodes - before
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise ValueError("has an alias of what holds it, or of nothing")
+            nodes += sizes[event.anchor]
+        else:
+            nodes += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                open_nodes.append((event.anchor, nodes - 1))
+            elif isinstance(event, yaml.ScalarEvent):
+                sizes[event.anchor] = 1
+        if len(open_nodes) > _MAX_DEPTH or nodes > _MAX_NODES:
+            raise ValueError("is nested too deeply" if nodes <= _MAX_NODES else "has too many values")
 
 
-def _demand_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; _TwiceError for a duplicate name, whose maps Go merges while other decoders drop the first."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _TwiceError("has a name twice")
+class _NullTwiceError(ValueError):
+    """A JSON object with a name twice, of which null has another meaning for each type in Go."""
+
+
+def _merge_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object as Go decodes it into one value: of a duplicate name maps merge, and else the last one counts."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found and (value is None or found[name] is None):
+            raise _NullTwiceError("has a name twice, once with null")
+        found[name] = _merged(found[name], value) if name in found else value
     return found
+
+
+def _merged(first: Any, second: Any) -> Any:
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return second
+    return first | {name: _merged(first[name], value) if name in first else value for name, value in second.items()}
 
 
 def _demand_plain(value: object, depth: int) -> None:

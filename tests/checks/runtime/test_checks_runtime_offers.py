@@ -573,3 +573,11 @@ def test_names_that_are_not_known() -> None:
     )
     for check_id in IDS[1:]:
         judge(check_id, facts, "x")
+
+
+@pytest.mark.parametrize(("system", "status"), [("bottlerocket 1.61.0", "pass"), ("debian 13", "unknown")])
+def test_a_domain_of_one_distributions_policy(system: str, status: str) -> None:
+    """Bottlerocket's public policy forbids its runtime_t no user namespaces; another's may have the same name."""
+    runtime = make_runtime(confinement=make_confinement(label="system_u:system_r:runtime_t:s0"))
+    facts = make_facts(distribution=system, kernel=make_kernel(selinux_enforcing=True), runtime=runtime)
+    assert judge(IDS[1], facts).status == status

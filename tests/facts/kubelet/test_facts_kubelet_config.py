@@ -149,7 +149,8 @@ def _aliases(levels: int) -> str:
     [
         _aliases(12),
         "a: &a\n  b: *a\n",
-        "a: &a {b: 1}\nc: {<<: *a}\n",
+        "a: &a [1]\nb: *nobody\n",
+        "a: &a [1,2]\n" + "".join(f"b{n}: *a\n" for n in range(10_000)),
         "a: " + "[" * 5_000 + "]" * 5_000,
         "[" * 100_000,
         "{" + '"a":{' * 5_000,
@@ -157,7 +158,7 @@ def _aliases(levels: int) -> str:
         "a: [" + "1," * 50_000 + "]",
         "".join(f"{' ' * n}a:\n" for n in range(300)),
     ],
-    ids=["billion", "recursive", "merge", "deep", "open", "open-map", "deep-json", "wide", "stairs"],
+    ids=["billion", "recursive", "unknown", "many", "deep", "open", "open-map", "deep-json", "wide", "stairs"],
 )
 def test_bombs_do_not_go_off(text: str) -> None:
     """Few lines that mean a billion values, endless depth: refused, in no more memory than a few times the file."""
@@ -174,10 +175,37 @@ def test_a_tag_that_its_text_does_not_fit_is_a_value_error(value: str) -> None:
         parse_document(f"maxPods: {value}")
 
 
-def test_a_name_that_comes_twice_in_json_is_a_value_error() -> None:
-    """Go takes the gates of both; in YAML the last one wins for all readers."""
-    with pytest.raises(ValueError, match="twice"):
-        parse_document('{"featureGates": {"A": false}, "featureGates": {"B": true}}')
+def test_aliases_stand_for_what_they_name() -> None:
+    """The kubelet reads them; a few are no bomb."""
+    text = "kubeReserved: &r\n  memory: 1Gi\nsystemReserved: *r\nother: {<<: *r, cpu: 1}\nname: &n x\nagain: [*n, *n]\n"
+    document = parse_document(text)
+    assert document["systemReserved"] == {"memory": "1Gi"}
+    assert document["other"] == {"memory": "1Gi", "cpu": 1}
+    assert document["again"] == ["x", "x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": 1, "a": 2}', {"a": 2}),
+        ('{"g": {"A": false}, "g": {"B": true}}', {"g": {"A": False, "B": True}}),
+        (
+            '{"g": {"A": false, "C": {"x": 1}}, "g": {"A": true, "C": {"y": 2}}}',
+            {"g": {"A": True, "C": {"x": 1, "y": 2}}},
+        ),
+        ('{"a": [1, 2], "a": [3]}', {"a": [3]}),
+    ],
+)
+def test_a_name_that_comes_twice_in_json(text: str, expected: object) -> None:
+    """Go decodes both into one value: maps merge, and of anything else the last one counts."""
+    assert parse_document(text) == expected
+
+
+def test_a_name_that_comes_twice_once_with_null_is_a_value_error() -> None:
+    """What null leaves depends on the type in Go; in YAML the last one wins for all readers."""
+    for text in ('{"a": null, "a": 1}', '{"a": {"b": 1}, "a": null}'):
+        with pytest.raises(ValueError, match="twice"):
+            parse_document(text)
     assert parse_document("featureGates: {A: false}\nfeatureGates: {B: true}\n") == {"featureGates": {"B": True}}
 
 
