@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.runtime import MINIMUM_OCI, MINIMUM_RUNTIME, SERVE_CRI, restart, upgrade_oci, upgrade_runtime
@@ -20,6 +23,9 @@ from probe.checks.runtime.names import (
 from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
+
+_NO_PROGRAM = os.strerror(errno.ENOEXEC)
+"""Of a file that is empty, truncated, or of another architecture. *Source*: execve(2)."""
 
 
 def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
@@ -48,6 +54,10 @@ def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
         )
         remediation = upgrade_oci(facts, handler)
         return Outcome.fail("HandlerWithoutUserNamespaces", message, *seen, remediation=remediation)
+    if handler.executable.value and handler.oci_idmap.problem == _NO_PROGRAM:
+        message = f"{runtime_name(runtime)} cannot execute {handler.binary.value}: the kernel takes it for no program"
+        remediation = upgrade_oci(facts, handler)
+        return Outcome.fail("OciRuntimeMissing", message, *seen, handler.oci_idmap, remediation=remediation)
     if handler.executable.value is False and handler.oci_version.value is None:
         missing = handler.binary.value or handler.binary.problem
         message = f"{runtime_name(runtime)} cannot execute the OCI runtime of {handler_name(handler)}: {missing}"

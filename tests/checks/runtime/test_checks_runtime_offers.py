@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 import msgspec
@@ -321,6 +323,20 @@ def test_an_oci_runtime_that_is_gone(handler: dict[str, Any], expected: tuple[st
     """The runtime still repeats its promise, and each container fails; certain only where it looks for the binary."""
     outcome = judge(IDS[0], with_handler(**SILENT, oci_idmap=absent("/usr/bin/runc"), **handler))
     assert (outcome.status, outcome.reason) == expected
+
+
+def test_an_oci_runtime_that_is_no_program() -> None:
+    """Empty, truncated, or of another architecture: the kernel refuses it to the daemon as it did to the probe."""
+    refused: Reading[Any] = Reading.from_error(
+        "/usr/bin/runc features", OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC))
+    )
+    there = Reading("/usr/bin/runc", True)
+    outcome = judge(IDS[0], with_handler(**SILENT, oci_idmap=refused, executable=there))
+    assert (outcome.status, outcome.reason) == ("fail", "OciRuntimeMissing")
+    unseen = judge(
+        IDS[0], with_handler(**SILENT, oci_idmap=refused, executable=unread("/proc/700/ns/mnt", "not-tried"))
+    )
+    assert unseen.status == "unknown"
 
 
 def test_an_oci_runtime_that_answered_is_there() -> None:
