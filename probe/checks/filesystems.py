@@ -109,7 +109,7 @@ def _without_links(facts: Facts, name: str, options: Reading[str]) -> Outcome:
     if oci_runtime is not None and oci_runtime.value == "runc":
         message = "emptyDir and ConfigMap on disk can be mapped and used: runc's mounts lose the option nosymfollow"
         return Outcome.passed(message, options, oci_runtime)
-    message = "the kubelet's root directory is mounted with nosymfollow: files of a ConfigMap are links (ELOOP)"
+    message = "the kubelet's root directory is mounted with nosymfollow, and files of a ConfigMap are links"
     if oci_runtime is not None and oci_runtime.value == "crun":
         message = f"{message}, and crun's mounts keep the option"
         return Outcome.fail("LocalVolumesWithoutLinks", message, options, oci_runtime)

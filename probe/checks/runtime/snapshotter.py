@@ -65,9 +65,11 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
         return Outcome.warn(message, seen, remediation=use_overlayfs(facts))
     if proxies.value is not None and name in proxies.value:
         return _judge_proxy(facts, name, proxies.value[name], seen, proxies)
-    if name in _PROXIES:
+    if name in _COPIES_AS_PROXY:
         message = f"{copies}, unless proxy_plugins says that it has the capability {_REMAP}: {_COST}"
         return Outcome.warn(message, seen, remediation=use_overlayfs(facts))
+    if name in _PROXIES:
+        return Outcome.not_read(f"whether the snapshotter {name} has the capability {_REMAP}", _unread(proxies), seen)
     if name != "erofs":
         message = f"whether the snapshotter {inline(name)[:80]} maps owners or copies images is not known to the probe"
         return Outcome.unknown("not-readable", message, seen)
@@ -89,6 +91,12 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
 def _proxies(runtime: RuntimeFacts) -> Reading[dict[str, tuple[str, ...]]]:
     around = runtime.surroundings
     return around.value.proxies if around.value else Reading(around.source, None, around.problem, around.kind)
+
+
+def _unread(proxies: Reading[dict[str, tuple[str, ...]]]) -> Reading[Any]:
+    """Why the capabilities are not known: they were not read, or have no entry of that name."""
+    absent: Reading[Any] = Reading.without(proxies.source, "not-readable", "proxy_plugins has no entry of that name")
+    return proxies if proxies.value is None else absent
 
 
 def _judge_proxy(
@@ -139,7 +147,7 @@ CHECKS = (
     Check(
         id="runtime-snapshotter",
         level="stateless",
-        gating=False,
+        gating=True,
         question="Does the container runtime map the owners of image files instead of copying each image?",
         why="Files of an image belong to ID 0 and others, which in a Pod with a user namespace must be the Pod's "
         "own. Where the snapshotter cannot map them, the whole image is copied with changed owners for each range of "
