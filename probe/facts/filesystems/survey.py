@@ -19,6 +19,11 @@ from probe.terms import Role
 
 Row = tuple[Subject, Answer | Attempt]
 
+_BELOW: Mapping[Role, tuple[str, ...]] = {
+    "runtime-root": ("io.containerd.grpc.v1.cri/sandboxes", "overlay-containers"),
+    "overlay-layers": ("snapshots", "overlay"),
+}
+"""Where containerd and CRI-O keep the files that they add to each Pod, and the layers of images."""
 _ORDER: tuple[Role, ...] = ("runtime-root", "overlay-layers", "kubelet-root", "tmpfs")
 
 
@@ -72,6 +77,14 @@ def without_vanished(rows: Sequence[Row], mounts: Sequence[Mount] | None) -> lis
 
 
 def _directory(host: Host, table: MountTable, role: Role, path: str) -> Subject:
-    """Subject for a directory of the node, or for its nearest existing ancestor."""
-    found = attempts.existing(host, path)
-    return attempts.subject_of(table, role, found.value or path)
+    """Subject for a directory of the node, or for its nearest existing ancestor.
+
+    A directory below, in which the files of Pods lie, takes its place where it is on another mount or disk.
+    """
+    found = attempts.existing(host, path).value or path
+    for name in _BELOW.get(role, ()):
+        below = attempts.existing(host, f"{path}/{name}").value or found
+        mount, other = table.mount_of(found), table.mount_of(below)
+        if mount and other and other.mount_point != mount.mount_point:
+            return attempts.subject_of(table, role, below)
+    return attempts.subject_of(table, role, found)

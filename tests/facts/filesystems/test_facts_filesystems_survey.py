@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
+from lab.fake_host import FakeHost
 from probe.facts.filesystems.rules import Subject
-from probe.facts.filesystems.survey import without_vanished
+from probe.facts.filesystems.survey import _directory, without_vanished
 from probe.host.idmap import Answer
+from probe.host.mount_table import MountTable
 from probe.host.mountinfo import parse_mountinfo
+from probe.terms import Role
 
 DONE = Answer("done")
 TABLE = parse_mountinfo(
@@ -52,3 +57,32 @@ def test_what_is_no_volume_is_kept() -> None:
 def test_without_a_second_look_all_is_kept() -> None:
     rows = [(subject("/pods/b/v", "0:52"), DONE)]
     assert without_vanished(rows, None) == rows
+
+
+MOUNTS = """20 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw
+21 20 0:60 / /c/layers/snapshots rw - ramfs none rw
+22 20 0:61 / /disk rw - ramfs none rw
+23 20 8:1 /x /r/io.containerd.grpc.v1.cri rw unbindable - ext4 /dev/sda1 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "links", "fstype", "unbindable"),
+    [
+        ("overlay-layers", "/c/layers", {}, "ramfs", False),
+        ("overlay-layers", "/l", {"/l/snapshots": "/disk/snapshots"}, "ramfs", False),
+        ("overlay-layers", "/r", {}, "ext4", False),
+        ("runtime-root", "/r", {}, "ext4", True),
+        ("runtime-root", "/c", {}, "ext4", False),
+        ("kubelet-root", "/c/layers", {}, "ext4", False),
+    ],
+)
+def test_the_directory_with_the_files_of_pods_itself(
+    role: Role, path: str, links: dict[str, str], fstype: str, unbindable: bool
+) -> None:
+    """A mount, or a link to another disk, below the runtime's own directories decides what is tried."""
+    host = FakeHost(links=dict(links))
+    for existing in ("/c/layers/snapshots/1", "/l/1", "/r/io.containerd.grpc.v1.cri/sandboxes/1", "/disk/snapshots/1"):
+        host.files[existing] = ""
+    found = _directory(host, MountTable(parse_mountinfo(MOUNTS.encode())), role, path)
+    assert (found.fstype, found.unbindable) == (fstype, unbindable)
