@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from probe.facts.defaults import BLOCK
 from probe.facts.filesystems import attempts
 from probe.facts.filesystems.meaning import not_tried
 from probe.facts.filesystems.rules import Subject
@@ -18,10 +20,11 @@ from probe.host.child import ChildError, run_child
 from probe.host.host import Host
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import Mount, is_served, parse_mountinfo, printable
-from probe.host.namespaces import enter_node, open_own_proc
+from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
 from probe.reading import Reading, encode
 from probe.settings import Settings
 
+_RUNTIMES = ("containerd", "crio")
 _AUTOMOUNT = "an automount that is not mounted: looking further would mount it"
 
 
@@ -73,8 +76,11 @@ def find_paths(
 def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tuple[Attempt, ...]:
     deadline = time.monotonic() + settings.budget.total_seconds()
     own_proc = open_own_proc()
+    entered = enter_node(settings.proc)
+    if entered.value:
+        enter_runtime(settings, deadline)
     host = node_host(settings, deadline)
-    probe, kernel = gather_probe(host, enter_node(settings.proc)), gather_kernel(host)
+    probe, kernel = gather_probe(host, entered), gather_kernel(host)
     mounts = host.mountinfo("self").parse(parse_mountinfo)
     if mounts.value is None:
         return _unknown(paths, _kind(mounts), f"the mount table was not read: {mounts.problem}")
@@ -91,7 +97,42 @@ def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tu
         return tuple(msgspec.structs.replace(row, path=printable(row.path)) for row in rows)
     tried = iter(attempts.try_subjects(bench, present, MountTable(mounts.value), held))
     answers = [next(tried) if isinstance(each, Subject) else (_nowhere(each.path), each) for each in found]
-    return attempts.judge([*answers, (attempts.TMPFS, bench.tmpfs())], bench, probe, kernel, oci_runtime)[: len(paths)]
+    judged = attempts.judge([*answers, (attempts.TMPFS, bench.tmpfs())], bench, probe, kernel, oci_runtime)
+    return tuple(with_owner(host, row) for row in judged[: len(paths)])
+
+
+def enter_runtime(settings: Settings, deadline: float) -> None:
+    """Enter the mount namespace in which the node's container runtime binds paths, where that is one of its own."""
+    finder = node_host(settings, deadline)
+    try:
+        link = runtime_namespace(finder)
+    finally:
+        finder.close()
+    if link:
+        enter_mount_namespace(link)
+
+
+def runtime_namespace(host: Host) -> str:
+    """`/proc/PID/ns/mnt` of the container runtimes of the node; empty where they have the node's own, or differ."""
+    links: dict[str, str] = {}
+    for process in host.processes().value or ():
+        if process.name in _RUNTIMES and host.node_daemon(process.pid).value:
+            path = f"/proc/{process.pid}/ns/mnt"
+            links.setdefault(host.read_link(path).value or "", path)
+    own = host.read_link("/proc/self/ns/mnt").value
+    (namespace, path) = next(iter(links.items()), ("", ""))
+    return path if len(links) == 1 and namespace and own and namespace != own else ""
+
+
+def with_owner(host: Host, row: Attempt) -> Attempt:
+    """*row*, usable in part where the owner of the path has no ID in a Pod: there its files are nobody's."""
+    if row.result != "supported" or not row.path or row.mounts_below or is_served(row.fstype):
+        return row
+    place = host.places(os.getpid(), [row.path])[row.path].value
+    if place is None or max(place.uid, place.gid) < BLOCK:
+        return row
+    reason = f"its owner {place.uid}:{place.gid} has no ID in a Pod, where such files are nobody's (UID 65534)"
+    return msgspec.structs.replace(row, usable="partly", reason=reason)
 
 
 def _silent(path: str) -> Reading[str]:

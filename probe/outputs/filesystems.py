@@ -49,6 +49,8 @@ def _add_ways(page: Page, rows: Sequence[FilesystemRow]) -> None:
 
 def what_to_do(row: FilesystemRow) -> str:
     """The remediation for a path that Pods cannot fully use as a volume; empty for all others, and if none is known."""
+    if row.usable == "partly" and not row.mounts_below:
+        return "chown it, and what lies below, to IDs below 65536; a Pod's fsGroup does so for volumes that it owns"
     if row.usable == "partly":
         return "give each mount below it to the Pod as a volume of its own"
     if row.result == "unknown":

@@ -14,14 +14,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lab.factory import make_attempt, make_refusal
 from lab.fake_host import FakeHost
 from lab.prerequisites import require
 from probe.facts import paths
 from probe.facts.filesystems.rules import Subject
-from probe.facts.paths import find_paths, gather_paths
+from probe.facts.paths import find_paths, gather_paths, runtime_namespace, with_owner
 from probe.facts.tried import Attempt
 from probe.host.files import real_path
 from probe.host.mountinfo import parse_mountinfo
+from probe.host.places import Place
 from probe.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -193,3 +195,36 @@ def test_without_dev_null_a_path_has_its_answer(tmp_path: Path) -> None:
     done = run_path("/proc", code=hide)
     assert (done.returncode, done.stderr) == (1, "")
     assert "refused" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "usable"),
+    [(0, 0, "yes"), (65535, 65535, "yes"), (65536, 0, "partly"), (0, 1000650000, "partly")],
+)
+def test_owners_that_no_pod_has(uid: int, gid: int, usable: str) -> None:
+    """The mount can be idmapped, and the Pod sees nobody's files; that is said, with the IDs."""
+    host = FakeHost(places_found={"/srv": Place(path="/srv", mode=0o40770, uid=uid, gid=gid)})
+    row = with_owner(host, make_attempt(role="path", path="/srv", usable="yes"))
+    assert (row.result, row.usable) == ("supported", usable)
+    assert (str(gid) in row.reason) == (usable == "partly")
+
+
+def test_owners_are_not_asked_for_where_a_server_answers_or_nothing_is_proven() -> None:
+    """Asking could hang, and of a refused path nothing more has to be said."""
+    for row in (make_attempt(role="path", path="/srv", fstype="fuse"), make_refusal(role="path", path="/srv")):
+        host = FakeHost()
+        assert with_owner(host, row) == row
+        assert host.touched == []
+
+
+def test_the_mount_namespace_of_the_runtime() -> None:
+    """That in which paths are bound; not that of a Pod's program, and none where runtimes differ."""
+    host = FakeHost()
+    host.add_process(7, "/usr/bin/containerd", cgroup="0::/system.slice/containerd.service\n")
+    assert runtime_namespace(host) == ""
+    host.links["/proc/7/ns/mnt"] = "mnt:[4026533000]"
+    assert runtime_namespace(host) == "/proc/7/ns/mnt"
+    host.add_process(8, "/usr/bin/containerd", cgroup="0::/kubepods/pod6c1e0b7e-0000/x\n")
+    assert runtime_namespace(host) == "/proc/7/ns/mnt"
+    host.add_process(9, "/usr/bin/crio", cgroup="0::/system.slice/crio.service\n")
+    assert runtime_namespace(host) == ""
