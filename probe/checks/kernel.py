@@ -9,6 +9,8 @@ from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC, GRANT
 from probe.checks.remedies.limits import raise_limits
 from probe.checks.remedies.node import NOT_BUILT, READ_THE_LOG
+from probe.checks.remedies.platforms import inline, nested, platforms_of
+from probe.checks.remedies.table import fitting
 from probe.facts.model import Facts
 from probe.facts.tried import NamespaceAttempt
 from probe.finding import Evidence
@@ -23,7 +25,13 @@ def check_user_namespaces(facts: Facts) -> Outcome:
     kernel, attempt, own = facts.kernel, facts.user_namespace, facts.probe.in_initial_user_namespace
     limit = kernel.namespace_limits.get(USER_LIMIT, _LIMIT_NOT_READ)
     link = kernel.user_namespace_file
-    seen = (_attempt_evidence(attempt), limit, link)
+    winner = kernel.boot_limits.get(USER_LIMIT)
+    seen: list[Evidence | Reading[Any]] = [_attempt_evidence(attempt), limit, link, *([winner] if winner else [])]
+    if attempt.result == "supported" and winner and winner.value == 0 and not nested(facts):
+        message = (
+            f"a user namespace was made, and none can be after a boot: {inline(winner.source)} sets {USER_LIMIT} = 0"
+        )
+        return Outcome.warn(message, *seen, remediation=_raise(facts, {USER_LIMIT: limit.value}))
     if attempt.result == "supported":
         return Outcome.passed(f"a user namespace with the map {attempt.map} was made and read back", *seen)
     if link.kind == "absent" and kernel.release.value is not None:  # a known release proves that /proc is mounted
@@ -31,7 +39,8 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         return Outcome.fail("UserNamespacesNotBuilt", message, *seen, remediation=NOT_BUILT)
     if own.value and limit.value == 0 and (attempt.result == "unknown" or attempt.errno == "ENOSPC"):
         message = f"user namespaces are switched off: {USER_LIMIT} is 0"
-        return Outcome.fail("UserNamespacesDisabled", message, *seen)
+        own_file = _raise(facts, {USER_LIMIT: 0}) if winner and not fitting_row(facts) else ""
+        return Outcome.fail("UserNamespacesDisabled", message, *seen, remediation=own_file)
     if attempt.result == "unknown":
         message = f"no user namespace could be tried: {_step(attempt)}"
         remediation = GRANT if attempt.kind == "not-permitted" else READ_THE_LOG
@@ -74,8 +83,21 @@ def _zero_limits(facts: Facts, zero: dict[str, Reading[int]]) -> Outcome:
     message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
     if set(zero) == {CGROUP_LIMIT} and version.value != 2:
         message = f"{CGROUP_LIMIT} is 0, which stops Pods only on nodes with cgroup v2"
-        return Outcome.warn(message, *zero.values(), version, remediation=raise_limits(dict.fromkeys(zero, 0)))
-    return Outcome.fail("NamespacesDisabled", message, *zero.values(), remediation=raise_limits(dict.fromkeys(zero, 0)))
+        return Outcome.warn(message, *zero.values(), version, remediation=_raise(facts, dict.fromkeys(zero, 0)))
+    return Outcome.fail(
+        "NamespacesDisabled", message, *zero.values(), remediation=_raise(facts, dict.fromkeys(zero, 0))
+    )
+
+
+def _raise(facts: Facts, limits: dict[str, int | None]) -> str:
+    """Commands that raise *limits*, in a file that is read after those that set them at boot."""
+    return raise_limits(limits, {name: winner.source for name, winner in facts.kernel.boot_limits.items()})
+
+
+def fitting_row(facts: Facts) -> bool:
+    """Whether this platform has a way of its own to raise the limit."""
+    row = fitting("kernel-user-namespaces", "UserNamespacesDisabled", platforms_of(facts))
+    return row is not None and bool(row.platform)
 
 
 def check_unprivileged_switches(facts: Facts) -> Outcome:

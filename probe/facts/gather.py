@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from probe.facts.defaults import KUBELET_ROOT, RUNTIME_ROOT
 from probe.facts.filesystems import attempts
@@ -25,6 +26,7 @@ from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered,
 from probe.facts.runtime.cri import endpoint_of
 from probe.facts.runtime.facts import gather_runtime
 from probe.facts.runtime.namespace import read_mountinfo, running_since
+from probe.facts.sysctls import gather_boot_limits
 from probe.facts.trials.pod import load as load_pod_trial
 from probe.facts.trials.pod import proof_of
 from probe.facts.trials.processes import NodeTrials, Trials
@@ -72,6 +74,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     runtime = gather_runtime(host, endpoint, trials.cri_answer(endpoint), root_dir)
     bench = trials.bench(runtime)
     kernel = gather_kernel(host)
+    kernel = replace(kernel, boot_limits=gather_boot_limits(host, kernel.namespace_limits))
     mounts, rows = _try_node(host, bench, probe, root_dir, runtime)
     tried = attempts.judge(rows, bench, probe, kernel, _default_oci_runtime(runtime))
     pods = gather_pods(host, root_dir, host.processes().value or ())

@@ -42,6 +42,8 @@ class KernelFacts(Struct, frozen=True, kw_only=True):
     """The link `/proc/self/ns/user`; absent where the kernel was built without CONFIG_USER_NS."""
     namespace_limits: dict[str, Reading[int]]
     """`user.max_user_namespaces` and its siblings, by sysctl name."""
+    boot_limits: dict[str, Reading[int]] = {}
+    """Those that a file of sysctl.d(5) sets at each boot, with the file that wins as source."""
     unprivileged_userns_clone: Reading[int]
     apparmor_restrict_unprivileged_userns: Reading[int]
     lsm: Reading[str]

@@ -52,6 +52,7 @@ def kernel_of_node(kernel: KernelFacts, entered: Reading[bool]) -> KernelFacts:
     return replace(
         kernel,
         lsm=of_node(kernel.lsm, entered),
+        boot_limits=kernel.boot_limits if entered.value or entered.kind is None else {},
         selinux_enforcing=of_node(kernel.selinux_enforcing, entered),
         container=of_node(kernel.container, entered),
     )

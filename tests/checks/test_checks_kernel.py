@@ -24,12 +24,14 @@ from lab.factory import (
     unread,
 )
 from probe.checks.check import Check, Outcome
-from probe.checks.kernel import CHECKS
+from probe.checks.kernel import CHECKS, check_user_namespaces
 from probe.checks.proc_sysfs import check_proc_sysfs
 from probe.facts.model import Facts
 from probe.facts.tried import SandboxFacts, SandboxStep
 from probe.reading import Reading
 from probe.terms import Status
+
+LIMIT = "user.max_user_namespaces"
 
 CHECK: dict[str, Check] = {check.id: check for check in CHECKS}
 SYS_ADMIN, SETUID = 1 << 21, 1 << 7
@@ -511,3 +513,28 @@ def test_every_declared_reason_was_given_above() -> None:
         "ProcCovered",
         "SysfsCovered",
     }
+
+
+def test_a_limit_that_the_next_boot_sets_to_zero() -> None:
+    """A node that was raised by sysctl -w alone works until then; the remedy is read after the file that wins."""
+    zero = {LIMIT: Reading("/etc/sysctl.d/zz-guide.conf", 0)}
+    outcome = check_user_namespaces(make_facts(kernel=make_kernel(boot_limits=zero)))
+    assert outcome.status == "warn"
+    assert "/etc/sysctl.d/zz-guide.conf" in outcome.message
+    assert "/etc/sysctl.d/zz-guidez-99-zz-user.max_user_namespaces.conf" in outcome.remediation
+    nested = make_kernel(boot_limits=zero, container=Reading("/run/systemd/container", "lxc"))
+    assert check_user_namespaces(make_facts(kernel=nested)).status == "pass"
+    enough = make_kernel(boot_limits={LIMIT: Reading("/etc/sysctl.d/a.conf", 10)})
+    assert check_user_namespaces(make_facts(kernel=enough)).status == "pass"
+
+
+def test_the_file_that_switched_user_namespaces_off_is_named() -> None:
+    """Its line stands in the evidence, and the remedy wins over it."""
+    kernel = make_kernel(
+        namespace_limits={LIMIT: 0}, boot_limits={LIMIT: Reading("/usr/local/lib/sysctl.d/99-zzz.conf", 0)}
+    )
+    refused = make_namespace_attempt(result="refused", step="unshare", errno="ENOSPC", reason="No space left on device")
+    outcome = check_user_namespaces(make_facts(kernel=kernel, user_namespace=refused))
+    assert outcome.reason == "UserNamespacesDisabled"
+    assert any(each.source == "/usr/local/lib/sysctl.d/99-zzz.conf" for each in outcome.evidence)
+    assert "99-zzzz-99-zz-user.max_user_namespaces.conf" in outcome.remediation

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from probe.checks.remedies.platforms import quoted
+from probe.facts.sysctls import later_name
+
 _ENOUGH = 65_536
 _LARGEST_LIMIT = (1 << 31) - 1
 
 
-def raise_limits(limits: Mapping[str, int | None]) -> str:
+def raise_limits(limits: Mapping[str, int | None], winners: Mapping[str, str] | None = None) -> str:
     """The commands for these limits, by sysctl name, each with its value where that is known; never lower than now.
+
+    *winners* has the files that set them at boot by now: the new file is read after those.
 
     The file's name comes last in the order of sysctl.d(5), in which the last file wins; /etc/sysctl.conf is read after
     all of them by `sysctl --system`, and not at all by systemd-sysctl, which distributions make read it by a link.
     """
     commands = []
     for name, limit in limits.items():
-        file, wanted = f"/etc/sysctl.d/99-zz-{name}.conf", min(max((limit or 0) * 2, _ENOUGH), _LARGEST_LIMIT)
+        wanted = min(max((limit or 0) * 2, _ENOUGH), _LARGEST_LIMIT)
+        file = quoted(f"/etc/sysctl.d/{later_name(f'99-zz-{name}.conf', (winners or {}).get(name, ''))}")
         commands.append(f"  echo '{name} = {wanted}' > {file} && sysctl -p {file}")
     return "\n".join(
         [
