@@ -63,6 +63,11 @@ class CriCondition(Struct, frozen=True):
     """Reason and message, of at most 300 characters."""
 
 
+_NO_CONDITIONS: Reading[tuple[CriCondition, ...]] = Reading.without(
+    "CRI Status", "not-tried", "its conditions were not kept"
+)
+
+
 class CriAnswer(Struct, frozen=True, kw_only=True):
     """Answer of one runtime; each part is a Reading of its own."""
 
@@ -73,7 +78,8 @@ class CriAnswer(Struct, frozen=True, kw_only=True):
     version: Reading[str]
     handlers: Reading[tuple[CriHandler, ...]]
     """Empty when Status has no `runtime_handlers` at all."""
-    conditions: Reading[tuple[CriCondition, ...]]
+    conditions: Reading[tuple[CriCondition, ...]] = _NO_CONDITIONS
+    """Without them: an answer that an older version kept."""
     config: Reading[str]
     """The configuration in force: JSON, in the runtime's own shape. It may hold credentials of registries."""
     image_filesystem: Reading[str]
