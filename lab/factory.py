@@ -404,6 +404,7 @@ def make_surroundings(**overrides: Any) -> Surroundings:
         "restricts_oom_score": False,
         "handlers": (make_handler_around(), make_handler_around(name="runc")),
         "cni": Cni(conf="/etc/cni/net.d/10-net.conflist", missing=(), directories=("/opt/cni/bin",)),
+        "cni_cache": make_place("/var/lib/cni"),
         "systemd": True,
         "hybrid_controllers": absent("/sys/fs/cgroup/unified/cgroup.controllers"),
         "open_files": 1 << 20,

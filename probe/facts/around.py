@@ -122,6 +122,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     """containerd's `restrict_oom_score_adj`."""
     handlers: tuple[HandlerAround, ...]
     cni: Reading[Cni]
+    cni_cache: Reading[Place]
+    """Where libcni keeps the results of networks, or the folder above in which it makes that."""
     proxies: Reading[dict[str, tuple[str, ...]]]
     """Capabilities of containerd's proxy plugins by their names."""
     open_files: Reading[int]

@@ -47,11 +47,6 @@ class Place(Struct, frozen=True, kw_only=True):
         """Whether not even root can make a directory here."""
         return self.inodes > 0 and self.free_inodes == 0
 
-    @property
-    def without_space(self) -> bool:
-        """Whether no byte is left."""
-        return self.size > 0 and self.free_bytes == 0
-
 
 def places(root: str, paths: Sequence[str]) -> bytes:
     """What each absolute path leads to below *root* (`/proc/PID/root`), as JSON: path -> Reading of a Place."""

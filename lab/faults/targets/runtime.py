@@ -12,7 +12,7 @@ from lab.cri_recordings import FOLDER, recorded_answer
 from lab.faults.targets.kernel import MOUNTINFO
 from lab.faults.targets.target import DATA, Target, files, lines, parsed
 from probe.facts.runtime import config as runtime_config
-from probe.facts.runtime import oci
+from probe.facts.runtime import crio_config, oci
 from probe.facts.runtime import settings as runtime_settings
 from probe.facts.trials.oci_meaning import parse_words
 from probe.host import cri_pb2
@@ -110,7 +110,7 @@ TARGETS = (
     Target(
         name="crio-info",
         group=CONFIGURATION,
-        attempt=read_configuration(runtime_config.parse_crio_info),
+        attempt=read_configuration(crio_config.parse_crio_info),
         corpus=infos("cri-o"),
         tokens=('"Crio":', '"RuntimePath":'),
     ),
@@ -125,7 +125,7 @@ TARGETS = (
     Target(
         name="crio-dump",
         group=CONFIGURATION,
-        attempt=read_configuration(runtime_config.parse_crio_dump),
+        attempt=read_configuration(crio_config.parse_crio_dump),
         corpus=files(FOLDER, "*/config.toml"),
         tokens=("[crio.runtime.runtimes.x]", "runtime_path = ", "default_runtime = "),
         runs=20_000,

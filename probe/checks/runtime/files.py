@@ -96,6 +96,17 @@ def _why_no_directory(place: Place | None) -> str:
     return "has no free inode" if place.full else ""
 
 
+_LEAST = {"runtime's state": (8 << 10, 4), "runtime's root": (16 << 10, 8), "kubelet's root": (4 << 10, 4)}
+"""Bytes and inodes without which no Pod starts. In the runtime's root a sandbox alone needs a directory and three files
+of its own, and four directories of its layer; in its state a bundle of two directories and two files; in the kubelet's
+root three directories and the file `userns`.
+*Source*: containerd, internal/cri/server (sandbox_run.go) and plugins/snapshots/overlay; kubelet, makePodDataDirs.
+"""
+_ONE_FILE = (1, 1)
+_AMPLE = (1 << 20, 64)
+"""With less a Pod may start or not."""
+
+
 def _place(found: Reading[Place], words: str) -> Reading[Place] | Evidence:
     return Evidence(found.source, words) if found.value else found
 
@@ -147,22 +158,35 @@ def check_space(facts: Facts) -> Outcome:
         ("runtime's state", around.value.state_dir),
         ("runtime's root", around.value.root_dir),
         *([("kubelet's root", kubelet.root_dir), ("Pods' log", kubelet.logs_dir)] if kubelet else []),
+        ("networks' cache", around.value.cni_cache),
     ]
-    seen = []
+    seen, scarce = [], ""
     for name, reading in found:
         place = reading.value
         if place is None:
             continue
-        why = "is on a read-only mount" if place.read_only else "has no free inode" if place.full else ""
-        why = why or ("has no free space" if place.without_space else "")
+        why = "is on a read-only mount" if place.read_only else _lacks(place, *_LEAST.get(name, _ONE_FILE))
         if why:
             message = f"the {name} directory {inline(reading.source)} {why}, so no Pod can start"
             return Outcome.fail("DirectoryNotWritable", message, Evidence(reading.source, why))
+        few = _lacks(place, *_AMPLE)
+        scarce = scarce or (few and f"the {name} directory {inline(reading.source)} {few}: Pods may fail to start")
         seen.append(Evidence(reading.source, f"{place.free_bytes} bytes, {place.free_inodes} inodes free"))
     unread = next((reading for _, reading in found if reading.value is None and reading.kind != "not-tried"), None)
     if unread is not None:
         return Outcome.not_read("whether the runtime can write its files", unread, *seen)
+    if scarce:
+        return Outcome.warn(scarce, *seen)
     return Outcome.passed("runtime and kubelet can write where they keep Pods", *seen)
+
+
+def _lacks(place: Place, least_bytes: int, least_inodes: int) -> str:
+    """What *place* has too little of; empty when it has both, or does not count them."""
+    if place.inodes > 0 and place.free_inodes < least_inodes:
+        return f"has {place.free_inodes} free inodes" if place.free_inodes else "has no free inode"
+    if place.size > 0 and place.free_bytes < least_bytes:
+        return f"has {place.free_bytes} bytes left" if place.free_bytes else "has no free space"
+    return ""
 
 
 def check_umask(facts: Facts) -> Outcome:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from probe.facts.around import KubeletAround, Propagation
 from probe.facts.model import KubeletFacts, RuntimeFacts
+from probe.facts.nearest import nearest
 from probe.host.host import Host
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import Mount, parse_mountinfo
-from probe.host.places import Place, above
+from probe.host.places import Place
 from probe.reading import Reading, problem_of
 
 
@@ -33,12 +34,7 @@ def gather_kubelet_around(
 
 
 def _logs(host: Host, pid: int, directory: Reading[str]) -> Reading[Place]:
-    """Where the log directories of Pods are made: the first folder on the way from the directory upwards."""
-    if directory.value is None:
-        return problem_of(directory)
-    way = [step for step in above(directory.value) if step != "/"][::-1]
-    found = host.places(pid, way)
-    return next((found[step] for step in way if found[step].kind != "absent"), found[way[0]])
+    return nearest(host, pid, directory.value) if directory.value is not None else problem_of(directory)
 
 
 def _propagation(host: Host, kubelet: int, runtime: Reading[RuntimeFacts], path: str) -> Reading[Propagation]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from probe.facts.around import NO_PLACE, Daemon, HandlerAround, Keys, Surroundings
+from probe.facts.nearest import nearest
 from probe.facts.runtime.handlers import InForce, gather_cni
 from probe.facts.runtime.limits import parse_limits
 from probe.host.environ import parse_environment
@@ -17,6 +18,8 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 _TASKS = "io.containerd.runtime.v2.task/k8s.io"
 _MAX_CGROUPS = 20
+_CNI_CACHE = "/var/lib/cni/results"
+"""What libcni keeps of each network. *Source*: libcni, `CacheDir` and `cacheAdd`, whose error ends RunPodSandbox."""
 _HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"
 
 
@@ -53,6 +56,7 @@ def gather_surroundings(
             restricts_oom_score=in_force.parse(lambda config: config.restrict_oom_score_adj),
             handlers=handlers(pid),
             cni=gather_cni(host, pid, in_force),
+            cni_cache=nearest(host, pid, _CNI_CACHE),
             hybrid_controllers=host.read_text(f"/proc/{pid}/root{_HYBRID}").parse(str.strip),
             open_files=host.read_text("/proc/sys/fs/nr_open").parse(int),
             systemd=_systemd(host),

@@ -188,12 +188,18 @@ def test_umask(umask: int, name: str, expected: tuple[str, str]) -> None:
         ("state_dir", {"flags": os.ST_RDONLY}, "fail"),
         ("state_dir", {"free_bytes": 0}, "fail"),
         ("root_dir", {"free_inodes": 0}, "fail"),
+        ("root_dir", {"free_inodes": 2}, "fail"),
+        ("root_dir", {"free_inodes": 20}, "warn"),
+        ("root_dir", {"free_bytes": 8192}, "fail"),
+        ("root_dir", {"free_bytes": 1 << 19}, "warn"),
+        ("cni_cache", {"flags": os.ST_RDONLY}, "fail"),
+        ("cni_cache", {"free_inodes": 1}, "warn"),
         ("root_dir", {"inodes": 0, "free_inodes": 0}, "pass"),
         ("root_dir", {"size": 0, "free_bytes": 0}, "pass"),
     ],
 )
 def test_space(field: str, overrides: dict[str, Any], expected: str) -> None:
-    """What cannot be written stops each Pod; a file system without inodes has no lack of them."""
+    """What cannot be written, or has no room for one Pod, stops each; a file system that counts none lacks none."""
     changed: dict[str, Any] = {field: make_place("/run/containerd", **overrides)}
     facts = facts_with(**changed)
     assert status_of("runtime-directories", facts)[0] == expected

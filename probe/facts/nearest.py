@@ -1,0 +1,14 @@
+"""Where a daemon will make a directory that may not exist yet."""
+
+from __future__ import annotations
+
+from probe.host.host import Host
+from probe.host.places import Place, above
+from probe.reading import Reading
+
+
+def nearest(host: Host, pid: int, directory: str) -> Reading[Place]:
+    """The first folder that exists on the way from *directory* upwards, as process *pid* sees it."""
+    way = [step for step in above(directory) if step != "/"][::-1]
+    found = host.places(pid, way)
+    return next((found[step] for step in way if found[step].kind != "absent"), found[way[0]])
