@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from probe.checks import filesystems, hazards, ids, kernel, kubelet, sandbox
+from probe.checks import faults, filesystems, hazards, ids, kernel, kubelet, sandbox
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.lookup import remediation_of
 from probe.checks.runtime import added, files, limits, pod_trial, programs, snapshotter, volumes
@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     *pod_trial.CHECKS,
     *filesystems.CHECKS,
     *hazards.CHECKS,
+    *faults.CHECKS,
 )
 
 

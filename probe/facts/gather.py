@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import time
 from collections.abc import Callable
@@ -45,6 +46,7 @@ from probe.settings import Settings
 from probe.terms import Role
 
 FACTS_LIMIT = 64 << 20
+_IDMAPPED_LAYER = "ovl-idmapped"  # containerd, core/mount: beginning of the name of a temporary directory
 _NOT_MISSING: Reading[bool] = Reading.without("getsubids", "not-tried", "a kubelet runs")
 
 
@@ -167,6 +169,7 @@ def _mount_facts(host: Host, mounts: tuple[Mount, ...], root_dir: str) -> MountF
         sysfs=visibility(mounts, "sysfs"),
         pods_options=pods.parse(lambda path: _options_of(MountTable(mounts), path)),
         root_mode=host.status("/").parse(lambda root: stat.S_IMODE(root.mode)),
+        idmapped_layers=sum(os.path.basename(mount.mount_point).startswith(_IDMAPPED_LAYER) for mount in mounts),
     )
 
 

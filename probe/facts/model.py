@@ -72,6 +72,8 @@ class MountFacts(Struct, frozen=True, kw_only=True):
     """Options of the mount that holds `<kubelet root>/pods`, as mount(8) spells them: `ro`, `noexec`, `nosymfollow`."""
     root_mode: Reading[int]
     """Permission bits of the node's root directory, as chmod(2) takes them."""
+    idmapped_layers: int = 0
+    """Mounts of layers that containerd makes for a moment while a Pod with a user namespace starts."""
 
 
 class DropIn(Struct, frozen=True, kw_only=True):

@@ -21,7 +21,8 @@ CHECK_IDS: tuple[str, ...] = (
     "sandbox-trial", "runtime-trial", "pod-trial", "pod-trial-projected", "filesystem-runtime-root",
     "filesystem-overlay-layers", "filesystem-kubelet-root", "filesystem-tmpfs", "filesystem-local-volumes",
     "filesystem-volumes", "hazard-selinux-runc-1-2-0", "hazard-image-volumes", "hazard-device-hooks",
-    "hazard-mapping-ignored", "hazard-last-block",
+    "hazard-mapping-ignored", "hazard-last-block", "hazard-crio-restart", "hazard-declared-volumes",
+    "hazard-crun-modes", "hazard-leaked-mounts",
 )  # fmt: skip
 """Ids of all checks, in the order of the catalog, which `serve` does not import."""
 REASONS: frozenset[str] = frozenset((

@@ -21,7 +21,7 @@ from probe.terms import LEVELS, Status
 from probe.verdict import Verdict
 
 PREFIX = "userns_probe_"
-SERIES_LIMIT = 80
+SERIES_LIMIT = 120
 FILESYSTEMS_LIMIT = 10
 HANDLERS_LIMIT = 6
 STATUS_NUMBERS: dict[Status, int] = {"pass": 0, "warn": 1, "fail": 2, "unknown": 3, "skipped": 4}

@@ -76,5 +76,13 @@ GENERIC: dict[str, str] = {
     "hazard-image-volumes": "Upgrade to containerd 2.1.7, 2.2.2 or newer.",
     "hazard-device-hooks": "Keep Pods that ask for such devices at hostUsers: true.",
     "hazard-mapping-ignored": "Upgrade the kubelet and the container runtime, then delete these Pods.",
+    "hazard-crio-restart": "Upgrade to CRI-O 1.35.6, 1.37 or newer. Until then delete Pods with hostUsers: false after "
+    "CRI-O was restarted, so that their controllers make new ones.",
+    "hazard-declared-volumes": "Upgrade to containerd 2.0.7, 2.1.5 or newer. Until then mount an emptyDir over the "
+    "VOLUME.",
+    "hazard-crun-modes": "Install crun 1.29.1 or newer.",
+    "hazard-leaked-mounts": "Upgrade to containerd 2.0.7, 2.1.5 or newer. What was left behind goes away when the node "
+    "boots again:\n"
+    "  kubectl drain NODE --ignore-daemonsets && systemctl reboot",
     "hazard-last-block": "Delete the Pod; the next one gets another block.",
 }
