@@ -473,6 +473,7 @@ def test_without_its_directory_it_does_not_start(supervised: Supervised) -> None
     assert done.stderr == "userns-probe: cannot open /no/such/place: No such file or directory\n"
 
 
+@pytest.mark.slow
 def test_memory_and_descriptors_stay_as_they_are(supervised: Supervised) -> None:
     """Probe after probe."""
     supervised.start("0.01")

@@ -119,6 +119,7 @@ def test_watch_and_serve(node: Node) -> None:
     assert [row for rows in found.values() for row in rows if row.grows] == []
 
 
+@pytest.mark.slow
 def test_serve_alone(tmp_path: Path) -> None:
     """Three thousand scrapes, and forty reports that say something else than the one before, each of them published.
 
