@@ -1,4 +1,4 @@
-"""Quotas and limits that bind a Pod's own root, and never the node's."""
+"""Checks of quotas and limits that bind the mapped root of a Pod and exempt root of the node."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from probe.facts.model import Facts
 from probe.finding import Evidence
 
 _KEYRINGS = 2
-"""Session keyrings of the smallest Pod: the sandbox's and that of one container."""
+"""Session keyrings of the smallest Pod: one for the sandbox, one for a container."""
 _KEYRING_BYTES = 70
-"""Of one: `_ses.`, 64 digits and a zero byte. *Source*: runc, `GetSessionRingParams`; security/keys/key.c, quotalen."""
+"""Bytes of the quota for a session keyring: `_ses.`, 64 digits and a zero byte.
+
+*Source*: runc, `GetSessionRingParams`; security/keys/key.c, quotalen.
+"""
 _KEYRINGS_OF_MANY = 20
 _TOO_FEW_PROCESSES = 4
-"""runc and crun both failed with that limit, and not with 30."""
+"""Processes: runc and crun both failed with this RLIMIT_NPROC, and did not with 30."""
 _FEW_PROCESSES = 4096
 _TOO_FEW_PIDS = 8
-"""Less than the threads of one shim."""
+"""Processes: a shim of containerd has more threads than this."""
 _FEW_PIDS = 100
 _SYS_RESOURCE = 24
 _SANDBOX_OOM_SCORE = -998
@@ -33,7 +36,7 @@ _SANDBOX_OOM_SCORE = -998
 
 
 def check_keys(facts: Facts, handler: str) -> Outcome:
-    """Runc makes a session keyring as the Pod's own root, whose UID has the quota of users."""
+    """Fail when the quota of keys is too small for the session keyrings that runc makes as a Pod's mapped root."""
     around, what = surroundings_of(facts), "the quota of keyrings"
     if around.value is None:
         return Outcome.not_read(what, around)
@@ -59,7 +62,10 @@ def check_keys(facts: Facts, handler: str) -> Outcome:
 
 
 def check_processes(facts: Facts) -> Outcome:
-    """RLIMIT_NPROC binds every UID but the node's root, so Pods with a user namespace only."""
+    """Fail when the runtime's RLIMIT_NPROC or pids.max leaves a Pod too few processes.
+
+    RLIMIT_NPROC exempts root of the node, so it stops only Pods with a user namespace. *Source*: getrlimit(2).
+    """
     daemon = daemon_of(facts)
     if daemon.value is None:
         return Outcome.not_read("how many processes the runtime may start", daemon)
@@ -84,7 +90,7 @@ def check_processes(facts: Facts) -> Outcome:
 
 
 def check_oom_score(facts: Facts) -> Outcome:
-    """Only CAP_SYS_RESOURCE may lower oom_score_adj, which containerd does for each sandbox."""
+    """Fail when containerd lacks CAP_SYS_RESOURCE, which it needs to lower oom_score_adj of each sandbox."""
     around, daemon = surroundings_of(facts), daemon_of(facts)
     what = "whether the runtime may lower oom_score_adj"
     if around.value is None or daemon.value is None:
@@ -116,7 +122,7 @@ def check_oom_score(facts: Facts) -> Outcome:
 
 
 def check_limits(facts: Facts, handler: str) -> Outcome:
-    """Keyrings, processes, and oom_score_adj."""
+    """The most serious outcome of the checks of keyrings, processes and oom_score_adj."""
     return worst(
         {
             "KeyringQuotaTooSmall": check_keys(facts, handler),
