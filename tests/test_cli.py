@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from lab.prerequisites import require
+from probe.cli import verbs
 from probe.cli.verbs import EXIT_CODES
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +33,38 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         check=False,
         timeout=60,
     )
+
+
+def forked(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One run of the command in a forked process, which need not import it first."""
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        child = os.fork()
+        if child == 0:
+            _become(arguments, environment, stdout.fileno(), stderr.fileno())
+        _, status = os.waitpid(child, 0)
+        said = []
+        for file in (stdout, stderr):
+            file.seek(0)
+            said.append(file.read().decode())
+        return subprocess.CompletedProcess(arguments, os.waitstatus_to_exitcode(status), *said)
+
+
+def _become(arguments: tuple[str, ...], environment: dict[str, str], stdout: int, stderr: int) -> NoReturn:
+    """In the child: the command, with streams of its own."""
+    code: object = -1
+    try:
+        for descriptor, number in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout, 1), (stderr, 2)):
+            os.dup2(descriptor, number)
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+        os.environ.update(environment)
+        os.chdir(ROOT)
+        verbs.main(list(arguments))
+    except SystemExit as ending:
+        code = ending.code
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code if isinstance(code, int) else 255)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +90,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 )
 def test_usage_errors_are_64_and_name_the_option(arguments: list[str], words: str) -> None:
     """A wrong option says what is wrong with it, on stderr alone, and is never mistaken for a verdict."""
-    done = run(*arguments)
+    done = forked(*arguments)
     assert done.returncode == 64
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -73,7 +108,7 @@ def test_a_report_is_made_whoever_asks() -> None:
 
 def test_without_a_verb_it_is_report() -> None:
     """`userns-probe` and `userns-probe report` say the same."""
-    short, long = (json.loads(run(*verb, "-o", "json").stdout) for verb in ((), ("report",)))
+    short, long = (json.loads(forked(*verb, "-o", "json").stdout) for verb in ((), ("report",)))
     assert [finding["status"] for finding in short["findings"]] == [finding["status"] for finding in long["findings"]]
 
 
@@ -100,16 +135,16 @@ def test_path_names_the_mounts_below() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["explain"], ["explain", "filesystem-tmpfs"]])
 def test_help_needs_no_privilege(arguments: list[str]) -> None:
     """Asking for help is no probe: 0, and something to read."""
-    done = run(*arguments)
+    done = forked(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 
 
 def test_colour_is_for_terminals() -> None:
     """Into a pipe goes no escape sequence unless it was asked for, and NO_COLOR has the last word with auto."""
-    assert "\x1b" not in run("explain", "filesystem-tmpfs", NO_COLOR="1").stdout
-    assert "\x1b" not in run("explain", "filesystem-tmpfs").stdout
-    assert "\x1b" in run("explain", "filesystem-tmpfs", "--colour", "always").stdout
+    assert "\x1b" not in forked("explain", "filesystem-tmpfs", NO_COLOR="1").stdout
+    assert "\x1b" not in forked("explain", "filesystem-tmpfs").stdout
+    assert "\x1b" in forked("explain", "filesystem-tmpfs", "--colour", "always").stdout
 
 
 @pytest.mark.parametrize(
@@ -118,13 +153,17 @@ def test_colour_is_for_terminals() -> None:
 def test_the_locale_c_gets_ascii(variables: dict[str, str]) -> None:
     """A terminal that was not said to be UTF-8 shows no UTF-8, although Python would write it."""
     assert run(**variables).stdout.isascii()
-    assert not run(**variables | {"PYTHONUTF8": "1"}).stdout.isascii()
-    assert not run(**variables | {"LC_ALL": "C.UTF-8"}).stdout.isascii()
+
+
+@pytest.mark.parametrize("variables", [{"LC_ALL": "C", "PYTHONUTF8": "1"}, {"LC_ALL": "C.UTF-8", "LANG": "C"}])
+def test_utf_8_is_asked_for(variables: dict[str, str]) -> None:
+    """Then the same report has the marks."""
+    assert not run(**variables).stdout.isascii()
 
 
 def test_a_pipe_gets_whole_lines() -> None:
     """Whatever COLUMNS says, a sentence that goes into a pipe is one line, for grep."""
-    narrow, wide = (run("explain", "filesystem-tmpfs", COLUMNS=columns).stdout for columns in ("40", "200"))
+    narrow, wide = (forked("explain", "filesystem-tmpfs", COLUMNS=columns).stdout for columns in ("40", "200"))
     assert narrow == wide
 
 
@@ -220,7 +259,7 @@ def test_ctrl_c_while_something_is_imported() -> None:
 def test_quiet_is_the_exit_code_alone(expected: int) -> None:
     """For scripts; no other option makes it speak."""
     for arguments in (["--quiet"], ["report", "-q", "-v", "-o", "json"]):
-        done = run(*arguments)
+        done = forked(*arguments)
         assert (done.returncode, done.stdout, done.stderr) == (expected, "", "")
 
 

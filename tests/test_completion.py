@@ -31,16 +31,23 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def completed(command: Path, line: str) -> list[str]:
-    """What bash offers for *line* when Tab is pressed at its end, by the script that the command prints."""
+@pytest.fixture(scope="module")
+def bash_script(command: Path) -> str:
+    """What the command prints for bash."""
     require(shutil.which("bash") is not None, "bash")
+    environment = os.environ | {"_USERNS_PROBE_COMPLETE": "bash_source"}
+    return subprocess.check_output([command / "userns-probe"], env=environment, text=True)
+
+
+def completed(command: Path, bash_script: str, line: str) -> list[str]:
+    """What bash offers for *line* when Tab is pressed at its end, by the script that the command prints."""
     words = shlex.split(line) + ([""] if line.endswith(" ") else [])
     script = (
-        'eval "$(_USERNS_PROBE_COMPLETE=bash_source userns-probe)" && complete -p userns-probe >&2 &&'
+        'eval "$SCRIPT" && complete -p userns-probe >&2 &&'
         f" COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1} &&"
         ' _userns_probe_completion userns-probe && printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    environment = os.environ | {"PATH": f"{command}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{command}:{os.environ['PATH']}", "SCRIPT": bash_script}
     done = subprocess.run(
         ["bash", "--norc", "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
@@ -69,9 +76,9 @@ def completed(command: Path, line: str) -> list[str]:
         ("userns-probe path -o y", ["yaml"]),
     ],
 )
-def test_bash_offers_what_fits(command: Path, line: str, offered: list[str]) -> None:
+def test_bash_offers_what_fits(command: Path, bash_script: str, line: str, offered: list[str]) -> None:
     """The names that the word begins with, and no others."""
-    assert sorted(completed(command, line)) == sorted(offered)
+    assert sorted(completed(command, bash_script, line)) == sorted(offered)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

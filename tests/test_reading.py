@@ -135,9 +135,8 @@ def test_what_is_needed_is_needed_where_it_becomes_a_problem() -> None:
     """Nobody else would catch it: each call of need() stands in a function with `or_problem`, and in no lambda."""
     for path in sorted((Path(__file__).parent.parent / "probe").rglob("*.py")):
         tree = ast.parse(path.read_text())
-        calls = {
-            node for node in ast.walk(tree) if ast.unparse(node).endswith(".need()") and isinstance(node, ast.Call)
-        }
+        found = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
+        calls = {node for node in found if node.func.attr == "need"}
         for function in ast.walk(tree):
             if isinstance(function, ast.FunctionDef) and "or_problem" in map(ast.unparse, function.decorator_list):
                 inner = [node for node in ast.walk(function) if isinstance(node, ast.Lambda | ast.FunctionDef)]

@@ -20,7 +20,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -174,14 +174,25 @@ def _copy(path: Path, root: Path) -> None:
 
 def _compile(root: Path, *directories: Path) -> None:
     """Byte code for all modules: under emulation, compiling them would take longer than all the rest."""
-    for directory in directories:
-        compileall.compile_dir(
-            root / directory.relative_to("/"),
-            stripdir=str(root),
-            quiet=2,
-            workers=0,
-            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        )
+    with _beside_the_source():
+        for directory in directories:
+            compileall.compile_dir(
+                root / directory.relative_to("/"),
+                stripdir=str(root),
+                quiet=2,
+                workers=0,
+                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+            )
+
+
+@contextmanager
+def _beside_the_source() -> Iterator[None]:
+    """Where a guest finds byte code, though PYTHONPYCACHEPREFIX may name another place for that of this process."""
+    prefix, sys.pycache_prefix = sys.pycache_prefix, None
+    try:
+        yield
+    finally:
+        sys.pycache_prefix = prefix
 
 
 def layer(name: str, sources: Iterable[Path], fill: Callable[[Path], None]) -> Path:

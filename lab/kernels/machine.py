@@ -45,13 +45,19 @@ class Hardware:
     console: str  # Linux' name of its first serial port
     native: str  # how the kernel of a machine calls the architecture that may run it without emulation
     parameters: str = ""
+    processor: str = "max"  # that is emulated
     package: str = ""  # of Debian bookworm, which has it for machines that have not: what it emulates needs no firmware
 
 
 HARDWARE = {
     "amd64": Hardware(
-        "qemu-system-x86_64", "q35", "ttyS0", "x86_64", "no_timer_check"
-    ),  # its timer comes late on a busy machine
+        "qemu-system-x86_64",
+        "q35",
+        "ttyS0",
+        "x86_64",
+        parameters="no_timer_check",  # its timer comes late on a busy machine
+        processor="max,-erms,-fsrm",  # or all copy memory with `rep movsb`, which is emulated byte by byte
+    ),
     "arm64": Hardware("qemu-system-aarch64", "virt", "ttyAMA0", "aarch64", package="qemu-system-arm"),
 }
 
@@ -120,7 +126,7 @@ def _acceleration(kernel: Kernel) -> tuple[str, ...]:
 def _tried_acceleration(kernel: Kernel) -> tuple[str, ...]:
     hardware = HARDWARE[kernel.architecture]
     if kernel.architecture not in _accelerations:
-        _accelerations[kernel.architecture] = ("-accel", "tcg", "-cpu", "max")
+        _accelerations[kernel.architecture] = ("-accel", "tcg", "-cpu", hardware.processor)
         if platform.machine() == hardware.native and os.access("/dev/kvm", os.R_OK | os.W_OK):
             kvm = ("-accel", "kvm", "-cpu", "host")
             words = [*kvm, "-m", "512", "-append", _parameters(hardware, "")]

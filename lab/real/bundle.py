@@ -59,6 +59,7 @@ def run(
     os.chmod(bundle, 0o711)
     identity = f"{CGROUPS}{uuid.uuid4().hex[:12]}"
     command = [runtime.path, "--root", f"{bundle}/state", "--log-format", "json"]
+    done = None
     try:
         _lay_out(bundle, source, identity, readonly, mapped)
         start = [*command, "run", "--bundle", bundle, identity]
@@ -66,9 +67,10 @@ def run(
             start, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout
         )
     finally:
-        # Gone already after a container that ended by itself.
-        with suppress(subprocess.TimeoutExpired):
-            subprocess.run([*command, "delete", "--force", identity], capture_output=True, check=False, timeout=timeout)
+        if done is None or done.returncode:  # else it ended by itself, and is gone
+            delete = [*command, "delete", "--force", identity]
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run(delete, capture_output=True, check=False, timeout=timeout)
         sweep(identity)
         shutil.rmtree(bundle)
     if done.returncode == 0:

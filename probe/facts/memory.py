@@ -1,4 +1,4 @@
-"""What a probe of `watch` leaves to the next probe, and to the looks between both."""
+"""The memory that a probe of `watch` passes to the looker and to the next probe."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from probe.reading import encode
 
 
 class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Nothing in it is needed: whatever is odd about it, a probe without memory takes its place."""
+    """The memory. It is optional: a probe without one finds out the same, at a higher cost."""
 
     version: str = __version__
     sources: tuple[Source, ...] = ()
-    """What to look at; empty when looks would miss something."""
+    """Sources for the looker; empty when looks at them would miss a change."""
     outputs: dict[str, Kept] = {}
     proof: Proof | None = None
 
 
 def parse_memory(content: bytes) -> Memory:
-    """The memory in *content*, or an empty one when another version wrote it, or nobody can tell what it is."""
+    """The memory in *content*; an empty one when it is malformed, only the proof when another version wrote it."""
     try:
         memory = msgspec.json.decode(content, type=Memory)
     except (ValueError, RecursionError):
@@ -42,7 +42,7 @@ def parse_memory(content: bytes) -> Memory:
 
 
 def remember(host: Host, facts: Facts, memory: Memory, fd: int | None) -> Facts:
-    """*facts* with the proof that is remembered; what the next probe has to know is left in the file *fd*."""
+    """*facts* with the remembered proof. Writes the memory for the next probe to the file *fd*, unless it is None."""
     now = without_pod(host, facts)
     proven = prove(facts, now, memory.proof)
     if fd is not None and isinstance(host, RecordingHost):
@@ -54,9 +54,9 @@ def remember(host: Host, facts: Facts, memory: Memory, fd: int | None) -> Facts:
 
 
 def watched(facts: Facts, sources: list[Source]) -> tuple[Source, ...]:
-    """*sources* if looking at them tells all that may change the verdict, else none.
+    """*sources* when looks at them show every change that may change the verdict, else an empty tuple.
 
-    Where no kubelet or runtime is known, the next one to start would not be noticed.
+    Without a known kubelet and runtime, looks would miss the start of one.
     """
     kubelet, runtime = facts.kubelet.value, facts.runtime.value
     confinement = runtime.confinement.value if runtime else None

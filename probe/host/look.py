@@ -1,6 +1,7 @@
-"""A look: a short text that differs as soon as a file, link, process or mount table differs. Standard library alone.
+"""A look: a short text that changes whenever a file, link, process or mount table changes.
 
-The probe looks at each source before it reads it; the looker of `watch` looks again, and compares.
+The probe looks at each source before it reads the source; the looker of `watch` looks again and compares. This module
+imports the standard library alone.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import zlib
 from collections.abc import Callable
 
 UNSEEN = "unseen"
-"""The look that says nothing: where a source has it, nobody can tell whether the source changed."""
+"""The look at a source whose changes cannot be detected."""
 CHURN = re.compile(
     r"/[0-9a-f]{64}(?![0-9a-f])"  # of a container or sandbox: its root, its shm, its layers
     r"|/pods/(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})(?![0-9a-f])"  # of a Pod, by its UID
     r"|/plugins/kubernetes\.io/|/tmpmounts/"  # of volumes that Pods share, of images that are unpacked
     r"|^/run/(?:user|credentials)/"  # of logins and systemd's services
 )
-"""Paths of mounts that come and go with Pods, logins and services, and decide no verdict."""
+"""Paths of mounts that come and go with Pods, logins and services, and do not affect the verdict."""
 
 _LIMIT = 1 << 20  # bytes of a kernel's file
 _SHORT = 100  # bytes that are their own digest
@@ -31,7 +32,7 @@ _THROUGH_A_ROOT = re.compile(r"(/proc/\d+/root)/+(.*)", re.DOTALL)
 
 
 def look(kind: str, path: str) -> str:
-    """What *path* looks like now, as far as its *kind* matters; `errno N` where it cannot be looked at.
+    """The look at *path* of this *kind*; `errno N` when a system call fails, UNSEEN for unexpected content.
 
     *Kinds*: content, file, link, mounts, place, start, status.
     """
@@ -44,7 +45,7 @@ def look(kind: str, path: str) -> str:
 
 
 def meaning(kind: str, content: bytes) -> str:
-    """What matters of a kernel's file: of proc_pid_stat(5) the start, of proc_pid_status(5) what the process may do.
+    """The look at *content* of a kernel's file: the start time of proc_pid_stat(5), credentials of proc_pid_status(5).
 
     *Errors*: LookupError for another kind, or content of another form.
     """
@@ -52,14 +53,14 @@ def meaning(kind: str, content: bytes) -> str:
 
 
 def digest(content: bytes) -> str:
-    """*content* itself where it is short, else its length and check sum."""
+    """*content* itself when it is short, else its length and checksums."""
     if len(content) <= _SHORT:
         return content.decode("latin-1")
     return f"{len(content)} {zlib.crc32(content):08x} {zlib.adler32(content):08x}"
 
 
 def significant(table: bytes) -> bytes:
-    """What matters of proc_pid_mountinfo(5): all but identifiers; of mounts that come with Pods, their types alone."""
+    """The lines of proc_pid_mountinfo(5) without identifiers; of mounts that come with Pods only their types."""
     lines, types = [], set()
     for line in table.split(b"\n"):
         mount, separator, source = line.partition(b" - ")
@@ -74,7 +75,7 @@ def significant(table: bytes) -> bytes:
 
 
 def _file(path: str) -> str:
-    """Which file it is, and when it was last written, symlinks followed."""
+    """The identity, mode, owner, size and times of the file at *path*, symlinks followed."""
     seen = os.stat(_reachable(path))
     return (
         f"{seen.st_dev} {seen.st_ino} {seen.st_mode} {seen.st_uid} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}"
@@ -86,7 +87,7 @@ def _mounts(path: str) -> str:
 
 
 def _place(path: str) -> str:
-    """Where it really is, whatever lies in it."""
+    """The resolved path, identity and mode of *path*, without its content."""
     reachable = _reachable(path)
     seen = os.stat(reachable)
     return f"{os.path.realpath(reachable)} {seen.st_dev} {seen.st_ino} {seen.st_mode}"
@@ -106,9 +107,9 @@ def _read(path: str, limit: int = _LIMIT) -> bytes:
 
 
 def _reachable(path: str) -> str:
-    """The path by which a file in the root of a process is reached from ours. *Errors*: ValueError.
+    """The path of a file below /proc/PID/root as this process reaches it.
 
-    An absolute symlink behind another root leads elsewhere for us.
+    *Errors*: ValueError for a symlink in another root: its target would be resolved from the root of this process.
     """
     through = _THROUGH_A_ROOT.fullmatch(path)
     if not through:

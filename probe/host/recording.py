@@ -1,4 +1,4 @@
-"""A Host that remembers what was read of it, so that `watch` can look whether anything of that changed."""
+"""A Host that records its sources, so that `watch` can look whether any of them changed."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ _ALSO = (
     ),
     "/sys/fs/selinux/enforce",
 )
-"""Read by nobody, but what is tried depends on them."""
+"""Files that no fact is read from, but that decide the outcome of attempts."""
 _KERNEL_FILE = re.compile(r"/(?:proc|sys)/(?!\d+/(?:root|cwd|exe|fd|task|map_files)(?:/|$))")
 _PROCESS = re.compile(r"/proc/(\d+)/(\S+)")
 _RESTLESS = re.compile(
     r"/proc/(?:self|key-users|keys|loadavg|meminfo|modules|mounts|stat|uptime|vmstat)(?:/|$)|/sys/.*/pids\.current$"
 )
 _CONSTANT = frozenset(("--version", "-v", "features", "version"))
-"""Arguments with which a program tells of itself, whatever files there are."""
+"""Arguments for which a program's output depends on the executable alone, not on files."""
 KEPT_FOR = 6 * 3600.0
-"""Seconds: libraries that a program loads are not known by its identity."""
+"""Seconds for which an output is used again: an executable's identity does not cover its shared libraries."""
 
 
 class Kept(Struct, frozen=True):
-    """What a program printed."""
+    """The output of a program, and when it was printed."""
 
     at: float
     """Seconds of CLOCK_BOOTTIME."""
@@ -60,20 +60,20 @@ class Kept(Struct, frozen=True):
 
 
 class RecordingHost(LocalHost):
-    """The node, and in `sources` each look at what was read of it; programs known by identity are not run again."""
+    """A LocalHost that looks at each source before it reads it, and runs a program of known identity only once."""
 
     def __init__(self, outputs: dict[str, Kept]) -> None:
         self.outputs = outputs
-        """What programs print, by name and look of the executable and arguments."""
+        """Name, look of the executable and arguments -> the output."""
         self._looks: dict[tuple[str, str], str] = {}
         self._daemons = {1}
 
     def sources(self) -> list[Source]:
-        """What to look at: nothing of processes but the node's daemons, and nothing that never rests."""
+        """The looks at all sources but processes that are no daemons of the node and files that change all the time."""
         return [(kind, path, seen) for (kind, path), seen in self._looks.items() if self._counts(path)]
 
     def init_hostname(self) -> Reading[str]:
-        """The node's host name. No look for it: a name decides nothing, and the next probe has a new one."""
+        """The node's host name, without a look: the name does not affect the verdict, and each probe reads it anew."""
         return super().init_hostname()
 
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
@@ -130,7 +130,7 @@ class RecordingHost(LocalHost):
         return super().started_at(pid)
 
     def node_daemon(self, pid: int) -> Reading[bool]:
-        """As of Host; of such a process all that was read counts."""
+        """As of Host; the sources of such a process are recorded."""
         belongs = super().node_daemon(pid)
         if belongs.value:
             self._daemons.add(pid)
@@ -140,12 +140,12 @@ class RecordingHost(LocalHost):
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
     ) -> Reading[Output]:
-        """As of Host, unless it is known what an unchanged executable prints of itself."""
+        """As of Host, or the remembered output of an unchanged executable about itself."""
         run = partial(super().run, path, *arguments, environment=environment, timeout=timeout)
         return self._once(path, run, arguments if not environment else ("environment",))
 
     def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
-        """As of Host, with the same exception."""
+        """As of Host, or the remembered output, as for `run`."""
         return self._once(f"/proc/{pid}/exe", partial(super().run_daemon, pid, *arguments, timeout=timeout), arguments)
 
     def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
@@ -169,7 +169,7 @@ class RecordingHost(LocalHost):
         return reading
 
     def _note(self, kind: str, path: str) -> None:
-        """Look at *path*, unless it was looked at before; the first time is after the node was entered."""
+        """Look at *path* unless there is a look at it. The first call adds _ALSO: by then the node is entered."""
         if not self._looks:
             for each in _ALSO:
                 also = "link" if "/ns/" in each else "content"
@@ -191,7 +191,7 @@ class RecordingHost(LocalHost):
 
 
 def _kind(path: str) -> str:
-    """How to look at a file that is read."""
+    """The kind of the look at a file that is read."""
     if not _KERNEL_FILE.match(path):
         return "file"
     kinds = {"mountinfo": "mounts", "stat": "start", "status": "status"}

@@ -1,7 +1,7 @@
-"""The child that has entered the node's mount namespace and looks whether anything changed that the probe read.
+"""The looker: a child in the node's mount namespace that looks whether any source of the last probe changed.
 
-A look may hang on a dead server, so `watch` itself never looks. A looker that does not answer in time is killed; until
-it is really gone there is no other one.
+A look may hang on a dead server, so `watch` itself never looks. A looker that does not answer in time is killed, and
+another one starts only after it has ended.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from probe.host.look import UNSEEN, look, meaning
 from probe.watch.supervisor import SIGNALS, Supervisor
 
 TIMEOUT = 5.0
-"""Seconds for a look, or for entering the node."""
+"""Seconds for a look, and for entering the node."""
 _ANSWER_LIMIT = 4096
 _TROUBLE = "!"
 _PAGE = 4096
@@ -25,14 +25,14 @@ _CLONE_NEWNS = 0x00020000
 
 
 class NoAnswer(Exception):
-    """The looker is stuck, has ended, or cannot look."""
+    """The looker hangs, has ended, or cannot look."""
 
 
 class Looker:
-    """A looker that runs. *Errors*: OSError without a process or descriptor left."""
+    """A running looker. *Errors*: OSError when no process or descriptor is left (EAGAIN, EMFILE)."""
 
     def __init__(self, memory: bytes, proc: str) -> None:
-        """*memory* is what the last probe left; *proc* is where the node's /proc is mounted."""
+        """*memory* is that of the last probe; *proc* is the path of the node's /proc."""
         requests, self._requests = os.pipe()
         self.answers, answers = os.pipe()
         gc.unfreeze()
@@ -45,7 +45,7 @@ class Looker:
         os.close(answers)
 
     def look(self, supervisor: Supervisor) -> str:
-        """What changed, by kind and path; empty when nothing did. *Errors*: NoAnswer."""
+        """Kind and path of the first changed source; empty when none changed. *Errors*: NoAnswer."""
         deadline = time.monotonic() + TIMEOUT
         try:
             os.write(self._requests, b"\n")
@@ -62,7 +62,7 @@ class Looker:
         return answer[:-1]
 
     def end(self) -> None:
-        """Kill it; `is_gone` tells when it is."""
+        """Kill the looker without waiting; `is_gone` tells when it has ended."""
         if self._requests >= 0:
             os.close(self._requests)
             self._requests = -1
@@ -70,7 +70,7 @@ class Looker:
                 os.kill(self._pid, signal.SIGKILL)
 
     def is_gone(self) -> bool:
-        """Whether it has really ended: then nobody holds the other end of its pipe."""
+        """Whether the looker has ended, which closes the other end of its pipe."""
         if self.answers >= 0:
             poll = select.poll()
             poll.register(self.answers, 0)
@@ -82,10 +82,10 @@ class Looker:
 
 
 class Looks:
-    """What the last probe read, and how all of that looked before."""
+    """The sources of the last probe, each with its look at that time."""
 
     def __init__(self, memory: bytes) -> None:
-        """*Errors*: ValueError when *memory* names nothing to look at."""
+        """*Errors*: ValueError when *memory* names no source, or one whose changes cannot be detected."""
         sources = [(kind, path, seen) for kind, path, seen in json.loads(memory)["sources"]]
         if not sources or any(not isinstance(word, str) or word == UNSEEN for source in sources for word in source):
             raise ValueError("it is not known what to look at")
@@ -102,7 +102,7 @@ class Looks:
         self._tables = list(tables.values())
 
     def changed(self) -> str:
-        """The first thing that looks different now, by kind and path; empty when nothing does."""
+        """Kind and path of the first source whose look differs; empty when none does."""
         for file in self._files:
             if file.changed():
                 return f"{file.kind} {file.path}"
@@ -113,10 +113,10 @@ class Looks:
 
 
 class KernelFile:
-    """A file of /proc or /sys that stays open: to read it again costs a tenth of opening it."""
+    """A file of /proc or /sys that stays open: reading it again costs a tenth of opening it."""
 
     def __init__(self, kind: str, path: str, seen: str) -> None:
-        """*kind* and *seen* of a look; a file that cannot be opened any more has changed."""
+        """*kind* and *seen* are those of its look. A file that cannot be opened counts as changed."""
         self.kind = kind
         self.path = path
         self._seen = seen
@@ -126,7 +126,7 @@ class KernelFile:
             self._file = -1
 
     def changed(self) -> bool:
-        """Whether what matters of it is different; of a process that has ended, always."""
+        """Whether the look differs; always for a process that has ended."""
         try:
             content = os.pread(self._file, _PAGE, 0)
         except OSError:
@@ -140,7 +140,7 @@ class KernelFile:
 
 
 class MountTable:
-    """A mount table that is read again only when the kernel says that it changed (poll(2), POLLPRI)."""
+    """A mount table that is read again only after the kernel reports a change (poll(2), POLLPRI)."""
 
     def __init__(self, path: str, seen: str) -> None:
         """*Errors*: OSError."""
@@ -152,7 +152,7 @@ class MountTable:
         self._unread = True
 
     def changed(self) -> bool:
-        """Whether what matters of it is different from what was seen. *Errors*: OSError."""
+        """Whether the look differs. *Errors*: OSError."""
         if self._poll.poll(0) or self._unread:
             self._unread = False
             os.lseek(self._file, 0, os.SEEK_SET)
@@ -164,7 +164,7 @@ class MountTable:
 
 
 def _live(memory: bytes, proc: str, requests: int, answers: int, others: tuple[int, int]) -> None:
-    """The looker's life: an answer to each request, until nobody asks any more."""
+    """Answer each request in the child, then end it when `watch` closes the pipe."""
     try:
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
@@ -187,7 +187,10 @@ def _live(memory: bytes, proc: str, requests: int, answers: int, others: tuple[i
 
 
 def enter_node(proc: str) -> None:
-    """Enter the mount namespace of process 1 of *proc*, unless we are in it. *Errors*: OSError. *Source*: setns(2)."""
+    """Enter the mount namespace of process 1 of *proc*, unless this process is in it.
+
+    *Errors*: OSError. *Source*: setns(2).
+    """
     fd = os.open(f"{proc}/1/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if os.path.samestat(os.fstat(fd), os.stat("/proc/self/ns/mnt")):

@@ -1,4 +1,4 @@
-"""Probe seldom, look often: a full probe at once when a look says that something changed, or nothing."""
+"""Rounds of `watch`: few probes and many looks; a look that finds a change, or fails, causes a probe at once."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _STEP = 1.0  # seconds by which clocks may part between two looks; a clock that 
 
 
 class Rounds:
-    """What a running `watch` knows: its last probe, what that left, and the looker that guards it."""
+    """The state of a running `watch`: its last probe, the memory of it, and the looker."""
 
     def __init__(self, supervisor: Supervisor, report: ReportFile, lifetime: float, proc: str) -> None:
-        """*lifetime* in seconds, of a report that was confirmed."""
+        """*lifetime*: seconds for which a confirmed report is valid."""
         self._supervisor = supervisor
         self._report = report
         self._lifetime = lifetime
@@ -37,7 +37,7 @@ class Rounds:
         self._clocks = clocks()
 
     def probe(self) -> bool:
-        """One probe, its report put in place; whether looks can tell what changes from now on."""
+        """Probe, and replace the report file. Whether looks can detect changes from now on."""
         self._end_looker()
         self._clocks = clocks()
         try:
@@ -55,7 +55,7 @@ class Rounds:
         return False
 
     def look(self) -> str:
-        """What changed since the last look or probe, or why that is not known; empty when nothing did."""
+        """The change since the last look or probe, or the reason that it is unknown; empty when nothing changed."""
         before, self._clocks = self._clocks, clocks()
         if any(abs(now - then) > _STEP for now, then in zip(self._clocks, before, strict=True)):
             return "the clock"
@@ -86,7 +86,7 @@ class Rounds:
         return self._probed()
 
     def _probed(self) -> bytes | None:
-        """What a probe printed; what it left is kept for the next one."""
+        """The output of a probe, None when it was stopped. Its memory is kept for the next probe."""
         self._fresh = b""
         try:
             memory = os.memfd_create("memory")
@@ -103,7 +103,7 @@ class Rounds:
         return content
 
     def _start_looker(self) -> bool:
-        """Whether there is somebody who can look."""
+        """Whether a looker is running that can look."""
         if self._looker and not self._looker.is_gone():
             log("not_watching", "warning", reason="the last look hangs, and cannot be killed")
             return False
@@ -133,7 +133,7 @@ def watch(rounds: Rounds, supervisor: Supervisor, interval: float, clock: Callab
 
 
 def _rest(rounds: Rounds, supervisor: Supervisor, pace: Pace, watched: bool, clock: Callable[[], float]) -> None:
-    """Until the next probe is due; *watched*: with looks that make it due."""
+    """Wait until the next probe is due. *watched*: look meanwhile, and end when a look finds a change."""
     look_at = clock()
     while not (supervisor.stop or supervisor.now) and clock() < pace.due:
         supervisor.wait([], min(pace.due, look_at) if watched else pace.due)
@@ -147,7 +147,7 @@ def _rest(rounds: Rounds, supervisor: Supervisor, pace: Pace, watched: bool, clo
 
 
 def clocks() -> tuple[float, float]:
-    """How far the wall clock and the time asleep are ahead: both stay as they are unless somebody sets or suspends."""
+    """Wall clock minus CLOCK_BOOTTIME, and seconds suspended: only setting the clock or suspending changes them."""
     boot = time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.time() - boot, boot - time.monotonic()
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,29 +16,27 @@ from lab.command import ROOT
 UNREACHABLE = "http://127.0.0.1:9/simple"
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").iterdir() if path.suffix != ".sh")
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with a finished environment; its command prints where it runs from."""
-    checkout = tmp_path_factory.mktemp("environment") / "a checkout"
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose command prints where it runs from; without an environment."""
+    checkout = tmp_path_factory.mktemp("sources") / "a checkout"
     shutil.copytree(ROOT / "scripts", checkout / "scripts")
     (checkout / "probe").mkdir()
     (checkout / "probe" / "__init__.py").touch()
     (checkout / "probe" / "__main__.py").write_text("import sys; print('probe', *sys.argv[1:])")
     depend(checkout)
-    done = run(checkout, "explain")
-    assert done.stdout == "probe explain\n", done.stderr
     return checkout
 
 
-@pytest.fixture
-def checkout(made: Path, tmp_path: Path) -> Path:
-    """A copy that a test may break."""
-    copy = tmp_path / "a checkout"
-    shutil.copytree(made, copy, symlinks=True, ignore=shutil.ignore_patterns(".venv*"))
-    return copy
+@pytest.fixture(scope="module")
+def made(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a finished environment."""
+    checkout = tmp_path_factory.mktemp("environment") / "a checkout"
+    shutil.copytree(sources, checkout)
+    done = run(checkout, "explain")
+    assert done.stdout == "probe explain\n", done.stderr
+    return checkout
 
 
 def depend(checkout: Path, probe: str = "", test: str = "") -> None:
@@ -64,6 +62,7 @@ def run(
     )
 
 
+@pytest.mark.slow
 def test_it_is_made_once(made: Path) -> None:
     """The second run says nothing and makes nothing."""
     before = (made / ".venv").stat().st_ino
@@ -73,6 +72,7 @@ def test_it_is_made_once(made: Path) -> None:
     assert not [path.name for path in made.iterdir() if path.name.startswith(".venv.")]
 
 
+@pytest.mark.slow
 def test_a_failed_install_leaves_the_working_one_alone(made: Path, tmp_path: Path) -> None:
     """One line that says what can be done about the package index, 69, nothing in TMPDIR; and the probe still runs."""
     depend(made, test="'no-such-package-of-ours'")
@@ -88,45 +88,74 @@ def test_a_failed_install_leaves_the_working_one_alone(made: Path, tmp_path: Pat
     assert run(made, "explain").stdout == "probe explain\n"
 
 
-def test_nothing_of_the_current_directory_runs(made: Path, checkout: Path, tmp_path: Path) -> None:
-    """Packages named as ours and Python's lie around, and none of them is ever imported."""
-    trap = f"open({str(tmp_path / 'sprung')!r}, 'w')"
+@dataclass(frozen=True)
+class Strange:
+    """Where a first run was, and what became of it."""
+
+    checkout: Path
+    place: Path
+    directory: Path
+    variables: dict[str, str]
+    done: subprocess.CompletedProcess[str]
+
+    @property
+    def sprung(self) -> bool:
+        """Whether something of the directory was executed."""
+        return (self.directory / "sprung").exists()
+
+
+@pytest.fixture(scope="module")
+def strange(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Strange:
+    """A first run with all at once that must not disturb it, as each environment takes seconds to make.
+
+    Packages named as ours and Python's lie in the current directory; python3 is too old, as on RHEL 9, and a newer one
+    lies beside it; USERNS_PROBE_VENV names another place.
+    """
+    directory = tmp_path_factory.mktemp("strange")
+    checkout, place, programs = directory / "a checkout", directory / "elsewhere" / "venv", directory / "bin"
+    shutil.copytree(sources, checkout)
     for name in ("probe", "venv", "pip", "ensurepip", "sysconfig", "tomllib", "encodings"):
-        package = tmp_path / "strange" / name
-        package.mkdir(parents=True)
+        package = directory / name
+        package.mkdir()
         for module in ("__init__", "__main__"):
-            (package / f"{module}.py").write_text(trap)
-    for place in (checkout, made):
-        done = run(place, "explain", cwd=tmp_path / "strange", PYTHONPATH=str(tmp_path / "strange"))
-        assert done.stdout == "probe explain\n", done.stderr
-    assert not (tmp_path / "sprung").exists()
-
-
-def test_another_place(checkout: Path, tmp_path: Path) -> None:
-    """USERNS_PROBE_VENV puts it there, and nothing into the checkout."""
-    place = tmp_path / "elsewhere" / "venv"
-    assert run(checkout, "explain", USERNS_PROBE_VENV=str(place)).stdout == "probe explain\n"
-    assert (place / "stamp").exists()
-    assert not (checkout / ".venv").exists()
-
-
-def test_a_newer_python_is_found_by_its_name(checkout: Path, tmp_path: Path) -> None:
-    """python3 is too old, as on RHEL 9, and a newer one lies beside it."""
-    programs = tmp_path / "bin"
+            (package / f"{module}.py").write_text(f"open({str(directory / 'sprung')!r}, 'w')")
     programs.mkdir()
     for name, body in (("python3", "exit 1"), ("python3.12", f'exec "{sys.executable}" "$@"')):
         (programs / name).write_text(f"#!/bin/sh\n{body}\n")
         (programs / name).chmod(0o755)
-    done = run(checkout, "explain", PYTHON="", PATH=f"{programs}:/usr/bin:/bin")
+    variables = {"PYTHON": "", "PATH": f"{programs}:/usr/bin:/bin", "PYTHONPATH": str(directory)}
+    done = run(checkout, "explain", cwd=directory, USERNS_PROBE_VENV=str(place), **variables)
+    return Strange(checkout, place, directory, variables, done)
+
+
+@pytest.mark.slow
+def test_nothing_of_the_current_directory_runs(made: Path, strange: Strange) -> None:
+    """Neither while an environment is made nor with a finished one."""
+    assert strange.done.stdout == "probe explain\n", strange.done.stderr
+    done = run(made, "explain", cwd=strange.directory, PYTHONPATH=str(strange.directory))
     assert done.stdout == "probe explain\n", done.stderr
+    assert not strange.sprung
 
 
-def test_a_python_that_is_too_old(checkout: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_another_place(strange: Strange) -> None:
+    """USERNS_PROBE_VENV puts it there, and nothing into the checkout."""
+    assert (strange.place / "stamp").exists()
+    assert not (strange.checkout / ".venv").exists()
+
+
+@pytest.mark.slow
+def test_a_newer_python_is_found_by_its_name(strange: Strange) -> None:
+    """The one that python3.12 starts made it."""
+    assert os.path.samefile(strange.place / "bin" / "python", sys.executable)
+
+
+def test_a_python_that_is_too_old(sources: Path, tmp_path: Path) -> None:
     """One line that names what is needed, and 69: neither 1 nor a traceback."""
     old = tmp_path / "python3.9"
     old.write_text('#!/bin/sh\ncase "$*" in *-V*) echo Python 3.9.18 ;; *) exit 1 ;; esac\n')
     old.chmod(0o755)
-    done = run(checkout, "explain", PYTHON=str(old))
+    done = run(sources, "explain", PYTHON=str(old))
     assert done.returncode == 69
     assert len(done.stderr.splitlines()) == 1
     assert "3.11" in done.stderr

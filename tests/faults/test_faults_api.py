@@ -41,6 +41,7 @@ def impatient(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_hundredth() -> None:
     """Each kind of fault at least once, in random order and on top of each other."""

@@ -33,6 +33,7 @@ SMALL = 0.01
 WORDS = [b"one", b"two", b"three"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_hundredth_of_the_inputs() -> None:
     """Every parser, without a guide: recordings, changed at random."""

@@ -4,23 +4,52 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from lab import evidence
 from lab.faults.campaign import Row, table
 
-ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parents[2] / "scripts/fault-campaign"
 
 
-def script(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
-    """One run; *code* is run instead of it, in which `main` is its main function."""
-    path = ROOT / "scripts/fault-campaign"
-    load = f"import runpy, sys; sys.argv = {['x', *arguments]!r}; main = runpy.run_path({str(path)!r})['main']; "
-    command = [sys.executable, "-c", load + code] if code else [sys.executable, str(path), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@dataclass(frozen=True)
+class Done:
+    """What became of one run."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+Script = Callable[..., Done]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
+    """Runs the script in this process, as root; *rows* is code that takes the place of the campaign `node`."""
+
+    def run(*arguments: str, rows: str = "yield") -> Done:
+        names: dict[str, Any] = {"Row": Row}
+        exec(f"def campaign(*_):\n    {rows}", names)
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(evidence, "digest", lambda: "of this code")  # parses all of it
+        monkeypatch.setitem(sys.modules, "lab.faults.node", SimpleNamespace(campaign=names["campaign"]))
+        monkeypatch.setattr(sys, "path", [*sys.path])  # to which the script adds
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        assert isinstance(ended.value.code, int)
+        return Done(ended.value.code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -32,25 +61,16 @@ def script(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
         (["--no-such-option"], "unrecognized arguments"),
     ],
 )
-def test_usage_errors_are_64_and_say_what(arguments: list[str], words: str) -> None:
+def test_usage_errors_are_64_and_say_what(arguments: list[str], words: str, script: Script) -> None:
     done = script(*arguments)
-    assert (done.returncode, done.stdout) == (64, "")
+    assert (done.code, done.stdout) == (64, "")
     assert words in done.stderr
 
 
-def test_help_has_an_example() -> None:
+def test_help_has_an_example(script: Script) -> None:
     done = script("--help")
-    assert done.returncode == 0
+    assert done.code == 0
     assert "scripts/fault-campaign --seed 7 node harm" in done.stdout
-
-
-def campaign(rows: str) -> str:
-    """Code that runs the script with those rows in place of the campaign `node`."""
-    return (
-        "import types, os; from lab.faults.campaign import Row; os.geteuid = lambda: 0\n"
-        f"def rows(*_):\n    {rows}\n"
-        "sys.modules['lab.faults.node'] = types.SimpleNamespace(campaign=rows); sys.exit(main())"
-    )
 
 
 HELD = "Row('it rains', 3, 3, 0.5, 0)"
@@ -70,10 +90,10 @@ MISSING = "Row('it snows (not run: no cloud)', 0, 0, 0.0, 0)"
         (f"yield {HELD}; raise KeyboardInterrupt", 130, "all held, interrupted"),
     ],
 )
-def test_what_a_campaign_found(rows: str, code: int, words: str, tmp_path: Path) -> None:
+def test_what_a_campaign_found(rows: str, code: int, words: str, tmp_path: Path, script: Script) -> None:
     """The table, what did not hold with how to repeat it, and the rows for the page of evidence."""
-    done = script("--seed", "7", "--scale", "0.5", "--json", str(tmp_path / "rows"), "node", code=campaign(rows))
-    assert done.returncode == code, done.stderr
+    done = script("--seed", "7", "--scale", "0.5", "--json", str(tmp_path / "rows"), "node", rows=rows)
+    assert done.code == code, done.stderr
     assert "| it " in done.stdout
     assert f"node: {words}\n" in done.stdout
     assert "scripts/fault-campaign --seed 7 --scale 0.5 node" in done.stdout
@@ -85,13 +105,12 @@ def test_what_a_campaign_found(rows: str, code: int, words: str, tmp_path: Path)
     assert document["complete"] is (code != 130)
 
 
-def test_what_is_done_outlives_a_failure(tmp_path: Path) -> None:
+def test_what_is_done_outlives_a_failure(tmp_path: Path, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     """The campaign itself breaks after hours: the rows until then are on paper and in the file."""
     rows = f"yield {HELD}; yield {FAILED}; raise OSError('the machine is gone')"
-    done = script("--json", str(tmp_path / "rows"), "node", code=campaign(rows))
-    assert done.returncode == 1
-    assert "the machine is gone" in done.stderr
-    assert done.stdout.count("| it rains | 3 |") == 2
+    with pytest.raises(OSError, match="the machine is gone"):
+        script("--json", str(tmp_path / "rows"), "node", rows=rows)
+    assert capsys.readouterr().out.count("| it rains | 3 |") == 2
     document = json.loads((tmp_path / "rows").read_text())
     assert (len(document["rows"]), document["complete"]) == (2, False)
     assert os.listdir(tmp_path) == ["rows"]

@@ -21,34 +21,30 @@ from hypothesis import strategies as st
 from lab.prerequisites import require
 from probe.host.child import Child, run_child
 from probe.host.cri import ANSWER_LIMIT, CriAnswer, CriHandler, ask_cri, cri_child, no_answer, read_outcomes
+from tests.host import cri_server
+from tests.host.grpc_server import Server, Servers
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests/data/cri"
-SERVER = Path(__file__).with_name("cri_server.py")
 
-Serve = Callable[..., tuple[str, subprocess.Popen[str]]]
+Serve = Callable[..., tuple[str, Server]]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def serve(tmp_path: Path, grpc_servers: Servers) -> Iterator[Serve]:
     """Start a server in a process of its own; gives the path of its socket."""
-    running: list[subprocess.Popen[str]] = []
+    running: list[Server] = []
 
     def start(
         recording: str = "containerd-2.1.9", misbehaviour: str = "", name: str = "runtime.sock"
-    ) -> tuple[str, subprocess.Popen[str]]:
+    ) -> tuple[str, Server]:
         endpoint = str(tmp_path / name)
-        command = [sys.executable, str(SERVER), endpoint, str(RECORDED / recording), misbehaviour]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        running.append(server)
-        assert server.stdout is not None
-        assert server.stdout.readline() == "listening\n"
-        return endpoint, server
+        running.append(grpc_servers.start(cri_server.__name__, endpoint, str(RECORDED / recording), misbehaviour))
+        return endpoint, running[-1]
 
     yield start
     for server in running:
-        server.kill()
-        server.wait()
+        server.end()
 
 
 def ask(endpoint: str, timeout: float = 5.0) -> CriAnswer:

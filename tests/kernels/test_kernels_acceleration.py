@@ -13,7 +13,7 @@ from lab.kernels import machine
 from lab.kernels.packages import Kernel
 
 KERNEL = Kernel("6.0", "6.0-1", "test", "amd64", Path("/nowhere"))
-KVM, EMULATED = ("-accel", "kvm", "-cpu", "host"), ("-accel", "tcg", "-cpu", "max")
+KVM, EMULATED = ("-accel", "kvm", "-cpu", "host"), ("-accel", "tcg", "-cpu", machine.HARDWARE["amd64"].processor)
 
 
 @pytest.fixture

@@ -46,14 +46,14 @@ def test_what_a_command_prints_comes_home(kernel: Kernel, tmp_path: Path) -> Non
     ("command", "words"),
     [
         ("echo c >/proc/sysrq-trigger", "sysrq triggered crash"),
-        ("sleep 1000000", "did not end by itself after 20 s; its console ends:"),
+        ("sleep 1000000", "did not end by itself after 10 s; its console ends:"),
         ("echo no json", "printed what is no JSON"),
     ],
 )
 def test_a_guest_that_does_not_end_well(kernel: Kernel, command: str, words: str) -> None:
     """A panic, a hang and rubbish are told with the end of the console."""
     with pytest.raises(machine.GuestError) as caught:
-        machine.boot(kernel, [], command, timeout=20 if "sleep" in command else 300)
+        machine.boot(kernel, [], command, timeout=10 if "sleep" in command else 300)
     assert words in str(caught.value)
 
 

@@ -34,6 +34,7 @@ def test_a_quiet_day_costs_four_writes() -> None:
     assert found.longest_wait == 0
 
 
+@pytest.mark.slow
 def test_clocks_that_are_set_cost_one_write_each_and_no_storm() -> None:
     """Spread over about three minutes."""
     parts: frozenset[Part] = frozenset({"annotations"})
@@ -55,6 +56,7 @@ def test_what_happens_is_seen() -> None:
     assert fleet.server.writes.total()
 
 
+@pytest.mark.slow
 def test_the_script() -> None:
     """One object for each scene; the seed is told, and makes the same again."""
     command = [sys.executable, "scripts/fleet-simulation", "--nodes=10", "--json"]

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from lab.kernels import seccomp
+from lab.kernels.scenarios import CIRCUMSTANCES
 from lab.real.node import Node, Probed, measured
 
 pytestmark = pytest.mark.real
@@ -130,6 +132,19 @@ def test_in_a_chroot(node: Node) -> None:
             node.run("umount", "--recursive", "--lazy", root)
     assert_confined(probed)
     assert probed.report["reason"] == "NotPermitted"
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
+@pytest.mark.parametrize("system_calls", [seccomp.MOUNT_SETATTR, seccomp.MOUNT_API, seccomp.NAMESPACES])
+def test_under_a_seccomp_filter(system_calls: tuple[int, ...], error: str, node: Node) -> None:
+    """The filter answers in the place of the kernel, as an old kernel or a forbidden attempt would be answered."""
+    filtered = (sys.executable, "-I", seccomp.__file__, error, ",".join(map(str, system_calls)))
+    with node.kubelet():
+        probed = node.probe(wrapper=filtered)
+    assert_confined(probed)
+    assert probed.report["reason"] == "NotPermitted"
+    assert set(probed.report["levels"].values()) == {"unknown"}
+    assert CIRCUMSTANCES["seccomp"] in probed.finding("probe-privileges")["message"]
 
 
 def test_another_nodes_proc(node: Node) -> None:

@@ -18,7 +18,7 @@ _MAPPED_FROM = 65536
 
 
 def surroundings_of(facts: Facts) -> Reading[Surroundings]:
-    """What surrounds the runtime's daemon."""
+    """The surroundings of the container runtime's daemon; a problem where no runtime is known."""
     return facts.runtime.value.surroundings if facts.runtime.value else problem_of(facts.runtime)
 
 
@@ -28,7 +28,7 @@ def daemon_of(facts: Facts) -> Reading[Daemon]:
 
 
 def handler_around(facts: Facts, handler: str) -> HandlerAround | None:
-    """What that handler needs; None where the runtime does not tell."""
+    """The needs of *handler* from the base spec and options configured for it; None where the runtime does not tell."""
     around = surroundings_of(facts).value
     return next((one for one in around.handlers if one.name == handler), None) if around else None
 
@@ -42,7 +42,7 @@ def is_containerd(facts: Facts, since: tuple[int, int, int] = (0, 0, 0)) -> bool
 
 
 def worst(parts: dict[str, Outcome]) -> Outcome:
-    """The outcome that counts most; *parts* are the parts of one check, by the reason whose remedy fits a warning."""
+    """The most serious of *parts*, the outcomes of one check by the reason whose remedy fits a warning."""
     for status in ("fail", "unknown", "warn"):
         for reason, outcome in parts.items():
             if outcome.status == status:
@@ -56,32 +56,32 @@ def worst(parts: dict[str, Outcome]) -> Outcome:
 
 
 def told_by(facts: Facts) -> Evidence:
-    """Which runtime the kubelet talks to, the evidence of what does not concern it."""
+    """Evidence for a skipped check: the name of the runtime that the kubelet talks to."""
     name = facts.runtime.value.name if facts.runtime.value else problem_of(facts.runtime)
     return Evidence(name.source, name.value or "", name.problem)
 
 
 def oci_runtime_of(facts: Facts, handler: str) -> str:
-    """`runc` or `crun`; empty when it is not known."""
+    """The OCI runtime of *handler*, `runc` or `crun`; empty when it is not known."""
     handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
     return next((one.oci_runtime.value or "" for one in handlers if one.name == handler), "")
 
 
 def is_closed(place: Place) -> bool:
-    """Whether the mode lets no mapped root through."""
+    """Whether the mode keeps a Pod's mapped root from searching this directory: others lack the execute bit."""
     return not place.mode & 0o001
 
 
 def is_unclear(place: Place) -> bool:
-    """Whether somebody with a high ID may have more rights than the mode gives to others."""
+    """Whether a mapped root may have other rights than the mode gives to others, by an ACL or as owner or group."""
     return place.acl or place.uid >= _MAPPED_FROM or place.gid >= _MAPPED_FROM
 
 
 def mode_of(place: Place, source: str) -> Evidence:
-    """A place as ls(1) names its mode."""
+    """Evidence of a place: its mode in octal, its owner, and whether it has an ACL."""
     return Evidence(source, f"mode {place.mode & 0o7777:04o}, owner {place.uid}:{place.gid}{', ACL' * place.acl}")
 
 
 def first_problem(readings: Iterable[Reading[Place]]) -> Reading[Place] | None:
-    """The first that could not be read."""
+    """The first of *readings* without a value; None when all have one."""
     return next((one for one in readings if one.value is None), None)

@@ -1,4 +1,4 @@
-"""Confinement of the container runtime, compared with the probe, which tried everything with its own rights."""
+"""Check of the confinement of the container runtime, which may be stricter than that of the probe and its attempts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CAPABILITIES = {
 }
 """What runtimes use to start a Pod with a user namespace. *Source*: capabilities(7)."""
 _INDISPENSABLE = ("CAP_SETGID", "CAP_SETUID", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN")
-"""Without them the kernel refuses the ID map, the namespaces of the container's process, or the idmapped mount.
+"""Capabilities for the ID map, the namespaces of the container's process and the idmapped mount.
 
 *Source*: user_namespaces(7), mount_setattr(2); for CAP_SYS_PTRACE seen with runc 1.3.6 and crun 1.28, which open
 `/proc/PID/ns/mnt` and `/proc/PID/ns/user` of a process with other IDs (proc(5)).
@@ -51,7 +51,7 @@ packages/selinux-policy."""
 
 
 def check_confinement(facts: Facts) -> Outcome:
-    """What surely forbids user namespaces fails; what only may is unknown, unless a running Pod disproves it."""
+    """Fail when the confinement forbids user namespaces; unknown when it may, unless a running Pod disproves it."""
     runtime = facts.runtime.value
     if runtime is None:
         return no_runtime(facts, "what confines the container runtime")
@@ -104,7 +104,7 @@ def _missing(capabilities: Reading[int]) -> list[str]:
 
 
 def _in_hexadecimal(capabilities: Reading[int]) -> Reading[str]:
-    """As proc_pid_status(5) prints them."""
+    """The capabilities as proc_pid_status(5) prints them, in hexadecimal."""
     return capabilities.parse(lambda value: f"CapEff {value:016x}")
 
 
@@ -124,7 +124,7 @@ def _cannot_tell(facts: Facts, message: str, *seen: Reading[int] | Reading[str] 
 
 
 def _unless_proven(facts: Facts, outcome: Outcome) -> Outcome:
-    """A Pod with a user namespace that this daemon started has been through all of it."""
+    """*outcome*, or a pass when this daemon has started a Pod with a user namespace, which met the same confinement."""
     if facts.userns_pod_runs.value is not True:
         return outcome
     return Outcome(

@@ -1,4 +1,4 @@
-"""Quotas and limits that bind a Pod's own root, and never the node's."""
+"""Checks of quotas and limits that bind the mapped root of a Pod and exempt root of the node."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from probe.finding import Evidence
 from probe.reading import Reading
 
 _KEYRINGS = 2
-"""Session keyrings of the smallest Pod: the sandbox's and that of one container."""
+"""Session keyrings of the smallest Pod: one for the sandbox, one for a container."""
 _KEYRING_BYTES = 70
-"""Of one: `_ses.`, 64 digits and a zero byte. *Source*: runc, `GetSessionRingParams`; security/keys/key.c, quotalen."""
+"""Bytes of the quota for a session keyring: `_ses.`, 64 digits and a zero byte.
+
+*Source*: runc, `GetSessionRingParams`; security/keys/key.c, quotalen.
+"""
 _KEYRINGS_OF_MANY = 20
 _TOO_FEW_PROCESSES = {"runc": 4, "crun": 1}
 """Each failed with that limit; crun runs with 4, both run with 30."""
@@ -30,7 +33,7 @@ _TOO_FEW_FILES = 24
 _FEW_FILES = 1024
 _FEW_PROCESSES = 4096
 _TOO_FEW_PIDS = 8
-"""Less than the threads of one shim."""
+"""Processes: a shim of containerd has more threads than this."""
 _FEW_PIDS = 100
 _SYS_RESOURCE = 24
 _SANDBOX_OOM_SCORE = -998
@@ -38,7 +41,7 @@ _SANDBOX_OOM_SCORE = -998
 
 
 def check_keys(facts: Facts, handler: str) -> Outcome:
-    """Runc makes a session keyring as the Pod's own root, whose UID has the quota of users."""
+    """Fail when the quota of keys is too small for the session keyrings that runc makes as a Pod's mapped root."""
     around, what = surroundings_of(facts), "the quota of keyrings"
     if around.value is None:
         return Outcome.not_read(what, around)
@@ -109,7 +112,7 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
 
 
 def check_oom_score(facts: Facts) -> Outcome:
-    """Only CAP_SYS_RESOURCE may lower oom_score_adj, which containerd does for each sandbox."""
+    """Fail when containerd lacks CAP_SYS_RESOURCE, which it needs to lower oom_score_adj of each sandbox."""
     around, daemon = surroundings_of(facts), daemon_of(facts)
     what = "whether the runtime may lower oom_score_adj"
     if around.value is None or daemon.value is None:
@@ -141,7 +144,7 @@ def check_oom_score(facts: Facts) -> Outcome:
 
 
 def check_limits(facts: Facts, handler: str) -> Outcome:
-    """Keyrings, processes, open files, and oom_score_adj."""
+    """The most serious outcome of the checks of keyrings, processes, open files and oom_score_adj."""
     return worst(
         {
             "KeyringQuotaTooSmall": check_keys(facts, handler),

@@ -1,4 +1,4 @@
-"""Whether volumes that the kubelet mounts reach the containers of Pods."""
+"""Checks of volumes: may the kubelet mount them, and do the mounts reach the container runtime?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _SYS_ADMIN = 21
 
 
 def check_propagation(facts: Facts) -> Outcome:
-    """A token is on a tmpfs that the kubelet mounts; a runtime that does not get it binds the empty directory below."""
+    """Fail when mounts of the kubelet do not propagate to the runtime, which then binds the empty directory below them.
+
+    A service account token, for one, is on a tmpfs that the kubelet mounts. *Source*: mount_namespaces(7).
+    """
     around = facts.kubelet_around
     found = around.value.propagation if around.value else None
     if found is None or found.value is None:
@@ -29,7 +32,7 @@ def check_propagation(facts: Facts) -> Outcome:
 
 
 def check_kubelet(facts: Facts) -> Outcome:
-    """Without CAP_SYS_ADMIN it mounts no volume; Pods without any run."""
+    """Fail when the kubelet lacks CAP_SYS_ADMIN: it then mounts no volume, while Pods without volumes still run."""
     around = facts.kubelet_around
     found = around.value.effective_capabilities if around.value else None
     if found is None or found.value is None:

@@ -1,4 +1,4 @@
-"""The node's own kubelet: its version, what it was told, and what is in force."""
+"""The node's own kubelet: its version, its flags and files, and the settings in force."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 def gather_kubelet(host: Host) -> Reading[KubeletFacts]:
     """The node's own kubelet; absent when none runs.
 
-    A process that only calls itself kubelet, in a Pod, is none: nothing of it is read or run. Of several the one
-    that started first is described, and the others are counted.
+    A process of a Pod named kubelet does not count: none of its files is read, none of its programs run. Of several
+    kubelets the oldest is described, and the others are counted.
     """
     source = "processes of this node"
     daemons, undecided = find_kubelets(host, host.processes().need())
@@ -66,7 +66,7 @@ def gather_kubelet(host: Host) -> Reading[KubeletFacts]:
 
 
 def _owners_are_hidden(host: Host) -> bool:
-    """Whether we are in a user namespace below that of process 1: those of root outside look like nobody's there."""
+    """Whether the probe is in a user namespace below that of process 1, where processes of root seem to be nobody's."""
     own = host.read_link("/proc/self/ns/user").value
     return own not in (None, INITIAL_USER_NAMESPACE) and host.read_link("/proc/1/ns/user").value != own
 
@@ -123,7 +123,7 @@ def parse_unit(cgroup: str) -> str:
 
 
 def _version(host: Host, daemon: Daemon) -> Reading[str]:
-    """Of what runs, not of what lies on disk by now."""
+    """The version of the running executable, which may differ from the file on disk."""
     pid = daemon.process.pid
     if daemon.distribution in EMBEDDED:
         return embedded_version(host, daemon)
@@ -139,7 +139,7 @@ def _version(host: Host, daemon: Daemon) -> Reading[str]:
 
 
 def _flags(host: Host, daemon: Daemon) -> tuple[Reading[Flags], tuple[str, ...]]:
-    """The kubelet's flags, and the files that they stand in where that is not the command line."""
+    """The kubelet's flags, and the files that hold them; no files when the command line does."""
     if daemon.k3s is not None:
         return daemon.k3s.flags, daemon.k3s.sources
     if daemon.distribution in EMBEDDED:
@@ -159,7 +159,7 @@ def _flags(host: Host, daemon: Daemon) -> tuple[Reading[Flags], tuple[str, ...]]
 
 @or_problem
 def _gate_configured(configuration: Configuration, release: Reading[tuple[int, int]]) -> Reading[bool]:
-    """What flags and files say of the gate by its name."""
+    """The value of the feature gate in flags and configuration files; absent when they do not name it."""
     name = _gate_name(release)
     gates, from_flags = configuration.gates(), configuration.flag_gates()
     if from_flags.value is not None and name in from_flags.value:
@@ -222,7 +222,7 @@ def _endpoint(host: Host, daemon: Daemon, configuration: Configuration) -> Readi
 
 
 def _existing(host: Host, daemon: Daemon, default: str, witness: str) -> Reading[str] | None:
-    """A default that no setting could confirm, confirmed by what is there. Only for k3s, which hides its arguments."""
+    """*default* when *witness* exists; None else. Only for k3s, which hides the arguments that would confirm it."""
     seen = host.status(daemon.root + witness) if daemon.k3s else None
     return Reading(f"{witness}, which exists", default) if seen and seen.value else None
 
@@ -234,7 +234,7 @@ def _absolute(path: str, working_directory: str | None) -> str:
 
 
 def _executable(host: Host, daemon: Daemon) -> Reading[DropIn]:
-    """What it runs; after an upgrade the kernel calls that deleted, whatever lies there now."""
+    """The kubelet's executable; `newer` when the kernel calls it deleted, as after an upgrade."""
     return host.read_link(f"/proc/{daemon.process.pid}/exe").parse(
         lambda path: DropIn(path=path.removesuffix(" (deleted)"), newer=path.endswith(" (deleted)"))
     )

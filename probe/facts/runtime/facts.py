@@ -1,4 +1,4 @@
-"""The container runtime: what CRI says, and what stands behind each of its handlers."""
+"""The container runtime: its answers over CRI, and the OCI runtime and snapshotter of each handler."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _STATE = ("/run/containerd", "/run/containers", "/run/crio", "/run/k3s", "/run/k
 def gather_runtime(
     host: Host, endpoint: str, cri: Reading[CriAnswer], kubelet_root: str = KUBELET_ROOT
 ) -> Reading[RuntimeFacts]:
-    """All that is known of the runtime behind *endpoint*; a problem only where no endpoint is known.
+    """The facts of the runtime at *endpoint*; a problem only where no endpoint is known.
 
-    Nothing is run below *kubelet_root* or the runtime's own directories, where the files of Pods lie, and nothing at
-    all for a daemon that does not surely belong to the node.
+    No program below *kubelet_root* or the runtime's own directories is run, as files of Pods are there, and none at
+    all for a daemon that may not belong to the node.
     """
     if not endpoint:
         return Reading.without(cri.source, cri.kind or "not-tried", cri.problem or "no endpoint is known")
@@ -104,7 +104,7 @@ def _gather_handler(
 
 @or_problem
 def _gather_executable(host: Host, configured: str, binary: Reading[str], daemon: Reading[int]) -> Reading[bool]:
-    """Whether the daemon can execute what it is configured to run; unknown where it sees other files than the probe."""
+    """Whether the configured OCI runtime is executable for the daemon; not tried where the daemon sees other files."""
     if not configured:
         return Reading.without(binary.source, "absent", binary.problem)
     pid = daemon.need()

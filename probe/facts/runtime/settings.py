@@ -1,4 +1,4 @@
-"""How the container runtime is configured, as it tells itself."""
+"""The container runtime's configuration, as its CRI status and its own command print it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _STORAGE = re.compile(r"(/.+)/([^/]+)-images")
 
 
 class RuntimeSettings:
-    """The configuration in force, as Status tells it, and where that is silent what the daemon's command prints.
+    """The configuration that the CRI call Status returns, supplemented by the output of the daemon's own command.
 
-    That command reads the files again, so it may tell what takes effect at the next start only.
+    The command reads the files again, so a setting that it prints may take effect at the next start only.
     """
 
     def __init__(self, host: Host, answer: CriAnswer, daemon: Reading[int]) -> None:
@@ -61,11 +61,11 @@ class RuntimeSettings:
         return self._answer.image_filesystem.parse(parse_root)
 
     def layers_dir(self) -> Reading[str]:
-        """Where the default snapshotter keeps its layers."""
+        """The directory in which the default snapshotter keeps its layers."""
         return self._answer.image_filesystem.parse(lambda path: _STORAGE.sub(r"\1", path))
 
     def state_dir(self) -> str:
-        """Where the running containers' state lies; empty when it is not told."""
+        """The directory of the running containers' state; empty when the runtime does not name it."""
         return self._best.value.state if self._best.value else ""
 
     def pause_image(self) -> Reading[str]:
@@ -78,7 +78,7 @@ class RuntimeSettings:
         return Reading.without(self._printed.source, "absent", "the runtime tells no pause image")
 
     def snapshotter(self, handler: str) -> Reading[str]:
-        """Of one handler, which may have its own. What is in force comes before what was printed."""
+        """The snapshotter of *handler*, which may have its own; the configuration in force precedes the printed one."""
         configured = self._configured(handler)
         if configured.value and configured.value.snapshotter:
             return Reading(configured.source, configured.value.snapshotter)
@@ -143,7 +143,7 @@ class RuntimeSettings:
 
     @or_problem
     def proxies(self) -> Reading[dict[str, tuple[str, ...]]]:
-        """Capabilities of containerd's proxy plugins, which it tells nowhere else than in its printed configuration."""
+        """Name of each proxy plugin of containerd -> its capabilities; only the printed configuration has them."""
         printed, source = self._printed.need(), self._printed.source
         if changed := self._changed_file(printed):
             problem = f"perhaps not in force: {changed} may be newer than the daemon"
@@ -176,7 +176,7 @@ class RuntimeSettings:
 
     @or_problem
     def _print(self, parser: Callable[[str], RuntimeConfig], *command: str) -> Reading[RuntimeConfig]:
-        """What the daemon's own executable prints of the files that the daemon was told to read."""
+        """The configuration that the daemon's executable prints, called with the flags that name the daemon's files."""
         pid = self._daemon.need()
         flags = self._flags(pid).need()
         executable = self._host.read_link(f"/proc/{pid}/exe").value or ""
@@ -220,7 +220,7 @@ class RuntimeSettings:
 
 
 def find_handler(config: RuntimeConfig, handler: str) -> ConfiguredHandler:
-    """What is configured for a handler; the empty name means the default one."""
+    """The configuration of *handler*, the default one for an empty name. *Errors*: ValueError when it has none."""
     name = handler or config.default_handler
     if not name:
         raise ValueError("the default handler is not told")
@@ -230,13 +230,16 @@ def find_handler(config: RuntimeConfig, handler: str) -> ConfiguredHandler:
 
 
 def parse_root(path: str) -> str:
-    """The runtime's root from the directory that ImageFsInfo names."""
+    """The runtime's root directory, which is part of the path that the CRI call ImageFsInfo returns."""
     found = _SNAPSHOTTER.fullmatch(path) or _STORAGE.fullmatch(path)
     return found[1] if found else path
 
 
 def parse_snapshotter(path: str) -> str:
-    """The snapshotter, or CRI-O's storage driver, from the directory that ImageFsInfo names."""
+    """The snapshotter, or CRI-O's storage driver, in the path that the CRI call ImageFsInfo returns.
+
+    *Errors*: ValueError for another path.
+    """
     found = _SNAPSHOTTER.fullmatch(path) or _STORAGE.fullmatch(path)
     if not found:
         raise ValueError(f"no snapshotter in {path[:100]}")

@@ -1,4 +1,4 @@
-"""What surrounds the container runtime's daemon: all by reading, in the daemon's own mount namespace."""
+"""The surroundings of the container runtime's daemon, read in its own mount namespace; nothing is tried."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def gather_surroundings(
     handlers: Callable[[int], tuple[HandlerAround, ...]],
     proxies: Reading[dict[str, tuple[str, ...]]],
 ) -> Reading[Surroundings]:
-    """What the daemon meets where it makes containers; a problem where the daemon is not known.
+    """The directories, devices, limits and programs that the daemon uses for containers; a problem without a daemon.
 
     *handlers* gets the pid of the daemon; *state_dir* is empty where it is not told.
     """
@@ -66,7 +66,7 @@ def gather_surroundings(
 
 
 def parse_temporary(environment: bytes) -> str:
-    """Where Go's os.MkdirTemp makes directories: $TMPDIR, else /tmp. *Errors*: ValueError for a relative one."""
+    """The directory that Go's os.MkdirTemp uses: $TMPDIR, else /tmp. *Errors*: ValueError when it is relative."""
     path = parse_environment(environment).get("TMPDIR") or "/tmp"  # noqa: S108
     if not path.startswith("/"):
         raise ValueError("TMPDIR is no absolute path")
@@ -74,7 +74,7 @@ def parse_temporary(environment: bytes) -> str:
 
 
 def _state(host: Host, pid: int, state_dir: str) -> Reading[tuple[Reading[Place], ...]]:
-    """Each folder on the way to the tasks, both as configured and without symlinks."""
+    """Each directory on the path to the tasks, both as configured and with symlinks resolved."""
     if not state_dir.startswith("/"):
         return Reading.without("the runtime's state directory", "absent", "is not told")
     way = above(f"{state_dir.rstrip('/')}/{_TASKS}")
@@ -124,7 +124,10 @@ def _pids_left(host: Host, pid: int) -> Reading[int]:
 
 
 def parse_pids_cgroup(text: str) -> list[str]:
-    """The directories of the cgroup that counts processes, and of those above, the innermost first."""
+    """The directories of the cgroup that counts processes and of its ancestors, innermost first.
+
+    Empty for a cgroup of another cgroup namespace. *Source*: cgroups(7).
+    """
     for line in text.split("\n"):
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if "pids" in controllers.split(",") or line.startswith("0::"):

@@ -91,6 +91,7 @@ def test_what_go_refuses_is_refused(content: bytes, words: str) -> None:
         parse_pod_userns(content)
 
 
+@pytest.mark.slow
 def test_a_million_mappings_are_counted_and_not_choked_on() -> None:
     content = b'{"uidMappings":[' + b",".join([b"{}"] * 10**6) + b"]}"
     assert len(parse_pod_userns(content).uid_mappings) == 10**6

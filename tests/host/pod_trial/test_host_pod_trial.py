@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,16 +18,15 @@ from probe.host.child import run_child
 from probe.host.pod_trial.plan import PodAnswer, PodPlan
 from probe.host.pod_trial.trial import load, try_pods
 from probe.reading import Reading, encode
+from tests.host.grpc_server import Servers
+from tests.host.pod_trial import pod_server
 from tests.host.pod_trial.pod_server import OTHER
-
-SERVER = Path(__file__).with_name("pod_server.py")
-ROOT = Path(__file__).parents[3]
 
 
 class Played:
     """A runtime that is being played, and what was asked of it."""
 
-    def __init__(self, directory: Path, misbehaviour: tuple[str, ...]) -> None:
+    def __init__(self, servers: Servers, directory: Path, misbehaviour: tuple[str, ...]) -> None:
         self.endpoint = f"{directory}/runtime.sock"
         (directory / "kubelet/pods").mkdir(parents=True, exist_ok=True)
         self.plan = PodPlan(
@@ -38,18 +36,11 @@ class Played:
             first_id=13_107_200,
             pods_directory=f"{directory}/kubelet/pods",
         )
-        command = [sys.executable, str(SERVER), self.endpoint, str(os.getpid()), *misbehaviour]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        self.server = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment
-        )
-        assert self.server.stdout
-        assert self.server.stdout.readline() == "listening\n"
+        self.server = servers.start(pod_server.__name__, self.endpoint, str(os.getpid()), *misbehaviour)
 
     def asked(self) -> list[str]:
         """What it was asked to change; it ends."""
-        self.server.kill()
-        return self.server.communicate()[0].splitlines()
+        return self.server.end()
 
     def try_pods(self, seconds: float = 60.0) -> Reading[PodAnswer]:
         return try_pods(self.plan, lambda: None, time.monotonic() + seconds)
@@ -64,18 +55,17 @@ Play = Callable[..., Played]
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Iterator[Play]:
+def play(tmp_path: Path, grpc_servers: Servers) -> Iterator[Play]:
     """Start a runtime with misbehaviours."""
     played: list[Played] = []
 
     def start(*misbehaviour: str) -> Played:
-        played.append(Played(tmp_path, misbehaviour))
+        played.append(Played(grpc_servers, tmp_path, misbehaviour))
         return played[-1]
 
     yield start
     for one in played:
-        one.server.kill()
-        one.server.wait()
+        one.server.end()
 
 
 def nobody_else_was_touched(asked: list[str]) -> bool:
