@@ -14,7 +14,7 @@ from lab.real import debian
 
 CHECKOUT = Path(__file__).parents[2]
 MANIFEST = CHECKOUT / "deploy/daemonset.yaml"
-COMPONENTS = ("entering", "signals", "openshift", "before-1.30")
+COMPONENTS = ("entering", "signals", "stale", "openshift", "before-1.30")
 FILES = (MANIFEST, *sorted((CHECKOUT / "deploy").glob("*/*.yaml")))
 
 # What a container is given or kept from: each needs a reason. Lists are asked item by item.
