@@ -31,4 +31,6 @@ def prometheus_rule() -> str:
 
 def written() -> dict[Path, str]:
     """Content of each file that scripts/update-monitoring writes."""
-    return {PROMETHEUS / "prometheusrule.yaml": prometheus_rule()}
+    from lab.deploy.dashboard import DASHBOARD, dashboard
+
+    return {PROMETHEUS / "prometheusrule.yaml": prometheus_rule(), DASHBOARD: dashboard()}
