@@ -12,7 +12,10 @@ from probe.cli import verbs as cli
 from probe.outputs.annotations import KEYS
 from probe.terms import LEVELS, UnknownReason
 
-PAGES = sorted([README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DOCS.glob("*.md")])
+PAGES = sorted(
+    [README, *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")), *DOCS.glob("*.md")]
+)
+MANIFESTS = sorted([ROOT / "daemonset.yaml", *(ROOT / "deploy").rglob("*.yaml")])
 
 
 def table(page: str, heading: str) -> list[list[str]]:
@@ -71,6 +74,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         headings = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE) if anchor else []
         anchors = {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
         assert not anchor or anchor in anchors, target
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_manifests_name_what_exists(manifest: Path) -> None:
+    """A page or a folder that a manifest mentions is there."""
+    for path in re.findall(r"\b(?:docs|deploy|scripts|tests)/[A-Za-z0-9_./-]+", manifest.read_text()):
+        assert (ROOT / path.rstrip(".")).exists(), path
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

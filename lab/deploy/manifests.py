@@ -14,8 +14,11 @@ from lab.real import debian
 
 CHECKOUT = Path(__file__).parents[2]
 MANIFEST = CHECKOUT / "deploy/daemonset.yaml"
-COMPONENTS = ("entering", "signals", "openshift", "before-1.30")
-FILES = (MANIFEST, *sorted((CHECKOUT / "deploy").glob("*/*.yaml")))
+COMPONENTS = ("entering", "signals", "stale", "openshift", "before-1.30")
+FILES = (
+    MANIFEST,
+    *(file for file in sorted((CHECKOUT / "deploy").glob("*/*.yaml")) if file.parent.name != "prometheus"),
+)
 
 # What a container is given or kept from: each needs a reason. Lists are asked item by item.
 POWERS = {

@@ -23,11 +23,12 @@ from lab.serve import api_double
 from lab.serve.api_double import ApiDouble
 from lab.serve.api_store import condition_of
 from lab.serve.serving import ROOT, Serving, put_report, wait_for
-from probe.outputs.annotations import node_annotations, node_condition, node_label
+from probe.outputs.annotations import LABEL, LABEL_VALUES, node_annotations, node_condition, node_label
 from probe.outputs.staleness import STALE, expired
 from probe.publish.desired import REFRESHED_AT, absent_report
 from probe.report import Report
 from probe.serve.report_file import boot_time, read_boot_id
+from probe.verdict import Verdict
 
 NODE = "k8slab"
 RULES = {("get", "nodes"), ("patch", "nodes"), ("patch", "nodes/status"), ("create", "events")}
@@ -57,6 +58,8 @@ class World:
         self._said = ""
         self.slowest = 0.0
         """Seconds of the slowest answer to a scrape."""
+        self._known: list[Verdict] = []
+        """The verdicts that the label may tell while it is unknown: the one it told last, and those since."""
         self.wanted: Report = absent_report(NODE, read_boot_id())
         """What must stand on the Node in the end."""
         self.changes = 0
@@ -116,6 +119,8 @@ class World:
         if difference := self.difference():
             raise Lied(f"it did not stay: {difference}")
         self._truths = [self.wanted.verdict]
+        label = self.api.store.nodes[NODE]["metadata"]["labels"][LABEL]
+        self._known = [verdict for verdict, value in LABEL_VALUES.items() if value == label != "unknown"]
 
     def difference(self) -> str:
         """In which part the Node is not as wanted; empty when all is right."""
@@ -126,7 +131,10 @@ class World:
         wanted = {"node.alpha.kubernetes.io/ttl": "0"} | node_annotations(self.wanted)
         if differing := {key for key in {**annotations, **wanted} if annotations.get(key) != wanted.get(key)}:
             return f"annotations: {[(key, annotations.get(key), wanted.get(key)) for key in differing]}"[:500]
-        if node["metadata"]["labels"] != {"kubernetes.io/hostname": NODE} | node_label(self.wanted):
+        labels = [
+            {"kubernetes.io/hostname": NODE} | node_label(self.wanted, known) for known in self._known or ["unknown"]
+        ]
+        if node["metadata"]["labels"] not in labels:
             return f"labels {node['metadata']['labels']}"
         found, condition = condition_of(node) or {}, node_condition(self.wanted)
         if any(found.get(name) != getattr(condition, name) for name in condition.__struct_fields__):
@@ -156,6 +164,8 @@ class World:
         self.changes += 1
         if report.verdict != self._truths[-1]:
             self._truths.append(report.verdict)
+        if report.verdict != "unknown":
+            self._known.append(report.verdict)
         self.wanted = replace(report, node=reports.Node(name=NODE, boot_id=read_boot_id(), distribution=""))
 
     def _put(self, lives: float) -> None:

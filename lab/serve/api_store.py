@@ -1,7 +1,8 @@
 """What an API server does with Nodes and Events, as far as this project asks: our keys, our condition, who owns them.
 
 Pure: a request in, a status and a document out. Held against recorded exchanges by test_serve_api_double.py. Beyond
-them: lists in pages, the merge patch that deletes, and the strategic merge patch, which follow their documentation.
+them: lists in pages, the merge patch that deletes, the strategic merge patch, and a patch with a resourceVersion, which
+follow their documentation.
 """
 
 from __future__ import annotations
@@ -166,6 +167,10 @@ class Store:
             self._permit("create", "nodes", name)
         old = self._node(name)
         new = copy.deepcopy(old)
+        version = (body.get("metadata") or {}).get("resourceVersion")
+        if version not in (None, old["metadata"].get("resourceVersion")):
+            modified = "the object has been modified; please apply your changes to the latest version and try again"
+            raise Refusal(409, "Conflict", f'Operation cannot be fulfilled on nodes "{name}": {modified}')
         if subresource:
             patch_status(new, body, manager, request.content_type, force)
         elif request.content_type == APPLY:

@@ -66,9 +66,16 @@ class Prometheus:
 @contextmanager
 def prometheus(folder: Path, targets: Mapping[str, int]) -> Iterator[Prometheus]:
     """One that scrapes these ports, each under the name of its node, which is a label."""
-    require(shutil.which("prometheus"), "prometheus (package prometheus)")
     static = [{"targets": [f"127.0.0.1:{port}"], "labels": {"node": name}} for name, port in targets.items()]
     (folder / "prometheus.yml").write_text(f"scrape_configs: [{SCRAPING % json.dumps(static)}]")
+    with running(folder) as found:
+        yield found
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Prometheus]:
+    """One with the configuration in this folder, prometheus.yml, where it stores its data, too."""
+    require(shutil.which("prometheus"), "prometheus (package prometheus)")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(

@@ -12,6 +12,7 @@ import click
 
 from probe.cli.console import NotWritten, complain, write
 from probe.cli.options import (
+    Duration,
     node_name_option,
     probing_options,
     report_file_option,
@@ -20,6 +21,9 @@ from probe.cli.options import (
     volume_paths_option,
     watch_interval_option,
 )
+
+STALE_AGES = (timedelta(hours=12), timedelta(days=30))
+"""Shortest and longest age of what is stale: a running agent renews it every six hours, give or take an hour."""
 
 
 @click.command()
@@ -153,6 +157,12 @@ def execute_exporter(*arguments: str) -> NoReturn:
 
 @click.command()
 @click.option("--all", "every", is_flag=True, help="Every Node; needs an administrator's kubeconfig.")
+@click.option(
+    "--stale",
+    type=Duration(STALE_AGES),
+    metavar="DURATION",
+    help="Of every Node the label and the condition, if they were not refreshed for so long or are of another boot.",
+)
 @node_name_option
 @click.option(
     "--kubeconfig",
@@ -163,34 +173,45 @@ def execute_exporter(*arguments: str) -> NoReturn:
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: its current one.")
 @click.pass_context
 def prune(
-    command: click.Context, every: bool, node_name: str | None, kubeconfig: str | None, context: str | None
+    command: click.Context,
+    every: bool,
+    stale: timedelta | None,
+    node_name: str | None,
+    kubeconfig: str | None,
+    context: str | None,
 ) -> int:
     """Remove everything that userns-probe published to Nodes, and nothing else.
 
     Run it after deleting the DaemonSet, since a running exporter publishes again, and before deleting its namespace.
-    The exit code is 0 if nothing of userns-probe is left on the Nodes, else 1.
+    With --stale it retracts what an agent that is gone left behind; a running one renews it every six hours.
+    The exit code is 0 if nothing of userns-probe is left on the Nodes, or nothing stale, else 1.
 
     \b
     Examples:
       userns-probe prune --all --kubeconfig ~/.kube/config
       userns-probe prune --node-name worker-3 --kubeconfig ~/.kube/config
+      userns-probe prune --stale 24h
     """
     from probe.publish.api.client import Access, Failure
     from probe.publish.prune import exit_code, render_failure, render_pruned
     from probe.publish.prune import prune as prune_nodes
+    from probe.publish.stale import prune_stale
 
-    if every and command.get_parameter_source("node_name") is click.core.ParameterSource.COMMANDLINE:
-        raise click.UsageError(f"either --all or --node-name {node_name}: --all is of every Node")
-    name = None if every else settings_of(node_name=node_name or None).node_name
-    if not every and not name:
-        raise click.UsageError("say which Node: --node-name NAME, or --all")
+    if every and stale:
+        raise click.UsageError("either --all or --stale: --all is of all that was published")
+    if (every or stale) and command.get_parameter_source("node_name") is click.core.ParameterSource.COMMANDLINE:
+        option = "--all" if every else "--stale"
+        raise click.UsageError(f"either {option} or --node-name {node_name}: {option} is of every Node")
+    name = None if every or stale else settings_of(node_name=node_name or None).node_name
+    if not (every or stale or name):
+        raise click.UsageError("say which Node: --node-name NAME, --all or --stale DURATION")
     access = Access(kubeconfig=kubeconfig or _kubeconfig_at_home(), context=context)
     if context and not access.kubeconfig:
         raise click.UsageError(f"--context {context} is of a kubeconfig, and there is none: name it with --kubeconfig")
     pruned = []
     unwritten: NotWritten | None = None
     try:
-        for one in prune_nodes(access, name):
+        for one in prune_stale(access, stale.total_seconds()) if stale else prune_nodes(access, name):
             pruned.append(one)
             try:
                 write(f"{render_pruned(one)}\n")
@@ -202,7 +223,7 @@ def prune(
     if unwritten is not None:
         raise unwritten
     if not pruned:
-        write("no Node has anything of ours\n")
+        write(f"no Node has anything {'stale' if stale else 'of ours'}\n")
     return exit_code(pruned)
 
 

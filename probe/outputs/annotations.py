@@ -22,11 +22,14 @@ from probe.verdict import Verdict
 
 PREFIX = "userns-probe.io/"
 KEYS = (
-    "verdict", "reason", "message", "levels", "filesystems", "oci-runtimes", "id-range", "warnings", "report",
-    "boot-id", "agent-version",
+    "verdict", "reason", "message", "levels", "handlers", "filesystems", "oci-runtimes", "id-range", "warnings",
+    "report", "boot-id", "agent-version",
 )  # fmt: skip
 """Every name that node_annotations() can give; the publisher adds `refreshed-at`, outside of the digest."""
 LABEL = f"{PREFIX}ready"
+LABEL_VALUES: dict[Verdict, str] = {"ready": "true", "not-ready": "false", "unknown": "unknown"}
+LABEL_KEYS = frozenset({f"{PREFIX}verdict", f"{PREFIX}boot-id"})
+"""Annotations that go with the label, published or not: the verdict of now, and the boot that the label is of."""
 CONDITION = "UserNamespacesReady"
 REPORT_LIMIT = 8 << 10
 """Bytes of the `report` annotation."""
@@ -72,6 +75,7 @@ def node_annotations(report: Report) -> dict[str, str]:
         "reason": blocking_reason(report),
         "message": message(report),
         "levels": _pairs({level: report.levels.get(level, "unknown") for level in _STABLE_LEVELS}),
+        "handlers": _pairs(_handlers(report)),
         "filesystems": _pairs(_filesystems(report)),
         "oci-runtimes": _pairs(_oci_runtimes(report)),
         "id-range": _id_range(report),
@@ -83,10 +87,13 @@ def node_annotations(report: Report) -> dict[str, str]:
     return {f"{PREFIX}{key}": value for key, value in values.items() if value}
 
 
-def node_label(report: Report) -> dict[str, str]:
-    """The label that schedulers select on."""
-    value: dict[Verdict, str] = {"ready": "true", "not-ready": "false", "unknown": "unknown"}
-    return {LABEL: value[report.verdict]}
+def node_label(report: Report, known: Verdict = "unknown") -> dict[str, str]:
+    """The label that schedulers select on. *known*: the last verdict of this boot, which outlives an unknown one.
+
+    A label that leaves `true` stops scheduling at once, and a kubelet that restarts then refuses the Pods that run
+    (reason NodeAffinity): a probe that crashes shall do neither.
+    """
+    return {LABEL: LABEL_VALUES[known if report.verdict == "unknown" else report.verdict]}
 
 
 def node_condition(report: Report) -> Condition:
@@ -136,6 +143,11 @@ def _filesystems(report: Report) -> dict[str, str]:
         if role != "volume":
             results.setdefault(role, []).append(f"{fstype}:{result}" if fstype else result)
     return {role: "+".join(answers) for role, answers in results.items()}
+
+
+def _handlers(report: Report) -> dict[str, str]:
+    """`(default)=ready`, the default handler first."""
+    return {_token(one.name) or "(default)": one.verdict for one in sorted(report.handlers, key=lambda one: one.name)}
 
 
 def _oci_runtimes(report: Report) -> dict[str, str]:

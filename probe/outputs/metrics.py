@@ -1,4 +1,4 @@
-"""The Report for Prometheus, at most 80 series whatever the node holds.
+"""The Report for Prometheus, at most 120 series whatever the node holds.
 
 Label values are closed lists (labels.py), or names from the node's own software: at most 64 visible characters, of
 file systems the first 10 (refused ones first), of handlers the default one and the next 5 by name. No label has a path,
@@ -7,7 +7,7 @@ a Pod or a volume. An unknown value has no series; only the verdict always has o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from msgspec import Struct
 from probe import __version__
 from probe.outputs.exposition import Collector, CounterMetricFamily, GaugeMetricFamily, Metric, generate_text
 from probe.outputs.labels import CHECK_IDS, blocking_reason, filesystem_results, shown
-from probe.outputs.staleness import parse_time
+from probe.outputs.staleness import STALE, parse_time
 from probe.report import Report, ReportFacts
 from probe.terms import LEVELS, Status
 from probe.verdict import Verdict
@@ -24,7 +24,8 @@ PREFIX = "userns_probe_"
 SERIES_LIMIT = 120
 FILESYSTEMS_LIMIT = 10
 HANDLERS_LIMIT = 6
-STATUS_NUMBERS: dict[Status, int] = {"pass": 0, "warn": 1, "fail": 2, "unknown": 3, "skipped": 4}
+STATUS_NUMBERS: dict[Status, int] = {"skipped": -1, "pass": 0, "warn": 1, "unknown": 2, "fail": 3}
+"""The worst is the largest, so that `max` finds it."""
 
 PublishResult = Literal["success", "error", "skipped"]
 PUBLISH_RESULTS: tuple[PublishResult, ...] = ("success", "error", "skipped")
@@ -45,15 +46,18 @@ class Publishing(Struct, frozen=True, kw_only=True):
 class ReportCollector(Collector):
     """Metrics of the effective Report and of publishing, as *snapshot* returns them at each scrape.
 
-    Report is None before the first one of this boot; Publishing is None if nothing is published.
+    Report is None before the first one of this boot; Publishing is None if nothing is published. *node_name*: the name
+    of the Node, for as long as no report tells it.
     """
 
-    def __init__(self, snapshot: Callable[[], tuple[Report | None, Publishing | None]]) -> None:
-        self._snapshot = snapshot
+    def __init__(
+        self, snapshot: Callable[[], tuple[Report | None, Publishing | None]], node_name: str | None = None
+    ) -> None:
+        self._snapshot, self._node_name = snapshot, node_name
 
     def collect(self) -> Iterator[Metric]:
         """All metric families, of one snapshot."""
-        return families(*self._snapshot())
+        return families(*self._snapshot(), self._node_name)
 
 
 def render_prom(report: Report) -> str:
@@ -61,16 +65,26 @@ def render_prom(report: Report) -> str:
     return render_metrics(report, None, generate_text)
 
 
-def render_metrics(report: Report | None, publishing: Publishing | None, generate: Callable[[Collector], bytes]) -> str:
+def render_metrics(
+    report: Report | None,
+    publishing: Publishing | None,
+    generate: Callable[[Collector], bytes],
+    node_name: str | None = None,
+) -> str:
     """All families in the text format of *generate*: `generate_text` or `generate_openmetrics`."""
-    return generate(ReportCollector(lambda: (report, publishing))).decode()
+    return generate(ReportCollector(lambda: (report, publishing), node_name)).decode()
 
 
-def families(report: Report | None, publishing: Publishing | None = None) -> Iterator[Metric]:
+def families(
+    report: Report | None, publishing: Publishing | None = None, node_name: str | None = None
+) -> Iterator[Metric]:
     """Every family that has a sample now."""
+    name = (report and report.node.name) or node_name or ""
     yield _gauge("build_info", "Always 1; the version of userns-probe.", ["version"], {(__version__,): 1})
+    yield from _info("node", "the name of the Node in Kubernetes", node=name)
     yield from _verdict(report)
     if report is not None:
+        yield from _levels(report)
         yield from _findings(report)
         yield from _node(report)
         yield from _id_slots(report)
@@ -88,23 +102,50 @@ def _verdict(report: Report | None) -> Iterator[Metric]:
         ["verdict"],
         {(verdict,): verdict == current for verdict in _VERDICTS},
     )
-    yield _gauge(
-        "level_ready",
-        "1 if Pods have everything of this level and those before it (stateless, projected, local, volumes); 0 if not, "
-        "or if that is unknown.",
-        ["level"],
-        {(level,): report is not None and report.levels.get(level) == "ready" for level in LEVELS},
+    yield from _some(
+        "blocking_reason",
+        "Always 1; the reason why the node is not ready or unknown. Absent if it is ready.",
+        ["reason"],
+        {(blocking_reason(report) if report else STALE,): 1} if current != "ready" else {},
     )
+
+
+def _levels(report: Report) -> Iterator[Metric]:
+    yield from _some(
+        "level_ready",
+        "1 if Pods have everything of this level and those before it (stateless, projected, local, volumes); 0 if not. "
+        "Absent if unknown.",
+        ["level"],
+        _readiness((level, report.levels.get(level, "unknown")) for level in LEVELS),
+    )
+    handlers = sorted(report.handlers, key=lambda handler: handler.name)[:HANDLERS_LIMIT]
+    yield from _some(
+        "handler_ready",
+        "1 if Pods whose RuntimeClass names this handler (empty: the default one) run with hostUsers: false; 0 if not. "
+        "Absent if unknown.",
+        ["handler"],
+        _readiness((handler.name, handler.verdict) for handler in handlers),
+    )
+
+
+def _readiness(verdicts: Iterable[tuple[str, Verdict]]) -> dict[tuple[str, ...], float]:
+    return {(name,): verdict == "ready" for name, verdict in verdicts if verdict != "unknown"}
 
 
 def _findings(report: Report) -> Iterator[Metric]:
     statuses = {finding.id: finding.status for finding in report.findings}
     yield from _some(
         "check_status",
-        "Status of each check: 0 pass, 1 warn, 2 fail, 3 unknown (could not look), 4 skipped (does not apply here). "
-        "`userns-probe explain CHECK` has its question and the fix.",
+        "Status of each check, the worst is the largest: -1 skipped (does not apply here), 0 pass, 1 warn, 2 unknown "
+        "(could not look), 3 fail. `userns-probe explain CHECK` has its question and the fix.",
         ["check"],
         {(check,): STATUS_NUMBERS[statuses[check]] for check in CHECK_IDS if check in statuses},
+    )
+    yield from _some(
+        "contradiction",
+        "Always 1; a check in which a layer claims what a live attempt disproves, or the reverse. Absent without one.",
+        ["check"],
+        {(check,): 1 for check in CHECK_IDS if check in report.contradictions},
     )
     yield from _some(
         "filesystem_supported",
@@ -112,12 +153,6 @@ def _findings(report: Report) -> Iterator[Metric]:
         "Absent if unknown.",
         ["role", "fstype"],
         _filesystems(report),
-    )
-    yield from _some(
-        "blocking_reason",
-        "Always 1; the reason why the node is not ready or unknown. Absent if it is ready.",
-        ["reason"],
-        {(blocking_reason(report),): 1} if report.verdict != "ready" else {},
     )
 
 
@@ -140,6 +175,13 @@ def _node(report: Report) -> Iterator[Metric]:
         "container runtime's claim of user namespaces.",
         ["handler", "name", "version", "idmap", "user_namespaces"],
         _oci_runtimes(facts),
+    )
+    forecast = report.forecast.outcome if report.forecast else "unknown"
+    yield from _some(
+        "kubelet_restart_forecast",
+        "1 if the kubelet's next start is expected to succeed, 0 if it is expected to fail. Absent if unknown.",
+        [],
+        {} if forecast == "unknown" else {(): forecast == "starts"},
     )
 
 

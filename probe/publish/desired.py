@@ -12,6 +12,8 @@ from probe import __version__
 from probe.outputs.annotations import (
     CONDITION,
     LABEL,
+    LABEL_KEYS,
+    LABEL_VALUES,
     PREFIX,
     Condition,
     Event,
@@ -54,12 +56,14 @@ class Observed(Struct, frozen=True, kw_only=True):
     uid: str
 
 
-def desired_of(report: Report, parts: frozenset[Part]) -> Desired:
-    """Desired state of the Node after *report*."""
+def desired_of(report: Report, parts: frozenset[Part], known: Verdict = "unknown") -> Desired:
+    """Desired state of the Node after *report*. *known*: the last verdict of this boot that was not unknown."""
+    annotations = node_annotations(report)
+    kept = annotations if "annotations" in parts else LABEL_KEYS if "label" in parts else ()
     return Desired(
         verdict=report.verdict,
-        annotations=node_annotations(report) if "annotations" in parts else {},
-        labels=node_label(report) if "label" in parts else {},
+        annotations={key: value for key, value in annotations.items() if key in kept},
+        labels=node_label(report, known) if "label" in parts else {},
         condition=node_condition(report) if "condition" in parts else None,
     )
 
@@ -118,6 +122,13 @@ def parse_observed(node: Any) -> Observed:
         refreshed_at=parse_time(refreshed_at),
         uid=str(_at(node, "metadata", "uid") or ""),
     )
+
+
+def labelled(observed: Observed, boot_id: str) -> Verdict:
+    """The verdict that our own label tells of the boot *boot_id*; unknown without such a label."""
+    verdicts: dict[str, Verdict] = {value: verdict for verdict, value in LABEL_VALUES.items()}
+    told = verdicts.get(observed.labels.get(LABEL, ""), "unknown")
+    return told if boot_id and observed.boot_id == boot_id else "unknown"
 
 
 def in_sync(desired: Desired, observed: Observed) -> tuple[bool, bool]:

@@ -32,6 +32,8 @@ class Pruned(Struct, frozen=True, kw_only=True):
     """Keys of removed annotations; the same holds for labels."""
     labels: tuple[str, ...] = ()
     condition: bool = False
+    reason: str = ""
+    """Reason of a removal that was not asked for by name, or why nothing was removed."""
     problem: str = ""
     """Reason why something is left; empty on success."""
 
@@ -79,10 +81,11 @@ def render_pruned(pruned: Pruned) -> str:
         *(f"label {label}" for label in pruned.labels),
         *([f"condition {CONDITION}"] if pruned.condition else []),
     ]
-    words = [f"removed {', '.join(removed)}"] if removed else []
+    reason = f" ({pruned.reason})" if pruned.reason else ""
+    words = [f"removed {', '.join(removed)}{reason}"] if removed else []
     if pruned.problem:
         words.append(f"failed: {pruned.problem}")
-    return f"{pruned.node}: {'; '.join(words) or 'nothing to remove'}"
+    return f"{pruned.node}: {'; '.join(words) or f'nothing to remove{reason}'}"
 
 
 def render_failure(failure: Failure, node: str = "") -> str:

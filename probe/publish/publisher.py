@@ -24,6 +24,7 @@ from probe.publish.desired import (
     absent_report,
     desired_of,
     in_sync,
+    labelled,
     parse_observed,
 )
 from probe.publish.events import EventRecorder
@@ -31,6 +32,7 @@ from probe.publish.parts import Part
 from probe.publish.schedule import Backoff, Debounce, Pace, Refresh
 from probe.report import Report
 from probe.serve.report_file import Snapshot, boot_time
+from probe.verdict import Verdict
 from probe.watch.log import log
 
 in_cluster = partial(connect, Access())
@@ -81,11 +83,15 @@ class Publisher:
         """Desired state that the server accepted last; not sent again even if the server dropped a part."""
         self._refresh = Refresh(self._pace.renew_within)
         self._recorder = EventRecorder(self._node) if "events" in parts else None
-        self._bears_time = "metadata" if "annotations" in parts else "status" if "condition" in parts else None
+        self._bears_time = (
+            "metadata" if parts & {"annotations", "label"} else "status" if "condition" in parts else None
+        )
         """The half of the Node that contains the time of the last write."""
         self._left_behind: set[str] = set()
         """Halves of the Node that are no longer published, but may not be removed (403)."""
-        self._rendered: tuple[Report, Desired] | None = None
+        self._known: Verdict = "unknown"
+        """The last verdict of this boot that was not unknown: the label fails static."""
+        self._rendered: tuple[Report, Verdict, Desired] | None = None
         self._counted = ""
         self._results: dict[PublishResult, int] = dict.fromkeys(PUBLISH_RESULTS, 0)
         self._last_success: float | None = None
@@ -181,17 +187,21 @@ class Publisher:
         """Desired state now; None while a second probe must confirm it, or until the turn of this node after a boot."""
         observed = self._observed
         assert observed is not None
+        said = self._effective(report)
+        if said.verdict != "unknown":
+            self._known = said.verdict
+        elif self._known == "unknown":
+            self._known = labelled(observed, self._boot_id)
         known = observed.verdict in ("ready", "not-ready")
         of_this_boot = observed.boot_id == self._boot_id or (not observed.boot_id and self._done is not None)
         if not self._debounce.lets_pass(report, known_before=known and of_this_boot, now=now):
             return None
-        said = self._effective(report)
         of_another_boot = observed.boot_id not in ("", self._boot_id)
         if of_another_boot and said.verdict == observed.verdict and now < self._renew_at:
             return None
-        if self._rendered is None or self._rendered[0] != said:
-            self._rendered = (said, desired_of(said, self._parts))
-        return self._rendered[1]
+        if self._rendered is None or self._rendered[:2] != (said, self._known):
+            self._rendered = (said, self._known, desired_of(said, self._parts, self._known))
+        return self._rendered[2]
 
     def _effective(self, report: Report | None) -> Report:
         return absent_report(self._node, self._boot_id) if report is None else report

@@ -112,11 +112,11 @@ class App:
         return Response(200, "text/html; charset=utf-8", page)
 
     def _metrics(self, environ: Environ) -> Response:
-        of = (self._current.snapshot().effective, self._current.publishing)
+        of, name = (self._current.snapshot().effective, self._current.publishing), self._current.node_name
         if _accepts_openmetrics(environ.get("HTTP_ACCEPT", "")):
-            text = self._open.get(of, lambda: render_metrics(*of, exposition.generate_openmetrics))
+            text = self._open.get(of, lambda: render_metrics(*of, exposition.generate_openmetrics, name))
             return Response(200, exposition.OPENMETRICS, text)
-        text = self._plain.get(of, lambda: render_metrics(*of, exposition.generate_text))
+        text = self._plain.get(of, lambda: render_metrics(*of, exposition.generate_text, name))
         return Response(200, exposition.TEXT, text)
 
     def _report(self, _: Environ) -> Response:

@@ -88,7 +88,7 @@ class Current:
     ) -> None:
         self._path = path
         self._boot_id = boot_id
-        self._node_name = node_name
+        self.node_name = node_name
         self._uptime = uptime or boot_time
         self._identity: Identity | None = None
         self._content: Report | Unusable = Unusable("missing", "no report was written yet")
@@ -117,7 +117,7 @@ class Current:
         content = self._content
         if isinstance(content, Unusable):
             return Snapshot(state=content.state, message=content.message)
-        now = judge(content, now=self._uptime(), boot_id=self._boot_id, node_name=self._node_name)
+        now = judge(content, now=self._uptime(), boot_id=self._boot_id, node_name=self.node_name)
         if now.state == "expired":
             if self._expired is None or self._expired.report is not content:
                 self._expired = now

@@ -265,6 +265,7 @@ COMBINATIONS = [
     *((each,) for each in COMPONENTS),
     ("entering", "signals", "openshift"),
     ("entering", "before-1.30"),
+    ("signals", "stale", "before-1.30"),
 ]
 
 

@@ -87,6 +87,17 @@ def test_it_notices_a_node_that_says_something_else(impatient: World) -> None:
         impatient.settle()
 
 
+def test_it_notices_a_label_that_forgets(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verdict is unknown now, and so is the label, though it was known in this boot."""
+    world.spoil(lambda path: None)
+    world.settle()
+    assert not world.difference()
+    world.api.store.nodes[api_world.NODE]["metadata"]["labels"]["userns-probe.io/ready"] = "unknown"
+    monkeypatch.setattr(api_world, "WATCHDOG", 0.5)
+    with pytest.raises(Lied, match=r"never said unknown: labels .*unknown"):
+        world.settle()
+
+
 def test_it_notices_a_state_that_was_never_sent(impatient: World) -> None:
     """The server is away, and does not come back."""
     impatient.api.stop()

@@ -31,6 +31,7 @@ from probe.outputs.annotations import (
 from probe.outputs.labels import CHECK_IDS
 from probe.outputs.staleness import expired
 from probe.report import Report, VolumeRow
+from probe.verdict import Verdict
 from tests.outputs.test_outputs_terminal import evil, hostile_reports
 
 VERDICTS = ("ready", "not-ready", "unknown")
@@ -54,6 +55,7 @@ def test_of_a_node_that_is_not_ready() -> None:
         "userns-probe.io/reason": "TmpfsNotIdmappable",
         "userns-probe.io/message": "a fresh tmpfs: tmpfs cannot be idmapped on this kernel",
         "userns-probe.io/levels": "stateless=ready,projected=not-ready,local=not-ready",
+        "userns-probe.io/handlers": "(default)=not-ready,runc=not-ready",
         "userns-probe.io/filesystems": "kubelet-root=ext4:supported,runtime-root=ext4:supported,"
         "overlay-layers=overlay:supported,tmpfs=tmpfs:refused",
         "userns-probe.io/oci-runtimes": "(default)=runc/1.3.6,crun=crun/1.28,runc=runc/1.3.6",
@@ -236,6 +238,23 @@ def test_label_and_condition(name: str, label: str, status: str, reason: str) ->
     condition = node_condition(report)
     assert (condition.type, condition.status, condition.reason) == ("UserNamespacesReady", status, reason)
     assert condition.message == report.message
+
+
+@pytest.mark.parametrize(("known", "label"), [("ready", "true"), ("not-ready", "false"), ("unknown", "unknown")])
+def test_the_label_of_an_unknown_is_the_last_one_known(known: Verdict, label: str) -> None:
+    """It fails static; a known verdict takes the place of whatever was known before."""
+    assert node_label(REPORTS["no-kubelet"], known) == {"userns-probe.io/ready": label}
+    assert node_label(REPORTS["ready"], known) == {"userns-probe.io/ready": "true"}
+    assert node_label(REPORTS["tmpfs-refused"], known) == {"userns-probe.io/ready": "false"}
+
+
+def test_each_handler_has_its_verdict() -> None:
+    """The default one first, the others by name, in whichever order the runtime names them."""
+    report = REPORTS["several-handlers"]
+    told = "(default)=ready,crun=ready,kata=not-ready,oldrunc=not-ready,runc=ready"
+    assert values(report)["handlers"] == told
+    assert values(replace(report, handlers=report.handlers[::-1]))["handlers"] == told
+    assert "handlers" not in values(replace(report, handlers=()))
 
 
 def test_events() -> None:

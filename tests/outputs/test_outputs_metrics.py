@@ -37,16 +37,18 @@ from probe.outputs.metrics import (
     render_prom,
 )
 from probe.outputs.staleness import expired
-from probe.report import Report
+from probe.report import HandlerVerdict, Report
 from probe.terms import LEVELS, Status, UnknownReason
 from tests.outputs.test_outputs_terminal import evil, hostile_reports
 
 PUBLISHING = Publishing(results={"success": 3, "error": 1}, last_success=1795296600.5)
 
 
-def series(report: Report | None, publishing: Publishing | None = None) -> dict[tuple[str, tuple[str, ...]], float]:
+def series(
+    report: Report | None, publishing: Publishing | None = None, node_name: str | None = None
+) -> dict[tuple[str, tuple[str, ...]], float]:
     """Name without prefix and values of labels, by their names' order -> value."""
-    samples = [sample for family in families(report, publishing) for sample in family.samples]
+    samples = [sample for family in families(report, publishing, node_name) for sample in family.samples]
     found = {
         (one.name.removeprefix(PREFIX), tuple(value for _, value in sorted(one.labels.items()))): one.value
         for one in samples
@@ -78,15 +80,63 @@ def test_without_a_report_all_is_unknown() -> None:
     """Before the first report nothing claims anything, and the verdict can still be alerted on."""
     found = series(None)
     assert values(None, "verdict") == {"ready": 0, "not-ready": 0, "unknown": 1}
-    assert values(None, "level_ready") == dict.fromkeys(LEVELS, 0)
-    assert {name for name, _ in found} == {"build_info", "verdict", "level_ready"}
+    assert values(None, "blocking_reason") == {"ReportStale": 1}
+    assert {name for name, _ in found} == {"build_info", "verdict", "blocking_reason"}
     assert found[("build_info", (__version__,))] == 1
 
 
+def test_the_name_of_the_node() -> None:
+    """Told by the report, else by the option; none is made up."""
+    named, unnamed = REPORTS["ready"], REPORTS["no-kubelet"]
+    for report, option, expected in (
+        (named, "other", "node-1"),
+        (unnamed, "other", "other"),
+        (None, "other", "other"),
+        (unnamed, None, None),
+        (None, None, None),
+    ):
+        found = [labels for (name, labels) in series(report, None, option) if name == "node_info"]
+        assert found == ([(expected,)] if expected else [])
+
+
 def test_levels() -> None:
-    """1 only for what works."""
+    """1 for what works, 0 for what does not, and nothing for what nobody knows."""
     assert values(REPORTS["tmpfs-refused"], "level_ready") == {"stateless": 1, "projected": 0, "local": 0, "volumes": 0}
-    assert values(REPORTS["no-kubelet"], "level_ready") == dict.fromkeys(LEVELS, 0)
+    assert values(REPORTS["no-kubelet"], "level_ready") == {}
+    assert values(REPORTS["hung-mount"], "level_ready") == {"stateless": 1, "projected": 1, "local": 1}
+
+
+def test_handlers() -> None:
+    """Each has its own answer; the default one is the empty name; one that nobody knows has none."""
+    report = REPORTS["several-handlers"]
+    assert values(report, "handler_ready") == {"": 1, "crun": 1, "kata": 0, "oldrunc": 0, "runc": 1}
+    unknown = tuple(replace(one, verdict="unknown") if one.name == "crun" else one for one in report.handlers)
+    assert "crun" not in values(replace(report, handlers=unknown), "handler_ready")
+    many = tuple(replace(report.handlers[0], name=name) for name in ("z", "y", "x", "c", "b", "a", ""))
+    assert [*values(replace(report, handlers=many), "handler_ready")] == ["", "a", "b", "c", "x", "y"]
+
+
+def test_the_forecast_of_the_kubelet() -> None:
+    """1 or 0 for what is foretold, nothing for what is not."""
+    report = REPORTS["ready"]
+    assert report.forecast
+    for outcome, expected in (("starts", {(): 1}), ("fails", {(): 0}), ("unknown", {})):
+        forecast = replace(report.forecast, outcome=outcome)
+        assert values(replace(report, forecast=forecast), "kubelet_restart_forecast") == expected
+    assert values(REPORTS["no-kubelet"], "kubelet_restart_forecast") == {}
+
+
+def test_contradictions() -> None:
+    """One series for each check of the catalogue that is one, and for no other."""
+    report = replace(REPORTS["ready"], contradictions=("runtime-kernel-claim", "pod-trial", "made-up"))
+    assert values(report, "contradiction") == {"runtime-kernel-claim": 1, "pod-trial": 1}
+    assert values(REPORTS["ready"], "contradiction") == {}
+
+
+def test_the_worst_status_is_the_largest() -> None:
+    """max() over checks and nodes finds what is worst."""
+    order: list[Status] = ["skipped", "pass", "warn", "unknown", "fail"]
+    assert sorted(STATUS_NUMBERS, key=STATUS_NUMBERS.__getitem__) == order
 
 
 @pytest.mark.parametrize("status", STATUS_NUMBERS)
@@ -148,7 +198,7 @@ def test_what_is_not_known_has_no_series() -> None:
         runtime_version="", oci_runtimes=(),
     )  # fmt: skip
     names = {name for name, _ in series(make_report(facts=facts, probed_at="yesterday"))}
-    assert not [name for name in names if name.endswith("_info") and name != "build_info"]
+    assert not [name for name in names if name.endswith("_info") and name not in ("build_info", "node_info")]
     assert "last_probe_timestamp_seconds" not in names
     assert "last_probe_duration_seconds" in names
 
@@ -159,7 +209,7 @@ def test_an_expired_report_claims_nothing() -> None:
     assert found[("verdict", ("unknown",))] == 1
     assert found[("blocking_reason", ("ReportStale",))] == 1
     assert {value for (name, _), value in found.items() if name == "check_status"} == {STATUS_NUMBERS["unknown"]}
-    assert not [name for name, _ in found if name == "filesystem_supported"]
+    assert not [name for name, _ in found if name in ("filesystem_supported", "level_ready", "handler_ready")]
     assert {labels for name, labels in found if name == "id_slots"} == {("total",)}
     assert found[("last_probe_timestamp_seconds", ())] == 1795296600
 
@@ -219,6 +269,9 @@ def worst_case(text: str = "x") -> Report:
             )
             for i in range(500)
         ),
+        handlers=tuple(HandlerVerdict(name=f"{text}{i}", verdict="not-ready", reason="") for i in range(200)),
+        contradictions=(*(check.id for check in CHECKS if check.contradiction), *(f"{text}-{i}" for i in range(100))),
+        confirmed_at="2026-11-21T21:30:00Z",
         facts=make_facts(oci_runtimes=tuple(make_oci_runtime(handler=f"{text}{i}") for i in range(200))),
     )
 
@@ -245,7 +298,14 @@ def test_hostile_reports(report: Report, text: str, many: bool) -> None:
     """Any report gives valid text that reads back, few series, closed or short label values, no path and no Pod."""
     if many:
         worst = worst_case(text)
-        report = replace(report, findings=worst.findings, filesystems=worst.filesystems, facts=worst.facts)
+        report = replace(
+            report,
+            findings=worst.findings,
+            filesystems=worst.filesystems,
+            facts=worst.facts,
+            handlers=worst.handlers,
+            contradictions=worst.contradictions,
+        )
     rendered = render_prom(report)
     assert rendered == theirs(report)
     samples = [one for family in text_string_to_metric_families(rendered) for one in family.samples]

@@ -104,7 +104,10 @@ def test_retracting_removes_our_keys_alone(world: World) -> None:
     foreign = dict(world.node["annotations"])
     world.restart("label")
     world.settle()
-    assert world.node["annotations"] == {k: v for k, v in foreign.items() if not k.startswith("userns-probe.io/")}
+    with_the_label = [f"userns-probe.io/{key}" for key in ("verdict", "boot-id", "refreshed-at")]
+    assert world.node["annotations"].keys() == {
+        key for key in foreign if not key.startswith("userns-probe.io/") or key in with_the_label
+    }
     removing = [one for one in world.api.requests if one.method == "PATCH" and b"null" in one.body]
     assert {one.content_type for one in removing} == {"application/merge-patch+json"}
 
@@ -128,7 +131,7 @@ def test_every_part_is_written_and_retracted_for_itself(world: World) -> None:
 
     world.restart("label")
     world.settle()
-    assert not [key for key in world.node["annotations"] if key.startswith("userns-probe.io/")]
+    assert observed(world) == {"userns-probe.io/verdict": "not-ready", "userns-probe.io/boot-id": BOOT}
     assert world.node["labels"] == {"kubernetes.io/hostname": NODE, "userns-probe.io/ready": "false"}
     assert [one["type"] for one in world.api.store.nodes[NODE]["status"]["conditions"]] == ["Ready"]
 
@@ -547,17 +550,118 @@ def test_nothing_is_written_before_it_rests_no_more(world: World) -> None:
         world.settle()
 
 
-def test_a_label_alone_is_damped_once_this_process_wrote_it(world: World) -> None:
-    """A label does not say of which boot it is, so after a restart it counts for nothing."""
+LABEL = "userns-probe.io/ready"
+
+
+def doubts(world: World) -> None:
+    """Two probes could not look."""
+    for _ in range(2):
+        world.probe("unknown")
+        world.step(2 * DEBOUNCE)
+
+
+def loses(world: World) -> None:
+    """The report is gone."""
+    world.source.report = None
+    world.step(2 * DEBOUNCE)
+
+
+UNKNOWNS = {"probes that could not look": doubts, "an expired report": World.expire, "no report": loses}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("parts", [("label",), ("label", "condition"), ALL])
+@pytest.mark.parametrize("unknown", UNKNOWNS)
+@pytest.mark.parametrize(("verdict", "label"), [("ready", "true"), ("not-ready", "false")])
+def test_the_label_fails_static(
+    world: World, verdict: str, label: str, unknown: str, parts: tuple[Any, ...], restarts: bool
+) -> None:
+    """A verdict that is lost in the same boot leaves the label as it was, for days; all else says unknown."""
+    world.api.store.rules |= {("create", "events")}
+    world.restart(*parts)
+    world.probe(verdict)
+    world.settle()
+    if restarts:
+        world.restart()
+    UNKNOWNS[unknown](world)
+    for _ in range(8):
+        world.step(REFRESH)
+        if restarts:
+            world.restart()
+        world.step()
+        assert world.node["labels"][LABEL] == label
+        assert world.said("verdict") == "unknown"
+        condition = condition_of(world.api.store.nodes[NODE])
+        assert condition is None or condition["status"] == "Unknown"
+    assert len(world.api.store.events) == ("events" in parts)
+    other = "not-ready" if verdict == "ready" else "ready"
+    world.probe(other)
+    world.step()
+    world.step()
+    assert world.node["labels"][LABEL] == {"true": "false", "false": "true"}[label]
+    assert world.said("verdict") == other
+
+
+@pytest.mark.parametrize("parts", [("label",), ALL])
+@pytest.mark.parametrize("unknown", UNKNOWNS)
+def test_no_label_outlives_its_boot(world: World, unknown: str, parts: tuple[Any, ...]) -> None:
+    """Another kernel may run now: what the last one could proves nothing."""
+    world.api.store.rules |= {("create", "events")}
+    world.restart(*parts)
+    world.probe("ready", boot_id=OTHER_BOOT)
+    world.settle()
+    assert (world.node["labels"][LABEL], world.said("boot-id")) == ("true", OTHER_BOOT)
+    world.restart()
+    world.source.report = None
+    if unknown == "an expired report":
+        world.probe("unknown")
+    UNKNOWNS[unknown](world)
+    world.settle()
+    assert (world.node["labels"][LABEL], world.said("boot-id")) == ("unknown", BOOT)
+
+
+def test_what_was_known_and_never_written_is_the_label(world: World) -> None:
+    """While the server was away a probe was refused, and the report expired: `false` is what was proven last."""
+    world.restart(*ALL)
+    world.api.store.rules |= {("create", "events")}
+    world.probe("ready")
+    world.settle()
+    port = world.api.port
+    world.api.stop()
+    world.probe("not-ready")
+    world.step(400)
+    world.expire()
+    world.step(400)
+    world.api.start(port)
+    world.settle()
+    assert (world.node["labels"][LABEL], world.said("verdict")) == ("false", "unknown")
+
+
+def test_a_label_of_somebody_else_is_nothing_known(world: World) -> None:
+    """Edited by hand, it is no verdict of ours: a process that knows none says unknown at its next write."""
+    world.restart("label")
+    world.probe("not-ready")
+    world.settle()
+    world.api.store.policy, body = None, json.dumps({"metadata": {"labels": {LABEL: "true"}}}).encode()
+    target = f"/api/v1/nodes/{NODE}?fieldManager=kubectl"
+    code, _ = world.api.store.answer(Request("PATCH", target, MERGE, "token-1", body))
+    assert code == 200
+    world.expire()
+    world.restart()
+    world.settle()
+    assert world.node["labels"][LABEL] == "unknown"
+
+
+def test_a_label_without_a_boot_is_nothing_known(world: World) -> None:
+    """As an earlier version left it."""
     world.restart("label")
     world.probe("ready")
     world.settle()
-    world.probe("unknown")
-    world.step()
-    assert world.node["labels"]["userns-probe.io/ready"] == "true"
+    del world.node["annotations"]["userns-probe.io/boot-id"]
+    world.expire()
     world.restart()
-    world.step()
-    assert world.node["labels"]["userns-probe.io/ready"] == "unknown"
+    world.settle()
+    assert world.node["labels"][LABEL] == "unknown"
 
 
 def test_without_a_name_it_publishes_nothing_and_says_so(world: World) -> None:

@@ -192,7 +192,8 @@ def test_what_is_stale_or_foreign_is_unknown_everywhere(report_file: Path, conte
         wait_for(lambda: any(entry["state"] == state for entry in server.events("report")))
         metrics = server.get("/metrics").body
         assert verdict_of(metrics) == "unknown"
-        assert not re.search(r"^userns_probe_level_ready.* 1.0$", metrics, re.MULTILINE)
+        assert not re.search(r"^userns_probe_(level|handler)_ready", metrics, re.MULTILINE)
+        assert 'userns_probe_node_info{node="node-1"} 1.0' in metrics
         assert json.loads(server.get("/report.json").body)["verdict"] == "unknown"
         page = server.get("/").body
         assert "unknown" in page

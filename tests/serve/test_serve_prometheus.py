@@ -11,6 +11,7 @@ import pytest
 from lab.readme import DOCS
 from lab.serve.prometheus import NODES, Series, prometheus, promtool, serving_each
 from lab.serve.serving import Serving, put_report, report_of_now, serving, wait_for
+from probe.outputs.metrics import SERIES_LIMIT
 
 pytestmark = pytest.mark.real
 
@@ -23,7 +24,7 @@ def test_prometheus_scrapes_it_and_sees_each_change(tmp_path: Path) -> None:
         wait_for(lambda: scraper.query("userns_probe_verdict == 1") == {("n", "ready"): 1.0})
         assert scraper.query("userns_probe_verdict == 0") == {("n", "not-ready"): 0.0, ("n", "unknown"): 0.0}
         assert scraper.query("up") == {("n",): 1.0}
-        assert scraper.query("scrape_samples_scraped")[("n",)] <= 80
+        assert scraper.query("scrape_samples_scraped")[("n",)] <= SERIES_LIMIT
         report_file.unlink()
         wait_for(lambda: scraper.query("userns_probe_verdict == 1") == {("n", "unknown"): 1.0})
         assert not server.unstructured
@@ -46,8 +47,10 @@ EXPECTED: dict[str, Series] = {
     },
     "Which nodes can nobody judge?": {("restricted", "unknown"): 1, ("stopped", "unknown"): 1},
     "What share of the fleet runs Pods with emptyDir and ConfigMaps?": {(): 0.4},
-    "Which checks fail, and where?": {("filesystem-tmpfs", "old-kernel"): 2},
+    "Which checks fail, and where?": {("filesystem-tmpfs", "old-kernel"): 3},
     "Which file systems do kernels refuse?": {("tmpfs", "tmpfs"): 1},
+    "Which nodes have a handler that cannot?": {("old-kernel",): 0, ("runc", "old-kernel"): 0},
+    "Which nodes have no agent?": {},
     "On which kernels does it work, and on which not?": {
         (NEW, "ready"): 2,
         (OLD, "not-ready"): 1,

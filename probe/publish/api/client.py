@@ -119,20 +119,25 @@ class Api:
         """Apply *condition*, keeping the conditions of others; returns the Node."""
         return self._apply(NodeStatus, name, {"metadata": {"name": name}, "status": {"conditions": [condition]}}, force)
 
-    def delete_condition(self, name: str, kind: str) -> dict[str, Any]:
-        """Delete the condition of type *kind*; returns the Node.
+    def delete_condition(self, name: str, kind: str, *, version: str = "") -> dict[str, Any]:
+        """Delete the condition of type *kind*; returns the Node. *version*: refused (409) unless it is the Node's.
 
         Not by an empty apply, which also removed the kubelet's conditions with `Ready`: the kubelet owns fields of its
         conditions but not the list entries (seen with 1.36.2).
         """
-        return self._patch(
-            NodeStatus, name, {"status": {"conditions": [{"$patch": "delete", "type": kind}]}}, STRATEGIC
-        )
+        condition = {"status": {"conditions": [{"$patch": "delete", "type": kind}]}}
+        return self._patch(NodeStatus, name, condition | _precondition(version), STRATEGIC)
 
-    def delete_keys(self, name: str, *, annotations: Iterable[str], labels: Iterable[str]) -> dict[str, Any]:
-        """Delete keys of any owner; returns the Node. Unlike apply, the patch never creates a missing Node."""
-        metadata = {"annotations": dict.fromkeys(annotations), "labels": dict.fromkeys(labels)}
-        return self._patch(Node, name, {"metadata": {kind: keys for kind, keys in metadata.items() if keys}}, MERGE)
+    def delete_keys(
+        self, name: str, *, annotations: Iterable[str], labels: Iterable[str], version: str = ""
+    ) -> dict[str, Any]:
+        """Delete keys of any owner; returns the Node. *version*: refused (409) unless it is the Node's.
+
+        Unlike apply, the patch never creates a missing Node.
+        """
+        keys = {"annotations": dict.fromkeys(annotations), "labels": dict.fromkeys(labels)}
+        metadata = {kind: names for kind, names in keys.items() if names} | _precondition(version).get("metadata", {})
+        return self._patch(Node, name, {"metadata": metadata}, MERGE)
 
     def create_event(self, event: dict[str, Any]) -> None:
         """Create an Event; success if its name exists, since an earlier attempt created it."""
@@ -186,6 +191,11 @@ def connect(access: Access) -> Iterator[Api]:
         yield Api(client, config.user.exec.command if config.user and config.user.exec else "")
     finally:
         client.close()
+
+
+def _precondition(version: str) -> dict[str, dict[str, str]]:
+    """The part of a patch by which the server refuses it once the object has another resourceVersion."""
+    return {"metadata": {"resourceVersion": version}} if version else {}
 
 
 def _limit(request: httpx2.Request) -> int:

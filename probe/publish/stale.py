@@ -1,0 +1,131 @@
+"""Retract the label and the condition of Nodes whose agent is gone: it can take nothing back itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from probe.outputs.annotations import CONDITION, LABEL
+from probe.outputs.staleness import parse_time
+from probe.publish.api.client import Access, Api, Failure, connect
+from probe.publish.api.errors import is_missing
+from probe.publish.desired import Observed, parse_observed, render_time
+from probe.publish.prune import Pruned, Retries, render_failure
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """What one Node says by label and condition, and of when that is."""
+
+    name: str
+    version: str
+    """The Node's resourceVersion."""
+    label: bool
+    condition: bool
+    refreshed_at: float | None
+    """Seconds since the epoch; None without a time that can be read."""
+    boot_id: str
+    running_boot_id: str
+    heartbeat: float | None
+    """The last heartbeat of the kubelet, by its clock."""
+
+
+def prune_stale(
+    access: Access, age: float, retries: Retries | None = None, clock: Callable[[], float] = time.time
+) -> Iterator[Pruned]:
+    """Retract label and condition where `refreshed-at` is older than *age* seconds, or `boot-id` is not the Node's.
+
+    Annotations stay: each consumer can see of when they are. A Node is read again before it is written, and written
+    only if nobody wrote it meanwhile. *Errors*: Failure when there are no credentials, or the Nodes cannot be listed.
+    """
+    retries = retries or Retries()
+    with connect(access) as api:
+        found = retries.run(partial(_listed, api, retries), lambda failure: failure.status == 410)
+        judge = partial(why_stale, before=_now(found, clock()) - age)
+        for candidate in found:
+            if candidate.label or candidate.condition:
+                if _is_without_a_time(candidate):
+                    reason = "neither refreshed-at nor boot-id tells how old label and condition are"
+                    yield Pruned(node=candidate.name, reason=reason)
+                elif judge(candidate):
+                    yield _retract(api, candidate.name, judge, retries)
+
+
+def why_stale(candidate: Candidate, before: float) -> str:
+    """The reason why label and condition no longer count; empty while they do. *before*: in seconds since the epoch."""
+    if candidate.boot_id and candidate.running_boot_id and candidate.boot_id != candidate.running_boot_id:
+        return f"they were of the boot {candidate.boot_id}, and the Node runs {candidate.running_boot_id}"
+    if candidate.refreshed_at is not None and candidate.refreshed_at < before:
+        return f"they were last refreshed at {render_time(candidate.refreshed_at)}"
+    return ""
+
+
+def _is_without_a_time(candidate: Candidate) -> bool:
+    return candidate.refreshed_at is None and not why_stale(candidate, before=0.0)
+
+
+def _now(found: list[Candidate], wall: float) -> float:
+    """The time by which Nodes are judged: a clock here that is ahead of every kubelet's would make all of them old."""
+    return min(wall, max((one.heartbeat for one in found if one.heartbeat is not None), default=wall))
+
+
+def _listed(api: Api, retries: Retries) -> list[Candidate]:
+    """One for each Node; the list is read to its end before any change, since pages expire."""
+    found: list[Candidate] = []
+    token, more = "", True
+    while more:
+        nodes, token = retries.run(partial(api.list_page, token))
+        found += [_candidate(node) for node in nodes]
+        more = bool(token)
+    return found
+
+
+def _retract(api: Api, name: str, judge: Callable[[Candidate], str], retries: Retries) -> Pruned:
+    """Read the Node, judge it again, and retract; from the beginning if somebody wrote it meanwhile (409)."""
+    done = Pruned(node=name)
+    for _ in range(retries.attempts):
+        try:
+            one = _candidate(retries.run(partial(api.get_node, name)))
+            reason = judge(one)
+            if not reason:
+                return done
+            done = replace(done, reason=reason)
+            if one.label:
+                delete = partial(api.delete_keys, name, annotations=(), labels=(LABEL,), version=one.version)
+                one = _candidate(retries.run(delete))
+                done = replace(done, labels=(LABEL,))
+            if one.condition:
+                retries.run(partial(api.delete_condition, name, CONDITION, version=one.version))
+                done = replace(done, condition=True)
+            return done
+        except Failure as failure:
+            if failure.status != 409:
+                return done if is_missing(failure) else replace(done, problem=render_failure(failure, name))
+            problem = render_failure(failure, name)
+    return replace(done, problem=problem)
+
+
+def _candidate(node: Mapping[str, Any]) -> Candidate:
+    observed: Observed = parse_observed(node)
+    metadata, status = _mapping(node.get("metadata")), _mapping(node.get("status"))
+    conditions = status.get("conditions")
+    ready = [one for one in conditions if _mapping(one).get("type") == "Ready"] if isinstance(conditions, list) else []
+    beat, boot = (ready[0].get("lastHeartbeatTime") if ready else None), _mapping(status.get("nodeInfo")).get("bootID")
+    return Candidate(
+        name=str(metadata.get("name") or ""),
+        version=str(metadata.get("resourceVersion") or ""),
+        label=LABEL in _mapping(metadata.get("labels")),
+        condition=observed.condition is not None,
+        refreshed_at=observed.refreshed_at,
+        boot_id=observed.boot_id,
+        running_boot_id=boot if isinstance(boot, str) else "",
+        heartbeat=parse_time(beat) if isinstance(beat, str) else None,
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
