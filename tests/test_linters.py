@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -31,4 +32,13 @@ def test_shellcheck_finds_nothing() -> None:
         if path.suffix == ".sh" or path.read_bytes().startswith(b"#!/usr/bin/env bash")
     ]
     done = subprocess.run([program, "-x", *shell], cwd=folder.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_zizmor_finds_nothing() -> None:
+    """No workflow runs what an attacker writes, and each action is pinned by its commit."""
+    program = Path(sys.executable).with_name("zizmor")
+    require(program.exists() or platform.machine() != "x86_64", "Python package zizmor")
+    folder = Path(__file__).parents[1] / ".github/workflows"
+    done = subprocess.run([program, "--offline", "--quiet", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -55,6 +55,21 @@ def build() -> Image:
         return _unpack(cache, environment)
 
 
+def digest(epoch: int) -> str:
+    """Digest of the image, built without any layer of before, with all its times at *epoch* (SOURCE_DATE_EPOCH)."""
+    cache = debian.cache("images")
+    with debian.locked(cache):
+        environment = _storage(cache) | {"SOURCE_DATE_EPOCH": str(epoch)}
+        _import_base(cache, environment)
+        tag = "userns-probe:reproduced"
+        command = [CHECKOUT / "scripts/image", "--builder", "buildah", "--wheels", "--tag", tag]
+        debian.run(*command, "--", "--pull-never", "--no-cache", environment=environment)
+        try:
+            return debian.run("buildah", "images", "--format", "{{.Digest}}", tag, environment=environment).strip()
+        finally:
+            debian.run("buildah", "rmi", tag, environment=environment)
+
+
 def _storage(cache: Path) -> dict[str, str]:
     """The environment in which buildah keeps everything in *cache*."""
     driver = "vfs" if _is_overlay(cache) else "overlay"

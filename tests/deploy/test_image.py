@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from typing import Any
 import kubernetes_validate
 import msgspec
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
-from lab.deploy.image import Image
+from lab.deploy.image import Image, digest
 from lab.deploy.manifests import CHECKOUT, COMPONENTS, MANIFEST, by_kind, container_of, documents, pod_of
 from lab.deploy.pod import NODE_NAME, Pod, project, run_pod
+from lab.deploy.sbom import bill
 from lab.real.node import Node
 from lab.real.packages import Runtime
 from lab.serve.api_double import ApiDouble
@@ -27,6 +31,7 @@ from probe import __version__
 from probe.outputs.annotations import LABEL, PREFIX, node_annotations
 from probe.publish.desired import REFRESHED_AT
 from probe.report import Report
+from tests.extent import ALL
 from tests.real.test_entering import comparable
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]  # building without any cache takes two minutes
@@ -267,6 +272,30 @@ COMBINATIONS = [
     ("entering", "before-1.30"),
     ("signals", "stale", "before-1.30"),
 ]
+
+
+if ALL:
+
+    def test_two_builds_are_equal(image: Image) -> None:
+        """Byte by byte, so that anyone can see whether an image is of this code; each takes minutes."""
+        assert digest(1_700_000_000) == digest(1_700_000_000) != ""
+
+
+def test_the_bill_of_materials_names_every_package(image: Image) -> None:
+    """Of the image, by its own databases; the schema of CycloneDX is met, and the same image gives the same bytes."""
+    made_at = datetime(2026, 11, 29, tzinfo=UTC)
+    text = bill(image.rootfs, made_at)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    assert bill(image.rootfs, made_at) == text
+    found = {(each["purl"].split("/")[0], each["name"]): each for each in json.loads(text)["components"]}
+    locked = re.findall(r"^([\w.-]+)==", (CHECKOUT / "requirements.lock").read_text(), re.MULTILINE)
+    named = {re.sub(r"[-_.]+", "-", name).lower() for kind, name in found if kind == "pkg:pypi"}  # PEP 503
+    assert named == {*locked, "userns-probe"} - {"setuptools"}
+    listed = [
+        path.name.split(":")[0].removesuffix(".list") for path in (image.rootfs / "var/lib/dpkg/info").glob("*.list")
+    ]
+    assert {name for kind, name in found if kind == "pkg:deb"} == set(listed)
+    assert all(each.get("licenses") for (kind, _), each in found.items() if kind == "pkg:pypi")
 
 
 @pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)
