@@ -8,10 +8,19 @@ from collections.abc import Iterator
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.around import daemon_of, handler_around, is_closed, is_unclear, surroundings_of, told_by
+from probe.checks.runtime.around import (
+    daemon_of,
+    handler_around,
+    is_closed,
+    is_unclear,
+    oci_runtime_of,
+    surroundings_of,
+    told_by,
+)
 from probe.checks.runtime.refusals import (
     AS_THE_POD,
     IN_THE_IMAGE,
+    OPEN_FILES,
     Refusal,
     is_ping_range,
     refused_hook,
@@ -32,6 +41,7 @@ _FITTED_SINCE = (1, 31, 0)
 _NAMESPACED = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net.")
 """Sysctls that CRI-O sets at all. *Source*: CRI-O, `pkg/config/sysctl.go`."""
 _NO_LIMIT = 1 << 64
+_FEW_FILES = 64
 
 
 def check_base_spec(facts: Facts, handler: str) -> Outcome:
@@ -49,13 +59,13 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
     whole = Added(
         hooks=(*added.hooks, *hooks), sysctls=added.sysctls, mounts=added.mounts, limits=added.limits, newer=added.newer
     )
-    refusal = next(_refusals(facts, whole, source), None)
+    refusal = next(_refusals(facts, whole, source, oci_runtime_of(facts, handler)), None)
     if whole.newer and refusal:
         doubt = f"whether that is in force is unknown: {inline(source)} changed since the runtime started"
         return Outcome.unknown("not-readable", f"{refusal.message}; {doubt}", *refusal.evidence)
     if refusal:
         return Outcome.fail(refusal.reason, refusal.message, *refusal.evidence)
-    return _doubt(facts, whole, source) or _well(whole)
+    return _doubt(facts, whole, source) or _well(whole, source)
 
 
 def _general_hooks(facts: Facts) -> tuple[Hook, ...]:
@@ -69,7 +79,7 @@ def _general_hooks(facts: Facts) -> tuple[Hook, ...]:
     return tuple(hook for hook in general if hook.steps and hook.steps[0].kind != "absent")
 
 
-def _refusals(facts: Facts, added: Added, source: str) -> Iterator[Refusal]:
+def _refusals(facts: Facts, added: Added, source: str, oci_runtime: str) -> Iterator[Refusal]:
     """What stops each container, in the order of hooks, sysctls, mounts and limits."""
     ids = (facts.kubelet.value.ids_per_pod.value if facts.kubelet.value else None) or _IDS_PER_POD
     daemon, around = daemon_of(facts).value, surroundings_of(facts).value
@@ -81,7 +91,7 @@ def _refusals(facts: Facts, added: Added, source: str) -> Iterator[Refusal]:
         *map(refused_hook, added.hooks),
         *(refused_sysctl(name, value, ids, source) for name, value in _set(facts, added)),
         *(refused_mount(mount, ids, source) for mount in added.mounts),
-        *(refused_limit(name, one, own, capabilities, open_files, source) for name, one in added.limits),
+        *(refused_limit(name, one, own, capabilities, open_files, source, oci_runtime) for name, one in added.limits),
     )
     return (refusal for refusal in found if refusal)
 
@@ -138,11 +148,15 @@ def _is_unclear(hook: Hook) -> bool:
     return unread or program is None or not stat.S_ISREG(program.mode) or not program.mode & 0o004
 
 
-def _well(added: Added) -> Outcome:
+def _well(added: Added, source: str) -> Outcome:
     later = [hook.path for hook in added.hooks if hook.when == IN_THE_IMAGE]
     if later:
         message = f"each image has to have {inline(later[0])}, which a startContainer hook of each container runs"
         return Outcome.warn(message, Evidence(IN_THE_IMAGE, later[0]))
+    few = [one.soft for name, one in added.limits if name == OPEN_FILES and 0 <= one.soft < _FEW_FILES]
+    if few:
+        message = f"each container may open {few[0]} files, and the OCI runtime needs one for each mount of a Pod"
+        return Outcome.warn(message, Evidence(source, f"{OPEN_FILES} {few[0]}"))
     counts = f"{len(added.hooks)} hooks, {len(added.sysctls)} sysctls, {len(added.mounts)} mounts"
     seen = Evidence("what the runtime adds", f"{counts}, {len(added.limits)} limits")
     return Outcome.passed("nothing that the runtime adds to each container is refused in a user namespace", seen)
