@@ -44,8 +44,18 @@ PR_SET_PDEATHSIG = 1
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_NO_SYMLINKS = 0x04
 
+_UNDER_LINUX32 = {"i686": "x86_64", "armv8l": "aarch64"}
+"""What uname(2) says to a 64-bit process of personality PER_LINUX32, whose system calls stay those of 64 bits."""
+
+
+def native(machine: str, pointer: int) -> str:
+    """The architecture of the system calls of a process with pointers of so many bytes, told *machine* by uname(2)."""
+    return _UNDER_LINUX32.get(machine, machine) if pointer == 8 else machine
+
+
+_ARCHITECTURE = native(platform.machine(), struct.calcsize("P"))
 # Numbers from 424 on are the same on all architectures except alpha; only these two were tested.
-SUPPORTED_ARCHITECTURE = platform.machine() in ("x86_64", "aarch64") and struct.calcsize("P") == 8
+SUPPORTED_ARCHITECTURE = _ARCHITECTURE in ("x86_64", "aarch64") and struct.calcsize("P") == 8
 _NR_OPEN_TREE = 428
 _NR_MOVE_MOUNT = 429
 _NR_FSOPEN = 430
@@ -53,7 +63,7 @@ _NR_FSCONFIG = 431
 _NR_FSMOUNT = 432
 _NR_OPENAT2 = 437
 _NR_MOUNT_SETATTR = 442
-_NR_CAPSET = {"x86_64": 126, "aarch64": 91}.get(platform.machine(), -1)
+_NR_CAPSET = {"x86_64": 126, "aarch64": 91}.get(_ARCHITECTURE, -1)
 
 _CAPABILITY_VERSION_3 = 0x20080522
 
