@@ -13,6 +13,7 @@ import pytest
 from lab.fake_host import FakeHost
 from probe.facts.around import Limit
 from probe.facts.kubelet.surroundings import receives
+from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added, parse_spec
 from probe.facts.runtime.handlers import (
     InForce,
@@ -132,6 +133,23 @@ def test_surroundings() -> None:
     assert found.value.root_dir.kind == "absent"
     assert found.value.state.value
     assert [place.source for place in found.value.state.value] == ["/", "/run", "/run/containerd"]
+
+
+@pytest.mark.parametrize(
+    ("existing", "source"),
+    [
+        (("/var", "/var/lib", "/var/lib/cni", "/var/lib/cni/results"), "/var/lib/cni/results"),
+        (("/var", "/var/lib"), "/var/lib"),
+        ((), "/var/lib/cni/results"),
+    ],
+)
+def test_where_a_daemon_will_make_a_directory(existing: tuple[str, ...], source: str) -> None:
+    """The nearest folder that exists decides; the root never does, as too much lies between."""
+    host = make_host()
+    host.places_found = dict.fromkeys(existing, FOLDER)
+    found = nearest(host, PID, "/var/lib/cni/results")
+    assert found.source == source
+    assert (found.value is not None) == bool(existing)
 
 
 def test_no_daemon_no_surroundings() -> None:
