@@ -41,7 +41,7 @@ AROUND: dict[str, str] = {
     "runtime-mount-propagation": "Start the runtime in the kubelet's mount namespace, or let mounts reach it: remove "
     "MountFlags=private and PrivateMounts= from its unit, then:\n  mount --make-rshared /",
     "kubelet-confinement": "Let the kubelet run with CAP_SYS_ADMIN: remove CapabilityBoundingSet= from its unit.",
-    "runtime-directories": "Mend the mount, the inodes or the umask that the evidence names, and restart the runtime.",
+    "runtime-directories": "Mend the mount, umask, space or inodes that the evidence names, and restart the runtime.",
     "runtime-limits": "Raise the limit that the evidence names:\n"
     "  systemctl show -p LimitNPROC,LimitNOFILE,TasksMax containerd; sysctl kernel.keys",
     "runtime-parts": "Install or configure what the evidence names, and restart the runtime.",

@@ -247,9 +247,10 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Can the runtime make the directories that each container needs?",
-        why="Each Pod needs directories in the runtime's state and root and below the kubelet's root. containerd 2 "
-        "makes another one in $TMPDIR or /tmp for idmapped layers, and under a umask such as 027 it mounts layers "
-        "where a Pod's own root may not look: then Pods with a user namespace fail, and others run.",
+        why="Each Pod needs directories in the runtime's state and root, below the kubelet's root and for logs, and a "
+        "file of libcni. containerd 2 makes another one in $TMPDIR or /tmp for idmapped layers, and under a umask such "
+        "as 027 it mounts layers where a Pod's own root may not look: then Pods with a user namespace fail, and others "
+        "run.",
         reasons=("TemporaryDirectoryUnusable", "UmaskTooStrict", "DirectoryNotWritable"),
         remediation=AROUND["runtime-directories"],
         documentation="statvfs(3), umask(2), systemd.exec(5); containerd, core/mount/mount_linux.go",
