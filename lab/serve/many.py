@@ -47,13 +47,6 @@ class Member(Struct, frozen=True):
     metrics: bytes
 
 
-class Told(Struct, frozen=True):
-    """A text that is served, and the labels of its target."""
-
-    path: str
-    labels: dict[str, str]
-
-
 def fleet(count: int) -> list[Member]:
     """Nodes of every kind in every pool."""
     members = []
