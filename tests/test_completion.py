@@ -56,6 +56,7 @@ def completed(command: Path, bash_script: str, line: str) -> list[str]:
     return [word for word in done.stdout.split("\n") if word]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "offered"),
     [

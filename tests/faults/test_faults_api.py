@@ -80,6 +80,7 @@ def test_a_seed_is_a_round_however_long_it_takes() -> None:
     assert len(states) == 1
 
 
+@pytest.mark.slow
 def test_it_notices_a_node_that_says_something_else(impatient: World) -> None:
     """Nobody takes back what another manager wrote, as long as nothing changes."""
     next(taken_keys(impatient, random.Random(SEED)))
@@ -87,6 +88,7 @@ def test_it_notices_a_node_that_says_something_else(impatient: World) -> None:
         impatient.settle()
 
 
+@pytest.mark.slow
 def test_it_notices_a_label_that_forgets(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The verdict is unknown now, and so is the label, though it was known in this boot."""
     world.spoil(lambda path: None)
@@ -98,6 +100,7 @@ def test_it_notices_a_label_that_forgets(world: World, monkeypatch: pytest.Monke
         world.settle()
 
 
+@pytest.mark.slow
 def test_it_notices_a_state_that_was_never_sent(impatient: World) -> None:
     """The server is away, and does not come back."""
     impatient.api.stop()
@@ -107,6 +110,7 @@ def test_it_notices_a_state_that_was_never_sent(impatient: World) -> None:
     impatient.api.start(impatient.api.port)
 
 
+@pytest.mark.slow
 def test_it_notices_a_verdict_that_does_not_hold(world: World) -> None:
     """Nobody told the world of that report."""
     put_report(world.file, report_of_now(name=api_world.NODE, verdict="not-ready", reason="TmpfsNotIdmappable"))
@@ -114,6 +118,7 @@ def test_it_notices_a_verdict_that_does_not_hold(world: World) -> None:
         await_(lambda: not world.scrape(), str)
 
 
+@pytest.mark.slow
 def test_it_notices_a_storm(world: World) -> None:
     """Writes that no change asked for, and retries that no backoff let through."""
     play = Round(world, random.Random(SEED), {})

@@ -249,9 +249,9 @@ def test_no_descriptor_stays_behind() -> None:
     before = sorted(os.listdir("/proc/self/fd"))
     children = psutil.Process().children()
     outcomes = []
-    for function in (lambda: b"x", lambda: os._exit(1), forever):
+    for function, seconds in ((lambda: b"x", LONG), (lambda: os._exit(1), LONG), (forever, 0.2)):
         try:
-            outcomes.append(run_child(function, 0.2))
+            outcomes.append(run_child(function, seconds))
         except (TimeoutError, ChildError) as error:
             outcomes.append(type(error))
     assert outcomes == [b"x", ChildError, TimeoutError]

@@ -103,4 +103,4 @@ def test_what_hangs_and_what_lies_behind_the_same_server(misbehave: Callable[...
 def test_what_is_not_reached_in_time_has_no_answer(misbehave: Callable[..., None]) -> None:
     """Nor what hangs when there was too little time to call it that."""
     misbehave(at1=signal.pause)
-    assert answers(targets(3), seconds=SHORT) == {0: DONE}
+    assert answers(targets(3), seconds=2.0) == {0: DONE}

@@ -404,6 +404,7 @@ def outside(api: ApiDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Outside(tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_all_nodes_and_one_node_is_no_sense(api: ApiDouble, outside: Outside) -> None:
     """Said both on the command line, one of them is a mistake; what a Pod's environment says is none."""
     code, said = outside.run("--all", "--node-name", "a")
@@ -412,6 +413,7 @@ def test_all_nodes_and_one_node_is_no_sense(api: ApiDouble, outside: Outside) ->
     assert outside.run("--all", NODE_NAME="a") == (0, "a: removed 1 annotation\nb: removed 1 annotation\n")
 
 
+@pytest.mark.slow
 def test_the_kubeconfig_at_home_is_found(api: ApiDouble, outside: Outside) -> None:
     """For one Node as for all; in a Pod the service account counts."""
     assert outside.run("--node-name", "b") == (0, "b: removed 1 annotation\n")
@@ -419,6 +421,7 @@ def test_the_kubeconfig_at_home_is_found(api: ApiDouble, outside: Outside) -> No
     assert (code, "TokenRefused" in said) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_context_is_of_a_kubeconfig(api: ApiDouble, outside: Outside) -> None:
     """Without one nothing is done with other credentials."""
     (outside.home / ".kube" / "config").unlink()

@@ -305,6 +305,7 @@ def bare(node: Any) -> Any:
     return annotations, observed.labels, condition
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "parts"), [(("patch", "nodes/status"), ("annotations",)), (("patch", "nodes"), ())])
 def test_what_may_not_be_taken_back_is_told_once_and_left(
     world: World, rule: tuple[str, str], parts: tuple[Any, ...]

@@ -232,6 +232,7 @@ def patiently(server: Serving) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_it_ends_in_the_middle_of_an_attack(tmp_path: Path) -> None:
     """SIGTERM is obeyed whatever clients do."""
     put_report(tmp_path / "r", report_of_now())

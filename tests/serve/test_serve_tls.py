@@ -155,6 +155,7 @@ def test_old_versions_of_tls_are_refused(served: Serving) -> None:
         context.wrap_socket(connection)
 
 
+@pytest.mark.slow
 def test_what_is_no_certificate_with_its_key_is_one_line(tmp_path: Path, secret: Secret) -> None:
     """Also an encrypted key, for whose password nobody is there to be asked."""
     issued = trustme.CA().issue_cert("127.0.0.1")

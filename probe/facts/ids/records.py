@@ -7,12 +7,16 @@ The files outlive the kubelet: its next start accepts each of them, or exits.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from probe.facts.defaults import MAX_UINT32
 from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
+
+_MAX_DEPTH = 10_000
+"""Levels of objects and arrays that Go's decoder takes; Python's may take more, since 3.14."""
 
 
 def gather_userns_files(host: Host, directory: str) -> Reading[tuple[UsernsFile, ...]]:
@@ -50,6 +54,8 @@ def parse_pod_userns(content: bytes) -> PodUserns:
         )
     except RecursionError as error:
         raise ValueError("is nested too deeply") from error
+    if content.count(b"[") + content.count(b"{") > _MAX_DEPTH:  # else there is no need to look
+        _demand_depth(document)
     fields = _fields(document, "the file")
     return PodUserns(
         _mappings(fields.get("uidmappings"), "uidMappings"), _mappings(fields.get("gidmappings"), "gidMappings")
@@ -64,6 +70,20 @@ class _Number(str):
     """JSON number as its text."""
 
     __slots__ = ()
+
+
+def _demand_depth(document: object) -> None:
+    level = [document] if isinstance(document, list) else []
+    for _ in range(_MAX_DEPTH):
+        level = [part for value in level for part in _parts(value) if isinstance(part, list)]
+        if not level:
+            return
+    raise ValueError("is nested too deeply")
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """Values of an object or elements of an array."""
+    return (field for _, field in value) if isinstance(value, _Object) else value
 
 
 def _fields(value: object, what: str) -> dict[str, Any]:

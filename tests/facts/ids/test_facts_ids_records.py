@@ -82,8 +82,10 @@ def test_what_go_takes_is_taken(content: bytes, parsed: PodUserns) -> None:
         (b'{"uidMappings":{}}', "uidMappings is no JSON array"),
         (b'{"uidMappings":"x"}', "uidMappings is no JSON array"),
         (b'{"uidMappings":[7]}', "an element of uidMappings is no JSON object"),
-        (b"[" * 60_000, "nested too deeply"),
-        (b'{"a":' * 60_000, "nested too deeply"),
+        (b"[" * 60_000 + b"]" * 60_000, "nested too deeply"),
+        (b'{"a":' * 60_000 + b"1" + b"}" * 60_000, "nested too deeply"),
+        (b"[" * 60_000, "nested too deeply|Expecting value"),
+        (b'{"a":' * 60_000, "nested too deeply|Expecting"),
     ],
 )
 def test_what_go_refuses_is_refused(content: bytes, words: str) -> None:
