@@ -19,7 +19,7 @@ def check_overlay(facts: Facts, handler: str) -> NestedOutcome:
     trial = facts.nested.trial
     if trial.value is None:
         return judge(Outcome.not_read("whether a builder can use overlay", trial), _STORAGE)
-    steps = trial.value.step("overlay"), trial.value.step("overlay files")
+    steps = tuple(map(trial.value.step, ("overlay", "overlay files", "rootless overlay")))
     bad = next((step for step in steps if step.result != "passed"), None)
     if bad is not None and bad.result == "failed":
         message = f"{bad.name}: the kernel answers {bad.errno}; a builder works with the storage driver vfs, slowly"
@@ -40,7 +40,7 @@ def check_overlay(facts: Facts, handler: str) -> NestedOutcome:
 CHECKS = (
     NestedCheck(
         id="nested-overlay",
-        levels=("build",),
+        levels=("build", "rootless"),
         question="Can a builder mount an overlay whose layers lie on a volume?",
         why="Builders and engines keep images as layers of an overlay. Without it they copy each layer (storage driver "
         "vfs), or need /dev/fuse.",
