@@ -168,7 +168,7 @@ def _nested(report: Report) -> Iterator[Metric]:
     yield from _some(
         "nested_ready",
         "1 if containers inside a Pod with hostUsers: false work at this level (build, engine, system, rootless, "
-        "inner-userns) with the default runtime handler; 0 if not. Absent if unknown. The verdict does not depend on it.",
+        "inner-userns) with the default runtime handler; 0 if not. Absent if unknown.",
         ["level"],
         {(level,): one.verdict == "ready" for level, one in levels.items() if one.verdict != "unknown"},
     )

@@ -7,6 +7,7 @@ from msgspec import Struct
 from probe.nested import NESTED_LEVELS, NestedLevel, PodRequest
 from probe.outputs import view
 from probe.outputs.text import Cell, Page, mark, spaced
+from probe.outputs.workloads import WORKLOADS
 from probe.report import STATUS_OF, Report
 from probe.terms import Status
 
@@ -31,7 +32,7 @@ _FIELDS = {
     "runtime-class": "runtimeClassName",
     "device": "device",
     "environment": "environment",
-    "entrypoint": "first in the entry script:",
+    "entrypoint": "entry script:",
     "subordinate-ids": "subordinate IDs",
 }
 
@@ -80,6 +81,8 @@ def add_nested(page: Page, report: Report, verbose: int) -> None:
     page.heading(("NESTED", "bold"), "  containers inside a Pod; the verdict does not depend on it")
     table: list[list[Cell]] = [[mark(row.status), row.level, row.answer, (row.why, "dim")] for row in rows]
     page.table(table, marked=True)
+    hint = f"A Pod that works here: userns-probe explain nested --for {'|'.join(WORKLOADS)}"
+    page.line((hint, "dim"), indent=2)
     if not verbose:
         return
     for row in rows:

@@ -23,6 +23,7 @@ from lab.reports import (
     make_volume,
 )
 from probe.finding import Evidence
+from probe.nested import NESTED_LEVELS, Field, Nested, NestedFinding, NestedVerdict, PodRequest
 from probe.outputs import view
 from probe.outputs.terminal import render_paths, render_report
 from probe.outputs.text import Page, safe, visible
@@ -78,6 +79,32 @@ volumes = st.builds(
 )
 
 
+verdicts = st.sampled_from(["ready", "not-ready", "unknown"])
+requests = st.builds(PodRequest, field=st.sampled_from(Field.__args__), value=evil, why=evil)  # type: ignore[attr-defined]
+nested_findings = st.builds(
+    NestedFinding,
+    id=evil,
+    levels=st.lists(st.sampled_from(NESTED_LEVELS), max_size=2).map(tuple),
+    status=st.sampled_from(["pass", "warn", "fail", "unknown"]),
+    reason=evil,
+    message=evil,
+    remediation=evil.filter(lambda text: not re.search("(^|\n) ", text)),
+    documentation=evil,
+    pod=st.lists(requests, max_size=1).map(tuple),
+    evidence=st.lists(st.builds(Evidence, source=evil, value=evil, problem=evil), max_size=1).map(tuple),
+)
+nested_verdicts = st.builds(
+    NestedVerdict, verdict=verdicts, reason=evil, message=evil, pod=st.lists(requests, max_size=2).map(tuple), node=evil
+)
+nested_levels = st.dictionaries(st.sampled_from(NESTED_LEVELS), nested_verdicts, max_size=2)
+nested_blocks = st.none() | st.builds(
+    Nested,
+    levels=nested_levels,
+    handlers=st.just(()),
+    findings=st.lists(nested_findings, max_size=1).map(tuple),
+)
+
+
 @st.composite
 def hostile_reports(draw: st.DrawFn) -> Report:
     """A report in which every string is the node's worst."""
@@ -98,6 +125,7 @@ def hostile_reports(draw: st.DrawFn) -> Report:
         filesystems=tuple(draw(st.lists(rows, max_size=12))),
         volumes=tuple(draw(st.lists(volumes, max_size=12))),
         contradictions=tuple(finding.id for finding in made[:1]),
+        nested=draw(nested_blocks),
         facts=make_facts(
             kernel_release=draw(evil), architecture=draw(evil), kubelet_version=draw(evil),
             kubelet_distribution=draw(evil), runtime_name=draw(evil), runtime_version=draw(evil),

@@ -11,7 +11,7 @@ from probe.nested import PodRequest
 
 _SCRIPT = PodRequest(
     "entrypoint",
-    "mkdir -p /sys/fs/cgroup/init && xargs -rn1 < /sys/fs/cgroup/cgroup.procs > /sys/fs/cgroup/init/cgroup.procs",
+    "move all processes into a child cgroup",
     "a cgroup with processes in it gives no controllers to those below (EBUSY)",
 )
 _ANNOTATION = PodRequest(
