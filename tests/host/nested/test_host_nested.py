@@ -162,6 +162,29 @@ def test_the_first_process_that_hangs_leaves_the_sandbox_its_answer(monkeypatch:
     assert tuple(step["name"] for step in answer["steps"]) == sandbox.STEP_NAMES
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["ends", "hangs"])
+def test_a_trial_that_never_left_the_nodes_user_namespace(monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    """Root of a user namespace may not kill it: it dies with the process that started it, whose answer is whole."""
+
+    def stays(*_: object) -> None:
+        if not ends:
+            time.sleep(3600)
+
+    monkeypatch.setattr(sandbox, "nested_child", stays)
+    monkeypatch.setattr(sandbox, "NESTED_TIMEOUT", 0.2)
+
+    def run() -> Any:
+        own_proc, before = open_own_proc(), snapshot()
+        answer = run_child(lambda: sandbox.sandbox_child(own_proc, lambda: None), 20, sandbox.ANSWER_LIMIT)
+        os.close(own_proc)
+        return [json.loads(answer), before["processes"], settled(before)["processes"]]
+
+    answer, before, after = isolated(run)
+    assert answer["nested"] is None
+    assert {step["outcome"] for step in answer["steps"] if step["name"] != "writable sysfs"} == {"done"}
+    assert after == before
+
+
 def test_a_process_without_the_right_to_dump_keeps_its_map_from_the_pods_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: without PR_SET_DUMPABLE the map of UID 1000 belongs to the node's root, and the write is EACCES."""
 
