@@ -49,6 +49,9 @@ class NestedFinding(Struct, frozen=True, kw_only=True):
 
     id: str
     levels: tuple[NestedLevel, ...]
+    """Levels that need all of *pod*."""
+    decides: tuple[NestedLevel, ...]
+    """Those of *levels* that *status* decides."""
     status: Status
     reason: str
     message: str
@@ -104,16 +107,13 @@ def conclude_nested(findings: Sequence[NestedFinding], base: Base) -> dict[Neste
     return {level: _conclude(level, findings, base) for level in NESTED_LEVELS}
 
 
-def of_level(findings: Sequence[NestedFinding], level: NestedLevel) -> list[NestedFinding]:
-    """Findings that decide *level*, in the order of the checks."""
-    return [one for one in findings if not set(one.levels).isdisjoint(INCLUDED[level])]
-
-
 def _conclude(level: NestedLevel, findings: Sequence[NestedFinding], base: Base) -> NestedVerdict:
-    concerned = of_level(findings, level)
+    included = INCLUDED[level]
+    concerned = [one for one in findings if not set(one.levels).isdisjoint(included)]
+    deciding = [one for one in concerned if not set(one.decides).isdisjoint(included)]
     pod = tuple(dict.fromkeys(request for one in concerned for request in one.pod))
-    failed = next((one for one in concerned if one.status == "fail"), None)
-    unknown = next((one for one in concerned if one.status == "unknown"), None)
+    failed = next((one for one in deciding if one.status == "fail"), None)
+    unknown = next((one for one in deciding if one.status == "unknown"), None)
     if base.verdict == "not-ready":
         return NestedVerdict(
             verdict="not-ready", reason=base.reason, message=base.message, pod=pod, node=base.remediation

@@ -86,6 +86,8 @@ def _pod(out: _Lines, name: str, workload: Workload, wanted: list[PodRequest], h
         out.say(f"In the image, /etc/subuid and /etc/subgid of UID {workload.user or 1000} say {one.value}: {one.why}.")
     for one in of("device"):
         out.say(f"{one.value}, if a device plugin or CDI hands it out: {one.why}.")
+    for note in workload.notes:
+        out.say(note)
     out.add(0, "apiVersion: v1")
     out.add(0, "kind: Pod")
     out.add(0, "metadata:")

@@ -19,6 +19,8 @@ class Workload(Struct, frozen=True, kw_only=True):
     """Command that must run; empty for the image's own."""
     more: tuple[PodRequest, ...] = ()
     """Requests beside those of the level."""
+    notes: tuple[str, ...] = ()
+    """What the node needs that no check asks for."""
     left: tuple[str, ...] = ()
     """Fields of requests of the level that it does without."""
 
@@ -36,6 +38,10 @@ WORKLOADS: dict[str, Workload] = {
         storage="/var/lib/rancher/k3s",
         command=("k3s", "server", "--kubelet-arg=feature-gates=KubeletInUserNamespace=true"),
         more=(_SYS, PodRequest("capability", "ALL", "the kubelet and its Pods need more than the level itself")),
+        notes=(
+            "On the node, for flannel and kube-proxy: modprobe -a vxlan br_netfilter.",
+            "Privileged Pods inside run only where the check nested-sysfs passes.",
+        ),
         left=("environment",),
     ),
 }

@@ -86,6 +86,7 @@ def hostile_nested(text: str, verdict: Verdict) -> Nested:
     finding = NestedFinding(
         id=text,
         levels=NESTED_LEVELS,
+        decides=NESTED_LEVELS,
         status="fail",
         reason=text,
         message=text,

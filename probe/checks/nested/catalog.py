@@ -69,6 +69,7 @@ def _finding(check: NestedCheck, facts: Facts, handler: str) -> NestedFinding:
     return NestedFinding(
         id=check.id,
         levels=check.levels,
+        decides=judged.decides or check.levels,
         status=outcome.status,
         reason=outcome.reason,
         message=clipped(outcome.message),

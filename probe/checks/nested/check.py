@@ -18,6 +18,8 @@ class NestedOutcome(Struct, frozen=True, kw_only=True):
 
     outcome: Outcome
     pod: tuple[PodRequest, ...] = ()
+    decides: tuple[NestedLevel, ...] = ()
+    """Levels that the outcome decides, if not all that the check declares."""
 
 
 class NestedCheck(Struct, frozen=True, kw_only=True):

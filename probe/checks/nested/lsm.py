@@ -33,10 +33,10 @@ def check_lsm(facts: Facts, handler: str) -> NestedOutcome:
     switch = facts.kernel.apparmor_restrict_unprivileged_userns
     if denied := next((step for step in steps if step.result == "failed" and step.errno in ("EPERM", "EACCES")), None):
         message = f"{denied.name}: {denied.errno} for UID 1000 without capabilities, so no rootless engine starts"
-        return judge(Outcome.fail("RootlessDenied", message, seen, switch, remediation=_ALLOW), *requests)
+        return _of_rootless(Outcome.fail("RootlessDenied", message, seen, switch, remediation=_ALLOW), requests)
     if doubtful := next((step for step in steps if step.result == "unknown"), None):
         message = f"{doubtful.name} was not seen to work: {doubtful.reason}"
-        return judge(Outcome.unknown(doubtful.kind or "not-tried", message, seen, lsm), *requests)
+        return _of_rootless(Outcome.unknown(doubtful.kind or "not-tried", message, seen, lsm), requests)
     if enforcing.value:
         message = "SELinux enforces: the Pod needs the type container_engine_t; whether the policy has it was not tried"
         return judge(Outcome.warn(message, lsm, enforcing, seen), *requests)
@@ -45,6 +45,11 @@ def check_lsm(facts: Facts, handler: str) -> NestedOutcome:
         return judge(Outcome.warn(message, lsm, seen), *requests)
     words = "the Pod needs AppArmor's Unconfined" if requests else "no security module needs to be left"
     return judge(Outcome.passed(f"{words}; UID 1000 gets a user namespace of its own", lsm, seen), *requests)
+
+
+def _of_rootless(outcome: Outcome, requests: list[PodRequest]) -> NestedOutcome:
+    """What a process without capabilities meets is no matter to the Pod's own root."""
+    return NestedOutcome(outcome=outcome, pod=tuple(requests), decides=("rootless",))
 
 
 CHECKS = (

@@ -87,6 +87,13 @@ def test_eks_auto() -> None:
     assert found["engine"] == found["system"] == "not-ready CgroupReadOnly"
 
 
+def test_ubuntu() -> None:
+    """Its switch against user namespaces of processes without capabilities stops rootless engines, and no builder."""
+    denied = {"rootless tmpfs": {"result": "failed", "errno": "EACCES"}}
+    found = verdicts(nested_of(make_facts(nested=make_nested(steps=denied))))
+    assert (found["build"], found["rootless"]) == ("ready", "not-ready RootlessDenied")
+
+
 def test_nothing_is_nested_where_no_pod_runs() -> None:
     """As EKS Auto comes: with user.max_user_namespaces 0 each level has the node's verdict and reason."""
     node = make_facts(
