@@ -26,7 +26,9 @@ def check_budgets(facts: Facts, handler: str) -> NestedOutcome:
     seen: tuple[Reading[Any], ...] = (instances, *([spaces] if spaces else []), *([runtime.version] if runtime else []))
     if instances.value >= _ENOUGH:
         return judge(Outcome.passed(f"{instances.value} inotify instances are enough for many inner systems", *seen))
-    if runtime is not None and _owner_is_the_pod(runtime):
+    if runtime is None:
+        return judge(Outcome.not_read("whether Pods share inotify instances", facts.runtime, *seen))
+    if _owner_is_the_pod(runtime):
         message = f"each Pod has {instances.value} inotify instances of its own: its user made the namespace"
         return judge(Outcome.passed(message, *seen))
     message = f"all Pods share root's {instances.value} inotify instances: a few inner systems use them up"

@@ -25,4 +25,7 @@ def test_instances(instances: int, name: str, version: str, expected: str) -> No
 
 
 def test_unknown() -> None:
+    """Without the limit, or with a low one and no runtime."""
+    low = make_nested(inotify_instances=128)
+    assert status(judged("nested-budgets", nested=low, runtime=unread("CRI"))) == "unknown NotPermitted"
     assert status(judged("nested-budgets", nested=make_nested(inotify_instances=unread()))) == "unknown NotPermitted"
