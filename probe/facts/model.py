@@ -6,7 +6,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from probe.facts.around import Hook, KubeletAround, Surroundings
+from probe.facts.around import KubeletAround, Surroundings
+from probe.facts.hook_files import HookFacts as HookFacts
+from probe.facts.hook_files import HookFiles as HookFiles
 from probe.facts.nested.model import NestedFacts
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
 from probe.host.cri import CriCondition
@@ -274,30 +276,6 @@ class PodFacts(Struct, frozen=True, kw_only=True):
     """Of the recorded, those with a container's process that has the node's own IDs: nobody isolated it."""
     last_block: int
     """Of the recorded, those that were given 4294967295, which is no ID: the kernel refuses their map."""
-
-
-class HookFiles(Struct, frozen=True, kw_only=True):
-    """The specifications in some directories, counted."""
-
-    found: int
-    hooked: int
-    """Those with a hook that runs in the container's namespaces, with the container's IDs."""
-    unread: int
-    """Those that could not be read, or that were too many to be read."""
-    makers: tuple[str, ...] = ()
-    """Of the hooked CDI specifications, the first part of `kind`: `nvidia.com`."""
-    always: tuple[Hook, ...] = ()
-    """The OCI hooks that match each container: `when: always` of oci-hooks(5), and what says the same."""
-
-
-class HookFacts(Struct, frozen=True, kw_only=True):
-    """All that may run a program in a Pod's user namespace that was written for the host's."""
-
-    toolkit: Reading[tuple[str, ...]]
-    """Paths of NVIDIA's programs."""
-    cdi: Reading[HookFiles]
-    oci_hooks: Reading[HookFiles]
-    """Only CRI-O looks at them."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
