@@ -6,6 +6,7 @@ becomes a Reading with the source that belongs to the field.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from probe.facts.around import (
@@ -35,8 +36,10 @@ from probe.facts.model import (
     RuntimeFacts,
     Visibility,
 )
+from probe.facts.nested.model import NestedFacts, NestedStep, NestedTrial
 from probe.facts.tried import NOT_ASKED, POD_NOT_ASKED, Attempt, NamespaceAttempt
 from probe.host.cri import CriCondition
+from probe.host.nested.trial import STEP_NAMES as NESTED_STEPS
 from probe.reading import ProblemKind, Reading
 
 ALL_CAPABILITIES = (1 << 41) - 1
@@ -80,6 +83,7 @@ def make_facts(**overrides: Any) -> Facts:
         "pods": make_pods(),
         "hooks": make_hooks(),
         "kubelet_around": make_kubelet_around(),
+        "nested": make_nested(),
         "userns_pod_runs": Reading("processes of Pods", False),
     }
     sources = {
@@ -169,6 +173,7 @@ def make_mounts(**overrides: Any) -> MountFacts:
         "sysfs": make_visibility(),
         "pods_options": ("rw", "relatime"),
         "root_mode": 0o755,
+        "cgroup2_options": ("rw", "nsdelegate", "memory_recursiveprot"),
     }
     return MountFacts(**_readings(fields | overrides, {"pods_options": f"{KUBELET_ROOT}/pods", "root_mode": "/"}))
 
@@ -204,6 +209,7 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "fail_cgroup_v1": True,
         "logs_dir": "/var/log/pods",
         "cgroup_driver": "cgroupfs",
+        "seccomp_default": False,
         "executable": DropIn(path="/usr/bin/kubelet", newer=False),
         "unit": Reading.without(f"/proc/{KUBELET_PID}/cgroup", "absent", "belongs to no service of systemd"),
     }
@@ -220,6 +226,7 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "fail_cgroup_v1": "failCgroupV1",
         "logs_dir": "podLogsDir",
         "cgroup_driver": "cgroupDriver",
+        "seccomp_default": "seccompDefault",
         "executable": f"/proc/{KUBELET_PID}/exe",
         "unit": f"/proc/{KUBELET_PID}/cgroup",
     }
@@ -281,6 +288,8 @@ def make_handler(**overrides: Any) -> Handler:
         "binary_newer": False,
         "executable": True,
         "snapshotter": "overlayfs",
+        "cgroup_writable": False,
+        "systemd_cgroup": True,
     }
     sources = {
         "binary": f"CRI {ENDPOINT}",
@@ -291,6 +300,8 @@ def make_handler(**overrides: Any) -> Handler:
         "binary_newer": "/usr/bin/runc",
         "executable": "/usr/bin/runc",
         "snapshotter": f"CRI {ENDPOINT}",
+        "cgroup_writable": f"CRI {ENDPOINT}",
+        "systemd_cgroup": f"CRI {ENDPOINT}",
     }
     return Handler(**_readings(fields | overrides, sources))
 
@@ -332,6 +343,7 @@ def make_runtime(**overrides: Any) -> RuntimeFacts:
         "confinement": make_confinement(),
         "hooks_dirs": Reading.without(f"CRI {ENDPOINT}", "absent", "only CRI-O looks for OCI hooks"),
         "surroundings": make_surroundings(),
+        "allowed_devices": absent(f"CRI {ENDPOINT}"),
     }
     call = f"CRI {ENDPOINT}"
     sources = dict.fromkeys(
@@ -442,6 +454,52 @@ def make_kubelet_around(**overrides: Any) -> KubeletAround:
         "cgroup_driver": "cgroupDriver",
     }
     return KubeletAround(**_readings(fields | overrides, sources))
+
+
+def make_nested_step(name: str, **overrides: Any) -> NestedStep:
+    """A step of the trial that worked."""
+    return NestedStep(**{"name": name, "result": "passed", "seconds": 0.001} | overrides)
+
+
+USUAL_NESTED: dict[str, dict[str, Any]] = {
+    "writable sysfs": {"result": "failed", "errno": "EPERM"},
+    "idmap of a volume": {"result": "failed", "errno": "EPERM"},
+    "rootless proc": {"result": "failed", "errno": "EPERM"},
+    "rootless proc subset": {"result": "failed", "errno": "EPERM"},
+}
+"""Steps that every kernel refuses, or every one up to 7.1."""
+
+
+def make_nested_trial(steps: Mapping[str, dict[str, Any]] | None = None) -> NestedTrial:
+    """The trial on Linux 6.12; *steps* are those that end in another way."""
+    changes = USUAL_NESTED | dict(steps or {})
+    return NestedTrial(
+        steps=tuple(make_nested_step(name, **changes.get(name, {})) for name in NESTED_STEPS), seconds=0.1
+    )
+
+
+def make_nested(**overrides: Any) -> NestedFacts:
+    """A node on which all that is nested works but for what every node refuses; `steps` are those of the trial."""
+    steps = overrides.pop("steps", None)
+    fields: dict[str, Any] = {
+        "trial": make_nested_trial(steps),
+        "inotify_instances": 8192,
+        "controllers": ("cpuset", "cpu", "io", "memory", "pids"),
+        "max_descendants": "10000",
+        "fuse_mode": 0o666,
+        "tun_mode": 0o666,
+        "device_plugins": ("fuse.sock",),
+    }
+    sources = {
+        "trial": "nested trial",
+        "inotify_instances": "/proc/sys/fs/inotify/max_user_instances",
+        "controllers": "/sys/fs/cgroup/kubepods.slice/cgroup.controllers",
+        "max_descendants": "/sys/fs/cgroup/kubepods.slice/cgroup.max.descendants",
+        "fuse_mode": "/dev/fuse",
+        "tun_mode": "/dev/net/tun",
+        "device_plugins": f"{KUBELET_ROOT}/device-plugins",
+    }
+    return NestedFacts(**_readings(fields | overrides, sources))
 
 
 def make_attempt(**overrides: Any) -> Attempt:

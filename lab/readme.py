@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from lab.recorded import Recording
 from probe.checks.catalog import CHECKS
+from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
 from probe.cli import verbs as cli
 from probe.outputs.metrics import Publishing, families
 from probe.outputs.terminal import render_report
@@ -55,6 +56,20 @@ def checks() -> str:
     return _table(("check", "level", "gates", "question", "reasons of a failure"), rows)
 
 
+def nested() -> str:
+    """A row for each check of nested containers."""
+    rows = (
+        (
+            f"`{check.id}`",
+            ", ".join(check.levels),
+            check.question,
+            ", ".join(f"`{reason}`" for reason in check.reasons),
+        )
+        for check in NESTED_CHECKS
+    )
+    return _table(("check", "levels", "question", "reasons of a failure"), rows)
+
+
 def options() -> str:
     """A row for each option of each verb."""
     rows = (
@@ -91,6 +106,7 @@ PARTS: dict[str, Part] = {
     "summary": Part(README, summary),
     "report": Part(DOCS / "troubleshooting.md", report),
     "checks": Part(DOCS / "checks.md", checks),
+    "nested": Part(DOCS / "nested.md", nested),
     "options": Part(DOCS / "options.md", options),
     "metrics": Part(DOCS / "metrics.md", metrics),
 }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab import factory
+from probe.checks.nested.catalog import judge_nested
 from probe.finding import Evidence, Finding
+from probe.nested import Base
 from probe.proof import Proof
 from probe.report import (
     FilesystemRow,
@@ -159,6 +162,7 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
     by_id = {finding.id: finding for finding in changed}
     findings = tuple(by_id.pop(finding.id, finding) for finding in FINDINGS) + tuple(by_id.values())
     conclusion = conclude(findings)
+    base = Base(verdict=conclusion.verdict, reason=conclusion.reason, message=conclusion.message)
     fields: dict[str, Any] = {
         "agent_version": "0.1.0",
         "node": Node(name="node-1", boot_id="0f5a3c1e-7b1d-4f0e-9a55-2d7f3c0a9b11", distribution="debian 13"),
@@ -185,6 +189,7 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
         "contradictions": (),
         "proof": Proof(),
         "facts": make_facts(),
+        "nested": judge_nested(factory.make_facts(), dict.fromkeys(("", "runc"), base)),
     }
     return Report(**fields | overrides)
 

@@ -9,10 +9,12 @@ import msgspec
 
 from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.ids import expect
+from probe.checks.nested.catalog import judge_nested
 from probe.facts.ids.forecast import Forecast
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt
 from probe.finding import Finding, clipped
+from probe.nested import Base
 from probe.reading import Reading
 from probe.report import (
     VOLUME_ROWS,
@@ -26,7 +28,7 @@ from probe.report import (
     RestartForecast,
     VolumeRow,
 )
-from probe.verdict import conclude
+from probe.verdict import conclude, decisive
 
 
 def make_report(
@@ -43,6 +45,7 @@ def make_report(
     findings = judge(facts)
     conclusion = conclude(findings)
     expected = expect(facts)
+    bases = _handler_bases(facts, findings)
     contradicting = {check.id for check in CHECKS if check.contradiction}
     return Report(
         agent_version=agent_version,
@@ -63,7 +66,9 @@ def make_report(
         since=None,
         previous=None,
         levels=conclusion.levels,
-        handlers=_handler_verdicts(facts, findings),
+        handlers=tuple(
+            HandlerVerdict(name=name, verdict=base.verdict, reason=base.reason) for name, base in bases.items()
+        ),
         findings=findings,
         filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in _with_rows(facts.attempts)),
         volumes=_volume_rows(facts.attempts),
@@ -76,6 +81,7 @@ def make_report(
         contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status in ("warn", "fail")),
         proof=facts.proof,
         facts=_report_facts(facts),
+        nested=judge_nested(facts, {"": _base(findings)} | bases),
     )
 
 
@@ -109,14 +115,21 @@ def _with_rows(attempts: tuple[Attempt, ...]) -> list[Attempt]:
     return [one for index, one in enumerate(attempts) if one.role != "volume" or index in chosen]
 
 
-def _handler_verdicts(facts: Facts, findings: Sequence[Finding]) -> tuple[HandlerVerdict, ...]:
-    """One verdict per handler that CRI names: *findings*, but for those checks in which the handler counts."""
+def _handler_bases(facts: Facts, findings: Sequence[Finding]) -> dict[str, Base]:
+    """Verdict for each handler that CRI names: *findings*, but for those checks in which the handler counts."""
     runtime = facts.runtime.value
-    rows = []
-    for handler in (runtime.handlers.value or ()) if runtime else ():
-        conclusion = conclude(judge_again(facts, handler.name, findings))
-        rows.append(HandlerVerdict(name=handler.name, verdict=conclusion.verdict, reason=conclusion.reason))
-    return tuple(rows)
+    handlers = (runtime.handlers.value or ()) if runtime else ()
+    return {handler.name: _base(judge_again(facts, handler.name, findings)) for handler in handlers}
+
+
+def _base(findings: Sequence[Finding]) -> Base:
+    conclusion, found = conclude(findings), decisive(findings)
+    return Base(
+        verdict=conclusion.verdict,
+        reason=conclusion.reason,
+        message=conclusion.message,
+        remediation=found.remediation if found else "",
+    )
 
 
 def _volume_rows(attempts: tuple[Attempt, ...]) -> tuple[VolumeRow, ...]:

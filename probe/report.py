@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.finding import Finding
+from probe.nested import Nested
 from probe.proof import Proof
 from probe.terms import Role, Status, Usable
 from probe.verdict import Verdict, decisive
@@ -166,6 +167,8 @@ class Report(Struct, frozen=True, kw_only=True):
     proof: Proof
     """What the verdict rests upon; it is the same whichever Pods run now."""
     facts: ReportFacts
+    nested: Nested | None
+    """What builders and engines inside a Pod can do; None when the report expired."""
 
 
 def decisive_finding(report: Report) -> Finding | None:

@@ -14,6 +14,7 @@ import pytest
 from lab.prerequisites import require
 from probe.checks.catalog import CHECKS
 from probe.checks.remedies.platforms import PLATFORMS
+from probe.outputs.workloads import WORKLOADS
 
 ROOT = Path(__file__).parents[1]
 VERBS = ["bundle", "explain", "path", "prune", "report", "serve", "watch"]
@@ -70,6 +71,9 @@ def completed(command: Path, bash_script: str, line: str) -> list[str]:
         ("userns-probe explain kernel-user-namespaces --for ta", ["talos"]),
         ("userns-probe explain kernel-user-namespaces --for ", list(PLATFORMS)),
         ("userns-probe explain tmpfs", []),
+        ("userns-probe explain nested --for ", list(WORKLOADS)),
+        ("userns-probe explain nested --for bu", ["buildah", "buildkit"]),
+        ("userns-probe explain nested-d", ["nested-devices"]),
         ("userns-probe serve --publish ", PARTS),
         ("userns-probe serve --publish la", ["label"]),
         ("userns-probe serve --publish label,", [f"label,{part}" for part in PARTS if part != "label"]),

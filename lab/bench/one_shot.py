@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from lab.bench import kubectl
+from lab.bench import kubectl, nested
 from lab.bench.account import Command
 from lab.bench.container import Image
 from lab.bench.inside import ask
@@ -77,6 +77,8 @@ def measure(runs: int, many: int, say: Callable[[str], None]) -> dict[str, Any]:
             mount_volumes(node, FILE_SYSTEMS, lambda path: kernel.mount("volume", path, "tmpfs", 0, "size=4k"))
             found["per file system"] = (probe_on(node, image, runs)["wall"] - without) / FILE_SYSTEMS
             found["real idmapped mount"] = ask(node, idmapped=f"{node.root}/pods", runs=200)
+        say("the trial of nested containers")
+        found["nested"] = nested.measure(runs)
         with node.kubelet():
             found["mounts"] = {}
             for total in (FEW, many):
@@ -100,7 +102,7 @@ def _kubelet_version(node: Node) -> Command:
 
 def rows(found: dict[str, Any]) -> list[Row]:
     """The figures beside what they are compared with."""
-    return [*_one_shot_rows(found), *_growth_rows(found), *_memory_rows(found)]
+    return [*_one_shot_rows(found), *nested.rows(found["nested"]), *_growth_rows(found), *_memory_rows(found)]
 
 
 def _one_shot_rows(found: dict[str, Any]) -> list[Row]:

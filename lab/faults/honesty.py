@@ -55,6 +55,8 @@ class Well:
     checks: Mapping[str, Check] = field(default_factory=dict)
     filesystems: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Role -> type and result; volumes are what the faults are about."""
+    nested: frozenset[str] = frozenset()
+    """Levels of nested containers that are ready."""
 
     @classmethod
     def of(cls, report: dict[str, Any]) -> Well:
@@ -62,6 +64,7 @@ class Well:
         return cls(
             {each["id"]: Check(each["status"], each["level"], each["gating"]) for each in report["findings"]},
             {row["role"]: (row["fstype"], row["result"]) for row in _tried(report)},
+            _nested_ready(report),
         )
 
     def lost(self, report: dict[str, Any]) -> set[str]:
@@ -86,6 +89,7 @@ class Well:
         self._judge_findings(report, unknown, cause, right)
         self._judge_filesystems(report, moved)
         self._judge_levels(report)
+        self._judge_nested(report)
 
     def _judge_findings(
         self,
@@ -144,10 +148,21 @@ class Well:
         verdict = due["local"]  # volumes never decide the node's verdict
         demand(report["verdict"] == verdict, f"{report['verdict']}, but the findings say {verdict}")
 
+    def _judge_nested(self, report: dict[str, Any]) -> None:
+        """No level of nested containers is ready that is not when all is well, and none on a node that is not."""
+        ready = _nested_ready(report)
+        demand(ready <= self.nested, f"nested containers are ready that are not: {sorted(ready - self.nested)}")
+        demand(not ready or report["verdict"] == "ready", f"nested containers on a node that is {report['verdict']}")
+
 
 def statuses(report: dict[str, Any]) -> dict[str, str]:
     """Check -> status."""
     return {finding["id"]: finding["status"] for finding in report["findings"]}
+
+
+def _nested_ready(report: dict[str, Any]) -> frozenset[str]:
+    levels = (report.get("nested") or {}).get("levels", {})
+    return frozenset(level for level, told in levels.items() if told["verdict"] == "ready")
 
 
 def _worst(found: Collection[str] | Any) -> str:

@@ -21,6 +21,14 @@ SUITES = ("trixie", "sid")  # the older first: it is nearer to what nodes run
 PACKAGES = ("runc", "crun", "containerd", "prometheus-node-exporter")
 
 
+# What podman, buildah, conmon, crun and newuidmap run with, without gnupg, iptables and CNI plugins.
+ENGINE_LIBRARIES = (
+    "podman|conmon|crun|netavark|zlib1g|lib(acl1|assuan.*|atomic1|attr1|audit1|blkid1|bsd0|c6|cap-ng0|cap2|crypt1|ffi8|gcc-s1|gcrypt20"
+    "|glib2.0-0.*|gpg-error0|gpgme11.*|lz4-1|lzma5|md0|mount1|pcre2-8-0|seccomp2|selinux1|semanage2|sepol2|sqlite3-0"
+    "|subid.*|systemd0|yajl2|zstd1)"
+)
+
+
 @dataclass(frozen=True)
 class Runtime:
     """A program that runs by its path alone, with an empty environment too."""
@@ -73,6 +81,20 @@ def recorded() -> str:
 
 
 @debian.once
+def engines(suite: str = "trixie") -> tuple[Path, Path]:
+    """Directories with podman and all that it needs, and with buildah alone, which needs no more."""
+    libraries = debian.Recipe(only=ENGINE_LIBRARIES, finish=debian.as_root)
+    podman = debian.fetch("podman", suite, libraries)
+    return podman, debian.fetch("buildah", suite, debian.Recipe(only="buildah", finish=debian.as_root))
+
+
+@debian.once
+def systemd(suite: str = "trixie") -> Path:
+    """Directory with systemd and all that it needs."""
+    return debian.fetch("systemd", suite, debian.Recipe(finish=debian.as_root))
+
+
+@debian.once
 def from_suite(name: str, suite: str) -> Runtime:
     """The program *name* of the package *name* in Debian's *suite*."""
     root = debian.fetch(name, suite)
@@ -91,6 +113,10 @@ def _version(path: str) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
+    try:
+        engines(), systemd()
+    except Unavailable as _problem:
+        sys.stderr.write(f"podman and buildah: {_problem}\n")
     for _suite in SUITES:
         for _name in PACKAGES:
             try:

@@ -79,14 +79,22 @@ def sandbox_config(name: str, uid: str, cgroup: str, first: int | None) -> bytes
 
 
 def container_config(
-    name: str, image: str, command: Sequence[str], volumes: Sequence[Volume], first: int | None
+    name: str,
+    image: str,
+    command: Sequence[str],
+    volumes: Sequence[Volume],
+    first: int | None,
+    security: bytes = b"",
 ) -> bytes:
-    """ContainerConfig, each volume with the mappings that the kubelet would send."""
+    """ContainerConfig, each volume with the mappings that the kubelet would send.
+
+    *security* is a LinuxContainerSecurityContext; empty for the namespaces of the Pod alone.
+    """
     words = b"".join(field(3, word) for word in command)
     mounts = b"".join(field(7, _mount(volume, first)) for volume in volumes)
-    security = field(2, field(3, namespaces(first)))
+    linux = field(2, security or field(3, namespaces(first)))
     whole = field(1, field(1, name)) + field(2, field(1, image)) + words + mounts
-    return whole + field(11, f"{name}.log") + field(15, security)
+    return whole + field(11, f"{name}.log") + field(15, linux)
 
 
 def namespaces(first: int | None) -> bytes:

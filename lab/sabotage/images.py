@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 PAUSE, TOOLS = "sabotage.test/pause:1", "sabotage.test/tools:1"
 _BUSYBOX = "/bin/busybox"
@@ -38,6 +38,27 @@ def _layer(applets: Iterable[str]) -> bytes:
         link.type, link.linkname = tarfile.SYMTYPE, "busybox"
         entries[link] = b""
     return _tar(entries)
+
+
+def make_archive(
+    reference: str,
+    directories: Iterable[str],
+    files: Mapping[str, tuple[bytes, int]],
+    links: Mapping[str, str],
+    owned: Mapping[str, int],
+) -> bytes:
+    """An image of one layer for `ctr images import`; *files* have content and mode, *owned* directories a UID."""
+    entries: dict[tarfile.TarInfo, bytes] = {_directory(name): b"" for name in directories}
+    entries |= {_directory(name, owner): b"" for name, owner in owned.items()}
+    for name, (content, mode) in files.items():
+        file = _file(name, content)
+        file.mode = mode
+        entries[file] = content
+    for name, target in links.items():
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = tarfile.SYMTYPE, target
+        entries[link] = b""
+    return _archive(reference, _tar(entries))
 
 
 def _directory(name: str, owner: int = 0) -> tarfile.TarInfo:

@@ -3,33 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from probe.cli.console import coloured, width, write
-from probe.cli.options import colour_option
+from probe.cli.options import colour_option, settings_of
+from probe.cli.probing import probe_node
+
+if TYPE_CHECKING:
+    from probe.report import Report
+
+
+NESTED = "nested"
+"""In place of a CHECK: what is nested inside a Pod."""
+REPORT_LIMIT = 16 << 20
+"""Bytes of a report that are read."""
 
 
 def _checks(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     from probe.checks.catalog import CHECKS
+    from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
 
-    return [check.id for check in CHECKS if check.id.startswith(incomplete)]
+    ids = [*(check.id for check in CHECKS), *(check.id for check in NESTED_CHECKS)]
+    return [name for name in (*ids, NESTED) if name.startswith(incomplete)]
 
 
-def _platforms(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+def _fits(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Workloads after `nested`, platforms after a check."""
     from probe.checks.remedies.platforms import PLATFORMS
+    from probe.outputs.workloads import WORKLOADS
 
-    return [name for name in PLATFORMS if name.startswith(incomplete)]
+    # An option without its value keeps click from taking the arguments.
+    check = ctx.params.get("check") or next(iter(ctx.args), "")
+    names = WORKLOADS if check == NESTED else PLATFORMS
+    return [name for name in names if name.startswith(incomplete)]
 
 
 @click.command()
 @click.argument("check", required=False, shell_complete=_checks)
 @click.option(
     "--for",
-    "platform",
-    metavar="PLATFORM",
-    shell_complete=_platforms,
-    help="Show the fix for talos, k3s, ... (CHECK lists them).",
+    "fit",
+    metavar="NAME",
+    shell_complete=_fits,
+    help="Show the fix for talos, k3s, ... (CHECK lists them); after `nested`, the smallest Pod for buildah, buildkit, "
+    "dockerd, podman, systemd or k3s on this node, which is probed.",
+)
+@click.option(
+    "--report",
+    "report_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="With `nested --for`: probe nothing, read the report that `report -o json` printed. - is stdin.",
 )
 @click.option(
     "-o",
@@ -40,31 +66,86 @@ def _platforms(_ctx: click.Context, _param: click.Parameter, incomplete: str) ->
     help="text for people, json for machines.",
 )
 @colour_option
-def explain(check: str | None, platform: str | None, output: str, colour: str) -> int:
+def explain(check: str | None, fit: str | None, report_file: str | None, output: str, colour: str) -> int:
     """Explain a check: its question, why it matters, and the fix. Without CHECK: list all checks.
+
+    `nested` in place of CHECK lists the checks of builders and engines inside a Pod; with --for it prints the manifest
+    of the smallest Pod in which one works on this node, with the reason of each line. It exits with 0 if the Pod works,
+    1 if not, 2 if that is unknown.
 
     \b
     Examples:
       userns-probe explain
       userns-probe explain filesystem-tmpfs
       userns-probe explain kernel-user-namespaces --for talos
+      userns-probe explain nested --for buildah
     """
+    if report_file and not (check == NESTED and fit):
+        raise click.UsageError("--report needs `nested --for NAME`")
+    if check == NESTED and fit:
+        return _manifest(fit, report_file, output)
     from probe.checks.catalog import CHECKS, find
+    from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
+    from probe.checks.nested.catalog import find as find_nested
     from probe.checks.remedies.platforms import PLATFORMS
     from probe.outputs.explain import render_catalog, render_check, render_checks_json
+    from probe.outputs.explain_nested import render_nested_catalog, render_nested_check, render_nested_json
 
-    chosen = find(check) if check else None
-    if check and chosen is None:
-        raise click.UsageError(f"no check is called {check!r}: {_meant(check, [each.id for each in CHECKS])}")
-    if platform and (chosen is None or platform not in PLATFORMS):
+    chosen, nested = (find(check), find_nested(check)) if check else (None, None)
+    if check and check != NESTED and chosen is None and nested is None:
+        ids = [*(each.id for each in CHECKS), *(each.id for each in NESTED_CHECKS), NESTED]
+        raise click.UsageError(f"no check is called {check!r}: {_meant(check, ids)}")
+    if fit and (chosen is None or fit not in PLATFORMS):
         raise click.UsageError(f"--for needs a CHECK and one of {', '.join(PLATFORMS)}")
-    if output == "json":
-        write(render_checks_json((chosen,) if chosen else CHECKS), people=False)
+    columns, colours = width(), coloured(colour)
+    if nested:
+        text = render_nested_check(nested, width=columns, colour=colours)
+    elif check == NESTED:
+        text = render_nested_catalog(NESTED_CHECKS, width=columns, colour=colours)
     elif chosen:
-        write(render_check(chosen, width=width(), colour=coloured(colour), platform=platform or ""))
+        text = render_check(chosen, width=columns, colour=colours, platform=fit or "")
     else:
-        write(render_catalog(CHECKS, width=width(), colour=coloured(colour)))
+        text = render_catalog(CHECKS, width=columns, colour=colours)
+    if output == "json":
+        of_nested = (nested,) if nested else NESTED_CHECKS if check == NESTED else ()
+        text = render_nested_json(of_nested) if of_nested else render_checks_json((chosen,) if chosen else CHECKS)
+    write(text, people=output == "text")
     return 0
+
+
+def _manifest(fit: str, report_file: str | None, output: str) -> int:
+    """Print the manifest of a workload on this node, or on the node of a report."""
+    from probe.outputs.workloads import WORKLOADS
+
+    if fit not in WORKLOADS:
+        raise click.UsageError(f"`nested --for` needs one of {', '.join(WORKLOADS)}")
+    if output == "json":
+        raise click.UsageError("a manifest is YAML: leave -o json out")
+    made = _read_report(report_file) if report_file else probe_node(settings_of(), quiet=False)
+    from probe.outputs.manifest import render_manifest
+
+    manifest = render_manifest(made, fit, WORKLOADS[fit])
+    write(manifest.text)
+    return {"ready": 0, "not-ready": 1, "unknown": 2}[manifest.verdict]
+
+
+def _read_report(file: str) -> Report:
+    """The report in *file*. *Errors*: UsageError that names it."""
+    import msgspec
+
+    from probe.report import Report
+
+    try:
+        with click.open_file(file, "rb") as opened:
+            content = opened.read(REPORT_LIMIT + 1)
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from error
+    if len(content) > REPORT_LIMIT:
+        raise click.UsageError(f"{file} is larger than {REPORT_LIMIT >> 20} MiB, so it is no report")
+    try:
+        return msgspec.json.decode(content, type=Report)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise click.UsageError(f"{file} is no report of this version: {str(error)[:200]}") from error
 
 
 def _meant(word: str, names: Sequence[str]) -> str:

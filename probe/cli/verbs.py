@@ -5,14 +5,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import io
 import signal
 import sys
-import time
-from datetime import UTC, datetime, timedelta
-from importlib import import_module
+from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -25,13 +21,11 @@ from probe.cli.console import (
     UNFORESEEN,
     USAGE,
     NotWritten,
-    Progress,
     coloured,
     complain,
     complain_of_bug,
     discard,
     end,
-    rfc3339,
     width,
     write,
     write_file,
@@ -48,10 +42,10 @@ from probe.cli.options import (
     volume_paths_option,
 )
 from probe.cli.path import path
+from probe.cli.probing import probe_node
 
 if TYPE_CHECKING:  # importing it takes a third of the time of `--help`
     from probe.report import Report
-    from probe.settings import Settings
 
 EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
 
@@ -91,6 +85,7 @@ def cli() -> None:
       userns-probe -o json               the same for machines
       userns-probe path /srv /mnt/nfs    can Pods use volumes on these paths?
       userns-probe explain               list the checks
+      userns-probe explain nested        what runs inside a Pod: buildah, dockerd, podman, ...
       userns-probe watch | serve         the two containers of the DaemonSet
       userns-probe prune                 remove from Nodes what was published
       userns-probe bundle node.tar.gz    all that a probe read, for a bug report
@@ -173,34 +168,12 @@ def report(
             try_pod=try_pod,
             memory=memory,
         )
-        made = _probe(settings, quiet=quiet, volume_paths=volume_paths)
+        made = probe_node(settings, quiet=quiet, volume_paths=volume_paths)
     if output_file:
         write_file(output_file, _rendered(made, output, verbose, colour).encode())
     elif not quiet:
         write(_rendered(made, output, verbose, colour), people=output == "text")
     end(EXIT_CODES[made.verdict])
-
-
-def _probe(settings: Settings, *, quiet: bool, volume_paths: bool) -> Report:
-    from probe.facts.runtime.cri import start_cri
-
-    gc.disable()  # this process ends with its report
-    probed_at, uptime, began = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
-    with contextlib.nullcontext() if quiet else Progress(settings.budget), start_cri(settings) as cri:
-        from probe.facts.gather import gather_facts  # while that process imports, too
-
-        facts = gather_facts(settings, cri, lambda: import_module("probe.make_report"))
-    from probe.make_report import make_report
-
-    return make_report(
-        facts,
-        agent_version=__version__,
-        probed_at=rfc3339(probed_at),
-        expires_at=rfc3339(probed_at + settings.lifetime),
-        duration_seconds=round(time.monotonic() - began, 3),
-        uptime_seconds=round(uptime, 3),
-        volume_paths=volume_paths,
-    )
 
 
 def _rendered(made: Report, output: str, verbose: int, colour: str) -> str:

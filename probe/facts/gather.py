@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from probe.facts.defaults import KUBELET_ROOT, RUNTIME_ROOT
 from probe.facts.filesystems import attempts
-from probe.facts.filesystems.revealing import visibility
+from probe.facts.filesystems.revealing import cgroup2_options, visibility, writable_sysfs
 from probe.facts.filesystems.survey import Row, try_node, without_vanished
 from probe.facts.hooks import gather_hooks
 from probe.facts.ids.absent import gather_getsubids_missing
@@ -23,6 +23,7 @@ from probe.facts.kubelet.facts import gather_kubelet
 from probe.facts.kubelet.surroundings import gather_kubelet_around
 from probe.facts.memory import parse_memory, remember
 from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
+from probe.facts.nested.gather import gather_nested
 from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered, of_node
 from probe.facts.runtime.cri import endpoint_of
 from probe.facts.runtime.facts import gather_runtime
@@ -109,6 +110,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
         pods=of_node(pods, probe.entered),
         hooks=of_node(hooks, probe.entered),
         kubelet_around=of_node(kubelet_around, probe.entered),
+        nested=gather_nested(host, probe, sandbox, root_dir),
         userns_pod_runs=proof_of(pod_trial) or of_node(pod_runs, probe.entered),
     )
 
@@ -170,6 +172,8 @@ def _mount_facts(host: Host, mounts: tuple[Mount, ...], root_dir: str) -> MountF
         pods_options=pods.parse(lambda path: _options_of(MountTable(mounts), path)),
         root_mode=host.status("/").parse(lambda root: stat.S_IMODE(root.mode)),
         idmapped_layers=sum(os.path.basename(mount.mount_point).startswith(_IDMAPPED_LAYER) for mount in mounts),
+        cgroup2_options=cgroup2_options(mounts),
+        writable_sysfs=writable_sysfs(mounts),
     )
 
 
@@ -201,8 +205,8 @@ def new_bench(settings: Settings, userns_fd: int, deadline: float, prepare: Call
 def _sandbox(settings: Settings, own_proc: int, receive: Callable[[], str]) -> bytes:
     """The life of the process that tries out a sandbox, in the mount namespace in which the runtime makes them."""
 
-    def enter() -> Reading[bool]:
-        entered, link = not_entered(enter_node(settings.proc)), receive()
-        return enter_mount_namespace(link) if link else entered
+    def enter() -> Reading[bool] | None:
+        link = receive()
+        return enter_mount_namespace(link) if link else None
 
-    return sandbox_child(own_proc, enter)
+    return sandbox_child(own_proc, enter, lambda: not_entered(enter_node(settings.proc)))

@@ -6,7 +6,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from probe.facts.around import Hook, KubeletAround, Surroundings
+from probe.facts.around import KubeletAround, Surroundings
+from probe.facts.hook_files import HookFacts as HookFacts
+from probe.facts.hook_files import HookFiles as HookFiles
+from probe.facts.nested.model import NestedFacts
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
 from probe.host.cri import CriCondition
 from probe.host.program import Output
@@ -74,6 +77,10 @@ class MountFacts(Struct, frozen=True, kw_only=True):
     """Permission bits of the node's root directory, as chmod(2) takes them."""
     idmapped_layers: int = 0
     """Mounts of layers that containerd makes for a moment while a Pod with a user namespace starts."""
+    cgroup2_options: tuple[str, ...] | None = None
+    """Options of the file system cgroup2 on /sys/fs/cgroup; None when another one is mounted there."""
+    writable_sysfs: tuple[str, ...] = ()
+    """Mount points of sysfs, other than /sys, that can be written."""
 
 
 class DropIn(Struct, frozen=True, kw_only=True):
@@ -118,6 +125,8 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     """`podLogsDir`, where each Pod gets a directory of its own."""
     cgroup_driver: Reading[str]
     """`systemd` or `cgroupfs`, as flags and files say; not what CRI tells a kubelet since 1.31."""
+    seccomp_default: Reading[bool]
+    """True when Pods without a seccomp profile get RuntimeDefault, False when they are unconfined."""
 
 
 class Handler(Struct, frozen=True, kw_only=True):
@@ -138,6 +147,10 @@ class Handler(Struct, frozen=True, kw_only=True):
     binary_newer: Reading[bool]
     """True when the binary changed after the start of the daemon, which reads its features once."""
     snapshotter: Reading[str]
+    cgroup_writable: Reading[bool]
+    """containerd's `cgroup_writable`; of CRI-O, True when Pods may ask for it by annotation."""
+    systemd_cgroup: Reading[bool]
+    """True when the OCI runtime asks systemd for cgroups."""
     executable: Reading[bool]
     """True when the daemon finds the OCI runtime and may execute it."""
 
@@ -181,6 +194,8 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     hooks_dirs: Reading[tuple[str, ...]]
     """CRI-O's `hooks_dir` in its order; absent for other runtimes."""
     surroundings: Reading[Surroundings]
+    allowed_devices: Reading[tuple[str, ...]]
+    """Devices that CRI-O gives to Pods which ask by annotation; absent for containerd, which has no such list."""
 
 
 class SubIds(Struct, frozen=True):
@@ -263,30 +278,6 @@ class PodFacts(Struct, frozen=True, kw_only=True):
     """Of the recorded, those that were given 4294967295, which is no ID: the kernel refuses their map."""
 
 
-class HookFiles(Struct, frozen=True, kw_only=True):
-    """The specifications in some directories, counted."""
-
-    found: int
-    hooked: int
-    """Those with a hook that runs in the container's namespaces, with the container's IDs."""
-    unread: int
-    """Those that could not be read, or that were too many to be read."""
-    makers: tuple[str, ...] = ()
-    """Of the hooked CDI specifications, the first part of `kind`: `nvidia.com`."""
-    always: tuple[Hook, ...] = ()
-    """The OCI hooks that match each container: `when: always` of oci-hooks(5), and what says the same."""
-
-
-class HookFacts(Struct, frozen=True, kw_only=True):
-    """All that may run a program in a Pod's user namespace that was written for the host's."""
-
-    toolkit: Reading[tuple[str, ...]]
-    """Paths of NVIDIA's programs."""
-    cdi: Reading[HookFiles]
-    oci_hooks: Reading[HookFiles]
-    """Only CRI-O looks at them."""
-
-
 class Facts(Struct, frozen=True, kw_only=True):
     """One node at one moment. Every part may be a problem; none is ever left out silently."""
 
@@ -310,6 +301,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     pods: Reading[PodFacts]
     hooks: Reading[HookFacts]
     kubelet_around: Reading[KubeletAround]
+    nested: NestedFacts
+    """What builders and engines inside a Pod need."""
     userns_pod_runs: Reading[bool]
     """True when a Pod with a user namespace, started by the present process of the container runtime, runs or ran.
 

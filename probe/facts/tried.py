@@ -6,6 +6,7 @@ from typing import Generic, Literal, TypeVar, get_args
 
 from msgspec import Struct
 
+from probe.host.nested.trial import NestedAnswer
 from probe.reading import Reading
 from probe.terms import Role, Usable
 
@@ -82,6 +83,8 @@ class SandboxFacts(Struct, frozen=True, kw_only=True):
 
     steps: tuple[SandboxStep, ...]
     seconds: float
+    nested: NestedAnswer | None = None
+    """Raw result of the trial of nested containers; None when it gave none."""
 
     def step(self, name: str) -> SandboxStep:
         """The step of that name."""

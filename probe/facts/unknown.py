@@ -6,6 +6,7 @@ import platform
 from typing import Any
 
 from probe.facts.model import Facts, KernelFacts, ProbeFacts
+from probe.facts.nested.model import unknown_nested
 from probe.facts.tried import NOT_ASKED, POD_NOT_ASKED, NamespaceAttempt
 from probe.host import syscalls
 from probe.reading import ProblemKind, Reading
@@ -62,5 +63,6 @@ def unknown_facts(node_name: str | None, kind: ProblemKind, problem: str) -> Fac
         pods=unread,
         hooks=unread,
         kubelet_around=unread,
+        nested=unknown_nested(unread),
         userns_pod_runs=unread,
     )

@@ -14,6 +14,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from probe.host import syscalls
@@ -104,7 +105,9 @@ class Child:
             os.close(self._read_end)
             self._read_end = -1
         if self._reaped is None:
-            os.kill(self.pid, signal.SIGKILL)
+            # A process that has become root of another user namespace may not; then the child dies with it.
+            with suppress(PermissionError):
+                os.kill(self.pid, signal.SIGKILL)
         return self.exit_status() is not None
 
     def __enter__(self) -> Child:

@@ -26,6 +26,8 @@ FSCONFIG_CMD_CREATE = 6
 FSCONFIG_SET_STRING = 1
 FSMOUNT_CLOEXEC = 1
 FSOPEN_CLOEXEC = 1
+KEYCTL_JOIN_SESSION_KEYRING = 1
+MNT_DETACH = 0x2
 MOUNT_ATTR_IDMAP = 0x00100000
 MOUNT_ATTR_NOSUID = 0x00000002
 MOVE_MOUNT_F_EMPTY_PATH = 0x00000004
@@ -35,9 +37,11 @@ MS_NOEXEC = 0x8
 MS_NOSUID = 0x2
 MS_RDONLY = 0x1
 MS_REC = 0x4000
+MS_REMOUNT = 0x20
 MS_SLAVE = 0x80000
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 OPEN_TREE_CLONE = 1
+PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_PDEATHSIG = 1
@@ -64,6 +68,8 @@ _NR_FSMOUNT = 432
 _NR_OPENAT2 = 437
 _NR_MOUNT_SETATTR = 442
 _NR_CAPSET = {"x86_64": 126, "aarch64": 91}.get(_ARCHITECTURE, -1)
+_NR_KEYCTL = {"x86_64": 250, "aarch64": 219}.get(_ARCHITECTURE, -1)
+_NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(_ARCHITECTURE, -1)
 
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -71,6 +77,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.getsockopt.argtypes = (*(ctypes.c_int,) * 3, ctypes.c_char_p, ctypes.c_char_p)
 _libc.unshare.argtypes = (ctypes.c_int,)
 _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
 _libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
@@ -131,6 +139,33 @@ def mount(source: str, target: str, fstype: str | None, flags: int = 0, data: st
     kind = None if fstype is None else os.fsencode(fstype)
     if _libc.mount(os.fsencode(source), os.fsencode(target), kind, flags, data.encode()):
         _raise(target)
+
+
+def umount2(target: str, flags: int) -> None:
+    """Detach a mount. *Errors*: EINVAL when it is locked, or no mount point. *Source*: umount(2)."""
+    if _libc.umount2(os.fsencode(target), flags):
+        _raise(target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make *new_root* the root mount, and move the old one to *put_old*; both may be `.`.
+
+    *Errors*: EPERM without CAP_SYS_ADMIN; EINVAL when the old root is the initial ramfs. *Source*: pivot_root(2).
+    """
+    _call(_NR_PIVOT_ROOT, new_root, _path(new_root), _path(put_old))
+
+
+def join_session_keyring() -> None:
+    """Give this process a new session keyring. *Errors*: EDQUOT; EPERM under a filter. *Source*: keyctl(2)."""
+    _call(_NR_KEYCTL, None, _int(KEYCTL_JOIN_SESSION_KEYRING), None, _int(0), _int(0), _int(0))
+
+
+def getsockopt(fd: int, level: int, option: int, value: bytes) -> bytes:
+    """Answer to a socket option that also takes a value, of the same length. *Source*: getsockopt(2)."""
+    buffer, length = ctypes.create_string_buffer(value, len(value)), struct.pack("=I", len(value))
+    if _libc.getsockopt(fd, level, option, buffer, length):
+        _raise(None)
+    return buffer.raw
 
 
 def unshare(flags: int) -> None:

@@ -22,8 +22,8 @@ from probe.verdict import Verdict
 
 PREFIX = "userns-probe.io/"
 KEYS = (
-    "verdict", "reason", "message", "levels", "handlers", "filesystems", "oci-runtimes", "id-range", "warnings",
-    "report", "boot-id", "agent-version",
+    "verdict", "reason", "message", "levels", "handlers", "filesystems", "oci-runtimes", "id-range", "nested",
+    "warnings", "report", "boot-id", "agent-version",
 )  # fmt: skip
 """Every name that node_annotations() can give; the publisher adds `refreshed-at`, outside of the digest."""
 LABEL = f"{PREFIX}ready"
@@ -79,6 +79,7 @@ def node_annotations(report: Report) -> dict[str, str]:
         "filesystems": _pairs(_filesystems(report)),
         "oci-runtimes": _pairs(_oci_runtimes(report)),
         "id-range": _id_range(report),
+        "nested": _pairs({level: one.verdict for level, one in report.nested.levels.items()} if report.nested else {}),
         "warnings": ",".join(one.id for one in _stable_findings(report) if one.status == "warn"),
         "report": _summary(report),
         "boot-id": _token(report.node.boot_id),

@@ -88,6 +88,7 @@ def families(
         yield from _findings(report)
         yield from _node(report)
         yield from _id_slots(report)
+        yield from _nested(report)
         yield from _times(report)
     if publishing is not None:
         yield from _publishing(publishing)
@@ -160,6 +161,17 @@ def _filesystems(report: Report) -> dict[tuple[str, ...], float]:
     answers = [(key, result) for key, result in filesystem_results(report).items() if key[1] and result != "unknown"]
     answers.sort(key=lambda answer: answer[1] != "refused")
     return {key: result == "supported" for key, result in answers[:FILESYSTEMS_LIMIT]}
+
+
+def _nested(report: Report) -> Iterator[Metric]:
+    levels = report.nested.levels if report.nested else {}
+    yield from _some(
+        "nested_ready",
+        "1 if containers inside a Pod with hostUsers: false work at this level (build, engine, system, rootless, "
+        "inner-userns) with the default runtime handler; 0 if not. Absent if unknown.",
+        ["level"],
+        {(level,): one.verdict == "ready" for level, one in levels.items() if one.verdict != "unknown"},
+    )
 
 
 def _node(report: Report) -> Iterator[Metric]:

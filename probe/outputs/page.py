@@ -17,6 +17,7 @@ from probe import __version__
 from probe.finding import Finding
 from probe.outputs import view
 from probe.outputs.links import links
+from probe.outputs.nested import nested_rows
 from probe.outputs.preflight import preflight
 from probe.outputs.staleness import STALE, parse_time
 from probe.outputs.text import MARKS, WORST_FIRST, spaced, visible
@@ -90,6 +91,7 @@ def render_page(
         quiet=[one for status in ("pass", "skipped") for one in findings if one.status == status],
         stack=_stack(seen) if seen else [],
         handlers=_handlers(seen) if seen else [],
+        nested=nested_rows(seen) if seen else [],
         filesystems=filesystems,
         volumes=[_volume(row) for row in seen.volumes] if seen else [],
         version=__version__,

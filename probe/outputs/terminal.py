@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from probe.finding import Finding
 from probe.outputs import view
 from probe.outputs.filesystems import add_filesystems, add_volumes, render_paths
+from probe.outputs.nested import add_nested
 from probe.outputs.preflight import preflight
 from probe.outputs.text import FEW, MARKS, STYLES, WORST_FIRST, Cell, Page, mark, shortened, spaced
 from probe.report import STATUS_OF, Report, decisive_finding
@@ -28,6 +29,7 @@ def render_report(report: Report, *, width: int | None, colour: bool, verbose: i
     _add_rows(page, "PREFLIGHT", "without a kubelet, this machine allows", preflight(report))
     _add_stack(page, report, verbose)
     _add_levels(page, report)
+    add_nested(page, report, verbose)
     add_filesystems(page, report, verbose)
     add_volumes(page, report.volumes, verbose)
     _add_problems(page, report, others, decisive, verbose)

@@ -102,6 +102,7 @@ def absent_report(node_name: str, boot_id: str) -> Report:
         contradictions=(),
         proof=Proof(),
         facts=facts,
+        nested=None,
     )
 
 

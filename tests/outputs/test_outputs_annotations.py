@@ -60,6 +60,8 @@ def test_of_a_node_that_is_not_ready() -> None:
         "overlay-layers=overlay:supported,tmpfs=tmpfs:refused",
         "userns-probe.io/oci-runtimes": "(default)=runc/1.3.6,crun=crun/1.28,runc=runc/1.3.6",
         "userns-probe.io/id-range": "first=65536,count=4294901760,ids-per-pod=65536",
+        "userns-probe.io/nested": "build=not-ready,engine=not-ready,system=not-ready,rootless=not-ready,"
+        "inner-userns=not-ready",
         "userns-probe.io/warnings": "ids-range",
         "userns-probe.io/report": '{"schema":"userns-probe.io/v1","verdict":"not-ready","reason":"TmpfsNotIdmappable",'
         '"levels":{"stateless":"ready","projected":"not-ready","local":"not-ready"},'

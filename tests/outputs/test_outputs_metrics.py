@@ -21,6 +21,7 @@ from lab.prerequisites import require
 from lab.reports import REPORTS, make_facts, make_finding, make_oci_runtime, make_report, make_row
 from probe import __version__
 from probe.checks.catalog import CHECKS
+from probe.nested import NESTED_LEVELS
 from probe.outputs.exposition import generate_text
 from probe.outputs.labels import CHECK_IDS, FSTYPES, REASONS, ROLES, known_fstype
 from probe.outputs.metrics import (
@@ -312,7 +313,7 @@ def test_hostile_reports(report: Report, text: str, many: bool) -> None:
     assert len(samples) + len(PUBLISH_RESULTS) + 1 <= SERIES_LIMIT
     closed = {
         "verdict": {"ready", "not-ready", "unknown"},
-        "level": set(LEVELS),
+        "level": {*LEVELS, *NESTED_LEVELS},
         "check": set(CHECK_IDS),
         "role": set(ROLES),
         "fstype": {*FSTYPES, "other"},

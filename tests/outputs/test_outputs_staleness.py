@@ -44,6 +44,7 @@ def test_an_expired_report_claims_nothing(report: Report) -> None:
     assert {finding.status for finding in old.findings} <= {"unknown"}
     assert {row.result for row in (*old.filesystems, *old.volumes)} <= {"unknown"}
     assert {row.usable for row in (*old.filesystems, *old.volumes)} <= {None}
+    assert old.nested is None
     assert old.forecast is None or old.forecast.outcome == "unknown"
     assert not [each for each in old.id_ranges if each.used is not None]
     assert (old.node, old.probed_at, old.expires_at, old.facts) == (

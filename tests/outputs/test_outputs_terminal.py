@@ -23,12 +23,13 @@ from lab.reports import (
     make_volume,
 )
 from probe.finding import Evidence
+from probe.nested import NESTED_LEVELS, Field, Nested, NestedFinding, NestedVerdict, PodRequest
 from probe.outputs import view
 from probe.outputs.terminal import render_paths, render_report
 from probe.outputs.text import Page, safe, visible
 from probe.report import HandlerVerdict, Node, Report, RestartForecast
 from probe.terms import LEVELS, Role
-from probe.verdict import conclude
+from probe.verdict import Verdict, conclude
 from tests.outputs.golden_files import FOLDER, render_all
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -78,6 +79,29 @@ volumes = st.builds(
 )
 
 
+def hostile_nested(text: str, verdict: Verdict) -> Nested:
+    """A block in which each string is *text*."""
+    requests = tuple(PodRequest(field, text, text) for field in Field.__args__)  # type: ignore[attr-defined]
+    node = "" if re.search("(^|\n) ", text) else text  # what can be pasted has a test of its own
+    finding = NestedFinding(
+        id=text,
+        levels=NESTED_LEVELS,
+        decides=NESTED_LEVELS,
+        status="fail",
+        reason=text,
+        message=text,
+        remediation=node,
+        documentation=text,
+        pod=requests,
+        evidence=(Evidence(text, text, text),),
+    )
+    told = NestedVerdict(verdict=verdict, reason=text, message=text, pod=requests, node=node)
+    return Nested(levels=dict.fromkeys(NESTED_LEVELS[:3], told), handlers=(), findings=(finding,))
+
+
+nested_blocks = st.none() | st.builds(hostile_nested, evil, st.sampled_from(["ready", "not-ready", "unknown"]))
+
+
 @st.composite
 def hostile_reports(draw: st.DrawFn) -> Report:
     """A report in which every string is the node's worst."""
@@ -98,6 +122,7 @@ def hostile_reports(draw: st.DrawFn) -> Report:
         filesystems=tuple(draw(st.lists(rows, max_size=12))),
         volumes=tuple(draw(st.lists(volumes, max_size=12))),
         contradictions=tuple(finding.id for finding in made[:1]),
+        nested=draw(nested_blocks),
         facts=make_facts(
             kernel_release=draw(evil), architecture=draw(evil), kubelet_version=draw(evil),
             kubelet_distribution=draw(evil), runtime_name=draw(evil), runtime_version=draw(evil),

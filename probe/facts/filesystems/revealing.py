@@ -40,6 +40,18 @@ COVERING_LIMIT = 20
 _ATIME = frozenset(("noatime", "nodiratime", "relatime"))
 
 
+def cgroup2_options(mounts: Sequence[Mount]) -> tuple[str, ...] | None:
+    """Options of the file system cgroup2 on /sys/fs/cgroup: `nsdelegate`; None when another one is mounted there."""
+    found = [mount for mount in mounts if mount.mount_point == "/sys/fs/cgroup"]
+    return tuple(found[-1].super_options.split(",")) if found and found[-1].fstype == "cgroup2" else None
+
+
+def writable_sysfs(mounts: Sequence[Mount]) -> tuple[str, ...]:
+    """Mount points of sysfs other than /sys, at most ten, that can be written: a hostPath volume may offer one."""
+    found = (mount for mount in mounts if mount.fstype == "sysfs" and not mount.read_only)
+    return tuple(printable(mount.mount_point) for mount in found if mount.mount_point != "/sys")[:10]
+
+
 def visibility(mounts: Sequence[Mount], fstype: Literal["proc", "sysfs"]) -> Visibility:
     """Visible if at least one mount of *fstype* hides nothing that a new mount by a runtime would show.
 

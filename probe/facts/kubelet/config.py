@@ -25,7 +25,7 @@ CONFIG_LIMIT = 256 << 10
 _MAX_NODES = 20_000
 _MAX_DEPTH = 40
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_SWITCHES = {"fail-cgroupv1", "help", "version", "docker", "disable-agent"}
+_SWITCHES = {"fail-cgroupv1", "seccomp-default", "help", "version", "docker", "disable-agent"}
 """Switches: flags that do not take the next argument as value."""
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")

@@ -31,6 +31,7 @@ _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
 _DEFAULT_MAX_PODS = 110
 _LOGS = Reading("default of podLogsDir", "/var/log/pods")
 _CGROUP_DRIVER = Reading("default of cgroupDriver", "cgroupfs")
+_SECCOMP_DEFAULT = Reading("default of seccompDefault", False)
 _SNAP_ARGUMENTS = "/var/snap/microk8s/current/args/kubelet"
 _SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
 _UNIT = re.compile(
@@ -110,6 +111,7 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         gate_configured=_gate_configured(configuration, release),
         fail_cgroup_v1=configuration.find("fail-cgroupv1", "failCgroupV1", bool, fails),
         logs_dir=configuration.find(None, "podLogsDir", str, _LOGS).parse(lambda path: _absolute(path, None)),
+        seccomp_default=configuration.find("seccomp-default", "seccompDefault", bool, _SECCOMP_DEFAULT),
         cgroup_driver=configuration.find("cgroup-driver", "cgroupDriver", str, _CGROUP_DRIVER),
     )
 

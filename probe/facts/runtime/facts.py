@@ -6,6 +6,7 @@ import stat
 
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
+from probe.facts.runtime.cgroups import Cgroups, devices_of, gather_cgroups, systemd_of, writable_of
 from probe.facts.runtime.crio import gather_crio_handlers
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
 from probe.facts.runtime.handlers import InForce, gather_handlers, parse_in_force, trusted_path
@@ -49,10 +50,11 @@ def gather_runtime(
         settings.proxies(),
     )
     forbidden = (kubelet_root, root_dir.value or "", settings.state_dir(), *_STATE)
+    cgroups = gather_cgroups(answer)
     runtimes = OciRuntimes(host, forbidden, trusted_path(host, daemon, settings.search_path()))
 
     def handlers(named: tuple[CriHandler, ...]) -> tuple[Handler, ...]:
-        return tuple(_gather_handler(host, one, daemon, settings, runtimes) for one in named)
+        return tuple(_gather_handler(host, one, daemon, settings, cgroups, runtimes) for one in named)
 
     return Reading(
         f"CRI {endpoint}",
@@ -70,6 +72,7 @@ def gather_runtime(
             confinement=gather_confinement(host, daemon),
             hooks_dirs=settings.hooks_dirs(),
             surroundings=surroundings,
+            allowed_devices=devices_of(cgroups),
         ),
     )
 
@@ -79,7 +82,12 @@ def _other(answer: CriAnswer) -> Reading[InForce]:
 
 
 def _gather_handler(
-    host: Host, cri: CriHandler, daemon: Reading[int], settings: RuntimeSettings, runtimes: OciRuntimes
+    host: Host,
+    cri: CriHandler,
+    daemon: Reading[int],
+    settings: RuntimeSettings,
+    cgroups: Reading[Cgroups],
+    runtimes: OciRuntimes,
 ) -> Handler:
     binary = settings.binary(cri.name)
     if binary.value is None:
@@ -98,6 +106,8 @@ def _gather_handler(
         oci_user_namespace=answers.features.parse(lambda features: features.user_namespace),
         binary_newer=_gather_newer(host, binary, daemon),
         snapshotter=settings.snapshotter(cri.name),
+        cgroup_writable=writable_of(cgroups, cri.name),
+        systemd_cgroup=systemd_of(cgroups, cri.name),
         executable=_gather_executable(host, settings.binary_of(cri.name), binary, daemon),
     )
 

@@ -46,7 +46,7 @@ def _judge(answer: SandboxAnswer) -> SandboxFacts:
         raise ValueError("not the steps of a sandbox")
     mounts_work = any(step.name == "tmpfs" and step.outcome == "done" for step in answer.steps)
     steps = tuple(_judge_step(step, mounts_work) for step in answer.steps)
-    return SandboxFacts(steps=steps, seconds=answer.seconds)
+    return SandboxFacts(steps=steps, seconds=answer.seconds, nested=answer.nested)
 
 
 def _judge_step(step: StepAnswer, mounts_work: bool) -> SandboxStep:

@@ -75,6 +75,11 @@ class Links:
         info = _link_info("veth", ["IFLA_INFO_DATA", {"attrs": [["VETH_INFO_PEER", peer]]}])
         self._change({"attrs": [["IFLA_IFNAME", name], info]}, _CREATE_NEW)
 
+    def add_vxlan(self, name: str, identifier: int) -> None:
+        """Add a vxlan link of that network identifier, without a device below."""
+        data = ["IFLA_INFO_DATA", {"attrs": [["IFLA_VXLAN_ID", identifier], ["IFLA_VXLAN_PORT", 4789]]}]
+        self._change({"attrs": [["IFLA_IFNAME", name], _link_info("vxlan", data)]}, _CREATE_NEW)
+
     def knows_kind(self, kind: str) -> bool:
         """True when the kernel knows network links of *kind* now; no module is loaded.
 
@@ -114,7 +119,7 @@ class Links:
             datagram = self._socket.recv(_DATAGRAM)
             for kind, message in _split(datagram, self._sequence):
                 if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-                    _raise_error(message)
+                    raise_error(message)
                     return
                 yield message
         raise OSError(errno.EIO, "netlink answer does not end")
@@ -136,7 +141,8 @@ def _split(datagram: bytes, sequence: int) -> Iterator[tuple[int, bytes]]:
         offset += (length + 3) & ~3
 
 
-def _raise_error(message: bytes) -> None:
+def raise_error(message: bytes) -> None:
+    """Raise the error of a message of type NLMSG_ERROR or NLMSG_DONE; return when it has none."""
     if len(message) < _HEADER.size + _ERROR.size:
         raise OSError(errno.EIO, "netlink message is cut off")
     (number,) = _ERROR.unpack_from(message, _HEADER.size)

@@ -10,19 +10,19 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from probe.host import syscalls
 from probe.host.background import BackgroundChild
-from probe.host.child import Child, ChildError, die_with_parent
-from probe.host.idmap import attempt_user_namespace
+from probe.host.child import Child, ChildError
+from probe.host.nested.trial import NestedAnswer, nested_child, read_nested
 from probe.host.sandbox.links import load_codec
+from probe.host.sandbox.root import become_root, make_user_namespace, read_filesystems, read_lines
 from probe.host.sandbox.steps import (
     INSIDE,
     Node,
@@ -30,20 +30,18 @@ from probe.host.sandbox.steps import (
     Step,
     StepAnswer,
     parse_cgroup,
-    parse_filesystems,
     run_step,
 )
 from probe.reading import Reading
-
-T = TypeVar("T")
 
 SOURCE = "sandbox trial"
 ANSWER_LIMIT = 64 << 10
 """Maximum bytes that `sandbox_child` returns."""
 STEP_TIMEOUT = 1.0
 """Seconds for one step, which takes a millisecond on a healthy node."""
+NESTED_TIMEOUT = 2.5
+"""Seconds for which the trial of nested containers may last longer than this one."""
 
-_LINES = 500_000  # maximum lines read from a file of /proc; the kernel allows 100,000 mounts
 _NAMESPACES = (
     ("mount namespace", syscalls.CLONE_NEWNS),
     ("pid namespace", syscalls.CLONE_NEWPID),
@@ -68,23 +66,35 @@ class SandboxAnswer(Struct, frozen=True, kw_only=True):
     """One for each of STEP_NAMES, in that order; empty when nothing was tried."""
     seconds: float = 0.0
     """Duration from entering the node to the end, without imports."""
+    nested: NestedAnswer | None = None
+    """Result of the trial of nested containers; None when it gave none."""
     not_entered: Reading[bool] | None = None
     """Failure to enter the runtime's mount namespace; nothing is tried then, as another one proves nothing."""
 
 
-def sandbox_child(own_proc: int, enter: Callable[[], object]) -> bytes:
+def sandbox_child(
+    own_proc: int, enter: Callable[[], object], enter_node: Callable[[], Reading[bool] | None] = lambda: None
+) -> bytes:
     """Run the trial and return a SandboxAnswer as JSON. Call it in a child: the caller changes its namespaces for good.
 
-    *own_proc* is a descriptor of the /proc of our own PID namespace, opened before entering. *enter*, called after all
-    imports, moves into the runtime's mount namespace. When it returns a Reading with a problem, nothing is tried.
+    *own_proc* is a descriptor of the /proc of our own PID namespace, opened before entering. *enter_node*, called after
+    all imports, moves into the node's mount namespace, *enter* into the runtime's as soon as that is known. When either
+    returns a Reading with a problem, nothing is tried. What is nested has a root of its own and needs no runtime, so
+    that trial runs meanwhile.
     """
     codec = load_codec()
-    started = time.perf_counter()
-    entered = enter()
+    entered: object = enter_node()
     if isinstance(entered, Reading) and entered.kind:
         return msgspec.json.encode(SandboxAnswer(not_entered=entered))
-    steps = tuple(_try_sandbox(own_proc, codec))
-    return msgspec.json.encode(SandboxAnswer(steps=steps, seconds=round(time.perf_counter() - started, 6)))
+    with Child(partial(nested_child, own_proc, codec)) as nested:
+        entered = enter()
+        started = time.perf_counter()
+        if isinstance(entered, Reading) and entered.kind:
+            return msgspec.json.encode(SandboxAnswer(not_entered=entered))
+        steps = tuple(_try_sandbox(own_proc, codec))
+        seconds = round(time.perf_counter() - started, 6)
+        answer = read_nested(nested, time.monotonic() + NESTED_TIMEOUT)
+    return msgspec.json.encode(SandboxAnswer(steps=steps, seconds=seconds, nested=answer))
 
 
 def read_answer(child: Child | BackgroundChild, deadline: float) -> Reading[bytes]:
@@ -104,16 +114,13 @@ def _try_sandbox(own_proc: int, codec: Any) -> list[StepAnswer]:
     parent = os.getppid()
     node = Node(
         own_proc=own_proc,
-        filesystems=_read(
-            own_proc, "filesystems", lambda lines: parse_filesystems(b"".join(lines).decode(errors="replace"))
-        ),
-        cgroup=_read(own_proc, "self/mountinfo", parse_cgroup),
+        filesystems=read_filesystems(own_proc),
+        cgroup=read_lines(own_proc, "self/mountinfo", parse_cgroup),
     )
-    userns_fd, first = _make_user_namespace(own_proc)
+    userns_fd, first = make_user_namespace(own_proc)
     done = {first.name} if first.outcome == "done" else set()
     answers = [first]
-    become_root = partial(_become_root, userns_fd, parent)
-    answers.append(run_step("root inside", (first.name,), done, become_root))
+    answers.append(run_step("root inside", (first.name,), done, partial(become_root, userns_fd, parent)))
     for name, flag in _NAMESPACES:  # one by one, to learn which one is refused
         answers.append(run_step(name, ("root inside",), done, partial(syscalls.unshare, flag)))
     if "root inside" in done:
@@ -121,25 +128,6 @@ def _try_sandbox(own_proc: int, codec: Any) -> list[StepAnswer]:
     else:
         answers.extend(StepAnswer(step.name, "not-reached") for step in INSIDE)
     return answers
-
-
-def _make_user_namespace(own_proc: int) -> tuple[int, StepAnswer]:
-    started = time.perf_counter()
-    fd, answer = attempt_user_namespace(own_proc)
-    seconds = round(time.perf_counter() - started, 6)
-    if answer.error:
-        return -1, StepAnswer("user namespace", "failed", answer.error, seconds, answer.step)
-    return fd, StepAnswer("user namespace", "done", 0, seconds)
-
-
-def _become_root(userns_fd: int, parent: int) -> None:
-    """Join the user namespace as UID and GID 0, as runtimes do. *Source*: user_namespaces(7)."""
-    syscalls.setns(userns_fd, syscalls.CLONE_NEWUSER)
-    die_with_parent(parent)  # here and below: new credentials clear the parent-death signal
-    os.setgroups([])
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
-    die_with_parent(parent)
 
 
 def _run_inside(sandbox: Sandbox, done: set[str], steps: tuple[Step, ...]) -> list[StepAnswer]:
@@ -166,9 +154,3 @@ def _run_inside(sandbox: Sandbox, done: set[str], steps: tuple[Step, ...]) -> li
     answers.extend(StepAnswer(name, "failed", error) for name in missing[:1])
     answers.extend(StepAnswer(name, "not-reached") for name in missing[1:])
     return answers
-
-
-def _read(own_proc: int, name: str, parse: Callable[[Iterable[bytes]], T]) -> T:
-    """*parse* applied to the lines of a file of our own /proc, which no mount of the node can cover or slow down."""
-    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=own_proc), "rb") as file:
-        return parse(islice(file, _LINES))

@@ -1,0 +1,1 @@
+"""What an engine or a builder inside a Pod with a user namespace can do on this node."""

@@ -1,0 +1,40 @@
+"""May the root of a Pod mount, and change its root directory?"""
+
+from __future__ import annotations
+
+from probe.checks.check import Outcome
+from probe.checks.nested.check import NestedCheck, NestedOutcome, judge, seen_of, stopped
+from probe.facts.model import Facts
+from probe.nested import PodRequest
+
+_STEPS = ("masks", "namespaces", "tmpfs", "proc", "keyring", "pivot_root")
+_REMEDIATION = (
+    "The kernel or a security module refuses to the root of a user namespace what it may do in any kernel since 4.18: "
+    "look for the refusal.\n  journalctl -k | grep -iE 'apparmor|avc|lsm|denied'"
+)
+_ADMIN = PodRequest(
+    "capability", "SYS_ADMIN", "mount(2), unshare(2) and pivot_root(2) need it in a user namespace, too"
+)
+
+
+def check_mounts(facts: Facts, handler: str) -> NestedOutcome:
+    """A builder mounts /proc and the layers of an image in namespaces below those of the Pod, and pivots."""
+    what = "a builder cannot run a step of a build in a container"
+    if bad := stopped(facts, _STEPS, what, "NestedMountRefused", _REMEDIATION):
+        return judge(bad, _ADMIN)
+    message = "the root of a Pod can mount, also a new /proc beside a masked one, and pivot_root"
+    return judge(Outcome.passed(message, seen_of(facts.nested.trial.need(), *_STEPS)), _ADMIN)
+
+
+CHECKS = (
+    NestedCheck(
+        id="nested-mounts",
+        levels=("build",),
+        question="May the root of a Pod mount, and change its root directory?",
+        why="buildah, BuildKit and every engine run each container in namespaces below those of the Pod. Masks that "
+        "the runtime lays over /proc are no lock for the Pod's own root, so procMount: Default is enough here.",
+        reasons=("NestedMountRefused",),
+        documentation="mount_namespaces(7), pivot_root(2), user_namespaces(7)",
+        check=check_mounts,
+    ),
+)
