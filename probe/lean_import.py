@@ -1,4 +1,4 @@
-"""Submodules of a package without the package's own start, which may import far more than they need."""
+"""Imports without what they would import besides: the start of a package, or a module they can do without."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import ModuleType
 from typing import Any
 
 
@@ -44,3 +45,68 @@ def submodules_of(package: str, **names: str) -> Iterator[None]:
         if "__getattr__" in module.__dict__:
             for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
                 del sys.modules[name]
+
+
+@contextmanager
+def left_out(module: str) -> Iterator[None]:
+    """Let `import module` fail in this block, for packages that do without it; no effect if it is imported already."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment] # the import system's own mark
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+@contextmanager
+def stand_in(module: str, **attributes: Any) -> Iterator[None]:
+    """Let the imports in this block find a stand-in with these *attributes* for a *module* that is not imported yet.
+
+    What was imported keeps the stand-in. Any other attribute of it, whenever somebody asks for one, is that of the
+    module itself, which is imported then.
+    """
+    if module in sys.modules:
+        yield
+        return
+    parent, _, own_name = module.rpartition(".")
+    package = importlib.import_module(parent) if parent else None
+    stand = ModuleType(module)
+
+    def give_way() -> None:
+        """Let the next import find the module itself."""
+        if sys.modules.get(module) is stand:
+            del sys.modules[module]
+        if package and package.__dict__.get(own_name) is stand:
+            delattr(package, own_name)
+
+    def missing(name: str) -> Any:
+        """The attribute of the module itself."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        give_way()
+        return getattr(importlib.import_module(module), name)
+
+    stand.__dict__.update(attributes, __getattr__=missing)
+    sys.modules[module] = stand
+    if package:
+        setattr(package, own_name, stand)
+    try:
+        yield
+    finally:
+        give_way()
+
+
+def without_logging() -> AbstractContextManager[None]:
+    """Let packages that are imported in this block log nothing: `logging` takes as long to import as all of hpack."""
+    return stand_in("logging", getLogger=lambda _name=None: _Silence())
+
+
+class _Silence:
+    """A logger that nobody listens to."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_arguments, **_options: None

@@ -85,3 +85,57 @@ print({name!r} in sys.modules)
 """
     missing = name if name == "nowhere" else "parcel.nothing"
     assert run_with(tmp_path, program) == f"{missing}\nFalse"
+
+
+STAND_IN = """
+from probe.lean_import import stand_in
+with stand_in("parcel.heavy", light=1):
+    from parcel.part import heavy
+"""
+
+
+def test_a_stand_in_has_what_it_was_given(tmp_path: Path) -> None:
+    """The module itself is not executed, and whoever imports it later gets it."""
+    program = f"{STAND_IN}print(heavy.light)\nfrom parcel import heavy as later\nprint(later.weight, later is heavy)"
+    files = {"__init__": "", "part": "from parcel import heavy", "heavy": "weight = 9\nprint('executed')"}
+    assert run_with(tmp_path, program, **files) == "1\nexecuted\n9 False"
+
+
+def test_a_stand_in_knows_the_rest_by_the_module_itself(tmp_path: Path) -> None:
+    """At the import already, as another version of a package may ask, and at any time later."""
+    program = f"{STAND_IN}print(heavy.weight, heavy.light)"
+    files = {"__init__": "", "heavy": "weight = 9", "part": "from parcel import heavy\nassert heavy.weight == 9"}
+    assert run_with(tmp_path, program, **files) == "9 1"
+
+
+def test_a_module_that_is_imported_already_needs_no_stand_in(tmp_path: Path) -> None:
+    """Everybody has the same one."""
+    program = f"import parcel.heavy{STAND_IN}print(heavy.weight, hasattr(heavy, 'light'))"
+    assert run_with(tmp_path, program, heavy="weight = 9", part="from parcel import heavy") == "9 False"
+
+
+def test_a_module_can_be_left_out(tmp_path: Path) -> None:
+    """For a package that does without it; afterwards it can be imported."""
+    program = """
+from probe.lean_import import left_out
+with left_out("parcel.heavy"):
+    from parcel.part import found
+import parcel.heavy
+print(found, parcel.heavy.weight)
+"""
+    part = "try:\n    from parcel import heavy\n    found = True\nexcept ImportError:\n    found = False"
+    assert run_with(tmp_path, program, __init__="", heavy="weight = 9", part=part) == "False 9"
+
+
+def test_who_logs_into_silence_is_not_heard(tmp_path: Path) -> None:
+    """Whatever is called; what logging has besides is that of the module itself."""
+    program = """
+from probe.lean_import import without_logging
+with without_logging():
+    from parcel.part import log, logging
+log.debug("a %s", "b")
+log.addHandler(None)
+print("logging" in sys.modules, logging.WARNING, "logging" in sys.modules)
+"""
+    part = "import logging\nlog = logging.getLogger(__name__)"
+    assert run_with(tmp_path, program, __init__="", part=part) == "False 30 True"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from probe.lean_import import stand_in, without_logging
 from probe.reading import ProblemKind, Reading
 
 if TYPE_CHECKING:
@@ -107,12 +108,28 @@ def cri_child(read_endpoint: Callable[[], str | None], enter: Callable[[], objec
     What asks is imported while *read_endpoint*, called last, still waits for the endpoint. *enter* comes between:
     after the import, which needs our own files.
     """
-    from probe.host import cri_pb2, grpc  # noqa: F401
-
+    load()
     enter()
     endpoint = read_endpoint()
     answer = ask_cri(endpoint, timeout) if endpoint else no_answer("", "not-tried", "no endpoint is known")
     return msgspec.json.encode(answer)
+
+
+def load() -> None:
+    """Import h2 and protobuf without what they do not use here, which is half of it.
+
+    protobuf's messages in Python are for machines without its C library. Of `inspect`, dataclasses need one function.
+    """
+    with (
+        without_logging(),
+        stand_in("inspect", get_annotations=_annotations),
+        stand_in("google.protobuf.internal.python_message"),
+    ):
+        from probe.host import cri_pb2, grpc  # noqa: F401
+
+
+def _annotations(cls: type) -> dict[str, Any]:
+    return cls.__dict__.get("__annotations__", {})  # type: ignore[no-any-return] # noqa: RUF063 - without inspect
 
 
 def ask_cri(endpoint: str, timeout: float = TIMEOUT) -> CriAnswer:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from probe.lean_import import submodules_of
+from probe.lean_import import stand_in, submodules_of, without_logging
 
 LO = 1
 """Index of the loopback interface in every network namespace."""
@@ -33,7 +33,8 @@ def load_codec() -> Any:
 
     *Errors*: ImportError when pyroute2 is not there, or has no such class.
     """
-    with submodules_of("pyroute2"):
+    unused = {"Pipe": None, "Process": None, "Queue": None}
+    with submodules_of("pyroute2"), without_logging(), stand_in("multiprocessing", **unused):
         from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
     return ifinfmsg
 
