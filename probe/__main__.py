@@ -38,7 +38,7 @@ for _number, _name in enumerate(("stdin", "stdout", "stderr")):
         setattr(sys, _name, open(_number, "w" if _number else "r"))  # noqa: SIM115 - for as long as we live
 
 try:
-    from probe.cli.verbs import main
+    from probe.cli.start import main
 except Exception as _error:  # no memory, no descriptor; the exit code of an uncaught one would be that of a verdict
     if os.environ.get("USERNS_PROBE_DEBUG"):
         raise

@@ -14,8 +14,8 @@ from typing import NoReturn
 import pytest
 
 from lab.prerequisites import require
-from probe.cli import verbs
-from probe.cli.verbs import EXIT_CODES
+from probe.cli import start
+from probe.cli.report import EXIT_CODES
 
 ROOT = Path(__file__).parents[1]
 PROBE = (sys.executable, "-m", "probe")
@@ -58,7 +58,7 @@ def _become(arguments: tuple[str, ...], environment: dict[str, str], stdout: int
         sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
         os.environ.update(environment)
         os.chdir(ROOT)
-        verbs.main(list(arguments))
+        start.main(list(arguments))
     except SystemExit as ending:
         code = ending.code
         sys.stdout.flush()
@@ -212,7 +212,7 @@ def test_streams_that_are_closed(closed: str, expected: int) -> None:
 
 def test_what_cannot_even_start_is_70() -> None:
     """An import may fail for want of memory or descriptors; the exit code of a traceback would be that of a verdict."""
-    script = "import sys, runpy; sys.modules['probe.cli.verbs'] = None; runpy.run_module('probe', run_name='__main__')"
+    script = "import sys, runpy; sys.modules['probe.cli.start'] = None; runpy.run_module('probe', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (70, "")
     assert done.stderr.startswith("userns-probe: cannot start: ModuleNotFoundError")
@@ -230,7 +230,7 @@ def interrupted(prepare: str, gather: str, number: signal.Signals) -> tuple[int,
     """Exit code and stderr of a probe that gets *number* once it gathers, which prints a line and takes long."""
     # Python runs a handler between two steps of its own: a signal just before one long sleep would wait for its end.
     slow = (
-        f"{prepare}import time, probe.facts.gather as g, probe.cli.verbs as c;"
+        f"{prepare}import time, probe.facts.gather as g, probe.cli.start as c;"
         "slow = 'print(1, flush=True); any(time.sleep(0.01) for _ in range(6000))';"
         f"g.gather_facts = lambda *a: {gather}; c.main([])"
     )
@@ -287,7 +287,7 @@ def test_prune_goes_on_though_nobody_reads(output: str, code: int) -> None:
 
 def test_the_unforeseen_is_70() -> None:
     """A bug is never taken for a verdict."""
-    broken = "import probe.facts.gather as g, probe.cli.verbs as c; g.gather_facts = None; c.main([])"
+    broken = "import probe.facts.gather as g, probe.cli.start as c; g.gather_facts = None; c.main([])"
     done = subprocess.run([sys.executable, "-c", broken], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 70
     assert "internal error: TypeError" in done.stderr

@@ -19,7 +19,7 @@ SLOW_IMPORT = """
 import sys, runpy
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == "probe.cli.verbs":
+        if name == "probe.cli.start":
             print("importing", flush=True)
             sys.stdin.read()
 sys.meta_path.insert(0, Finder())

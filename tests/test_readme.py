@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lab.readme import DOCS, PARTS, README, ROOT, part
-from probe.cli import verbs as cli
+from probe.cli.console import UNFORESEEN, USAGE
+from probe.cli.report import EXIT_CODES
 from probe.outputs.annotations import KEYS
 from probe.terms import LEVELS, UnknownReason
 
@@ -39,7 +40,7 @@ def test_every_option_is_explained() -> None:
 def test_exit_codes() -> None:
     """Each exit code has its row."""
     rows = table("options.md", "Exit codes")
-    codes = {*cli.EXIT_CODES.values(), cli.USAGE, cli.UNFORESEEN, 130, 143}
+    codes = {*EXIT_CODES.values(), USAGE, UNFORESEEN, 130, 143}
     assert {int(row[0]) for row in rows} >= codes
     assert [row[1] for row in rows][:3] == ["ready", "not ready", "unknown"]
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from probe.cli import agent, exporter
-from probe.cli import verbs as cli
+from probe.cli import start as cli
 from probe.publish.api.client import Access, connect
 from probe.publish.parts import parse_parts
 from probe.publish.publisher import Pace, Publisher

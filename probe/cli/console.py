@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from datetime import datetime, timedelta
@@ -84,7 +83,11 @@ def end(code: int) -> NoReturn:
 
 def width() -> int | None:
     """Columns of the terminal; None where stdout is none: into a pipe or a file goes each line whole."""
-    return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    import shutil
+
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def coloured(choice: str) -> bool:

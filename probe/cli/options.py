@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from probe.cli.report import COLOURS
 from probe.settings import BUDGET, BUDGETS, INTERVALS, Settings, between, parse_duration
 
 
@@ -35,8 +36,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 colour_option = click.option(
     "--colour",
     "--color",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
+    type=click.Choice(COLOURS),
+    default=COLOURS[0],
     show_default=True,
     help="Colour the text. auto: on a terminal, unless NO_COLOR is set or TERM is dumb.",
 )

@@ -1,15 +1,10 @@
-"""The command: its verbs, `report` among them, and their exit codes.
-
-`report`: 0 ready, 1 not ready, 2 unknown. Every verb: 64 usage, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
-"""
+"""The verbs and their options, read by click. *Exit codes*: probe.cli.start."""
 
 from __future__ import annotations
 
 import io
-import signal
-import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 from click.shell_completion import CompletionItem
@@ -17,19 +12,7 @@ from click.shell_completion import CompletionItem
 from probe import __version__
 from probe.cli.agent import prune, serve, watch
 from probe.cli.bundle import bundle
-from probe.cli.console import (
-    UNFORESEEN,
-    USAGE,
-    NotWritten,
-    coloured,
-    complain,
-    complain_of_bug,
-    discard,
-    end,
-    width,
-    write,
-    write_file,
-)
+from probe.cli.console import USAGE, complain
 from probe.cli.explain import explain
 from probe.cli.options import (
     colour_option,
@@ -42,12 +25,7 @@ from probe.cli.options import (
     volume_paths_option,
 )
 from probe.cli.path import path
-from probe.cli.probing import probe_node
-
-if TYPE_CHECKING:  # importing it takes a third of the time of `--help`
-    from probe.report import Report
-
-EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
+from probe.cli.report import OUTPUTS, Request, probe_and_say, say
 
 
 class Verbs(click.Group):
@@ -101,8 +79,8 @@ def cli() -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["text", "json", "yaml", "prom", "nfd"]),
-    default="text",
+    type=click.Choice(OUTPUTS),
+    default=OUTPUTS[0],
     show_default=True,
     envvar="USERNS_PROBE_OUTPUT",
     help="text for people; json and yaml as in docs/report.schema.json; prom for node_exporter's textfile collector; "
@@ -154,44 +132,29 @@ def report(
       userns-probe report -o json | jq .verdict
       userns-probe report --quiet || echo "do not schedule hostUsers: false here"
     """
-    if from_bundle is not None:
-        from probe.cli.bundle import read_bundle
+    settings = settings_of(
+        node_name=node_name or None,
+        proc=proc,
+        budget=budget,
+        interval=interval,
+        try_runtime=try_runtime,
+        try_pod=try_pod,
+        memory=memory,
+    )
+    request = Request(
+        settings=settings,
+        output=output,
+        output_file=output_file,
+        verbose=verbose,
+        quiet=quiet,
+        volume_paths=volume_paths,
+        colour=colour,
+    )
+    if from_bundle is None:
+        probe_and_say(request)
+    from probe.cli.bundle import read_bundle
 
-        made = read_bundle(from_bundle)
-    else:
-        settings = settings_of(
-            node_name=node_name or None,
-            proc=proc,
-            budget=budget,
-            interval=interval,
-            try_runtime=try_runtime,
-            try_pod=try_pod,
-            memory=memory,
-        )
-        made = probe_node(settings, quiet=quiet, volume_paths=volume_paths)
-    if output_file:
-        write_file(output_file, _rendered(made, output, verbose, colour).encode())
-    elif not quiet:
-        write(_rendered(made, output, verbose, colour), people=output == "text")
-    end(EXIT_CODES[made.verdict])
-
-
-def _rendered(made: Report, output: str, verbose: int, colour: str) -> str:
-    if output == "text":
-        from probe.outputs.terminal import render_report
-
-        return render_report(made, width=width(), colour=coloured(colour), verbose=verbose)
-    if output == "prom":
-        from probe.outputs.metrics import render_prom
-
-        return render_prom(made)
-    from probe.outputs.documents import builtins, render_json, render_yaml
-
-    if output == "nfd":
-        from probe.watch.feature_file import render_features
-
-        return render_features(builtins(made))
-    return render_json(made) if output == "json" else render_yaml(made)
+    say(read_bundle(from_bundle), request)
 
 
 cli.add_command(path)
@@ -202,11 +165,8 @@ cli.add_command(prune)
 cli.add_command(bundle)
 
 
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line; every way it can end has its exit code."""
-    signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a shell ignores it for what it starts in the background
-        signal.signal(signal.SIGINT, _end)
+def run(arguments: list[str]) -> int:
+    """Run the command line. Returns the exit code; an error of usage is written to stderr."""
     try:
         code = cli.main(arguments, prog_name="userns-probe", standalone_mode=False)
     except click.exceptions.Exit as ending:
@@ -216,23 +176,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show(words)
         complain(words.getvalue())
         code = USAGE
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         code = 130
-    except NotWritten as error:
-        discard(sys.stdout)
-        complain(f"userns-probe: {error}\n")
-        code = UNFORESEEN
-    except Exception as error:  # the outermost: whatever it is, it must not look like a verdict
-        complain_of_bug(error)
-        discard(sys.stdout)
-        code = UNFORESEEN
-    sys.exit(code or 0)
-
-
-def _end(number: int, _frame: object) -> NoReturn:
-    """Not by KeyboardInterrupt: once that went through exec(), as dataclasses call it, Python ends by the signal."""
-    sys.exit(128 + number)
-
-
-if __name__ == "__main__":
-    main()
+    return code or 0

@@ -127,7 +127,7 @@ def test_a_killed_child_leaves_the_path_unknown(monkeypatch: pytest.MonkeyPatch)
 
 
 def run_path(*arguments: str, cwd: Path = ROOT, code: str = "") -> subprocess.CompletedProcess[str]:
-    command = ["-c", f"{code}\nfrom probe.cli.verbs import main; main()"] if code else ["-m", "probe"]
+    command = ["-c", f"{code}\nfrom probe.cli.start import main; main()"] if code else ["-m", "probe"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *command, "path", *arguments], cwd=cwd, env=environment, capture_output=True, text=True,
