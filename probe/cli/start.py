@@ -15,9 +15,9 @@ from probe.lean_import import left_out
 with left_out("typing_extensions"):  # msgspec needs nothing of it, and it imports inspect, ast and tokenize
     import msgspec  # noqa: F401
 
-from probe.cli.console import UNFORESEEN, NotWritten, complain, complain_of_bug, discard  # noqa: E402
-from probe.cli.plain import read_plain  # noqa: E402
-from probe.cli.report import probe_and_say  # noqa: E402
+from probe.cli.console import UNFORESEEN, NotWritten, complain, complain_of_bug, discard
+from probe.cli.plain import read_plain
+from probe.cli.report import probe_and_say
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

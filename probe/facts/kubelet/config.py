@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import yaml
 from msgspec import Struct
@@ -25,6 +25,7 @@ CONFIG_LIMIT = 256 << 10
 _MAX_NODES = 20_000
 _MAX_DEPTH = 40
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ENDPOINT = re.compile(r"(?:unix:)?(?://[^/?#]*)?+(/[^?#\0-\x1f\x7f]*)(?:[?#].*)?", re.IGNORECASE)
 _SWITCHES = {"fail-cgroupv1", "seccomp-default", "help", "version", "docker", "disable-agent"}
 """Switches: flags that do not take the next argument as value."""
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
@@ -145,10 +146,10 @@ def parse_endpoint(text: str) -> str:
 
     As in the kubelet, text between `unix://` and the next slash is a host name, and ignored.
     """
-    parts = urlsplit(text)
-    if parts.scheme not in ("", "unix") or not parts.path.startswith("/"):
+    found = _ENDPOINT.fullmatch(text)
+    if not found:
         raise ValueError(f"{text[:80]!r} is no path of a UNIX socket")
-    return "/" + parts.path.lstrip("/")
+    return "/" + found[1].lstrip("/")
 
 
 def _parse_json(text: str) -> object:

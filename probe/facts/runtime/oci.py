@@ -1,4 +1,4 @@
-"""Version and features of an OCI runtime, from its commands `--version` and `features`."""
+"""Version and features of an OCI runtime, from its command `features`, else from `--version`, too."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
@@ -15,7 +16,7 @@ from probe.host.program import Output
 from probe.reading import ProblemKind, Reading
 
 _TIMEOUT = 2.0  # seconds for one command
-_NO_WRAPPERS = ("runc", "crun")  # their output depends on nothing else, so it may be cached
+_NO_WRAPPERS = ("runc", "crun")  # their output depends on nothing else, so it may be cached; a fork has another name
 _BUDGET = 6.0  # seconds for all of them
 _LINES = 20
 _WORD = r"[A-Za-z][\w.-]{0,63}"
@@ -23,6 +24,9 @@ _VERSION_LINE = re.compile(rf"({_WORD}(?: {_WORD}){{0,3}}?)(?: version:? |\s+:\s
 _VERSION_BELOW = re.compile(rf"({_WORD})\n(?:\s+[^\n]*\n){{0,3}}?\s+version:\s+v?(\S{{1,100}})\s*(?:\n|$)")
 _WRAPPED = ("crun", "runc", "youki")
 """OCI runtimes whose line comes below that of a wrapper, as nvidia-container-runtime prints them."""
+_ANNOTATIONS = {"runc": "org.opencontainers.runc.version", "crun": "run.oci.crun.version"}
+"""Where `features` names the version of the OCI runtime itself."""
+_ANNOTATED = re.compile(r"\S{1,100}")
 _NUMBER = re.compile(r"(?:release-)?v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?(?![\d.])", re.ASCII)
 
 
@@ -55,6 +59,10 @@ class _Linux(Struct):
     mount_extensions: _MountExtensions | None = field(default=None, name="mountExtensions")
 
 
+class _Described(Struct):
+    annotations: dict[str, Any] = {}
+
+
 class _Features(Struct):
     minimum: str = field(name="ociVersionMin")
     maximum: str = field(name="ociVersionMax")
@@ -74,6 +82,22 @@ def parse_runtime_version(text: str) -> OciVersion:
     if not chosen:
         raise ValueError(f"not a version: {lines[0][:60]!r}")
     return OciVersion(chosen[1], chosen[2])
+
+
+def parse_described_version(text: str) -> OciVersion:
+    """The version in the JSON printed by `features`; the text is that of `--version`.
+
+    *Errors*: ValueError where no annotation names one, as of runtimes other than runc and crun.
+    """
+    try:
+        annotations = msgspec.json.decode(text, type=_Described).annotations
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    for name, annotation in _ANNOTATIONS.items():
+        version = annotations.get(annotation)
+        if isinstance(version, str) and _ANNOTATED.fullmatch(version):
+            return OciVersion(name, version)
+    raise ValueError("names no version of the runtime")
 
 
 def parse_version_number(version: str) -> tuple[int, int, int] | None:
@@ -133,14 +157,16 @@ class OciRuntimes:
     def _ask(self, path: str) -> OciAnswers:
         if any(_normal(path).startswith(f"{directory}/") for directory in self._forbidden):
             return no_answers(path, "not-permitted", "not run: it lies where the files of Pods lie")
-        version = self._run(path, "--version")
-        if version.kind == "timed-out":  # a second command would time out as well
-            return no_answers(version.source, "timed-out", version.problem)
         features = self._run(path, "features")
+        if features.kind == "timed-out":  # a second command would time out as well
+            return no_answers(features.source, "timed-out", features.problem)
         claims = read_stdout(features).parse(parse_features)
         if features.value and lacks_features_command(features.value.status, features.value.stderr):
             claims = Reading(f"{features.source} (no such command)", OciFeatures(idmap=False, user_namespace=False))
-        return OciAnswers(read_stdout(version).parse(parse_runtime_version), claims)
+        version = read_stdout(features).parse(parse_described_version)
+        if version.value is None or os.path.basename(path) not in _NO_WRAPPERS:
+            version = read_stdout(self._run(path, "--version")).parse(parse_runtime_version)
+        return OciAnswers(version, claims)
 
     def _run(self, path: str, argument: str) -> Reading[Output]:
         remaining = self._deadline - time.monotonic()

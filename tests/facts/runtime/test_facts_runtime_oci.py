@@ -16,6 +16,7 @@ from probe.facts.runtime.oci import (
     OciRuntimes,
     OciVersion,
     lacks_features_command,
+    parse_described_version,
     parse_features,
     parse_runtime_version,
     parse_version_number,
@@ -40,6 +41,40 @@ RECORDED = Path(__file__).parents[2] / "data/oci"
 def test_recorded_version(recording: str, name: str, version: str) -> None:
     """The versions of Debian's runc and crun are read as they spell them."""
     assert parse_runtime_version((RECORDED / f"{recording}.version.txt").read_text()) == OciVersion(name, version)
+
+
+@pytest.mark.parametrize("recording", ["runc-1.1.5", "runc-1.1.15", "runc-1.3.6", "crun-1.21", "crun-1.28"])
+def test_features_name_the_same_version(recording: str) -> None:
+    """What `features` says of the version is what `--version` says."""
+    described = parse_described_version((RECORDED / f"{recording}.features.json").read_text())
+    assert described == parse_runtime_version((RECORDED / f"{recording}.version.txt").read_text())
+
+
+def test_a_fork_is_asked_for_its_own_version() -> None:
+    """Its features name it as the runtime that it came from."""
+    commands: dict[str, Output | str | Reading[Output]] = {
+        "/sysbox-runc features": _features("runc-1.3.6"),
+        "/sysbox-runc --version": SYSBOX,
+    }
+    assert OciRuntimes(FakeHost(commands=commands), ()).ask("/sysbox-runc").version.value == OciVersion(
+        "sysbox-runc", "0.6.5"
+    )
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [None, 1, [], {}, {"run.oci.crun.version": None}, {"run.oci.crun.version": ""}, {"run.oci.crun.version": "a b"}],
+)
+def test_features_without_a_version_lead_to_the_other_command(annotations: object) -> None:
+    """Whatever stands there instead."""
+    features = json.loads((RECORDED / "crun-1.28.features.json").read_text()) | {"annotations": annotations}
+    commands: dict[str, Output | str | Reading[Output]] = {
+        "/crun features": json.dumps(features),
+        "/crun --version": "crun version 1.28\n",
+    }
+    answers = OciRuntimes(FakeHost(commands=commands), ()).ask("/crun")
+    assert answers.version == Reading("/crun --version", OciVersion("crun", "1.28"))
+    assert answers.features.value == OciFeatures(idmap=True, user_namespace=True)
 
 
 NVIDIA = """NVIDIA Container Runtime version 1.17.4
@@ -195,16 +230,13 @@ def _features(recording: str) -> str:
 
 
 def test_each_binary_is_asked_once() -> None:
-    """Many handlers with one binary cost two commands."""
-    commands: dict[str, Output | str | Reading[Output]] = {
-        "/usr/bin/runc --version": "runc version 1.3.6\n",
-        "/usr/bin/runc features": _features("runc-1.3.6"),
-    }
-    host = FakeHost(commands=commands)
+    """Many handlers with one binary cost one command, as its features name its version."""
+    host = FakeHost(commands={"/usr/bin/runc features": _features("runc-1.3.6")})
     runtimes = OciRuntimes(host, ())
     for _ in range(5):
         assert runtimes.ask("/usr/bin/runc").features.value == OciFeatures(idmap=True, user_namespace=True)
-    assert host.touched == ["/usr/bin/runc --version", "/usr/bin/runc features"]
+        assert runtimes.ask("/usr/bin/runc").version.value == OciVersion("runc", "1.3.6+ds1")
+    assert host.touched == ["/usr/bin/runc features"]
 
 
 def test_without_features_command() -> None:
@@ -228,11 +260,11 @@ def test_failing_features_say_nothing() -> None:
 
 def test_hanging_runtime_is_asked_once() -> None:
     """A runtime that did not answer its first question is not asked the second."""
-    hung = Reading.without("/runc --version", "timed-out", "no answer in time")
-    host = FakeHost(commands={"/runc --version": hung})
+    hung = Reading.without("/runc features", "timed-out", "no answer in time")
+    host = FakeHost(commands={"/runc features": hung})
     answers = OciRuntimes(host, ()).ask("/runc")
     assert (answers.version.kind, answers.features.kind) == ("timed-out", "timed-out")
-    assert host.touched == ["/runc --version"]
+    assert host.touched == ["/runc features"]
 
 
 @pytest.mark.parametrize(
