@@ -32,7 +32,7 @@ def read_mounts(data: bytes) -> None:
     table = mounts.parse_mountinfo(data)
     tree = MountTable(table)
     for fstype in ("proc", "sysfs"):
-        seen = visibility(table, fstype)
+        seen = visibility(tree, fstype)
         assert seen.visible != bool(seen.covering)
         assert not seen.visible or any(mount.fstype == fstype and mount.root == "/" for mount in table)
     for volume in find_volumes(tree, KUBELET_ROOT):

@@ -52,14 +52,13 @@ def writable_sysfs(mounts: Sequence[Mount]) -> tuple[str, ...]:
     return tuple(printable(mount.mount_point) for mount in found if mount.mount_point != "/sys")[:10]
 
 
-def visibility(mounts: Sequence[Mount], fstype: Literal["proc", "sysfs"]) -> Visibility:
+def visibility(table: MountTable, fstype: Literal["proc", "sysfs"]) -> Visibility:
     """Visible if at least one mount of *fstype* hides nothing that a new mount by a runtime would show.
 
     The new mount is writable for proc, read-only for sysfs, and relatime. One fully visible mount anywhere suffices.
     *Source*: fs/namespace.c, `mount_too_revealing`.
     """
-    table = MountTable(mounts)
-    obstacles = [_obstacles(table, mount) for mount in mounts if mount.fstype == fstype and mount.root == "/"]
+    obstacles = [_obstacles(table, mount) for mount in table if mount.fstype == fstype and mount.root == "/"]
     if any(not found for found in obstacles):
         return Visibility(visible=True, covering=())
     covering = dict.fromkeys(obstacle for found in obstacles for obstacle in found)

@@ -31,12 +31,11 @@ def try_node(
     host: Host,
     bench: attempts.Bench,
     entered: Reading[bool],
-    mounts: Sequence[Mount],
+    table: MountTable,
     kubelet_root: str,
     directories: Mapping[Role, str],
 ) -> list[Row]:
     """Rows of the file systems below *directories*, which all Pods need, then of all current volumes of Pods."""
-    table = MountTable(mounts)
     subjects = {role: _directory(host, table, role, path) for role, path in directories.items()}
     # Mount tables contain resolved paths only: no volume matches a root directory with a symlink.
     volumes = volume_subjects(host, table, host.resolve(kubelet_root).value or kubelet_root)

@@ -16,6 +16,7 @@ from lab.real import kernel
 from probe.facts.filesystems.revealing import ALWAYS_EMPTY, COVERING_LIMIT, visibility
 from probe.facts.model import Visibility
 from probe.host import syscalls
+from probe.host.mount_table import MountTable
 from probe.host.mountinfo import parse_mountinfo
 
 PLAIN = """\
@@ -28,7 +29,7 @@ PLAIN = """\
 
 
 def judged(*lines: str, table: str = PLAIN) -> tuple[Visibility, Visibility]:
-    mounts = parse_mountinfo((table + "".join(f"{line}\n" for line in lines)).encode())
+    mounts = MountTable(parse_mountinfo((table + "".join(f"{line}\n" for line in lines)).encode()))
     return visibility(mounts, "proc"), visibility(mounts, "sysfs")
 
 
@@ -62,7 +63,7 @@ def test_what_covers_proc_is_named(lines: list[str], covering: tuple[str, ...]) 
 def test_odd_mount_points_are_printable(point: str) -> None:
     """What covers /proc can be put into JSON, whatever bytes its name has."""
     line = f"30 21 0:30 / {point} rw,relatime - tmpfs tmpfs rw\n"
-    mounts = parse_mountinfo(PLAIN.encode() + line.encode(errors="surrogateescape"))
+    mounts = MountTable(parse_mountinfo(PLAIN.encode() + line.encode(errors="surrogateescape")))
     (covering,) = visibility(mounts, "proc").covering
     assert json.loads(json.dumps(covering).encode()) == covering
     assert covering.startswith("/proc/")
@@ -268,7 +269,7 @@ def _try(setup: Callable[[str], None], directories: list[str]) -> tuple[list[boo
             kernel.own_mount_namespace()
             with open("/proc/self/mountinfo", "rb") as mountinfo:
                 setup(directories[0])
-                table = parse_mountinfo(mountinfo.read())
+                table = MountTable(parse_mountinfo(mountinfo.read()))
             predicted = [visibility(table, "proc").visible, visibility(table, "sysfs").visible]
             kernel.unshare(kernel.CLONE_NEWUSER)
             os.write(ready_write, b"r")
