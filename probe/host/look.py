@@ -88,9 +88,13 @@ def _mounts(path: str) -> str:
 
 def _place(path: str) -> str:
     """The resolved path, identity and mode of *path*, without its content."""
-    reachable = _reachable(path)
-    seen = os.stat(reachable)
-    return f"{os.path.realpath(reachable)} {seen.st_dev} {seen.st_ino} {seen.st_mode}"
+    file = os.open(_reachable(path), os.O_PATH | os.O_CLOEXEC)  # triggers no automount, as stat(2)
+    try:
+        seen = os.fstat(file)
+        # The kernel's own answer takes a tenth of os.path.realpath, which asks for each directory on the way.
+        return f"{os.readlink(f'/proc/self/fd/{file}')} {seen.st_dev} {seen.st_ino} {seen.st_mode}"
+    finally:
+        os.close(file)
 
 
 def _read(path: str, limit: int = _LIMIT) -> bytes:
