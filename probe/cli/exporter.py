@@ -16,6 +16,11 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file_
 if __name__ == "__main__" and _ROOT not in sys.path:  # run by its path
     sys.path.insert(0, _ROOT)
 
+from probe.lean_import import left_out  # noqa: E402
+
+with left_out("typing_extensions"):  # as in probe.cli.start
+    import msgspec  # noqa: F401
+
 from probe.cli.console import UNFORESEEN, USAGE, complain, complain_of_bug  # noqa: E402
 
 
@@ -45,6 +50,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def make_publisher(parts: str, node_name: str | None) -> Callable[[Any, str], Any]:
     """What makes the publisher of these parts."""
+    from probe.publish.libraries import load
+
+    load()
     from probe.publish.parts import parse_parts
     from probe.publish.publisher import Publisher
 
