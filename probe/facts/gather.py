@@ -57,8 +57,13 @@ def gather_facts(settings: Settings, cri: BackgroundChild, meanwhile: Callable[[
     *meanwhile* is done by the caller while the child gathers.
     """
     budget = settings.budget.total_seconds()
+
+    def prepare() -> None:
+        meanwhile()
+        msgspec.json.Decoder(Facts)  # it learns all types now, and not when the answer is there
+
     try:
-        answer = run_child(lambda: encode(_gather(settings, cri)), budget + 1, FACTS_LIMIT, meanwhile)
+        answer = run_child(lambda: encode(_gather(settings, cri)), budget + 1, FACTS_LIMIT, prepare)
         return msgspec.json.decode(answer, type=Facts)
     except TimeoutError:
         return unknown_facts(settings.node_name, "timed-out", f"it did not come back within {budget:g} seconds")

@@ -22,7 +22,7 @@ from probe.host.child import DEFAULT_LIMIT, run_child
 from probe.host.files import FileStatus
 from probe.host.helper import Helper
 from probe.host.kept_tables import KeptTables
-from probe.host.namespaces import read_hostname
+from probe.host.namespaces import is_entered, read_hostname
 from probe.host.operations import OPERATIONS, reading_of, run_inside
 from probe.host.places import Place
 from probe.host.processes import HELPER_NAME, Process, boot_time, start_time
@@ -147,6 +147,8 @@ class LocalHost(Host):
 
         Refused unless `node_daemon` is true of that process; else as `run`.
         """
+        if self.node_daemon(pid).value and is_entered(pid):  # nothing to enter, so no child more
+            return self.run(path, *arguments, timeout=timeout)
         source, timeout = " ".join((path, *arguments)), self._timeout(timeout)
 
         def run() -> bytes:

@@ -83,3 +83,14 @@ def read_hostname(link: str) -> bytes:
     namespace = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
     syscalls.setns(namespace, syscalls.CLONE_NEWUTS)
     return os.fsencode(os.uname().nodename)
+
+
+def is_entered(pid: int) -> bool:
+    """True when process *pid* has our mount namespace and our root directory."""
+    try:
+        return all(
+            os.path.samestat(os.stat(f"/proc/{pid}/{link}"), os.stat(f"/proc/self/{link}"))
+            for link in ("ns/mnt", "root")
+        )
+    except OSError:
+        return False
