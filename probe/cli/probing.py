@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -17,8 +18,13 @@ if TYPE_CHECKING:  # importing it takes a third of the time of `--help`
     from probe.settings import Settings
 
 
-def probe_node(settings: Settings, *, quiet: bool, volume_paths: bool = False) -> Report:
-    """The Report of this node; *quiet* shows no progress. Call it once in a process, which ends with its report."""
+def probe_node(
+    settings: Settings, *, quiet: bool, volume_paths: bool = False, needed_afterwards: Sequence[str] = ()
+) -> Report:
+    """The Report of this node; *quiet* shows no progress. Call it once in a process, which ends with its report.
+
+    *needed_afterwards* are modules that render the report: they are imported while the node is probed.
+    """
     from probe.facts.runtime.cri import start_cri
 
     gc.disable()
@@ -26,7 +32,8 @@ def probe_node(settings: Settings, *, quiet: bool, volume_paths: bool = False) -
     with contextlib.nullcontext() if quiet else Progress(settings.budget), start_cri(settings) as cri:
         from probe.facts.gather import gather_facts  # while that process imports, too
 
-        facts = gather_facts(settings, cri, lambda: import_module("probe.make_report"))
+        modules = ("probe.make_report", *needed_afterwards)
+        facts = gather_facts(settings, cri, lambda: list(map(import_module, modules)))
     from probe.make_report import make_report
 
     return make_report(

@@ -13,7 +13,14 @@ from probe.settings import Settings
 if TYPE_CHECKING:  # importing it takes a third of the time of `--help`
     from probe.report import Report
 
-OUTPUTS = ("text", "json", "yaml", "prom", "nfd")
+_RENDERERS = {
+    "text": "probe.outputs.terminal",
+    "json": "probe.outputs.documents",
+    "yaml": "probe.outputs.documents",
+    "prom": "probe.outputs.metrics",
+    "nfd": "probe.watch.feature_file",
+}
+OUTPUTS = tuple(_RENDERERS)
 COLOURS = ("auto", "always", "never")
 EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
 
@@ -33,7 +40,11 @@ class Request(Struct, frozen=True, kw_only=True):
 
 def probe_and_say(request: Request) -> NoReturn:
     """Probe this node, and `say` the report."""
-    say(probe_node(request.settings, quiet=request.quiet, volume_paths=request.volume_paths), request)
+    needed = () if request.quiet else (_RENDERERS[request.output], "probe.outputs.text")
+    made = probe_node(
+        request.settings, quiet=request.quiet, volume_paths=request.volume_paths, needed_afterwards=needed
+    )
+    say(made, request)
 
 
 def say(made: Report, request: Request) -> NoReturn:
