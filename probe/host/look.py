@@ -31,12 +31,15 @@ _PEERS = re.compile(rb":\d+")
 _THROUGH_A_ROOT = re.compile(r"(/proc/\d+/root)/+(.*)", re.DOTALL)
 
 
-def look(kind: str, path: str) -> str:
+def look(kind: str, path: str, roots: dict[str, bool] | None = None) -> str:
     """The look at *path* of this *kind*; `errno N` when a system call fails, UNSEEN for unexpected content.
 
-    *Kinds*: content, file, link, mounts, place, start, status.
+    *Kinds*: content, file, link, mounts, place, start, status. *roots*, at first empty, is shared by looks of one
+    moment: for each root of a process, whether it is the root of this process.
     """
     try:
+        if kind in _BEHIND_ROOTS:
+            return _BEHIND_ROOTS[kind](_reachable(path, {} if roots is None else roots))
         return _KINDS[kind](path) if kind in _KINDS else meaning(kind, _read(path))
     except OSError as error:
         return f"errno {error.errno}"
@@ -76,7 +79,7 @@ def significant(table: bytes) -> bytes:
 
 def _file(path: str) -> str:
     """The identity, mode, owner, size and times of the file at *path*, symlinks followed."""
-    seen = os.stat(_reachable(path))
+    seen = os.stat(path)
     return (
         f"{seen.st_dev} {seen.st_ino} {seen.st_mode} {seen.st_uid} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}"
     )
@@ -88,7 +91,7 @@ def _mounts(path: str) -> str:
 
 def _place(path: str) -> str:
     """The resolved path, identity and mode of *path*, without its content."""
-    file = os.open(_reachable(path), os.O_PATH | os.O_CLOEXEC)  # triggers no automount, as stat(2)
+    file = os.open(path, os.O_PATH | os.O_CLOEXEC)  # triggers no automount, as stat(2)
     try:
         seen = os.fstat(file)
         # The kernel's own answer takes a tenth of os.path.realpath, which asks for each directory on the way.
@@ -110,7 +113,7 @@ def _read(path: str, limit: int = _LIMIT) -> bytes:
     return bytes(content)
 
 
-def _reachable(path: str) -> str:
+def _reachable(path: str, roots: dict[str, bool]) -> str:
     """The path of a file below /proc/PID/root as this process reaches it.
 
     *Errors*: ValueError for a symlink in another root: its target would be resolved from the root of this process.
@@ -118,9 +121,12 @@ def _reachable(path: str) -> str:
     through = _THROUGH_A_ROOT.fullmatch(path)
     if not through:
         return path
-    if os.path.samestat(os.stat(through[1]), os.stat("/")):
+    root = through[1]
+    if root not in roots:
+        roots[root] = os.path.samestat(os.stat(root), os.stat("/"))
+    if roots[root]:
         return f"/{through[2]}"
-    step = through[1]
+    step = root
     for name in through[2].split("/"):
         step += f"/{name}"
         if stat.S_ISLNK(os.lstat(step).st_mode):
@@ -128,12 +134,8 @@ def _reachable(path: str) -> str:
     return path
 
 
-_KINDS: dict[str, Callable[[str], str]] = {
-    "file": _file,
-    "link": os.readlink,
-    "mounts": _mounts,
-    "place": _place,
-}
+_BEHIND_ROOTS: dict[str, Callable[[str], str]] = {"file": _file, "place": _place}
+_KINDS: dict[str, Callable[[str], str]] = {"link": os.readlink, "mounts": _mounts}
 _MEANINGS: dict[str, Callable[[bytes], str]] = {
     "content": digest,
     "mounts": lambda content: digest(significant(content)),

@@ -106,8 +106,9 @@ class Looks:
         for file in self._files:
             if file.changed():
                 return f"{file.kind} {file.path}"
+        roots: dict[str, bool] = {}
         for kind, path, seen in self._sources:
-            if look(kind, path) != seen:
+            if look(kind, path, roots) != seen:
                 return f"{kind} {path}"
         return next((f"mounts {table.path}" for table in self._tables if table.changed()), "")
 
