@@ -56,10 +56,37 @@ def modules() -> dict[str, str]:
     return {str(file.relative_to(ROOT)): _module(file.read_bytes()) for file in sorted(files)}
 
 
+def present() -> dict[str, Any]:
+    """What identifies the code of this checkout: `commit`, `digest` and `modules`; the commit is empty without git."""
+    try:
+        commit = git("rev-parse", "HEAD").decode().strip()
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        commit = ""
+    return {"commit": commit, "digest": digest(), "modules": modules()}
+
+
 def changed(figures: dict[str, Any]) -> list[str]:
-    """Names of the probing modules that are new, gone or different since the runs behind *figures*."""
-    now, then = modules(), figures["modules"]
-    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+    """Names of the probing modules that are new, gone or different since one of the runs behind *figures*."""
+    now, runs = modules(), [figures["modules"]]
+    runs += [figures["sabotage"]["modules"]] if "sabotage" in figures else []
+    return sorted({name for then in runs for name in now.keys() | then.keys() if now.get(name) != then.get(name)})
+
+
+def slim(sabotage: dict[str, Any]) -> dict[str, Any]:
+    """The document of scripts/sabotage without what the page does not show: messages, and words of the runtime."""
+    return {**sabotage, "rows": [_slim_row(row) for row in sabotage["rows"]]}
+
+
+def _slim_row(row: dict[str, Any]) -> dict[str, Any]:
+    def said(report: dict[str, Any] | None) -> dict[str, Any] | None:
+        return report and {name: report[name] for name in ("verdict", "reason", "levels", "handlers")}
+
+    fates = {
+        handler: {kind: [outcome, ""] for kind, (outcome, _) in kinds.items()}
+        for handler, kinds in row["fates"].items()
+    }
+    kept = {name: row[name] for name in ("name", "kind", "class")}
+    return {**kept, "report": said(row["report"]), "with_trial": said(row["with_trial"]), "fates": fates}
 
 
 def git(*words: str) -> bytes:
@@ -88,7 +115,7 @@ def _problems_of_sabotage(figures: dict[str, Any]) -> list[str]:
     """None of figures from before there was any."""
     if not (document := figures.get("sabotage")):
         return []
-    found = [f"sabotage: made by other code: {document['digest']}"] * (document["digest"] != figures["digest"])
+    found = ["sabotage: not of the modules that it names"] * (document["digest"] != _together(document["modules"]))
     found += ["sabotage: ended before its time"] * (not document["complete"])
     found += [f"sabotage: {name}: not broken: {why}" for name, why in document["missing"]]
     return found + [
@@ -137,7 +164,12 @@ def _sabotage(figures: dict[str, Any]) -> str:
 
 Each row is a node that is broken in one way. The prediction of the probe is compared with real Pods that a real
 containerd makes by CRI with `hostUsers: false`: plain, with a token, with emptyDir volumes in memory and on disk, with
-a ConfigMap and with a hostPath volume. Host Pods are the control, tried where a Pod did not run.
+a ConfigMap and with a hostPath volume. Host Pods are the control, tried where a Pod did not run. The class is the
+worst of node, levels and handlers; `only --try-pod` is a wrong `ready`, which `--try-pod` took back, of a break that
+changes nothing which can be read.
+
+Run at commit `{figures["sabotage"]["commit"]}`. Since then {figures["sabotage"]["changed"]} probing modules were
+changed, moved or added.
 
 {judge.markdown(figures["sabotage"]["rows"])}
 """

@@ -411,6 +411,8 @@ def make_surroundings(**overrides: Any) -> Surroundings:
         "root_dir": make_place(CONTAINERD_ROOT),
         "temporary": make_place("/tmp"),
         "devices": make_devices(),
+        "dev": make_place("/dev"),
+        "cgroups": (make_place("/sys/fs/cgroup"),),
         "daemon": make_daemon(),
         "keys": make_keys(),
         "restricts_oom_score": False,

@@ -25,7 +25,7 @@ from probe.facts.filesystems import attempts
 from probe.facts.filesystems.rules import Subject
 from probe.facts.gather import gather_node
 from probe.facts.kernel import gather_kernel
-from probe.facts.model import Facts, IdFacts, MountFacts, ProbeFacts, RuntimeFacts
+from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.tried import (
     NOT_ASKED,
     POD_NOT_ASKED,
@@ -111,6 +111,9 @@ class RecordedHost(FakeHost):
             "/tmp",
             "/run",
             "/run/containerd",
+            "/dev",
+            "/sys/fs/cgroup",
+            "/var/lib/cni",
             "/var/lib/kubelet",
             "/var/lib/containers/storage",
         )
@@ -302,14 +305,7 @@ class RecordedTrials:
     ) -> Reading[RuntimeTrialFacts]:
         return NOT_ASKED
 
-    def pod(
-        self,
-        probe: ProbeFacts,
-        runtime: Reading[RuntimeFacts],
-        kubelet_root: str,
-        ids: Reading[IdFacts],
-        rows: Sequence[Attempt],
-    ) -> Reading[PodTrialFacts]:
+    def pod(self, facts: Facts) -> Reading[PodTrialFacts]:
         return POD_NOT_ASKED
 
 

@@ -46,7 +46,8 @@ def test_words_change_no_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_release_needs_runs_of_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """The release script names each module that changed since."""
     monkeypatch.setattr(evidence, "modules", lambda: FIGURES["modules"] | {"probe/host/new.py": "0"})
-    assert evidence.changed(FIGURES) == ["probe/host/new.py"]
+    assert evidence.changed({"modules": FIGURES["modules"]}) == ["probe/host/new.py"]
+    assert "probe/host/new.py" in evidence.changed(sabotaged())
 
 
 def test_the_commit_that_it_names_has_the_same_code() -> None:
@@ -90,10 +91,14 @@ def unclean() -> list[tuple[str, dict[str, Any], str]]:
 def sabotaged(**changes: Any) -> dict[str, Any]:
     """Figures with a table of one break, which agreed unless *changes* say otherwise."""
     fates = {kind: ["runs", ""] for kind in KINDS}
-    report = {"verdict": "ready", "reason": "", "handlers": {}}
-    row = {"name": "one", "class": "agree", "report": report, "fates": {"runc": fates, "crun": fates}}
+    report = {"verdict": "ready", "reason": "", "levels": {"stateless": "ready"}, "handlers": {}}
+    row = {"name": "one", "kind": "control", "class": "agree", "report": report, "with_trial": None}
+    row["fates"] = {"runc": fates, "crun": fates}
     document = {
+        "commit": FIGURES["commit"],
         "digest": FIGURES["digest"],
+        "modules": FIGURES["modules"],
+        "changed": 0,
         "complete": True,
         "missing": [],
         "options": ["--try-pod"],
@@ -109,10 +114,20 @@ def test_the_page_has_a_line_for_each_break_once_there_are_any() -> None:
     assert not evidence.problems(sabotaged())
 
 
+def test_what_the_page_does_not_show_is_left_out() -> None:
+    """The words of the runtime about each Pod would make the file ten times as long."""
+    document = sabotaged()["sabotage"]
+    document["rows"][0]["fates"]["runc"]["plain"] = ["fails", "its own words"]
+    document["rows"][0]["report"]["message"] = "its own words"
+    assert "its own words" not in str(evidence.slim(document))
+    slim = {**FIGURES, "sabotage": evidence.slim(document)}
+    assert evidence.render(slim) == evidence.render({**FIGURES, "sabotage": document})
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"digest": "0"}, "made by other code"),
+        ({"digest": "0"}, "not of the modules"),
         ({"complete": False}, "ended before its time"),
         ({"missing": [["two", "no xfs"]]}, "two: not broken: no xfs"),
         *(({"rows": [{"name": "one", "class": word}]}, f"one: {word}") for word in WRONG),

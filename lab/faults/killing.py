@@ -12,13 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from lab.faults.kills import expect_a_part, kill, may_gather
 from lab.faults.stage import CHECKOUT, BrokenError, Stage, demand, document, own_stage
-from lab.real.leftovers import look, settled
-from lab.real.node import descendants, environment
+from lab.real.leftovers import State, look, settled
+from lab.real.node import Node, descendants, environment
+from lab.waiting import wait_for
 
 _SPREAD = 1.2  # of a whole probe, so that some are killed when they are done
+_SHIM = "containerd-shim"
 _MEASURED_AGAIN = 100  # how often a whole probe shows how long a life is now
 
 
@@ -45,6 +48,17 @@ def trial_is_killed(stage: Stage, chance: random.Random) -> None:
     for pid in _after(stage, chance, probe, 2.0)[: chance.choice((1, 100))]:
         kill(pid)
     probe.communicate()
+    stage.expect_clean()
+
+
+def pod_trial_is_killed(stage: Stage, chance: random.Random) -> None:
+    """The same with a trial of a Pod: what is left of it, the next trial removes before it makes its own."""
+    probe = stage.start()
+    tree = _after(stage, chance, probe)
+    for pid in chance.choice((tree, tree[:1], [chance.choice(tree)])) if tree else ():
+        kill(pid)
+    probe.communicate()
+    wait_for(lambda: not stage.node.names("python"))  # the process of the trial removes its Pod before it ends
     stage.expect_clean()
 
 
@@ -76,6 +90,7 @@ def watch_is_killed(stage: Stage, chance: random.Random) -> None:
 KINDS: dict[str, Callable[[Stage, random.Random], None]] = {
     "probe": probe_is_killed,
     "trial": trial_is_killed,
+    "pod": pod_trial_is_killed,
     "watch": watch_is_killed,
 }
 
@@ -90,9 +105,23 @@ def _after(stage: Stage, chance: random.Random, command: subprocess.Popen[str], 
     return descendants(tree[1]) if os.path.exists(f"/proc/{tree[1]}") else []
 
 
+def _look(kind: str, node: Node) -> State:
+    """As of lab.real.leftovers, but for what containerd itself may lose of a Pod whose caller vanishes: its shim."""
+    seen = look(node)
+    if kind != "pod":
+        return seen
+    processes = [each for each in seen["processes"] if not each.endswith(_SHIM)]
+    return {name: lines for name, lines in seen.items() if "daemons" not in name} | {"processes": processes}
+
+
+def _shims(node: Node) -> int:
+    return len(node.names(_SHIM))
+
+
 def _kill_all(kind: str, seed: str, count: int) -> Iterator[dict[str, object]]:
-    with own_stage() as stage:
-        before = look(stage.node)
+    with own_stage(*(["--try-pod"] if kind == "pod" else [])) as stage:
+        own_look = partial(_look, kind)
+        before = own_look(stage.node)
         for number in range(count):
             stage.worst, problems = 0.0, []
             try:
@@ -101,11 +130,18 @@ def _kill_all(kind: str, seed: str, count: int) -> Iterator[dict[str, object]]:
                     stage.expect_clean()
             except BrokenError as problem:
                 problems.append(str(problem))
-            if left := settled(stage.node, before):
+            if left := settled(stage.node, before, own_look):
                 problems.append(f"left behind: {left}")
-                before = look(stage.node)
+                before = own_look(stage.node)
             where = [f"seed {seed}, {kind} killed, number {number}: {problem}" for problem in problems]
-            yield {"worst": stage.worst, "problems": where, "leftovers": sum(map(len, left.values()))}
+            leftovers = sum(map(len, left.values()))
+            yield {
+                "worst": stage.worst,
+                "problems": where,
+                "leftovers": leftovers,
+                "shims": _shims(stage.node),
+                "worker": seed,
+            }
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ WORKERS = 2
 KILLED = (
     ("SIGKILL of a probe, or any of its processes, at any instant", "probe", 10_000),
     ("SIGKILL during a trial of the runtime; then the next probe", "trial", 500),
+    ("SIGKILL during a trial of a Pod; then the next probe with one", "pod", 1_000),
     ("SIGKILL of `watch` at any instant", "watch", 500),
 )
 
@@ -45,6 +46,9 @@ def killed(name: str, kind: str, seed: int, count: int, progress: Progress) -> R
     problems = [problem for one in done for problem in one["problems"]]
     if len(done) < count:
         problems.append(f"seed {seed}: only {len(done)} of {count} were killed, then it ended: see stderr")
+    # The last line of each worker says how many shims are there in the end.
+    if shims := sum({one["worker"]: one["shims"] for one in done}.values()):
+        name += f" ({shims} times containerd lost a shim)"
     survived = sum(not one["problems"] for one in done)
     worst = max((one["worst"] for one in done), default=0.0)
     return Row(name, count, survived, worst, sum(one["leftovers"] for one in done), tuple(problems))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from lab.faults.campaign import Progress, Row, times
@@ -21,6 +22,7 @@ from lab.real import packages
 from lab.real.leftovers import look_without_pids, settled
 from lab.real.node import CHECKOUT, Node, Probed, descendants, environment, make_node, make_workspace
 from lab.real.packages import Runtime
+from lab.real.pods import pod_runtime
 
 WATCHDOG = 60.0
 """Seconds beyond its budget after which a probe counts as one that never ends."""
@@ -41,6 +43,8 @@ class Stage:
     containerd: Runtime
     well: Well = field(default_factory=Well)
     """What a probe says when nothing is wrong."""
+    options: tuple[str, ...] = ()
+    """Of each probe; with `--try-pod` the runtime has what it needs to run Pods."""
     budget: float = BUDGET
     """Seconds that each probe may take."""
     tries: int = 1
@@ -84,7 +88,8 @@ class Stage:
     def start_runtime(self) -> None:
         """containerd; each time with the same configuration, on the same socket."""
         if not self._command:
-            start = self.node.containerd(self.containerd, {"runc": self.handler})
+            make = partial(pod_runtime, self.node) if "--try-pod" in self.options else self.node.containerd
+            start = make(self.containerd, {"runc": self.handler})
             self.node.endpoint = self._runtime.enter_context(start)
             self._command = _command_of(self.node, "containerd")
             return
@@ -123,7 +128,8 @@ class Stage:
     ) -> subprocess.Popen[str]:
         """The same command, running."""
         budget = budget or self.budget
-        command = [*wrapper, sys.executable, "-m", "probe", "-o", "json", f"--budget={budget:g}s", *arguments]
+        command = [*wrapper, sys.executable, "-m", "probe", "-o", "json", f"--budget={budget:g}s"]
+        command += [*self.options, *arguments]
         probe = subprocess.Popen(
             self.node.inside(*command),
             cwd=CHECKOUT,
@@ -240,6 +246,7 @@ def make_stage(
     *,
     runc: Runtime | None = None,
     containerd: Runtime | None = None,
+    options: tuple[str, ...] = (),
     budget: float = BUDGET,
     tries: int = 1,
 ) -> Iterator[Stage]:
@@ -247,7 +254,7 @@ def make_stage(
     with make_node(workspace) as node, ExitStack() as stack:
         runc = runc or packages.runtime("runc", (1, 2))
         containerd = containerd or packages.containerd()
-        stage = Stage(node, runc.path, node.path("runc"), containerd, budget=budget, tries=tries)
+        stage = Stage(node, runc.path, node.path("runc"), containerd, options=options, budget=budget, tries=tries)
         os.symlink(stage.runc, stage.handler)
         stack.callback(stage.stop_runtime)
         stage.start_runtime()
@@ -258,9 +265,9 @@ def make_stage(
 
 
 @contextmanager
-def own_stage() -> Iterator[Stage]:
+def own_stage(*options: str) -> Iterator[Stage]:
     """The same for programs that are no tests: with a mount namespace for this process, for ever."""
-    with make_workspace() as workspace, make_stage(workspace) as stage:
+    with make_workspace() as workspace, make_stage(workspace, options=options) as stage:
         yield stage
 
 

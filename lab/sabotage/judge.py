@@ -8,16 +8,17 @@ from typing import Any
 
 from lab.sabotage.fate import HANDLERS, KINDS, LEVELS, RUNS, UNUSABLE, Fate, Fates
 
-AGREE, UNKNOWN, NO_REPORT, FALSE_NOT_READY, FALSE_READY = (
+AGREE, UNKNOWN, ONLY_TRIAL, NO_REPORT, FALSE_NOT_READY, FALSE_READY = (
     "agree",
     "unknown",
+    "only --try-pod",
     "no report",
     "false not-ready",
     "false ready",
 )
-CLASSES = (AGREE, UNKNOWN, NO_REPORT, FALSE_NOT_READY, FALSE_READY)
-"""From best to worst."""
-WRONG = CLASSES[2:]
+CLASSES = (AGREE, UNKNOWN, ONLY_TRIAL, NO_REPORT, FALSE_NOT_READY, FALSE_READY)
+"""From best to worst. `only --try-pod`: a false `ready`, as a known break gives it, that `--try-pod` took back."""
+WRONG = CLASSES[3:]
 _DEFAULT_HANDLER = "runc"
 _JUDGED = ("plain", "token", "memory", "disk", "configmap")
 """The Pods that a verdict is about: all below the level `volumes`."""
@@ -30,6 +31,22 @@ class Claim:
     subject: str  # a level, or a handler
     predicted: str
     verdict: str  # one of CLASSES
+
+
+def worst(claims: Sequence[Claim]) -> str:
+    """The worst class of *claims*; empty without any."""
+    return max((claim.verdict for claim in claims), key=CLASSES.index, default="")
+
+
+def judge_row(claims: Sequence[Claim], with_trial: Sequence[Claim], only_trial: bool) -> str:
+    """The class of a row; *with_trial* are the claims of a probe with `--try-pod`, if there was one.
+
+    Of a break that only a trial can see, a false `ready` without it is forgiven if the trial is not wrong.
+    """
+    without, tried = worst(claims), worst(with_trial)
+    if tried in WRONG:
+        return max(without, tried, key=CLASSES.index)
+    return ONLY_TRIAL if without == FALSE_READY and tried and only_trial else without
 
 
 def judge(report: Mapping[str, Any], fates: Fates) -> Iterator[Claim]:
@@ -63,8 +80,10 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     counts = {name: sum(row["class"] == name for row in rows) for name in CLASSES}
     summary = ", ".join(f"{count} {name}" for name, count in counts.items())
     lines = [f"{len(rows)} breaks: {summary}.", ""]
-    lines += ["| break | predicted | handler crun | Pods with runc | Pods with crun | host Pods | class |"]
-    lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        "| break | predicted | with `--try-pod` | handler crun | Pods with runc | Pods with crun | host Pods | class |"
+    ]
+    lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
     return "\n".join(lines + [_line(row) for row in rows])
 
 
@@ -72,13 +91,22 @@ def _line(row: Mapping[str, Any]) -> str:
     report, fates = row["report"], row["fates"]
     cells = [
         row["name"],
-        f"{report['verdict']} {report['reason']}".strip(),
+        _predicted(report),
+        _predicted(row["with_trial"]) if row["with_trial"] else "not asked",
         " ".join(report["handlers"].get("crun", ["not reported", ""])).strip(),
         *(_pods(fates[handler]) for handler in HANDLERS),
         _control(fates),
         row["class"],
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _predicted(report: Mapping[str, Any]) -> str:
+    """The verdict with its reason, and the first level that says otherwise than the ones before it."""
+    verdict, levels = f"{report['verdict']} {report['reason']}".strip(), report["levels"]
+    first = levels.get("stateless")
+    other = next((level for level in levels if levels[level] != first), None)
+    return f"{verdict}; {other}: {levels[other]}, below: {first}" if other else verdict
 
 
 def _pods(fates: Mapping[str, Sequence[str]]) -> str:

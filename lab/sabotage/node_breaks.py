@@ -81,6 +81,7 @@ DEVICES = rows(
         **{f"dev-{name}-0600": f"chmod 600 /dev/{name}" for name in ("null", "zero", "urandom", "tty")},
         "dev-null-is-a-file": "rm /dev/null; : > /dev/null",
         "dev-null-is-zero": "rm /dev/null; mknod -m 666 /dev/null c 1 5",
+        "dev-full-is-zero": "rm /dev/full; mknod -m 666 /dev/full c 1 5",
         "dev-full-is-a-directory": "rm /dev/full; mkdir /dev/full",
         "dev-nodev": "remount nodev /dev",
         "dev-noexec-nosuid": "remount noexec,nosuid /dev",

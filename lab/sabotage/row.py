@@ -31,6 +31,8 @@ class Break:
     specification: Mapping[str, Any] = field(default_factory=dict)
     """Merged into the base specification of both handlers: mappings are merged, lists get longer."""
     kubelet_root: str = "/var/lib/kubelet"
+    only_trial: str = ""
+    """Reason why nothing but `--try-pod` can see it: without the option, `ready` is no surprise here."""
 
 
 HELPERS = r"""

@@ -11,7 +11,7 @@ from typing import Any
 from lab.real.node import MOUNTED
 from lab.sabotage import pods
 from lab.sabotage.fate import Fates, none_runs
-from lab.sabotage.judge import CLASSES, NO_REPORT, Claim, judge
+from lab.sabotage.judge import NO_REPORT, Claim, judge, judge_row
 from lab.sabotage.machine import BIN, DidNotStartError, Lab, Machine
 from lab.sabotage.row import HELPERS, Break
 
@@ -40,11 +40,14 @@ class Row:
     fates: Fates
     claims: tuple[Claim, ...]
     seconds: float
+    with_trial: Mapping[str, Any] | None = None  # the same of a probe with --try-pod
+    only_trial: str = ""  # of the break
 
     @property
     def verdict(self) -> str:
-        """The worst class of its claims."""
-        return max((claim.verdict for claim in self.claims), key=CLASSES.index)
+        """Its class."""
+        tried = tuple(judge(self.with_trial, self.fates)) if self.with_trial else ()
+        return judge_row(self.claims, tried, bool(self.only_trial))
 
     @property
     def document(self) -> dict[str, Any]:
@@ -59,25 +62,31 @@ class Row:
             "kind": self.kind,
             "class": self.verdict,
             "report": dict(self.report),
+            "with_trial": None if self.with_trial is None else dict(self.with_trial),
+            "only_trial": self.only_trial,
             "fates": fates,
             "claims": claims,
             "seconds": round(self.seconds, 1),
         }
 
 
-def try_one(lab: Lab, broken: Break, options: Sequence[str] = ()) -> Row:
-    """Break a new node this way, ask the probe with these *options*, and make the Pods. *Errors*: NotBrokenError."""
+def try_one(lab: Lab, broken: Break, try_pod: bool = False) -> Row:
+    """Break a new node this way, ask the probe, and make the Pods. *Errors*: NotBrokenError.
+
+    With *try_pod* the probe is asked once more, with `--try-pod`.
+    """
     began = time.monotonic()
     try:
         with lab.machine() as machine:
-            report, fates = _on(machine, broken, options)
+            reports, fates = _on(machine, broken, [(), ("--try-pod",)] if try_pod else [()])
     finally:
         lab.sweep()
-    claims = tuple(judge(report, fates))
-    return Row(broken.name, broken.kind, report, fates, claims, time.monotonic() - began)
+    report, with_trial = reports[0], reports[1] if try_pod else None
+    claims, seconds = tuple(judge(report, fates)), time.monotonic() - began
+    return Row(broken.name, broken.kind, report, fates, claims, seconds, with_trial, broken.only_trial)
 
 
-def _on(machine: Machine, broken: Break, options: Sequence[str]) -> tuple[dict[str, Any], Fates]:
+def _on(machine: Machine, broken: Break, probes: Sequence[Sequence[str]]) -> tuple[list[dict[str, Any]], Fates]:
     machine.kubelet_root = broken.kubelet_root
     config = dict(broken.config)
     if broken.specification:
@@ -90,13 +99,13 @@ def _on(machine: Machine, broken: Break, options: Sequence[str]) -> tuple[dict[s
                 pods.import_images(machine)
             except OSError as error:
                 fates = none_runs(f"images: {error}")
-                return _ask(machine, options), fates
+                return _ask_all(machine, probes), fates
             _break(machine, broken.after)
-            return _ask(machine, options), pods.try_pods(machine)
+            return _ask_all(machine, probes), pods.try_pods(machine)
     except DidNotStartError as error:
         if _NOT_BROKEN in str(error):
             raise NotBrokenError(str(error)) from error
-        return _ask(machine, options), none_runs(f"containerd: {error}")
+        return _ask_all(machine, probes), none_runs(f"containerd: {error}")
 
 
 def wrapper(broken: Break) -> tuple[str, ...]:
@@ -135,6 +144,10 @@ def _merge(base: Any, changes: Any) -> Any:
     if isinstance(base, dict) and isinstance(changes, Mapping):
         return base | {key: _merge(base.get(key), value) for key, value in changes.items()}
     return base + changes if isinstance(base, list) else changes
+
+
+def _ask_all(machine: Machine, probes: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    return [_ask(machine, options) for options in probes]
 
 
 def _ask(machine: Machine, options: Sequence[str]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from probe.checks import faults, filesystems, hazards, ids, kernel, kubelet, sandbox
 from probe.checks.check import Check, Outcome
+from probe.checks.disproof import after_pods
 from probe.checks.remedies.lookup import remediation_of
-from probe.checks.runtime import added, files, limits, pod_trial, programs, snapshotter, volumes
+from probe.checks.runtime import added, directories, files, limits, pod_trial, programs, snapshotter, volumes
 from probe.checks.runtime import offers as runtime
 from probe.checks.runtime import trial as runtime_trial
 from probe.facts.model import Facts
@@ -21,6 +22,7 @@ CHECKS: tuple[Check, ...] = (
     *runtime.CHECKS,
     *snapshotter.CHECKS,
     *files.CHECKS,
+    *directories.CHECKS,
     *limits.CHECKS,
     *programs.CHECKS,
     *added.CHECKS,
@@ -53,7 +55,8 @@ def judge_again(facts: Facts, handler: str, findings: Sequence[Finding]) -> tupl
 
 
 def _answer(check: Check, facts: Facts, handler: str) -> Outcome:
-    return check.per_handler(facts, handler) if check.per_handler else check.check(facts)
+    outcome = check.per_handler(facts, handler) if check.per_handler else check.check(facts)
+    return after_pods(facts, check, outcome, handler)
 
 
 def _finding(check: Check, outcome: Outcome, facts: Facts) -> Finding:

@@ -34,6 +34,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """Specific remediation from a function of probe.checks.remedies; if empty, the lookup finds one."""
     level: Level | None = None
     """First level that this outcome concerns, if another than the check declares."""
+    stands: bool = False
+    """True for what no Pod that has run settles: a Pod of another image may meet it."""
 
     @classmethod
     def passed(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:

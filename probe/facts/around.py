@@ -116,6 +116,10 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     temporary: Reading[Place]
     """$TMPDIR or /tmp."""
     devices: tuple[Reading[Place], ...]
+    dev: Reading[Place]
+    """The directory that holds them."""
+    cgroups: tuple[Reading[Place], ...]
+    """Where cgroups of Pods are made: /sys/fs/cgroup, or on cgroup v1 the directories of its main controllers."""
     daemon: Reading[Daemon]
     keys: Keys
     restricts_oom_score: Reading[bool]

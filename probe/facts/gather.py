@@ -29,9 +29,11 @@ from probe.facts.runtime.cri import endpoint_of
 from probe.facts.runtime.facts import gather_runtime
 from probe.facts.runtime.namespace import read_mountinfo, running_since
 from probe.facts.sysctls import gather_boot_limits
+from probe.facts.trials.kept import KeptTrial
 from probe.facts.trials.pod import load as load_pod_trial
 from probe.facts.trials.pod import proof_of
 from probe.facts.trials.processes import NodeTrials, Trials
+from probe.facts.tried import POD_NOT_ASKED
 from probe.facts.unknown import unknown_facts
 from probe.host.background import BackgroundChild
 from probe.host.child import ChildError, run_child
@@ -96,8 +98,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     runtime = of_node(runtime, probe.entered)
     ids = of_node(ids, probe.entered)
     runtime_trial = trials.oci_runtime(probe, runtime, root_dir, mounts, tried)
-    pod_trial = trials.pod(probe, runtime, root_dir, ids, tried)
-    return Facts(
+    facts = Facts(
         node_name=node_name,
         distribution=of_node(distribution, probe.entered),
         probe=probe,
@@ -111,13 +112,15 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
         ids=ids,
         sandbox=sandbox,
         runtime_trial=runtime_trial,
-        pod_trial=pod_trial,
+        pod_trial=POD_NOT_ASKED,
         pods=of_node(pods, probe.entered),
         hooks=of_node(hooks, probe.entered),
         kubelet_around=of_node(kubelet_around, probe.entered),
         nested=gather_nested(host, probe, sandbox, root_dir),
-        userns_pod_runs=proof_of(pod_trial) or of_node(pod_runs, probe.entered),
+        userns_pod_runs=of_node(pod_runs, probe.entered),
     )
+    pod_trial = trials.pod(facts)
+    return replace(facts, pod_trial=pod_trial, userns_pod_runs=proof_of(pod_trial) or facts.userns_pod_runs)
 
 
 def in_node(
@@ -126,14 +129,18 @@ def in_node(
     host: LocalHost,
     deadline: float,
     gather: Callable[[Host, ProbeFacts, Trials], Facts],
+    kept: KeptTrial | None = None,
 ) -> Facts:
-    """*gather*'s Facts, in the mount namespace of the node, with the processes that trials need."""
+    """*gather*'s Facts, in the mount namespace of the node, with the processes that trials need.
+
+    *kept* is the trial of an earlier probe.
+    """
     own_proc = open_own_proc()
     with BackgroundChild(lambda receive: _sandbox(settings, own_proc, receive)) as sandbox:
         if settings.try_pod:
             load_pod_trial()
         probe = gather_probe(host, not_entered(enter_node(settings.proc)))
-        return gather(host, probe, NodeTrials(settings, host, deadline, own_proc, cri, sandbox))
+        return gather(host, probe, NodeTrials(settings, host, deadline, own_proc, cri, sandbox, kept))
 
 
 def _gather(settings: Settings, cri: BackgroundChild) -> Facts:
@@ -144,7 +151,7 @@ def _gather(settings: Settings, cri: BackgroundChild) -> Facts:
     def gather(host: Host, probe: ProbeFacts, trials: Trials) -> Facts:
         return remember(host, gather_node(settings.node_name, host, probe, trials), memory, settings.memory)
 
-    return in_node(settings, cri, host, deadline, gather)
+    return in_node(settings, cri, host, deadline, gather, memory.pod_trial)
 
 
 def _try_node(

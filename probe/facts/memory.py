@@ -10,6 +10,7 @@ from msgspec import Struct
 from probe import __version__
 from probe.facts.model import Facts
 from probe.facts.proof import prove, without_pod
+from probe.facts.trials.kept import KeptTrial, keep
 from probe.host.host import Host
 from probe.host.look import UNSEEN
 from probe.host.memory_file import put_memory
@@ -26,6 +27,7 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sources for the looker; empty when looks at them would miss a change."""
     outputs: dict[str, Kept] = {}
     proof: Proof | None = None
+    pod_trial: KeptTrial | None = None
 
 
 def parse_memory(content: bytes) -> Memory:
@@ -49,7 +51,8 @@ def remember(host: Host, facts: Facts, memory: Memory, fd: int | None) -> Facts:
         # A daemon that is not known now may be found to be the same next time.
         proof = memory.proof if now.runtime_pid is None else proven.proof
         sources = watched(facts, host.sources())
-        put_memory(fd, encode(Memory(sources=sources, outputs=host.outputs, proof=proof)))
+        kept = keep(facts, memory.pod_trial)
+        put_memory(fd, encode(Memory(sources=sources, outputs=host.outputs, proof=proof, pod_trial=kept)))
     return proven
 
 

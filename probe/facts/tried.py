@@ -152,6 +152,10 @@ class PodTrialFacts(Struct, frozen=True, kw_only=True):
     left: str = ""
     """Reason why a part of the trial was not removed."""
     seconds: float
+    identity: str = ""
+    """Digest of what the Pods met; empty where no later probe may take this trial for its own."""
+    kept: bool = False
+    """True for the trial of an earlier probe, since when nothing of all that has changed."""
 
     def of(self, handler: str) -> HandlerTrial | None:
         """The trial of that handler; None when it was not tried."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from probe.host.child import Child
 from probe.host.grpc import RpcError
 from probe.host.pod_trial.client import Runtime
 from probe.host.pod_trial.plan import POD_CGROUP
+from tests.extent import ALL
 
 pytestmark = pytest.mark.real
 
@@ -119,14 +121,16 @@ def test_a_node_on_which_only_user_namespaces_fail(
 
 
 def test_a_node_on_which_no_pod_runs(node: Node, start: Callable[..., str]) -> None:
-    """What fails without a user namespace, too, does not blame user namespaces, and is told in its own words."""
+    """What fails without a user namespace, too, does not blame user namespaces; the node is never ready."""
     start()
     home = next(Path(node.directory).glob("cni-*"))
-    os.remove(home / "own")
-    found = node.probe(*TRY).finding("pod-trial")
+    (home / "own").write_text("#!/bin/sh\nexit 1\n")
+    probed = node.probe(*TRY)
+    found = probed.finding("pod-trial")
     assert found["status"] == "unknown"
     assert "no Pod at all" in found["message"]
-    assert 'failed to find plugin \\"own\\"' in found["message"].replace('"', '\\"')
+    assert 'plugin type="own"' in found["message"]
+    assert probed.verdict == (2, "unknown", "NotReadable")
     assert_nothing_left(node)
 
 
@@ -214,10 +218,70 @@ def test_a_kubelet_that_never_stops_cleaning_up(node: Node, start: Callable[...,
     assert_nothing_left(node, processes=False)
 
 
-def test_many_at_once(node: Node, start: Callable[..., str]) -> None:
-    """Of probes at the same time one tries, the others say so, and none takes another's Pod for its own."""
+def remembering(node: Node, memory: int) -> dict[str, Any]:
+    """The finding of a probe of `watch`, which has *memory* of the last one and leaves it to the next."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "pass_fds": (memory,)}
+    report = json.loads(node.start_probe(*TRY, f"--memory={memory}", **options).communicate()[0])
+    return next(each for each in report["findings"] if each["id"] == "pod-trial")
+
+
+def test_watch_tries_again_only_what_has_changed(node: Node, start: Callable[..., str]) -> None:
+    """On a node that stays as it is one Pod stands for all probes; with another /tmp it is made again, and refused."""
+    home = start()
+
+    def made() -> int:
+        return Path(home, "log").read_text().count('"RunPodSandbox for')
+
+    memory = os.memfd_create("memory")
+    try:
+        found = [remembering(node, memory) for _ in range(2)]  # the first Pod of a node makes folders of the runtime
+        once = made()
+        found += [remembering(node, memory) for _ in range(2)]
+        assert [one["status"] for one in found] == ["pass"] * 4, found
+        assert ["earlier probe" in one["evidence"][0]["value"] for one in found[2:]] == [True, True]
+        assert made() == once > 0
+        read_only_tmp(node, home)
+        assert remembering(node, memory)["status"] == "fail"
+        assert made() > once
+    finally:
+        os.close(memory)
+    assert_nothing_left(node)
+
+
+def in_the_middle(node: Node, do: Callable[[], object]) -> dict[str, Any]:
+    """The finding of a probe that saw *do* happen while its sandbox was there."""
+    probe = node.start_probe(*TRY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    wait_for(lambda: runtime(node).sandboxes() or probe.poll() is not None)
+    do()
+    report = json.loads(probe.communicate()[0])
+    return next(each for each in report["findings"] if each["id"] == "pod-trial")
+
+
+def test_a_kubelet_that_restarts(node: Node, start: Callable[..., str]) -> None:
+    """No kubelet takes part in it, so it goes on."""
     start()
-    probes = [node.start_probe(*TRY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(4)]
+    with ExitStack() as stack:
+
+        def restart() -> None:
+            node.run("pkill", "-KILL", "-x", "kubelet")
+            stack.enter_context(node.kubelet(root=node.root))
+
+        assert in_the_middle(node, restart)["status"] == "pass"
+    assert_nothing_left(node)
+
+
+def test_a_runtime_that_dies(node: Node, start: Callable[..., str]) -> None:
+    """Nobody knows what it would have done; a Pod that ran before that has run."""
+    start()
+    found = in_the_middle(node, lambda: node.run("pkill", "-KILL", "-x", "containerd"))
+    assert found["status"] in ("unknown", "pass", "warn"), found
+
+
+def test_many_at_once(node: Node, start: Callable[..., str]) -> None:
+    """Of probes at the same time each waits for its turn or says so, and none takes another's Pod for its own."""
+    start()
+    many = 10 if ALL else 4
+    probes = [node.start_probe(*TRY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(many)]
     said = [probe.communicate()[0].decode() for probe in probes]
     assert sum("another trial runs" in each for each in said) < len(probes)
     assert all('"fail"' not in each for each in said)

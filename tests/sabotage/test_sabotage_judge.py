@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from lab.sabotage import cri, fate, machine
 from lab.sabotage.breaks import BREAKS, CONTROL
 from lab.sabotage.fate import FAILS, RUNS, UNUSABLE, Fate
-from lab.sabotage.judge import AGREE, FALSE_NOT_READY, FALSE_READY, NO_REPORT, UNKNOWN, WRONG, judge, markdown
+from lab.sabotage.judge import (
+    AGREE,
+    FALSE_NOT_READY,
+    FALSE_READY,
+    NO_REPORT,
+    ONLY_TRIAL,
+    UNKNOWN,
+    WRONG,
+    judge,
+    markdown,
+)
 from lab.sabotage.run import Row, wrapper
 
 LEVELS = ("stateless", "projected", "local", "volumes")
@@ -78,6 +88,33 @@ def test_a_row_is_as_bad_as_its_worst_claim() -> None:
     """One wrong handler spoils a row whose verdict is right."""
     report, fates = said("ready", crun="not-ready"), became()
     row = Row("one", "kind", report, fates, tuple(judge(report, fates)), 1.0)
+    assert row.verdict == FALSE_NOT_READY
+
+
+@pytest.mark.parametrize(
+    ("with_trial", "only_trial", "expected"),
+    [
+        (None, "why", FALSE_READY),
+        (said("unknown"), "why", ONLY_TRIAL),
+        (said("not-ready"), "why", ONLY_TRIAL),
+        (said("unknown"), "", FALSE_READY),
+        (said("ready"), "why", FALSE_READY),
+    ],
+)
+def test_only_a_trial_forgives_what_only_a_trial_can_see(
+    with_trial: dict[str, Any] | None, only_trial: str, expected: str
+) -> None:
+    """A false `ready` stays one unless the break says why, and the trial took it back."""
+    report, fates = said("ready"), became(fate.KINDS)
+    row = Row("one", "kind", report, fates, tuple(judge(report, fates)), 1.0, with_trial, only_trial)
+    assert row.verdict == expected
+    assert (expected in WRONG) == (expected == FALSE_READY)
+
+
+def test_a_trial_that_is_wrong_spoils_a_row() -> None:
+    """It is the last word, so it may not err where all else is right."""
+    report, fates = said("ready"), became()
+    row = Row("one", "kind", report, fates, tuple(judge(report, fates)), 1.0, said("not-ready"))
     assert row.verdict == FALSE_NOT_READY
 
 

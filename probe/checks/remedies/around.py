@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+_MAKE_ROOM = (
+    "Free space or inodes there, or mount it writable:\n  df -h /run /var/lib /var/log; df -i /run /var/lib /var/log"
+)
+
 OF_REASON: dict[str, str] = {
     "TemporaryDirectoryUnusable": "Make it a writable directory with free inodes, or name another one in the "
     "runtime's unit (Environment=TMPDIR=/var/tmp), and restart the runtime.",
     "UmaskTooStrict": "Remove UMask= from the runtime's unit, or start it with umask 022, and restart it.",
-    "DirectoryNotWritable": "Free space or inodes there, or mount it writable:\n"
-    "  df -h /run /var/lib; df -i /run /var/lib",
+    "DirectoryNotWritable": _MAKE_ROOM,
+    "KubeletDirectoryNotWritable": _MAKE_ROOM,
     "KeyringQuotaTooSmall": "Raise the quota:\n  sysctl -w kernel.keys.maxkeys=2000 kernel.keys.maxbytes=2000000",
     "ProcessLimitTooSmall": "Set LimitNPROC=infinity and TasksMax=infinity in the runtime's unit, and restart it.",
     "OpenFilesLimitTooSmall": "Set LimitNOFILE=infinity in the runtime's unit, and restart it.",

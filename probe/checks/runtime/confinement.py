@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from probe.checks.check import Outcome
 from probe.checks.privileges import seccomp_words, user_namespace_words
 from probe.checks.remedies.platforms import nested
@@ -32,6 +34,9 @@ _INDISPENSABLE = ("CAP_SETGID", "CAP_SETUID", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN")
 `/proc/PID/ns/mnt` and `/proc/PID/ns/user` of a process with other IDs (proc(5)).
 """
 
+_FOR_IMAGES = {"CAP_CHOWN", "CAP_FOWNER"}
+"""Needed to unpack an image with its owners and modes: a Pod whose image is there already tells nothing of others."""
+
 _FREE_PROFILE = re.compile(r"(unconfined|.+ \((unconfined|complain)\))?")
 """Labels under which AppArmor refuses nothing. *Source*: apparmor(7)."""
 _SELINUX_CONTEXT = re.compile(r"[^:]+:[^:]+:([^:]+)(:[^()]*)?")
@@ -51,13 +56,13 @@ packages/selinux-policy."""
 
 
 def check_confinement(facts: Facts) -> Outcome:
-    """Fail when the confinement forbids user namespaces; unknown when it may, unless a running Pod disproves it."""
+    """Fail when the confinement forbids user namespaces; unknown when it may."""
     runtime = facts.runtime.value
     if runtime is None:
         return no_runtime(facts, "what confines the container runtime")
     confinement, name = runtime.confinement.value, runtime_name(runtime)
     if confinement is None:
-        return _unless_proven(facts, Outcome.not_read("what confines the container runtime", runtime.confinement))
+        return Outcome.not_read("what confines the container runtime", runtime.confinement)
     capabilities, initial = confinement.effective_capabilities, confinement.in_initial_user_namespace
     seen = (
         _in_hexadecimal(capabilities),
@@ -76,16 +81,17 @@ def check_confinement(facts: Facts) -> Outcome:
         return Outcome.fail("RuntimeConfined", message, *seen)
     for part in (capabilities, initial, confinement.seccomp, confinement.label):
         if part.value is None:
-            return _unless_proven(facts, Outcome.not_read("what confines the container runtime", part, *seen))
+            return Outcome.not_read("what confines the container runtime", part, *seen)
     if missing:
-        return _cannot_tell(facts, f"{name} runs without {', '.join(missing)}", *seen)
+        unsure = _cannot_tell(f"{name} runs without {', '.join(missing)}", *seen)
+        return replace(unsure, stands=bool(set(missing) & _FOR_IMAGES))
     if confinement.seccomp.value:
-        return _cannot_tell(facts, f"{name} runs under a seccomp filter", *seen)
+        return _cannot_tell(f"{name} runs under a seccomp filter", *seen)
     label = confinement.label.value or ""
     if _binds(label, facts):
-        return _cannot_tell(facts, f"{name} is confined by a security module as {label[:80]}", *seen)
+        return _cannot_tell(f"{name} is confined by a security module as {label[:80]}", *seen)
     if _may_be_in_landlock(facts):
-        return _cannot_tell(facts, f"{name} runs with no_new_privs, as what Landlock confines does", *seen)
+        return _cannot_tell(f"{name} runs with no_new_privs, as what Landlock confines does", *seen)
     return Outcome.passed(f"{name} is confined no more than the probe", *seen)
 
 
@@ -118,17 +124,6 @@ def _binds(label: str, facts: Facts) -> bool:
     return not context or (facts.kernel.selinux_enforcing.value is not False and context[1] not in free)
 
 
-def _cannot_tell(facts: Facts, message: str, *seen: Reading[int] | Reading[str] | Reading[bool] | Evidence) -> Outcome:
+def _cannot_tell(message: str, *seen: Reading[int] | Reading[str] | Reading[bool] | Evidence) -> Outcome:
     text = f"{message}, which may forbid user namespaces"
-    return _unless_proven(facts, Outcome.unknown("not-readable", text, *seen, remediation=PROVE_IT))
-
-
-def _unless_proven(facts: Facts, outcome: Outcome) -> Outcome:
-    """*outcome*, or a pass when this daemon has started a Pod with a user namespace, which met the same confinement."""
-    if facts.userns_pod_runs.value is not True:
-        return outcome
-    return Outcome(
-        status="pass",
-        message="the runtime has started a Pod with a user namespace, so nothing that confines it forbids that",
-        evidence=(Evidence(facts.userns_pod_runs.source, "true"), *outcome.evidence),
-    )
+    return Outcome.unknown("not-readable", text, *seen, remediation=PROVE_IT)

@@ -9,7 +9,6 @@ from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline, quoted
 from probe.checks.runtime.around import (
-    daemon_of,
     first_problem,
     is_closed,
     is_containerd,
@@ -18,9 +17,7 @@ from probe.checks.runtime.around import (
     oci_runtime_of,
     surroundings_of,
     told_by,
-    worst,
 )
-from probe.checks.runtime.names import runtime_name, snapshotter_of
 from probe.facts.around import Place
 from probe.facts.model import Facts
 from probe.finding import Evidence
@@ -64,58 +61,12 @@ def check_state(facts: Facts, handler: str) -> Outcome:
     return Outcome.passed("others may search each folder above the containers", *seen)
 
 
-def check_temporary(facts: Facts, handler: str) -> Outcome:
-    """Since 2.0 containerd's shim makes a directory there for the idmapped layers of each container."""
-    around, what = surroundings_of(facts), "whether containerd can make temporary directories"
-    if around.value is None:
-        return Outcome.not_read(what, around)
-    snapshotter = snapshotter_of(facts, handler)
-    if not is_containerd(facts, (2, 0, 0)) or snapshotter.value not in (None, "overlayfs"):
-        return Outcome.skipped(
-            "only containerd 2 with overlayfs makes temporary directories for layers", told_by(facts)
-        )
-    found = around.value.temporary
-    if found.value is None and found.kind != "absent":
-        return Outcome.not_read(what, found)
-    broken = _why_no_directory(found.value)
-    if broken and snapshotter.value is None:
-        return Outcome.not_read("whether layers are mapped by overlayfs", snapshotter)
-    if broken:
-        message = f"containerd makes a directory for each container's layers in {inline(found.source)}, which {broken}"
-        return Outcome.fail("TemporaryDirectoryUnusable", message, _place(found, broken))
-    return Outcome.passed(f"containerd can make temporary directories in {inline(found.source)}", _place(found, "well"))
-
-
-def _why_no_directory(place: Place | None) -> str:
-    if place is None:
-        return "does not exist"
-    if not stat.S_ISDIR(place.mode):
-        return "is no directory"
-    if place.read_only:
-        return "is read-only"
-    return "has no free inode" if place.full else ""
-
-
-_LEAST = {"runtime's state": (8 << 10, 4), "runtime's root": (16 << 10, 8), "kubelet's root": (4 << 10, 4)}
-"""Bytes and inodes without which no Pod starts. In the runtime's root a sandbox alone needs a directory and three files
-of its own, and four directories of its layer; in its state a bundle of two directories and two files; in the kubelet's
-root three directories and the file `userns`.
-*Source*: containerd, internal/cri/server (sandbox_run.go) and plugins/snapshots/overlay; kubelet, makePodDataDirs.
-"""
-_ONE_FILE = (1, 1)
-_AMPLE = (1 << 20, 64)
-"""With less a Pod may start or not."""
-
-
-def _place(found: Reading[Place], words: str) -> Reading[Place] | Evidence:
-    return Evidence(found.source, words) if found.value else found
-
-
 def check_devices(facts: Facts, handler: str) -> Outcome:
     """In a user namespace no device node can be made, so those of the node are bound."""
     around = surroundings_of(facts)
     if around.value is None:
         return Outcome.not_read("which device nodes the runtime has", around)
+    oci, dev = oci_runtime_of(facts, handler), around.value.dev
     wrong: dict[str, str] = {}
     weak: dict[str, str] = {}
     looked_at = {found.source: found for found in around.value.devices}
@@ -123,20 +74,19 @@ def check_devices(facts: Facts, handler: str) -> Outcome:
         found = looked_at.get(f"/dev/{name}", Reading.without(f"/dev/{name}", "not-tried", "not looked at"))
         if found.value is None and found.kind != "absent":
             return Outcome.not_read("which device nodes the runtime has", found)
-        if found.value is None or found.value.device != number or not stat.S_ISCHR(found.value.mode):
-            wrong[found.source] = "is not there" if found.value is None else f"is no device {number}"
-        elif found.value.flags & os.ST_NODEV:
-            weak[found.source] = "lies on a mount with nodev"
-        elif found.value.mode & _READ_AND_WRITE != _READ_AND_WRITE:
-            weak[found.source] = f"has mode {found.value.mode & 0o777:04o}"
+        if found.value is None or not stat.S_ISCHR(found.value.mode):
+            wrong[found.source] = "is not there" if found.value is None else "is no device"
+        elif why := _why_weak(found.value, number):
+            weak[found.source] = why
     seen = [Evidence(path, why) for path, why in (wrong | weak).items()]
     if wrong:
         message = f"{_words(wrong)}, and each container with a user namespace gets it from the node"
         return Outcome.fail("DeviceMissing", message, *seen)
-    oci = oci_runtime_of(facts, handler)
-    if "/dev/null" in weak and (oci == "runc" or (oci == "crun" and "has mode" in weak["/dev/null"])):
-        message = f"{_words(weak)}: {oci} opens /dev/null as the Pod's own root, which may not"
-        return Outcome.fail("DeviceMissing", message, *seen)
+    if dev.value and is_closed(dev.value) and not is_unclear(dev.value) and oci in ("runc", "crun"):
+        message = f"a Pod's own root may not search /dev, from where {oci} binds the device nodes of each container"
+        return Outcome.fail("DeviceMissing", message, mode_of(dev.value, "/dev"))
+    if stops := _who_is_stopped(facts, oci, weak.get("/dev/null", "")):
+        return Outcome.fail("DeviceMissing", f"{_words(weak)}: {stops} opens /dev/null, and cannot", *seen)
     if weak:
         return Outcome.warn(f"{_words(weak)}: programs in Pods cannot open it", *seen)
     return Outcome.passed(
@@ -144,75 +94,27 @@ def check_devices(facts: Facts, handler: str) -> Outcome:
     )
 
 
+def _why_weak(place: Place, number: str) -> str:
+    """Reason why a device node is of no use to the programs of a Pod; empty for a good one."""
+    if place.device != number:
+        return f"is device {place.device} in place of {number}"
+    if place.flags & os.ST_NODEV:
+        return "lies on a mount with nodev"
+    return "" if place.mode & _READ_AND_WRITE == _READ_AND_WRITE else f"has mode {place.mode & 0o777:04o}"
+
+
+def _who_is_stopped(facts: Facts, oci: str, why: str) -> str:
+    """The program that fails without a good /dev/null: as node's root the shim, as the Pod's own root the OCI runtime.
+
+    Another device in its place is noticed by runc alone.
+    """
+    if "nodev" in why and is_containerd(facts):
+        return "containerd's shim"
+    return oci if why and (oci == "runc" or (oci == "crun" and "has mode" in why)) else ""
+
+
 def _words(wrong: dict[str, str]) -> str:
     return ", ".join(f"{path} {why}" for path, why in wrong.items())
-
-
-def check_space(facts: Facts) -> Outcome:
-    """Each Pod needs directories of its own in all of these."""
-    around = surroundings_of(facts)
-    if around.value is None:
-        return Outcome.not_read("whether the runtime can write its files", around)
-    kubelet = facts.kubelet_around.value
-    found = [
-        ("runtime's state", around.value.state_dir),
-        ("runtime's root", around.value.root_dir),
-        *([("kubelet's root", kubelet.root_dir), ("Pods' log", kubelet.logs_dir)] if kubelet else []),
-        ("networks' cache", around.value.cni_cache),
-    ]
-    seen, scarce = [], ""
-    for name, reading in found:
-        place = reading.value
-        if place is None:
-            continue
-        why = "is on a read-only mount" if place.read_only else _lacks(place, *_LEAST.get(name, _ONE_FILE))
-        if why:
-            message = f"the {name} directory {inline(reading.source)} {why}, so no Pod can start"
-            return Outcome.fail("DirectoryNotWritable", message, Evidence(reading.source, why))
-        few = _lacks(place, *_AMPLE)
-        scarce = scarce or (few and f"the {name} directory {inline(reading.source)} {few}: Pods may fail to start")
-        seen.append(Evidence(reading.source, f"{place.free_bytes} bytes, {place.free_inodes} inodes free"))
-    unread = next((reading for _, reading in found if reading.value is None and reading.kind != "not-tried"), None)
-    if unread is not None:
-        return Outcome.not_read("whether the runtime can write its files", unread, *seen)
-    if scarce:
-        return Outcome.warn(scarce, *seen)
-    return Outcome.passed("runtime and kubelet can write where they keep Pods", *seen)
-
-
-def _lacks(place: Place, least_bytes: int, least_inodes: int) -> str:
-    """What *place* has too little of; empty when it has both, or does not count them."""
-    if place.inodes > 0 and place.free_inodes < least_inodes:
-        return f"has {place.free_inodes} free inodes" if place.free_inodes else "has no free inode"
-    if place.size > 0 and place.free_bytes < least_bytes:
-        return f"has {place.free_bytes} bytes left" if place.free_bytes else "has no free space"
-    return ""
-
-
-def check_umask(facts: Facts) -> Outcome:
-    """Containerd mounts image layers at directories that it makes under its own umask."""
-    umask = daemon_of(facts).then(lambda daemon: daemon.umask)
-    if umask.value is None:
-        return Outcome.not_read("the umask of the runtime", umask)
-    seen = Evidence(umask.source, f"Umask {umask.value:04o}")
-    name = runtime_name(facts.runtime.value) if facts.runtime.value else "the runtime"
-    if not umask.value & 0o001:
-        return Outcome.passed(f"{name} makes directories that others may search", seen)
-    message = f"{name} runs with umask {umask.value:04o}, so it makes directories that a Pod's own root may not search"
-    if is_containerd(facts):
-        return Outcome.fail("UmaskTooStrict", message, seen)
-    return Outcome.warn(f"{message}; what that does to Pods is not known", seen)
-
-
-def check_directories(facts: Facts, handler: str) -> Outcome:
-    """Temporary directories, the umask, and room."""
-    return worst(
-        {
-            "TemporaryDirectoryUnusable": check_temporary(facts, handler),
-            "UmaskTooStrict": check_umask(facts),
-            "DirectoryNotWritable": check_space(facts),
-        }
-    )
 
 
 CHECKS = (
@@ -241,20 +143,5 @@ CHECKS = (
         documentation="OCI runtime specification, config-linux.md, Default Devices; user_namespaces(7)",
         check=lambda facts: check_devices(facts, ""),
         per_handler=check_devices,
-    ),
-    Check(
-        id="runtime-directories",
-        level="stateless",
-        gating=False,
-        question="Can the runtime make the directories that each container needs?",
-        why="Each Pod needs directories in the runtime's state and root, below the kubelet's root and for logs, and a "
-        "file of libcni. containerd 2 makes another one in $TMPDIR or /tmp for idmapped layers, and under a umask such "
-        "as 027 it mounts layers where a Pod's own root may not look: then Pods with a user namespace fail, and others "
-        "run.",
-        reasons=("TemporaryDirectoryUnusable", "UmaskTooStrict", "DirectoryNotWritable"),
-        remediation=AROUND["runtime-directories"],
-        documentation="statvfs(3), umask(2), systemd.exec(5); containerd, core/mount/mount_linux.go",
-        check=lambda facts: check_directories(facts, ""),
-        per_handler=check_directories,
     ),
 )

@@ -62,11 +62,11 @@ def _tried(facts: Facts, handler: str) -> tuple[Outcome, HandlerTrial | None]:
         if reading.kind == "absent":
             return Outcome.skipped("no runtime handler claims user namespaces, so no Pod was tried", reading), None
         return Outcome.not_read(_WHAT, reading), None
-    tried = _trial_of(facts, reading.value, handler)
+    tried = trial_of(facts, reading.value, handler)
     return Outcome.skipped("no Pod was tried with this handler", reading_of(reading.value)), tried
 
 
-def _trial_of(facts: Facts, trial: PodTrialFacts, handler: str) -> HandlerTrial | None:
+def trial_of(facts: Facts, trial: PodTrialFacts, handler: str) -> HandlerTrial | None:
     """The trial of that handler, or else of one that runs the same: each OCI runtime is tried once per snapshotter."""
     handlers = (facts.runtime.value.handlers.value or ()) if facts.runtime.value else ()
     asked = next((one for one in handlers if one.name == handler and one.binary.value), None)
@@ -75,9 +75,10 @@ def _trial_of(facts: Facts, trial: PodTrialFacts, handler: str) -> HandlerTrial 
 
 
 def reading_of(trial: PodTrialFacts) -> Evidence:
-    """Duration of the trial and the handlers tried."""
+    """Duration of the trial, the handlers tried, and whether an earlier probe did it."""
     names = ", ".join(one.handler or "the default handler" for one in trial.handlers)
-    return Evidence(SOURCE, f"took {trial.seconds * 1000:.0f} ms for {names}")
+    when = " in an earlier probe, and nothing that it met has changed" if trial.kept else ""
+    return Evidence(SOURCE, f"took {trial.seconds * 1000:.0f} ms for {names}{when}")
 
 
 def _unless_left(facts: Facts, outcome: Outcome) -> Outcome:
@@ -119,7 +120,7 @@ CHECKS = (
     Check(
         id="pod-trial",
         level="stateless",
-        gating=False,
+        gating=True,
         question="Does the node's own container runtime really run a Pod with a user namespace?",
         why="Between the kernel and a Pod stand the runtime's own base specification, hooks, snapshotter, network "
         "plugins, cgroups, security modules and directories. Only a Pod meets them all.",

@@ -18,6 +18,8 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 _TASKS = "io.containerd.runtime.v2.task/k8s.io"
 _MAX_CGROUPS = 20
+_DEV, _CGROUPS = "/dev", "/sys/fs/cgroup"
+_CONTROLLERS = tuple(f"{_CGROUPS}/{name}" for name in ("cpuset", "devices", "memory", "pids", "systemd"))
 _CNI_CACHE = "/var/lib/cni/results"
 """What libcni keeps of each network. *Source*: libcni, `CacheDir` and `cacheAdd`, whose error ends RunPodSandbox."""
 _HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"
@@ -41,7 +43,7 @@ def gather_surroundings(
     pid = daemon.value
     temporary = host.read(f"/proc/{pid}/environ").parse(parse_temporary)
     devices = tuple(f"/dev/{name}" for name in DEVICES)
-    wanted = [*devices, *filter(None, (temporary.value, root_dir.value, state_dir))]
+    wanted = [*devices, _DEV, _CGROUPS, *_CONTROLLERS, *filter(None, (temporary.value, root_dir.value, state_dir))]
     found = host.places(pid, wanted)
     return Reading(
         f"/proc/{pid}",
@@ -51,6 +53,8 @@ def gather_surroundings(
             root_dir=found[root_dir.value] if root_dir.value else problem_of(root_dir),
             temporary=found[temporary.value] if temporary.value else problem_of(temporary),
             devices=tuple(found[path] for path in devices),
+            dev=found[_DEV],
+            cgroups=tuple(found[path] for path in _CONTROLLERS if found[path].kind != "absent") or (found[_CGROUPS],),
             daemon=_daemon(host, pid),
             keys=Keys(count=_sysctl(host, "maxkeys"), size=_sysctl(host, "maxbytes")),
             restricts_oom_score=in_force.parse(lambda config: config.restrict_oom_score_adj),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from probe.facts.defaults import BLOCK
+from msgspec.structs import replace
+
+from probe.facts.defaults import BLOCK, KUBELET_ROOT
 from probe.facts.filesystems.attempts import existing
-from probe.facts.model import Handler, IdFacts, ProbeFacts, RuntimeFacts
+from probe.facts.model import Facts, Handler, IdFacts, ProbeFacts
 from probe.facts.trials.pod_meaning import judge_pods
-from probe.facts.tried import Attempt, PodTrialFacts
+from probe.facts.tried import PodTrialFacts
 from probe.host.host import Host
 from probe.host.pod_trial.plan import HANDLERS_LIMIT, MAP_LENGTH, SOURCE, PodPlan
 from probe.host.pod_trial.trial import load, try_pods
@@ -24,25 +26,19 @@ _BLOCKS = 4096  # that are looked at for one of nobody's
 
 
 def gather_pod_trial(
-    host: Host,
-    enter: Callable[[], object],
-    probe: ProbeFacts,
-    runtime: Reading[RuntimeFacts],
-    kubelet_root: str,
-    ids: Reading[IdFacts],
-    attempts: Sequence[Attempt],
-    deadline: float,
+    host: Host, enter: Callable[[], object], facts: Facts, identity: str, deadline: float
 ) -> Reading[PodTrialFacts]:
-    """Try a Pod with each handler that claims user namespaces; all else must be known before.
+    """Try a Pod with each handler that claims user namespaces; *facts* are all others, and *identity* is their digest.
 
     *enter* brings a child into the mount namespace in which the runtime makes containers; *deadline* in seconds of
     time.monotonic().
     """
-    plan = plan_pods(host, probe, runtime, kubelet_root, ids, attempts)
+    plan = plan_pods(host, facts)
     if plan.value is None:
         return problem_of(plan)
     deadline = min(deadline, time.monotonic() + _TIMEOUT * host.slowness)
-    return judge_pods(plan.value, try_pods(plan.value, enter, deadline, host.slowness))
+    trial = judge_pods(plan.value, try_pods(plan.value, enter, deadline, host.slowness))
+    return trial.parse(lambda found: replace(found, identity=identity))
 
 
 def proof_of(trial: Reading[PodTrialFacts]) -> Reading[bool] | None:
@@ -53,18 +49,12 @@ def proof_of(trial: Reading[PodTrialFacts]) -> Reading[bool] | None:
     return Reading(trial.source, True)
 
 
-def plan_pods(
-    host: Host,
-    probe: ProbeFacts,
-    runtime: Reading[RuntimeFacts],
-    kubelet_root: str,
-    ids: Reading[IdFacts],
-    attempts: Sequence[Attempt],
-) -> Reading[PodPlan]:
+def plan_pods(host: Host, facts: Facts) -> Reading[PodPlan]:
     """Plan of the trial; a problem if there is nothing to try, `absent` if no handler claims user namespaces."""
+    runtime = facts.runtime
     if runtime.value is None:
         return _not_tried(runtime, runtime.problem)
-    if obstacle := _obstacle(probe):
+    if obstacle := _obstacle(facts.probe):
         return Reading.without(SOURCE, "not-permitted", obstacle)
     handlers, image = runtime.value.handlers, runtime.value.pause_image
     if handlers.value is None:
@@ -74,12 +64,13 @@ def plan_pods(
         return Reading.without(handlers.source, "absent", "no runtime handler claims user namespaces")
     if image.value is None:
         return _not_tried(image, f"not tried: which pause image the runtime takes is not known: {image.problem}")
-    if any(one.role == "kubelet-root" and one.kind == "timed-out" for one in attempts):
+    if any(one.role == "kubelet-root" and one.kind == "timed-out" for one in facts.attempts):
         return Reading.without(SOURCE, "timed-out", "not tried: the kubelet's root directory does not answer")
-    pods = existing(host, f"{kubelet_root}/pods")
+    kubelet_root = facts.kubelet.value.root_dir.value if facts.kubelet.value else None
+    pods = existing(host, f"{kubelet_root or KUBELET_ROOT}/pods")
     if pods.value is None:
         return Reading(pods.source, None, pods.problem, pods.kind)
-    first_id = free_block(ids)
+    first_id = free_block(facts.ids)
     if first_id is None:
         return Reading.without(SOURCE, "not-tried", "not tried: no block of IDs is nobody's")
     plan = PodPlan(

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from probe.facts.filesystems import attempts
-from probe.facts.model import IdFacts, MountFacts, ProbeFacts, RuntimeFacts
+from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.runtime.cri import cri_answer
 from probe.facts.runtime.namespace import entering, mount_namespace_of
+from probe.facts.trials.kept import KeptTrial, identity_of
 from probe.facts.trials.oci import gather_runtime_trial, sweep_trial_cgroups
 from probe.facts.trials.pod import gather_pod_trial
 from probe.facts.trials.sandbox import gather_sandbox
@@ -25,6 +26,7 @@ from probe.facts.tried import (
 from probe.host.background import BackgroundChild
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
+from probe.host.recording import RecordingHost
 from probe.host.sandbox.trial import read_answer
 from probe.reading import Reading
 from probe.settings import Settings
@@ -62,15 +64,8 @@ class Trials(Protocol):
         """Trial of the OCI runtime, which needs all other facts."""
         ...
 
-    def pod(
-        self,
-        probe: ProbeFacts,
-        runtime: Reading[RuntimeFacts],
-        kubelet_root: str,
-        ids: Reading[IdFacts],
-        rows: Sequence[Attempt],
-    ) -> Reading[PodTrialFacts]:
-        """The trial of a Pod, which needs all that was found before."""
+    def pod(self, facts: Facts) -> Reading[PodTrialFacts]:
+        """The trial of a Pod, which needs all other facts."""
         ...
 
 
@@ -85,14 +80,16 @@ class NodeTrials:
         own_proc: int,
         cri: BackgroundChild,
         sandbox: BackgroundChild,
+        kept: KeptTrial | None = None,
     ) -> None:
-        """*deadline* in seconds of time.monotonic(); *own_proc* is the probe's own /proc."""
+        """*deadline* in seconds of time.monotonic(); *own_proc* is the probe's own /proc; *kept* an earlier trial."""
         self._settings = settings
         self._host = host
         self._deadline = deadline
         self._own_proc = own_proc
         self._cri = cri
         self._sandbox = sandbox
+        self._kept = kept
         self._userns_fd = -1
 
     def cri(self, endpoint: str) -> None:
@@ -134,17 +131,12 @@ class NodeTrials:
         enter = entering(self._host, runtime)
         return gather_runtime_trial(self._host, enter, probe, runtime, kubelet_root, mounts, rows, self._deadline)
 
-    def pod(
-        self,
-        probe: ProbeFacts,
-        runtime: Reading[RuntimeFacts],
-        kubelet_root: str,
-        ids: Reading[IdFacts],
-        rows: Sequence[Attempt],
-    ) -> Reading[PodTrialFacts]:
-        """The trial on request, over a moment before the time is, in which the facts are handed over."""
+    def pod(self, facts: Facts) -> Reading[PodTrialFacts]:
+        """The trial on request, or that of an earlier probe; over a moment before the time is, for handing over."""
         if not self._settings.try_pod:
             return POD_NOT_ASKED
-        enter = entering(self._host, runtime)
-        deadline = self._deadline - _LAST_WORDS
-        return gather_pod_trial(self._host, enter, probe, runtime, kubelet_root, ids, rows, deadline)
+        host = self._host
+        identity = identity_of(facts, host.sources()) if isinstance(host, RecordingHost) else ""
+        if self._kept and (trial := self._kept.of(identity)):
+            return trial
+        return gather_pod_trial(host, entering(host, facts.runtime), facts, identity, self._deadline - _LAST_WORDS)

@@ -29,6 +29,7 @@ _PLACES = ("/run", "/tmp", "/mnt", "/srv", "/media", "/home")  # noqa: S108 - co
 _NAMESPACES = ("mount", "pid", "ipc", "uts", "network", "cgroup")
 _PROGRAM = "/program"
 _MS_UNBINDABLE = 1 << 17
+_LOCK_PAUSE = 0.05
 
 
 class Bundle(Struct, frozen=True):
@@ -177,21 +178,27 @@ def _bind_file(source: str, content: str, target: str) -> None:
 
 
 @contextmanager
-def sole_trial(directory: str = _CGROUP_ROOT) -> Iterator[bool]:
-    """Lock *directory*; yields True when no other trial holds it. The lock lasts as long as the context.
+def sole_trial(directory: str = _CGROUP_ROOT, until: float = 0.0) -> Iterator[bool]:
+    """Lock *directory*; yields False when another trial holds it still at *until* (time.monotonic()).
 
-    The lock ends with the processes that have its descriptor, and leaves nothing behind.
+    The lock lasts as long as the context. It ends with the processes that have its descriptor, and leaves nothing
+    behind.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        while not (alone := _lock(fd)) and time.monotonic() < until:
+            time.sleep(_LOCK_PAUSE)
+        yield alone
     finally:
         os.close(fd)
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sweep_trial_cgroups() -> bool:

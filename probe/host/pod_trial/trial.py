@@ -25,6 +25,7 @@ TIDY_UP = 3.0
 """Seconds for removing what was made."""
 
 _ANSWER_LIMIT = 8 << 20
+_PATIENCE = 4.0  # seconds for the trial of another probe, which takes a third of one where the Pod runs
 
 
 def load() -> None:
@@ -90,7 +91,8 @@ def _life(
         if isinstance(entered, Reading) and entered.kind:
             return tell(PodAnswer(obstacle=entered, done=True))
         step = "lock of the trial"
-        with sole_trial(os.path.dirname(plan.endpoint)) as alone:
+        until = min(time.monotonic() + _PATIENCE, last_call)
+        with sole_trial(os.path.dirname(plan.endpoint), until) as alone:
             if not alone:
                 other: Reading[bool] = Reading.without(SOURCE, "not-tried", "another trial runs on this node")
                 return tell(PodAnswer(obstacle=other, done=True))

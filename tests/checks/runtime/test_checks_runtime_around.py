@@ -137,13 +137,15 @@ def test_temporary_directory(temporary: Any, runtime: dict[str, Any], expected: 
 
 @pytest.mark.parametrize("name", ["null", "zero", "full", "random", "urandom", "tty"])
 def test_a_device_that_is_missing_or_wrong(name: str) -> None:
-    """Each of the six is needed, as the device that it is."""
+    """Each of the six is needed; one that is another device is bound all the same, which runc looks at for null."""
     gone = make_devices(**{name: absent(f"/dev/{name}")})
-    other = make_devices(
-        **{name: make_place(f"/dev/{name}", mode=0o20666, device="1:9" if name != "urandom" else "1:8")}
-    )
+    number = "1:9" if name != "urandom" else "1:8"
+    other = make_devices(**{name: make_place(f"/dev/{name}", mode=0o20666, device=number)})
     file = make_devices(**{name: make_place(f"/dev/{name}", mode=0o100666)})
-    for devices in (gone, other, file):
+    refused = ("fail", "DeviceMissing") if name == "null" else ("warn", "")
+    assert status_of("runtime-devices", facts_with(devices=other)) == refused
+    assert status_of("runtime-devices", facts_with("crun", devices=other)) == ("warn", "")
+    for devices in (gone, file):
         assert status_of("runtime-devices", facts_with(devices=devices)) == ("fail", "DeviceMissing")
     unknown = make_devices(**{name: unread(f"/dev/{name}")})
     assert status_of("runtime-devices", facts_with(devices=unknown)) == ("unknown", "NotPermitted")
@@ -167,6 +169,31 @@ def test_a_device_that_pods_may_not_open(
 
 
 @pytest.mark.parametrize(
+    ("oci", "name", "expected"), [("", "containerd", "fail"), ("crun", "containerd", "fail"), ("crun", "cri-o", "warn")]
+)
+def test_dev_on_a_mount_with_nodev(oci: str, name: str, expected: str) -> None:
+    """containerd's shim opens /dev/null, whatever OCI runtime it runs."""
+    place = make_place("/dev/null", mode=0o20666, device="1:3", flags=os.ST_NODEV)
+    facts = facts_with(oci, devices=make_devices(null=place), runtime={"name": name})
+    assert status_of("runtime-devices", facts)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("oci", "dev", "expected"),
+    [
+        ("runc", {"mode": 0o40700}, "fail"),
+        ("crun", {"mode": 0o40750}, "fail"),
+        ("youki", {"mode": 0o40700}, "pass"),
+        ("runc", {"mode": 0o40701}, "pass"),
+        ("runc", {"mode": 0o40700, "acl": True}, "pass"),
+    ],
+)
+def test_a_dev_that_pods_may_not_search(oci: str, dev: dict[str, Any], expected: str) -> None:
+    """The devices are bound as the Pod's own root."""
+    assert status_of("runtime-devices", facts_with(oci, dev=make_place("/dev", **dev)))[0] == expected
+
+
+@pytest.mark.parametrize(
     ("umask", "name", "expected"),
     [
         (0o022, "containerd", ("pass", "")),
@@ -180,6 +207,18 @@ def test_umask(umask: int, name: str, expected: tuple[str, str]) -> None:
     """The bit that lets others search decides."""
     facts = facts_with(daemon=make_daemon(umask=umask), runtime={"name": name})
     assert status_of("runtime-directories", facts) == expected
+
+
+def test_cgroups() -> None:
+    """Each container gets one, in each hierarchy of cgroup v1."""
+    place, closed = make_place("/sys/fs/cgroup/pids"), make_place("/sys/fs/cgroup/memory", flags=os.ST_RDONLY)
+    for cgroups, expected in (
+        ((place, closed), "fail"),
+        ((absent("/sys/fs/cgroup"),), "fail"),
+        ((place, place), "pass"),
+        ((unread("/sys/fs/cgroup"),), "unknown"),
+    ):
+        assert status_of("runtime-directories", facts_with(cgroups=cgroups))[0] == expected
 
 
 @pytest.mark.parametrize(
@@ -203,6 +242,24 @@ def test_space(field: str, overrides: dict[str, Any], expected: str) -> None:
     changed: dict[str, Any] = {field: make_place("/run/containerd", **overrides)}
     facts = facts_with(**changed)
     assert status_of("runtime-directories", facts)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "place", "expected"),
+    [
+        ("root_dir", make_place("/x", flags=os.ST_RDONLY), ("fail", "KubeletDirectoryNotWritable")),
+        ("root_dir", make_place("/x", free_inodes=3), ("fail", "KubeletDirectoryNotWritable")),
+        ("logs_dir", make_place("/x", flags=os.ST_RDONLY), ("fail", "KubeletDirectoryNotWritable")),
+        ("logs_dir", make_place("/x", free_bytes=0), ("fail", "KubeletDirectoryNotWritable")),
+        ("logs_dir", make_place("/x", free_inodes=1), ("warn", "")),
+        ("logs_dir", unread(), ("unknown", "NotPermitted")),
+    ],
+)
+def test_directories_of_the_kubelet(field: str, place: Any, expected: tuple[str, str]) -> None:
+    """It makes one for each Pod in its root and one for logs, before the runtime is asked."""
+    changed: dict[str, Any] = {field: place}
+    facts = make_facts(kubelet_around=make_kubelet_around(**changed))
+    assert status_of("runtime-directories", facts) == expected
 
 
 @pytest.mark.parametrize(

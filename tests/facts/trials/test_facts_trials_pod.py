@@ -12,6 +12,7 @@ from lab.factory import (
     KUBELET_ROOT,
     absent,
     make_attempts,
+    make_facts,
     make_handler,
     make_ids,
     make_probe,
@@ -36,16 +37,9 @@ ROOT = Bind("kubelet-root", True, True, 0, FIRST)
 TMPFS = Bind("tmpfs", True, True, 0, FIRST)
 
 
-def plan(**changes: Any) -> Reading[PodPlan]:
-    fields: dict[str, Any] = {
-        "host": FakeHost(files={f"{PODS}/x": "", "/": ""}),
-        "probe": make_probe(),
-        "runtime": Reading(f"CRI {ENDPOINT}", make_runtime(pause_image=Reading("CRI", IMAGE))),
-        "kubelet_root": KUBELET_ROOT,
-        "ids": Reading("ids", make_ids()),
-        "attempts": make_attempts(),
-    }
-    return plan_pods(**fields | changes)
+def plan(host: FakeHost | None = None, **changes: Any) -> Reading[PodPlan]:
+    fields: dict[str, Any] = {"runtime": make_runtime(pause_image=Reading("CRI", IMAGE))}
+    return plan_pods(host or FakeHost(files={f"{PODS}/x": "", "/": ""}), make_facts(**fields | changes))
 
 
 def ids(**changes: Any) -> Reading[Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,9 +180,9 @@ METHODS = ("ListPodSandbox", "ImageStatus", "RunPodSandbox", "CreateContainer", 
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("what", ["die", "garbage", "twice", "silence"])
+@pytest.mark.parametrize("what", ["die", "garbage", "half", "twice", "silence"])
 def test_no_proper_answer(play: Play, what: str, method: str) -> None:
-    """An answer that is none, two, or noise, and a runtime that dies, say nothing of Pods."""
+    """An answer that is none, a half one, two, or noise, and a runtime that dies, say nothing of Pods."""
     runtime = play(f"{what} in {method}")
     answer = runtime.try_pods()
     facts = judge_pods(runtime.plan, answer)
@@ -235,6 +237,20 @@ def test_another_trial(play: Play) -> None:
         os.close(lock)
     assert (facts.kind, facts.problem) == ("not-tried", "another trial runs on this node")
     assert runtime.asked() == []
+
+
+def test_a_trial_that_ends_soon_is_waited_for(play: Play) -> None:
+    """Several probes at once need not be unknown for each other."""
+    runtime = play()
+    hold = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX); print(flush=True); input()"
+    command = [sys.executable, "-c", hold, os.path.dirname(runtime.endpoint)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        other.stdout.readline()
+        threading.Timer(0.3, other.kill).start()
+        answer = runtime.try_pods().value
+    assert answer
+    assert [pod.runs for pod in answer.pods] == [True]
 
 
 def test_nothing_is_imported_after_entering(play: Play) -> None:

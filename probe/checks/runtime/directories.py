@@ -1,0 +1,181 @@
+"""Directories in which runtime and kubelet make what each Pod needs."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+
+from probe.checks.check import Check, Outcome
+from probe.checks.remedies.around import AROUND
+from probe.checks.remedies.platforms import inline
+from probe.checks.runtime.around import (
+    daemon_of,
+    is_containerd,
+    surroundings_of,
+    told_by,
+    worst,
+)
+from probe.checks.runtime.names import runtime_name, snapshotter_of
+from probe.facts.around import Place
+from probe.facts.model import Facts
+from probe.finding import Evidence
+from probe.reading import Reading
+
+_LEAST = {
+    "runtime's state": (8 << 10, 4),
+    "runtime's root": (16 << 10, 8),
+    "kubelet's root": (4 << 10, 4),
+}
+"""Bytes and inodes without which no Pod starts. In the runtime's root a sandbox alone needs a directory and three files
+of its own, and four directories of its layer; in its state a bundle of two directories and two files; in the kubelet's
+root three directories and the file `userns`.
+*Source*: containerd, internal/cri/server (sandbox_run.go) and plugins/snapshots/overlay; kubelet, makePodDataDirs.
+"""
+_ONE_FILE = (1, 1)
+_AMPLE = (1 << 20, 64)
+"""With less a Pod may start or not."""
+
+
+def check_temporary(facts: Facts, handler: str) -> Outcome:
+    """Since 2.0 containerd's shim makes a directory there for the idmapped layers of each container."""
+    around, what = surroundings_of(facts), "whether containerd can make temporary directories"
+    if around.value is None:
+        return Outcome.not_read(what, around)
+    snapshotter = snapshotter_of(facts, handler)
+    if not is_containerd(facts, (2, 0, 0)) or snapshotter.value not in (None, "overlayfs"):
+        return Outcome.skipped(
+            "only containerd 2 with overlayfs makes temporary directories for layers", told_by(facts)
+        )
+    found = around.value.temporary
+    if found.value is None and found.kind != "absent":
+        return Outcome.not_read(what, found)
+    broken = _why_no_directory(found.value)
+    if broken and snapshotter.value is None:
+        return Outcome.not_read("whether layers are mapped by overlayfs", snapshotter)
+    if broken:
+        message = f"containerd makes a directory for each container's layers in {inline(found.source)}, which {broken}"
+        return Outcome.fail("TemporaryDirectoryUnusable", message, _place(found, broken))
+    return Outcome.passed(f"containerd can make temporary directories in {inline(found.source)}", _place(found, "well"))
+
+
+def _why_no_directory(place: Place | None) -> str:
+    if place is None:
+        return "does not exist"
+    if not stat.S_ISDIR(place.mode):
+        return "is no directory"
+    if place.read_only:
+        return "is read-only"
+    return "has no free inode" if place.full else ""
+
+
+def _place(found: Reading[Place], words: str) -> Reading[Place] | Evidence:
+    return Evidence(found.source, words) if found.value else found
+
+
+def check_space(facts: Facts) -> Outcome:
+    """The runtime needs room for each Pod in its state and root, for a file of libcni, and for cgroups."""
+    around, what = surroundings_of(facts), "whether the runtime can write its files"
+    if around.value is None:
+        return Outcome.not_read(what, around)
+    cgroups = around.value.cgroups
+    if all(cgroup.kind == "absent" for cgroup in cgroups):
+        message = "no cgroup hierarchy is mounted where the runtime runs, so no Pod can start"
+        return Outcome.fail("DirectoryNotWritable", message, *cgroups)
+    found = (
+        ("runtime's state", around.value.state_dir),
+        ("runtime's root", around.value.root_dir),
+        ("networks' cache", around.value.cni_cache),
+        *(("cgroup", cgroup) for cgroup in cgroups),
+    )
+    return _judge_room("DirectoryNotWritable", what, found)
+
+
+def check_kubelet_space(facts: Facts) -> Outcome:
+    """The kubelet makes two directories for each Pod before it asks the runtime for anything."""
+    around, what = facts.kubelet_around, "whether the kubelet can make the directories of Pods"
+    if around.value is None:
+        return Outcome.not_read(what, around)
+    found = (("kubelet's root", around.value.root_dir), ("Pods' log", around.value.logs_dir))
+    return _judge_room("KubeletDirectoryNotWritable", what, found)
+
+
+def _judge_room(reason: str, what: str, found: Sequence[tuple[str, Reading[Place]]]) -> Outcome:
+    """Fail with *reason* where one of these directories has no room for any Pod, and warn where it is scarce."""
+    seen, scarce = [], ""
+    for name, reading in found:
+        place = reading.value
+        if place is None:
+            continue
+        why = "is on a read-only mount" if place.read_only else _lacks(place, *_LEAST.get(name, _ONE_FILE))
+        if why:
+            message = f"the {name} directory {inline(reading.source)} {why}, so no Pod can start"
+            return Outcome.fail(reason, message, Evidence(reading.source, why))
+        few = _lacks(place, *_AMPLE)
+        scarce = scarce or (few and f"the {name} directory {inline(reading.source)} {few}: Pods may fail to start")
+        seen.append(Evidence(reading.source, f"{place.free_bytes} bytes, {place.free_inodes} inodes free"))
+    unread = next((reading for _, reading in found if reading.value is None and reading.kind != "not-tried"), None)
+    if unread is not None:
+        return Outcome.not_read(what, unread, *seen)
+    if scarce:
+        return Outcome.warn(scarce, *seen)
+    return Outcome.passed("there is room for the directories of Pods", *seen)
+
+
+def _lacks(place: Place, least_bytes: int, least_inodes: int) -> str:
+    """What *place* has too little of; empty when it has both, or does not count them."""
+    if place.inodes > 0 and place.free_inodes < least_inodes:
+        return f"has {place.free_inodes} free inodes" if place.free_inodes else "has no free inode"
+    if place.size > 0 and place.free_bytes < least_bytes:
+        return f"has {place.free_bytes} bytes left" if place.free_bytes else "has no free space"
+    return ""
+
+
+def check_umask(facts: Facts) -> Outcome:
+    """Containerd mounts image layers at directories that it makes under its own umask."""
+    umask = daemon_of(facts).then(lambda daemon: daemon.umask)
+    if umask.value is None:
+        return Outcome.not_read("the umask of the runtime", umask)
+    seen = Evidence(umask.source, f"Umask {umask.value:04o}")
+    name = runtime_name(facts.runtime.value) if facts.runtime.value else "the runtime"
+    if not umask.value & 0o001:
+        return Outcome.passed(f"{name} makes directories that others may search", seen)
+    message = f"{name} runs with umask {umask.value:04o}, so it makes directories that a Pod's own root may not search"
+    if is_containerd(facts):
+        return Outcome.fail("UmaskTooStrict", message, seen)
+    return Outcome.warn(f"{message}; what that does to Pods is not known", seen)
+
+
+def check_directories(facts: Facts, handler: str) -> Outcome:
+    """Temporary directories, the umask, and room; first what a Pod of a trial does not meet."""
+    return worst(
+        {
+            "KubeletDirectoryNotWritable": check_kubelet_space(facts),
+            "TemporaryDirectoryUnusable": check_temporary(facts, handler),
+            "UmaskTooStrict": check_umask(facts),
+            "DirectoryNotWritable": check_space(facts),
+        }
+    )
+
+
+CHECKS = (
+    Check(
+        id="runtime-directories",
+        level="stateless",
+        gating=False,
+        question="Can kubelet and runtime make the directories that each Pod needs?",
+        why="Each Pod needs directories in the runtime's state and root, below the kubelet's root and for logs. "
+        "libcni keeps a file of it, and each container has a cgroup. containerd 2 "
+        "makes another one in $TMPDIR or /tmp for idmapped layers, and under a umask such as 027 it mounts layers "
+        "where a Pod's own root may not look: then Pods with a user namespace fail, and others run.",
+        reasons=(
+            "KubeletDirectoryNotWritable",
+            "TemporaryDirectoryUnusable",
+            "UmaskTooStrict",
+            "DirectoryNotWritable",
+        ),
+        remediation=AROUND["runtime-directories"],
+        documentation="statvfs(3), umask(2), systemd.exec(5); containerd, core/mount/mount_linux.go",
+        check=lambda facts: check_directories(facts, ""),
+        per_handler=check_directories,
+    ),
+)
