@@ -41,6 +41,8 @@ class HandlerVerdict(Struct, frozen=True, kw_only=True):
     name: str
     verdict: Verdict
     reason: str
+    levels: dict[str, Verdict] = {}
+    """As `levels` of the Report; empty in reports of older agents."""
 
 
 class FilesystemRow(Struct, frozen=True, kw_only=True):

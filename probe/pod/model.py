@@ -28,6 +28,8 @@ class Claim(Struct, frozen=True, kw_only=True):
 
     block: bool = False
     """volumeMode: Block."""
+    shared: bool | None = None
+    """Whether many nodes may write it (ReadWriteMany); None: not known."""
     volume_name: str = ""
     """Name of its PersistentVolume, which the kubelet also gives the directory of its mount."""
     volume: PersistentVolumeSpec | None = None

@@ -54,6 +54,7 @@ class ClaimSpec(Struct, frozen=True, rename="camel", gc=False):
     storage_class_name: str | None = None
     volume_name: str | None = None
     volume_mode: str | None = None
+    access_modes: tuple[str, ...] | None = None
 
 
 class ClaimTemplate(Struct, frozen=True):

@@ -1,0 +1,156 @@
+"""Volumes of a Pod: what was tried of each on that node, else what kernel and driver lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from probe.pod.devices import judge_image_volume
+from probe.pod.drivers import BLOCK, CSI, DEFAULT_FILESYSTEM, IN_TREE, Driver, driver_of_provisioner, source_of
+from probe.pod.filesystems import judge_filesystem
+from probe.pod.level import Levels
+from probe.pod.model import Claim, Node, Note, Outcome, Pod, Reason
+from probe.pod.spec import HostPath, Volume, VolumeSources
+from probe.pod.tried import Mounted, judge_driver, judge_mount, mounted_at, way_around
+from probe.pod.walk import mounts_of, reason
+from probe.terms import Level
+
+_LEVELS: dict[str, tuple[Level, ...]] = {
+    "configMap": ("local",),
+    "downwardAPI": ("projected", "local"),
+    "gitRepo": ("local",),
+    "projected": ("projected",),
+    "secret": ("projected",),
+}
+"""Volumes that the kubelet itself fills. *Source*: pkg/volume of Kubernetes."""
+_HUGE = "HugePages"
+_GIVE = "give the PersistentVolumeClaim, its PersistentVolume and its StorageClass in the same files"
+
+
+class Volumes:
+    """Judge of the volumes of one Pod."""
+
+    def __init__(self, pod: Pod, node: Node, levels: Levels) -> None:
+        self._pod, self._node, self._levels = pod, node, levels
+        self.notes: list[Note] = []
+        """What is to be known of volumes with which the Pod runs."""
+
+    def judge(self) -> Iterator[Reason]:
+        """Reasons of each volume that a container mounts; no runtime maps the others."""
+        for index, volume in enumerate(self._pod.spec.volumes or ()):
+            if mounts := mounts_of(self._pod, volume.name):
+                field, driver, fstype = source_of(volume)
+                path = f"{self._pod.path}.volumes[{index}]{field and '.'}{field}"
+                yield from self._of_volume(path, volume, Mounted(tuple(mounts)), (field, driver, fstype))
+        above = self._pod.path.removesuffix("template.spec")
+        for index, (name, storage_class) in enumerate(self._pod.templates.items()):
+            if mounts := mounts_of(self._pod, name):
+                path = f"{above}volumeClaimTemplates[{index}]"
+                yield self._claimed(path, self._class(storage_class), Mounted(tuple(mounts)))
+
+    def _of_volume(self, path: str, volume: Volume, mounted: Mounted, source: tuple[str, str, str]) -> Iterator[Reason]:
+        field = source[0]
+        if field in _LEVELS:
+            yield from (self._levels.judge(path, level) for level in _LEVELS[field])
+        elif volume.empty_dir is not None:
+            yield self._empty_dir(path, volume.empty_dir.medium or "")
+        elif volume.host_path is not None:
+            yield self._host_path(path, volume.host_path, mounted)
+        elif volume.persistent_volume_claim is not None:
+            yield self._claimed(path, self._pod.claims.get(volume.persistent_volume_claim.claim_name), mounted)
+        elif volume.ephemeral is not None:
+            template = volume.ephemeral.volume_claim_template
+            name = (template.spec.storage_class_name or "") if template else ""
+            yield self._claimed(path, self._class(name), mounted)
+        elif field == "image":
+            yield judge_image_volume(path, self._node)
+        elif not field:
+            message = "of no type that is known here; without any it is an emptyDir"
+            yield reason(path, "unknown", "unknown", "VolumeTypeNotKnown", message, "name its type")
+        else:
+            yield self._driven(path, volume, Claim(), mounted)
+
+    def _class(self, name: str) -> Claim | None:
+        return self._pod.classes.get(name)
+
+    def _empty_dir(self, path: str, medium: str) -> Reason:
+        if medium.startswith(_HUGE):
+            return self._by_kernel(path, ("hugetlbfs",), Driver(), "")
+        if medium not in ("", "Memory"):
+            return reason(path, "unknown", "unknown", "MediumNotKnown", f"medium {medium} is not known", "")
+        return self._levels.judge(path, "projected" if medium else "local")
+
+    def _host_path(self, path: str, volume: HostPath, mounted: Mounted) -> Reason:
+        rows = mounted_at(self._node, volume.path, mounted)
+        if rows:
+            return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
+        message = f"which file system {volume.path} is on was not tried on that node"
+        return reason(path, "unknown", "unknown", "PathNotTried", message, f"there: userns-probe path {volume.path}")
+
+    def _claimed(self, path: str, claim: Claim | None, mounted: Mounted) -> Reason:
+        if claim is None:
+            message = "which volume is behind it is not known"
+            return reason(path, "unknown", "unknown", "VolumeNotKnown", message, _GIVE)
+        if claim.block:
+            message = "a claim with volumeMode: Block cannot be mounted"
+            return reason(path, "fails", "rule", "VolumeDevices", message, "volumeMode: Filesystem")
+        volume = claim.volume
+        if volume is not None and (place := volume.local or volume.host_path):
+            return self._host_path(path, place, mounted)
+        return self._driven(path, volume, claim, mounted)
+
+    def _driven(self, path: str, volume: VolumeSources | None, claim: Claim, mounted: Mounted) -> Reason:
+        """A volume of a driver: this very one, another one of the driver, or what the tables say."""
+        field, name, fstype = source_of(volume) if volume is not None else ("", "", "")
+        name, fstype = name or claim.provisioner, fstype or claim.fstype
+        rows = [row for at, row in self._node.mounts.items() if claim.volume_name and _is_of(at, claim.volume_name)]
+        if rows:
+            return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
+        driver = CSI.get(name) if field == "csi" or not field else IN_TREE.get(field)
+        driver = driver or (driver_of_provisioner(name) if not field else None)
+        known = (driver.shared if claim.shared and driver.shared else driver.filesystems) if driver else ()
+        tried = judge_driver(path, name or f"kubernetes.io~{_plugin(field)}", fstype, known, self._node)
+        if tried is not None:
+            return tried
+        if driver is None:
+            message = f"what volumes of {name or field or 'its driver'} reach a node as is not known"
+            return reason(path, "unknown", "unknown", "DriverNotKnown", message, "probe a node that has such a volume")
+        if driver.shared and claim.shared is None and not driver.filesystems:
+            known = (fstype or DEFAULT_FILESYSTEM, *driver.shared)
+        return self._by_kernel(path, known or (fstype or DEFAULT_FILESYSTEM,), driver, name)
+
+    def _by_kernel(self, path: str, filesystems: tuple[str, ...], driver: Driver, name: str) -> Reason:
+        """The answer of the tables, where all of *filesystems* have the same."""
+        if filesystems == ("tmpfs",):
+            return self._levels.judge(path, "projected")
+        found = [judge_filesystem(one, self._node.kernel_release, driver.offers) for one in filesystems]
+        outcomes: dict[str, Outcome] = {"yes": "runs", "no": "fails", "unknown": "unknown"}
+        same = len({one.taken for one in found}) == 1
+        outcome = outcomes[found[0].taken] if same else "unknown"
+        reaches = (
+            f"{name or 'it'} reaches the node as {' or '.join(filesystems)}: " if driver is not BLOCK or name else ""
+        )
+        message = reaches + "; ".join(dict.fromkeys(one.why for one in found))
+        if outcome == "runs" and driver.hint:
+            self.notes.append(Note(field=path, message=driver.hint))
+        return reason(
+            path,
+            outcome,
+            "unknown" if outcome == "unknown" else "kernel-and-driver",
+            {"runs": "FilesystemIdmappable", "fails": "FilesystemNotIdmappable"}.get(outcome, "FilesystemNotKnown"),
+            message,
+            way_around(filesystems[0]) if outcome == "fails" else "",
+        )
+
+    def _oci_runtime(self) -> str:
+        handler = self._levels.handler
+        return self._node.oci_runtimes.get(handler, "") if handler is not None else ""
+
+
+def _is_of(path: str, volume_name: str) -> bool:
+    """Whether the kubelet mounted the volume of that name at *path*: `…/volumes/kubernetes.io~csi/pvc-1/mount`."""
+    return f"/{volume_name}/" in f"{path}/" and "/volumes/" in path
+
+
+def _plugin(field: str) -> str:
+    """The kubelet's name of a volume plugin: `nfs`, `azure-file`."""
+    return "".join(f"-{char.lower()}" if char.isupper() else char for char in field)

@@ -1,0 +1,32 @@
+"""Parts of a Pod with their field paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from probe.pod.model import Origin, Outcome, Pod, Reason
+from probe.pod.spec import Container, VolumeMount
+
+KEEP_HOST = "leave hostUsers: true in this Pod"
+
+
+def containers(pod: Pod) -> Iterator[tuple[str, Container]]:
+    """(`spec.initContainers[0]`, container), in the order in which they start."""
+    kinds = (
+        ("initContainers", pod.spec.init_containers),
+        ("containers", pod.spec.containers),
+        ("ephemeralContainers", pod.spec.ephemeral_containers),
+    )
+    for name, found in kinds:
+        for index, one in enumerate(found or ()):
+            yield f"{pod.path}.{name}[{index}]", one
+
+
+def mounts_of(pod: Pod, volume: str) -> list[VolumeMount]:
+    """All mounts of one volume. One that no container mounts is never mapped."""
+    return [mount for _, one in containers(pod) for mount in one.volume_mounts or () if mount.name == volume]
+
+
+def reason(field: str, outcome: Outcome, source: Origin, word: str, message: str, remediation: str = "") -> Reason:
+    """A Reason, in one line."""
+    return Reason(field=field, outcome=outcome, source=source, reason=word, message=message, remediation=remediation)
