@@ -24,7 +24,7 @@ def judge(pod: Pod, node: Node) -> Judgement:
     A Pod that keeps the node's users needs nothing that is judged here: it runs, unless the API server refuses it.
     """
     asks = pod.spec.host_users is False
-    if not asks and not (pod.assume and pod.spec.host_users is None):
+    if not is_judged(pod):
         return _judgement(asks, list(_with_host_users(pod)), [], levels=())
     levels = Levels(pod, node)
     volumes = Volumes(pod, node, levels)
@@ -38,6 +38,11 @@ def judge(pod: Pod, node: Node) -> Judgement:
     ]
     notes = [*volumes.notes, *notes_of(pod, node)]
     return _judgement(asks, reasons, notes, levels=levels.needed)
+
+
+def is_judged(pod: Pod) -> bool:
+    """Whether *pod* gets a user namespace, or is judged as if it did."""
+    return pod.spec.host_users is False or (pod.assume and pod.spec.host_users is None)
 
 
 def _with_host_users(pod: Pod) -> Iterator[Reason]:

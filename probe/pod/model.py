@@ -59,8 +59,8 @@ class Pod(Struct, frozen=True, kw_only=True):
     """Name of a PersistentVolumeClaim of its namespace -> what is known of it."""
     classes: dict[str, Claim] = field(default_factory=dict)
     """Name of a StorageClass -> what its claims will be; the empty name is the default class."""
-    templates: dict[str, str] = field(default_factory=dict)
-    """Name of a StatefulSet's volumeClaimTemplate, in their order -> its StorageClass."""
+    templates: dict[str, Claim] = field(default_factory=dict)
+    """Name of a StatefulSet's volumeClaimTemplate, in their order -> what is known of its claims."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):

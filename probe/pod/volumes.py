@@ -23,6 +23,7 @@ _LEVELS: dict[str, tuple[Level, ...]] = {
 }
 """Volumes that the kubelet itself fills. *Source*: pkg/volume of Kubernetes."""
 _HUGE = "HugePages"
+_NOT_KNOWN = "which volume is behind it is not known"
 _GIVE = "give the PersistentVolumeClaim, its PersistentVolume and its StorageClass in the same files"
 
 
@@ -42,10 +43,9 @@ class Volumes:
                 path = f"{self._pod.path}.volumes[{index}]{field and '.'}{field}"
                 yield from self._of_volume(path, volume, Mounted(tuple(mounts)), (field, driver, fstype))
         above = self._pod.path.removesuffix("template.spec")
-        for index, (name, storage_class) in enumerate(self._pod.templates.items()):
+        for index, (name, claim) in enumerate(self._pod.templates.items()):
             if mounts := mounts_of(self._pod, name):
-                path = f"{above}volumeClaimTemplates[{index}]"
-                yield self._claimed(path, self._class(storage_class), Mounted(tuple(mounts)))
+                yield self._claimed(f"{above}volumeClaimTemplates[{index}]", claim, Mounted(tuple(mounts)))
 
     def _of_volume(self, path: str, volume: Volume, mounted: Mounted, source: tuple[str, str, str]) -> Iterator[Reason]:
         field = source[0]
@@ -60,7 +60,7 @@ class Volumes:
         elif volume.ephemeral is not None:
             template = volume.ephemeral.volume_claim_template
             name = (template.spec.storage_class_name or "") if template else ""
-            yield self._claimed(path, self._class(name), mounted)
+            yield self._claimed(path, self._pod.classes.get(name), mounted)
         elif field == "image":
             yield judge_image_volume(path, self._node)
         elif not field:
@@ -68,9 +68,6 @@ class Volumes:
             yield reason(path, "unknown", "unknown", "VolumeTypeNotKnown", message, "name its type")
         else:
             yield self._driven(path, volume, Claim(), mounted)
-
-    def _class(self, name: str) -> Claim | None:
-        return self._pod.classes.get(name)
 
     def _empty_dir(self, path: str, medium: str) -> Reason:
         if medium.startswith(_HUGE):
@@ -88,8 +85,7 @@ class Volumes:
 
     def _claimed(self, path: str, claim: Claim | None, mounted: Mounted) -> Reason:
         if claim is None:
-            message = "which volume is behind it is not known"
-            return reason(path, "unknown", "unknown", "VolumeNotKnown", message, _GIVE)
+            return reason(path, "unknown", "unknown", "VolumeNotKnown", _NOT_KNOWN, _GIVE)
         if claim.block:
             message = "a claim with volumeMode: Block cannot be mounted"
             return reason(path, "fails", "rule", "VolumeDevices", message, "volumeMode: Filesystem")
@@ -111,8 +107,10 @@ class Volumes:
         tried = judge_driver(path, name or f"kubernetes.io~{_plugin(field)}", fstype, known, self._node)
         if tried is not None:
             return tried
+        if not name and not field:
+            return reason(path, "unknown", "unknown", "VolumeNotKnown", _NOT_KNOWN, _GIVE)
         if driver is None:
-            message = f"what volumes of {name or field or 'its driver'} reach a node as is not known"
+            message = f"as which file system volumes of {name or field} reach a node is not known"
             return reason(path, "unknown", "unknown", "DriverNotKnown", message, "probe a node that has such a volume")
         if driver.shared and claim.shared is None and not driver.filesystems:
             known = (fstype or DEFAULT_FILESYSTEM, *driver.shared)
@@ -144,6 +142,16 @@ class Volumes:
     def _oci_runtime(self) -> str:
         handler = self._levels.handler
         return self._node.oci_runtimes.get(handler, "") if handler is not None else ""
+
+
+def paths_of(pod: Pod) -> Iterator[str]:
+    """Paths on the node that containers of *pod* mount, for whoever can try them there."""
+    for volume in pod.spec.volumes or ():
+        claim = volume.persistent_volume_claim
+        behind = pod.claims.get(claim.claim_name) if claim else None
+        place = volume.host_path or (behind and behind.volume and (behind.volume.local or behind.volume.host_path))
+        if place and (mounts := mounts_of(pod, volume.name)):
+            yield from Mounted(tuple(mounts)).paths(place.path)
 
 
 def _is_of(path: str, volume_name: str) -> bool:
