@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
+from probe.outputs.documents import schema_of
 from probe.outputs.text import FEW, STYLES, Page, Part, mark
 from probe.pod.manifests import Workload
 from probe.pod.model import WORST_FIRST, Judgement, Node, Note, Origin, Outcome, Reason
@@ -105,6 +106,11 @@ def render_pods(pods: Pods, *, width: int | None, colour: bool, verbose: int = 0
     if any(row.level for row in pods.pods):
         page.heading((_basis(pods.node), "dim"))
     return str(page)
+
+
+def pods_schema() -> dict[str, Any]:
+    """The JSON Schema of Pods."""
+    return schema_of(SCHEMA, Pods)
 
 
 def _add_pod(page: Page, row: PodRow, verbose: int, told: set[str]) -> None:

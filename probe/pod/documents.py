@@ -161,7 +161,7 @@ class _Builder:
         kind = type(event).__name__
         if kind == "ScalarEvent":
             self._count += 1
-            self._put(_scalar(event), event.anchor, 1)
+            self._put(event.value if self._wants_key() else _scalar(event), event.anchor, 1)
         elif kind in ("MappingStartEvent", "SequenceStartEvent"):
             if len(self._open) >= DEPTH:
                 raise ValueError("is nested too deeply")
@@ -176,6 +176,10 @@ class _Builder:
             self._alias(event.anchor)
         elif kind == "DocumentStartEvent" and self.value is not None:
             raise ValueError("has a second document, without a line ---")
+
+    def _wants_key(self) -> bool:
+        """Whether the next value is the key of a mapping, which is a string, however it reads."""
+        return bool(self._open) and self._keys[-1] is _NONE and isinstance(self._open[-1][0], dict)
 
     def _alias(self, anchor: str) -> None:
         if anchor not in self._anchors:
@@ -197,7 +201,7 @@ class _Builder:
         if isinstance(inner, list):
             inner.append(value)
         elif self._keys[-1] is _NONE:
-            if isinstance(value, dict | list):
+            if not isinstance(value, str):
                 raise ValueError("has a key that is no scalar")
             self._keys[-1] = value
         else:
@@ -205,7 +209,7 @@ class _Builder:
             if key == "<<":
                 _merge(inner, value)
             else:
-                inner[key if isinstance(key, str) else json.dumps(key)] = value
+                inner[key] = value
 
 
 _NONE: Any = object()
