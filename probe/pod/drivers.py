@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from probe.pod.spec import PersistentVolumeSpec, Volume, VolumeSources
 
+DEFAULT_FILESYSTEM = "ext4"
+"""Of a block device where nobody asks for another. *Source*: the drivers below; Kubernetes, core/v1."""
+
 
 class Driver(Struct, frozen=True):
     """How the volumes of one driver reach the node."""
@@ -22,10 +25,15 @@ class Driver(Struct, frozen=True):
     hint: str = ""
     """What to know of it."""
 
+    def kinds(self, fstype: str, shared: bool | None) -> tuple[str, ...]:
+        """File systems that a volume may be, where *fstype* is asked for and *shared* is known, or not."""
+        own = self.filesystems or (fstype or DEFAULT_FILESYSTEM,)
+        if not self.shared or shared is False:
+            return own
+        return self.shared if shared else (*own, *self.shared)
+
 
 BLOCK = Driver()
-DEFAULT_FILESYSTEM = "ext4"
-"""Of a block device where nobody asks for another. *Source*: the drivers below; Kubernetes, core/v1."""
 _NFS, _SMB, _TMPFS = Driver(("nfs4", "nfs")), Driver(("cifs",)), Driver(("tmpfs",))
 _NFS_OR_SMB = Driver(("cifs", "nfs4"))
 

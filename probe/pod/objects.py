@@ -16,7 +16,7 @@ T = TypeVar("T")
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _FSTYPE = ("csi.storage.k8s.io/fstype", "fsType", "fstype")
 """Parameters of a StorageClass that name a file system."""
-_SHARED = frozenset(("ReadWriteMany", "ReadOnlyMany"))
+_ONE_NODE = frozenset(("ReadWriteOnce", "ReadWriteOncePod"))
 
 
 class _StorageClass(Struct):
@@ -100,12 +100,16 @@ class Context(Struct, kw_only=True):
         parameters = (storage.parameters or {}) if storage else {}
         return Claim(
             block=spec.volume_mode == "Block",
-            shared=bool(_SHARED & set(spec.access_modes)) if spec.access_modes else None,
+            shared=_is_shared(frozenset(spec.access_modes or ())),
             volume_name=spec.volume_name or "",
             volume=volume,
             provisioner=storage.provisioner if storage else "",
             fstype=next((parameters[key] for key in _FSTYPE if parameters.get(key)), ""),
         )
+
+
+def _is_shared(modes: frozenset[str]) -> bool | None:
+    return True if "ReadWriteMany" in modes else False if modes and modes <= _ONE_NODE else None
 
 
 def claim_templates(value: Mapping[str, Any]) -> dict[str, ClaimSpec]:

@@ -12,8 +12,6 @@ from probe.pod.spec import VolumeMount
 from probe.pod.walk import KEEP_HOST, reason
 from probe.report import FilesystemRow
 
-_SUPPORTED = ("supported",)
-
 
 class Mounted(Struct, frozen=True):
     """All mounts of one volume in the containers of a Pod."""
@@ -32,9 +30,11 @@ class Mounted(Struct, frozen=True):
 
 
 def mounted_at(node: Node, volume: str, mounted: Mounted) -> list[FilesystemRow]:
-    """Rows of the paths that were tried; empty unless all of them were."""
+    """Rows of the paths that were tried; empty unless all of them were, and nothing else can be meant."""
     rows = [node.mounts.get(path) for path in mounted.paths(volume)]
-    return [row for row in rows if row is not None] if all(rows) else []
+    found = [row for row in rows if row is not None]
+    elsewhere = any(mount.sub_path_expr for mount in mounted.mounts) and any(row.mounts_below for row in found)
+    return found if len(found) == len(rows) and not elsewhere else []
 
 
 def judge_mount(
@@ -61,19 +61,24 @@ def judge_mount(
     )
 
 
-def judge_driver(field: str, driver: str, fstype: str, known: Sequence[str], node: Node) -> Reason | None:
-    """The Reason of a volume by what was tried of others of its *driver*; None where that does not settle it."""
-    wanted = {fstype} - {""} or set(known)
-    rows = [row for row in node.volumes if row.driver == driver and (not wanted or row.fstype in wanted)]
+def judge_driver(field: str, driver: str, kinds: Sequence[str], node: Node) -> Reason | None:
+    """The Reason of a volume by what was tried of others of its *driver*; None where that does not settle it.
+
+    *kinds* are the file systems that the volume may be, each of which has to have been tried; none: not known, and then
+    only a refusal of all settles it.
+    """
+    rows = [row for row in node.volumes if row.driver == driver and (not kinds or row.fstype in kinds)]
     results = {row.result for row in rows}
-    if len(results) != 1 or "unknown" in results:
+    found = sorted({row.fstype for row in rows})
+    if len(results) != 1 or "unknown" in results or not set(kinds) <= set(found):
         return None
-    kinds = ", ".join(sorted({row.fstype for row in rows}))
+    words = f"other volumes of {driver} on this node ({', '.join(found)})"
     if results == {"refused"}:
-        message = f"other volumes of {driver} on this node ({kinds}) cannot be idmapped: {rows[0].reason}"
+        message = f"{words} cannot be idmapped: {rows[0].reason}"
         return reason(field, "fails", "tried", "FilesystemNotIdmappable", message, way_around(rows[0].fstype))
-    message = f"other volumes of {driver} on this node ({kinds}) take an idmapped mount"
-    return reason(field, "runs", "tried", "FilesystemIdmappable", message)
+    if not kinds:
+        return None
+    return reason(field, "runs", "tried", "FilesystemIdmappable", f"{words} take an idmapped mount")
 
 
 def way_around(fstype: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from probe.pod.devices import judge_image_volume
-from probe.pod.drivers import BLOCK, CSI, DEFAULT_FILESYSTEM, IN_TREE, Driver, driver_of_provisioner, source_of
+from probe.pod.drivers import CSI, IN_TREE, Driver, driver_of_provisioner, source_of
 from probe.pod.filesystems import judge_filesystem
 from probe.pod.level import Levels
 from probe.pod.model import Claim, Node, Note, Outcome, Pod, Reason
@@ -103,8 +103,8 @@ class Volumes:
             return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
         driver = CSI.get(name) if field == "csi" or not field else IN_TREE.get(field)
         driver = driver or (driver_of_provisioner(name) if not field else None)
-        known = (driver.shared if claim.shared and driver.shared else driver.filesystems) if driver else ()
-        tried = judge_driver(path, name or f"kubernetes.io~{_plugin(field)}", fstype, known, self._node)
+        kinds = driver.kinds(fstype, claim.shared) if driver else (fstype,) if fstype else ()
+        tried = judge_driver(path, name or f"kubernetes.io~{_plugin(field)}", kinds, self._node)
         if tried is not None:
             return tried
         if not name and not field:
@@ -112,9 +112,7 @@ class Volumes:
         if driver is None:
             message = f"as which file system volumes of {name or field} reach a node is not known"
             return reason(path, "unknown", "unknown", "DriverNotKnown", message, "probe a node that has such a volume")
-        if driver.shared and claim.shared is None and not driver.filesystems:
-            known = (fstype or DEFAULT_FILESYSTEM, *driver.shared)
-        return self._by_kernel(path, known or (fstype or DEFAULT_FILESYSTEM,), driver, name)
+        return self._by_kernel(path, kinds, driver, name or field)
 
     def _by_kernel(self, path: str, filesystems: tuple[str, ...], driver: Driver, name: str) -> Reason:
         """The answer of the tables, where all of *filesystems* have the same."""
@@ -124,10 +122,8 @@ class Volumes:
         outcomes: dict[str, Outcome] = {"yes": "runs", "no": "fails", "unknown": "unknown"}
         same = len({one.taken for one in found}) == 1
         outcome = outcomes[found[0].taken] if same else "unknown"
-        reaches = (
-            f"{name or 'it'} reaches the node as {' or '.join(filesystems)}: " if driver is not BLOCK or name else ""
-        )
-        message = reaches + "; ".join(dict.fromkeys(one.why for one in found))
+        reaches = f"{name} reaches the node as {' or '.join(filesystems)}: " if name else ""
+        message = reaches + (found[0].why if same else "; ".join(one.why for one in found))
         if outcome == "runs" and driver.hint:
             self.notes.append(Note(field=path, message=driver.hint))
         return reason(
@@ -156,7 +152,7 @@ def paths_of(pod: Pod) -> Iterator[str]:
 
 def _is_of(path: str, volume_name: str) -> bool:
     """Whether the kubelet mounted the volume of that name at *path*: `…/volumes/kubernetes.io~csi/pvc-1/mount`."""
-    return f"/{volume_name}/" in f"{path}/" and "/volumes/" in path
+    return path.partition("/volumes/")[2].split("/")[1:2] == [volume_name]
 
 
 def _plugin(field: str) -> str:

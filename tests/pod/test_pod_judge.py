@@ -315,8 +315,34 @@ def test_volumes_that_were_tried() -> None:
     assert volume_reason(claimed(csi), both).outcome == "runs"
     assert volume_reason(claimed(csi, name="pv-other"), both).outcome == "fails"
     able = msgspec.structs.replace(other, result="supported", usable="yes")
+    assert volume_reason(claimed(csi), with_(volumes=(able,))).source == "tried"
+    assert volume_reason(claimed({"csi": csi["csi"] | {"fsType": "xfs"}}), with_(volumes=(able,))).source == TABLE
     contradicting = with_(volumes=(other, able), kernel_release="6.12")
     assert volume_reason(claimed(csi), contradicting).source == TABLE
+
+
+def test_others_of_a_driver() -> None:
+    """They say nothing of a file system that was not among them, nor do those of a driver with unknown ways."""
+    kind = {"fstype": "ext4", "reason": "", "count": 1, "usable": "yes"}
+    longhorn, other = (
+        VolumeRow(driver=name, result="supported", **kind)  # type: ignore[arg-type]
+        for name in ("driver.longhorn.io", "who.knows")
+    )
+    node = with_(volumes=(longhorn, other))
+    modes = {"ReadWriteOnce": "runs", "ReadWriteMany": "fails", "ReadOnlyMany": "unknown"}
+    for mode, outcome in modes.items():
+        assert volume_reason(claimed({"csi": {"driver": longhorn.driver}}, accessModes=[mode]), node).outcome == outcome
+    assert volume_reason(claimed({"csi": {"driver": other.driver}}), node).outcome == "unknown"
+    assert volume_reason(claimed({"csi": {"driver": other.driver, "fsType": "ext4"}}), node).source == "tried"
+
+
+def test_a_sub_path_that_is_an_expression() -> None:
+    """It may lead into a mount below, whatever was tried above."""
+    mount = {"name": "v", "mountPath": "/v", "subPathExpr": "$(NAME)"}
+    judged = pod(containers=[{"volumeMounts": [mount]}], volumes=[{"name": "v", "hostPath": {"path": "/a"}}])
+    assert judge(judged, with_(mounts={"/a": row("/a", "supported")})).outcome == "runs"
+    below = row("/a", "supported", usable="partly", mounts_below=1)
+    assert judge(judged, with_(mounts={"/a": below})).outcome == "unknown"
 
 
 def test_a_claim_of_a_block_volume() -> None:
