@@ -101,7 +101,9 @@ class Node(Struct, frozen=True, kw_only=True):
     volumes: tuple[VolumeRow, ...] = ()
     """What was tried of volumes mounted there, by driver."""
     mounts: dict[str, FilesystemRow] = field(default_factory=dict)
-    """Path -> what was tried there: hostPaths, and the mounts of volumes."""
+    """Path of a hostPath -> what was tried there."""
+    mounted: dict[str, list[FilesystemRow]] = field(default_factory=dict)
+    """Name of a PersistentVolume that is mounted there -> what was tried of it."""
     hazards: dict[str, Hazard] = field(default_factory=dict)
     """Id of a check `hazard-*` -> its outcome."""
 

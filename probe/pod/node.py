@@ -34,7 +34,6 @@ def node_of_report(
 ) -> Node:
     """The Node that *report* tells of; *mounts* are further paths that were tried there."""
     facts = report.facts
-    rows = [*(row for row in report.filesystems if row.role == "volume"), *mounts]
     default = {level: _answer(report, level) for level in POD_LEVELS}
     others = {row.name: _handler(row, report) for row in report.handlers if row.name}
     return Node(
@@ -49,7 +48,8 @@ def node_of_report(
         runtime_version=facts.runtime_version,
         ids_per_pod=report.id_ranges[0].ids_per_pod if report.id_ranges else None,
         volumes=report.volumes,
-        mounts={row.path: row for row in rows if row.path},
+        mounts={row.path: row for row in mounts if row.path},
+        mounted=_by_volume(report.filesystems),
         hazards={
             one.id: Hazard(status=one.status, message=one.message, remediation=one.remediation)
             for one in report.findings
@@ -99,6 +99,15 @@ def node_of_annotations(
         declared_features=declared_features,
         hazards=_hazards(own.get("report", "")),
     )
+
+
+def _by_volume(rows: Iterable[FilesystemRow]) -> dict[str, list[FilesystemRow]]:
+    """Rows by the name that the kubelet's directory has: `pvc-1` of `…/volumes/kubernetes.io~csi/pvc-1/mount`."""
+    found: dict[str, list[FilesystemRow]] = {}
+    for row in rows:
+        if row.role == "volume" and row.path and (name := row.path.partition("/volumes/")[2].split("/")[1:2]):
+            found.setdefault(name[0], []).append(row)
+    return found
 
 
 def _answer(report: Report, level: Level) -> Answer:

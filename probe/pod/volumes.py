@@ -14,12 +14,12 @@ from probe.pod.tried import Mounted, judge_driver, judge_mount, mounted_at, way_
 from probe.pod.walk import mounts_of, reason
 from probe.terms import Level
 
-_LEVELS: dict[str, tuple[Level, ...]] = {
-    "configMap": ("local",),
-    "downwardAPI": ("projected", "local"),
-    "gitRepo": ("local",),
-    "projected": ("projected",),
-    "secret": ("projected",),
+_LEVELS: dict[str, Level] = {
+    "configMap": "local",
+    "downwardAPI": "projected",
+    "gitRepo": "local",
+    "projected": "projected",
+    "secret": "projected",
 }
 """Volumes that the kubelet itself fills. *Source*: pkg/volume of Kubernetes."""
 _HUGE = "HugePages"
@@ -31,43 +31,41 @@ class Volumes:
     """Judge of the volumes of one Pod."""
 
     def __init__(self, pod: Pod, node: Node, levels: Levels) -> None:
-        self._pod, self._node, self._levels = pod, node, levels
+        self._pod, self._node, self._levels, self._mounts = pod, node, levels, mounts_of(pod)
         self.notes: list[Note] = []
         """What is to be known of volumes with which the Pod runs."""
 
     def judge(self) -> Iterator[Reason]:
         """Reasons of each volume that a container mounts; no runtime maps the others."""
         for index, volume in enumerate(self._pod.spec.volumes or ()):
-            if mounts := mounts_of(self._pod, volume.name):
-                field, driver, fstype = source_of(volume)
+            if mounts := self._mounts.get(volume.name):
+                field = source_of(volume)[0]
                 path = f"{self._pod.path}.volumes[{index}]{field and '.'}{field}"
-                yield from self._of_volume(path, volume, Mounted(tuple(mounts)), (field, driver, fstype))
+                yield self._of_volume(path, volume, Mounted(tuple(mounts)), field)
         above = self._pod.path.removesuffix("template.spec")
         for index, (name, claim) in enumerate(self._pod.templates.items()):
-            if mounts := mounts_of(self._pod, name):
+            if mounts := self._mounts.get(name):
                 yield self._claimed(f"{above}volumeClaimTemplates[{index}]", claim, Mounted(tuple(mounts)))
 
-    def _of_volume(self, path: str, volume: Volume, mounted: Mounted, source: tuple[str, str, str]) -> Iterator[Reason]:
-        field = source[0]
+    def _of_volume(self, path: str, volume: Volume, mounted: Mounted, field: str) -> Reason:
         if field in _LEVELS:
-            yield from (self._levels.judge(path, level) for level in _LEVELS[field])
-        elif volume.empty_dir is not None:
-            yield self._empty_dir(path, volume.empty_dir.medium or "")
-        elif volume.host_path is not None:
-            yield self._host_path(path, volume.host_path, mounted)
-        elif volume.persistent_volume_claim is not None:
-            yield self._claimed(path, self._pod.claims.get(volume.persistent_volume_claim.claim_name), mounted)
-        elif volume.ephemeral is not None:
+            return self._levels.judge(path, _LEVELS[field])
+        if volume.empty_dir is not None:
+            return self._empty_dir(path, volume.empty_dir.medium or "")
+        if volume.host_path is not None:
+            return self._host_path(path, volume.host_path, mounted)
+        if volume.persistent_volume_claim is not None:
+            return self._claimed(path, self._pod.claims.get(volume.persistent_volume_claim.claim_name), mounted)
+        if volume.ephemeral is not None:
             template = volume.ephemeral.volume_claim_template
             name = (template.spec.storage_class_name or "") if template else ""
-            yield self._claimed(path, self._pod.classes.get(name), mounted)
-        elif field == "image":
-            yield judge_image_volume(path, self._node)
-        elif not field:
+            return self._claimed(path, self._pod.classes.get(name), mounted)
+        if field == "image":
+            return judge_image_volume(path, self._node)
+        if not field:
             message = "of no type that is known here; without any it is an emptyDir"
-            yield reason(path, "unknown", "unknown", "VolumeTypeNotKnown", message, "name its type")
-        else:
-            yield self._driven(path, volume, Claim(), mounted)
+            return reason(path, "unknown", "unknown", "VolumeTypeNotKnown", message, "name its type")
+        return self._driven(path, volume, Claim(), mounted)
 
     def _empty_dir(self, path: str, medium: str) -> Reason:
         if medium.startswith(_HUGE):
@@ -98,8 +96,7 @@ class Volumes:
         """A volume of a driver: this very one, another one of the driver, or what the tables say."""
         field, name, fstype = source_of(volume) if volume is not None else ("", "", "")
         name, fstype = name or claim.provisioner, fstype or claim.fstype
-        rows = [row for at, row in self._node.mounts.items() if claim.volume_name and _is_of(at, claim.volume_name)]
-        if rows:
+        if rows := self._node.mounted.get(claim.volume_name):
             return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
         driver = CSI.get(name) if field == "csi" or not field else IN_TREE.get(field)
         driver = driver or (driver_of_provisioner(name) if not field else None)
@@ -142,17 +139,13 @@ class Volumes:
 
 def paths_of(pod: Pod) -> Iterator[str]:
     """Paths on the node that containers of *pod* mount, for whoever can try them there."""
+    mounts = mounts_of(pod)
     for volume in pod.spec.volumes or ():
         claim = volume.persistent_volume_claim
         behind = pod.claims.get(claim.claim_name) if claim else None
         place = volume.host_path or (behind and behind.volume and (behind.volume.local or behind.volume.host_path))
-        if place and (mounts := mounts_of(pod, volume.name)):
-            yield from Mounted(tuple(mounts)).paths(place.path)
-
-
-def _is_of(path: str, volume_name: str) -> bool:
-    """Whether the kubelet mounted the volume of that name at *path*: `…/volumes/kubernetes.io~csi/pvc-1/mount`."""
-    return path.partition("/volumes/")[2].split("/")[1:2] == [volume_name]
+        if place and volume.name in mounts:
+            yield from Mounted(tuple(mounts[volume.name])).paths(place.path)
 
 
 def _plugin(field: str) -> str:

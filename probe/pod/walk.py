@@ -22,9 +22,13 @@ def containers(pod: Pod) -> Iterator[tuple[str, Container]]:
             yield f"{pod.path}.{name}[{index}]", one
 
 
-def mounts_of(pod: Pod, volume: str) -> list[VolumeMount]:
-    """All mounts of one volume. One that no container mounts is never mapped."""
-    return [mount for _, one in containers(pod) for mount in one.volume_mounts or () if mount.name == volume]
+def mounts_of(pod: Pod) -> dict[str, list[VolumeMount]]:
+    """Name of a volume -> all its mounts. A volume that no container mounts is not there: no runtime maps it."""
+    found: dict[str, list[VolumeMount]] = {}
+    for _, one in containers(pod):
+        for mount in one.volume_mounts or ():
+            found.setdefault(mount.name, []).append(mount)
+    return found
 
 
 def reason(field: str, outcome: Outcome, source: Origin, word: str, message: str, remediation: str = "") -> Reason:

@@ -309,9 +309,11 @@ def test_volumes_that_were_tried() -> None:
     kind = {"driver": "ebs.csi.aws.com", "fstype": "ext4", "reason": "", "count": 1}
     other = VolumeRow(result="refused", usable="no", **kind)  # type: ignore[arg-type]
     path = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/pv/mount"
+    mounted = msgspec.structs.replace(row(path, "supported"), role="volume")
+    report = msgspec.structs.replace(REPORTS["ready"], filesystems=(mounted,), volumes=(other,))
     assert volume_reason(claimed(csi), with_(volumes=(other,))).source == "tried"
     assert volume_reason(claimed(csi), with_(volumes=(other,))).outcome == "fails"
-    both = with_(volumes=(other,), mounts={path: row(path, "supported")})
+    both = node_of_report(report)
     assert volume_reason(claimed(csi), both).outcome == "runs"
     assert volume_reason(claimed(csi, name="pv-other"), both).outcome == "fails"
     able = msgspec.structs.replace(other, result="supported", usable="yes")
@@ -504,3 +506,14 @@ def test_tables_agree() -> None:
     told = {name for driver in (*drivers.CSI.values(), *drivers.IN_TREE.values()) for name in driver.filesystems}
     depends = {name for name in told if judge_filesystem(name, "6.12").taken == "unknown"}
     assert {name.partition(".")[0] for name in depends} == {"fuse", "lustre", "beegfs", "gpfs", "zfs"}
+
+
+def test_a_pod_of_many_parts() -> None:
+    """Each volume is judged, and none takes longer for the others."""
+    names = [f"v{number}" for number in range(3000)]
+    spec = {
+        "containers": [{"volumeMounts": [{"name": name} for name in names]}],
+        "volumes": [{"name": name, "emptyDir": {}} for name in names],
+    }
+    judgement = judge(pod(**spec), NODE)
+    assert (judgement.outcome, len(judgement.reasons)) == ("runs", len(names) + 2)
