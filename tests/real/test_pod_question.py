@@ -79,7 +79,7 @@ def node(
     require(pods.can_run_pods(), "a pause program for this machine")
     handlers = {"runc": runtime("runc", (1, 2)).path, "crun": runtime("crun", (1, 9)).path}
     with bare_node() as made, pods.pod_runtime(made, packages.containerd(), handlers) as made.endpoint:
-        with made.kubelet():
+        with made.kubelet("--fail-cgroupv1=false"):
             yield made
     bundle.sweep(bundle.CGROUPS)
 
