@@ -62,12 +62,9 @@ def parse_documents(content: bytes) -> Iterator[Document]:
             yield Document(number, problem=f"is one of more than {DOCUMENTS}: it and what follows were not read")
             return
         try:
-            value = _parse_yaml(part)
+            yield from (Document(number, value) for value in _parse_yaml(part))
         except ValueError as error:
             yield Document(number, problem=str(error))
-        else:
-            if value is not None:
-                yield Document(number, value)
 
 
 class _List(Struct):
@@ -91,7 +88,7 @@ def _parse_json(content: bytes, text: str) -> Iterable[Document] | None:
 
 
 def _item(kind: str, number: int, content: msgspec.Raw) -> Document:
-    """A list with one item: of a list of ten thousand Pods only one is in memory as a whole."""
+    """A list with one item, so that only one is in memory as a whole."""
     try:
         return Document(1, {"kind": kind, "items": [msgspec.json.decode(content)]})
     except (msgspec.DecodeError, RecursionError) as error:
@@ -127,8 +124,8 @@ def _split(text: str) -> Iterator[str]:
     yield text[at:]
 
 
-def _parse_yaml(text: str) -> Any:
-    """The value of a document; None when it is empty. *Errors*: ValueError."""
+def _parse_yaml(text: str) -> Iterator[Any]:
+    """The value of a document, none when it is empty; before it, the items of a list. *Errors*: ValueError."""
     import yaml  # takes longer to import than many a manifest takes to read
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -136,12 +133,16 @@ def _parse_yaml(text: str) -> Any:
     try:
         for event in yaml.parse(text, loader):
             builder.add(event)
+            if builder.item is not None:
+                yield {"kind": "List", "items": [builder.item]}
+                builder.item = None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise ValueError(f"{error.problem}{f', line {mark.line + 1} of the document' if mark else ''}") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())[:200]) from error
-    return builder.value
+    if builder.value is not None:
+        yield builder.value
 
 
 class _Builder:
@@ -149,6 +150,8 @@ class _Builder:
 
     def __init__(self) -> None:
         self.value: Any = None
+        self.item: Any = None
+        """An object of a list that is complete: of a list of ten thousand Pods only one is in memory as a whole."""
         self._open: list[tuple[Any, str | None, int]] = []
         """Collections, the innermost last, with their anchors and the number of values before each."""
         self._keys: list[Any] = []
@@ -199,7 +202,10 @@ class _Builder:
             return
         inner = self._open[-1][0]
         if isinstance(inner, list):
-            inner.append(value)
+            if len(self._open) == 2 and self._keys[0] == "items" and _is_object(value):
+                self.item = value
+            else:
+                inner.append(value)
         elif self._keys[-1] is _NONE:
             if not isinstance(value, str):
                 raise ValueError("has a key that is no scalar")
@@ -213,6 +219,10 @@ class _Builder:
 
 
 _NONE: Any = object()
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("kind"), str)
 
 
 def _merge(inner: dict[str, Any], value: Any) -> None:

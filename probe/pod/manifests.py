@@ -94,17 +94,18 @@ def find_workloads(files: Iterable[tuple[str, Iterable[Document]]], assume: bool
 
 
 def _items(value: Any) -> Iterator[Any]:
-    """The items of a List, of any kind; an object as it is."""
-    kind = value.get("kind") if isinstance(value, dict) else None
-    items = value.get("items") if isinstance(value, dict) else None
-    if isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
-        own = kind.removesuffix("List")
-        for item in items:  # the items of a PodList may have no kind of their own
-            yield {"kind": own, **item} if own and isinstance(item, dict) else item
-    elif isinstance(value, list):
-        yield from value
-    else:
-        yield value
+    """The items of a List of any kind, also of one within another; an object as it is."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        kind, items = (one.get("kind"), one.get("items")) if isinstance(one, dict) else (None, None)
+        if isinstance(one, list):
+            waiting += reversed(one)
+        elif isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
+            own = kind.removesuffix("List")  # the items of a PodList may have no kind of their own
+            waiting += ({"kind": own, **item} if own and isinstance(item, dict) else item for item in reversed(items))
+        else:
+            yield one
 
 
 def _draft(value: Mapping[str, Any], file: str, document: int) -> _Draft | None:

@@ -117,11 +117,25 @@ def test_what_is_no_text_or_no_json(content: bytes, words: str) -> None:
     assert words in problem
 
 
-def test_a_list_is_read_item_by_item() -> None:
-    """Of a long list as kubectl prints it never two items are in memory."""
-    found = list(parse_documents(b'{"kind": "PodList", "items": [{"a": 1}, 7, {"a": 2}]}'))
-    assert [one.value["items"] for one in found] == [[{"a": 1}], [7], [{"a": 2}]]
-    assert {one.value["kind"] for one in found} == {"PodList"}
+@pytest.mark.parametrize("kind", ["Pod", None])
+def test_a_list_is_read_item_by_item(kind: str | None) -> None:
+    """Of a long list as kubectl prints it never two objects are in memory, and none is there twice."""
+    items: list[Any] = [{"a": 1}, 7, {"a": 2}]
+    if kind:
+        items = [{"kind": kind, "a": 1}, {"kind": kind, "a": 2}]
+    whole = {"apiVersion": "v1", "items": items, "kind": "PodList"}
+    for text in (json.dumps(whole), yaml.safe_dump(whole)):
+        found = list(parse_documents(text.encode()))
+        assert [item for one in found for item in one.value["items"]] == items
+        assert {one.value["kind"] for one in found} <= {"List", "PodList"}
+        assert len(found) >= len(items) or not kind
+
+
+def test_a_list_that_is_cut_off() -> None:
+    """What came before is read."""
+    found = list(parse_documents(b"kind: List\nitems:\n- kind: Pod\n  a: 1\n- kind: Pod\n  a: [\n"))
+    assert [one.value and one.value["items"] for one in found] == [[{"kind": "Pod", "a": 1}], None]
+    assert found[-1].problem
 
 
 def test_too_many_documents(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,12 @@ def test_lists() -> None:
     bare = {key: value for key, value in pod.items() if key not in ("kind", "apiVersion")}
     objects = ({"kind": "List", "items": [pod, made("Job", SPEC, "batch/v1")]}, {"kind": "PodList", "items": [bare]})
     assert [one.kind for one in found(*objects).workloads] == ["Pod", "Job", "Pod"]
+    assert [one.kind for one in found([{"kind": "List", "items": [*objects, pod]}]).workloads] == [
+        "Pod",
+        "Job",
+        "Pod",
+        "Pod",
+    ]
 
 
 def test_what_makes_no_pods() -> None:
