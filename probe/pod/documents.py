@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from probe.reading import spelled_out
+
 BYTES = 64 << 20
 """Most bytes of all manifests together."""
 DOCUMENTS = 100_000
@@ -96,12 +98,13 @@ def _item(kind: str, number: int, content: msgspec.Raw) -> Document:
 
 
 def _parse_many(text: str) -> list[Document] | None:
+    """Values one after the other, with lone surrogates escaped, which msgspec takes in no text."""
     found: list[Document] = []
     decoder, at = json.JSONDecoder(), _space_after(text, 0)
     try:
         while at < len(text) and len(found) < DOCUMENTS:
             value, at = decoder.raw_decode(text, at)
-            found.append(Document(len(found) + 1, value))
+            found.append(Document(len(found) + 1, spelled_out(value)))
             at = _space_after(text, at)
     except (ValueError, RecursionError):
         return None
