@@ -26,10 +26,11 @@ _PATHS = 500
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
 @click.option(
     "--report",
     "told",
+    type=click.Path(),
     metavar="FILE",
     help="Judge for the node of this report (userns-probe -o json), or of this Node (kubectl get node NAME -o json), "
     "instead of this node.",

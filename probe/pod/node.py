@@ -24,6 +24,7 @@ POD_LEVELS: tuple[Level, ...] = ("stateless", "projected", "local")
 
 _NOT_PUBLISHED = "the agent has published nothing about it on this Node"
 _HAZARDS = ("hazard-device-hooks", "hazard-image-volumes")
+_ALL_IDS = 1 << 32
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
 
@@ -95,7 +96,7 @@ def node_of_annotations(
         kubelet_version=kubelet_version,
         runtime_name=runtime_name,
         runtime_version=runtime_version,
-        ids_per_pod=int(ids) if _NUMBER.fullmatch(ids) else None,
+        ids_per_pod=int(ids) if _NUMBER.fullmatch(ids) and int(ids) <= _ALL_IDS else None,
         declared_features=declared_features,
         hazards=_hazards(own.get("report", "")),
     )

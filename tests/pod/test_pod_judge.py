@@ -461,6 +461,14 @@ def test_forged_annotations(values: dict[str, str]) -> None:
     assert judgement.outcome == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("text", "ids"), [("131072", 131_072), ("9999999999", None), ("-1", None), ("٣", None), ("", None)]
+)
+def test_published_ids(text: str, ids: int | None) -> None:
+    """Only a number of IDs that there can be counts."""
+    assert node_of_annotations({f"{PREFIX}id-range": f"first=65536,ids-per-pod={text}"}).ids_per_pod == ids
+
+
 def test_handlers_of_older_reports() -> None:
     """They have no levels: ready is ready, and all else is known only where it is known of all levels."""
     ready, failing = (
