@@ -24,9 +24,9 @@ DEPTH = 100
 ALIASED = 100_000
 """Most values that the aliases of one document may stand for."""
 
-_SEPARATOR = re.compile(r"^---(?=\s|$)[^\n]*\n?", re.MULTILINE)
+_SEPARATOR = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
 _BLANKS = re.compile(r"\s*")
-_NO_CONTENT = re.compile(r"(\s*([%#][^\n]*)?(\n|\Z))*")
+_NO_CONTENT = re.compile(r"([ \t\r]*([%#][^\n]*)?(\n|\Z))*")
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"), True),
@@ -118,7 +118,7 @@ def _space_after(text: str, at: int) -> int:
 
 
 def _split(text: str) -> Iterator[str]:
-    """Parts between lines of `---`, as kubectl splits a stream before it reads any YAML."""
+    """Parts between `---` in front of a line, as kubectl splits a stream before it reads any YAML."""
     at = 0
     for found in _SEPARATOR.finditer(text):
         if at or not _NO_CONTENT.fullmatch(text, 0, found.start()):

@@ -117,6 +117,14 @@ def test_what_is_no_text_or_no_json(content: bytes, words: str) -> None:
     assert words in problem
 
 
+def test_separators() -> None:
+    """Directives and comments are no document, and what stands behind a separator is part of one."""
+    text = "%YAML 1.1\n# first\n--- {a: 1}\n--- # second\nb: 2\n---\n---x: 3\n----: 4\n--- c\n---"
+    assert values(text) == [{"a": 1}, {"b": 2}, {"---x": 3, "----": 4}, "c"]
+    assert values("\n" * 200_000 + "a: 1\n---\nb: 2") == [{"a": 1}, {"b": 2}]
+    assert values(" \t\n" * 100_000 + "---\nb: 2") == [{"b": 2}]
+
+
 @pytest.mark.parametrize("kind", ["Pod", None])
 def test_a_list_is_read_item_by_item(kind: str | None) -> None:
     """Of a long list as kubectl prints it never two objects are in memory, and none is there twice."""
