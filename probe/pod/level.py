@@ -52,13 +52,14 @@ def _answers(pod: Pod, node: Node) -> tuple[str | None, dict[Level, Answer]]:
     handler = pod.handler if name else ""
     if handler is not None:
         return handler, _of_handler(handler, node)
-    found = [_of_handler(one, node) for one in node.handlers]
-    if node.handlers_complete and found and all(answers == found[0] for answers in found):
-        return None, found[0]
-    wide = _of_all(node)
     message = f"which runtime handler the RuntimeClass {name} stands for is not known"
     way = f"give the RuntimeClass as well: kubectl get runtimeclass {name} -o yaml"
     unknown = Answer(verdict="unknown", reason="RuntimeClassNotKnown", message=message, remediation=way)
+    known = [_of_handler(one, node) for one in node.handlers] if node.handlers_complete else []
+    wide = _of_all(node)
+    for level in POD_LEVELS:  # a handler that is not there fails, too
+        if known and all(answers[level].verdict == "not-ready" for answers in known):
+            wide.setdefault(level, known[0][level])
     return None, {level: wide.get(level, unknown) for level in POD_LEVELS}
 
 

@@ -153,7 +153,8 @@ def test_runtime_classes(handler: str | None, outcome: str) -> None:
     judged = manifest([*objects, *([RUNTIME_CLASS | {"handler": handler}] if handler else [])])
     node = with_(handlers=NODE.handlers | {"fast": READY})
     assert judge(judged, node).outcome == outcome
-    assert judge(judged, with_(handlers={"": READY, "x": READY})).outcome == ("fails" if handler else "runs")
+    assert judge(judged, with_(handlers={"": READY, "x": READY})).outcome == ("fails" if handler else "unknown")
+    assert judge(judged, with_(handlers={"": FAILS, "x": FAILS})).outcome == "fails"
 
 
 def test_an_unknown_class_on_a_node_that_nothing_helps() -> None:
