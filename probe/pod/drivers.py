@@ -35,12 +35,13 @@ class Driver(Struct, frozen=True):
 
 BLOCK = Driver()
 _NFS, _SMB, _TMPFS = Driver(("nfs4", "nfs")), Driver(("cifs",)), Driver(("tmpfs",))
+_BLOCK_OR_NFS = Driver(shared=("nfs4",))
 _NFS_OR_SMB = Driver(("cifs", "nfs4"))
 
 CSI: dict[str, Driver] = {
     **dict.fromkeys(
         (
-            "cinder.csi.openstack.org", "csi.hetzner.cloud", "csi.vsphere.vmware.com", "dobs.csi.digitalocean.com",
+            "cinder.csi.openstack.org", "csi.hetzner.cloud", "dobs.csi.digitalocean.com",
             "disk.csi.azure.com", "ebs.csi.aws.com", "ebs.csi.eks.amazonaws.com", "fc.csi.k8s.io",
             "io.openebs.csi-mayastor", "iscsi.csi.k8s.io", "linodebs.csi.linode.com", "local.csi.openebs.io",
             "pd.csi.storage.gke.io", "rbd.csi.ceph.com", "rook-ceph.rbd.csi.ceph.com", "topolvm.cybozu.com",
@@ -48,8 +49,9 @@ CSI: dict[str, Driver] = {
         ),
         BLOCK,
     ),
-    "driver.longhorn.io": Driver(shared=("nfs4",)),
-    "pxd.portworx.com": Driver(shared=("nfs4",)),
+    "csi.vsphere.vmware.com": _BLOCK_OR_NFS,
+    "driver.longhorn.io": _BLOCK_OR_NFS,
+    "pxd.portworx.com": _BLOCK_OR_NFS,
     "efs.csi.aws.com": _NFS,
     "filestore.csi.storage.gke.io": _NFS,
     "nfs.csi.k8s.io": _NFS,
@@ -80,11 +82,12 @@ IN_TREE: dict[str, Driver] = {
     "azureFile": _SMB,
     "cephfs": Driver(("ceph", "fuse.ceph-fuse")),
     "glusterfs": Driver(("fuse.glusterfs",)),
+    "portworxVolume": _BLOCK_OR_NFS,
     "quobyte": Driver(("fuse.quobyte",)),
     **dict.fromkeys(
         (
             "awsElasticBlockStore", "azureDisk", "cinder", "fc", "gcePersistentDisk", "iscsi", "photonPersistentDisk",
-            "portworxVolume", "rbd", "scaleIO", "storageos", "vsphereVolume",
+            "rbd", "scaleIO", "storageos", "vsphereVolume",
         ),
         BLOCK,
     ),

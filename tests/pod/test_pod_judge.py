@@ -299,9 +299,13 @@ def test_storage_classes() -> None:
     ("modes", "outcome"), [(["ReadWriteOnce"], "runs"), (["ReadWriteMany"], "fails"), (None, "unknown")]
 )
 def test_a_driver_with_two_ways(modes: list[str] | None, outcome: str) -> None:
-    """Longhorn serves by NFS what many nodes may write."""
-    found = volume_reason(claimed({"csi": {"driver": "driver.longhorn.io"}}, accessModes=modes))
-    assert found.outcome == outcome, found
+    """What many nodes may write some serve by NFS."""
+    volumes: list[dict[str, Any]] = [
+        {"csi": {"driver": name}} for name in ("driver.longhorn.io", "csi.vsphere.vmware.com")
+    ]
+    for volume in (*volumes, {"portworxVolume": {"volumeID": "v"}}):
+        found = volume_reason(claimed(volume, accessModes=modes))
+        assert found.outcome == outcome, found
 
 
 def test_volumes_that_were_tried() -> None:
