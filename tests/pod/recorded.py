@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from lab.recorded import Recording
@@ -12,6 +13,8 @@ from probe.pod.documents import parse_documents
 from probe.pod.manifests import find_workloads
 from probe.pod.model import Node, Pod
 from probe.pod.node import node_of_annotations, node_of_report
+from probe.report import Report
+from tests.test_recorded_pods import recorded_node
 
 IDS = {"userns-fsGroup-70000": ("fsGroup", 70_000), "userns-runAsUser-65535": ("runAsUser", 65_535)}
 IDS |= {"userns-runAsUser-70000": ("runAsUser", 70_000)}
@@ -59,15 +62,21 @@ def pod_of(manifest: bytes, assume: bool = False) -> Pod:
     return workload.pod
 
 
-def probed(recording: Recording, *paths: str) -> Node:
-    """What a probe there knows, which also tried *paths*."""
-    rows = [filesystem_row(recording.try_path(path)) for path in paths]
-    return node_of_report(recording.report(), "probe", rows)
+@cache
+def _recorded(node: str, variation: str) -> tuple[Recording, Report]:
+    recording = recorded_node({"node": node, **({"variation": variation} if variation else {})})
+    return recording, recording.report()
 
 
-def published(recording: Recording) -> Node:
-    """What the agent there has published."""
-    report = recording.report()
+def probed(pod: dict[str, Any], *paths: str) -> Node:
+    """What a probe on the node of that Pod knows, which also tried *paths*."""
+    recording, report = _recorded(pod["node"], pod.get("variation", ""))
+    return node_of_report(report, "probe", [filesystem_row(recording.try_path(path)) for path in paths])
+
+
+def published(pod: dict[str, Any]) -> Node:
+    """What the agent on the node of that Pod has published."""
+    _, report = _recorded(pod["node"], pod.get("variation", ""))
     return node_of_annotations(
         node_annotations(report),
         boot_id=report.node.boot_id,

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from lab.recorded import Recording
 from probe.pod.judge import judge
 from probe.pod.model import Judgement
-from probe.pod.node import node_of_report
 from tests.pod.recorded import manifest_of, pod_of, probed, published
-from tests.test_recorded_pods import PODS, recorded_node
+from tests.test_recorded_pods import PODS
 
 DATA = Path(__file__).parents[1] / "data"
 API: dict[str, str] = json.loads((DATA / "api-validation-1.36.2.json").read_text())
@@ -26,7 +24,7 @@ def judged(pod: dict[str, Any]) -> Judgement:
     paths = [volume.host_path.path for volume in manifest.spec.volumes or () if volume.host_path]
     if paths and "subPath" in pod["pod"]:
         paths.append(f"{paths[0]}/below")
-    return judge(manifest, probed(recorded_node(pod), *paths))
+    return judge(manifest, probed(pod, *paths))
 
 
 def name_of(pod: dict[str, Any]) -> str:
@@ -53,7 +51,7 @@ def test_what_a_kubelet_did(pod: dict[str, Any]) -> None:
 @pytest.mark.parametrize("pod", PODS, ids=name_of)
 def test_what_annotations_can_know(pod: dict[str, Any]) -> None:
     """What the agent publishes contradicts no kubelet; what it does not publish is unknown."""
-    judgement = judge(pod_of(manifest_of(pod)), published(recorded_node(pod)))
+    judgement = judge(pod_of(manifest_of(pod)), published(pod))
     if pod["phase"] == "Succeeded":
         assert judgement.outcome in ("runs", "unknown"), judgement.reasons[0]
     else:
@@ -87,8 +85,7 @@ def test_what_an_api_server_refused(case: str) -> None:
     """`refused` is said of exactly those that it refused, of the field that it named, and with its words."""
     spec = {"hostUsers": False, **SPECS[case]}
     manifest = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}).encode()
-    node = node_of_report(Recording("containerd-2.1.9-kernel-6.18").report())
-    judgement = judge(pod_of(manifest), node)
+    judgement = judge(pod_of(manifest), probed({"node": "containerd-2.1.9-kernel-6.18"}))
     said, worst = API[case], judgement.reasons[0]
     assert (judgement.outcome == "refused") == said.startswith('The Pod "x" is invalid')
     if judgement.outcome == "refused":
