@@ -98,6 +98,7 @@ def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow
         usable=attempt.usable,
         mounts_below=attempt.mounts_below,
         below=attempt.below,
+        mount_read_only=attempt.mount_read_only,
     )
 
 

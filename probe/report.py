@@ -61,6 +61,8 @@ class FilesystemRow(Struct, frozen=True, kw_only=True):
     mounts_below: int
     below: tuple[str, ...] = ()
     """Some of the mount points below a path given to `path`; empty in a report."""
+    mount_read_only: bool = False
+    """Whether the mount is read-only, not only its file system: mounted read-write, a Pod then fails with runc."""
 
 
 class VolumeRow(Struct, frozen=True, kw_only=True):

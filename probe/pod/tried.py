@@ -51,8 +51,10 @@ def judge_mount(
     if row.result == "unknown":
         way = f"there: userns-probe path {where}"
         return reason(field, "unknown", "unknown", "PathNotTried", f"{where}: {row.reason}", way)
+    if any(one.mount_read_only for one in rows) and mounted.writable and oci_runtime != "crun":
+        return _read_only(field, where, oci_runtime)
     if any(one.usable == "read-only" for one in rows) and mounted.writable:
-        return _read_only(field, where, oci_runtime, notes)
+        notes.append(Note(field=field, message=f"{where} is read-only on the node, and so it is in the Pod"))
     if any(one.usable == "partly" for one in rows):
         message = f"mounts below {where} keep the node's IDs: their files belong to nobody (65534) in the Pod"
         notes.append(Note(field=field, message=message))
@@ -92,14 +94,11 @@ def way_around(fstype: str) -> str:
     return f"{way}move the volume to ext4, xfs or btrfs, or {KEEP_HOST}"
 
 
-def _read_only(field: str, where: str, oci_runtime: str, notes: list[Note]) -> Reason:
-    """A read-only file system that a container wants to write: runc fails, crun mounts it read-only."""
+def _read_only(field: str, where: str, oci_runtime: str) -> Reason:
+    """A container wants to write to a read-only mount, which the kernel locks in a user namespace: runc fails."""
     way = "set readOnly: true in its volumeMounts"
-    if oci_runtime == "crun":
-        notes.append(Note(field=field, message=f"{where} is read-only on the node, and so it is in the Pod"))
-        return reason(field, "runs", "tried", "FilesystemIdmappable", f"{where} takes an idmapped mount")
     if oci_runtime == "runc":
-        message = f"{where} is read-only, and runc cannot clear that in a user namespace"
+        message = f"{where} is mounted read-only, and runc cannot change that in a user namespace"
         return reason(field, "fails", "tried", "FilesystemReadOnly", message, way)
-    message = f"{where} is read-only; runc then fails, crun mounts it read-only"
+    message = f"{where} is mounted read-only; runc then fails, crun mounts it read-only"
     return reason(field, "unknown", "unknown", "FilesystemReadOnly", message, way)

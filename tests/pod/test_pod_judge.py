@@ -225,9 +225,14 @@ def test_host_paths() -> None:
     [("runc", False, "fails"), ("crun", False, "runs"), ("", False, "unknown"), ("runc", True, "runs")],
 )
 def test_read_only_file_systems(runtime: str, readonly: bool, outcome: str) -> None:
-    """Who mounts one read-write fails with runc."""
-    node = with_(mounts={"/a": row("/a", "supported", usable="read-only")}, oci_runtimes={"": runtime})
+    """Mounted read-write, a read-only mount fails with runc, and a writable one of a read-only file system does not."""
+    locked = {"/a": row("/a", "supported", usable="read-only", mount_read_only=True)}
+    node = with_(mounts=locked, oci_runtimes={"": runtime})
     assert volume_reason(with_volume(hostPath={"path": "/a"}, readonly=readonly), node).outcome == outcome
+    node = with_(mounts={"/a": row("/a", "supported", usable="read-only")}, oci_runtimes={"": runtime})
+    judgement = judge(with_volume(hostPath={"path": "/a"}, readonly=readonly), node)
+    assert judgement.outcome == "runs"
+    assert any(note.field == "spec.volumes[0].hostPath" for note in judgement.notes) == (not readonly)
 
 
 def test_mounts_below() -> None:

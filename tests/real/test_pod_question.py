@@ -54,18 +54,20 @@ class Case:
         return [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": self.name}, "spec": spec}]
 
 
-def cases(volume: Callable[[str], str]) -> list[Case]:
+def cases(node: Node, volume: Callable[[str], str]) -> list[Case]:
     """Pods that fail for their volumes, for their IDs, or not at all."""
-    read_only, ext4 = volume("ext4-readonly"), volume("ext4")
+    ext4, locked = volume("ext4"), node.path("locked")
+    node.run("sh", "-c", 'mkdir "$1" && mount --bind "$0" "$1" && mount -o remount,bind,ro "$1"', ext4, locked)
     found = [Case(name, outcome, volumes={volume(name): False}) for name, outcome in OUTCOMES.items()]
     return [
         Case("plain", "runs"),
         Case("last-user", "runs", user=65_535),
         Case("no-such-user", "fails", user=70_000),
         Case("no-such-group", "fails", group=70_000),
-        Case("reads", "runs", volumes={read_only: True}),
-        Case("writes-by-runc", "fails", volumes={read_only: False}),
-        Case("writes-by-crun", "runs", handler="crun", volumes={read_only: False}),
+        Case("reads", "runs", volumes={locked: True}),
+        Case("writes-by-runc", "fails", volumes={locked: False}),
+        Case("writes-by-crun", "runs", handler="crun", volumes={locked: False}),
+        Case("writes-to-a-read-only-disk", "runs", volumes={volume("ext4-readonly"): False}),
         Case("one-of-two", "fails", volumes={ext4: False, volume("overlay"): False}),
         *found,
     ]
@@ -112,13 +114,13 @@ def asked(node: Node, found: list[Case]) -> tuple[Probed, dict[str, dict[str, An
 
 def fate(client: cri.Client, case: Case, number: int) -> str:
     """`runs`, or what the runtime said."""
-    first, groups = FIRST + number * cri.LENGTH, b"" if case.group is None else cri.field(8, _packed(case.group))
+    first = FIRST + number * cri.LENGTH
     config = cri.sandbox_config(case.name, f"{number}", f"{bundle.CGROUPS}pod", first)
-    config += cri.field(8, cri.field(2, groups))
+    config += cri.field(8, cri.field(2, _groups(5, case)))
     volumes = [Volume(path, f"/v{index}", case.volumes[path]) for index, path in enumerate(case.volumes)]
     user = b"" if case.user is None else cri.field(5, cri.field(1, case.user))
     container = cri.container_config("main", pods.PAUSE_IMAGE, ["/pause"], volumes, first)
-    container += cri.field(15, cri.field(2, user + groups))
+    container += cri.field(15, cri.field(2, user + _groups(8, case)))
     sandbox = ""
     try:
         sandbox = client.run_sandbox(config, case.handler)
@@ -132,14 +134,14 @@ def fate(client: cri.Client, case: Case, number: int) -> str:
             client.remove_sandbox(sandbox)
 
 
-def _packed(number: int) -> bytes:
-    """The content of a packed repeated field with one number: its own encoding without the key."""
-    return cri.field(1, number)[1:]
+def _groups(number: int, case: Case) -> bytes:
+    """supplemental_groups, whose number differs between sandbox and container: a packed field without keys."""
+    return b"" if case.group is None else cri.field(number, cri.field(1, case.group)[1:])
 
 
 def test_what_is_said_happens(node: Node, volume: Callable[[str], str]) -> None:
     """Each Pod that is said to run starts, each that is said to fail does not, and nothing is left to doubt."""
-    found = cases(volume)
+    found = cases(node, volume)
     probed, rows = asked(node, found)
     with cri.connected(node.endpoint) as client:
         fates = {case.name: fate(client, case, number) for number, case in zip(itertools.count(), found)}
