@@ -55,9 +55,10 @@ def judge_mount(
         return _read_only(field, where, oci_runtime)
     if any(one.usable == "read-only" for one in rows) and mounted.writable:
         notes.append(Note(field=field, message=f"{where} is read-only on the node, and so it is in the Pod"))
-    if any(one.usable == "partly" for one in rows):
-        message = f"mounts below {where} keep the node's IDs: their files belong to nobody (65534) in the Pod"
-        notes.append(Note(field=field, message=message))
+    for one in rows:
+        if one.usable == "partly":
+            below = "mounts below it keep the node's IDs: their files belong to nobody (65534) in the Pod"
+            notes.append(Note(field=field, message=f"{one.path or 'it'}: {below if one.mounts_below else one.reason}"))
     return reason(
         field, "runs", "tried", "FilesystemIdmappable", f"{where}: {row.fstype or 'it'} takes an idmapped mount"
     )

@@ -241,6 +241,10 @@ def test_mounts_below() -> None:
     judgement = judge(with_volume(hostPath={"path": "/a"}), node)
     assert judgement.outcome == "runs"
     assert any(note.field == "spec.volumes[0].hostPath" for note in judgement.notes)
+    foreign = row("/a", "supported", usable="partly", reason="its owner has no ID in a Pod")
+    judgement = judge(with_volume(hostPath={"path": "/a"}), with_(mounts={"/a": foreign}))
+    assert judgement.outcome == "runs"
+    assert any("no ID in a Pod" in note.message for note in judgement.notes)
 
 
 def claimed(volume: dict[str, Any] | None = None, name: str = "pv", **claim: Any) -> Pod:
