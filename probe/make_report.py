@@ -124,9 +124,7 @@ def _by_handler(facts: Facts, findings: Sequence[Finding]) -> dict[str, Sequence
 
 def _handler_verdict(name: str, findings: Sequence[Finding]) -> HandlerVerdict:
     conclusion = conclude(findings)
-    return HandlerVerdict(
-        name=name, verdict=conclusion.verdict, reason=conclusion.reason, levels=conclusion.levels
-    )
+    return HandlerVerdict(name=name, verdict=conclusion.verdict, reason=conclusion.reason, levels=conclusion.levels)
 
 
 def _base(findings: Sequence[Finding]) -> Base:

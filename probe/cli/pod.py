@@ -173,36 +173,21 @@ def _told(file: str) -> tuple[Node, str]:
 
 def _probed(settings: Settings, workloads: Iterable[Workload]) -> tuple[Node, str]:
     """The node of this process as it is now, with attempts at all hostPaths of *workloads*."""
-    import time
-    from datetime import UTC, datetime
-    from importlib import import_module
-
     import msgspec
 
-    from probe import __version__
-    from probe.facts.runtime.cri import start_cri
+    from probe.cli.probing import probe_node
     from probe.pod.node import node_of_report
 
-    now, began = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"), time.monotonic()
-    with Progress(settings.budget), start_cri(settings) as cri:
-        from probe.facts.gather import gather_facts  # while that process imports, too
-
-        facts = gather_facts(settings, cri, lambda: import_module("probe.make_report"))
+    report = probe_node(settings, quiet=False, volume_paths=True)
+    rows = []
+    if paths := _paths(workloads):
         from probe.facts.paths import gather_paths
-        from probe.make_report import filesystem_row, make_report
+        from probe.make_report import filesystem_row
 
-        paths = _paths(workloads)
-        attempts = gather_paths(settings, paths) if paths else ()
-    report = make_report(
-        facts,
-        agent_version=__version__,
-        probed_at=now,
-        expires_at=now,
-        duration_seconds=round(time.monotonic() - began, 3),
-        volume_paths=True,
-    )
-    rows = [msgspec.structs.replace(filesystem_row(one), path=path) for one, path in zip(attempts, paths, strict=True)]
-    return node_of_report(report, "probe", rows), now
+        with Progress(settings.budget):
+            attempts = [filesystem_row(attempt) for attempt in gather_paths(settings, paths)]
+        rows = [msgspec.structs.replace(row, path=path) for row, path in zip(attempts, paths, strict=True)]
+    return node_of_report(report, "probe", rows), report.probed_at
 
 
 def _paths(workloads: Iterable[Workload]) -> list[str]:
