@@ -45,7 +45,8 @@ def make_report(
     findings = judge(facts)
     conclusion = conclude(findings)
     expected = expect(facts)
-    bases = _handler_bases(facts, findings)
+    by_handler = _by_handler(facts, findings)
+    bases = {name: _base(found) for name, found in by_handler.items()}
     contradicting = {check.id for check in CHECKS if check.contradiction}
     return Report(
         agent_version=agent_version,
@@ -66,9 +67,7 @@ def make_report(
         since=None,
         previous=None,
         levels=conclusion.levels,
-        handlers=tuple(
-            HandlerVerdict(name=name, verdict=base.verdict, reason=base.reason) for name, base in bases.items()
-        ),
+        handlers=tuple(_handler_verdict(name, found) for name, found in by_handler.items()),
         findings=findings,
         filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in _with_rows(facts.attempts)),
         volumes=_volume_rows(facts.attempts),
@@ -99,6 +98,7 @@ def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow
         usable=attempt.usable,
         mounts_below=attempt.mounts_below,
         below=attempt.below,
+        mount_read_only=attempt.mount_read_only,
     )
 
 
@@ -115,11 +115,16 @@ def _with_rows(attempts: tuple[Attempt, ...]) -> list[Attempt]:
     return [one for index, one in enumerate(attempts) if one.role != "volume" or index in chosen]
 
 
-def _handler_bases(facts: Facts, findings: Sequence[Finding]) -> dict[str, Base]:
-    """Verdict for each handler that CRI names: *findings*, but for those checks in which the handler counts."""
+def _by_handler(facts: Facts, findings: Sequence[Finding]) -> dict[str, Sequence[Finding]]:
+    """*findings* for each handler that CRI names, with those in which the handler counts judged anew."""
     runtime = facts.runtime.value
     handlers = (runtime.handlers.value or ()) if runtime else ()
-    return {handler.name: _base(judge_again(facts, handler.name, findings)) for handler in handlers}
+    return {handler.name: judge_again(facts, handler.name, findings) for handler in handlers}
+
+
+def _handler_verdict(name: str, findings: Sequence[Finding]) -> HandlerVerdict:
+    conclusion = conclude(findings)
+    return HandlerVerdict(name=name, verdict=conclusion.verdict, reason=conclusion.reason, levels=conclusion.levels)
 
 
 def _base(findings: Sequence[Finding]) -> Base:

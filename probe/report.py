@@ -41,6 +41,8 @@ class HandlerVerdict(Struct, frozen=True, kw_only=True):
     name: str
     verdict: Verdict
     reason: str
+    levels: dict[str, Verdict] = {}
+    """As `levels` of the Report; empty in reports of older agents."""
 
 
 class FilesystemRow(Struct, frozen=True, kw_only=True):
@@ -59,6 +61,8 @@ class FilesystemRow(Struct, frozen=True, kw_only=True):
     mounts_below: int
     below: tuple[str, ...] = ()
     """Some of the mount points below a path given to `path`; empty in a report."""
+    mount_read_only: bool = False
+    """Whether the mount is read-only, not only its file system: mounted read-write, a Pod then fails with runc."""
 
 
 class VolumeRow(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ FLOORS = (
     ("probe.verdict",),
     ("probe.nested",),
     ("probe.report",),
+    ("probe.pod",),
     ("probe.host",),
     ("probe.facts",),
     ("probe.checks",),

@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from lab.bench.account import Command
 from lab.deploy import image
 from lab.real import kernel
+from lab.reports import REPORTS
+from probe.outputs.documents import render_json
 
 _MS_BIND = 0x1000
+MANIFEST = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      hostUsers: false
+      containers:
+      - name: web
+        image: registry.example/web:1
+        resources: {limits: {cpu: 500m, memory: 256Mi}}
+        volumeMounts:
+        - {name: cache, mountPath: /cache}
+        - {name: certificates, mountPath: /certificates, readOnly: true}
+        - {name: settings, mountPath: /settings}
+      volumes:
+      - {name: cache, emptyDir: {}}
+      - {name: certificates, hostPath: {path: /etc}}
+      - {name: settings, configMap: {name: settings}}
+"""
+_MANIFEST, _REPORT = "/mnt/pod.yaml", "/mnt/report.json"
 _PROC = "/mnt/proc"  # where the node's /proc is, as /host/proc is in the DaemonSet
 
 
@@ -23,6 +50,8 @@ def enter(rootfs: str) -> None:
         ("bench", f"{rootfs}/mnt", "tmpfs"),
     ):
         kernel.mount(source, target, fstype, 0 if fstype else kernel.MS_REC | _MS_BIND)
+    Path(f"{rootfs}{_MANIFEST}").write_text(MANIFEST)
+    Path(f"{rootfs}{_REPORT}").write_text(render_json(REPORTS["ready"]))
     os.mkdir(f"{rootfs}{_PROC}")
     kernel.mount("proc", f"{rootfs}{_PROC}", "proc")
 
@@ -38,6 +67,9 @@ class Image:
         self._environment = given | {"USERNS_PROBE_PROC": _PROC, "LC_ALL": "C.UTF-8"}
         self.bare = self._command("python3", "-c", "pass")
         self.probe = self._command("userns-probe", "-o", "json")
+        self.pod = self._command("userns-probe", "pod", _MANIFEST)
+        """Judges one manifest for the node."""
+        self.pod_by_report = self._command("userns-probe", "pod", "--report", _REPORT, _MANIFEST)
 
     def _command(self, name: str, *arguments: str) -> Command:
         return Command((f"/opt/userns-probe/bin/{name}", *arguments), self._environment, self.rootfs)

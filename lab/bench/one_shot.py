@@ -64,6 +64,8 @@ def measure(runs: int, many: int, say: Callable[[str], None]) -> dict[str, Any]:
             commands = {
                 "bare": image.bare,
                 "probe": image.probe,
+                "pod": image.pod,
+                "pod by report": image.pod_by_report,
                 "shell": Command(("/bin/sh", "-c", *script), environment()),
                 "kubectl": get_nodes,
                 "kubelet": _kubelet_version(node),
@@ -117,6 +119,13 @@ def _one_shot_rows(found: dict[str, Any]) -> list[Row]:
         for unit, aim in zip(("wall", "cpu"), aims, strict=True):
             own, theirs = shot["probe"][unit], shot[other][unit]
             made.append(Row(f"one shot, {unit}", ms(own), f"{name}: {ms(theirs)}", own / theirs, aim))
+    for name, title, aim in (
+        ("pod by report", "pod --report, one manifest", "under 1"),
+        ("pod", "pod, one manifest with a hostPath", ""),
+    ):
+        for unit in ("wall", "cpu"):
+            own, whole = shot[name][unit], shot["probe"][unit]
+            made.append(Row(f"{title}, {unit}", ms(own), f"one shot: {ms(whole)}", own / whole, aim))
     version = shot["kubelet"]["cpu"]
     name = "kubelet --version" if shutil.which("kubelet") else "--version of a script for a kubelet; real: 57-68 ms"
     made.append(

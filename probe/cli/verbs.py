@@ -25,6 +25,7 @@ from probe.cli.options import (
     volume_paths_option,
 )
 from probe.cli.path import path
+from probe.cli.pod import pod
 from probe.cli.report import OUTPUTS, Request, probe_and_say, say
 
 
@@ -62,6 +63,7 @@ def cli() -> None:
       userns-probe -v                    the same with all evidence
       userns-probe -o json               the same for machines
       userns-probe path /srv /mnt/nfs    can Pods use volumes on these paths?
+      userns-probe pod deployment.yaml   will these Pods run here?
       userns-probe explain               list the checks
       userns-probe explain nested        what runs inside a Pod: buildah, dockerd, podman, ...
       userns-probe watch | serve         the two containers of the DaemonSet
@@ -72,6 +74,7 @@ def cli() -> None:
     Exit codes:
       0 ready   1 not ready   2 unknown   64 usage   69 Python is too old   70 bug   130 Ctrl-C   143 SIGTERM
       path: 0 supported   1 refused   2 unknown      prune: 0 nothing is left   1 something is
+      pod:  0 runs   1 fails, or is refused   2 unknown
     """
 
 
@@ -158,6 +161,7 @@ def report(
 
 
 cli.add_command(path)
+cli.add_command(pod)
 cli.add_command(explain)
 cli.add_command(watch)
 cli.add_command(serve)

@@ -58,6 +58,8 @@ class Attempt(Tried[Answered], frozen=True, kw_only=True):
     mounts_below: int
     below: tuple[str, ...] = ()
     """Mount points below a path that the user named; of more than SHOWN_BELOW the first."""
+    mount_read_only: bool = False
+    """Whether the mount is read-only, and not only its superblock: the kernel locks that in a user namespace."""
     owner: tuple[int, int] | None = None
     """Owner of the file system's root before and through the mapping; only where the probe may ask."""
     plugin: str = ""

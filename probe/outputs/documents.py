@@ -11,9 +11,10 @@ import re
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from probe.reading import spelled_out
-from probe.report import FilesystemRow, Report
+from probe.report import SCHEMA, FilesystemRow, Report
 
 # YAML 1.1 and 1.2 disagree on what other words mean: `y`, `1e3`, `0o17`, `1:30`. Quoted they are strings to both.
 _PLAIN_YAML = re.compile(r"(?![ynYN]\Z)[A-Za-z/][^\n]*", re.ASCII)
@@ -47,16 +48,16 @@ def render_yaml(value: object) -> str:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the Report; `$defs/FilesystemRow` is the schema of one row of `userns-probe path`."""
-    (report, _), definitions = msgspec.json.schema_components((Report, FilesystemRow), ref_template="#/$defs/{name}")
-    definitions["Report"]["required"].insert(0, "schema")  # it has a default here, and is always there
+    return schema_of(SCHEMA, Report, FilesystemRow)
+
+
+def schema_of(title: str, document: type[Struct], *others: type[Struct]) -> dict[str, Any]:
+    """The JSON Schema of *document*, whose field `schema` is *title*; `$defs` has that of *others*, too."""
+    (main, *_), definitions = msgspec.json.schema_components((document, *others), ref_template="#/$defs/{name}")
+    definitions[document.__name__]["required"].insert(0, "schema")  # it has a default here, and is always there
     for definition in definitions.values():
         definition.pop("description", None)  # docstrings speak to those who work on the code
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "userns-probe.io/v1",
-        **report,
-        "$defs": definitions,
-    }
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **main, "$defs": definitions}
     return json.loads(json.dumps(schema))  # type: ignore[no-any-return] # a default of () becomes []
 
 

@@ -75,7 +75,10 @@ def expired(report: Report) -> Report:
         since=None,
         previous=None,
         levels=dict.fromkeys(report.levels, "unknown"),
-        handlers=tuple(replace(handler, verdict="unknown", reason=STALE) for handler in report.handlers),
+        handlers=tuple(
+            replace(handler, verdict="unknown", reason=STALE, levels=dict.fromkeys(handler.levels, "unknown"))
+            for handler in report.handlers
+        ),
         findings=tuple(
             replace(one, status="unknown", reason=STALE, message=MESSAGE, remediation=REMEDIATION, evidence=())
             for one in report.findings

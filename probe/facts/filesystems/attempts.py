@@ -109,6 +109,7 @@ def subject_of(table: MountTable, role: Role, path: str, plugin: str = "", mount
         fstype=mount.fstype,
         device=mount.device,
         read_only=mount.read_only,
+        mount_read_only="ro" in mount.options,
         idmapped="idmapped" in mount.options,
         unbindable="unbindable" in mount.propagation,
         mounts_below=len(below),

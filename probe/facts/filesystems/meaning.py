@@ -28,6 +28,7 @@ def judge_answer(subject: Subject, answer: Answer, circumstances: Circumstances)
         usable=_usable(subject, rule.result),
         mounts_below=subject.mounts_below,
         below=subject.below,
+        mount_read_only=subject.mount_read_only,
         owner=answer.owner,
         plugin=subject.plugin,
     )

@@ -34,6 +34,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     fstype: str
     device: str
     read_only: bool = False
+    mount_read_only: bool = False
     idmapped: bool = False
     unbindable: bool = False
     mounts_below: int = 0

@@ -1,0 +1,82 @@
+"""What the API server refuses. *Source*: Kubernetes' validation.go; held against what a 1.36.2 server said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from probe.pod.model import Node, Pod, Reason
+from probe.pod.walk import KEEP_HOST, containers, reason
+
+HOST_NETWORK_FEATURE = "UserNamespacesHostNetworkSupport"
+MOST = (1 << 31) - 1
+"""The largest UID and GID that the API takes."""
+
+_VOLUME_DEVICES_SINCE = (1, 34)
+_PROC_MOUNT_SINCE = (1, 33)
+_VERSION = re.compile(r"v?(\d{1,3})\.(\d{1,4})")
+
+
+def minor_version(text: str) -> tuple[int, int] | None:
+    """(1, 36) of `v1.36.2`; None when it is none."""
+    found = _VERSION.match(text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def refusals(pod: Pod, node: Node) -> Iterator[Reason]:
+    """What an API server refuses of a Pod with a user namespace. It is as old as the kubelet, or newer."""
+    spec, version = pod.spec, minor_version(node.kubelet_version)
+    forbidden = "Forbidden: when `hostUsers` is false"
+    if spec.os is not None and spec.os.name == "windows":
+        message = "Forbidden: a Windows Pod has no hostUsers"
+        yield _refused(f"{pod.path}.hostUsers", message, "leave hostUsers out")
+    for name, value in (("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)):
+        if value:
+            yield _refused(f"{pod.path}.{name}", forbidden, f"take {name} out, or {KEEP_HOST}")
+    if spec.host_network:
+        yield _host_network(pod, node, forbidden)
+    for path, container in containers(pod):
+        if container.volume_devices:
+            yield _volume_devices(f"{path}.volumeDevices", version, forbidden)
+        context = container.security_context
+        if context and context.proc_mount not in (None, "Default", "Unmasked"):
+            yield _refused(f"{path}.securityContext.procMount", "Unsupported value", "Default or Unmasked")
+
+
+def refusals_with_host_users(pod: Pod) -> Iterator[Reason]:
+    """What an API server refuses of a Pod without a user namespace."""
+    for path, container in containers(pod):
+        if container.security_context and container.security_context.proc_mount == "Unmasked":
+            message = "Invalid value: `hostUsers` must be false to use `Unmasked`"
+            yield _refused(f"{path}.securityContext.procMount", message, "set hostUsers: false, or procMount: Default")
+
+
+def dropped_proc_mount(pod: Pod, node: Node) -> Iterator[str]:
+    """Fields `procMount: Unmasked` that an API server before 1.33 drops, unless its gate ProcMountType is on."""
+    version = minor_version(node.kubelet_version)
+    if version is None or version >= _PROC_MOUNT_SINCE:
+        return
+    for path, container in containers(pod):
+        if container.security_context and container.security_context.proc_mount == "Unmasked":
+            yield f"{path}.securityContext.procMount"
+
+
+def _host_network(pod: Pod, node: Node, forbidden: str) -> Reason:
+    field = f"{pod.path}.hostNetwork"
+    if HOST_NETWORK_FEATURE in node.declared_features:
+        message = f"the node declares {HOST_NETWORK_FEATURE}; whether the API server allows it is not visible"
+        return reason(field, "unknown", "unknown", "HostNetworkGate", message, f"take hostNetwork out, or {KEEP_HOST}")
+    gate = f"{forbidden}, unless the alpha gate {HOST_NETWORK_FEATURE} (1.35) is on"
+    return _refused(field, gate, f"take hostNetwork out, or {KEEP_HOST}")
+
+
+def _volume_devices(field: str, version: tuple[int, int] | None, forbidden: str) -> Reason:
+    way = f"use a file system on it (volumeMode: Filesystem), or {KEEP_HOST}"
+    if version is not None and version >= _VOLUME_DEVICES_SINCE:
+        return _refused(field, forbidden, way)
+    message = "API servers from 1.34 on refuse it, and before that it fails on the node"
+    return reason(field, "fails", "rule", "VolumeDevices", message, way)
+
+
+def _refused(field: str, message: str, remediation: str) -> Reason:
+    return reason(field, "refused", "rule", "RefusedByApiServer", message, remediation)

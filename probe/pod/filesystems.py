@@ -1,0 +1,89 @@
+"""Which file systems take an idmapped mount, by kernel: what is said of a volume that was not tried.
+
+A version says less than an attempt: distributions port changes back, and the server of a FUSE file system has a say.
+*Source*: the flag FS_ALLOW_IDMAP in the kernel's sources, tried on 6.1, 6.12, 6.16 to 6.18, 7.2 and 7.3.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from msgspec import Struct
+
+Taken = Literal["yes", "no", "unknown"]
+
+
+class Verdict(Struct, frozen=True):
+    """Whether a kernel takes an idmapped mount of a file system, and why."""
+
+    taken: Taken
+    why: str
+
+
+SINCE: dict[str, tuple[int, int]] = {
+    "ext4": (5, 12), "xfs": (5, 12), "vfat": (5, 12), "msdos": (5, 12), "btrfs": (5, 15), "f2fs": (5, 18),
+    "erofs": (5, 19), "squashfs": (6, 2), "tmpfs": (6, 3), "ceph": (6, 7), "hugetlbfs": (6, 9), "overlay": (7, 3),
+}  # fmt: skip
+"""File system -> the first release of Linux that takes an idmapped mount of it."""
+NEVER = frozenset((
+    "9p", "afs", "cgroup", "cgroup2", "cifs", "debugfs", "devpts", "devtmpfs", "ecryptfs", "ext2", "ext3", "gfs2",
+    "iso9660", "jfs", "mqueue", "nfs", "nfs4", "ocfs2", "orangefs", "proc", "ramfs", "smb3", "sysfs", "tracefs", "udf",
+))  # fmt: skip
+"""File systems that no release up to KNOWN_TO takes."""
+KNOWN_TO = (7, 3)
+FUSE_SINCE = (6, 12)
+"""From there on the server decides: it has to offer FUSE_ALLOW_IDMAP."""
+
+_RELEASE = re.compile(r"(\d{1,4})\.(\d{1,4})")
+_BACKPORTED = re.compile(r"\.el\d|\.amzn|-cos|-gke")
+"""Vendors that port idmapped mounts back to older releases."""
+
+
+def parse_release(text: str) -> tuple[int, int] | None:
+    """(6, 12) of `6.12.107+deb13-amd64`; None when it is no release."""
+    found = _RELEASE.match(text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def judge_filesystem(fstype: str, release: str, offered: bool | None = None) -> Verdict:
+    """Whether the kernel *release* takes an idmapped mount of *fstype*.
+
+    *offered* is whether a FUSE server offers FUSE_ALLOW_IDMAP; None: not known.
+    """
+    number = parse_release(release)
+    if fstype == "fuse" or fstype.startswith("fuse.") or fstype in ("fuseblk", "virtiofs"):
+        return _fuse(fstype, release, number, offered)
+    if fstype in NEVER:
+        if number is not None and number > KNOWN_TO:
+            return Verdict("unknown", f"{fstype} takes none up to Linux {_text(KNOWN_TO)}; {release} is newer")
+        return Verdict("no", f"no kernel up to {_text(KNOWN_TO)} takes an idmapped mount of {fstype}")
+    if fstype not in SINCE:
+        return Verdict("unknown", f"whether {fstype} takes an idmapped mount depends on its driver")
+    since = SINCE[fstype]
+    words = f"{fstype} takes an idmapped mount since Linux {_text(since)}"
+    if number is None:
+        return Verdict("unknown", f"{words}, and the node's kernel is not known")
+    return Verdict(_reached(number, since, release), f"{words}; the node has {release}")
+
+
+def _fuse(fstype: str, release: str, number: tuple[int, int] | None, offered: bool | None) -> Verdict:
+    words = f"{fstype} takes an idmapped mount since Linux {_text(FUSE_SINCE)}, if its server offers FUSE_ALLOW_IDMAP"
+    if offered is False:
+        return Verdict("no", f"{words}, which this one does not in the releases known")
+    if number is None:
+        return Verdict("unknown", f"{words}, and the node's kernel is not known")
+    reached = _reached(number, FUSE_SINCE, release)
+    if reached == "yes" and offered is None:
+        return Verdict("unknown", f"{words}, which is not known of this one")
+    return Verdict(reached, f"{words}; the node has {release}")
+
+
+def _reached(number: tuple[int, int], since: tuple[int, int], release: str) -> Taken:
+    if number >= since:
+        return "yes"
+    return "unknown" if _BACKPORTED.search(release) else "no"
+
+
+def _text(number: tuple[int, int]) -> str:
+    return f"{number[0]}.{number[1]}"

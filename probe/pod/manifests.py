@@ -1,0 +1,187 @@
+"""Objects of Kubernetes that make Pods, from manifests or from what `kubectl get -o yaml` printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from probe.pod.documents import Document
+from probe.pod.model import Pod, Reason
+from probe.pod.objects import Context, claim_templates, text_of
+from probe.pod.spec import ClaimSpec, PodSpec
+from probe.pod.walk import reason
+
+TEMPLATES: dict[str, tuple[str, ...]] = {
+    "Pod": (),
+    "PodTemplate": ("template",),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+    **dict.fromkeys(
+        ("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"),
+        ("spec", "template"),
+    ),
+}
+"""Kind -> where in it metadata and spec of a Pod are."""
+_GROUPS = frozenset((
+    "", "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "apps",
+    "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io",
+    "coordination.k8s.io", "discovery.k8s.io", "events.k8s.io", "flowcontrol.apiserver.k8s.io", "networking.k8s.io",
+    "node.k8s.io", "policy", "rbac.authorization.k8s.io", "resource.k8s.io",
+    "scheduling.k8s.io", "storage.k8s.io", "storagemigration.k8s.io",
+))  # fmt: skip
+"""API groups of Kubernetes itself, whose other kinds make no Pods."""
+_NO_PODS = frozenset((
+    "acme.cert-manager.io", "cert-manager.io", "external-secrets.io", "gateway.networking.k8s.io", "kyverno.io",
+    "networking.istio.io", "policies.kyverno.io", "security.istio.io", "snapshot.storage.k8s.io", "traefik.io",
+))  # fmt: skip
+"""Other API groups of which no kind makes Pods."""
+
+
+_CDI = "cdi.k8s.io/"
+
+
+class Workload(Struct, frozen=True, kw_only=True):
+    """An object that makes Pods."""
+
+    kind: str
+    name: str
+    namespace: str = ""
+    file: str
+    document: int
+    pod: Pod | None = None
+    problem: Reason | None = None
+    """Why there is no Pod to judge."""
+
+
+class Found(Struct, kw_only=True):
+    """All that a set of manifests has."""
+
+    workloads: list[Workload]
+    problems: list[str]
+    """A line for each document that is no object."""
+
+
+class _Draft(Struct, frozen=True, kw_only=True):
+    """A workload before the objects are known that its Pod names."""
+
+    workload: Workload
+    spec: PodSpec | None = None
+    path: str = ""
+    uid: str = ""
+    devices: tuple[str, ...] = ()
+    templates: dict[str, ClaimSpec] = {}
+
+
+def find_workloads(files: Iterable[tuple[str, Iterable[Document]]], assume: bool = False) -> Found:
+    """Workloads of all documents of *files*, with what other objects among them tell of their volumes."""
+    problems: list[str] = []
+    context = Context()
+    drafts: list[_Draft] = []
+    for file, documents in files:
+        for document in documents:
+            where = f"{file}, document {document.number}"
+            if document.problem:
+                problems.append(f"{where}: {document.problem}")
+                continue
+            for value in _items(document.value):
+                if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+                    problems.append(f"{where}: is no object of Kubernetes: it has no kind")
+                elif not context.take(value) and (draft := _draft(value, file, document.number)):
+                    drafts.append(draft)
+    return Found(workloads=[_workload(draft, context, assume) for draft in drafts], problems=problems)
+
+
+def _items(value: Any) -> Iterator[Any]:
+    """The items of a List of any kind, also of one within another; an object as it is."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        kind, items = (one.get("kind"), one.get("items")) if isinstance(one, dict) else (None, None)
+        if isinstance(one, list):
+            waiting += reversed(one)
+        elif isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
+            own = kind.removesuffix("List")  # the items of a PodList may have no kind of their own
+            waiting += ({"kind": own, **item} if own and isinstance(item, dict) else item for item in reversed(items))
+        else:
+            yield one
+
+
+def _draft(value: Mapping[str, Any], file: str, document: int) -> _Draft | None:
+    """None for an object that makes no Pods."""
+    kind: str = value["kind"]
+    group = text_of(value, "apiVersion").rpartition("/")[0]
+    keys = TEMPLATES.get(kind) if group in _GROUPS else None
+    if group in _NO_PODS or (group in _GROUPS and keys is None):
+        return None
+    named = Workload(
+        kind=kind,
+        name=text_of(value, "metadata", "name") or text_of(value, "metadata", "generateName"),
+        namespace=text_of(value, "metadata", "namespace"),
+        file=file,
+        document=document,
+    )
+    if keys is None and not _looks_like_a_template(value):
+        message = f"whether a {kind} ({group}) makes Pods, and which, is not known"
+        return _Draft(workload=_unknown(named, "kind", "KindNotKnown", message, "give the Pods that it makes"))
+    keys = ("spec", "template") if keys is None else keys
+    path = ".".join((*keys, "spec"))
+    try:
+        return _with_spec(named, value, keys, path)
+    except msgspec.ValidationError as error:
+        message, _, at = str(error).partition(" - at `$")
+        way = "kubectl apply --dry-run=server says more"
+        return _Draft(workload=_unknown(named, path + at.rstrip("`"), "WrongType", message, way))
+
+
+def _with_spec(named: Workload, value: Mapping[str, Any], keys: tuple[str, ...], path: str) -> _Draft:
+    """*Errors*: msgspec.ValidationError, with a path that starts at the spec."""
+    template: Any = value
+    for key in keys:
+        template = template.get(key) if isinstance(template, dict) else None
+    if not isinstance(template, dict) or not isinstance(template.get("spec"), dict):
+        raise msgspec.ValidationError("has no spec of a Pod")
+    metadata = template.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return _Draft(
+        workload=named,
+        spec=msgspec.convert(template["spec"], PodSpec),
+        path=path,
+        uid=text_of(value, "metadata", "uid") if named.kind == "Pod" else "",
+        devices=tuple(key for key in (annotations if isinstance(annotations, dict) else ()) if key.startswith(_CDI)),
+        templates=claim_templates(value) if named.kind == "StatefulSet" else {},
+    )
+
+
+def _workload(draft: _Draft, context: Context, assume: bool) -> Workload:
+    """The workload with its Pod."""
+    spec, workload = draft.spec, draft.workload
+    if spec is None:
+        return workload
+    pod = Pod(
+        spec=spec,
+        path=draft.path,
+        uid=draft.uid,
+        assume=assume,
+        handler=context.handler(spec.runtime_class_name or ""),
+        token=context.token(workload.namespace, spec.service_account_name or "default"),
+        devices=draft.devices,
+        claims=context.claims_of(workload.namespace),
+        classes=context.classes_of(spec),
+        templates={name: context.claim(claim) for name, claim in draft.templates.items()},
+    )
+    return msgspec.structs.replace(workload, pod=pod)
+
+
+def _unknown(named: Workload, field: str, word: str, message: str, remediation: str) -> Workload:
+    problem = reason(field, "unknown", "unknown", word, message, remediation)
+    return msgspec.structs.replace(named, problem=problem)
+
+
+def _looks_like_a_template(value: Mapping[str, Any]) -> bool:
+    """True for a resource of another API that has a Pod's template where Deployments have theirs."""
+    inner: Any = value
+    for key in ("spec", "template", "spec", "containers"):
+        inner = inner.get(key) if isinstance(inner, dict) else None
+    return isinstance(inner, list)

@@ -1,0 +1,144 @@
+"""Types of the Pod question: the Pod as it is judged, the node that it is judged for, and the Judgement."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from probe.pod.spec import PersistentVolumeSpec, PodSpec
+from probe.report import FilesystemRow, VolumeRow
+from probe.terms import Level, Status
+from probe.verdict import Verdict
+
+Outcome = Literal["runs", "fails", "unknown", "refused"]
+"""What becomes of a Pod. `refused`: by the API server; `fails`: on the node, where it stays Pending or ends."""
+WORST_FIRST: tuple[Outcome, ...] = ("refused", "fails", "unknown", "runs")
+
+Origin = Literal["tried", "kernel-and-driver", "rule", "unknown"]
+"""What a Reason rests upon.
+
+`tried`: on this node; `kernel-and-driver`: by tables of kernels and drivers, not tried; `rule`: by the specification of
+Kubernetes and the node's settings, for which nothing needs to be tried; `unknown`: nothing.
+"""
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """What is known of a PersistentVolumeClaim, or of those of one StorageClass."""
+
+    block: bool = False
+    """volumeMode: Block."""
+    shared: bool | None = None
+    """Whether many nodes may write it (ReadWriteMany); None: not known."""
+    volume_name: str = ""
+    """Name of its PersistentVolume, which the kubelet also gives the directory of its mount."""
+    volume: PersistentVolumeSpec | None = None
+    provisioner: str = ""
+    """Of its StorageClass."""
+    fstype: str = ""
+    """Of its StorageClass's parameters."""
+
+
+class Pod(Struct, frozen=True, kw_only=True):
+    """A Pod, or the template of one, with what is known of the objects that it names."""
+
+    spec: PodSpec
+    path: str = "spec"
+    """Field path of the spec in its object: `spec.template.spec` in a Deployment."""
+    uid: str = ""
+    """Of a Pod that the API server has admitted: its volumes are complete, a token's among them."""
+    assume: bool = False
+    """Judge it as if it said `hostUsers: false` where it does not say anything."""
+    handler: str | None = None
+    """Handler of its RuntimeClass; None: not known, which does not matter without `runtimeClassName`."""
+    token: bool | None = None
+    """What its ServiceAccount says of automountServiceAccountToken; None: nothing, or not known."""
+    devices: tuple[str, ...] = ()
+    """CDI devices of its annotations (`cdi.k8s.io/...`)."""
+    claims: dict[str, Claim] = field(default_factory=dict)
+    """Name of a PersistentVolumeClaim of its namespace -> what is known of it."""
+    classes: dict[str, Claim] = field(default_factory=dict)
+    """Name of a StorageClass -> what its claims will be; the empty name is the default class."""
+    templates: dict[str, Claim] = field(default_factory=dict)
+    """Name of a StatefulSet's volumeClaimTemplate, in their order -> what is known of its claims."""
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What a node says of one level of Pods."""
+
+    verdict: Verdict
+    reason: str = ""
+    message: str = ""
+    remediation: str = ""
+
+
+class Hazard(Struct, frozen=True, kw_only=True):
+    """The outcome of a check that bears upon some Pods only."""
+
+    status: Status
+    message: str = ""
+    remediation: str = ""
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """What is known of a node, whoever told it; empty and None: not known. See probe.pod.node for its makers."""
+
+    told_by: Literal["probe", "report", "annotations"]
+    name: str = ""
+    handlers: dict[str, dict[Level, Answer]] = field(default_factory=dict)
+    """Handler -> its levels, without `volumes`; the default handler has the empty name."""
+    handlers_complete: bool = False
+    """Whether a handler that is not among them does not exist."""
+    oci_runtimes: dict[str, str] = field(default_factory=dict)
+    """Handler -> `runc`, `crun`."""
+    kernel_release: str = ""
+    kubelet_version: str = ""
+    runtime_name: str = ""
+    runtime_version: str = ""
+    ids_per_pod: int | None = None
+    declared_features: tuple[str, ...] = ()
+    """`.status.declaredFeatures`."""
+    volumes: tuple[VolumeRow, ...] = ()
+    """What was tried of volumes mounted there, by driver."""
+    mounts: dict[str, FilesystemRow] = field(default_factory=dict)
+    """Path of a hostPath -> what was tried there."""
+    mounted: dict[str, list[FilesystemRow]] = field(default_factory=dict)
+    """Name of a PersistentVolume that is mounted there -> what was tried of it."""
+    hazards: dict[str, Hazard] = field(default_factory=dict)
+    """Id of a check `hazard-*` -> its outcome."""
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """What one field of a Pod leads to on that node."""
+
+    field: str
+    """`spec.volumes[2].nfs`."""
+    outcome: Outcome
+    source: Origin
+    reason: str
+    """CamelCase, from a closed list."""
+    message: str
+    remediation: str = ""
+    """What to change, in the Pod or on the node; empty when nothing needs to be."""
+
+
+class Note(Struct, frozen=True, kw_only=True):
+    """What a field means with a user namespace, without a bearing on whether the Pod runs."""
+
+    field: str
+    message: str
+
+
+class Judgement(Struct, frozen=True, kw_only=True):
+    """What becomes of a Pod on a node."""
+
+    outcome: Outcome
+    asks: bool
+    """It sets `hostUsers: false`; without, and without being judged as if it did, it needs nothing that is judged."""
+    level: Level | None
+    """The level that it needs; None without a user namespace."""
+    source: Origin
+    """Of the reasons of that outcome, the weakest."""
+    reasons: tuple[Reason, ...]
+    """The worst first, then in the order of the spec; what runs has its reasons, too."""
+    notes: tuple[Note, ...]

@@ -1,0 +1,59 @@
+"""What fields of a Pod mean with a user namespace, without a bearing on whether it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from probe.pod.api import dropped_proc_mount
+from probe.pod.model import Node, Note, Pod
+from probe.pod.walk import containers
+
+VOID = frozenset((
+    "AUDIT_CONTROL", "AUDIT_READ", "BLOCK_SUSPEND", "BPF", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "MKNOD",
+    "PERFMON", "SYSLOG", "SYS_MODULE", "SYS_PACCT", "SYS_RAWIO", "SYS_TIME", "SYS_TTY_CONFIG", "WAKE_ALARM",
+))  # fmt: skip
+"""Capabilities that the kernel only asks of the first user namespace. *Source*: capabilities(7), user_namespaces(7)."""
+RELAXED_SINCE = "1.35"
+"""Version of the Pod Security Standards that take a user namespace into account."""
+
+
+def notes_of(pod: Pod, node: Node) -> Iterator[Note]:
+    """Notes on capabilities, privileged, procMount and Pod Security."""
+    for path, container in containers(pod):
+        context = container.security_context
+        if context is None:
+            continue
+        if context.privileged:
+            message = (
+                "privileged means all capabilities in the Pod's own user namespace, none over the node; it fails where "
+                "the node is a container itself without a writable sysfs"
+            )
+            yield Note(field=f"{path}.securityContext.privileged", message=message)
+        added = {
+            name.upper().removeprefix("CAP_") for name in (context.capabilities and context.capabilities.add) or ()
+        }
+        if void := sorted(added & VOID):
+            message = f"{', '.join(void)} stay void: the kernel asks for them in its first user namespace"
+            yield Note(field=f"{path}.securityContext.capabilities.add", message=message)
+    for field in dropped_proc_mount(pod, node):
+        yield Note(field=field, message="API servers before 1.33 drop it, unless their gate ProcMountType is on")
+    yield from _pod_security(pod)
+
+
+def _pod_security(pod: Pod) -> Iterator[Note]:
+    """Only what hostUsers: false changes: two checks of restricted, one of baseline."""
+    whole = pod.spec.security_context
+    users = [one.security_context.run_as_user for _, one in containers(pod) if one.security_context]
+    as_root = (whole is not None and whole.run_as_user == 0) or 0 in users
+    non_root = [one.security_context.run_as_non_root if one.security_context else None for _, one in containers(pod)]
+    whole_non_root = whole is not None and whole.run_as_non_root
+    if as_root or not (whole_non_root or all(non_root)):
+        message = (
+            f"Pod Security restricted, version {RELAXED_SINCE} or later, does not ask for runAsNonRoot with "
+            "hostUsers: false; a namespace that pins an earlier version does"
+        )
+        yield Note(field=f"{pod.path}.securityContext", message=message)
+    for path, one in containers(pod):
+        if one.security_context and one.security_context.proc_mount == "Unmasked":
+            message = f"Pod Security baseline, version {RELAXED_SINCE} or later, allows it with hostUsers: false"
+            yield Note(field=f"{path}.securityContext.procMount", message=message)

@@ -1,0 +1,137 @@
+"""What other objects in the same manifests tell of a Pod: its volumes, its runtime handler, its token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from probe.pod.model import Claim
+from probe.pod.spec import ClaimSpec, PersistentVolumeSpec, PodSpec
+
+T = TypeVar("T")
+
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_FSTYPE = ("csi.storage.k8s.io/fstype", "fsType", "fstype")
+"""Parameters of a StorageClass that name a file system."""
+_ONE_NODE = frozenset(("ReadWriteOnce", "ReadWriteOncePod"))
+
+
+class _StorageClass(Struct):
+    provisioner: str
+    parameters: dict[str, str] | None = None
+
+
+class _RuntimeClass(Struct):
+    handler: str
+
+
+class _ServiceAccount(Struct, rename="camel"):
+    automount_service_account_token: bool | None = None
+
+
+class Context(Struct, kw_only=True):
+    """Objects that Pods name. A malformed one counts as not given."""
+
+    _claims: dict[tuple[str, str], ClaimSpec] = field(default_factory=dict)
+    _volumes: dict[str, PersistentVolumeSpec] = field(default_factory=dict)
+    _classes: dict[str, _StorageClass] = field(default_factory=dict)
+    _default_class: str = ""
+    _handlers: dict[str, str] = field(default_factory=dict)
+    _tokens: dict[tuple[str, str], bool | None] = field(default_factory=dict)
+    _resolved: dict[str, dict[str, Claim]] | None = None
+
+    def take(self, value: Mapping[str, Any]) -> bool:
+        """Keep what *value* tells; False when it is of another kind."""
+        kind, name = value["kind"], text_of(value, "metadata", "name")
+        key = (text_of(value, "metadata", "namespace"), name)
+        if kind == "PersistentVolumeClaim":
+            if spec := _convert(value.get("spec"), ClaimSpec):
+                self._claims[key] = spec
+        elif kind == "PersistentVolume":
+            if volume := _convert(value.get("spec"), PersistentVolumeSpec):
+                self._volumes[name] = volume
+        elif kind == "StorageClass":
+            if storage := _convert(value, _StorageClass):
+                self._classes[name] = storage
+                if text_of(value, "metadata", "annotations", _DEFAULT_CLASS) == "true":
+                    self._default_class = name
+        elif kind == "RuntimeClass":
+            if runtime := _convert(value, _RuntimeClass):
+                self._handlers[name] = runtime.handler
+        elif kind == "ServiceAccount":
+            if account := _convert(value, _ServiceAccount):
+                self._tokens[key] = account.automount_service_account_token
+        else:
+            return False
+        return True
+
+    def handler(self, runtime_class: str) -> str | None:
+        """The handler of a RuntimeClass; None when it was not given."""
+        return self._handlers.get(runtime_class)
+
+    def token(self, namespace: str, account: str) -> bool | None:
+        """What a ServiceAccount says of automountServiceAccountToken."""
+        return self._tokens.get((namespace, account))
+
+    def claims_of(self, namespace: str) -> dict[str, Claim]:
+        """Name of a PersistentVolumeClaim -> what is known of it. To be asked when all objects were taken."""
+        if self._resolved is None:
+            self._resolved = {}
+            for (space, name), spec in self._claims.items():
+                self._resolved.setdefault(space, {})[name] = self.claim(spec)
+        return self._resolved.get(namespace, {})
+
+    def classes_of(self, spec: PodSpec) -> dict[str, Claim]:
+        """Name of each StorageClass that an ephemeral volume asks for, empty for the default one -> its claims."""
+        found: dict[str, Claim] = {}
+        for volume in spec.volumes or ():
+            if volume.ephemeral and (template := volume.ephemeral.volume_claim_template):
+                found[template.spec.storage_class_name or ""] = self.claim(template.spec)
+        return found
+
+    def claim(self, spec: ClaimSpec) -> Claim:
+        """What is known of a claim."""
+        volume = self._volumes.get(spec.volume_name or "")
+        name = self._default_class if spec.storage_class_name is None else spec.storage_class_name
+        storage = self._classes.get(name)
+        parameters = (storage.parameters or {}) if storage else {}
+        return Claim(
+            block=spec.volume_mode == "Block",
+            shared=_is_shared(frozenset(spec.access_modes or ())),
+            volume_name=spec.volume_name or "",
+            volume=volume,
+            provisioner=storage.provisioner if storage else "",
+            fstype=next((parameters[key] for key in _FSTYPE if parameters.get(key)), ""),
+        )
+
+
+def _is_shared(modes: frozenset[str]) -> bool | None:
+    return True if "ReadWriteMany" in modes else False if modes and modes <= _ONE_NODE else None
+
+
+def claim_templates(value: Mapping[str, Any]) -> dict[str, ClaimSpec]:
+    """Name of each volumeClaimTemplate of a StatefulSet -> its spec, an empty one if malformed."""
+    spec = value.get("spec")
+    found = spec.get("volumeClaimTemplates") if isinstance(spec, dict) else None
+    return {
+        text_of(one, "metadata", "name"): _convert(one.get("spec"), ClaimSpec) or ClaimSpec()
+        for one in (found if isinstance(found, list) else ())
+        if isinstance(one, dict)
+    }
+
+
+def text_of(value: Any, *keys: str) -> str:
+    """The string at *keys* of nested mappings; empty when it is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _convert(value: Any, kind: type[T]) -> T | None:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None

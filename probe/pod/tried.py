@@ -1,0 +1,105 @@
+"""What was tried on a node of a volume: at its path, or of others of its driver."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from probe.pod.model import Node, Note, Reason
+from probe.pod.spec import VolumeMount
+from probe.pod.walk import KEEP_HOST, reason
+from probe.report import FilesystemRow
+
+
+class Mounted(Struct, frozen=True):
+    """All mounts of one volume in the containers of a Pod."""
+
+    mounts: tuple[VolumeMount, ...]
+
+    @property
+    def writable(self) -> bool:
+        """Whether some container mounts it read-write."""
+        return any(not mount.read_only for mount in self.mounts)
+
+    def paths(self, volume: str) -> tuple[str, ...]:
+        """Paths on the node that containers mount: that of the *volume*, or what `subPath` names below it."""
+        below = (mount.sub_path or "" for mount in self.mounts)
+        return tuple(dict.fromkeys(posixpath.join(volume, one.lstrip("/")) if one else volume for one in below))
+
+
+def mounted_at(node: Node, volume: str, mounted: Mounted) -> list[FilesystemRow]:
+    """Rows of the paths that were tried; empty unless all of them were, and nothing else can be meant."""
+    rows = [node.mounts.get(path) for path in mounted.paths(volume)]
+    found = [row for row in rows if row is not None]
+    elsewhere = any(mount.sub_path_expr for mount in mounted.mounts) and any(row.mounts_below for row in found)
+    return found if len(found) == len(rows) and not elsewhere else []
+
+
+def judge_mount(
+    field: str, rows: Sequence[FilesystemRow], mounted: Mounted, oci_runtime: str, notes: list[Note]
+) -> Reason:
+    """The Reason of a volume that was tried at its path, the worst of *rows*."""
+    order = ("refused", "unknown", "supported")
+    row = min(rows, key=lambda one: order.index(one.result))
+    where = row.path or "it"
+    if row.result == "refused":
+        return reason(
+            field, "fails", "tried", "FilesystemNotIdmappable", f"{where}: {row.reason}", way_around(row.fstype)
+        )
+    if row.result == "unknown":
+        way = f"there: userns-probe path {where}"
+        return reason(field, "unknown", "unknown", "PathNotTried", f"{where}: {row.reason}", way)
+    if any(one.mount_read_only for one in rows) and mounted.writable and oci_runtime != "crun":
+        return _read_only(field, where, oci_runtime)
+    if any(one.usable == "read-only" for one in rows) and mounted.writable:
+        notes.append(Note(field=field, message=f"{where} is read-only on the node, and so it is in the Pod"))
+    for one in rows:
+        if one.usable == "partly":
+            below = "mounts below it keep the node's IDs: their files belong to nobody (65534) in the Pod"
+            notes.append(Note(field=field, message=f"{one.path or 'it'}: {below if one.mounts_below else one.reason}"))
+    return reason(
+        field, "runs", "tried", "FilesystemIdmappable", f"{where}: {row.fstype or 'it'} takes an idmapped mount"
+    )
+
+
+def judge_driver(field: str, driver: str, kinds: Sequence[str], node: Node) -> Reason | None:
+    """The Reason of a volume by what was tried of others of its *driver*; None where that does not settle it.
+
+    *kinds* are the file systems that the volume may be, each of which has to have been tried; none: not known, and then
+    only a refusal of all settles it.
+    """
+    rows = [row for row in node.volumes if row.driver == driver and (not kinds or row.fstype in kinds)]
+    results = {row.result for row in rows}
+    found = sorted({row.fstype for row in rows})
+    if len(results) != 1 or "unknown" in results or not set(kinds) <= set(found):
+        return None
+    words = f"other volumes of {driver} on this node ({', '.join(found)})"
+    if results == {"refused"}:
+        message = f"{words} cannot be idmapped: {rows[0].reason}"
+        return reason(field, "fails", "tried", "FilesystemNotIdmappable", message, way_around(rows[0].fstype))
+    if not kinds:
+        return None
+    return reason(field, "runs", "tried", "FilesystemIdmappable", f"{words} take an idmapped mount")
+
+
+def way_around(fstype: str) -> str:
+    """What to change for a volume on a file system that cannot be idmapped."""
+    kernels = {"overlay": "Linux 7.3", "tmpfs": "Linux 6.3", "hugetlbfs": "Linux 6.9", "ceph": "Linux 6.7"}
+    if fstype in ("ext2", "ext3"):
+        return f"mount it as type ext4 instead of {fstype}"
+    way = f"boot {kernels[fstype]} or later, or " if fstype in kernels else ""
+    if fstype.partition(".")[0] in ("fuse", "fuseblk", "virtiofs"):
+        way = "use a server that offers FUSE_ALLOW_IDMAP, on Linux 6.12 or later, or "
+    return f"{way}move the volume to ext4, xfs or btrfs, or {KEEP_HOST}"
+
+
+def _read_only(field: str, where: str, oci_runtime: str) -> Reason:
+    """A container wants to write to a read-only mount, which the kernel locks in a user namespace: runc fails."""
+    way = "set readOnly: true in its volumeMounts"
+    if oci_runtime == "runc":
+        message = f"{where} is mounted read-only, and runc cannot change that in a user namespace"
+        return reason(field, "fails", "tried", "FilesystemReadOnly", message, way)
+    message = f"{where} is mounted read-only; runc then fails, crun mounts it read-only"
+    return reason(field, "unknown", "unknown", "FilesystemReadOnly", message, way)

@@ -1,0 +1,153 @@
+"""Volumes of a Pod: what was tried of each on that node, else what kernel and driver lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from probe.pod.devices import judge_image_volume
+from probe.pod.drivers import CSI, IN_TREE, Driver, driver_of_provisioner, source_of
+from probe.pod.filesystems import judge_filesystem
+from probe.pod.level import Levels
+from probe.pod.model import Claim, Node, Note, Outcome, Pod, Reason
+from probe.pod.spec import HostPath, Volume, VolumeSources
+from probe.pod.tried import Mounted, judge_driver, judge_mount, mounted_at, way_around
+from probe.pod.walk import mounts_of, reason
+from probe.terms import Level
+
+_LEVELS: dict[str, Level] = {
+    "configMap": "local",
+    "downwardAPI": "projected",
+    "gitRepo": "local",
+    "projected": "projected",
+    "secret": "projected",
+}
+"""Volumes that the kubelet itself fills. *Source*: pkg/volume of Kubernetes."""
+_HUGE = "HugePages"
+_NOT_KNOWN = "which volume is behind it is not known"
+_GIVE = "give the PersistentVolumeClaim, its PersistentVolume and its StorageClass in the same files"
+
+
+class Volumes:
+    """Judge of the volumes of one Pod."""
+
+    def __init__(self, pod: Pod, node: Node, levels: Levels) -> None:
+        self._pod, self._node, self._levels, self._mounts = pod, node, levels, mounts_of(pod)
+        self.notes: list[Note] = []
+        """What is to be known of volumes with which the Pod runs."""
+
+    def judge(self) -> Iterator[Reason]:
+        """Reasons of each volume that a container mounts; no runtime maps the others."""
+        for index, volume in enumerate(self._pod.spec.volumes or ()):
+            if mounts := self._mounts.get(volume.name):
+                field = source_of(volume)[0]
+                path = f"{self._pod.path}.volumes[{index}]{field and '.'}{field}"
+                yield self._of_volume(path, volume, Mounted(tuple(mounts)), field)
+        above = self._pod.path.removesuffix("template.spec")
+        for index, (name, claim) in enumerate(self._pod.templates.items()):
+            if mounts := self._mounts.get(name):
+                yield self._claimed(f"{above}volumeClaimTemplates[{index}]", claim, Mounted(tuple(mounts)))
+
+    def _of_volume(self, path: str, volume: Volume, mounted: Mounted, field: str) -> Reason:
+        if field in _LEVELS:
+            return self._levels.judge(path, _LEVELS[field])
+        if volume.empty_dir is not None:
+            return self._empty_dir(path, volume.empty_dir.medium or "")
+        if volume.host_path is not None:
+            return self._host_path(path, volume.host_path, mounted)
+        if volume.persistent_volume_claim is not None:
+            return self._claimed(path, self._pod.claims.get(volume.persistent_volume_claim.claim_name), mounted)
+        if volume.ephemeral is not None:
+            template = volume.ephemeral.volume_claim_template
+            name = (template.spec.storage_class_name or "") if template else ""
+            return self._claimed(path, self._pod.classes.get(name), mounted)
+        if field == "image":
+            return judge_image_volume(path, self._node)
+        if not field:
+            message = "of no type that is known here; without any it is an emptyDir"
+            return reason(path, "unknown", "unknown", "VolumeTypeNotKnown", message, "name its type")
+        return self._driven(path, volume, Claim(), mounted)
+
+    def _empty_dir(self, path: str, medium: str) -> Reason:
+        if medium.startswith(_HUGE):
+            return self._by_kernel(path, ("hugetlbfs",), Driver(), "")
+        if medium not in ("", "Memory"):
+            return reason(path, "unknown", "unknown", "MediumNotKnown", f"medium {medium} is not known", "")
+        return self._levels.judge(path, "projected" if medium else "local")
+
+    def _host_path(self, path: str, volume: HostPath, mounted: Mounted) -> Reason:
+        rows = mounted_at(self._node, volume.path, mounted)
+        if rows:
+            return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
+        message = f"which file system {volume.path} is on was not tried on that node"
+        return reason(path, "unknown", "unknown", "PathNotTried", message, f"there: userns-probe path {volume.path}")
+
+    def _claimed(self, path: str, claim: Claim | None, mounted: Mounted) -> Reason:
+        if claim is None:
+            return reason(path, "unknown", "unknown", "VolumeNotKnown", _NOT_KNOWN, _GIVE)
+        if claim.block:
+            message = "a claim with volumeMode: Block cannot be mounted"
+            return reason(path, "fails", "rule", "VolumeDevices", message, "volumeMode: Filesystem")
+        volume = claim.volume
+        if volume is not None and (place := volume.local or volume.host_path):
+            return self._host_path(path, place, mounted)
+        return self._driven(path, volume, claim, mounted)
+
+    def _driven(self, path: str, volume: VolumeSources | None, claim: Claim, mounted: Mounted) -> Reason:
+        """A volume of a driver: this very one, another one of the driver, or what the tables say."""
+        field, name, fstype = source_of(volume) if volume is not None else ("", "", "")
+        name, fstype = name or claim.provisioner, fstype or claim.fstype
+        if rows := self._node.mounted.get(claim.volume_name):
+            return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
+        driver = CSI.get(name) if field == "csi" or not field else IN_TREE.get(field)
+        driver = driver or (driver_of_provisioner(name) if not field else None)
+        kinds = driver.kinds(fstype, claim.shared) if driver else (fstype,) if fstype else ()
+        tried = judge_driver(path, name or f"kubernetes.io~{_plugin(field)}", kinds, self._node)
+        if tried is not None:
+            return tried
+        if not name and not field:
+            return reason(path, "unknown", "unknown", "VolumeNotKnown", _NOT_KNOWN, _GIVE)
+        if driver is None:
+            message = f"as which file system volumes of {name or field} reach a node is not known"
+            return reason(path, "unknown", "unknown", "DriverNotKnown", message, "probe a node that has such a volume")
+        return self._by_kernel(path, kinds, driver, name or field)
+
+    def _by_kernel(self, path: str, filesystems: tuple[str, ...], driver: Driver, name: str) -> Reason:
+        """The answer of the tables, where all of *filesystems* have the same."""
+        if filesystems == ("tmpfs",):
+            return self._levels.judge(path, "projected")
+        found = [judge_filesystem(one, self._node.kernel_release, driver.offers) for one in filesystems]
+        outcomes: dict[str, Outcome] = {"yes": "runs", "no": "fails", "unknown": "unknown"}
+        same = len({one.taken for one in found}) == 1
+        outcome = outcomes[found[0].taken] if same else "unknown"
+        reaches = f"{name} reaches the node as {' or '.join(filesystems)}: " if name else ""
+        message = reaches + (found[0].why if same else "; ".join(one.why for one in found))
+        if outcome == "runs" and driver.hint:
+            self.notes.append(Note(field=path, message=driver.hint))
+        return reason(
+            path,
+            outcome,
+            "unknown" if outcome == "unknown" else "kernel-and-driver",
+            {"runs": "FilesystemIdmappable", "fails": "FilesystemNotIdmappable"}.get(outcome, "FilesystemNotKnown"),
+            message,
+            way_around(filesystems[0]) if outcome == "fails" else "",
+        )
+
+    def _oci_runtime(self) -> str:
+        handler = self._levels.handler
+        return self._node.oci_runtimes.get(handler, "") if handler is not None else ""
+
+
+def paths_of(pod: Pod) -> Iterator[str]:
+    """Paths on the node that containers of *pod* mount, for whoever can try them there."""
+    mounts = mounts_of(pod)
+    for volume in pod.spec.volumes or ():
+        claim = volume.persistent_volume_claim
+        behind = pod.claims.get(claim.claim_name) if claim else None
+        place = volume.host_path or (behind and behind.volume and (behind.volume.local or behind.volume.host_path))
+        if place and volume.name in mounts:
+            yield from Mounted(tuple(mounts[volume.name])).paths(place.path)
+
+
+def _plugin(field: str) -> str:
+    """The kubelet's name of a volume plugin: `nfs`, `azure-file`."""
+    return "".join(f"-{char.lower()}" if char.isupper() else char for char in field)

@@ -1,0 +1,541 @@
+"""The one function: a Pod and a node. What is not known, or was not tried, is never said to be so."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.reports import REPORTS
+from probe.outputs.annotations import PREFIX as PUBLISHED_PREFIX
+from probe.outputs.annotations import node_annotations
+from probe.outputs.staleness import expired
+from probe.pod import drivers, filesystems
+from probe.pod.documents import parse_documents
+from probe.pod.filesystems import KNOWN_TO, NEVER, SINCE, judge_filesystem
+from probe.pod.judge import judge
+from probe.pod.manifests import find_workloads
+from probe.pod.model import Answer, Hazard, Judgement, Node, Pod, Reason
+from probe.pod.node import POD_LEVELS, PREFIX, node_of_annotations, node_of_report
+from probe.report import FilesystemRow, HandlerVerdict, VolumeRow
+
+READY = dict.fromkeys(POD_LEVELS, Answer(verdict="ready"))
+FAILS = dict.fromkeys(POD_LEVELS, Answer(verdict="not-ready", reason="HandlerWithoutUserNamespaces", message="no"))
+NODE = Node(
+    told_by="probe",
+    handlers={"": READY, "runc": READY, "kata": FAILS},
+    handlers_complete=True,
+    oci_runtimes={"": "runc"},
+    kernel_release="6.12.107",
+    kubelet_version="1.36.2",
+    runtime_name="containerd",
+    runtime_version="2.2.3",
+    ids_per_pod=65_536,
+    hazards={"hazard-image-volumes": Hazard(status="pass")},
+)
+
+
+def manifest(objects: list[dict[str, Any]], assume: bool = False) -> Pod:
+    content = "\n".join(json.dumps(one) for one in objects).encode()
+    (workload,) = find_workloads([("f", parse_documents(content))], assume).workloads
+    assert workload.pod is not None, workload.problem
+    return workload.pod
+
+
+def pod(assume: bool = False, **spec: Any) -> Pod:
+    return manifest([{"kind": "Pod", "spec": {"hostUsers": False, **spec}}], assume)
+
+
+def with_volume(*others: dict[str, Any], readonly: bool = False, sub_path: str = "", **volume: Any) -> Pod:
+    """A Pod without a token, whose one container mounts one volume."""
+    mount = {"name": "v", "mountPath": "/v", "readOnly": readonly, "subPath": sub_path}
+    spec = {
+        "hostUsers": False,
+        "automountServiceAccountToken": False,
+        "containers": [{"name": "c", "volumeMounts": [mount]}],
+        "volumes": [{"name": "v", **volume}],
+    }
+    return manifest([{"kind": "Pod", "spec": spec}, *others])
+
+
+def row(path: str, result: Any, **values: Any) -> FilesystemRow:
+    usable: Any = {"supported": "yes", "refused": "no"}.get(result)
+    fields = {"fstype": "ext4", "device": "8:1", "reason": "", "step": "", "errno": "", "mounts_below": 0}
+    return FilesystemRow(role="path", path=path, result=result, **{"usable": usable, **fields, **values})
+
+
+def reason_of(judgement: Judgement, field: str) -> Reason:
+    (found,) = [one for one in judgement.reasons if one.field == field]
+    return found
+
+
+def volume_reason(judged: Pod, node: Node = NODE) -> Reason:
+    (found,) = [one for one in judge(judged, node).reasons if one.field.startswith("spec.volumes[0]")]
+    return found
+
+
+def with_(**changes: Any) -> Node:
+    return msgspec.structs.replace(NODE, **changes)
+
+
+def test_a_ready_node() -> None:
+    """A plain Pod runs, as it was tried, at the level of its token."""
+    judgement = judge(pod(), NODE)
+    assert (judgement.outcome, judgement.asks, judgement.level, judgement.source) == (
+        "runs",
+        True,
+        "projected",
+        "tried",
+    )
+
+
+def test_nothing_known() -> None:
+    """On a node that nobody knows nothing runs, and nothing fails but what the API server refuses."""
+    nobody = Node(told_by="annotations")
+    assert judge(pod(), nobody).outcome == "unknown"
+    assert judge(pod(hostPID=True), nobody).outcome == "refused"
+
+
+@pytest.mark.parametrize(
+    ("host_users", "assume", "outcome", "asks"),
+    [
+        (None, False, "runs", False),
+        (True, True, "runs", False),
+        (None, True, "fails", False),
+        (False, False, "fails", True),
+    ],
+)
+def test_assume(host_users: bool | None, assume: bool, outcome: str, asks: bool) -> None:
+    """Only a Pod that says nothing is judged as if it had asked; one that keeps the node's users needs nothing."""
+    judgement = judge(pod(assume, hostUsers=host_users), with_(handlers={"": FAILS}))
+    assert (judgement.outcome, judgement.asks) == (outcome, asks)
+
+
+@given(st.sampled_from(sorted(REPORTS)))
+def test_reports(name: str) -> None:
+    """A Pod with all that a node's levels are about runs exactly where the report's verdict is ready."""
+    report = REPORTS[name]
+    spec = {"volumes": [{"name": "v", "emptyDir": {}}], "containers": [{"volumeMounts": [{"name": "v"}]}]}
+    expected = {"ready": "runs", "not-ready": "fails", "unknown": "unknown"}[report.verdict]
+    assert judge(pod(**spec), node_of_report(report)).outcome == expected
+    assert judge(pod(**spec), node_of_report(expired(report))).outcome == "unknown"
+
+
+def test_a_level_alone() -> None:
+    """tmpfs is no matter to a Pod without a token, and its disk is."""
+    node = with_(handlers={"": READY | {"projected": FAILS["projected"]}})
+    assert judge(pod(), node).outcome == "fails"
+    assert judge(with_volume(emptyDir={}), node).outcome == "runs"
+    assert judge(with_volume(emptyDir={"medium": "Memory"}), node).outcome == "fails"
+    assert judge(with_volume(secret={"secretName": "s"}), node).outcome == "fails"
+    assert judge(with_volume(downwardAPI={}), node).outcome == "fails"
+
+
+def test_a_volume_that_no_container_mounts() -> None:
+    """No runtime maps it."""
+    unmounted = pod(volumes=[{"name": "v", "nfs": {"server": "s", "path": "/"}}])
+    assert judge(unmounted, NODE).outcome == "runs"
+
+
+RUNTIME_CLASS = {"kind": "RuntimeClass", "metadata": {"name": "fast"}}
+
+
+@pytest.mark.parametrize(
+    ("handler", "outcome"), [("runc", "runs"), ("kata", "fails"), ("gone", "fails"), (None, "unknown")]
+)
+def test_runtime_classes(handler: str | None, outcome: str) -> None:
+    """The class names the handler; a handler that is called like it is not taken for its own."""
+    objects = [{"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": "fast"}}]
+    judged = manifest([*objects, *([RUNTIME_CLASS | {"handler": handler}] if handler else [])])
+    node = with_(handlers=NODE.handlers | {"fast": READY})
+    assert judge(judged, node).outcome == outcome
+    assert judge(judged, with_(handlers={"": READY, "x": READY})).outcome == ("fails" if handler else "unknown")
+    assert judge(judged, with_(handlers={"": FAILS, "x": FAILS})).outcome == "fails"
+
+
+def test_an_unknown_class_on_a_node_that_nothing_helps() -> None:
+    """Where every handler fails for one cause, which it is does not matter."""
+    disabled = Answer(verdict="not-ready", reason="UserNamespacesDisabled", message="off")
+    node = Node(told_by="report", handlers={"": dict.fromkeys(POD_LEVELS, disabled)})
+    assert judge(pod(runtimeClassName="any"), node).outcome == "fails"
+
+
+@pytest.mark.parametrize(
+    ("number", "ids", "version", "outcome"),
+    [
+        (65_535, None, "", "runs"),
+        (65_536, 65_536, "1.36.2", "fails"),
+        (65_536, None, "1.36.2", "unknown"),
+        (70_000, 131_072, "1.36.2", "runs"),
+        (70_000, 131_072, "1.33.1", "unknown"),
+        (-1, 65_536, "1.36.2", "refused"),
+        (1 << 31, 65_536, "1.36.2", "refused"),
+    ],
+)
+def test_ids(number: int, ids: int | None, version: str, outcome: str) -> None:
+    """An ID has to exist in the Pod, wherever it is named."""
+    node = with_(ids_per_pod=ids, kubelet_version=version)
+    contexts = ({"runAsUser": number}, {"runAsGroup": number}, {"fsGroup": number}, {"supplementalGroups": [0, number]})
+    for context in contexts:
+        assert judge(pod(securityContext=context), node).outcome == outcome
+    own = {"initContainers": [{"securityContext": {"runAsUser": number}}]}
+    assert judge(pod(**own), node).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("version", "outcome"), [("1.34.0", "refused"), ("v1.36.2", "refused"), ("1.33.5", "fails"), ("", "fails")]
+)
+def test_raw_block_volumes(version: str, outcome: str) -> None:
+    """Refused from 1.34 on; before that the kubelet fails."""
+    judged = pod(containers=[{"volumeDevices": [{"name": "v", "devicePath": "/d"}]}])
+    assert judge(judged, with_(kubelet_version=version)).outcome == outcome
+
+
+def test_host_network_where_a_node_declares_it() -> None:
+    """The alpha gate of the API server is not visible on a node."""
+    node = with_(declared_features=("UserNamespacesHostNetworkSupport",))
+    assert judge(pod(hostNetwork=True), node).outcome == "unknown"
+    assert judge(pod(hostNetwork=True), NODE).outcome == "refused"
+
+
+def test_windows() -> None:
+    assert judge(pod(os={"name": "windows"}), NODE).outcome == "refused"
+
+
+def test_host_paths() -> None:
+    """What was tried at the path decides; the path of another directory, or no attempt, is no evidence."""
+    tried = {"/a": row("/a", "supported"), "/b": row("/b", "refused"), "/c": row("/c", "unknown")}
+    tried |= {"/a/x": row("/a/x", "refused")}
+    node = with_(mounts=tried)
+    outcomes = {path: volume_reason(with_volume(hostPath={"path": path}), node) for path in ("/a", "/b", "/c", "/d")}
+    assert {path: one.outcome for path, one in outcomes.items()} == {
+        "/a": "runs", "/b": "fails", "/c": "unknown", "/d": "unknown",
+    }  # fmt: skip
+    assert [one.source for one in outcomes.values()] == ["tried", "tried", "unknown", "unknown"]
+    assert volume_reason(with_volume(hostPath={"path": "/a"}, sub_path="x"), node).outcome == "fails"
+    assert volume_reason(with_volume(hostPath={"path": "/a"}, sub_path="y"), node).outcome == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "readonly", "outcome"),
+    [("runc", False, "fails"), ("crun", False, "runs"), ("", False, "unknown"), ("runc", True, "runs")],
+)
+def test_read_only_file_systems(runtime: str, readonly: bool, outcome: str) -> None:
+    """Mounted read-write, a read-only mount fails with runc, and a writable one of a read-only file system does not."""
+    locked = {"/a": row("/a", "supported", usable="read-only", mount_read_only=True)}
+    node = with_(mounts=locked, oci_runtimes={"": runtime})
+    assert volume_reason(with_volume(hostPath={"path": "/a"}, readonly=readonly), node).outcome == outcome
+    node = with_(mounts={"/a": row("/a", "supported", usable="read-only")}, oci_runtimes={"": runtime})
+    judgement = judge(with_volume(hostPath={"path": "/a"}, readonly=readonly), node)
+    assert judgement.outcome == "runs"
+    assert any(note.field == "spec.volumes[0].hostPath" for note in judgement.notes) == (not readonly)
+
+
+def test_mounts_below() -> None:
+    """A Pod starts with them, and sees nobody's files."""
+    node = with_(mounts={"/a": row("/a", "supported", usable="partly", mounts_below=1)})
+    judgement = judge(with_volume(hostPath={"path": "/a"}), node)
+    assert judgement.outcome == "runs"
+    assert any(note.field == "spec.volumes[0].hostPath" for note in judgement.notes)
+    foreign = row("/a", "supported", usable="partly", reason="its owner has no ID in a Pod")
+    judgement = judge(with_volume(hostPath={"path": "/a"}), with_(mounts={"/a": foreign}))
+    assert judgement.outcome == "runs"
+    assert any("no ID in a Pod" in note.message for note in judgement.notes)
+
+
+def claimed(volume: dict[str, Any] | None = None, name: str = "pv", **claim: Any) -> Pod:
+    """A Pod with a claim, and the volume behind it."""
+    objects = [{"kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": {"volumeName": name, **claim}}]
+    if volume is not None:
+        objects.append({"kind": "PersistentVolume", "metadata": {"name": name}, "spec": volume})
+    return with_volume(*objects, persistentVolumeClaim={"claimName": "c"})
+
+
+TABLE = "kernel-and-driver"
+
+
+@pytest.mark.parametrize(
+    ("volume", "kernel", "outcome", "source"),
+    [
+        ({"nfs": {"server": "s", "path": "/"}}, "6.12", "fails", TABLE),
+        ({"csi": {"driver": "ebs.csi.aws.com"}}, "6.12", "runs", TABLE),
+        ({"csi": {"driver": "ebs.csi.aws.com"}}, "5.10", "fails", TABLE),
+        ({"csi": {"driver": "ebs.csi.aws.com"}}, "", "unknown", "unknown"),
+        ({"csi": {"driver": "pd.csi.storage.gke.io", "fsType": "ext3"}}, "6.12", "fails", TABLE),
+        ({"csi": {"driver": "efs.csi.aws.com"}}, "6.12", "fails", TABLE),
+        ({"csi": {"driver": "efs.csi.aws.com"}}, "9.0", "unknown", "unknown"),
+        ({"csi": {"driver": "s3.csi.aws.com"}}, "6.12", "fails", TABLE),
+        ({"csi": {"driver": "fsx.csi.aws.com"}}, "6.12", "unknown", "unknown"),
+        ({"csi": {"driver": "who.knows"}}, "6.12", "unknown", "unknown"),
+        ({"csi": {"driver": "cephfs.csi.ceph.com"}}, "6.1", "fails", TABLE),
+        ({"csi": {"driver": "cephfs.csi.ceph.com"}}, "6.12", "unknown", "unknown"),
+        ({"iscsi": {}}, "6.12", "runs", TABLE),
+        ({"azureFile": {"shareName": "s"}}, "6.12", "fails", TABLE),
+        ({"glusterfs": {"path": "p"}}, "6.12", "unknown", "unknown"),
+        ({"local": {"path": "/mnt/disk"}}, "6.12", "unknown", "unknown"),
+        ({"hostPath": {"path": "/mnt/disk"}}, "6.12", "unknown", "unknown"),
+        (None, "6.12", "unknown", "unknown"),
+    ],
+)
+def test_volumes_that_were_not_tried(volume: dict[str, Any] | None, kernel: str, outcome: str, source: str) -> None:
+    """Kernel and driver lead to an answer, which is said not to be tried; else it is unknown."""
+    found = volume_reason(claimed(volume), with_(kernel_release=kernel))
+    assert (found.outcome, found.source) == (outcome, source), found
+    if volume and "local" not in volume and "hostPath" not in volume:
+        inline = {key: value for key, value in volume.items() if key != "local"}
+        direct = volume_reason(with_volume(**inline), with_(kernel_release=kernel))
+        assert (direct.outcome, direct.source) == (outcome, source), direct
+
+
+def test_storage_classes() -> None:
+    """The class of a claim without a volume names the driver, and the file system."""
+    storage = {"kind": "StorageClass", "metadata": {"name": "s"}, "provisioner": "pd.csi.storage.gke.io"}
+    claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": {"storageClassName": "s"}}
+    reference = {"persistentVolumeClaim": {"claimName": "c"}}
+    assert volume_reason(with_volume(storage, claim, **reference)).outcome == "runs"
+    ext3 = storage | {"parameters": {"csi.storage.k8s.io/fstype": "ext3"}}
+    assert volume_reason(with_volume(ext3, claim, **reference)).outcome == "fails"
+    ephemeral = {"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "s"}}}}
+    assert volume_reason(with_volume(ext3, **ephemeral)).outcome == "fails"
+    assert volume_reason(with_volume(**ephemeral)).outcome == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("modes", "outcome"), [(["ReadWriteOnce"], "runs"), (["ReadWriteMany"], "fails"), (None, "unknown")]
+)
+def test_a_driver_with_two_ways(modes: list[str] | None, outcome: str) -> None:
+    """What many nodes may write some serve by NFS."""
+    volumes: list[dict[str, Any]] = [
+        {"csi": {"driver": name}} for name in ("driver.longhorn.io", "csi.vsphere.vmware.com")
+    ]
+    for volume in (*volumes, {"portworxVolume": {"volumeID": "v"}}):
+        found = volume_reason(claimed(volume, accessModes=modes))
+        assert found.outcome == outcome, found
+
+
+def test_volumes_that_were_tried() -> None:
+    """This very volume, mounted on the node, counts before others of its driver, and these before any table."""
+    csi = {"csi": {"driver": "ebs.csi.aws.com"}}
+    kind = {"driver": "ebs.csi.aws.com", "fstype": "ext4", "reason": "", "count": 1}
+    other = VolumeRow(result="refused", usable="no", **kind)  # type: ignore[arg-type]
+    path = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/pv/mount"
+    mounted = msgspec.structs.replace(row(path, "supported"), role="volume")
+    report = msgspec.structs.replace(REPORTS["ready"], filesystems=(mounted,), volumes=(other,))
+    assert volume_reason(claimed(csi), with_(volumes=(other,))).source == "tried"
+    assert volume_reason(claimed(csi), with_(volumes=(other,))).outcome == "fails"
+    both = node_of_report(report)
+    assert volume_reason(claimed(csi), both).outcome == "runs"
+    assert volume_reason(claimed(csi, name="pv-other"), both).outcome == "fails"
+    able = msgspec.structs.replace(other, result="supported", usable="yes")
+    assert volume_reason(claimed(csi), with_(volumes=(able,))).source == "tried"
+    assert volume_reason(claimed({"csi": csi["csi"] | {"fsType": "xfs"}}), with_(volumes=(able,))).source == TABLE
+    contradicting = with_(volumes=(other, able), kernel_release="6.12")
+    assert volume_reason(claimed(csi), contradicting).source == TABLE
+
+
+def test_others_of_a_driver() -> None:
+    """They say nothing of a file system that was not among them, nor do those of a driver with unknown ways."""
+    kind = {"fstype": "ext4", "reason": "", "count": 1, "usable": "yes"}
+    longhorn, other = (
+        VolumeRow(driver=name, result="supported", **kind)  # type: ignore[arg-type]
+        for name in ("driver.longhorn.io", "who.knows")
+    )
+    node = with_(volumes=(longhorn, other))
+    modes = {"ReadWriteOnce": "runs", "ReadWriteMany": "fails", "ReadOnlyMany": "unknown"}
+    for mode, outcome in modes.items():
+        assert volume_reason(claimed({"csi": {"driver": longhorn.driver}}, accessModes=[mode]), node).outcome == outcome
+    assert volume_reason(claimed({"csi": {"driver": other.driver}}), node).outcome == "unknown"
+    assert volume_reason(claimed({"csi": {"driver": other.driver, "fsType": "ext4"}}), node).source == "tried"
+
+
+def test_a_sub_path_that_is_an_expression() -> None:
+    """It may lead into a mount below, whatever was tried above."""
+    mount = {"name": "v", "mountPath": "/v", "subPathExpr": "$(NAME)"}
+    judged = pod(containers=[{"volumeMounts": [mount]}], volumes=[{"name": "v", "hostPath": {"path": "/a"}}])
+    assert judge(judged, with_(mounts={"/a": row("/a", "supported")})).outcome == "runs"
+    below = row("/a", "supported", usable="partly", mounts_below=1)
+    assert judge(judged, with_(mounts={"/a": below})).outcome == "unknown"
+
+
+def test_a_claim_of_a_block_volume() -> None:
+    assert volume_reason(claimed({"csi": {"driver": "ebs.csi.aws.com"}}, volumeMode="Block")).outcome == "fails"
+
+
+def test_huge_pages() -> None:
+    """From Linux 6.9 on."""
+    judged = with_volume(emptyDir={"medium": "HugePages-2Mi"})
+    assert volume_reason(judged, with_(kernel_release="6.8.0-generic")).outcome == "fails"
+    assert volume_reason(judged).outcome == "runs"
+
+
+def test_a_type_of_tomorrow() -> None:
+    """A volume of a type that nobody knew is no emptyDir."""
+    assert volume_reason(with_volume(quantum={"spin": 1})).outcome == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({}, "runs"),
+        ({"hazards": {"hazard-image-volumes": Hazard(status="warn")}}, "fails"),
+        ({"hazards": {}}, "unknown"),
+        ({"runtime_version": "2.0.5"}, "fails"),
+        ({"runtime_name": "cri-o", "runtime_version": "1.36.0"}, "runs"),
+        ({"runtime_name": ""}, "unknown"),
+        ({"kubelet_version": "1.33.0"}, "unknown"),
+        ({"kubelet_version": ""}, "unknown"),
+    ],
+)
+def test_image_volumes(changes: dict[str, Any], outcome: str) -> None:
+    found = volume_reason(with_volume(image={"reference": "i"}), with_(**changes))
+    assert found.outcome == outcome
+    assert found.source != "tried"
+
+
+def test_devices() -> None:
+    """A device that something else gives a Pod was not tried; native resources are none."""
+    native = {"limits": {"cpu": 1, "memory": "1Gi", "hugepages-2Mi": "4Mi", "example.kubernetes.io/x": 1}}
+    assert judge(pod(containers=[{"resources": native}]), NODE).outcome == "runs"
+    judgement = judge(pod(containers=[{"resources": {"limits": {"nvidia.com/gpu": 1}}}]), NODE)
+    assert judgement.outcome == "unknown"
+    assert "nvidia.com/gpu" in judgement.reasons[0].field
+    assert judge(pod(resourceClaims=[{"name": "gpu"}]), NODE).outcome == "unknown"
+
+
+def test_tokens() -> None:
+    """The API server mounts one, unless Pod or ServiceAccount say otherwise, or the Pod lists all it has."""
+    node = with_(handlers={"": READY | {"projected": FAILS["projected"]}})
+    account = {"kind": "ServiceAccount", "metadata": {"name": "default"}, "automountServiceAccountToken": False}
+    base: dict[str, Any] = {"kind": "Pod", "spec": {"hostUsers": False}}
+    assert judge(manifest([base]), node).outcome == "fails"
+    assert judge(manifest([base, account]), node).outcome == "runs"
+    asking = {"kind": "Pod", "spec": {"hostUsers": False, "automountServiceAccountToken": True}}
+    assert judge(manifest([asking, account]), node).outcome == "fails"
+    assert judge(manifest([base | {"metadata": {"uid": "u"}}]), node).outcome == "runs"
+
+
+def test_notes() -> None:
+    """What the fields mean is said, and changes no outcome."""
+    context = {"privileged": True, "procMount": "Unmasked", "capabilities": {"add": ["CAP_SYS_TIME", "NET_ADMIN"]}}
+    judgement = judge(pod(containers=[{"securityContext": context}]), NODE)
+    assert judgement.outcome == "runs"
+    notes = {note.field.rpartition(".")[2]: note.message for note in judgement.notes}
+    assert notes.keys() == {"privileged", "add", "procMount", "securityContext"}
+    assert "SYS_TIME" in notes["add"]
+    assert "NET_ADMIN" not in notes["add"]
+    careful = pod(securityContext={"runAsNonRoot": True, "runAsUser": 1000})
+    assert judge(careful, NODE).notes == ()
+
+
+def test_the_worst_first() -> None:
+    """`refused` before `fails` before `unknown` before `runs`; the outcome is the first one's."""
+    judged = pod(
+        hostPID=True,
+        securityContext={"runAsUser": 70_000},
+        containers=[{"resources": {"limits": {"a.b/c": 1}}}],
+    )
+    judgement = judge(judged, NODE)
+    assert [one.outcome for one in judgement.reasons] == ["refused", "fails", "unknown", "runs", "runs"]
+    assert judgement.outcome == "refused"
+
+
+def test_annotations() -> None:
+    """What a ready node publishes is enough for a plain Pod, of the default handler, in the boot that it is from."""
+    report = REPORTS["ready"]
+    published = node_annotations(report)
+    assert PREFIX == PUBLISHED_PREFIX
+    known = {"boot_id": report.node.boot_id, "kubelet_version": "v1.36.2", "offered": {"": True, "crun": True}}
+    assert judge(pod(), node_of_annotations(published, **known)).outcome == "runs"  # type: ignore[arg-type]
+    assert judge(pod(), node_of_annotations(published, **known | {"boot_id": "x"})).outcome == "unknown"  # type: ignore[arg-type]
+    assert judge(pod(), node_of_annotations(published, **known | {"offered": {"": False}})).outcome == "fails"  # type: ignore[arg-type]
+    named = manifest(
+        [{"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": "fast"}}, RUNTIME_CLASS | {"handler": "crun"}]
+    )
+    assert judge(named, node_of_annotations(published, **known)).outcome == "unknown"  # type: ignore[arg-type]
+    assert node_of_annotations(published, **known).ids_per_pod == report.id_ranges[0].ids_per_pod  # type: ignore[arg-type]
+
+
+VALUES = st.text(max_size=30) | st.sampled_from(
+    ["", "=", ",", "stateless=ready", "ids-per-pod=9" + "9" * 5000, "{}", "[" * 3000]
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([f"{PREFIX}{key}" for key in ("levels", "id-range", "report", "oci-runtimes")]), VALUES
+    )
+)
+def test_forged_annotations(values: dict[str, str]) -> None:
+    """Whatever somebody writes there: no exception, and no Pod runs for want of a word."""
+    judgement = judge(with_volume(emptyDir={}), node_of_annotations(values))
+    assert judgement.outcome == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"), [("131072", 131_072), ("9999999999", None), ("-1", None), ("٣", None), ("", None)]
+)
+def test_published_ids(text: str, ids: int | None) -> None:
+    """Only a number of IDs that there can be counts."""
+    assert node_of_annotations({f"{PREFIX}id-range": f"first=65536,ids-per-pod={text}"}).ids_per_pod == ids
+
+
+def test_handlers_of_older_reports() -> None:
+    """They have no levels: ready is ready, and all else is known only where it is known of all levels."""
+    ready, failing = (
+        HandlerVerdict(name="h", verdict="ready", reason=""),
+        HandlerVerdict(name="h", verdict="not-ready", reason="TmpfsNotIdmappable"),
+    )
+    runtime_class = RUNTIME_CLASS | {"handler": "h"}
+    judged = manifest([{"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": "fast"}}, runtime_class])
+    for row_, outcome in ((ready, "runs"), (failing, "unknown")):
+        report = msgspec.structs.replace(REPORTS["ready"], handlers=(row_,))
+        assert judge(judged, node_of_report(report)).outcome == outcome
+
+
+@given(st.sampled_from(sorted({*SINCE, *NEVER, "fuse", "fuse.x", "zfs", ""})), st.text(max_size=12))
+def test_any_kernel(fstype: str, release: str) -> None:
+    """Whatever a kernel calls itself; without a number nothing is taken for granted."""
+    found = judge_filesystem(fstype, release)
+    assert found.why
+    if filesystems.parse_release(release) is None:
+        assert found.taken != "yes"
+
+
+@pytest.mark.parametrize(
+    ("fstype", "release", "taken"),
+    [
+        ("tmpfs", "6.2.0", "no"),
+        ("tmpfs", "6.3.0", "yes"),
+        ("tmpfs", "5.14.0-503.el9.x86_64", "unknown"),
+        ("nfs4", f"{KNOWN_TO[0]}.{KNOWN_TO[1]}.9", "no"),
+        ("nfs4", f"{KNOWN_TO[0] + 1}.0", "unknown"),
+        ("fuse.s3", "6.12", "unknown"),
+        ("fuse.s3", "6.1", "no"),
+        ("zfs", "6.12", "unknown"),
+    ],
+)
+def test_kernels(fstype: str, release: str, taken: str) -> None:
+    assert judge_filesystem(fstype, release).taken == taken
+
+
+def test_tables_agree() -> None:
+    """No file system is in both tables, and each one that a driver may mount is known, or said to depend."""
+    assert not SINCE.keys() & NEVER
+    told = {name for driver in (*drivers.CSI.values(), *drivers.IN_TREE.values()) for name in driver.filesystems}
+    depends = {name for name in told if judge_filesystem(name, "6.12").taken == "unknown"}
+    assert {name.partition(".")[0] for name in depends} == {"fuse", "lustre", "beegfs", "gpfs", "zfs"}
+
+
+def test_a_pod_of_many_parts() -> None:
+    """Each volume is judged, and none takes longer for the others."""
+    names = [f"v{number}" for number in range(3000)]
+    spec = {
+        "containers": [{"volumeMounts": [{"name": name} for name in names]}],
+        "volumes": [{"name": name, "emptyDir": {}} for name in names],
+    }
+    judgement = judge(pod(**spec), NODE)
+    assert (judgement.outcome, len(judgement.reasons)) == ("runs", len(names) + 2)
