@@ -46,7 +46,7 @@ def test_what_a_command_prints_comes_home(kernel: Kernel, tmp_path: Path) -> Non
     ("command", "words"),
     [
         ("echo c >/proc/sysrq-trigger", "sysrq triggered crash"),
-        ("sleep 1000000", "did not end by itself after 10 s; its console ends:"),
+        ("sleep 1000000", "the guest did not end by itself after 1"),
         ("echo no json", "printed what is no JSON"),
     ],
 )
