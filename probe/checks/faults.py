@@ -10,7 +10,7 @@ from msgspec import Struct
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.runtime.names import find_handler, handlers_told, no_runtime, oci_name, runtime_name
-from probe.facts.model import Facts
+from probe.facts.model import Facts, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
 
@@ -57,10 +57,10 @@ IMAGE_DECLARED_VOLUMES = Fault(program="containerd", since=(2, 0, 0), fixed={(2,
 
 def check_fault(facts: Facts, fault: Fault, what: str, message: str, check_id: str) -> Outcome:
     """Whether the container runtime has *fault*; *message* says what happens, after the runtime's name."""
-    version = _version(facts, fault.program, what)
-    if isinstance(version, Outcome):
-        return version
-    runtime = facts.runtime.need()
+    found = _version(facts, fault.program, what)
+    if isinstance(found, Outcome):
+        return found
+    runtime, version = found
     affected = fault.affects(version)
     if affected is None:
         message = f"{what} is unknown: {runtime_name(runtime)} is newer than the releases in which the fault was seen"
@@ -100,10 +100,10 @@ def check_leaked_mounts(facts: Facts) -> Outcome:
         return Outcome.not_read(what, facts.mounts)
     left = facts.mounts.value.idmapped_layers
     seen = Evidence(facts.mounts.source, f"{left} mounts ovl-idmapped*")
-    version = _version(facts, "containerd", what)
-    if isinstance(version, Outcome):
-        return version
-    runtime = facts.runtime.need()
+    found = _version(facts, "containerd", what)
+    if isinstance(found, Outcome):
+        return found
+    runtime, version = found
     if left >= LEAKED_MOUNTS:
         message = f"{left} idmapped mounts of layers were left behind: at fs.mount-max no further Pod starts"
         return Outcome.warn(message, seen, runtime.version, remediation=GENERIC["hazard-leaked-mounts"])
@@ -113,8 +113,8 @@ def check_leaked_mounts(facts: Facts) -> Outcome:
     return Outcome.passed("no mounts of layers are left behind", runtime.version, seen)
 
 
-def _version(facts: Facts, program: str, what: str) -> Version | Outcome:
-    """Version of the container runtime, or the outcome where it is another program or unknown."""
+def _version(facts: Facts, program: str, what: str) -> tuple[RuntimeFacts, Version] | Outcome:
+    """The container runtime with its version, or the outcome where it is another program or unknown."""
     runtime = facts.runtime.value
     if runtime is None:
         return no_runtime(facts, what)
@@ -126,7 +126,7 @@ def _version(facts: Facts, program: str, what: str) -> Version | Outcome:
     number = parse_version_number(runtime.version.value or "")
     if number is None:
         return Outcome.unknown("not-readable", f"{what} is unknown: {program} tells no version", runtime.version)
-    return number
+    return runtime, number
 
 
 def _of(check_id: str, fault: Fault, what: str, message: str) -> Callable[[Facts], Outcome]:
