@@ -17,7 +17,7 @@ from probe.checks.remedies.platforms import PLATFORMS
 from probe.outputs.workloads import WORKLOADS
 
 ROOT = Path(__file__).parents[1]
-VERBS = ["bundle", "explain", "path", "pod", "prune", "report", "serve", "watch"]
+VERBS = ["bundle", "explain", "fleet", "path", "pod", "prune", "report", "serve", "watch"]
 PARTS = ["annotations", "label", "condition", "events"]
 
 

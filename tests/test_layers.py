@@ -30,6 +30,7 @@ FLOORS = (
     ("probe.watch",),
     ("probe.serve",),
     ("probe.publish",),
+    ("probe.fleet",),
     ("probe.cli",),
     ("probe.__main__",),
 )

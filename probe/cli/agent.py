@@ -205,7 +205,7 @@ def prune(
     name = None if every or stale else settings_of(node_name=node_name or None).node_name
     if not (every or stale or name):
         raise click.UsageError("say which Node: --node-name NAME, --all or --stale DURATION")
-    access = Access(kubeconfig=kubeconfig or _kubeconfig_at_home(), context=context)
+    access = Access(kubeconfig=kubeconfig or kubeconfig_at_home(), context=context)
     if context and not access.kubeconfig:
         raise click.UsageError(f"--context {context} is of a kubeconfig, and there is none: name it with --kubeconfig")
     pruned = []
@@ -227,7 +227,7 @@ def prune(
     return exit_code(pruned)
 
 
-def _kubeconfig_at_home() -> str | None:
+def kubeconfig_at_home() -> str | None:
     """Where kubectl has it; a Pod has its service account instead."""
     path = os.path.expanduser("~/.kube/config")
     return path if not os.environ.get("KUBERNETES_SERVICE_HOST") and os.path.exists(path) else None

@@ -14,6 +14,7 @@ from probe.cli.agent import prune, serve, watch
 from probe.cli.bundle import bundle
 from probe.cli.console import USAGE, complain
 from probe.cli.explain import explain
+from probe.cli.fleet import fleet
 from probe.cli.options import (
     colour_option,
     interval_option,
@@ -68,6 +69,7 @@ def cli() -> None:
       userns-probe explain nested        what runs inside a Pod: buildah, dockerd, podman, ...
       userns-probe watch | serve         the two containers of the DaemonSet
       userns-probe prune                 remove from Nodes what was published
+      userns-probe fleet                 take the inventory of a cluster
       userns-probe bundle node.tar.gz    all that a probe read, for a bug report
 
     \b
@@ -75,6 +77,7 @@ def cli() -> None:
       0 ready   1 not ready   2 unknown   64 usage   69 Python is too old   70 bug   130 Ctrl-C   143 SIGTERM
       path: 0 supported   1 refused   2 unknown      prune: 0 nothing is left   1 something is
       pod:  0 runs   1 fails, or is refused   2 unknown
+      fleet: 0 taken   1 a condition of --fail-on holds   2 the cluster or a condition could not be read
     """
 
 
@@ -167,6 +170,7 @@ cli.add_command(watch)
 cli.add_command(serve)
 cli.add_command(prune)
 cli.add_command(bundle)
+cli.add_command(fleet)
 
 
 def run(arguments: list[str]) -> int:

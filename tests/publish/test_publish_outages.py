@@ -449,14 +449,14 @@ def test_after_random_faults_the_last_wanted_state_stands(world: World, seed: in
 )
 def test_the_time_to_wait_is_seconds_or_a_date(said: str, least: float, most: float) -> None:
     """Both forms of RFC 9110, 10.2.3; how much of it is waited is up to the backoff."""
-    seconds = kube._seconds(said)
+    seconds = kube.seconds_of(said)
     assert seconds is not None
     assert least <= seconds <= most
 
 
 def test_the_time_to_wait_until_a_date_to_come() -> None:
     """From now on."""
-    seconds = kube._seconds(formatdate(time.time() + 3600, usegmt=True))
+    seconds = kube.seconds_of(formatdate(time.time() + 3600, usegmt=True))
     assert seconds is not None
     assert 1800 <= seconds <= 3600
 
@@ -464,7 +464,7 @@ def test_the_time_to_wait_until_a_date_to_come() -> None:
 @given(st.text() | st.from_regex(r"[A-Za-z]{0,4},? ?[0-9 :A-Za-z+-]{0,40}", fullmatch=True))
 def test_any_other_time_to_wait_is_none(said: str) -> None:
     """No header of a server breaks a retry."""
-    seconds = kube._seconds(said)
+    seconds = kube.seconds_of(said)
     assert seconds is None or seconds >= 0
 
 

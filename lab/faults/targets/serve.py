@@ -97,7 +97,7 @@ def read_answer(data: bytes) -> None:
 
 def read_wait(data: bytes) -> None:
     """Retry-After is a number of seconds from now on, or nothing."""
-    seconds = kube._seconds(data.decode("latin-1"))
+    seconds = kube.seconds_of(data.decode("latin-1"))
     assert seconds is None or seconds >= 0
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 import msgspec
-from lightkube import ApiError, Client, ConfigError
+from lightkube import ApiError, Client, ConfigError, SingleConfig
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 from lightkube.core.resource import ApiInfo, ResourceDef
 from lightkube.generic_resource import (
@@ -162,7 +162,7 @@ class Api:
         return nodes, request.params["continue"] if more else ""
 
     def _failures(self) -> contextlib.AbstractContextManager[None]:
-        return _failures(plugin=self._plugin)
+        return failures(plugin=self._plugin)
 
     def _apply(self, resource: Any, name: str, content: dict[str, Any], force: bool) -> dict[str, Any]:
         return self._patch(resource, name, {"apiVersion": "v1", "kind": "Node"} | content, APPLY, force=force)
@@ -180,11 +180,8 @@ class Api:
 @contextlib.contextmanager
 def connect(access: Access) -> Iterator[Api]:
     """Client with the current token, CA and address. *Errors*: Failure."""
-    with _failures(LookupError, TypeError, AttributeError):  # raised for a malformed kubeconfig
-        if access.kubeconfig is None:
-            config = from_pod(access.service_account)
-        else:
-            config = from_kubeconfig(access.kubeconfig, access.context)
+    with failures(LookupError, TypeError, AttributeError):  # raised for a malformed kubeconfig
+        config = config_of(access)
         guard = Guard(tls_context(config), deadline=access.deadline, limit=_limit, judge=_judged)
         client = Client(config, timeout=httpx2.Timeout(access.silence), transport=guard)
     try:
@@ -196,6 +193,13 @@ def connect(access: Access) -> Iterator[Api]:
 def _precondition(version: str) -> dict[str, dict[str, str]]:
     """The part of a patch by which the server refuses it once the object has another resourceVersion."""
     return {"metadata": {"resourceVersion": version}} if version else {}
+
+
+def config_of(access: Access) -> SingleConfig:
+    """Address and credentials. *Errors*: ConfigError, OSError, ValueError; LookupError, TypeError, AttributeError."""
+    if access.kubeconfig is None:
+        return from_pod(access.service_account)
+    return from_kubeconfig(access.kubeconfig, access.context)
 
 
 def _limit(request: httpx2.Request) -> int:
@@ -234,14 +238,15 @@ def _node(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _failures(*malformed: type[Exception], plugin: str = "") -> Iterator[None]:
+def failures(*malformed: type[Exception], plugin: str = "") -> Iterator[None]:
+    """Turn what lightkube and its HTTP client raise into Failure; *malformed*: further exceptions of bad settings."""
     unusable: tuple[type[Exception], ...] = (ConfigError, OSError, ValueError, NotImplementedError, *malformed)
     try:
         yield
     except ApiError as error:
-        retry_after = _seconds(error.response.headers.get("Retry-After", ""))
+        wait = seconds_of(error.response.headers.get("Retry-After", ""))
         status, told = error.response.status_code, error.status
-        raise Failure(status, told.reason or "", told.message or "", retry_after) from error
+        raise Failure(status, told.reason or "", told.message or "", wait) from error
     except httpx2.LocalProtocolError as error:  # its text contains the token
         raise Failure(0, NO_CREDENTIALS, "the token has characters that no HTTP header carries") from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -257,7 +262,7 @@ def _failures(*malformed: type[Exception], plugin: str = "") -> Iterator[None]:
         raise Failure(0, NO_CREDENTIALS, f"{type(error).__name__}: {error}") from error
 
 
-def _seconds(text: str) -> float | None:
+def seconds_of(text: str) -> float | None:
     """Seconds in Retry-After, given as a number or a date by our clock; None for other text."""
     if text.isascii() and text.isdecimal():
         return float(text)

@@ -14,6 +14,10 @@ from lightkube import SingleConfig
 from lightkube.config.client_adapter import verify_cluster
 
 
+class TooLarge(httpx2.RemoteProtocolError):
+    """A response has more bytes than its limit."""
+
+
 def tls_context(config: SingleConfig) -> ssl.SSLContext:
     """TLS context that trusts the cluster's CA, with the verification of client-go.
 
@@ -59,9 +63,8 @@ class Guard(httpx2.BaseTransport):
                 response.close()
         finally:
             hang_up.cancel()
-        headers = {"Content-Type": "application/json"}
-        if "Retry-After" in response.headers:
-            headers["Retry-After"] = response.headers["Retry-After"]
+        headers = {name: response.headers[name] for name in ("Retry-After", "Date") if name in response.headers}
+        headers["Content-Type"] = "application/json"
         content = self._judge(response.status_code, body)
         return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
 
@@ -86,5 +89,5 @@ def _read(response: httpx2.Response, limit: int) -> bytes:
     for chunk in response.stream:
         content += chunk
         if len(content) > limit:
-            raise httpx2.RemoteProtocolError(f"a response of more than {limit} bytes")
+            raise TooLarge(f"a response of more than {limit} bytes")
     return bytes(content)

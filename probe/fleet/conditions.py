@@ -1,0 +1,72 @@
+"""Conditions of `--fail-on`: each holds, does not hold, or cannot be told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from probe.fleet.diff import Diff
+from probe.fleet.inventory import Inventory, section_of
+
+
+class Condition(Struct, frozen=True):
+    """A condition."""
+
+    words: str
+    needs: tuple[str, ...]
+    """Sections without which it cannot be told that it does not hold."""
+    holds: Callable[[Inventory, Diff | None], bool]
+
+
+CONDITIONS: dict[str, Condition] = {
+    "fails": Condition(
+        "a workload asks, and will fail or be ignored", ("pods", "nodes"), lambda one, _: one.summary.lists["fails"] > 0
+    ),
+    "not-ready": Condition("a node is not ready", ("nodes",), lambda one, _: one.summary.not_ready > 0),
+    "unknown": Condition(
+        "a node or an asking workload is unknown",
+        ("pods", "nodes"),
+        lambda one, _: one.summary.unknown > 0 or one.summary.lists["asked-unknown"] > 0,
+    ),
+    "unconfined": Condition(
+        "a workload asks, and its scheduling is not confined", ("pods",), lambda one, _: one.summary.unconfined > 0
+    ),
+    "contradiction": Condition(
+        "all attempts failed on a ready node", ("prometheus", "nodes"), lambda one, _: one.summary.contradictions > 0
+    ),
+    "unsafe": Condition(
+        "enforcing now would break something",
+        ("pods", "nodes", "namespaces"),
+        lambda one, _: any(row.safe == "no" for row in one.enforcement),
+    ),
+    "worse": Condition(
+        "something is worse than in --diff",
+        ("pods", "nodes"),
+        lambda _, change: change is not None and any(one.worse for one in change.changes),
+    ),
+}
+
+
+def parse_conditions(text: str) -> tuple[str, ...]:
+    """Names of conditions, parted by commas. *Errors*: ValueError."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [name for name in names if name not in CONDITIONS]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no condition; there are {', '.join(CONDITIONS)}")
+    return names
+
+
+def exit_code(names: tuple[str, ...], inventory: Inventory, change: Diff | None) -> tuple[int, list[str]]:
+    """(1 when a condition holds, else 2 when one cannot be told, else 0; a line for each of these)."""
+    code, lines = 0, []
+    for name in names:
+        condition = CONDITIONS[name]
+        unread = [section for section in condition.needs if section_of(inventory, section).state != "read"]
+        if condition.holds(inventory, change):
+            code = 1
+            lines.append(f"--fail-on {name}: {condition.words}")
+        elif unread:
+            code = code or 2
+            lines.append(f"--fail-on {name}: unknown, since not read in full: {', '.join(unread)}")
+    return code, lines

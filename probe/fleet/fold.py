@@ -1,0 +1,182 @@
+"""Pods, folded page by page into owners and specs: what is kept grows with workloads, not with Pods. Pure."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from probe.fleet import wire
+from probe.fleet.canonical import canonical
+from probe.fleet.reach import Placement, placement_of, selects
+from probe.pod.model import Claim
+from probe.pod.spec import ClaimReference, PodSpec, Volume
+
+_TOKEN = re.compile(rb"kube-api-access-[a-z0-9]{5}")
+_ENCODER = msgspec.msgpack.Encoder()
+_PACKED = msgspec.msgpack.Decoder(wire.Spec)
+_JUDGED = msgspec.msgpack.Decoder(PodSpec)
+MIRROR, CDI = "kubernetes.io/config.mirror", "cdi.k8s.io/"
+"""Annotation of a static Pod's mirror, and prefix of those that name devices."""
+_SHAPE, _CONTROLLER = 24, 56
+"""First bits of the index of a shape and of a controller in a cell's key."""
+NOT_SCHEDULED = -1
+Claims = Mapping[tuple[str, str], Claim]
+"""(namespace, name) of a PersistentVolumeClaim -> what is known of it."""
+
+
+class Controller(Struct, frozen=True, gc=False):
+    """The direct controller of Pods; a Pod without one, or a static Pod, stands for itself."""
+
+    namespace: str
+    kind: str
+    name: str
+    uid: str
+    group: str
+    """API version."""
+    hash: str
+    """`pod-template-hash` of its Pods."""
+
+
+class Shape(Struct, frozen=True):
+    """What Pods of one template have in common."""
+
+    spec: PodSpec
+    claims: dict[str, Claim]
+    """Of its volumes, by the volume's name."""
+    devices: tuple[str, ...]
+    """Annotations of CDI."""
+    placement: Placement
+
+
+class Cell(NamedTuple):
+    """Pods that differ in nothing that counts."""
+
+    shape: int
+    place: int
+    """Index of the group of nodes; NOT_SCHEDULED, or -2 on a node that was not read."""
+    running: bool
+    pods: int
+
+
+class Fold:
+    """The Pods of a cluster."""
+
+    def __init__(
+        self, group_of: Callable[[str], int], claims: Claims, stranded: Callable[[Placement, str], bool]
+    ) -> None:
+        """*group_of*(node): its group. *stranded*(placement, node): a restart of the kubelet ends such a Pod."""
+        self._group_of, self._claims, self._stranded_on = group_of, claims, stranded
+        self.controllers: list[Controller] = []
+        self.shapes: list[Shape] = []
+        self.stranded: Counter[int] = Counter()
+        """Controller -> running Pods that a restart of the kubelet would end."""
+        self._cells: Counter[int] = Counter()
+        self._keys: list[int] = []
+        self._controllers: dict[Controller, int] = {}
+        self._shapes: dict[bytes, int] = {}
+        self._canonical_shapes: dict[bytes, int] = {}
+        self._selects: list[bool] = []
+        self._words: dict[str, str] = {}
+
+    def add(self, pods: list[wire.Pod]) -> None:
+        """Fold a page."""
+        for pod in pods:
+            spec = pod.spec
+            controller = self._controller(pod)
+            shape = self._shape(pod, per_node=self.controllers[controller].kind == "DaemonSet")
+            running = pod.status is not None and pod.status.phase == "Running"
+            place = self._group_of(spec.node_name) if spec.node_name else NOT_SCHEDULED
+            self._cells[_packed(controller, shape, place, running)] += 1
+            if running and self._selects[shape] and self._stranded_on(self.shapes[shape].placement, spec.node_name):
+                self.stranded[controller] += 1
+
+    def cells(self, controller: int) -> Iterator[Cell]:
+        """The cells of a controller, of which *controller* is the index."""
+        if len(self._keys) != len(self._cells):
+            self._keys = sorted(self._cells)
+        first, after = (bisect_left(self._keys, index << _CONTROLLER) for index in (controller, controller + 1))
+        for key in self._keys[first:after]:
+            shape, place = key >> _SHAPE & (1 << _CONTROLLER - _SHAPE) - 1, (key >> 1 & (1 << _SHAPE - 1) - 1) - 2
+            yield Cell(shape, place, bool(key & 1), self._cells[key])
+
+    def _controller(self, pod: wire.Pod) -> int:
+        found = _controller(pod)
+        index = self._controllers.get(found)
+        if index is None:
+            word = self._words.setdefault
+            found = Controller(*(word(one, one) for one in (getattr(found, name) for name in found.__struct_fields__)))
+            index = self._controllers[found] = len(self.controllers)
+            self.controllers.append(found)
+        return index
+
+    def _shape(self, pod: wire.Pod, *, per_node: bool) -> int:
+        spec, namespace = pod.spec, pod.metadata.namespace
+        devices = tuple(sorted(key for key in pod.metadata.annotations or () if key.startswith(CDI)))
+        claims: dict[str, Claim] = {}
+        volumes = spec.volumes
+        if volumes and any(each.persistent_volume_claim for each in volumes):
+            volumes = tuple(self._without_claim(each, namespace, claims) for each in volumes)
+        affinity = _without_node(spec.affinity) if per_node and spec.affinity else spec.affinity
+        plain = replace(spec, node_name="", volumes=volumes, affinity=affinity)
+        packed = _TOKEN.sub(b"kube-api-access-xxxxx", _ENCODER.encode(plain))
+        key = packed + _ENCODER.encode((claims, devices)) if claims or devices else packed
+        digest = blake2b(key, digest_size=16).digest()
+        if digest not in self._shapes:
+            self._shapes[digest] = self._canonical(packed, claims, devices)
+        return self._shapes[digest]
+
+    def _canonical(self, packed: bytes, claims: dict[str, Claim], devices: tuple[str, ...]) -> int:
+        placement = placement_of(_PACKED.decode(packed))
+        spec, claims = canonical(_JUDGED.decode(packed), claims)
+        key = blake2b(_ENCODER.encode((spec, claims, devices, placement)), digest_size=16).digest()
+        if key not in self._canonical_shapes:
+            self._canonical_shapes[key] = len(self.shapes)
+            self.shapes.append(Shape(spec, claims, devices, placement))
+            self._selects.append(selects(placement))
+        return self._canonical_shapes[key]
+
+    def _without_claim(self, volume: Volume, namespace: str, claims: dict[str, Claim]) -> Volume:
+        """*volume* with its own name for that of its claim, which differs between the Pods of a StatefulSet."""
+        reference = volume.persistent_volume_claim
+        if reference is None:
+            return volume
+        known = self._claims.get((namespace, reference.claim_name))
+        if known is not None:
+            claims[volume.name] = known
+        return replace(volume, persistent_volume_claim=ClaimReference(volume.name))
+
+
+def _packed(controller: int, shape: int, place: int, running: bool) -> int:
+    """A key of one number: at a third of the memory of a tuple, of which there may be as many as Pods."""
+    return controller << _CONTROLLER | shape << _SHAPE | (place + 2) << 1 | running
+
+
+def _controller(pod: wire.Pod) -> Controller:
+    meta = pod.metadata
+    if MIRROR in (meta.annotations or ()):
+        node = pod.spec.node_name
+        name = meta.name.removesuffix(f"-{node}") if node else meta.name
+        return Controller(meta.namespace, "StaticPod", name, "", "v1", "")
+    for owner in meta.owner_references or ():
+        if owner.controller:
+            template = meta.labels.pod_template_hash if meta.labels else ""
+            return Controller(meta.namespace, owner.kind, owner.name, owner.uid, owner.api_version, template)
+    return Controller(meta.namespace, "Pod", meta.name, "", "v1", "")
+
+
+def _without_node(affinity: wire.Affinity) -> wire.Affinity | None:
+    """*affinity* without the name of the node, which the DaemonSet controller puts into each term of each Pod."""
+    required = affinity.node_affinity.required if affinity.node_affinity else None
+    terms = required.node_selector_terms if required else None
+    kept = tuple(wire.Term(match_expressions=term.match_expressions) for term in terms or ())
+    if not all(term.match_expressions for term in kept):
+        return None
+    return wire.Affinity(wire.NodeAffinity(wire.Required(kept))) if kept else affinity

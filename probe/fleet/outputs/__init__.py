@@ -1,0 +1,1 @@
+"""The inventory for people and machines, each a function of it."""

@@ -1,0 +1,175 @@
+"""Scheduling: which nodes a Pod may run on, and whether its scheduling is confined to ready ones. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from probe.fleet import wire, wire_nodes
+from probe.fleet.nodes import HOSTNAME, Place, labels_of
+from probe.outputs.annotations import LABEL
+
+OS = "kubernetes.io/os"
+_PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
+"""Prefixes of taints of a node's state, which pass."""
+
+
+class Placement(Struct, frozen=True):
+    """Where a Pod may be scheduled."""
+
+    selector: tuple[tuple[str, str], ...]
+    terms: tuple[wire.Term, ...] | None
+    """Of the required node affinity; None without one, and no node matches an empty one."""
+    tolerations: tuple[wire.Toleration, ...]
+
+
+def placement_of(spec: wire.Spec) -> Placement:
+    """The placement that *spec* asks for."""
+    affinity = spec.affinity and spec.affinity.node_affinity
+    required = affinity.required if affinity else None
+    return Placement(
+        selector=tuple(sorted((spec.node_selector or {}).items())),
+        terms=None if required is None else required.node_selector_terms or (),
+        tolerations=spec.tolerations or (),
+    )
+
+
+def confined(placement: Placement) -> bool:
+    """Whether the selector, or each term of the required affinity, admits no node without a proven `ready`."""
+    if (LABEL, "true") in placement.selector:
+        return True
+    return bool(placement.terms) and all(
+        any(map(_confines, term.match_expressions or ())) for term in placement.terms or ()
+    )
+
+
+def selects(placement: Placement) -> bool:
+    """Whether scheduling depends on the label `userns-probe.io/ready` in any way."""
+    keys = [key for key, _ in placement.selector]
+    keys += [one.key for term in placement.terms or () for one in term.match_expressions or ()]
+    return LABEL in keys
+
+
+def _confines(requirement: wire.Requirement) -> bool:
+    values = set(requirement.values or ())
+    if requirement.key != LABEL:
+        return False
+    return (requirement.operator == "In" and values == {"true"}) or (
+        requirement.operator == "NotIn" and {"false"} <= values
+    )
+
+
+def stranded(places: Mapping[str, Place], placement: Placement, name: str) -> bool:
+    """Whether Node *name* no longer has the labels that *placement* asks for; false for one that is not known."""
+    place = places.get(name)
+    return place is not None and not admits(placement, labels_of(place), (), name)
+
+
+class Reach:
+    """The nodes that placements admit, counted by profile; equal nodes are asked once."""
+
+    def __init__(self, places: Iterable[Place], placements: Iterable[Placement]) -> None:
+        self._places = list(places)
+        self._keys = frozenset(key for one in placements for key in _keys(one)) - {HOSTNAME} | {OS}
+        classes = Counter(self._class(place) for place in self._places)
+        self._classes = {key: (dict(key[0]), key[1], key[2], count) for key, count in classes.items()}
+        self._by_host: dict[str, list[Place]] = {}
+        for place in self._places:
+            self._by_host.setdefault(place.host, []).append(place)
+        self._known: dict[Placement, Counter[int]] = {}
+
+    def profiles(self, placement: Placement) -> Counter[int]:
+        """Profile -> number of nodes with it that *placement* admits."""
+        if placement not in self._known:
+            self._known[placement] = self._count(placement)
+        return self._known[placement]
+
+    def _count(self, placement: Placement) -> Counter[int]:
+        found: Counter[int] = Counter()
+        if _names_nodes(placement):
+            host = dict(placement.selector).get(HOSTNAME)
+            for place in self._places if host is None else self._by_host.get(host, ()):
+                if admits(placement, labels_of(place), place.taints, place.name):
+                    found[place.profile] += 1
+            return found
+        for labels, taints, profile, count in self._classes.values():
+            if admits(placement, labels, taints, ""):
+                found[profile] += count
+        return found
+
+    def _class(self, place: Place) -> tuple[tuple[tuple[str, str], ...], tuple[wire_nodes.Taint, ...], int]:
+        return tuple(pair for pair in place.labels if pair[0] in self._keys), place.taints, place.profile
+
+
+def admits(placement: Placement, labels: dict[str, str], taints: tuple[wire_nodes.Taint, ...], name: str) -> bool:
+    """Whether a node with these labels, taints and name is admitted. Taints of a state that passes do not count.
+
+    A Windows node admits only Pods whose scheduling names an operating system: any other would fail there as it is.
+    """
+    if labels.get(OS) == "windows" and OS not in _keys(placement):
+        return False
+    if any(labels.get(key) != value for key, value in placement.selector):
+        return False
+    if placement.terms is not None and not any(_term(term, labels, name) for term in placement.terms):
+        return False
+    return all(
+        taint.effect == "PreferNoSchedule"
+        or taint.key.startswith(_PASSING)
+        or any(_tolerates(one, taint) for one in placement.tolerations)
+        for taint in taints
+    )
+
+
+def _term(term: wire.Term, labels: dict[str, str], name: str) -> bool:
+    expressions, fields = term.match_expressions or (), term.match_fields or ()
+    if not expressions and not fields:
+        return False
+    return all(_matches(one, labels) for one in expressions) and all(
+        _matches(one, {"metadata.name": name}) for one in fields
+    )
+
+
+def _matches(requirement: wire.Requirement, labels: dict[str, str]) -> bool:
+    value, values = labels.get(requirement.key), requirement.values or ()
+    match requirement.operator:
+        case "In":
+            return value is not None and value in values
+        case "NotIn":
+            return value is None or value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt":
+            return _compares(requirement.operator, value, values)
+    return False
+
+
+def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
+    try:
+        found, limit = int(value or ""), int(values[0])
+    except (ValueError, IndexError):
+        return False
+    return found > limit if operator == "Gt" else found < limit
+
+
+def _tolerates(toleration: wire.Toleration, taint: wire_nodes.Taint) -> bool:
+    """*Source*: Toleration of core/v1: no effect or key tolerates any; `Exists` tolerates any value."""
+    if toleration.effect and toleration.effect != taint.effect:
+        return False
+    if toleration.key and toleration.key != taint.key:
+        return False
+    if toleration.operator == "Exists":
+        return True
+    return bool(toleration.key) and (toleration.value or "") == taint.value
+
+
+def _keys(placement: Placement) -> Iterable[str]:
+    yield from (key for key, _ in placement.selector)
+    yield from (one.key for term in placement.terms or () for one in term.match_expressions or ())
+
+
+def _names_nodes(placement: Placement) -> bool:
+    return HOSTNAME in _keys(placement) or any(term.match_fields for term in placement.terms or ())

@@ -1,0 +1,53 @@
+"""Volumes: PersistentVolumes and StorageClasses as the Pod question asks for them. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from probe.fleet import wire
+from probe.pod.model import Claim
+from probe.pod.spec import PersistentVolumeSpec
+
+
+class Volumes:
+    """PersistentVolumes by the claim that they are bound to; equal ones are held once."""
+
+    def __init__(self) -> None:
+        self.claims: dict[tuple[str, str], Claim] = {}
+        self._known: dict[bytes, Claim] = {}
+
+    def add(self, volumes: list[wire.PersistentVolume]) -> None:
+        """Fold a page."""
+        for volume in volumes:
+            if volume.spec.claim_ref is not None:
+                claim = _claim(volume.spec)
+                claim = self._known.setdefault(msgspec.msgpack.encode(claim), claim)
+                self.claims[volume.spec.claim_ref.namespace, volume.spec.claim_ref.name] = claim
+
+
+def _claim(spec: wire.VolumeSpec) -> Claim:
+    """What the Pod question asks of *spec*, without what differs between equal volumes: paths and attributes."""
+    sources = {name: getattr(spec, name) for name in PersistentVolumeSpec.__struct_fields__}
+    if spec.csi is not None:
+        sources["csi"] = replace(spec.csi, volume_attributes=None)
+    for name in ("local", "host_path"):
+        if sources[name] is not None:
+            sources[name] = replace(sources[name], path="")
+    return Claim(block=spec.volume_mode == "Block", shared=_shared(spec), volume=PersistentVolumeSpec(**sources))
+
+
+def _shared(spec: wire.VolumeSpec) -> bool | None:
+    return None if spec.access_modes is None else "ReadWriteMany" in spec.access_modes
+
+
+def classes_of(classes: list[wire.StorageClass]) -> dict[str, Claim]:
+    """Name of a StorageClass -> what its claims will be; the empty name is the default class."""
+    found = {}
+    for one in classes:
+        parameters = one.parameters or {}
+        fstype = parameters.get("csi.storage.k8s.io/fstype") or parameters.get("fsType") or ""
+        found[one.metadata.name] = Claim(provisioner=one.provisioner, fstype=fstype)
+        if (one.metadata.annotations or {}).get("storageclass.kubernetes.io/is-default-class") == "true":
+            found[""] = found[one.metadata.name]
+    return found

@@ -1,0 +1,169 @@
+"""Objects of the Kubernetes API, of each only the fields that the inventory needs; all others are skipped unread."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from probe.pod.spec import PersistentVolumeSpec, PodSpec
+
+
+class Owner(Struct, rename="camel", gc=False):
+    """An owner reference."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    api_version: str = ""
+    controller: bool | None = None
+
+
+class Meta(Struct, rename="camel"):
+    """Metadata of any object."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[Owner] | None = None
+
+
+class Owned(Struct, rename="camel"):
+    """Metadata of an object whose owners alone count."""
+
+    uid: str = ""
+    owner_references: list[Owner] | None = None
+
+
+class OwnedObject(Struct):
+    """A ReplicaSet or Job."""
+
+    metadata: Owned
+
+
+class Object(Struct):
+    """Any object, of which the metadata counts."""
+
+    metadata: Meta
+
+
+class TemplateHash(Struct, rename={"pod_template_hash": "pod-template-hash"}, gc=False):
+    """Labels of a Pod that name its controller."""
+
+    pod_template_hash: str = ""
+
+
+class PodMeta(Struct, rename="camel"):
+    """Metadata of a Pod."""
+
+    name: str = ""
+    namespace: str = ""
+    labels: TemplateHash | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[Owner] | None = None
+
+
+class Requirement(Struct, frozen=True, gc=False):
+    """A node selector requirement."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] | None = None
+
+
+class Term(Struct, frozen=True, rename="camel"):
+    """A node selector term; its requirements are ANDed."""
+
+    match_expressions: tuple[Requirement, ...] | None = None
+    match_fields: tuple[Requirement, ...] | None = None
+
+
+class Required(Struct, frozen=True, rename="camel"):
+    """A node selector; its terms are ORed."""
+
+    node_selector_terms: tuple[Term, ...] | None = None
+
+
+class NodeAffinity(Struct, frozen=True, rename={"required": "requiredDuringSchedulingIgnoredDuringExecution"}):
+    """Node affinity, without preferences."""
+
+    required: Required | None = None
+
+
+class Affinity(Struct, frozen=True, rename="camel"):
+    """Affinity to nodes."""
+
+    node_affinity: NodeAffinity | None = None
+
+
+class Toleration(Struct, frozen=True, gc=False):
+    """A toleration."""
+
+    key: str | None = None
+    operator: str | None = None
+    value: str | None = None
+    effect: str | None = None
+
+
+class Spec(PodSpec, frozen=True, kw_only=True, rename="camel"):
+    """Spec of a Pod: the fields that the Pod question asks for, and those that say where it may run."""
+
+    node_name: str = ""
+    node_selector: dict[str, str] | None = None
+    affinity: Affinity | None = None
+    tolerations: tuple[Toleration, ...] | None = None
+
+
+class PodStatus(Struct, gc=False):
+    """Status of a Pod."""
+
+    phase: str = ""
+
+
+class Pod(Struct):
+    """A Pod."""
+
+    metadata: PodMeta
+    spec: Spec
+    status: PodStatus | None = None
+
+
+class ClaimRef(Struct, gc=False):
+    """The claim of a PersistentVolume."""
+
+    name: str = ""
+    namespace: str = ""
+
+
+class VolumeSpec(PersistentVolumeSpec, frozen=True, kw_only=True, rename="camel"):
+    """Spec of a PersistentVolume, and its claim."""
+
+    claim_ref: ClaimRef | None = None
+    access_modes: tuple[str, ...] | None = None
+
+
+class PersistentVolume(Struct):
+    """A PersistentVolume."""
+
+    spec: VolumeSpec
+
+
+class RuntimeClass(Struct):
+    """A RuntimeClass."""
+
+    metadata: Meta
+    handler: str = ""
+
+
+class Version(Struct, rename="camel"):
+    """Answer of /version."""
+
+    git_version: str = ""
+
+
+class StorageClass(Struct):
+    """A StorageClass."""
+
+    metadata: Meta
+    provisioner: str = ""
+    parameters: dict[str, str] | None = None

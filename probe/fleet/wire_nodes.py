@@ -1,0 +1,149 @@
+"""Nodes of the Kubernetes API and templates of nodes, of each only the fields that the inventory needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from probe.fleet.wire import Meta
+from probe.outputs.annotations import PREFIX
+
+OWN_KEYS = {name: f"{PREFIX}{name.replace('_', '-')}" for name in (
+    "verdict", "reason", "message", "levels", "filesystems", "oci_runtimes", "id_range", "warnings", "report",
+    "boot_id", "agent_version", "refreshed_at",
+)}  # fmt: skip
+
+
+class OwnAnnotations(Struct, kw_only=True, rename=OWN_KEYS.get, gc=False):
+    """Annotations of userns-probe on a Node; empty: absent."""
+
+    verdict: str = ""
+    reason: str = ""
+    message: str = ""
+    levels: str = ""
+    filesystems: str = ""
+    oci_runtimes: str = ""
+    id_range: str = ""
+    warnings: str = ""
+    report: str = ""
+    boot_id: str = ""
+    agent_version: str = ""
+    refreshed_at: str = ""
+
+
+class OwnedKeys(Struct, rename={"verdict": f"f:{PREFIX}verdict"}):
+    """Which of our keys a field manager owns."""
+
+    verdict: Any = None
+
+
+class ManagedMetadata(Struct, rename={"annotations": "f:annotations"}):
+    """Metadata fields of a field manager."""
+
+    annotations: OwnedKeys | None = None
+
+
+class ManagedFields(Struct, rename={"metadata": "f:metadata"}):
+    """Fields of a field manager."""
+
+    metadata: ManagedMetadata | None = None
+
+
+class Managed(Struct, rename={"fields": "fieldsV1"}):
+    """An entry of managedFields."""
+
+    manager: str = ""
+    fields: ManagedFields | None = None
+
+
+class NodeMeta(Struct, rename="camel"):
+    """Metadata of a Node."""
+
+    name: str = ""
+    labels: dict[str, str] | None = None
+    annotations: OwnAnnotations | None = None
+    managed_fields: list[Managed] | None = None
+
+
+class Taint(Struct, frozen=True, gc=False):
+    """A taint."""
+
+    key: str
+    effect: str = ""
+    value: str = ""
+
+
+class NodeSpec(Struct):
+    """Spec of a Node."""
+
+    taints: tuple[Taint, ...] | None = None
+    unschedulable: bool | None = None
+
+
+class NodeInfo(Struct, gc=False, rename={
+    "boot_id": "bootID", "kernel_version": "kernelVersion", "kubelet_version": "kubeletVersion",
+    "os": "operatingSystem", "runtime_version": "containerRuntimeVersion", "os_image": "osImage",
+}):  # fmt: skip
+    """`.status.nodeInfo`."""
+
+    boot_id: str = ""
+    kernel_version: str = ""
+    kubelet_version: str = ""
+    runtime_version: str = ""
+    os: str = ""
+    os_image: str = ""
+
+
+class HandlerFeatures(Struct, rename="camel", gc=False):
+    """What the kubelet says that a handler supports."""
+
+    user_namespaces: bool | None = None
+
+
+class RuntimeHandler(Struct, gc=False):
+    """A handler of the container runtime; the default one has the empty name."""
+
+    name: str = ""
+    features: HandlerFeatures | None = None
+
+
+class NodeStatus(Struct, rename="camel"):
+    """Status of a Node."""
+
+    node_info: NodeInfo = field(default_factory=NodeInfo)
+    runtime_handlers: list[RuntimeHandler] | None = None
+    declared_features: tuple[str, ...] | None = None
+
+
+class Node(Struct):
+    """A Node."""
+
+    metadata: NodeMeta
+    spec: NodeSpec = field(default_factory=NodeSpec)
+    status: NodeStatus = field(default_factory=NodeStatus)
+
+
+class TemplateMeta(Struct):
+    """Metadata of a template."""
+
+    labels: dict[str, str] | None = None
+
+
+class NodeTemplate(Struct):
+    """Template of the nodes of a NodePool."""
+
+    metadata: TemplateMeta | None = None
+
+
+class NodePoolSpec(Struct):
+    """Spec of a Karpenter NodePool."""
+
+    template: NodeTemplate = field(default_factory=NodeTemplate)
+
+
+class NodePool(Struct):
+    """A NodePool of karpenter.sh."""
+
+    metadata: Meta
+    spec: NodePoolSpec = field(default_factory=NodePoolSpec)
