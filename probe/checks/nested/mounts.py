@@ -20,10 +20,11 @@ _ADMIN = PodRequest(
 def check_mounts(facts: Facts, handler: str) -> NestedOutcome:
     """A builder mounts /proc and the layers of an image in namespaces below those of the Pod, and pivots."""
     what = "a builder cannot run a step of a build in a container"
-    if bad := stopped(facts, _STEPS, what, "NestedMountRefused", _REMEDIATION):
-        return judge(bad, _ADMIN)
+    trial, bad = facts.nested.trial, stopped(facts, _STEPS, what, "NestedMountRefused", _REMEDIATION)
+    if bad or trial.value is None:
+        return judge(bad or Outcome.not_read(what, trial), _ADMIN)
     message = "the root of a Pod can mount, also a new /proc beside a masked one, and pivot_root"
-    return judge(Outcome.passed(message, seen_of(facts.nested.trial.need(), *_STEPS)), _ADMIN)
+    return judge(Outcome.passed(message, seen_of(trial.value, *_STEPS)), _ADMIN)
 
 
 CHECKS = (

@@ -16,9 +16,9 @@ _REFUSED = "Look for the refusal in the kernel's log.\n  journalctl -k | grep -i
 def check_network(facts: Facts, handler: str) -> NestedOutcome:
     """The network namespace belongs to the Pod's user namespace, so its root may change all of it."""
     what = "no engine can connect its containers"
-    if bad := stopped(facts, _STEPS, what, "NestedNetworkRefused", _REFUSED, _LOAD):
-        return judge(bad, _ADMIN)
-    trial = facts.nested.trial.need()
+    bad, trial = stopped(facts, _STEPS, what, "NestedNetworkRefused", _REFUSED, _LOAD), facts.nested.trial.value
+    if bad or trial is None:
+        return judge(bad or Outcome.not_read(what, facts.nested.trial), _ADMIN)
     nat = trial.step("nat"), trial.step("ip_tables")
     seen = seen_of(trial, *_STEPS, "nat", "ip_tables", "vxlan")
     if not any(step.result == "passed" for step in nat):

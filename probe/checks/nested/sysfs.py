@@ -22,12 +22,13 @@ _OFFER = (
 def check_sysfs(facts: Facts, handler: str) -> NestedOutcome:
     """A Pod has a read-only /sys: the kernel gives its root another read-only one, and no writable one."""
     what = "no inner container gets /sys"
-    if bad := stopped(facts, ("sysfs",), what, "NestedSysfsRefused", "Uncover /sys in the runtime's mount namespace."):
-        return judge(bad, *_TMPFS)
-    trial = facts.nested.trial.need()
-    seen = seen_of(trial, "sysfs", "writable sysfs")
+    uncover = "Uncover /sys in the runtime's mount namespace."
+    trial, bad = facts.nested.trial, stopped(facts, ("sysfs",), what, "NestedSysfsRefused", uncover)
+    if bad or trial.value is None:
+        return judge(bad or Outcome.not_read(what, trial), *_TMPFS)
+    seen = seen_of(trial.value, "sysfs", "writable sysfs")
     offered = facts.mounts.value.writable_sysfs if facts.mounts.value else ()
-    if offered or trial.step("writable sysfs").result == "passed":
+    if offered or trial.value.step("writable sysfs").result == "passed":
         where = Evidence("writable sysfs", ", ".join(offered)) if offered else seen
         return judge(Outcome.passed("inner containers get /sys; a writable one is offered", seen, where), *_TMPFS)
     message = "inner containers get a read-only /sys; privileged ones inside fail, as the node offers no writable one"
