@@ -23,8 +23,8 @@ PACKAGES = ("runc", "crun", "containerd", "prometheus-node-exporter")
 
 # What podman, buildah, conmon, crun and newuidmap run with, without gnupg, iptables and CNI plugins.
 ENGINE_LIBRARIES = (
-    "podman|conmon|crun|netavark|zlib1g|lib(acl1|assuan.*|atomic1|attr1|audit1|blkid1|bsd0|c6|cap-ng0|cap2|crypt1|ffi8|gcc-s1|gcrypt20"
-    "|glib2.0-0.*|gpg-error0|gpgme11.*|lz4-1|lzma5|md0|mount1|pcre2-8-0|seccomp2|selinux1|semanage2|sepol2|sqlite3-0"
+    "podman|conmon|crun|netavark|zlib1g|lib(acl1|assuan.*|atomic1|attr1|audit1|blkid1|bsd0|bz2-1.0|c6|cap-ng0|cap2|crypt1|ffi8|gcc-s1|gcrypt20"
+    "|glib2.0-0.*|gpg-error0|gpgme11.*|lz4-1|lzma5|md0|mount1|pam0g|pcre2-8-0|seccomp2|selinux1|semanage2|sepol2|sqlite3-0"
     "|subid.*|systemd0|yajl2|zstd1)"
 )
 

@@ -6,11 +6,9 @@ Each Pod builds an image of two layers from local files, the second by a contain
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,7 +39,6 @@ CGROUP_V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 def node(bare_node: Callable[..., AbstractContextManager[Node]]) -> Iterator[Node]:
     """A node with containerd, runc, a kubelet, and the image of the engines."""
     require(pods.can_run_pods(), "a pause program for this machine")
-    require(shutil.which("newuidmap") is not None, "newuidmap")
     containerd = packages.containerd()
     handlers = {"runc": packages.runtime("runc", (1, 2)).path}
     more = WRITABLE.format(crun=packages.runtime("crun", (1, 9)).path) if CGROUP_V2 else ""
@@ -79,21 +76,6 @@ def test_a_builder_as_the_pods_root(node: Node, levels: dict[str, Any]) -> None:
 def test_a_builder_that_asks_for_less(node: Node) -> None:
     """Without SYS_ADMIN it fails, so the level asks for nothing in vain."""
     assert engines.run_engine(node, 2, Ask(), *packages.engines()) != WORKS
-
-
-def test_a_rootless_engine(node: Node, levels: dict[str, Any]) -> None:
-    """`rootless` is ready, and with what it asks for buildah and podman work as UID 1000 in a second user namespace."""
-    assert levels["rootless"]["verdict"] == "ready", levels["rootless"]
-    ask = replace(asked(levels["rootless"]), user=engines.USER)
-    assert ask == Ask(capabilities=("SETUID", "SETGID"), user=engines.USER, unmasked=True)
-    assert engines.run_engine(node, 3, ask, *packages.engines()) == WORKS
-
-
-def test_a_rootless_engine_behind_masks(node: Node, levels: dict[str, Any]) -> None:
-    """With procMount: Default it fails where the probe says that Unmasked is needed, and works where it does not."""
-    ask = replace(asked(levels["rootless"]), user=engines.USER)
-    fate = engines.run_engine(node, 4, replace(ask, unmasked=False), *packages.engines())
-    assert (fate == WORKS) == (not ask.unmasked), fate
 
 
 def test_systemd_as_process_1(node: Node) -> None:
