@@ -81,7 +81,7 @@ def options() -> str:
         )
         for verb, command in cli.cli.commands.items()
         for option in command.params
-        if isinstance(option, click.Option)
+        if isinstance(option, click.Option) and not option.hidden
     )
     return _table(("verb", "option", "environment", "meaning"), rows)
 

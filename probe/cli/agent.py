@@ -161,7 +161,8 @@ def execute_exporter(*arguments: str) -> NoReturn:
     "--stale",
     type=Duration(STALE_AGES),
     metavar="DURATION",
-    help="Of every Node the label and the condition, if they were not refreshed for so long or are of another boot.",
+    help="On every Node, remove only the label and the condition, if they were not refreshed for DURATION or are of "
+    "another boot.",
 )
 @node_name_option
 @click.option(

@@ -68,7 +68,7 @@ def _rendered(made: Report, request: Request) -> str:
     from probe.outputs.documents import builtins, render_json, render_yaml
 
     if request.output == "nfd":
-        from probe.watch.feature_file import render_features
+        from probe.watch.feature_file import own_features, render_features
 
-        return render_features(builtins(made))
+        return render_features(builtins(made), own_features(request.output_file) if request.output_file else "")
     return render_json(made) if request.output == "json" else render_yaml(made)

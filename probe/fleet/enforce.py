@@ -40,10 +40,10 @@ def namespace_rows(
             bad.append(Breaks(what=what, reason=reason, message=message))
         elif row.list in ("unknown", "asked-unknown"):
             open_.append(Breaks(what=what, reason=reason, message=message))
-        elif row.list == "movable" and row.reachable_fails and not row.confined:
-            words = f"{row.reachable_fails} of {row.reachable} reachable nodes are not ready, and it is not confined"
+        elif row.list == "movable" and row.reachable_fails:
+            words = f"{row.reachable_fails} of {row.reachable} reachable nodes are not ready"
             bad.append(Breaks(what=what, reason="NotConfined", message=words))
-        elif row.list == "movable" and row.reachable_unknown and not row.confined:
+        elif row.list == "movable" and row.reachable_unknown:
             words = f"{row.reachable_unknown} of {row.reachable} reachable nodes are unknown"
             open_.append(Breaks(what=what, reason="NotConfined", message=words))
     for workload, count in kills.items():

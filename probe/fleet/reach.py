@@ -37,7 +37,10 @@ def placement_of(spec: wire.Spec) -> Placement:
 
 
 def confined(placement: Placement) -> bool:
-    """Whether the selector, or each term of the required affinity, admits no node without a proven `ready`."""
+    """Whether the selector, or each term of the required affinity, keeps off nodes that are proven not to be ready.
+
+    `NotIn [false]` admits nodes that are unknown or without a label, too.
+    """
     if (LABEL, "true") in placement.selector:
         return True
     return bool(placement.terms) and all(

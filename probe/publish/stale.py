@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -16,6 +17,9 @@ from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import is_missing
 from probe.publish.desired import Observed, parse_observed, render_time
 from probe.publish.prune import Pruned, Retries, render_failure
+
+SETTLED = 900.0
+"""Seconds after which the agent of a Node that booted has probed it and published."""
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -32,6 +36,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     running_boot_id: str
     heartbeat: float | None
     """The last heartbeat of the kubelet, by its clock."""
+    ready_since: float | None = None
+    """Last transition of the condition Ready, by the same clock."""
 
 
 def prune_stale(
@@ -45,7 +51,8 @@ def prune_stale(
     retries = retries or Retries()
     with connect(access) as api:
         found = retries.run(partial(_listed, api, retries), lambda failure: failure.status == 410)
-        judge = partial(why_stale, before=_now(found, clock()) - age)
+        now = _now(found, clock())
+        judge = partial(why_stale, before=now - age, settled=now - SETTLED)
         for candidate in found:
             if candidate.label or candidate.condition:
                 if _is_without_a_time(candidate):
@@ -55,9 +62,13 @@ def prune_stale(
                     yield _retract(api, candidate.name, judge, retries)
 
 
-def why_stale(candidate: Candidate, before: float) -> str:
-    """The reason why label and condition no longer count; empty while they do. *before*: in seconds since the epoch."""
-    if candidate.boot_id and candidate.running_boot_id and candidate.boot_id != candidate.running_boot_id:
+def why_stale(candidate: Candidate, before: float, settled: float = math.inf) -> str:
+    """The reason why label and condition no longer count; empty while they do.
+
+    *before* and *settled* in seconds since the epoch: a Node that became Ready after *settled* may wait for its agent.
+    """
+    other = candidate.boot_id and candidate.running_boot_id and candidate.boot_id != candidate.running_boot_id
+    if other and (candidate.ready_since or 0) < settled:
         return f"they were of the boot {candidate.boot_id}, and the Node runs {candidate.running_boot_id}"
     if candidate.refreshed_at is not None and candidate.refreshed_at < before:
         return f"they were last refreshed at {render_time(candidate.refreshed_at)}"
@@ -114,7 +125,8 @@ def _candidate(node: Mapping[str, Any]) -> Candidate:
     metadata, status = _mapping(node.get("metadata")), _mapping(node.get("status"))
     conditions = status.get("conditions")
     ready = [one for one in conditions if _mapping(one).get("type") == "Ready"] if isinstance(conditions, list) else []
-    beat, boot = (ready[0].get("lastHeartbeatTime") if ready else None), _mapping(status.get("nodeInfo")).get("bootID")
+    times = _mapping(ready[0]) if ready else {}
+    boot = _mapping(status.get("nodeInfo")).get("bootID")
     return Candidate(
         name=str(metadata.get("name") or ""),
         version=str(metadata.get("resourceVersion") or ""),
@@ -123,8 +135,13 @@ def _candidate(node: Mapping[str, Any]) -> Candidate:
         refreshed_at=observed.refreshed_at,
         boot_id=observed.boot_id,
         running_boot_id=boot if isinstance(boot, str) else "",
-        heartbeat=parse_time(beat) if isinstance(beat, str) else None,
+        heartbeat=_time(times.get("lastHeartbeatTime")),
+        ready_since=_time(times.get("lastTransitionTime")),
     )
+
+
+def _time(value: Any) -> float | None:
+    return parse_time(value) if isinstance(value, str) else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

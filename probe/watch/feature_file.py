@@ -50,12 +50,22 @@ def known_label(features: str, boot: str) -> str:
     return label[1] if boot and of and of[1] == boot and label else ""
 
 
+def own_features(name: str, directory: int | None = None) -> str:
+    """The feature file that an earlier probe left at *name*; empty when it is no text, or somebody else owns it."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        with open(os.open(name, flags, dir_fd=directory), "rb") as file:
+            if os.fstat(file.fileno()).st_uid == os.geteuid():
+                return file.read(FILE_LIMIT).decode()
+    return ""
+
+
 class FeatureFile:
     """The file `userns-probe` in the open *directory*, NFD's `features.d`."""
 
     def __init__(self, directory: int) -> None:
         self._directory = directory
-        self._content = self._last()
+        self._content = own_features(FILE_NAME, directory)
 
     def put(self, report: Mapping[str, object]) -> None:
         """Write what *report* says. A failure is logged: the report itself is in its place."""
@@ -65,12 +75,3 @@ class FeatureFile:
             self._content = content
         except OSError as error:
             log("features_not_written", "error", reason=f"{type(error).__name__}: {error}")
-
-    def _last(self) -> str:
-        """The file that an earlier `watch` left; empty when somebody else owns it."""
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            with open(os.open(FILE_NAME, flags, dir_fd=self._directory), "rb") as file:
-                if os.fstat(file.fileno()).st_uid == os.geteuid():
-                    return file.read(FILE_LIMIT).decode()
-        return ""

@@ -13,7 +13,7 @@ from lab.serve.publishing import NODE, World
 from probe.publish.api.client import PAGE, Access
 from probe.publish.desired import render_time
 from probe.publish.prune import Pruned, exit_code, render_pruned
-from probe.publish.stale import prune_stale
+from probe.publish.stale import SETTLED, prune_stale
 from tests.publish.test_publish_prune import LABEL, Outside, Waits, admin, lists, outside
 
 __all__ = ("outside",)  # a fixture
@@ -85,6 +85,15 @@ def test_what_is_of_another_boot_is_retracted(api: ApiDouble, access: Access) ->
     assert OTHER_BOOT in results[0].reason
     assert BOOT in results[0].reason
     assert (says(api, "rebooted"), says(api, "untold")) == ((False, False), (True, True))
+
+
+@pytest.mark.parametrize(("ago", "retracted"), [(SETTLED - 60, False), (SETTLED + 60, True)])
+def test_a_node_that_just_booted_keeps_its_label(api: ApiDouble, access: Access, ago: float, retracted: bool) -> None:
+    """Its agent is about to speak: a label taken away meanwhile lets the kubelet refuse Pods that ran before."""
+    (ready, _) = add(api, "booting", boot_id=OTHER_BOOT)["status"]["conditions"]
+    ready["lastTransitionTime"] = render_time(NOW - ago)
+    assert [one.node for one in pruned(access)] == ["booting"] * retracted
+    assert says(api, "booting") == (not retracted, not retracted)
 
 
 @pytest.mark.parametrize(("label", "condition"), [(True, False), (False, True)])

@@ -1,4 +1,4 @@
-"""What of AppArmor and SELinux must the Pod leave?"""
+"""Which confinement of AppArmor and SELinux must the Pod turn off?"""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CHECKS = (
     NestedCheck(
         id="nested-lsm",
         levels=("build", "rootless"),
-        question="What of AppArmor and SELinux must the Pod leave?",
+        question="Which confinement of AppArmor and SELinux must the Pod turn off?",
         why="The runtime's AppArmor profile forbids mount(2), SELinux's container_t too. Ubuntu forbids mounts to user "
         "namespaces that a process without capabilities made.",
         reasons=("RootlessDenied",),
