@@ -213,8 +213,9 @@ class Node:
         if "restrict_oom_score_adj" not in text:
             text += _NETWORK.format(home=home)
             os.mkdir(f"{home}/cni")
-            Path(home, "cni/own").write_text(_PLUGIN)
-            os.chmod(f"{home}/cni/own", 0o755)
+            for plugin in ("loopback", "own"):
+                Path(home, "cni", plugin).write_text(_PLUGIN)
+                os.chmod(f"{home}/cni/{plugin}", 0o755)
             Path(home, "cni/10-own.conf").write_text('{"cniVersion":"1.0.0","name":"own","type":"own"}')
         Path(home, "config.toml").write_text(text)
         socket = f"{home}/containerd.sock"
