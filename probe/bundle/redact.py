@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from probe.facts.bundle.questions import Asked
 
 _NAME = (
     r"(?:passwd|password|passphrase|(?<![a-z])(?:pass|auth)|secret|token|credentials?|signature|connection[-_.]?string"
-    r"|(?:private|api|access|client|encryption|account)[-_.]?key)(?:[-_.]?(?:hash|data|value|base64|id))?"
+    r"|(?:private|api|access|client|encryption|account|join|secret|auth)[-_.]?key)(?:[-_.]?(?:hash|data|value|base64|id))?"
 )
-_FLAG = re.compile(rf"--?[\w.-]*{_NAME}", re.IGNORECASE)
-_NAMED = re.compile(
-    rf"""([\w./-]*{_NAME}\\*["']?[ \t]*(?::(?!/)|=)[ \t]*)"""
-    r"""([|>][-+]?\n(?:[ \t]+.*\n?)+|\\+"[^"\\\n]*\\+"|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s"',;&}\]\\]+)""",
-    re.IGNORECASE,
+_FLAG = re.compile(rf"--?[\w.-]{{0,80}}{_NAME}", re.IGNORECASE)
+_K3S_FLAG, _OF_K3S = "-t", re.compile(r"(?:^|/)(?:k3s|rke2)\b")  # a short form of --token
+_FLAGGED = re.compile(
+    rf"""((?<![\w-])--?[\w.-]{{0,80}}{_NAME}["']?[\s\\]+["']?)(?![-"'\s\\])([^\s"'\\]+)""", re.IGNORECASE
 )
+_QUOTED = r"""\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|\\+"[^"\\\n]*\\+"|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'"""
+_NAMED = tuple(
+    re.compile(rf"""({_NAME}\\*["']?[ \t]*{separator}[ \t]*)({_QUOTED}|{bare})""", re.IGNORECASE)
+    for separator, bare in (
+        (r":(?!/)", r"""[|>][-+]?\n(?:[ \t]+.*\n?)+|[^"'\s\\][^"'\n\0]*"""),  # YAML: to the end of the line
+        ("=", r"""[^"'\s\\][^"'\s\0]*"""),
+    )
+)
+_END_OF_WORD = re.compile(r"[\s,;&}\]]")
 _OPEN_VALUE = re.compile(
     r"(?:true|false|null|none|\d{1,6}|\d+m?s|webhook|anonymous|x509|alwaysallow|[\[{]+"
     r"|/(?:boot|dev|etc|home|lib|mnt|opt|proc|root|run|snap|srv|sys|tmp|usr|var)(?:/[\w.@-]+)*/?)",
@@ -32,7 +41,7 @@ _SHAPES = re.compile(
     r"|\b[a-z0-9]{6}\.[a-z0-9]{16}\b"  # a bootstrap token
     r"|(?i:(?<=bearer )|(?<=basic ))[\w+/.~=-]{12,}"
 )
-_USERINFO = re.compile(r"(?<=://)[^/\s\"'@]+(?=@)")
+_USERINFO = re.compile(r"(?<=://)[^\s\"'@]+(?=@)")
 _CLOUD = re.compile(
     r"(?<=aws:///)[\w/.-]+|(?<=gce://)[\w/.-]+|(?<=azure:///)[\w/.-]+|(?<=openstack:///)[\w/.-]+|(?<=vsphere://)[\w-]+"
     r"|\barn:aws[\w-]*:[\w:/.*-]+"
@@ -44,6 +53,10 @@ _OPEN_VARIABLES = re.compile(
     r"(?:K3S|RKE2)_(?!.*TOKEN)\w+|CONTAINER_RUNTIME_ENDPOINT|_?container"
 )
 """Variables that decide what runs on the node; no other one is kept, not even its name."""
+
+
+_WORTH_LOOKING_FOR = 8
+"""Characters of a secret that is looked for everywhere: a shorter one may be a word by chance."""
 
 
 class Redactor:
@@ -58,8 +71,9 @@ class Redactor:
         return len(self._known)
 
     def redact(self, asked: Iterable[Asked]) -> list[Asked]:
-        """The same questions and answers without secrets."""
-        return [Asked(one.question, self._value(one.arguments), self._answer(one)) for one in asked]
+        """The same questions and answers without secrets; what was a secret anywhere is one everywhere."""
+        once = [Asked(one.question, self._value(one.arguments), self._answer(one)) for one in asked]
+        return [Asked(one.question, self._again(one.arguments), self._again(one.answer)) for one in once]
 
     def value(self, value: Any) -> Any:
         """*value*, of dictionaries, lists and strings, without secrets."""
@@ -69,33 +83,49 @@ class Redactor:
         """*text* without secrets."""
         text = _SHAPES.sub(lambda found: self._hide(found[0]), text)
         text = _USERINFO.sub(lambda found: self._hide(found[0]), text)
-        text = _NAMED.sub(self._named, text)
+        for pattern in (*_NAMED, _FLAGGED):
+            text = pattern.sub(self._named, text)
         return _CLOUD.sub(lambda found: self._hide(found[0]), text)
 
     def _answer(self, one: Asked) -> Any:
         path = one.arguments[0] if one.question == "read" and one.arguments else ""
-        if isinstance(path, str) and re.fullmatch(r"/proc/\w+/environ", path) and isinstance(one.answer, dict):
-            return one.answer | {"value": self._environment(one.answer.get("value"))}
+        process = re.fullmatch(r"/proc/\w+/(environ|cmdline)", path) if isinstance(path, str) else None
+        if process and isinstance(one.answer, dict) and one.answer.get("value") is not None:
+            work = self._environment if process[1] == "environ" else self._command_line
+            return one.answer | {"value": work(one.answer["value"])}
         return self._value(one.answer)
+
+    def _command_line(self, content: Any) -> Any:
+        if not isinstance(content, dict) or not isinstance(content.get("text"), str):
+            return {"text": ""}
+        return {"text": "\0".join(self._words(content["text"].split("\0")))}
 
     def _environment(self, content: Any) -> Any:
         if not isinstance(content, dict) or not isinstance(content.get("text"), str):
-            return None if content is None else {"text": ""}
+            return {"text": ""}
         variables = [variable.partition("=") for variable in content["text"].split("\0")]
         kept = [(name, value) for name, equals, value in variables if equals and _OPEN_VARIABLES.fullmatch(name)]
         return {"text": "".join(f"{name}={self.text(value)}\0" for name, value in kept)}
 
     def _value(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(key): self._item(key, item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [
-                self._hide(item) if isinstance(item, str) and self._follows_flag(value, index) else self._value(item)
-                for index, item in enumerate(value)
-            ]
+        match value:
+            case str():
+                return self.text(value)
+            case {"base64": str(encoded)} if len(value) == 1:  # bytes that are not UTF-8, between which words may stand
+                text = self.text(base64.b64decode(encoded).decode("latin-1"))
+                return {"base64": base64.b64encode(text.encode("latin-1")).decode()}
+            case dict():
+                return {self.text(key): self._item(key, item) for key, item in value.items()}
+            case list():
+                return self._words(value)
         return value
+
+    def _words(self, words: list[Any]) -> list[Any]:
+        """A list, which may be an argv: what follows a flag may be its value."""
+        return [
+            self._hide(word) if isinstance(word, str) and self._follows_flag(words, index) else self._value(word)
+            for index, word in enumerate(words)
+        ]
 
     def _item(self, key: str, item: Any) -> Any:
         """A value of a JSON object, whose key may name it a secret."""
@@ -105,9 +135,11 @@ class Redactor:
 
     def _follows_flag(self, words: list[Any], index: int) -> bool:
         before, word = words[index - 1] if index else "", words[index]
+        of_k3s = before == _K3S_FLAG and any(isinstance(one, str) and _OF_K3S.search(one) for one in words[:2])
         return (
             isinstance(before, str)
-            and bool(_FLAG.fullmatch(before))
+            and bool(word)
+            and (of_k3s or bool(_FLAG.fullmatch(before)))
             and not word.startswith("-")
             and not _OPEN_VALUE.fullmatch(word)
         )
@@ -115,12 +147,30 @@ class Redactor:
     def _named(self, found: re.Match[str]) -> str:
         before, value = found[1], found[2]
         bare = value.strip("\\\"'")
-        if not bare or bare.startswith("REDACTED-") or _OPEN_VALUE.fullmatch(bare):
-            return found[0]
+        end = _END_OF_WORD.search(bare) if value[:1] not in "\"'\\|>" else None
+        word = bare[: end.start()] if end else bare
+        if not bare or word.startswith("REDACTED-") or _OPEN_VALUE.fullmatch(word):
+            return f"{before}{word}{self.text(bare[len(word) :])}" if end else found[0]
         opening, _, closing = value.partition(bare)
         return f"{before}{opening}{self._hide(bare)}{closing}"
+
+    def _again(self, value: Any) -> Any:
+        """*value* without the secrets that were met elsewhere, each at least eight characters long."""
+        known = sorted((secret for secret in self._known if len(secret) >= _WORTH_LOOKING_FOR), key=len, reverse=True)
+        if not known:
+            return value
+        pattern = re.compile("|".join(map(re.escape, known)))
+        return _mapped(value, lambda text: pattern.sub(lambda found: self._known[found[0]], text))
 
     def _hide(self, secret: str) -> str:
         if secret.startswith("REDACTED-"):
             return secret
         return self._known.setdefault(secret, f"REDACTED-{len(self._known) + 1}")
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(key): _mapped(item, change) for key, item in value.items()}
+    return [_mapped(item, change) for item in value] if isinstance(value, list) else value

@@ -58,7 +58,14 @@ def schema_of(title: str, document: type[Struct], *others: type[Struct]) -> dict
     for definition in definitions.values():
         definition.pop("description", None)  # docstrings speak to those who work on the code
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **main, "$defs": definitions}
-    return json.loads(json.dumps(schema))  # type: ignore[no-any-return] # a default of () becomes []
+    return _open(json.loads(json.dumps(schema)))  # type: ignore[no-any-return] # a default of () becomes []
+
+
+def _open(schema: Any) -> Any:
+    """*schema* without the names that objects may have: later versions add some; msgspec lists them since 0.23."""
+    if isinstance(schema, dict):
+        return {key: _open(value) for key, value in schema.items() if key != "propertyNames"}
+    return [_open(value) for value in schema] if isinstance(schema, list) else schema
 
 
 def builtins(value: object) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,14 @@ SECRETS = (
     ("arn:aws:iam::123456789012:role/node", "123456789012"),
     ("token: |\n  first-line\n  second-line\nnext: 1\n", "second-line"),
     ("db.connectionString=Server=tcp:x", "Server"),
+    ("password: ab,cd ef", "ef"),
+    ("--token=ab,cd", "cd"),
+    ("vpn-auth: name=tailscale,joinKey=tskey-auth-abc", "tskey-auth-abc"),
+    ("etcd-s3-secret-key: wJalrXUtnFEMI", "wJalrXUtnFEMI"),
+    ('password = """two\nlines"""', "lines"),
+    ("mysql://u:p/q@tcp(h)/d", "p/q"),
+    ("ExecStart=/usr/local/bin/k3s \\\n    agent \\\n\t'--token' \\\n\t'unit-secret' \\\n", "unit-secret"),
+    ("ExecStart=/usr/local/bin/k3s agent --token unit-secret --debug", "unit-secret"),
 )
 INNOCENT = (
     "tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token",
@@ -74,6 +84,38 @@ def test_a_flag_and_its_value_may_be_two_words() -> None:
     """As argv has them; a switch without value takes nothing from the next flag."""
     redacted = Redactor().value(["k3s", "--token", "s3cr3t", "--token-file", "/etc/token", "--password", "--debug"])
     assert redacted == ["k3s", "--token", "REDACTED-1", "--token-file", "/etc/token", "--password", "--debug"]
+
+
+def test_a_command_line_of_a_process_is_an_argv() -> None:
+    """Also k3s' short form, and a name that a process gave itself, all of it in one word."""
+    for content, secret in (
+        ("k3s\0agent\0--token\0s3cr3t\0", "s3cr3t"),
+        ("/usr/local/bin/k3s\0agent\0-t\0s3cr3t\0", "s3cr3t"),
+        ("k3s agent --token s3cr3t\0", "s3cr3t"),
+    ):
+        answer = {"source": "x", "value": {"text": content}}
+        (kept,) = Redactor().redact([Asked("read", ["/proc/7/cmdline"], answer)])
+        assert secret not in kept.answer["value"]["text"]
+        assert kept.answer["value"]["text"].startswith(content[:3])
+
+
+def test_bytes_that_are_no_text_are_looked_into() -> None:
+    """One byte of another encoding in a comment hides nothing; all other bytes stay."""
+    content = b"# gr\xfc\xdfe\npassword = 'hunter2secret'\n"
+    answer = {"source": "x", "value": {"base64": base64.b64encode(content).decode()}}
+    (kept,) = Redactor().redact([Asked("read", ["/etc/x"], answer)])
+    assert base64.b64decode(kept.answer["value"]["base64"]) == content.replace(b"hunter2secret", b"REDACTED-1")
+
+
+def test_a_secret_is_one_everywhere() -> None:
+    """Also where nothing names it so."""
+    redacted = Redactor().redact([Asked("a", [], "token=0123456789"), Asked("b", ["x 0123456789"], ["say 0123456789"])])
+    assert "0123456789" not in str(redacted)
+
+
+def test_long_texts_take_no_long_time() -> None:
+    """A file of four mebibytes without a blank: twice the length takes twice the time, which a timeout would show."""
+    assert Redactor().text("a" * (4 << 20)) == "a" * (4 << 20)
 
 
 def test_of_an_environment_only_what_steers_a_daemon_is_kept() -> None:

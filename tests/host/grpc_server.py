@@ -66,6 +66,7 @@ def servers() -> Iterator[Servers]:
         process = subprocess.Popen(command, pass_fds=[its.fileno()], cwd=ROOT, stderr=subprocess.DEVNULL)
         its.close()
         yield Servers(ours)
+        ours.shutdown(socket.SHUT_RDWR)  # not close alone: a child that a test left behind may have a copy
     process.wait()
 
 
