@@ -34,22 +34,24 @@ class Changes:
             self._poll.register(self._descriptor, select.POLLIN)
 
     def wait(self, seconds: float) -> None:
-        """Return after a change, and after *seconds* at the latest."""
-        if not self._is_complete():
+        """Return after a change, and after *seconds* at the latest.
+
+        Also at once when a directory is watched from now on: nobody saw what changed before.
+        """
+        if self._descriptor >= 0 and self._add_missing():
+            return
+        if self._descriptor < 0 or -1 in self._watches.values():
             seconds = min(seconds, self._fallback)
         if self._poll.poll(max(0.0, seconds) * 1000):
             time.sleep(_QUIET)
             self._drain()
 
-    def _is_complete(self) -> bool:
-        """True when all directories are watched, after a retry of the missing ones."""
-        if self._descriptor < 0:
-            return False
-        for directory, watch in self._watches.items():
-            if watch < 0:
-                name = os.fsencode(directory)
-                self._watches[directory] = int(_libc.inotify_add_watch(self._descriptor, name, _MASK))
-        return min(self._watches.values(), default=0) >= 0
+    def _add_missing(self) -> bool:
+        """Watch the directories that are not watched; true when one is from now on."""
+        missing = [directory for directory, watch in self._watches.items() if watch < 0]
+        for directory in missing:
+            self._watches[directory] = int(_libc.inotify_add_watch(self._descriptor, os.fsencode(directory), _MASK))
+        return any(self._watches[directory] >= 0 for directory in missing)
 
     def _drain(self) -> None:
         """Read all events; a removed directory is marked as missing."""

@@ -30,8 +30,18 @@ def test_a_file_that_takes_anothers_place_is_a_change(tmp_path: Path) -> None:
     """As a report is written, and as the kubelet updates a Secret."""
     (tmp_path / "new").touch()
     watched = Changes([str(tmp_path)], 1)
+    watched.wait(LONG)
     assert returns_after(watched, lambda: (tmp_path / "new").rename(tmp_path / "report.json"))
     assert returns_after(watched, lambda: (tmp_path / "report.json").unlink())
+
+
+def test_what_changed_before_anybody_watched_is_no_loss(tmp_path: Path) -> None:
+    """A report that is put in place between the first look and the first watch: the first `wait` asks for a look."""
+    watched = Changes([str(tmp_path)], LONG)
+    (tmp_path / "report.json").touch()
+    began = time.monotonic()
+    watched.wait(LONG)
+    assert time.monotonic() - began < LONG / 2
 
 
 def test_a_directory_that_comes_later_is_found(tmp_path: Path) -> None:
