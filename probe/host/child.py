@@ -38,7 +38,11 @@ class Child:
     *Errors*: OSError where there is no descriptor, process or memory left for it.
     """
 
-    def __init__(self, function: Callable[[Callable[[bytes], None]], None]) -> None:
+    def __init__(self, function: Callable[[Callable[[bytes], None]], None], lifetime: float = 0.0) -> None:
+        """*lifetime*: seconds after which the child ends itself, for a parent that may lose the right to kill it.
+
+        Neither kill(2) nor PR_SET_PDEATHSIG of a parent that became root of a user namespace reaches a child outside.
+        """
         keep_ended_children()
         read_end, write_end = os.pipe()
         parent = os.getpid()
@@ -51,7 +55,7 @@ class Child:
             raise
         if self.pid == 0:
             os.close(read_end)
-            _run(function, write_end, parent)
+            _run(function, write_end, parent, lifetime)
         os.close(write_end)
         self._read_end = read_end
         self._reaped: int | None = None
@@ -105,7 +109,7 @@ class Child:
             os.close(self._read_end)
             self._read_end = -1
         if self._reaped is None:
-            # A process that has become root of another user namespace may not; then the child dies with it.
+            # A process that has become root of another user namespace may not; then the child's lifetime ends it.
             with suppress(PermissionError):
                 os.kill(self.pid, signal.SIGKILL)
         return self.exit_status() is not None
@@ -184,7 +188,7 @@ def enclose(function: Callable[[], bytes]) -> bytes:
         return b"%s %d\n" % (b"value" if isinstance(error, ValueError) else b"child", len(text)) + text
 
 
-def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, parent: int) -> NoReturn:
+def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, parent: int, lifetime: float) -> NoReturn:
     """The child's life. It never returns, and never runs the parent's cleanup."""
     status = 1
     try:
@@ -193,6 +197,9 @@ def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, pa
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         gc.disable()  # it lives for a moment, and all that it makes goes with it
         die_with_parent(parent)
+        if lifetime:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, lifetime)
         _let_go(write_end)
         function(lambda data: _write_all(write_end, data))
         status = 0

@@ -39,6 +39,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serv
 
 OLD, NEW = "6.1.0-44-amd64", "6.12.38+deb13-amd64"
 EXPECTED: dict[str, Series] = {
+    "Where can images be built inside a Pod?": {("build", "full"): 1, ("build", "ready"): 1},
     "Which nodes cannot?": {("old-kernel", "not-ready"): 1},
     "Why, and how many nodes for that reason?": {
         ("TmpfsNotIdmappable",): 1,

@@ -40,7 +40,7 @@ ANSWER_LIMIT = 64 << 10
 STEP_TIMEOUT = 1.0
 """Seconds for one step, which takes a millisecond on a healthy node."""
 NESTED_TIMEOUT = 2.5
-"""Seconds for which the trial of nested containers may last longer than this one."""
+"""Seconds for which the trial of nested containers may last longer than this one; after 2 * this it ends itself."""
 
 _NAMESPACES = (
     ("mount namespace", syscalls.CLONE_NEWNS),
@@ -86,7 +86,7 @@ def sandbox_child(
     entered: object = enter_node()
     if isinstance(entered, Reading) and entered.kind:
         return msgspec.json.encode(SandboxAnswer(not_entered=entered))
-    with Child(partial(nested_child, own_proc, codec)) as nested:
+    with Child(partial(nested_child, own_proc, codec), lifetime=2 * NESTED_TIMEOUT) as nested:
         entered = enter()
         started = time.perf_counter()
         if isinstance(entered, Reading) and entered.kind:

@@ -164,7 +164,7 @@ def test_the_first_process_that_hangs_leaves_the_sandbox_its_answer(monkeypatch:
 
 @pytest.mark.parametrize("ends", [True, False], ids=["ends", "hangs"])
 def test_a_trial_that_never_left_the_nodes_user_namespace(monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
-    """Root of a user namespace may not kill it: it dies with the process that started it, whose answer is whole."""
+    """Root of a user namespace may not kill it, nor does its death: it ends itself, and the answer is whole."""
 
     def stays(*_: object) -> None:
         if not ends:
