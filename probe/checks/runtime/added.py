@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
-from probe.checks.check import Check, Outcome
+from probe.checks.check import NOT_MET, Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import (
@@ -59,7 +59,8 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
     whole = Added(
         hooks=(*added.hooks, *hooks), sysctls=added.sysctls, mounts=added.mounts, limits=added.limits, newer=added.newer
     )
-    refusal = next(_refusals(facts, whole, source, oci_runtime_of(facts, handler)), None)
+    refusals = _refusals(facts, whole, source, oci_runtime_of(facts, handler))
+    refusal = min(refusals, key=lambda each: each.reason not in NOT_MET, default=None)
     if whole.newer and refusal:
         doubt = f"whether that is in force is unknown: {inline(source)} changed since the runtime started"
         return Outcome.unknown("not-readable", f"{refusal.message}; {doubt}", *refusal.evidence)
