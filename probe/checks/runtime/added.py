@@ -5,6 +5,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from probe.checks.check import NOT_MET, Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
@@ -63,7 +65,8 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
     refusal = min(refusals, key=lambda each: each.reason not in NOT_MET, default=None)
     if whole.newer and refusal:
         doubt = f"whether that is in force is unknown: {inline(source)} changed since the runtime started"
-        return Outcome.unknown("not-readable", f"{refusal.message}; {doubt}", *refusal.evidence)
+        unsure = Outcome.unknown("not-readable", f"{refusal.message}; {doubt}", *refusal.evidence)
+        return replace(unsure, stands=refusal.reason in NOT_MET)
     if refusal:
         return Outcome.fail(refusal.reason, refusal.message, *refusal.evidence)
     return _doubt(facts, whole, source) or _well(whole, source)
