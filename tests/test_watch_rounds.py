@@ -97,6 +97,21 @@ def test_a_file_that_an_upgrade_replaces(
     assert probes.reports == []
 
 
+@pytest.mark.parametrize(("reason", "passing"), [("NetworkNotReady", True), ("RuntimeNotReady", True), ("X", False)])
+def test_a_failure_that_may_pass(
+    report: ReportFile, monkeypatch: pytest.MonkeyPatch, reason: str, passing: bool
+) -> None:
+    """As long as the report has it, and no longer."""
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    probes = Upgrade(*[saying(reason)] * (2 if passing else 1), saying())
+    made = Rounds(cast(Supervisor, probes), report, 900, "/proc")
+    assert not made.may_pass()
+    made.probe()
+    assert made.may_pass() == passing
+    made.probe()
+    assert not made.may_pass()
+
+
 @pytest.mark.parametrize("second", [ProbeFailed("no report within 30 s"), OSError(11, "no process"), b"", b"[", b"{}"])
 def test_a_second_probe_that_fails_contradicts_nothing(
     report: ReportFile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], second: bytes | Exception

@@ -54,6 +54,10 @@ class Rounds:
             log("round_failed", "error", reason=f"{type(error).__name__}: {error}")
         return False
 
+    def may_pass(self) -> bool:
+        """Whether the report has a failure that may pass by itself, without a change of any file."""
+        return bool(fleeting_reasons(self._report.content()))
+
     def look(self) -> str:
         """The change since the last look or probe, or the reason that it is unknown; empty when nothing changed."""
         before, self._clocks = self._clocks, clocks()
@@ -135,7 +139,7 @@ def watch(rounds: Rounds, supervisor: Supervisor, interval: float, clock: Callab
         supervisor.now = False  # a SIGHUP during the probe asks for another one: this one may have looked too early
         began = clock()
         watched = rounds.probe()
-        pace.probed(began, clock(), watched=watched, chance=_chance())
+        pace.probed(began, clock(), watched=watched and not rounds.may_pass(), chance=_chance())
         _rest(rounds, supervisor, pace, watched, clock)
 
 
