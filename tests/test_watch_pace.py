@@ -30,8 +30,10 @@ POD = (
 class Day:
     """A day of `watch`: plays its supervisor, its clock and its rounds. *look* tells what a look sees at a time."""
 
-    def __init__(self, look: Callable[[float], object], *, watched: bool = True, until: float = DAY) -> None:
-        self.look_at, self.watched, self.until = look, watched, until
+    def __init__(
+        self, look: Callable[[float], object], *, watched: bool = True, passing: bool = False, until: float = DAY
+    ) -> None:
+        self.look_at, self.watched, self.passing, self.until = look, watched, passing, until
         self.now_is = 0.0
         self.now = False
         self.probes: list[float] = []
@@ -51,6 +53,9 @@ class Day:
         self._seen = self.look_at(self.now_is)
         self.now_is += TOOK
         return self.watched
+
+    def may_pass(self) -> bool:
+        return self.passing
 
     def look(self) -> str:
         self.looks.append(self.now_is)
@@ -85,6 +90,14 @@ def test_a_file_system_of_a_new_kind_makes_one() -> None:
     """Whether volumes on it work is another question than the ones before."""
     nfs = NODE + (POD % (1, 1, 1, 1, 1, 1, 1, 1, 1)).replace(b"tmpfs", b"nfs4")
     assert significant(nfs) != significant(NODE + POD % (1, 1, 1, 1, 1, 1, 1, 1, 1))
+
+
+def test_a_failure_that_may_pass_is_probed_again_soon() -> None:
+    """A runtime may find its network ready before or after any file changes; looks go on, and hurry the next probe."""
+    day = Day(lambda _: 0, passing=True).pass_by()
+    assert DAY / pace.RENEWAL * 0.85 <= len(day.probes) <= pace.PER_DAY * 1.02
+    assert len(day.looks) >= 5000
+    assert Day(lambda now: now > 100, passing=True, until=200).pass_by().probes[1] <= 100 + pace.LOOK
 
 
 @pytest.mark.parametrize("seconds", [1, 10, 20, 100, 400])

@@ -18,7 +18,7 @@ from probe.watch.fleeting import FLEETING, fleeting_reasons
 from probe.watch.looker import KernelFile, Looker, Looks, MountTable, NoAnswer
 from probe.watch.report_file import NoReport, ReportFile
 from probe.watch.rounds import Rounds
-from probe.watch.supervisor import Supervisor
+from probe.watch.supervisor import ProbeFailed, Supervisor
 
 REPORT = json.dumps({"verdict": "ready", "probed_at": "then", "expires_at": "soon", "proof": {"kind": "attempts"}})
 
@@ -62,15 +62,18 @@ def saying(*reasons: str, where: str = "findings") -> bytes:
 
 
 class Upgrade:
-    """A supervisor whose probes print one report after the other; it never waits."""
+    """A supervisor whose probes print one report after the other, or fail; it never waits."""
 
     stop = False
 
-    def __init__(self, *reports: bytes) -> None:
+    def __init__(self, *reports: bytes | Exception) -> None:
         self.reports = list(reports)
 
     def probe(self, _memory: int | None) -> bytes:
-        return self.reports.pop(0)
+        report = self.reports.pop(0)
+        if isinstance(report, Exception):
+            raise report
+        return report
 
     def wait(self, _files: object, _deadline: float) -> bool:
         return False
@@ -92,6 +95,35 @@ def test_a_file_that_an_upgrade_replaces(
         said.append(json.loads(report.content())["verdict"])
     assert said == ["ready", "not-ready", "not-ready", "ready"]
     assert probes.reports == []
+
+
+@pytest.mark.parametrize(("reason", "passing"), [("NetworkNotReady", True), ("RuntimeNotReady", True), ("X", False)])
+def test_a_failure_that_may_pass(
+    report: ReportFile, monkeypatch: pytest.MonkeyPatch, reason: str, passing: bool
+) -> None:
+    """As long as the report has it, and no longer."""
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    probes = Upgrade(*[saying(reason)] * (2 if passing else 1), saying())
+    made = Rounds(cast(Supervisor, probes), report, 900, "/proc")
+    assert not made.may_pass()
+    made.probe()
+    assert made.may_pass() == passing
+    made.probe()
+    assert not made.may_pass()
+
+
+@pytest.mark.parametrize("second", [ProbeFailed("no report within 30 s"), OSError(11, "no process"), b"", b"[", b"{}"])
+def test_a_second_probe_that_fails_contradicts_nothing(
+    report: ReportFile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], second: bytes | Exception
+) -> None:
+    """The report of the first one takes the place of the older one, which knows nothing of the failure."""
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    probes = Upgrade(saying(), saying("ShimMissing"), second)
+    made = Rounds(cast(Supervisor, probes), report, 900, "/proc")
+    assert not any(made.probe() for _ in range(2))
+    assert json.loads(report.content())["verdict"] == "not-ready"
+    events = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
+    assert events == ["probed", "looking_again", "probe_failed", "probed"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,14 @@ _REASON_OF_KIND: dict[ProblemKind, UnknownReason] = {
     "not-readable": "NotReadable",
     "not-tried": "NotTried",
 }
+NOT_MET = frozenset(
+    {
+        *("KubeletDirectoryNotWritable", "NetworkNotReady", "RuntimeNotReady"),  # the kubelet acts on them
+        *("LimitTooSmall", "UmaskTooStrict"),  # the pause image has one small program, and no file of users
+    }
+)
+"""Reasons of failures that the Pod of a trial may not meet, and others do: no such Pod disproves them, and of several
+failures of a check one of these comes first."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

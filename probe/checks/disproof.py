@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from probe.checks.check import Check, Outcome
+from probe.checks.check import NOT_MET, Check, Outcome
 from probe.checks.runtime.pod_trial import trial_of
 from probe.facts.model import Facts
 from probe.facts.trials.pod import SOURCE
@@ -33,13 +33,6 @@ CLAIMS = frozenset(
     }
 )
 """What may change at any time: only a Pod of this probe's own trial, with the same handler, disproves it."""
-NOT_MET = frozenset(
-    {
-        *("KubeletDirectoryNotWritable", "NetworkNotReady", "RuntimeNotReady"),  # the kubelet acts on them
-        *("LimitTooSmall", "UmaskTooStrict"),  # the pause image has one small program, and no file of users
-    }
-)
-"""Reasons of these checks that the Pod of a trial may not meet, and others do."""
 SEEN: dict[str, PodMount | None] = {
     "kernel-user-namespaces": None,
     "filesystem-runtime-root": None,

@@ -22,6 +22,7 @@ def replace_file(directory: int | None, name: str, content: bytes, mode: int = 0
             os.fchmod(fd, mode)  # readers are other users, whatever the umask here
             file.write(content)
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except OSError:
-        os.unlink(temporary, dir_fd=directory)
+    except BaseException:  # also SystemExit, with which SIGTERM ends a probe
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=directory)
         raise

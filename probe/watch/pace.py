@@ -7,7 +7,7 @@ LOOK = 15.0
 SPACING = 60.0
 """Seconds from the begin of a probe to that of the next one, at least, whatever changes."""
 RENEWAL = 300.0
-"""Seconds between two reports, and between two probes where looks tell nothing."""
+"""Seconds between two reports, and between two probes where looks may miss a change."""
 PER_DAY = 288
 """Probes in a day, however often something changes."""
 BURST = 12
@@ -38,7 +38,7 @@ class Pace:
         self._soonest = now
 
     def probed(self, began: float, ended: float, *, watched: bool, chance: float) -> None:
-        """A probe was made; *watched*: whether looks tell what changes from now on."""
+        """A probe was made; *watched*: whether looks tell all that changes from now on."""
         self._refill(ended)
         self._allowance = max(self._allowance - 1, 0.0)
         self.due = next_probe(began, ended, self._interval if watched else min(self._interval, RENEWAL), chance)

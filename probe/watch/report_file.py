@@ -32,9 +32,9 @@ class ReportFile:
 
     def put(self, content: bytes) -> str:
         """Put the report of a probe in place; its verdict. *Errors*: NoReport; OSError."""
-        report = _parse(content)
+        report = parse_report(content)
         if "since" in report:
-            report |= _history(report, _parse(self._content) if self._content else self._last())
+            report |= _history(report, parse_report(self._content) if self._content else self._last())
             content = json.dumps(report, indent=2).encode() + b"\n"
         replace_file(self._directory, self._name, content)
         self._content = content
@@ -44,7 +44,7 @@ class ReportFile:
 
     def confirm(self, now: float, lifetime: float) -> None:
         """Say that nothing changed since the probe, and let the report live on; *now* in seconds since the epoch."""
-        report = _parse(self._content) | {"confirmed_at": rfc3339(now), "expires_at": rfc3339(now + lifetime)}
+        report = parse_report(self._content) | {"confirmed_at": rfc3339(now), "expires_at": rfc3339(now + lifetime)}
         replace_file(self._directory, self._name, json.dumps(report, indent=2).encode() + b"\n")
         if self._features:
             self._features.put(report)
@@ -59,7 +59,7 @@ class ReportFile:
 
     def _last(self) -> dict[str, object]:
         with contextlib.suppress(NoReport):
-            return _parse(self._left())
+            return parse_report(self._left())
         return {}
 
     def _left(self) -> bytes:
@@ -93,7 +93,8 @@ def rfc3339(moment: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
 
 
-def _parse(content: bytes) -> dict[str, object]:
+def parse_report(content: bytes) -> dict[str, object]:
+    """The report in *content*. *Errors*: NoReport."""
     try:
         report = json.loads(content)
         return dict(report) | {"verdict": report["verdict"]}

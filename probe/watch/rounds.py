@@ -11,7 +11,7 @@ from probe.watch.fleeting import fleeting_reasons
 from probe.watch.log import log
 from probe.watch.looker import Looker, NoAnswer
 from probe.watch.pace import LOOK, RENEWAL, Pace
-from probe.watch.report_file import NoReport, ReportFile
+from probe.watch.report_file import NoReport, ReportFile, parse_report
 from probe.watch.supervisor import ProbeFailed, Supervisor
 
 _MEMORY_LIMIT = 1 << 20
@@ -54,6 +54,10 @@ class Rounds:
             log("round_failed", "error", reason=f"{type(error).__name__}: {error}")
         return False
 
+    def may_pass(self) -> bool:
+        """Whether the report has a failure that may pass by itself, without a change of any file."""
+        return bool(fleeting_reasons(self._report.content()))
+
     def look(self) -> str:
         """The change since the last look or probe, or the reason that it is unknown; empty when nothing changed."""
         before, self._clocks = self._clocks, clocks()
@@ -75,7 +79,7 @@ class Rounds:
             log("round_failed", "error", reason=f"{type(error).__name__}: {error}")
 
     def _confirmed(self, content: bytes | None) -> bytes | None:
-        """*content*, or what a second probe prints where *content* has a new failure that may pass by itself."""
+        """*content*, or the report of a second probe where *content* has a new failure that may pass by itself."""
         new = fleeting_reasons(content or b"") - fleeting_reasons(self._report.content())
         if not new:
             return content
@@ -83,7 +87,14 @@ class Rounds:
         deadline = time.monotonic() + PATIENCE
         while not self._supervisor.stop and time.monotonic() < deadline:
             self._supervisor.wait([], deadline)
-        return self._probed()
+        try:
+            again = self._probed()
+            if again is not None:  # None: told to end
+                parse_report(again)
+            return again
+        except (ProbeFailed, NoReport, OSError) as failure:  # the first probe saw the failure: an older report did not
+            log("probe_failed", "error", reason=str(failure))
+            return content
 
     def _probed(self) -> bytes | None:
         """The output of a probe, None when it was stopped. Its memory is kept for the next probe."""
@@ -128,7 +139,7 @@ def watch(rounds: Rounds, supervisor: Supervisor, interval: float, clock: Callab
         supervisor.now = False  # a SIGHUP during the probe asks for another one: this one may have looked too early
         began = clock()
         watched = rounds.probe()
-        pace.probed(began, clock(), watched=watched, chance=_chance())
+        pace.probed(began, clock(), watched=watched and not rounds.may_pass(), chance=_chance())
         _rest(rounds, supervisor, pace, watched, clock)
 
 

@@ -16,6 +16,7 @@ from lab.factory import (
     make_devices,
     make_facts,
     make_handler,
+    make_handler_around,
     make_kubelet,
     make_kubelet_around,
     make_place,
@@ -26,11 +27,13 @@ from lab.factory import (
     unread,
 )
 from probe.checks.catalog import CHECKS, find, judge, judge_again
+from probe.checks.check import NOT_MET
 from probe.checks.disproof import CLAIMS, FOR_LIFE, SEEN
-from probe.facts.around import Limit
+from probe.facts.around import Added, Limit
 from probe.facts.model import Facts
 from probe.facts.tried import HandlerTrial, PodTrialFacts
 from probe.finding import Finding
+from probe.host.cri import CriCondition
 from probe.reading import Reading
 from probe.verdict import conclude
 
@@ -52,13 +55,25 @@ def finding(check: str, facts: Facts, handler: str = "") -> Finding:
 
 TMP_GONE = runtime(temporary=absent("/tmp"))
 UMASK = runtime(daemon=make_daemon(umask=0o077))
+NO_ADMIN = ALL_CAPABILITIES & ~(1 << 21)
 CLAIMED: dict[str, dict[str, Any]] = {
     "runtime-directories": TMP_GONE,
     "runtime-devices": runtime(devices=make_devices(full=absent("/dev/full"))),
     "runtime-limits": runtime(daemon=make_daemon(limits={"RLIMIT_NPROC": Limit(1, 1)})),
     "runtime-state-search": runtime(state=(make_place("/", mode=0o40700),)),
-    "runtime-confinement": {"runtime": make_runtime(confinement=make_confinement(effective_capabilities=0))},
+    "runtime-confinement": {"runtime": make_runtime(confinement=make_confinement(effective_capabilities=NO_ADMIN))},
 }
+
+
+FEW_FILES = ("RLIMIT_NOFILE", Limit(20, 20))
+OFFLINE = (CriCondition("RuntimeReady", True), CriCondition("NetworkReady", False))
+NO_CNI = make_surroundings(cni=absent("/etc/cni/net.d"))
+SHIMLESS = make_surroundings(handlers=(make_handler_around(shim=absent("shim")),))
+
+
+def adding(**added: Any) -> dict[str, Any]:
+    """The base specification of each container."""
+    return runtime(handlers=(make_handler_around(added=Reading("/base.json", Added(**added))),))
 
 
 @pytest.mark.parametrize("check", CLAIMED)
@@ -91,6 +106,31 @@ def test_a_capability_that_only_some_images_need(bit: int, status: str) -> None:
     confinement = make_confinement(effective_capabilities=ALL_CAPABILITIES & ~(1 << bit))
     facts = make_facts(runtime=make_runtime(confinement=confinement), pod_trial=tried())
     assert finding("runtime-confinement", facts).status == status
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"effective_capabilities": 0}, "fail"),
+        ({"effective_capabilities": ALL_CAPABILITIES & ~1, "in_initial_user_namespace": False}, "fail"),
+        ({"effective_capabilities": ALL_CAPABILITIES & ~1, "seccomp": unread()}, "unknown"),
+    ],
+)
+def test_a_capability_for_images_is_not_hidden(changes: dict[str, Any], status: str) -> None:
+    """Neither by a capability that the Pod shows not to be needed, nor by what could not be read."""
+    facts = make_facts(runtime=make_runtime(confinement=make_confinement(**changes)), pod_trial=tried())
+    assert finding("runtime-confinement", facts).status == status
+    assert conclude(judge(facts)).verdict != "ready"
+
+
+@pytest.mark.parametrize(
+    ("limit", "status"), [(FEW_FILES, "unknown"), (("RLIMIT_CORE", Limit(5, 3)), "pass")], ids=["not-met", "met"]
+)
+def test_a_limit_that_no_trial_meets_stays_unknown(limit: tuple[str, Limit], status: str) -> None:
+    """The file changed since the runtime started, so the limit may be in force, and the pause image opens no files."""
+    facts = make_facts(**adding(limits=(limit,), newer=True))
+    assert finding("runtime-base-spec", facts).status == "unknown"
+    assert finding("runtime-base-spec", replace(facts, pod_trial=tried())).status == status
 
 
 UNSURE = (make_confinement(seccomp=2), make_confinement(label=unread()), unread("/proc"))
@@ -130,6 +170,30 @@ def test_a_mount_that_the_pod_had_settles_what_the_probe_could_not_try(mounts: A
 def test_what_no_pod_of_a_trial_meets_stands(check: str, changes: dict[str, Any]) -> None:
     """No kubelet takes part in it, and its image has nothing but one program."""
     assert finding(check, make_facts(**changes, pod_trial=tried())).status == "fail"
+
+
+@pytest.mark.parametrize(
+    ("check", "reason", "changes"),
+    [
+        ("runtime-directories", "UmaskTooStrict", runtime(temporary=absent("/tmp"), daemon=make_daemon(umask=0o077))),
+        ("runtime-base-spec", "LimitTooSmall", adding(limits=(FEW_FILES,), sysctls=(("net.core.xfrm_x", "1"),))),
+        ("runtime-base-spec", "LimitTooSmall", adding(limits=(("RLIMIT_CORE", Limit(5, 3)), FEW_FILES))),
+        ("runtime-parts", "NetworkNotReady", {"runtime": make_runtime(conditions=OFFLINE, surroundings=SHIMLESS)}),
+        ("runtime-parts", "NetworkNotConfigured", {"runtime": make_runtime(conditions=OFFLINE, surroundings=NO_CNI)}),
+    ],
+)
+def test_a_failure_that_stands_is_not_hidden_by_one_that_does_not(
+    check: str, reason: str, changes: dict[str, Any]
+) -> None:
+    """One check may fail for two reasons: the Pod of a trial disproves the one that it met, and not the other."""
+    facts = make_facts(**changes, pod_trial=tried())
+    assert (finding(check, facts).status, finding(check, facts).reason) == ("fail", reason)
+    assert conclude(judge(facts)).verdict == "not-ready"
+
+
+def test_reasons_that_no_trial_meets_are_reasons_of_claims() -> None:
+    """A name that no such check has would never match."""
+    assert {reason for check in CHECKS if check.id in CLAIMS for reason in check.reasons} >= NOT_MET
 
 
 def test_each_handler_is_cleared_by_its_own_pod() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
-from probe.checks.check import Check, Outcome
+from msgspec.structs import replace
+
+from probe.checks.check import NOT_MET, Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import (
@@ -22,6 +24,7 @@ from probe.checks.runtime.refusals import (
     IN_THE_IMAGE,
     OPEN_FILES,
     Refusal,
+    is_late_and_missing,
     is_ping_range,
     refused_hook,
     refused_limit,
@@ -59,13 +62,16 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
     whole = Added(
         hooks=(*added.hooks, *hooks), sysctls=added.sysctls, mounts=added.mounts, limits=added.limits, newer=added.newer
     )
-    refusal = next(_refusals(facts, whole, source, oci_runtime_of(facts, handler)), None)
+    oci_runtime = oci_runtime_of(facts, handler)
+    refusals = _refusals(facts, whole, source, oci_runtime)
+    refusal = min(refusals, key=lambda each: each.reason not in NOT_MET, default=None)
     if whole.newer and refusal:
         doubt = f"whether that is in force is unknown: {inline(source)} changed since the runtime started"
-        return Outcome.unknown("not-readable", f"{refusal.message}; {doubt}", *refusal.evidence)
+        unsure = Outcome.unknown("not-readable", f"{refusal.message}; {doubt}", *refusal.evidence)
+        return replace(unsure, stands=refusal.reason in NOT_MET)
     if refusal:
         return Outcome.fail(refusal.reason, refusal.message, *refusal.evidence)
-    return _doubt(facts, whole, source) or _well(whole, source)
+    return _doubt(facts, whole, source, oci_runtime) or _well(whole, source)
 
 
 def _general_hooks(facts: Facts) -> tuple[Hook, ...]:
@@ -88,7 +94,7 @@ def _refusals(facts: Facts, added: Added, source: str, oci_runtime: str) -> Iter
     capabilities = -1 if capabilities is None else capabilities
     open_files = (around.open_files.value if around else None) or _NO_LIMIT
     found = (
-        *map(refused_hook, added.hooks),
+        *(refused_hook(hook, oci_runtime) for hook in added.hooks),
         *(refused_sysctl(name, value, ids, source) for name, value in _set(facts, added)),
         *(refused_mount(mount, ids, source) for mount in added.mounts),
         *(refused_limit(name, one, own, capabilities, open_files, source, oci_runtime) for name, one in added.limits),
@@ -111,11 +117,14 @@ def _is_crio(facts: Facts) -> bool:
     return facts.runtime.value is not None and facts.runtime.value.name.value == "cri-o"
 
 
-def _doubt(facts: Facts, added: Added, source: str) -> Outcome | None:
+def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome | None:
     """What may stop each container, for all that is known."""
     if unclear := [hook for hook in added.hooks if _is_unclear(hook)]:
         message = f"whether a Pod's own root may execute the hook {inline(unclear[0].path)} is unknown"
         return Outcome.unknown("not-readable", message, *steps_of(unclear[0]))
+    if not oci_runtime and (late := _late_and_missing(added)):
+        message = f"the poststart hook {inline(late)} of each container is not there; runc fails, and others only warn"
+        return Outcome.unknown("not-readable", message, Evidence(late, problem="does not exist"))
     if added.newer:
         message = f"what is in force is unknown: {inline(source)} changed since the runtime started"
         return Outcome.unknown("not-readable", message, Evidence(source, "newer"))
@@ -132,6 +141,11 @@ def _doubt(facts: Facts, added: Added, source: str) -> Outcome | None:
         if mount.source.value is None and mount.source.kind not in ("absent", "not-tried"):
             return Outcome.not_read("whether what each container binds is there", mount.source)
     return None
+
+
+def _late_and_missing(added: Added) -> str:
+    """The program of the first hook that is late and missing; empty without one."""
+    return next((hook.path for hook in added.hooks if is_late_and_missing(hook)), "")
 
 
 def _fits_the_range(facts: Facts) -> bool:
@@ -153,6 +167,9 @@ def _well(added: Added, source: str) -> Outcome:
     if later:
         message = f"each image has to have {inline(later[0])}, which a startContainer hook of each container runs"
         return Outcome.warn(message, Evidence(IN_THE_IMAGE, later[0]))
+    if late := _late_and_missing(added):
+        message = f"the poststart hook {inline(late)} of each container is not there: the OCI runtime logs a warning"
+        return Outcome.warn(message, Evidence(late, problem="does not exist"))
     few = [one.soft for name, one in added.limits if name == OPEN_FILES and 0 <= one.soft < _FEW_FILES]
     if few:
         message = f"each container may open {few[0]} files, and the OCI runtime needs one for each mount of a Pod"

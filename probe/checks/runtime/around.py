@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from probe.checks.check import Outcome
+from probe.checks.check import NOT_MET, Outcome
 from probe.checks.remedies.around import OF_REASON
 from probe.facts.around import Daemon, HandlerAround, Place, Surroundings
 from probe.facts.model import Facts
@@ -42,9 +42,13 @@ def is_containerd(facts: Facts, since: tuple[int, int, int] = (0, 0, 0)) -> bool
 
 
 def worst(parts: dict[str, Outcome]) -> Outcome:
-    """The most serious of *parts*, the outcomes of one check by the reason whose remedy fits a warning."""
+    """The most serious of *parts*, the outcomes of one check by the reason whose remedy fits a warning.
+
+    Among equals, one that no Pod of a trial disproves comes first: hidden behind another, it would go with that one.
+    """
+    ordered = sorted(parts.items(), key=lambda part: not (part[1].stands or part[1].reason in NOT_MET))
     for status in ("fail", "unknown", "warn"):
-        for reason, outcome in parts.items():
+        for reason, outcome in ordered:
             if outcome.status == status:
                 remediation = outcome.remediation or OF_REASON.get(outcome.reason, "")
                 remediation = remediation or ("" if status == "unknown" else OF_REASON[reason])

@@ -11,7 +11,7 @@ from probe.checks.privileges import seccomp_words, user_namespace_words
 from probe.checks.remedies.platforms import nested
 from probe.checks.remedies.runtime import PROVE_IT
 from probe.checks.runtime.names import no_runtime, runtime_name
-from probe.facts.model import Facts
+from probe.facts.model import Confinement, Facts
 from probe.finding import Evidence
 from probe.reading import Reading
 
@@ -60,9 +60,14 @@ def check_confinement(facts: Facts) -> Outcome:
     runtime = facts.runtime.value
     if runtime is None:
         return no_runtime(facts, "what confines the container runtime")
-    confinement, name = runtime.confinement.value, runtime_name(runtime)
+    confinement = runtime.confinement.value
     if confinement is None:
         return Outcome.not_read("what confines the container runtime", runtime.confinement)
+    for_images = set(_missing(confinement.effective_capabilities)) & _FOR_IMAGES
+    return replace(_judge(facts, confinement, runtime_name(runtime)), stands=bool(for_images))
+
+
+def _judge(facts: Facts, confinement: Confinement, name: str) -> Outcome:
     capabilities, initial = confinement.effective_capabilities, confinement.in_initial_user_namespace
     seen = (
         _in_hexadecimal(capabilities),
@@ -83,8 +88,7 @@ def check_confinement(facts: Facts) -> Outcome:
         if part.value is None:
             return Outcome.not_read("what confines the container runtime", part, *seen)
     if missing:
-        unsure = _cannot_tell(f"{name} runs without {', '.join(missing)}", *seen)
-        return replace(unsure, stands=bool(set(missing) & _FOR_IMAGES))
+        return _cannot_tell(f"{name} runs without {', '.join(missing)}", *seen)
     if confinement.seccomp.value:
         return _cannot_tell(f"{name} runs under a seccomp filter", *seen)
     label = confinement.label.value or ""

@@ -146,7 +146,7 @@ def check_umask(facts: Facts) -> Outcome:
 
 
 def check_directories(facts: Facts, handler: str) -> Outcome:
-    """Temporary directories, the umask, and room; first what a Pod of a trial does not meet."""
+    """The most serious outcome of the checks of temporary directories, the umask, and room."""
     return worst(
         {
             "KubeletDirectoryNotWritable": check_kubelet_space(facts),

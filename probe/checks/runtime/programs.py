@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
@@ -64,9 +66,9 @@ def check_condition(facts: Facts, name: str, reason: str) -> Outcome:
     )
 
 
-def _network_is_ready(facts: Facts) -> bool:
+def _network_is_ready(facts: Facts) -> bool | None:
     conditions = (facts.runtime.value.conditions.value if facts.runtime.value else None) or ()
-    return any(one.met for one in conditions if one.type == _NETWORK_READY)
+    return next((one.met for one in conditions if one.type == _NETWORK_READY), None)
 
 
 def check_network(facts: Facts, handler: str) -> Outcome:
@@ -84,7 +86,8 @@ def check_network(facts: Facts, handler: str) -> Outcome:
         return Outcome.unknown("not-readable", message, cni)
     if cni.kind == "absent":
         message = f"no network is configured in {inline(cni.source)}, so the runtime refuses each Pod"
-        return Outcome.fail("NetworkNotConfigured", message, cni)
+        refused = Outcome.fail("NetworkNotConfigured", message, cni)
+        return replace(refused, stands=_network_is_ready(facts) is False)  # the cause of what the kubelet acts on
     if cni.value is None:
         return Outcome.not_read("whether Pods get a network", cni)
     directories = ", ".join(map(inline, cni.value.directories))

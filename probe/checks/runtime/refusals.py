@@ -17,6 +17,8 @@ AS_THE_POD = ("createContainer",)
 IN_THE_IMAGE = "startContainer"
 _NEVER_WAITED_FOR = (IN_THE_IMAGE, "poststop")
 """Hooks whose missing program stops no container: seen with runc 1.3.6."""
+_LATE = "poststart"
+"""Hooks of which the OCI specification only asks for a warning when they fail. With runc 1.3.6 the container fails."""
 
 _PING_RANGE = "net.ipv4.ping_group_range"
 _HIDDEN = re.compile(r"net\.(core\.xfrm_|ipv6\.route\.)")
@@ -50,9 +52,14 @@ class Refusal(Struct, frozen=True):
     evidence: tuple[Evidence, ...]
 
 
-def refused_hook(hook: Hook) -> Refusal | None:
+def is_late_and_missing(hook: Hook) -> bool:
+    """Whether it runs when the container has started already, and its program is not there."""
+    return hook.when == _LATE and bool(hook.steps) and hook.steps[0].kind == "absent"
+
+
+def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     """A program that is not there, or that a Pod's own root may not execute."""
-    if not hook.steps or hook.when in _NEVER_WAITED_FOR:
+    if not hook.steps or hook.when in _NEVER_WAITED_FOR or (is_late_and_missing(hook) and oci_runtime != "runc"):
         return None
     program = hook.steps[0]
     if program.kind == "absent":

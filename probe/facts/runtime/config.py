@@ -47,6 +47,8 @@ class CrioAdded(Struct, frozen=True, kw_only=True):
     """`hooks_dir` in its order: a hook of a later directory replaces one of the same file name. None: not told."""
     pinns: str = ""
     """The program that makes the namespaces of a Pod."""
+    network_dir: str = ""
+    """The directory of network configurations; empty for the default, and in CRI's Status, which does not tell it."""
     systemd_cgroup: bool = False
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from probe.facts.around import Added, HandlerAround
+from probe.facts.around import Added, Cni, HandlerAround
 from probe.facts.runtime.config import CrioAdded, RuntimeConfig
 from probe.facts.runtime.handlers import first_program
 from probe.facts.runtime.limits import parse_ulimit
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
+_NETWORK_DIR = "/etc/cni/net.d"
 _HANDLERS_LIMIT = 50
 _ENTRIES = 200
 
@@ -37,6 +38,14 @@ def gather_crio_handlers(
     ]
     default = next((row for row in rows if row.name == told.default_handler), None)
     return (*((replace(default, name=""),) if default else ()), *rows)
+
+
+def gather_crio_networks(host: Host, pid: int, config: Reading[RuntimeConfig]) -> Reading[Cni]:
+    """Absent: which plugins CRI-O runs is not told. Lists the directory of networks, so that `watch` looks at it."""
+    directory = (config.value.crio.network_dir if config.value and config.value.crio else "").rstrip("/")
+    directory = directory if directory.startswith("/") else _NETWORK_DIR
+    host.list_directory(f"/proc/{pid}/root{directory}")
+    return Reading.without(directory, "absent", "CRI-O does not tell the plugins of its networks")
 
 
 def parse_added(crio: CrioAdded) -> Added:

@@ -65,8 +65,13 @@ class _DumpImage(Struct):
     pause_image: str = ""
 
 
+class _DumpNetwork(Struct):
+    network_dir: str = ""
+
+
 class _DumpCrio(Struct):
     runtime: _DumpTable
+    network: _DumpNetwork = field(default_factory=_DumpNetwork)
     image: _DumpImage = field(default_factory=_DumpImage)
     root: str = ""
     runroot: str = ""
@@ -109,6 +114,7 @@ def parse_crio_dump(text: str) -> RuntimeConfig:
             ulimits=table.default_ulimits,
             hooks_dirs=table.hooks_dir,
             pinns=table.pinns_path,
+            network_dir=crio.network.network_dir,
             systemd_cgroup=table.cgroup_manager == _SYSTEMD,
         ),
     )

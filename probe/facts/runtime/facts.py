@@ -7,9 +7,9 @@ import stat
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.cgroups import Cgroups, devices_of, gather_cgroups, systemd_of, writable_of
-from probe.facts.runtime.crio import gather_crio_handlers
+from probe.facts.runtime.crio import gather_crio_handlers, gather_crio_networks
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
-from probe.facts.runtime.handlers import InForce, gather_handlers, parse_in_force, trusted_path
+from probe.facts.runtime.handlers import InForce, gather_cni, gather_handlers, parse_in_force, trusted_path
 from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings
 from probe.facts.runtime.surroundings import gather_surroundings
@@ -36,6 +36,7 @@ def gather_runtime(
     settings = RuntimeSettings(host, answer, daemon)
     root_dir = settings.root_dir()
     in_force = answer.config.parse(parse_in_force) if answer.name.value == "containerd" else _other(answer)
+    crio, config = answer.name.value == "cri-o", settings.config()
     surroundings = gather_surroundings(
         host,
         daemon,
@@ -43,10 +44,11 @@ def gather_runtime(
         root_dir,
         settings.state_dir(),
         lambda pid: (
-            gather_crio_handlers(host, pid, settings.config(), settings.changed_file())
-            if answer.name.value == "cri-o"
+            gather_crio_handlers(host, pid, config, settings.changed_file())
+            if crio
             else gather_handlers(host, pid, in_force, settings.search_path())
         ),
+        lambda pid: gather_crio_networks(host, pid, config) if crio else gather_cni(host, pid, in_force),
         settings.proxies(),
     )
     forbidden = (kubelet_root, root_dir.value or "", settings.state_dir(), *_STATE)

@@ -26,6 +26,7 @@ _WRAPPED = ("crun", "runc", "youki")
 """OCI runtimes whose line comes below that of a wrapper, as nvidia-container-runtime prints them."""
 _ANNOTATIONS = {"runc": "org.opencontainers.runc.version", "crun": "run.oci.crun.version"}
 """Where `features` names the version of the OCI runtime itself."""
+_RUNC_HAS_FEATURES = (1, 1, 0)
 _ANNOTATED = re.compile(r"\S{1,100}")
 _NUMBER = re.compile(r"(?:release-)?v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?(?![\d.])", re.ASCII)
 
@@ -87,7 +88,8 @@ def parse_runtime_version(text: str) -> OciVersion:
 def parse_described_version(text: str) -> OciVersion:
     """The version in the JSON printed by `features`; the text is that of `--version`.
 
-    *Errors*: ValueError where no annotation names one, as of runtimes other than runc and crun.
+    *Errors*: ValueError where no annotation names one, as of runtimes other than runc and crun, and for a runc that is
+    older than its command `features`: sysbox-runc 0.6 writes its own version as that of runc.
     """
     try:
         annotations = msgspec.json.decode(text, type=_Described).annotations
@@ -95,7 +97,10 @@ def parse_described_version(text: str) -> OciVersion:
         raise ValueError("nested too deeply") from error
     for name, annotation in _ANNOTATIONS.items():
         version = annotations.get(annotation)
-        if isinstance(version, str) and _ANNOTATED.fullmatch(version):
+        version = version.strip() if isinstance(version, str) else ""  # runc 1.3 ends it with a newline
+        if name == "runc" and (parse_version_number(version) or _RUNC_HAS_FEATURES) < _RUNC_HAS_FEATURES:
+            raise ValueError(f"no version of runc that has features: {version[:60]!r}")
+        if _ANNOTATED.fullmatch(version):
             return OciVersion(name, version)
     raise ValueError("names no version of the runtime")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from probe.facts.around import NO_PLACE, Daemon, HandlerAround, Keys, Surroundings
+from probe.facts.around import NO_PLACE, Cni, Daemon, HandlerAround, Keys, Surroundings
 from probe.facts.nearest import nearest
-from probe.facts.runtime.handlers import InForce, gather_cni
+from probe.facts.runtime.handlers import InForce
 from probe.facts.runtime.limits import parse_limits
 from probe.host.environ import parse_environment
 from probe.host.host import Host
@@ -32,11 +32,12 @@ def gather_surroundings(
     root_dir: Reading[str],
     state_dir: str,
     handlers: Callable[[int], tuple[HandlerAround, ...]],
+    networks: Callable[[int], Reading[Cni]],
     proxies: Reading[dict[str, tuple[str, ...]]],
 ) -> Reading[Surroundings]:
     """The directories, devices, limits and programs that the daemon uses for containers; a problem without a daemon.
 
-    *handlers* gets the pid of the daemon; *state_dir* is empty where it is not told.
+    *handlers* and *networks* get the pid of the daemon; *state_dir* is empty where it is not told.
     """
     if daemon.value is None:
         return problem_of(daemon)
@@ -59,7 +60,7 @@ def gather_surroundings(
             keys=Keys(count=_sysctl(host, "maxkeys"), size=_sysctl(host, "maxbytes")),
             restricts_oom_score=in_force.parse(lambda config: config.restrict_oom_score_adj),
             handlers=handlers(pid),
-            cni=gather_cni(host, pid, in_force),
+            cni=networks(pid),
             cni_cache=nearest(host, pid, _CNI_CACHE),
             hybrid_controllers=host.read_text(f"/proc/{pid}/root{_HYBRID}").parse(str.strip),
             open_files=host.read_text("/proc/sys/fs/nr_open").parse(int),

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from probe.facts.around import KubeletAround, Surroundings
 from probe.facts.model import Facts
 from probe.facts.tried import PodTrialFacts
+from probe.host.look import UNSEEN
 from probe.host.places import Place
 from probe.host.recording import Source
 from probe.reading import Reading, encode
@@ -45,7 +46,7 @@ class KeptTrial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def identity_of(facts: Facts, sources: Iterable[Source]) -> str:
-    """Digest of all that is known of what a Pod of the trial meets; empty where something of it is scarce.
+    """Digest of all that is known of what a Pod of the trial meets; empty where something of it is scarce or unseen.
 
     *sources* are looks at the files that the probe has read: programs and configurations among them.
     """
@@ -54,6 +55,8 @@ def identity_of(facts: Facts, sources: Iterable[Source]) -> str:
     if runtime is None or around is None or kubelet is None or mounts is None or _is_scarce(around, facts):
         return ""
     files = sorted(one for one in sources if one[0] in _KINDS and not _KERNEL_FILE.match(one[1]))
+    if any(seen == UNSEEN for *_, seen in files):  # it may change and look the same
+        return ""
     met: tuple[Any, ...] = (
         facts.kernel,
         replace(mounts, count=0),

@@ -28,10 +28,12 @@ class Container:
         filesystems: dict[str, bool],
         codec: Any,
         knows_module: Callable[[str], bool],
+        minors: frozenset[int],
         volume: int,
         done: set[str],
     ) -> None:
         self._filesystems = filesystems
+        self._minors = minors
         self._volume = volume
         self._done = done
         self._devices = Devices()
@@ -61,10 +63,10 @@ class Container:
         return run_step(name, needs, self._done, run)
 
     def _open_fuse(self) -> None:
-        self._devices.fuse = open_device("/dev/fuse")
+        self._devices.fuse = open_device("/dev/fuse", self._minors)
 
     def _open_tun(self) -> None:
-        self._devices.tun = open_device("/dev/net/tun")
+        self._devices.tun = open_device("/dev/net/tun", self._minors)
 
     def _enter_root(self) -> None:
         enter_root(self._volume, self._filesystems)

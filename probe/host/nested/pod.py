@@ -7,10 +7,12 @@ mounts that a Pod is refused: the kernel gives a fresh /proc to a user namespace
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from probe.host import syscalls
+from probe.host.sandbox.root import read_lines
 from probe.host.sandbox.steps import BASE, UnknownToKernelError
 
 VOLUME = "/volume"
@@ -22,6 +24,10 @@ _MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list")
 # *Source*: containerd and CRI-O, the default paths of `procMount: Default`; these are enough to cover /proc
 
 
+MISC_MINORS = {"/dev/fuse": 229, "/dev/net/tun": 200}
+"""Device node -> its minor number of the major number 10. *Source*: Linux, admin-guide/devices.txt."""
+
+
 class Devices(Struct):
     """Descriptors of device nodes, opened as the Pod's root; -1 for one that was not."""
 
@@ -29,9 +35,29 @@ class Devices(Struct):
     tun: int = -1
 
 
-def open_device(path: str) -> int:
-    """Descriptor of a device node of the node, which needs o+rw for the root of a Pod."""
+def open_device(path: str, minors: frozenset[int]) -> int:
+    """Descriptor of a device node of the node, which needs o+rw for the root of a Pod.
+
+    *minors* are those that drivers have registered. open(2) of another one makes the kernel load the module
+    `char-major-10-MINOR`, as systemd-tmpfiles(8) makes the device nodes of drivers that are not loaded.
+    """
+    if MISC_MINORS[path] not in minors:
+        raise UnknownToKernelError(path)
     return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def read_minors(own_proc: int) -> frozenset[int]:
+    """Minor numbers of the major number 10 that drivers have registered, from /proc/misc; empty without that file."""
+    try:
+        return read_lines(own_proc, "misc", parse_minors)
+    except FileNotFoundError:
+        return frozenset()
+
+
+def parse_minors(lines: Iterable[bytes]) -> frozenset[int]:
+    """The first word of each line, `229 fuse`, where that is a number."""
+    words = (line.split(maxsplit=1) for line in lines)
+    return frozenset(int(word[0]) for word in words if word and word[0].isdigit() and len(word[0]) < 10)
 
 
 def enter_root(volume: int, filesystems: dict[str, bool]) -> None:

@@ -20,6 +20,7 @@ from probe.host import syscalls
 from probe.host.child import Child, ChildError
 from probe.host.nested.container import Container
 from probe.host.nested.network import known_modules
+from probe.host.nested.pod import read_minors
 from probe.host.nested.processes import MORE, TIMEOUT, Write, available
 from probe.host.sandbox.root import become_root, make_user_namespace, read_filesystems
 from probe.host.sandbox.steps import StepAnswer, run_step
@@ -102,7 +103,7 @@ def read_nested(child: Child, deadline: float) -> NestedAnswer | None:
 
 
 def _try_nested(own_proc: int, codec: Any, parent: int) -> Iterator[StepAnswer]:
-    filesystems, knows_module = read_filesystems(own_proc), known_modules(own_proc)
+    filesystems, knows_module, minors = read_filesystems(own_proc), known_modules(own_proc), read_minors(own_proc)
     userns_fd, first = make_user_namespace(own_proc)
     yield msgspec.structs.replace(first, name="pod user namespace")
     done = {"pod user namespace"} if first.outcome == "done" else set()
@@ -117,6 +118,6 @@ def _try_nested(own_proc: int, codec: Any, parent: int) -> Iterator[StepAnswer]:
     yield run_step("pod root", ("pod user namespace",), done, partial(become_root, userns_fd, parent))
     yield run_step("pod namespaces", ("pod root",), done, partial(syscalls.unshare, _POD))
     if "pod namespaces" in done:
-        container = Container(filesystems, codec, knows_module, volume[0], done)
+        container = Container(filesystems, codec, knows_module, minors, volume[0], done)
         for answer, _ in available(container.first_process, TIMEOUT + 3 * MORE):
             yield answer

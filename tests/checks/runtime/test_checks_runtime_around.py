@@ -394,6 +394,16 @@ def test_cgroup_driver(oci: str, systemd: bool, version: str, driver: str, expec
     assert status_of("runtime-parts", facts)[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("oci", "expected"), [("runc", "fail"), ("crun", "warn"), ("youki", "warn"), (absent("/x"), "unknown")]
+)
+def test_a_poststart_hook_that_is_missing(oci: Any, expected: str) -> None:
+    """The container runs already: the OCI specification asks for a warning, and runc alone fails."""
+    late = Hook(when="poststart", path="/x", steps=(absent("/x"),))
+    handlers = (make_handler_around(added=Reading("/base.json", Added(hooks=(late,)))),)
+    assert status_of("runtime-base-spec", facts_with(oci, handlers=handlers))[0] == expected
+
+
 def mount(**fields: Any) -> AddedMount:
     """A mount at /x."""
     return AddedMount(destination="/x", **fields)

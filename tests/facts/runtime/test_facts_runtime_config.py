@@ -99,7 +99,8 @@ def test_recorded_crio() -> None:
     assert parse_crio_info(_info("cri-o-1.37.0-dev")) == expected
     printed = parse_crio_dump((FOLDER / "cri-o-1.37.0-dev/config.toml").read_text())
     root, state = "/var/lib/containers/storage", "/run/containers/storage"
-    assert printed == msgspec.structs.replace(expected, root=root, state=state)
+    told = msgspec.structs.replace(ADDED, network_dir="/etc/cni/net.d")
+    assert printed == msgspec.structs.replace(expected, root=root, state=state, crio=told)
 
 
 @pytest.mark.parametrize(

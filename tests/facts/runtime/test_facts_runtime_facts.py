@@ -12,6 +12,8 @@ import pytest
 from lab.cri_recordings import FOLDER, recorded_answer
 from lab.fake_host import FakeHost
 from probe.facts.model import Handler, RuntimeFacts
+from probe.facts.runtime.config import CrioAdded, RuntimeConfig
+from probe.facts.runtime.crio import gather_crio_networks
 from probe.facts.runtime.facts import gather_runtime
 from probe.host.cri import CriAnswer, CriHandler, no_answer
 from probe.host.program import Output
@@ -123,6 +125,7 @@ def test_crio() -> None:
     assert facts.snapshotter.value == "overlay"
     assert facts.slow_chown.kind == "absent"
     assert not [command for command in host.touched if "crio" in command and "config" in command]
+    assert "/proc/800/root/etc/cni/net.d" in host.touched
 
 
 @pytest.mark.parametrize("version", ["1.6.20", "1.7.24"])
@@ -279,6 +282,18 @@ def test_crio_config_where_status_is_silent() -> None:
     silent: Reading[str] = Reading.without("CRI Status", "absent", "nothing")
     facts = gather(host, _answer("cri-o-1.37.0-dev", 800, config=silent))
     assert {handler.binary.value for handler in facts.handlers.value or ()} >= {"/usr/sbin/runc", "/usr/bin/crun"}
+
+
+@pytest.mark.parametrize(
+    ("told", "listed"),
+    [("/opt/net.d/", "/opt/net.d"), ("", "/etc/cni/net.d"), ("/", "/etc/cni/net.d"), ("net.d", "/etc/cni/net.d")],
+)
+def test_networks_of_crio_are_looked_at(told: str, listed: str) -> None:
+    """The directory of networks is a source for `watch`: NetworkReady depends on it, whatever is in it."""
+    host = make_host()
+    config = Reading("crio config", RuntimeConfig(crio=CrioAdded(network_dir=told)))
+    assert gather_crio_networks(host, 800, config).kind == "absent"
+    assert host.touched == [f"/proc/800/root{listed}"]
 
 
 def test_k3s_is_called_containerd() -> None:

@@ -61,6 +61,37 @@ def test_a_fork_is_asked_for_its_own_version() -> None:
     )
 
 
+def test_a_fork_under_the_name_of_runc_is_no_runc() -> None:
+    """Its annotation has a version of its own, below 1.1, in which runc got `features`: `--version` decides."""
+    features = json.loads(_features("runc-1.3.6")) | {"annotations": {"org.opencontainers.runc.version": "0.6.7"}}
+    commands: dict[str, Output | str | Reading[Output]] = {
+        "/usr/bin/runc features": json.dumps(features),
+        "/usr/bin/runc --version": SYSBOX,
+    }
+    found = OciRuntimes(FakeHost(commands=commands), ()).ask("/usr/bin/runc").version
+    assert found == Reading("/usr/bin/runc --version", OciVersion("sysbox-runc", "0.6.5"))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "version"),
+    [
+        ("1.3.4\n", "1.3.4"),
+        ("1.3.6\n", "1.3.6"),
+        (" 1.1.0-rc.1 ", "1.1.0-rc.1"),
+        ("unknown", "unknown"),
+        *((text, "") for text in ("0.6.7", "0.6.7\n", "v1.0.3", "1.0", "", "\n", "1.3.6\nx", "1 2")),
+    ],
+)
+def test_the_annotation_of_runc(annotation: str, version: str) -> None:
+    """Space around it is no part of the version."""
+    document = json.dumps({"annotations": {"org.opencontainers.runc.version": annotation}})
+    if version:
+        assert parse_described_version(document) == OciVersion("runc", version)
+    else:
+        with pytest.raises(ValueError, match="version"):
+            parse_described_version(document)
+
+
 @pytest.mark.parametrize(
     "annotations",
     [None, 1, [], {}, {"run.oci.crun.version": None}, {"run.oci.crun.version": ""}, {"run.oci.crun.version": "a b"}],

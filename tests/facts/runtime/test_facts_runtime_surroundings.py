@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.fake_host import FakeHost
-from probe.facts.around import Limit
+from probe.facts.around import Cni, Limit
 from probe.facts.kubelet.surroundings import receives
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added, parse_spec
@@ -113,6 +113,13 @@ def make_host() -> FakeHost:
     return host
 
 
+ROOT, NO_PROXIES = Reading("root", "/r"), Reading[dict[str, tuple[str, ...]]]("dump", {})
+
+
+def no_networks(_pid: int) -> Reading[Cni]:
+    return Reading.without("CRI", "absent", "nothing")
+
+
 def test_surroundings() -> None:
     """Everything is read of the daemon's own process; a device that is not there is absent."""
     host = make_host()
@@ -121,7 +128,14 @@ def test_surroundings() -> None:
     host.files |= {"/sys/fs/cgroup/a/pids.max": "10\n", "/sys/fs/cgroup/a/pids.current": "7\n"}
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
     found = gather_surroundings(
-        host, Reading("pid", PID), nothing, Reading("root", "/r"), "/run/containerd", lambda _: (), Reading("dump", {})
+        host,
+        Reading("pid", PID),
+        nothing,
+        Reading("root", "/r"),
+        "/run/containerd",
+        lambda _: (),
+        no_networks,
+        Reading("dump", {}),
     )
     assert found.value
     assert found.value.daemon.value
@@ -157,9 +171,7 @@ def test_no_daemon_no_surroundings() -> None:
     host = make_host()
     unknown: Reading[int] = Reading.without("pid", "not-readable", "nobody")
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
-    found = gather_surroundings(
-        host, unknown, nothing, Reading("root", "/r"), "/run/containerd", lambda _: (), Reading("dump", {})
-    )
+    found = gather_surroundings(host, unknown, nothing, ROOT, "/run/containerd", lambda _: (), no_networks, NO_PROXIES)
     assert found.kind == "not-readable"
     assert not host.touched
 

@@ -25,6 +25,7 @@ from lab.factory import (
 from probe.facts.model import Facts
 from probe.facts.trials.kept import KEPT_FOR, KeptTrial, identity_of, keep
 from probe.facts.tried import HandlerTrial, PodTrialFacts
+from probe.host.look import UNSEEN
 from probe.reading import Reading
 
 SOURCES = [("file", "/usr/bin/runc", "1 2 3"), ("place", "/proc/700/root/opt/cni/bin/bridge", "4")]
@@ -117,6 +118,13 @@ def test_kernel_files_are_known_by_facts_alone() -> None:
 def test_where_something_is_scarce_or_unknown_each_probe_tries(facts: Facts) -> None:
     """The next Pod may be the one that finds nothing left."""
     assert identity_of(facts, SOURCES) == ""
+
+
+def test_what_cannot_be_seen_is_another_node_each_time() -> None:
+    """Its look is always the same, whatever changes; a kernel file is known by facts."""
+    for kind in ("file", "link", "place"):
+        assert identity_of(WELL, [*SOURCES, (kind, "/proc/700/root/etc/cni/net.d/10-x.conflist", UNSEEN)]) == ""
+    assert identity_of(WELL, [*SOURCES, ("content", "/proc/meminfo", UNSEEN)]) == identity_of(WELL, SOURCES) != ""
 
 
 @pytest.mark.parametrize(

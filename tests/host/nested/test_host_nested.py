@@ -65,12 +65,20 @@ def with_devices(mode: int) -> Callable[[], dict[str, str]]:
     return run
 
 
+def require_devices() -> None:
+    """Skip the test where a driver or a device node is missing."""
+    own_proc = open_own_proc()
+    there = all(map(os.path.exists, pod.MISC_MINORS)) and pod.read_minors(own_proc) >= {*pod.MISC_MINORS.values()}
+    os.close(own_proc)
+    require(there, "/dev/fuse and /dev/net/tun")
+
+
 def test_each_step_ends_as_the_kernel_of_this_version_decides() -> None:
     """What no kernel allows is refused with EPERM, what only 7.2 and later allow by the version; all else is done.
 
     That the masked /proc is refused proves that the trial has left the node's root, whose /proc nothing masks.
     """
-    require(os.path.exists("/dev/fuse") and os.path.exists("/dev/net/tun"), "/dev/fuse and /dev/net/tun")
+    require_devices()
     found = forked(with_devices(0o666))
     release = tuple(int(word) for word in platform.release().split(".")[:2])
     refused = REFUSED | ({"rootless proc subset"} if release < (7, 2) else set())
@@ -85,7 +93,7 @@ def test_each_step_ends_as_the_kernel_of_this_version_decides() -> None:
 
 def test_closed_devices_are_refused() -> None:
     """Mode 0600 keeps the root of a Pod out, and nothing else fails for it."""
-    require(os.path.exists("/dev/fuse") and os.path.exists("/dev/net/tun"), "/dev/fuse and /dev/net/tun")
+    require_devices()
     found = forked(with_devices(0o600))
     assert (found["/dev/fuse"], found["fuse"]) == ("failed EACCES", "not-reached")
     assert (found["/dev/net/tun"], found["tun"]) == ("failed EACCES", "not-reached")
@@ -225,13 +233,15 @@ def test_modules(tmp_path: Any) -> None:
 
 
 def test_what_is_not_known_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without nf_tables, ip_tables and kinds of links, their steps are absent, and no request reaches the kernel."""
+    """Without drivers, tables and kinds of links, their steps are absent, and no request reaches the kernel."""
     monkeypatch.setattr("probe.host.nested.trial.known_modules", lambda _: lambda _: False)
+    monkeypatch.setattr("probe.host.nested.trial.read_minors", lambda _: frozenset())
     monkeypatch.setattr("probe.host.sandbox.links.Links.knows_kind", lambda _, kind: False)
     monkeypatch.setattr("probe.host.sandbox.links.Links.add_link", _never)
     monkeypatch.setattr(network, "send_batch", _never)
     found = forked(nested)
-    assert [found[name] for name in ("nat", "ip_tables", "bridge", "veth", "vxlan")] == ["absent"] * 5
+    absent = ("/dev/fuse", "/dev/net/tun", "nat", "ip_tables", "bridge", "veth", "vxlan")
+    assert {found[name] for name in absent} == {"absent"}
 
 
 def _never(*_: object) -> None:
