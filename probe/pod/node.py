@@ -25,6 +25,7 @@ POD_LEVELS: tuple[Level, ...] = ("stateless", "projected", "local")
 _NOT_PUBLISHED = "the agent has published nothing about it on this Node"
 _HAZARDS = ("hazard-device-hooks", "hazard-image-volumes")
 _ALL_IDS = 1 << 32
+_WORSE = ("ready", "unknown", "not-ready")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
 
@@ -100,6 +101,16 @@ def node_of_annotations(
         declared_features=declared_features,
         hazards=_hazards(own.get("report", "")),
     )
+
+
+def contradicts(verdict: str, levels: Mapping[str, str]) -> bool:
+    """Whether the annotations `verdict` and `levels` do not agree; `conclude` gives only those that do.
+
+    The verdict is that of the last of POD_LEVELS, and no level is better than the one before, which it includes.
+    """
+    said = [levels.get(level, "") for level in POD_LEVELS]
+    ranks = [_WORSE.index(one) if one in _WORSE else -1 for one in said]
+    return -1 in ranks or ranks != sorted(ranks) or said[-1] != verdict
 
 
 def _by_volume(rows: Iterable[FilesystemRow]) -> dict[str, list[FilesystemRow]]:
