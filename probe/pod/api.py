@@ -51,6 +51,19 @@ def refusals_with_host_users(pod: Pod) -> Iterator[Reason]:
             yield _refused(f"{path}.securityContext.procMount", message, "set hostUsers: false, or procMount: Default")
 
 
+def without_containers(pod: Pod) -> Iterator[Reason]:
+    """The Reason of a Pod without containers, with a user namespace or without, unless something adds them."""
+    if pod.spec.containers or pod.uid:
+        return
+    field, way = f"{pod.path}.containers", "add a container"
+    if pod.complete:
+        yield _refused(field, "Required value", way)
+    else:
+        yield reason(
+            field, "unknown", "unknown", "ContainersNotKnown", "it lists no containers", "give the Pods that run"
+        )
+
+
 def dropped_proc_mount(pod: Pod, node: Node) -> Iterator[str]:
     """Fields `procMount: Unmasked` that an API server before 1.33 drops, unless its gate ProcMountType is on."""
     version = minor_version(node.kubelet_version)

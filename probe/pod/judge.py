@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probe.pod.api import refusals, refusals_with_host_users
+from probe.pod.api import refusals, refusals_with_host_users, without_containers
 from probe.pod.devices import judge_devices
 from probe.pod.ids import judge_ids
 from probe.pod.level import Levels
@@ -31,6 +31,7 @@ def judge(pod: Pod, node: Node) -> Judgement:
     needed = [(f"{pod.path}.hostUsers", "stateless"), *_token(pod)]
     reasons = [
         *refusals(pod, node),
+        *without_containers(pod),
         *(levels.judge(field, level) for field, level in needed),
         *judge_ids(pod, node),
         *volumes.judge(),
