@@ -12,7 +12,7 @@ from probe.outputs.annotations import LABEL, PREFIX
 from probe.outputs.labels import shown
 from probe.outputs.staleness import parse_time
 from probe.pod import model
-from probe.pod.node import contradicts, node_of_annotations
+from probe.pod.node import CONTRADICTION, contradicts, node_of_annotations
 from probe.publish.api.client import FIELD_MANAGER
 from probe.publish.schedule import CLOCK_SKEW
 from probe.verdict import Verdict
@@ -47,7 +47,7 @@ _MESSAGES = {
     "VirtualKubelet": "no agent runs on a virtual kubelet",
     "ReportStale": "the agent's annotations are older than a day",
     "OtherBoot": "the agent's annotations are of another boot of the node",
-    "Malformed": "the agent's annotations are malformed or contradict each other",
+    "Malformed": CONTRADICTION,
     "WrittenByOthers": "another field manager than userns-probe wrote the annotations",
     "ClocksDiffer": "the agent's annotations were written later than now: clocks differ",
 }
@@ -226,7 +226,10 @@ def _profile(row: NodeRow, said: wire_nodes.OwnAnnotations, node: wire_nodes.Nod
         kernel_release=info.kernel_version,
         kubelet_version=info.kubelet_version,
         runtime=info.runtime_version,
-        offered={one.name: one.features.user_namespaces for one in node.status.runtime_handlers or () if one.features},
+        offered={
+            one.name: one.features.user_namespaces if one.features else None
+            for one in node.status.runtime_handlers or ()
+        },
         declared_features=node.status.declared_features or (),
     )
 
