@@ -14,7 +14,7 @@ from probe.pod.model import Claim, Node, Note, Outcome, Pod, Reason
 from probe.pod.objects import is_shared
 from probe.pod.spec import ClaimSpec, HostPath, Volume, VolumeSources
 from probe.pod.tried import Mounted, judge_driver, judge_mount, mounted_at, try_there, way_around
-from probe.pod.walk import containers, mounts_of, reason
+from probe.pod.walk import mounts_of, reason
 from probe.report import FilesystemRow
 from probe.terms import Level
 
@@ -29,7 +29,6 @@ _LEVELS: dict[str, Level] = {
 _PLUGINS = {"awsElasticBlockStore": "aws-ebs", "gcePersistentDisk": "gce-pd", "scaleIO": "scaleio"}
 _HUGE = "HugePages"
 _NOT_KNOWN = "which volume is behind it is not known"
-_ADD = "add the volume to the Pod, or take the mount out"
 _GIVE = "give the PersistentVolumeClaim, its PersistentVolume and its StorageClass in the same files"
 
 
@@ -42,9 +41,9 @@ class Volumes:
         """What is to be known of volumes with which the Pod runs."""
 
     def judge(self) -> Iterator[Reason]:
-        """Reasons of each volume that a container mounts; no runtime maps the others."""
+        """Reasons of each volume that a container mounts; no runtime maps the others, no API takes one of two types."""
         for index, volume in enumerate(self._pod.spec.volumes or ()):
-            if mounts := self._mounts.get(volume.name):
+            if (mounts := self._mounts.get(volume.name)) and len(sources_of(volume)) < 2:
                 field = source_of(volume)[0]
                 path = f"{self._pod.path}.volumes[{index}]{field and '.'}{field}"
                 yield self._of_volume(path, volume, Mounted(tuple(mounts)), field)
@@ -52,25 +51,8 @@ class Volumes:
         for index, (name, claim) in enumerate(self._pod.templates.items()):
             if name and (mounts := self._mounts.get(name)):
                 yield self._claimed(f"{above}volumeClaimTemplates[{index}]", claim, Mounted(tuple(mounts)))
-        yield from self._without_volume()
-
-    def _without_volume(self) -> Iterator[Reason]:
-        """Reasons of mounts without a volume: something adds it, or the API server refuses the Pod."""
-        known = {volume.name for volume in self._pod.spec.volumes or ()} | (self._pod.templates.keys() - {""})
-        for path, container in containers(self._pod):
-            for index, mount in enumerate(container.volume_mounts or ()):
-                if mount.name in known:
-                    continue
-                field, message = f"{path}.volumeMounts[{index}].name", f"no volume is called {mount.name}"
-                if self._pod.complete and not self._pod.uid:
-                    yield reason(field, "refused", "rule", "RefusedByApiServer", f"Not found: {message}", _ADD)
-                else:
-                    yield reason(field, "unknown", "unknown", "VolumeNotKnown", message, "give the Pods that run")
 
     def _of_volume(self, path: str, volume: Volume, mounted: Mounted, field: str) -> Reason:
-        if len(sources_of(volume)) > 1:
-            message = f"Forbidden: may not specify more than 1 volume type: {', '.join(sources_of(volume))}"
-            return reason(path, "refused", "rule", "RefusedByApiServer", message, "take all but one out")
         if field in _LEVELS:
             return self._levels.judge(path, _LEVELS[field])
         if volume.empty_dir is not None:

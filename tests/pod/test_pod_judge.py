@@ -347,8 +347,14 @@ def test_parameters_in_any_case(key: str) -> None:
 def test_a_volume_of_two_types() -> None:
     """What a merge of two manifests leaves is refused, in a Pod, and counts as not given in a PersistentVolume."""
     both = {"emptyDir": {}, "nfs": {"server": "s", "path": "/"}}
-    found = volume_reason(with_volume(**both))
-    assert (found.outcome, found.reason) == ("refused", "RefusedByApiServer")
+    for judged in (
+        with_volume(**both),
+        pod(volumes=[{"name": "v", **both}]),
+        pod(hostUsers=True, volumes=[both | {"name": "v"}]),
+    ):
+        judgement = judge(judged, NODE)
+        assert (judgement.outcome, judgement.reasons[0].field) == ("refused", "spec.volumes[0]")
+        assert "may not specify more than 1 volume type" in judgement.reasons[0].message
     sources = {"local": {"path": "/a"}, "csi": {"driver": "ebs.csi.aws.com"}}
     assert volume_reason(claimed(sources)).outcome == "unknown"
 
@@ -401,6 +407,7 @@ def test_an_admitted_pod_with_a_mount_without_a_volume() -> None:
 def test_no_containers() -> None:
     """The API server refuses it; what another API makes of its template is not known."""
     assert judge(pod(containers=[]), NODE).outcome == "refused"
+    assert judge(pod(containers=[], hostUsers=True), NODE).outcome == "refused"
     assert judge(made_by("Deployment", "apps/v1", containers=None), NODE).outcome == "refused"
     assert judge(made_by("CloneSet", "apps.kruise.io/v1alpha1", containers=[]), NODE).outcome == "unknown"
 
