@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _FSTYPE = frozenset(("csi.storage.k8s.io/fstype", "fstype"))
-"""Parameters of a StorageClass that name a file system, in lower case: drivers do not care about case."""
+"""Parameters of a StorageClass that name a file system, in lower case: external-provisioner takes `fsType`, too."""
 _ONE_NODE = frozenset(("ReadWriteOnce", "ReadWriteOncePod"))
 
 
