@@ -331,6 +331,10 @@ def test_classes_without_a_name() -> None:
     assert volume_reason(with_volume(ebs, **ephemeral())).outcome == "runs"
     assert volume_reason(with_volume(ebs, **ephemeral(storageClassName=""))).outcome == "unknown"
     assert volume_reason(with_volume(nameless, **ephemeral(storageClassName=""))).outcome == "unknown"
+    claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": {"storageClassName": ""}}
+    for storage in (ebs, nameless):
+        by_claim = with_volume(storage, claim, persistentVolumeClaim={"claimName": "c"})
+        assert volume_reason(by_claim).outcome == "unknown"
     assert volume_reason(with_volume(ebs, **ephemeral(storageClassName="other"))).outcome == "unknown"
     assert volume_reason(with_volume(ebs, **ephemeral(volumeName="pv"))).outcome == "unknown"
     assert volume_reason(with_volume(ebs, **ephemeral(volumeMode="Block"))).outcome == "fails"
@@ -355,7 +359,7 @@ def test_a_volume_of_two_types() -> None:
         judgement = judge(judged, NODE)
         assert (judgement.outcome, judgement.reasons[0].field) == ("refused", "spec.volumes[0]")
         assert "may not specify more than 1 volume type" in judgement.reasons[0].message
-    sources = {"local": {"path": "/a"}, "csi": {"driver": "ebs.csi.aws.com"}}
+    sources = {"nfs": {"server": "s", "path": "/"}, "csi": {"driver": "ebs.csi.aws.com"}}
     assert volume_reason(claimed(sources)).outcome == "unknown"
 
 
@@ -616,6 +620,25 @@ def test_annotations() -> None:
     )
     assert judge(named, node_of_annotations(published, **known)).outcome == "unknown"  # type: ignore[arg-type]
     assert node_of_annotations(published, **known).ids_per_pod == report.id_ranges[0].ids_per_pod  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"verdict": "not-ready"},
+        {"verdict": "unknown"},
+        {"verdict": ""},
+        {"levels": "stateless=not-ready,projected=ready,local=ready"},
+        {"levels": "stateless=ready,projected=ready"},
+    ],
+)
+def test_annotations_that_contradict_each_other(changes: dict[str, str]) -> None:
+    """They tell nothing: a Pod neither runs nor fails by them."""
+    published = node_annotations(REPORTS["ready"])
+    assert judge(pod(), node_of_annotations(published)).outcome == "runs"
+    forged = published | {f"{PREFIX}{key}": value for key, value in changes.items()}
+    found = judge(pod(), node_of_annotations(forged))
+    assert (found.outcome, found.reasons[0].reason) == ("unknown", "Malformed")
 
 
 VALUES = st.text(max_size=30) | st.sampled_from(
