@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import msgspec
 
 from lab.bench.account import Command
 from lab.deploy import image
 from lab.real import kernel
 from lab.reports import REPORTS
 from probe.outputs.documents import render_json
+from probe.report import Report
 
 _MS_BIND = 0x1000
 MANIFEST = """
@@ -51,9 +55,16 @@ def enter(rootfs: str) -> None:
     ):
         kernel.mount(source, target, fstype, 0 if fstype else kernel.MS_REC | _MS_BIND)
     Path(f"{rootfs}{_MANIFEST}").write_text(MANIFEST)
-    Path(f"{rootfs}{_REPORT}").write_text(render_json(REPORTS["ready"]))
+    Path(f"{rootfs}{_REPORT}").write_text(render_json(_fresh(REPORTS["ready"])))
     os.mkdir(f"{rootfs}{_PROC}")
     kernel.mount("proc", f"{rootfs}{_PROC}", "proc")
+
+
+def _fresh(report: Report) -> Report:
+    """*report* as if a probe had written it now: `pod` believes none that has expired."""
+    now = datetime.now(UTC)
+    later = now + timedelta(days=1)
+    return msgspec.structs.replace(report, probed_at=now.isoformat(), expires_at=later.isoformat())
 
 
 class Image:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -145,9 +146,7 @@ def _told(file: str) -> tuple[Node, str]:
     import msgspec
 
     from probe.pod.documents import parse_documents
-    from probe.pod.node import node_of_report
-    from probe.pod.node_object import node_of_object
-    from probe.report import SCHEMA, Report
+    from probe.report import SCHEMA
 
     try:
         content = _read(file, _TOLD_LIMIT)
@@ -161,14 +160,30 @@ def _told(file: str) -> tuple[Node, str]:
         why = document.problem if document else "is empty"
         raise click.UsageError(f"--report {file}: {why or 'is no report, and no Node'}")
     try:
-        if value.get("kind") == "Node":
-            return node_of_object(value)
-        if value.get("schema") != SCHEMA:
+        if value.get("kind") != "Node" and value.get("schema") != SCHEMA:
             raise click.UsageError(f"--report {file}: is no report of {SCHEMA}, and no Node")
-        report = msgspec.convert(value, Report)
+        return told_node(value, time.time())
     except msgspec.ValidationError as error:
         raise click.UsageError(f"--report {file}: {error}") from error
-    return node_of_report(report), report.probed_at
+
+
+def told_node(value: dict[str, Any], now: float) -> tuple[Node, str]:
+    """The node that a report or a Node object tells of at *now*, seconds since the epoch, and from when that is.
+
+    *Errors*: msgspec.ValidationError.
+    """
+    import msgspec
+
+    from probe.outputs.staleness import is_fresh
+    from probe.pod.node import node_of_report, stale_node
+    from probe.report import Report
+
+    if value.get("kind") == "Node":
+        from probe.fleet.node_object import node_of_object
+
+        return node_of_object(value, now)
+    report = msgspec.convert(value, Report)
+    return (node_of_report if is_fresh(report, now) else stale_node)(report), report.probed_at
 
 
 def _probed(settings: Settings, workloads: Iterable[Workload]) -> tuple[Node, str]:

@@ -12,7 +12,7 @@ from probe.outputs.annotations import LABEL, PREFIX
 from probe.outputs.labels import shown
 from probe.outputs.staleness import parse_time
 from probe.pod import model
-from probe.pod.node import node_of_annotations
+from probe.pod.node import CONTRADICTION, contradicts, node_of_annotations
 from probe.publish.api.client import FIELD_MANAGER
 from probe.publish.schedule import CLOCK_SKEW
 from probe.verdict import Verdict
@@ -47,7 +47,7 @@ _MESSAGES = {
     "VirtualKubelet": "no agent runs on a virtual kubelet",
     "ReportStale": "the agent's annotations are older than a day",
     "OtherBoot": "the agent's annotations are of another boot of the node",
-    "Malformed": "the agent's annotations are malformed or contradict each other",
+    "Malformed": CONTRADICTION,
     "WrittenByOthers": "another field manager than userns-probe wrote the annotations",
     "ClocksDiffer": "the agent's annotations were written later than now: clocks differ",
 }
@@ -174,14 +174,12 @@ def _agent(node: wire_nodes.Node, now: float) -> Agent:
     if said is None or not said.verdict:
         return "missing"
     levels = _pairs(said.levels)
-    if said.verdict not in _VERDICTS or not levels or not set(levels.values()) <= set(_VERDICTS):
-        return "malformed"
-    if said.verdict == "ready" and "not-ready" in levels.values():
+    if said.verdict not in _VERDICTS or contradicts(said.verdict, levels):
         return "malformed"
     written = parse_time(said.refreshed_at)
     if written is None:
         return "malformed"
-    if not _ours(node.metadata.managed_fields):
+    if not _ours(said, node.metadata.managed_fields):
         return "foreign"
     if not said.boot_id or said.boot_id != node.status.node_info.boot_id:
         return "other-boot"
@@ -190,15 +188,18 @@ def _agent(node: wire_nodes.Node, now: float) -> Agent:
     return "stale" if now - written > OLDEST else "fresh"
 
 
-def _ours(entries: list[wire_nodes.Managed] | None) -> bool:
-    """Whether our field manager owns the verdict; true when the server does not tell who owns anything."""
-    owners = [entry.manager for entry in entries or () if _owns(entry.fields)]
-    return owners == [FIELD_MANAGER] if entries else True
+def _ours(said: wire_nodes.OwnAnnotations, entries: list[wire_nodes.Managed] | None) -> bool:
+    """Whether our field manager alone owns each annotation of ours; true when the server does not tell any owner."""
+    owners: dict[str, set[str]] = {key: set() for name, key in wire_nodes.OWN_KEYS.items() if getattr(said, name)}
+    for entry in entries or ():
+        for key in _owned(entry.fields) & owners.keys():
+            owners[key].add(entry.manager)
+    return all(managers == {FIELD_MANAGER} for managers in owners.values()) if entries else True
 
 
-def _owns(fields: wire_nodes.ManagedFields | None) -> bool:
+def _owned(fields: wire_nodes.ManagedFields | None) -> set[str]:
     annotations = fields.metadata.annotations if fields and fields.metadata else None
-    return annotations is not None and annotations.verdict is not None
+    return {key.removeprefix("f:") for key in annotations or ()}
 
 
 def _verdict(agent: Agent, said: wire_nodes.OwnAnnotations | None, node: wire_nodes.Node) -> tuple[Verdict, str]:
@@ -225,7 +226,10 @@ def _profile(row: NodeRow, said: wire_nodes.OwnAnnotations, node: wire_nodes.Nod
         kernel_release=info.kernel_version,
         kubelet_version=info.kubelet_version,
         runtime=info.runtime_version,
-        offered={one.name: one.features.user_namespaces for one in node.status.runtime_handlers or () if one.features},
+        offered={
+            one.name: one.features.user_namespaces if one.features else None
+            for one in node.status.runtime_handlers or ()
+        },
         declared_features=node.status.declared_features or (),
     )
 

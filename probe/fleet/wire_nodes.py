@@ -32,16 +32,10 @@ class OwnAnnotations(Struct, kw_only=True, rename=OWN_KEYS.get, gc=False):
     refreshed_at: str = ""
 
 
-class OwnedKeys(Struct, rename={"verdict": f"f:{PREFIX}verdict"}):
-    """Which of our keys a field manager owns."""
-
-    verdict: Any = None
-
-
 class ManagedMetadata(Struct, rename={"annotations": "f:annotations"}):
-    """Metadata fields of a field manager."""
+    """Metadata fields of a field manager; each key of an annotation has the prefix `f:`."""
 
-    annotations: OwnedKeys | None = None
+    annotations: dict[str, Any] | None = None
 
 
 class ManagedFields(Struct, rename={"metadata": "f:metadata"}):

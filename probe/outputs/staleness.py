@@ -57,6 +57,12 @@ def effective(report: Report, *, age: float, boot_id: str, node_name: str | None
     return report if age < lifetime(report) else expired(report)
 
 
+def is_fresh(report: Report, now: float) -> bool:
+    """Whether *report* counts at *now*, seconds since the epoch by a clock that need not be its node's."""
+    probed_at = parse_time(report.probed_at)
+    return probed_at is not None and abs(now - probed_at) < lifetime(report)
+
+
 def lifetime(report: Report) -> float:
     """Seconds from probe to expiry; 0 when the times of *report* make no sense."""
     probed_at, expires_at = parse_time(report.probed_at), parse_time(report.expires_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from probe.pod.drivers import sources_of
 from probe.pod.model import Node, Pod, Reason
 from probe.pod.walk import KEEP_HOST, containers, reason
 
@@ -49,6 +50,32 @@ def refusals_with_host_users(pod: Pod) -> Iterator[Reason]:
         if container.security_context and container.security_context.proc_mount == "Unmasked":
             message = "Invalid value: `hostUsers` must be false to use `Unmasked`"
             yield _refused(f"{path}.securityContext.procMount", message, "set hostUsers: false, or procMount: Default")
+
+
+def faults(pod: Pod) -> Iterator[Reason]:
+    """What an API server refuses of any Pod, and the merge of two manifests leaves: see ValidatePodSpec.
+
+    Where something may add what is missing the Reason is unknown: a controller of another API, or a Pod that is
+    admitted and given in part.
+    """
+    if not pod.spec.containers:
+        yield _missing(pod, f"{pod.path}.containers", "ContainersNotKnown", "Required value: no containers")
+    for index, volume in enumerate(pod.spec.volumes or ()):
+        if len(types := sources_of(volume)) > 1:
+            message = f"Forbidden: may not specify more than 1 volume type: {', '.join(types)}"
+            yield _refused(f"{pod.path}.volumes[{index}]", message, "take all but one out")
+    known = {volume.name for volume in pod.spec.volumes or ()} | (pod.templates.keys() - {""})
+    for path, container in containers(pod):
+        for index, mount in enumerate(container.volume_mounts or ()):
+            if mount.name not in known:
+                field = f"{path}.volumeMounts[{index}].name"
+                yield _missing(pod, field, "VolumeNotKnown", f"Not found: no volume is called {mount.name}")
+
+
+def _missing(pod: Pod, field: str, word: str, message: str) -> Reason:
+    if pod.complete and not pod.uid:
+        return _refused(field, message, "complete the manifest")
+    return reason(field, "unknown", "unknown", word, message, "give the Pods that run, as a whole")
 
 
 def dropped_proc_mount(pod: Pod, node: Node) -> Iterator[str]:

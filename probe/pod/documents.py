@@ -61,7 +61,7 @@ def parse_documents(content: bytes) -> Iterator[Document]:
             return
     for number, part in enumerate(_split(text), 1):
         if number > DOCUMENTS:
-            yield Document(number, problem=f"is one of more than {DOCUMENTS}: it and what follows were not read")
+            yield _too_many()
             return
         try:
             yield from (Document(number, value) for value in _parse_yaml(part))
@@ -108,7 +108,12 @@ def _parse_many(text: str) -> list[Document] | None:
             at = _space_after(text, at)
     except (ValueError, RecursionError):
         return None
-    return found
+    return [*found, _too_many()] if at < len(text) else found
+
+
+def _too_many() -> Document:
+    """The first document after DOCUMENTS of them."""
+    return Document(DOCUMENTS + 1, problem=f"is one of more than {DOCUMENTS}: it and what follows were not read")
 
 
 def _space_after(text: str, at: int) -> int:

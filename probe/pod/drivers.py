@@ -108,11 +108,20 @@ _FIELDS = {
 }
 
 
+_NO_SOURCES = frozenset(("name", "storage_class_name", "volume_mode"))
+
+
+def sources_of(volume: VolumeSources) -> list[str]:
+    """The fields of *volume* that are set and name its type; the API takes one of them."""
+    names = volume.__struct_fields__
+    return [_FIELDS[name] for name in names if name not in _NO_SOURCES and getattr(volume, name) is not None]
+
+
 def source_of(volume: VolumeSources) -> tuple[str, str, str]:
     """Field, driver and named file system of *volume*: (`csi`, `ebs.csi.aws.com`, `xfs`); empty when none is known."""
     for name in volume.__struct_fields__:
         value = getattr(volume, name)
-        if value is not None and name not in ("name", "storage_class_name", "volume_mode"):
+        if value is not None and name not in _NO_SOURCES:
             return _FIELDS[name], getattr(value, "driver", ""), getattr(value, "fs_type", None) or ""
     return "", "", ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probe.pod.api import refusals, refusals_with_host_users
+from probe.pod.api import faults, refusals, refusals_with_host_users
 from probe.pod.devices import judge_devices
 from probe.pod.ids import judge_ids
 from probe.pod.level import Levels
@@ -31,6 +31,7 @@ def judge(pod: Pod, node: Node) -> Judgement:
     needed = [(f"{pod.path}.hostUsers", "stateless"), *_token(pod)]
     reasons = [
         *refusals(pod, node),
+        *faults(pod),
         *(levels.judge(field, level) for field, level in needed),
         *judge_ids(pod, node),
         *volumes.judge(),
@@ -48,6 +49,7 @@ def is_judged(pod: Pod) -> bool:
 def _with_host_users(pod: Pod) -> Iterator[Reason]:
     message = "it has the node's users, so nothing here depends on user namespaces"
     yield from refusals_with_host_users(pod)
+    yield from (one for one in faults(pod) if one.outcome == "refused")
     yield reason(f"{pod.path}.hostUsers", "runs", "rule", "HostUsers", message)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from probe.pod.model import Answer, Node, Pod, Reason
 from probe.pod.node import POD_LEVELS
-from probe.pod.walk import KEEP_HOST, reason
+from probe.pod.walk import KEEP_HOST, reason, with_command
 from probe.terms import Level
 
 _OF_ALL_HANDLERS = frozenset((
@@ -53,7 +53,7 @@ def _answers(pod: Pod, node: Node) -> tuple[str | None, dict[Level, Answer]]:
     if handler is not None:
         return handler, _of_handler(handler, node)
     message = f"which runtime handler the RuntimeClass {name} stands for is not known"
-    way = f"give the RuntimeClass as well: kubectl get runtimeclass {name} -o yaml"
+    way = with_command("give the RuntimeClass as well", "kubectl get runtimeclass {} -o yaml", name or "")
     unknown = Answer(verdict="unknown", reason="RuntimeClassNotKnown", message=message, remediation=way)
     known = [_of_handler(one, node) for one in node.handlers] if node.handlers_complete else []
     wide = _of_all(node)

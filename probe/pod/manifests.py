@@ -71,7 +71,8 @@ class _Draft(Struct, frozen=True, kw_only=True):
     path: str = ""
     uid: str = ""
     devices: tuple[str, ...] = ()
-    templates: dict[str, ClaimSpec] = {}
+    templates: dict[str, ClaimSpec | None] = {}
+    complete: bool = True
 
 
 def find_workloads(files: Iterable[tuple[str, Iterable[Document]]], assume: bool = False) -> Found:
@@ -111,7 +112,7 @@ def _items(value: Any) -> Iterator[Any]:
 def _draft(value: Mapping[str, Any], file: str, document: int) -> _Draft | None:
     """None for an object that makes no Pods."""
     kind: str = value["kind"]
-    group = text_of(value, "apiVersion").rpartition("/")[0]
+    group = _group(value)
     keys = TEMPLATES.get(kind) if group in _GROUPS else None
     if group in _NO_PODS or (group in _GROUPS and keys is None):
         return None
@@ -135,6 +136,10 @@ def _draft(value: Mapping[str, Any], file: str, document: int) -> _Draft | None:
         return _Draft(workload=_unknown(named, path + at.rstrip("`"), "WrongType", message, way))
 
 
+def _group(value: Mapping[str, Any]) -> str:
+    return text_of(value, "apiVersion").rpartition("/")[0]
+
+
 def _with_spec(named: Workload, value: Mapping[str, Any], keys: tuple[str, ...], path: str) -> _Draft:
     """*Errors*: msgspec.ValidationError, with a path that starts at the spec."""
     template: Any = value
@@ -144,13 +149,16 @@ def _with_spec(named: Workload, value: Mapping[str, Any], keys: tuple[str, ...],
         raise msgspec.ValidationError("has no spec of a Pod")
     metadata = template.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    native = _group(value) in _GROUPS
+    templates = claim_templates(value) if named.kind == "StatefulSet" or not native else {}
     return _Draft(
         workload=named,
         spec=msgspec.convert(template["spec"], PodSpec),
         path=path,
         uid=text_of(value, "metadata", "uid") if named.kind == "Pod" else "",
         devices=tuple(key for key in (annotations if isinstance(annotations, dict) else ()) if key.startswith(_CDI)),
-        templates=claim_templates(value) if named.kind == "StatefulSet" else {},
+        templates=templates,
+        complete=native and "" not in templates,
     )
 
 
@@ -168,8 +176,9 @@ def _workload(draft: _Draft, context: Context, assume: bool) -> Workload:
         token=context.token(workload.namespace, spec.service_account_name or "default"),
         devices=draft.devices,
         claims=context.claims_of(workload.namespace),
-        classes=context.classes_of(spec),
-        templates={name: context.claim(claim) for name, claim in draft.templates.items()},
+        classes=context.classes(),
+        templates={name: context.claim(claim) if claim else None for name, claim in draft.templates.items()},
+        complete=draft.complete,
     )
     return msgspec.structs.replace(workload, pod=pod)
 

@@ -59,8 +59,10 @@ class Pod(Struct, frozen=True, kw_only=True):
     """Name of a PersistentVolumeClaim of its namespace -> what is known of it."""
     classes: dict[str, Claim] = field(default_factory=dict)
     """Name of a StorageClass -> what its claims will be; the empty name is the default class."""
-    templates: dict[str, Claim] = field(default_factory=dict)
-    """Name of a StatefulSet's volumeClaimTemplate, in their order -> what is known of its claims."""
+    templates: dict[str, Claim | None] = field(default_factory=dict)
+    """Name of a volumeClaimTemplate, in their order -> what is known of its claims; None: it is malformed."""
+    complete: bool = True
+    """Whether nothing adds volumes or containers; False for a kind of another API, and with malformed templates."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -102,8 +104,9 @@ class Node(Struct, frozen=True, kw_only=True):
     """What was tried of volumes mounted there, by driver."""
     mounts: dict[str, FilesystemRow] = field(default_factory=dict)
     """Path of a hostPath -> what was tried there."""
-    mounted: dict[str, list[FilesystemRow]] = field(default_factory=dict)
-    """Name of a PersistentVolume that is mounted there -> what was tried of it."""
+    mounted: dict[tuple[str, str], list[FilesystemRow]] = field(default_factory=dict)
+    """Plugin, as the kubelet's directory spells it (`kubernetes.io~csi`), and name of a PersistentVolume that is
+    mounted there -> what was tried of it."""
     hazards: dict[str, Hazard] = field(default_factory=dict)
     """Id of a check `hazard-*` -> its outcome."""
 

@@ -22,9 +22,11 @@ PREFIX = "userns-probe.io/"
 POD_LEVELS: tuple[Level, ...] = ("stateless", "projected", "local")
 """Levels of the node; what its volumes can do is judged for each volume."""
 
+CONTRADICTION = "the agent's annotations are malformed or contradict each other"
 _NOT_PUBLISHED = "the agent has published nothing about it on this Node"
 _HAZARDS = ("hazard-device-hooks", "hazard-image-volumes")
 _ALL_IDS = 1 << 32
+_WORSE = ("ready", "unknown", "not-ready")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
 
@@ -80,6 +82,8 @@ def node_of_annotations(
     if boot_id and own.get("boot-id") != boot_id:
         own = {}
     levels = _pairs(own.get("levels", ""))
+    if levels and contradicts(own.get("verdict", ""), levels):
+        levels, own = {}, own | {"reason": "Malformed", "message": CONTRADICTION}
     default = _from_levels(levels, own.get("reason", ""), own.get("message", "") or _NOT_PUBLISHED)
     handlers = {handler: _offered(handler, able) for handler, able in offered.items()}
     if offered.get("") is not False:
@@ -102,12 +106,34 @@ def node_of_annotations(
     )
 
 
-def _by_volume(rows: Iterable[FilesystemRow]) -> dict[str, list[FilesystemRow]]:
-    """Rows by the name that the kubelet's directory has: `pvc-1` of `…/volumes/kubernetes.io~csi/pvc-1/mount`."""
-    found: dict[str, list[FilesystemRow]] = {}
+def contradicts(verdict: str, levels: Mapping[str, str]) -> bool:
+    """Whether the annotations `verdict` and `levels` do not agree; `conclude` gives only those that do.
+
+    The verdict is that of the last of POD_LEVELS, and no level is better than the one before, which it includes.
+    """
+    said = [levels.get(level, "") for level in POD_LEVELS]
+    ranks = [_WORSE.index(one) if one in _WORSE else -1 for one in said]
+    return -1 in ranks or ranks != sorted(ranks) or said[-1] != verdict
+
+
+def stale_node(report: Report) -> Node:
+    """The Node of a *report* that has expired: nothing that it said counts, only its name."""
+    message = f"the report is of {report.probed_at}, and counted until {report.expires_at}"
+    answer = Answer(verdict="unknown", reason="ReportStale", message=message, remediation="probe the node again")
+    return Node(
+        told_by="report",
+        name=report.node.name or report.node.hostname,
+        handlers={"": dict.fromkeys(POD_LEVELS, answer)},
+    )
+
+
+def _by_volume(rows: Iterable[FilesystemRow]) -> dict[tuple[str, str], list[FilesystemRow]]:
+    """Rows by the kubelet's directory: (`kubernetes.io~csi`, `pvc-1`) of `…/volumes/kubernetes.io~csi/pvc-1/mount`."""
+    found: dict[tuple[str, str], list[FilesystemRow]] = {}
     for row in rows:
-        if row.role == "volume" and row.path and (name := row.path.partition("/volumes/")[2].split("/")[1:2]):
-            found.setdefault(name[0], []).append(row)
+        plugin, _, rest = (row.path or "").partition("/volumes/")[2].partition("/")
+        if row.role == "volume" and (name := rest.partition("/")[0]):
+            found.setdefault((plugin, name), []).append(row)
     return found
 
 

@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, field
 
+from probe.pod.drivers import sources_of
 from probe.pod.model import Claim
-from probe.pod.spec import ClaimSpec, PersistentVolumeSpec, PodSpec
+from probe.pod.spec import ClaimSpec, PersistentVolumeSpec
 
 T = TypeVar("T")
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-_FSTYPE = ("csi.storage.k8s.io/fstype", "fsType", "fstype")
-"""Parameters of a StorageClass that name a file system."""
+_FSTYPE = frozenset(("csi.storage.k8s.io/fstype", "fstype"))
+"""Parameters of a StorageClass that name a file system, in lower case: external-provisioner takes `fsType`, too."""
 _ONE_NODE = frozenset(("ReadWriteOnce", "ReadWriteOncePod"))
 
 
@@ -42,6 +43,7 @@ class Context(Struct, kw_only=True):
     _handlers: dict[str, str] = field(default_factory=dict)
     _tokens: dict[tuple[str, str], bool | None] = field(default_factory=dict)
     _resolved: dict[str, dict[str, Claim]] | None = None
+    _claims_of_class: dict[str, Claim] | None = None
 
     def take(self, value: Mapping[str, Any]) -> bool:
         """Keep what *value* tells; False when it is of another kind."""
@@ -51,10 +53,11 @@ class Context(Struct, kw_only=True):
             if spec := _convert(value.get("spec"), ClaimSpec):
                 self._claims[key] = spec
         elif kind == "PersistentVolume":
-            if volume := _convert(value.get("spec"), PersistentVolumeSpec):
+            volume = _convert(value.get("spec"), PersistentVolumeSpec)
+            if volume and len(sources_of(volume)) < 2:
                 self._volumes[name] = volume
         elif kind == "StorageClass":
-            if storage := _convert(value, _StorageClass):
+            if name and (storage := _convert(value, _StorageClass)):
                 self._classes[name] = storage
                 if text_of(value, "metadata", "annotations", _DEFAULT_CLASS) == "true":
                     self._default_class = name
@@ -84,42 +87,51 @@ class Context(Struct, kw_only=True):
                 self._resolved.setdefault(space, {})[name] = self.claim(spec)
         return self._resolved.get(namespace, {})
 
-    def classes_of(self, spec: PodSpec) -> dict[str, Claim]:
-        """Name of each StorageClass that an ephemeral volume asks for, empty for the default one -> its claims."""
-        found: dict[str, Claim] = {}
-        for volume in spec.volumes or ():
-            if volume.ephemeral and (template := volume.ephemeral.volume_claim_template):
-                found[template.spec.storage_class_name or ""] = self.claim(template.spec)
-        return found
+    def classes(self) -> dict[str, Claim]:
+        """Name of a StorageClass, empty for the default one -> its claims. To be asked when all objects were taken."""
+        if self._claims_of_class is None:
+            found = {
+                name: Claim(provisioner=one.provisioner, fstype=_fstype(one)) for name, one in self._classes.items()
+            }
+            if self._default_class:
+                found[""] = found[self._default_class]
+            self._claims_of_class = found
+        return self._claims_of_class
 
     def claim(self, spec: ClaimSpec) -> Claim:
         """What is known of a claim."""
         volume = self._volumes.get(spec.volume_name or "")
         name = self._default_class if spec.storage_class_name is None else spec.storage_class_name
         storage = self._classes.get(name)
-        parameters = (storage.parameters or {}) if storage else {}
         return Claim(
             block=spec.volume_mode == "Block",
-            shared=_is_shared(frozenset(spec.access_modes or ())),
+            shared=is_shared(spec),
             volume_name=spec.volume_name or "",
             volume=volume,
             provisioner=storage.provisioner if storage else "",
-            fstype=next((parameters[key] for key in _FSTYPE if parameters.get(key)), ""),
+            fstype=_fstype(storage) if storage else "",
         )
 
 
-def _is_shared(modes: frozenset[str]) -> bool | None:
+def _fstype(storage: _StorageClass) -> str:
+    return next((value for key, value in (storage.parameters or {}).items() if value and key.lower() in _FSTYPE), "")
+
+
+def is_shared(spec: ClaimSpec) -> bool | None:
+    """Whether many nodes may write the volume of a claim; None: not known."""
+    modes = frozenset(spec.access_modes or ())
     return True if "ReadWriteMany" in modes else False if modes and modes <= _ONE_NODE else None
 
 
-def claim_templates(value: Mapping[str, Any]) -> dict[str, ClaimSpec]:
-    """Name of each volumeClaimTemplate of a StatefulSet -> its spec, an empty one if malformed."""
+def claim_templates(value: Mapping[str, Any]) -> dict[str, ClaimSpec | None]:
+    """Name of each of `spec.volumeClaimTemplates`, empty where it has none -> its spec; None: malformed."""
     spec = value.get("spec")
     found = spec.get("volumeClaimTemplates") if isinstance(spec, dict) else None
+    if found is None:
+        return {}
     return {
-        text_of(one, "metadata", "name"): _convert(one.get("spec"), ClaimSpec) or ClaimSpec()
-        for one in (found if isinstance(found, list) else ())
-        if isinstance(one, dict)
+        text_of(one, "metadata", "name"): _convert(one.get("spec") if isinstance(one, dict) else None, ClaimSpec)
+        for one in (found if isinstance(found, list) else [None])
     }
 
 

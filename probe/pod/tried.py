@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from probe.pod.model import Node, Note, Reason
 from probe.pod.spec import VolumeMount
-from probe.pod.walk import KEEP_HOST, reason
+from probe.pod.walk import KEEP_HOST, reason, with_command
 from probe.report import FilesystemRow
 
 
@@ -49,7 +49,7 @@ def judge_mount(
             field, "fails", "tried", "FilesystemNotIdmappable", f"{where}: {row.reason}", way_around(row.fstype)
         )
     if row.result == "unknown":
-        way = f"there: userns-probe path {where}"
+        way = try_there(row.path) if row.path else ""
         return reason(field, "unknown", "unknown", "PathNotTried", f"{where}: {row.reason}", way)
     if any(one.mount_read_only for one in rows) and mounted.writable and oci_runtime != "crun":
         return _read_only(field, where, oci_runtime)
@@ -82,6 +82,11 @@ def judge_driver(field: str, driver: str, kinds: Sequence[str], node: Node) -> R
     if not kinds:
         return None
     return reason(field, "runs", "tried", "FilesystemIdmappable", f"{words} take an idmapped mount")
+
+
+def try_there(path: str) -> str:
+    """What to run on the node that has *path*."""
+    return with_command("try it on that node", "userns-probe path {}", path)
 
 
 def way_around(fstype: str) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from probe.pod.devices import judge_image_volume
-from probe.pod.drivers import CSI, IN_TREE, Driver, driver_of_provisioner, source_of
+from probe.pod.drivers import CSI, IN_TREE, Driver, driver_of_provisioner, source_of, sources_of
 from probe.pod.filesystems import judge_filesystem
 from probe.pod.level import Levels
 from probe.pod.model import Claim, Node, Note, Outcome, Pod, Reason
-from probe.pod.spec import HostPath, Volume, VolumeSources
-from probe.pod.tried import Mounted, judge_driver, judge_mount, mounted_at, way_around
+from probe.pod.objects import is_shared
+from probe.pod.spec import ClaimSpec, HostPath, Volume, VolumeSources
+from probe.pod.tried import Mounted, judge_driver, judge_mount, mounted_at, try_there, way_around
 from probe.pod.walk import mounts_of, reason
+from probe.report import FilesystemRow
 from probe.terms import Level
 
 _LEVELS: dict[str, Level] = {
@@ -22,6 +26,7 @@ _LEVELS: dict[str, Level] = {
     "secret": "projected",
 }
 """Volumes that the kubelet itself fills. *Source*: pkg/volume of Kubernetes."""
+_PLUGINS = {"awsElasticBlockStore": "aws-ebs", "gcePersistentDisk": "gce-pd", "scaleIO": "scaleio"}
 _HUGE = "HugePages"
 _NOT_KNOWN = "which volume is behind it is not known"
 _GIVE = "give the PersistentVolumeClaim, its PersistentVolume and its StorageClass in the same files"
@@ -36,15 +41,15 @@ class Volumes:
         """What is to be known of volumes with which the Pod runs."""
 
     def judge(self) -> Iterator[Reason]:
-        """Reasons of each volume that a container mounts; no runtime maps the others."""
+        """Reasons of each volume that a container mounts; no runtime maps the others, no API takes one of two types."""
         for index, volume in enumerate(self._pod.spec.volumes or ()):
-            if mounts := self._mounts.get(volume.name):
+            if (mounts := self._mounts.get(volume.name)) and len(sources_of(volume)) < 2:
                 field = source_of(volume)[0]
                 path = f"{self._pod.path}.volumes[{index}]{field and '.'}{field}"
                 yield self._of_volume(path, volume, Mounted(tuple(mounts)), field)
         above = self._pod.path.removesuffix("template.spec")
         for index, (name, claim) in enumerate(self._pod.templates.items()):
-            if mounts := self._mounts.get(name):
+            if name and (mounts := self._mounts.get(name)):
                 yield self._claimed(f"{above}volumeClaimTemplates[{index}]", claim, Mounted(tuple(mounts)))
 
     def _of_volume(self, path: str, volume: Volume, mounted: Mounted, field: str) -> Reason:
@@ -58,8 +63,7 @@ class Volumes:
             return self._claimed(path, self._pod.claims.get(volume.persistent_volume_claim.claim_name), mounted)
         if volume.ephemeral is not None:
             template = volume.ephemeral.volume_claim_template
-            name = (template.spec.storage_class_name or "") if template else ""
-            return self._claimed(path, self._pod.classes.get(name), mounted)
+            return self._claimed(path, self._ephemeral(template.spec) if template else None, mounted)
         if field == "image":
             return judge_image_volume(path, self._node)
         if not field:
@@ -79,7 +83,14 @@ class Volumes:
         if rows:
             return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
         message = f"which file system {volume.path} is on was not tried on that node"
-        return reason(path, "unknown", "unknown", "PathNotTried", message, f"there: userns-probe path {volume.path}")
+        return reason(path, "unknown", "unknown", "PathNotTried", message, try_there(volume.path))
+
+    def _ephemeral(self, spec: ClaimSpec) -> Claim | None:
+        """The claim of an ephemeral volume; None where its class is not known, or has no provisioner (`""`)."""
+        found = self._pod.classes.get(spec.storage_class_name or "")
+        if found is None or spec.storage_class_name == "" or spec.volume_name:
+            return None
+        return replace(found, block=spec.volume_mode == "Block", shared=is_shared(spec))
 
     def _claimed(self, path: str, claim: Claim | None, mounted: Mounted) -> Reason:
         if claim is None:
@@ -96,7 +107,7 @@ class Volumes:
         """A volume of a driver: this very one, another one of the driver, or what the tables say."""
         field, name, fstype = source_of(volume) if volume is not None else ("", "", "")
         name, fstype = name or claim.provisioner, fstype or claim.fstype
-        if rows := self._node.mounted.get(claim.volume_name):
+        if rows := self._mounted(field, name, claim.volume_name):
             return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
         driver = CSI.get(name) if field == "csi" or not field else IN_TREE.get(field)
         driver = driver or (driver_of_provisioner(name) if not field else None)
@@ -110,6 +121,14 @@ class Volumes:
             message = f"as which file system volumes of {name or field} reach a node is not known"
             return reason(path, "unknown", "unknown", "DriverNotKnown", message, "probe a node that has such a volume")
         return self._by_kernel(path, kinds, driver, name or field)
+
+    def _mounted(self, field: str, driver: str, volume: str) -> list[FilesystemRow]:
+        """What was tried of the PersistentVolume *volume*; of CSI only where *driver* has such a file system there."""
+        if field != "csi" and (field or not driver or driver.startswith("kubernetes.io/")):
+            return self._node.mounted.get((f"kubernetes.io~{_plugin(field)}", volume), [])
+        rows = self._node.mounted.get(("kubernetes.io~csi", volume), [])
+        own = {row.fstype for row in self._node.volumes if row.driver == driver}
+        return rows if {row.fstype for row in rows} <= own else []
 
     def _by_kernel(self, path: str, filesystems: tuple[str, ...], driver: Driver, name: str) -> Reason:
         """The answer of the tables, where all of *filesystems* have the same."""
@@ -150,4 +169,6 @@ def paths_of(pod: Pod) -> Iterator[str]:
 
 def _plugin(field: str) -> str:
     """The kubelet's name of a volume plugin: `nfs`, `azure-file`."""
+    if field in _PLUGINS:
+        return _PLUGINS[field]
     return "".join(f"-{char.lower()}" if char.isupper() else char for char in field)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from probe.pod.model import Origin, Outcome, Pod, Reason
@@ -29,6 +30,16 @@ def mounts_of(pod: Pod) -> dict[str, list[VolumeMount]]:
         for mount in one.volume_mounts or ():
             found.setdefault(mount.name, []).append(mount)
     return found
+
+
+def with_command(words: str, command: str, name: str) -> str:
+    """*words*, and the shell *command* with the quoted *name* for its `{}`; without it where *name* is hostile.
+
+    A name with control characters, or one that the command takes for an option, is hostile.
+    """
+    if not name.isprintable() or name.startswith("-"):
+        return words
+    return f"{words}: {command.format(shlex.quote(name))}"
 
 
 def reason(field: str, outcome: Outcome, source: Origin, word: str, message: str, remediation: str = "") -> Reason:

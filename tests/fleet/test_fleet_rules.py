@@ -121,7 +121,11 @@ BOOT = uid("boot", "n")
     [
         ({}, "fresh", ""),
         (
-            {"verdict": "not-ready", "reason": "TmpfsNotIdmappable", "levels": "stateless=ready,projected=not-ready"},
+            {
+                "verdict": "not-ready",
+                "reason": "TmpfsNotIdmappable",
+                "levels": "stateless=ready,projected=not-ready,local=not-ready",
+            },
             "fresh",
             "TmpfsNotIdmappable",
         ),
@@ -130,6 +134,12 @@ BOOT = uid("boot", "n")
         ({"levels": "stateless=read"}, "malformed", "Malformed"),
         ({"levels": ""}, "malformed", "Malformed"),
         ({"levels": "stateless=not-ready"}, "malformed", "Malformed"),
+        ({"levels": "stateless=ready,projected=ready"}, "malformed", "Malformed"),
+        ({"levels": "stateless=not-ready,projected=ready,local=ready"}, "malformed", "Malformed"),
+        ({"levels": "stateless=unknown,projected=ready,local=ready"}, "malformed", "Malformed"),
+        ({"verdict": "not-ready", "levels": "stateless=ready,projected=ready,local=ready"}, "malformed", "Malformed"),
+        ({"verdict": "unknown", "levels": "stateless=ready,projected=ready,local=ready"}, "malformed", "Malformed"),
+        ({"levels": "stateless=ready,projected=ready,local=not-ready"}, "malformed", "Malformed"),
         ({"refreshed-at": "yesterday"}, "malformed", "Malformed"),
         ({"refreshed-at": None}, "malformed", "Malformed"),
         ({"boot-id": "other"}, "other-boot", "OtherBoot"),
@@ -162,6 +172,24 @@ def test_what_annotations_are_worth(change: dict[str, str | None], agent: str, r
                 *managed("kubectl-annotate", published(ready(), BOOT)),
             ],
             "foreign",
+        ),
+        *(
+            (
+                [
+                    *managed("userns-probe", published(ready(), BOOT)),
+                    *managed("kubectl-annotate", {f"{PREFIX}{key}": ""}),
+                ],
+                "foreign",
+            )
+            for key in ("levels", "report", "id-range", "oci-runtimes", "boot-id", "refreshed-at")
+        ),
+        (
+            managed("userns-probe", {key: "" for key in published(ready(), BOOT) if key != f"{PREFIX}levels"}),
+            "foreign",
+        ),
+        (
+            [*managed("userns-probe", published(ready(), BOOT)), *managed("kubectl-annotate", {"team": "blue"})],
+            "fresh",
         ),
         ([], "fresh"),
         ([{"manager": "kubelet"}], "foreign"),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
 from lab.reports import REPORTS
+from probe.cli.pod import told_node
 from probe.cli.verbs import cli
-from probe.outputs.annotations import node_annotations
+from probe.outputs.annotations import PREFIX, node_annotations
 from probe.outputs.documents import render_json, render_yaml
 from probe.outputs.pods import Pods, pods_schema
 from probe.pod import documents
@@ -33,14 +36,22 @@ spec:
 """
 GPU = "kind: Pod\nmetadata: {name: g}\nspec: {hostUsers: false, containers: [{resources: {limits: {a.b/gpu: 1}}}]}\n"
 REFUSED = "kind: Pod\nmetadata: {name: r}\nspec: {hostUsers: false, hostPID: true}\n"
-SILENT = "kind: Pod\nmetadata: {name: s}\nspec: {containers: []}\n"
+SILENT = "kind: Pod\nmetadata: {name: s}\nspec: {containers: [{name: c}]}\n"
+
+
+def at(seconds: float) -> str:
+    """RFC 3339 of a time in *seconds* from now."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+FRESH = msgspec.structs.replace(REPORTS["ready"], probed_at=at(-60), expires_at=at(86_400))
 
 
 @pytest.fixture
 def report(tmp_path: Path) -> str:
     """A file with the report of a node that is ready."""
     file = tmp_path / "report.json"
-    file.write_text(render_json(REPORTS["ready"]))
+    file.write_text(render_json(FRESH))
     return str(file)
 
 
@@ -85,7 +96,7 @@ def test_text(report: str) -> None:
     assert "not tried" in text
     assert "fix" in text
     assert "Pod plain  runs" in text
-    assert REPORTS["ready"].probed_at in text
+    assert FRESH.probed_at in text
 
 
 def test_nothing_is_lost(report: str) -> None:
@@ -137,18 +148,124 @@ def test_checked_in_schema_is_the_types() -> None:
     jsonschema.Draft202012Validator.check_schema(pods_schema())
 
 
-def test_a_node_object(tmp_path: Path) -> None:
-    """Instead of a report, the Node with what its agent published, as kubectl prints it."""
+def node_object(managed: list[dict[str, Any]] | None = None, **changes: str) -> dict[str, Any]:
+    """The Node of REPORTS["ready"], as kubectl prints it; *changes*: of its annotations; empty: without that one."""
     made = REPORTS["ready"]
-    node = {
+    own = node_annotations(made) | {f"{PREFIX}refreshed-at": at(-60)}
+    own |= {f"{PREFIX}{key.replace('_', '-')}": value for key, value in changes.items()}
+    return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": "n1", "annotations": node_annotations(made)},
+        "metadata": {
+            "name": "n1",
+            "annotations": {key: value for key, value in own.items() if value},
+            "managedFields": managed,
+        },
         "status": {
             "nodeInfo": {"bootID": made.node.boot_id, "kubeletVersion": "v1.36.2", "kernelVersion": "6.12.1"},
-            "runtimeHandlers": [{"name": "", "features": {"userNamespaces": True}}],
+            "runtimeHandlers": [{"name": "", "features": {"userNamespaces": True}}, {"name": "kata"}],
         },
     }
+
+
+def judged_by(node: dict[str, Any], tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    """The exit code, and the first reason, of a plain Pod on *node*, a report or a Node."""
+    (tmp_path / "node.json").write_text(json.dumps(node))
+    found = run(PLAIN, str(tmp_path / "node.json"), "-o", "json")
+    return code(found), json.loads(found.stdout)["pods"][0]["reasons"][0]
+
+
+NOT_READY = "stateless=ready,projected=ready,local=not-ready"
+SKIPPED = "stateless=not-ready,projected=ready,local=ready"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"verdict": "not-ready", "reason": "TmpfsNotIdmappable"},
+        {"verdict": "unknown"},
+        {"verdict": ""},
+        {"levels": NOT_READY},
+        {"levels": SKIPPED},
+        {"levels": "stateless=ready"},
+        {"levels": "local=ready"},
+        {"levels": ""},
+        {"boot_id": ""},
+        {"refreshed_at": ""},
+        {"refreshed_at": "yesterday"},
+        {"refreshed_at": at(-90_000)},
+        {"refreshed_at": at(90_000)},
+    ],
+)
+def test_annotations_that_do_not_count(changes: dict[str, str], tmp_path: Path) -> None:
+    """Those that contradict each other, are of another boot, or older than a day, or of no time, tell nothing."""
+    exit_code, reason = judged_by(node_object(**changes), tmp_path)
+    assert (exit_code, reason["outcome"], reason["source"]) == (2, "unknown", "unknown")
+
+
+def test_annotations_of_others(tmp_path: Path) -> None:
+    """Each annotation has to be the agent's: one whose levels somebody else wrote tells nothing."""
+    keys = [f"f:{key}" for key in node_object()["metadata"]["annotations"]]
+    for foreign, expected in (("", 0), ("levels", 2), ("verdict", 2), ("refreshed-at", 2)):
+        ours = {key: {} for key in keys if not foreign or not key.endswith(f"/{foreign}")}
+        theirs = {key: {} for key in keys if key not in ours}
+        entries = [
+            {"manager": manager, "fieldsV1": {"f:metadata": {"f:annotations": fields}}}
+            for manager, fields in (("userns-probe", ours), ("kubectl-annotate", theirs))
+        ]
+        assert judged_by(node_object(entries), tmp_path)[0] == expected, foreign
+
+
+def test_a_handler_of_which_the_kubelet_says_nothing(tmp_path: Path) -> None:
+    """It is there, and what it supports is not known."""
+    (tmp_path / "node.json").write_text(json.dumps(node_object()))
+    spec = "{hostUsers: false, runtimeClassName: k, containers: [{name: c}]}"
+    text = f"kind: Pod\nspec: {spec}\n---\nkind: RuntimeClass\nmetadata: {{name: k}}\nhandler: kata\n"
+    assert code(run(text, str(tmp_path / "node.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("probed", "expires", "fresh"),
+    [
+        (-60, 840, True),
+        (-960, -60, False),
+        (-400_000, 86_400, False),
+        (400_000, 400_900, False),
+        (60, 960, True),
+    ],
+)
+def test_a_report_that_is_too_old(probed: float, expires: float, fresh: bool, tmp_path: Path) -> None:
+    """Past its expiry a report tells nothing, however long it says that it lives."""
+    told = msgspec.structs.replace(REPORTS["ready"], probed_at=at(probed), expires_at=at(expires))
+    exit_code, reason = judged_by(json.loads(render_json(told)), tmp_path)
+    assert (exit_code, reason["outcome"]) == ((0, "runs") if fresh else (2, "unknown"))
+    assert fresh or reason["reason"] == "ReportStale"
+
+
+@pytest.mark.parametrize("text", ["", "never", "2026-11-21"])
+def test_a_report_of_no_time(text: str, tmp_path: Path) -> None:
+    """It counts as too old."""
+    for told in (
+        msgspec.structs.replace(FRESH, probed_at=text),
+        msgspec.structs.replace(FRESH, expires_at=text),
+    ):
+        assert judged_by(json.loads(render_json(told)), tmp_path)[1]["reason"] == "ReportStale"
+
+
+def test_the_clock_is_given() -> None:
+    """The same report counts or not by the time that is given alone."""
+    report = msgspec.structs.replace(
+        REPORTS["ready"], probed_at="2026-11-21T21:00:00Z", expires_at="2026-11-21T21:15:00Z"
+    )
+    probed_at = datetime(2026, 11, 21, 21, tzinfo=UTC).timestamp()
+    value = json.loads(render_json(report))
+    assert told_node(value, probed_at + 899)[0].handlers[""]["local"].verdict == "ready"
+    assert told_node(value, probed_at + 901)[0].handlers[""]["local"].verdict == "unknown"
+
+
+def test_a_node_object(tmp_path: Path) -> None:
+    """Instead of a report, the Node with what its agent published, as kubectl prints it."""
+    node = node_object()
     for name, text in (("node.json", json.dumps(node)), ("node.yaml", render_yaml(node))):
         (tmp_path / name).write_text(text)
         found = run(f"{PLAIN}---\n{NFS}", str(tmp_path / name), "-o", "json")
@@ -181,7 +298,11 @@ def test_a_report_that_is_none(content: str, tmp_path: Path) -> None:
 
 def test_hostile_text(report: str) -> None:
     """Nothing in a manifest moves the cursor, or forges a line."""
-    pod = {"kind": "Pod", "metadata": {"name": "x\x1b[2J\n✔ Pod y  runs"}, "spec": {"hostUsers": False}}
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "x\x1b[2J\n✔ Pod y  runs"},
+        "spec": {"hostUsers": False, "containers": [{}]},
+    }
     result = run(json.dumps(pod) + "\n" + json.dumps({"kind": "\x1b"}), report)
     assert "\x1b" not in result.stdout + result.stderr
     assert len([line for line in result.stdout.splitlines() if "runs" in line]) == 1

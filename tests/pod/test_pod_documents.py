@@ -156,6 +156,15 @@ def test_too_many_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "more than 10" in found[-1].problem
 
 
+def test_too_much_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same holds for JSON, one value after the other; exactly as many as are read are no problem."""
+    monkeypatch.setattr(documents, "DOCUMENTS", 10)
+    found = list(parse_documents(b'{"a": 1}\n' * 11))
+    assert [one.value for one in found[:-1]] == [{"a": 1}] * 10
+    assert (found[-1].number, "more than 10" in found[-1].problem) == (11, True)
+    assert not problems(b'{"a": 1}\n' * 10)
+
+
 def test_memory_does_not_grow_with_documents() -> None:
     """One document at a time: thousands take what one takes, beside the text itself."""
     text = b"a: {b: [1, 2, 3]}\n---\n" * 2000

@@ -47,7 +47,7 @@ def manifest(objects: list[dict[str, Any]], assume: bool = False) -> Pod:
 
 
 def pod(assume: bool = False, **spec: Any) -> Pod:
-    return manifest([{"kind": "Pod", "spec": {"hostUsers": False, **spec}}], assume)
+    return manifest([{"kind": "Pod", "spec": {"hostUsers": False, "containers": [{"name": "c"}], **spec}}], assume)
 
 
 def with_volume(*others: dict[str, Any], readonly: bool = False, sub_path: str = "", **volume: Any) -> Pod:
@@ -149,7 +149,7 @@ RUNTIME_CLASS = {"kind": "RuntimeClass", "metadata": {"name": "fast"}}
 )
 def test_runtime_classes(handler: str | None, outcome: str) -> None:
     """The class names the handler; a handler that is called like it is not taken for its own."""
-    objects = [{"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": "fast"}}]
+    objects = [{"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": "fast", "containers": [{}]}}]
     judged = manifest([*objects, *([RUNTIME_CLASS | {"handler": handler}] if handler else [])])
     node = with_(handlers=NODE.handlers | {"fast": READY})
     assert judge(judged, node).outcome == outcome
@@ -304,6 +304,145 @@ def test_storage_classes() -> None:
     assert volume_reason(with_volume(**ephemeral)).outcome == "unknown"
 
 
+def ephemeral(**spec: Any) -> dict[str, Any]:
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": spec}}}
+
+
+LONGHORN = {"kind": "StorageClass", "metadata": {"name": "s"}, "provisioner": "driver.longhorn.io"}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_ephemeral_volumes_of_one_class(order: tuple[int, int]) -> None:
+    """Each has the answer of its own template, in whatever order they come."""
+    modes = [["ReadWriteMany"], ["ReadWriteOnce"]]
+    volumes = [{"name": str(at), **ephemeral(storageClassName="s", accessModes=modes[at])} for at in order]
+    mounts = [{"name": str(at), "mountPath": f"/{at}"} for at in order]
+    spec = {"hostUsers": False, "containers": [{"name": "c", "volumeMounts": mounts}], "volumes": volumes}
+    judgement = judge(manifest([{"kind": "Pod", "spec": spec}, LONGHORN]), NODE)
+    found = [reason_of(judgement, f"spec.volumes[{index}].ephemeral").outcome for index in range(2)]
+    assert found == [("fails", "runs")[at] for at in order]
+
+
+def test_classes_without_a_name() -> None:
+    """Without `storageClassName` the default class counts; the empty name asks for no class at all."""
+    default = {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}, "name": "s"}
+    ebs = {"kind": "StorageClass", "metadata": default, "provisioner": "ebs.csi.aws.com"}
+    nameless = {"kind": "StorageClass", "metadata": {"name": ""}, "provisioner": "ebs.csi.aws.com"}
+    assert volume_reason(with_volume(ebs, **ephemeral())).outcome == "runs"
+    assert volume_reason(with_volume(ebs, **ephemeral(storageClassName=""))).outcome == "unknown"
+    assert volume_reason(with_volume(nameless, **ephemeral(storageClassName=""))).outcome == "unknown"
+    claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": {"storageClassName": ""}}
+    for storage in (ebs, nameless):
+        by_claim = with_volume(storage, claim, persistentVolumeClaim={"claimName": "c"})
+        assert volume_reason(by_claim).outcome == "unknown"
+    assert volume_reason(with_volume(ebs, **ephemeral(storageClassName="other"))).outcome == "unknown"
+    assert volume_reason(with_volume(ebs, **ephemeral(volumeName="pv"))).outcome == "unknown"
+    assert volume_reason(with_volume(ebs, **ephemeral(volumeMode="Block"))).outcome == "fails"
+
+
+@pytest.mark.parametrize("key", ["csi.storage.k8s.io/fstype", "csi.storage.k8s.io/fsType", "FSTYPE", "fsType"])
+def test_parameters_in_any_case(key: str) -> None:
+    """A file system that a StorageClass names counts, however its key is spelled."""
+    storage = {"kind": "StorageClass", "metadata": {"name": "s"}, "provisioner": "pd.csi.storage.gke.io"}
+    ext3 = storage | {"parameters": {"type": "pd-ssd", key: "ext3"}}
+    assert volume_reason(with_volume(ext3, **ephemeral(storageClassName="s"))).outcome == "fails"
+
+
+def test_a_volume_of_two_types() -> None:
+    """What a merge of two manifests leaves is refused, in a Pod, and counts as not given in a PersistentVolume."""
+    both = {"emptyDir": {}, "nfs": {"server": "s", "path": "/"}}
+    for judged in (
+        with_volume(**both),
+        pod(volumes=[{"name": "v", **both}]),
+        pod(hostUsers=True, volumes=[both | {"name": "v"}]),
+    ):
+        judgement = judge(judged, NODE)
+        assert (judgement.outcome, judgement.reasons[0].field) == ("refused", "spec.volumes[0]")
+        assert "may not specify more than 1 volume type" in judgement.reasons[0].message
+    sources = {"nfs": {"server": "s", "path": "/"}, "csi": {"driver": "ebs.csi.aws.com"}}
+    assert volume_reason(claimed(sources)).outcome == "unknown"
+
+
+TEMPLATE = {
+    "hostUsers": False,
+    "automountServiceAccountToken": False,
+    "containers": [{"name": "c", "volumeMounts": [{"name": "data", "mountPath": "/d"}]}],
+}
+
+
+def made_by(kind: str, api: str, templates: Any = None, **spec: Any) -> Pod:
+    """The Pod of TEMPLATE in an object with volumeClaimTemplates, and the class `efs`."""
+    value = {"apiVersion": api, "kind": kind, "spec": {"template": {"spec": TEMPLATE | spec}}}
+    value["spec"]["volumeClaimTemplates"] = templates  # type: ignore[index]
+    return manifest([value, {"kind": "StorageClass", "metadata": {"name": "efs"}, "provisioner": "efs.csi.aws.com"}])
+
+
+EFS = [{"metadata": {"name": "data"}, "spec": {"storageClassName": "efs", "accessModes": ["ReadWriteMany"]}}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "api", "templates", "outcome"),
+    [
+        ("StatefulSet", "apps/v1", EFS, "fails"),
+        ("CloneSet", "apps.kruise.io/v1alpha1", EFS, "fails"),
+        ("CloneSet", "apps.kruise.io/v1alpha1", None, "unknown"),
+        ("Rollout", "argoproj.io/v1alpha1", EFS[:0], "unknown"),
+        ("StatefulSet", "apps/v1", [{"metadata": {"name": 1}, "spec": {}}], "unknown"),
+        ("StatefulSet", "apps/v1", [{"metadata": {"name": "data"}, "spec": {"storageClassName": 7}}], "unknown"),
+        ("StatefulSet", "apps/v1", [{"metadata": {"name": "data"}}], "unknown"),
+        ("StatefulSet", "apps/v1", ["data"], "unknown"),
+        ("StatefulSet", "apps/v1", {"data": {}}, "unknown"),
+        ("StatefulSet", "apps/v1", None, "refused"),
+        ("Deployment", "apps/v1", EFS, "refused"),
+    ],
+)
+def test_mounts_without_a_volume(kind: str, api: str, templates: Any, outcome: str) -> None:
+    """A mount whose volume is not listed never runs: the API server refuses it, unless something may add it."""
+    assert judge(made_by(kind, api, templates), NODE).outcome == outcome
+    assert judge(made_by(kind, api, templates), Node(told_by="annotations")).outcome in (outcome, "unknown")
+
+
+def test_an_admitted_pod_with_a_mount_without_a_volume() -> None:
+    """The API server has taken it, so what is given of it is not all."""
+    admitted = manifest([{"kind": "Pod", "metadata": {"uid": "u"}, "spec": TEMPLATE}])
+    assert judge(admitted, NODE).outcome == "unknown"
+
+
+def test_no_containers() -> None:
+    """The API server refuses it; what another API makes of its template is not known."""
+    assert judge(pod(containers=[]), NODE).outcome == "refused"
+    assert judge(pod(containers=[], hostUsers=True), NODE).outcome == "refused"
+    assert judge(made_by("Deployment", "apps/v1", containers=None), NODE).outcome == "refused"
+    assert judge(made_by("CloneSet", "apps.kruise.io/v1alpha1", containers=[]), NODE).outcome == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [
+        ("/srv/data", "/srv/data"),
+        ("/srv/$(reboot); x", "'/srv/$(reboot); x'"),
+        ("/srv/it's", "'/srv/it'\"'\"'s'"),
+        ("/a\nreboot", None),
+        ("/a\x1b[2J", None),
+        ("/a\u202eb", None),
+        ("--help", None),
+    ],
+)
+def test_names_in_commands(name: str, quoted: str | None) -> None:
+    """A remediation can be pasted into a shell: names are quoted, and hostile ones left out with their command."""
+    named = manifest([{"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": name, "containers": [{}]}}])
+    tried = with_(mounts={name: row(name, "unknown")})
+    remedies = [
+        judge(named, NODE).reasons[0].remediation,
+        volume_reason(with_volume(hostPath={"path": name})).remediation,
+        volume_reason(with_volume(hostPath={"path": name}), tried).remediation,
+    ]
+    for remedy in remedies:
+        assert remedy
+        assert (name in remedy or bool(quoted)) == (quoted is not None)
+        assert quoted is None or f" {quoted}" in remedy
+
+
 @pytest.mark.parametrize(
     ("modes", "outcome"), [(["ReadWriteOnce"], "runs"), (["ReadWriteMany"], "fails"), (None, "unknown")]
 )
@@ -335,6 +474,27 @@ def test_volumes_that_were_tried() -> None:
     assert volume_reason(claimed({"csi": csi["csi"] | {"fsType": "xfs"}}), with_(volumes=(able,))).source == TABLE
     contradicting = with_(volumes=(other, able), kernel_release="6.12")
     assert volume_reason(claimed(csi), contradicting).source == TABLE
+
+
+def test_directories_of_one_name() -> None:
+    """A directory of another plugin, or of a driver that has no such file system there, is not this volume."""
+    nfs, csi = {"nfs": {"server": "s", "path": "/"}}, {"csi": {"driver": "efs.csi.aws.com"}}
+    kind = {"fstype": "ext4", "reason": "", "count": 1, "result": "supported", "usable": "yes"}
+    ebs = VolumeRow(driver="ebs.csi.aws.com", **kind)  # type: ignore[arg-type]
+
+    def mounted_as(plugin: str) -> Node:
+        path = f"/var/lib/kubelet/pods/u/volumes/{plugin}/pv/mount"
+        tried = msgspec.structs.replace(row(path, "supported"), role="volume")
+        return node_of_report(msgspec.structs.replace(REPORTS["ready"], filesystems=(tried,), volumes=(ebs,)))
+
+    node = mounted_as("kubernetes.io~csi")
+    for other in (nfs, csi):
+        assert volume_reason(claimed(other), node).outcome == "fails", other
+    assert volume_reason(claimed(None), node).outcome == "unknown"
+    assert volume_reason(claimed({"csi": {"driver": "ebs.csi.aws.com"}}), node).source == "tried"
+    assert volume_reason(claimed(nfs), mounted_as("kubernetes.io~nfs")).source == "tried"
+    assert volume_reason(claimed({"gcePersistentDisk": {}}), mounted_as("kubernetes.io~gce-pd")).source == "tried"
+    assert volume_reason(claimed(nfs), mounted_as("")).outcome == "fails"
 
 
 def test_others_of_a_driver() -> None:
@@ -410,10 +570,10 @@ def test_tokens() -> None:
     """The API server mounts one, unless Pod or ServiceAccount say otherwise, or the Pod lists all it has."""
     node = with_(handlers={"": READY | {"projected": FAILS["projected"]}})
     account = {"kind": "ServiceAccount", "metadata": {"name": "default"}, "automountServiceAccountToken": False}
-    base: dict[str, Any] = {"kind": "Pod", "spec": {"hostUsers": False}}
+    base: dict[str, Any] = {"kind": "Pod", "spec": {"hostUsers": False, "containers": [{}]}}
     assert judge(manifest([base]), node).outcome == "fails"
     assert judge(manifest([base, account]), node).outcome == "runs"
-    asking = {"kind": "Pod", "spec": {"hostUsers": False, "automountServiceAccountToken": True}}
+    asking = {"kind": "Pod", "spec": {"hostUsers": False, "automountServiceAccountToken": True, "containers": [{}]}}
     assert judge(manifest([asking, account]), node).outcome == "fails"
     assert judge(manifest([base | {"metadata": {"uid": "u"}}]), node).outcome == "runs"
 
@@ -453,10 +613,32 @@ def test_annotations() -> None:
     assert judge(pod(), node_of_annotations(published, **known | {"boot_id": "x"})).outcome == "unknown"  # type: ignore[arg-type]
     assert judge(pod(), node_of_annotations(published, **known | {"offered": {"": False}})).outcome == "fails"  # type: ignore[arg-type]
     named = manifest(
-        [{"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": "fast"}}, RUNTIME_CLASS | {"handler": "crun"}]
+        [
+            {"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": "fast", "containers": [{}]}},
+            RUNTIME_CLASS | {"handler": "crun"},
+        ]
     )
     assert judge(named, node_of_annotations(published, **known)).outcome == "unknown"  # type: ignore[arg-type]
     assert node_of_annotations(published, **known).ids_per_pod == report.id_ranges[0].ids_per_pod  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"verdict": "not-ready"},
+        {"verdict": "unknown"},
+        {"verdict": ""},
+        {"levels": "stateless=not-ready,projected=ready,local=ready"},
+        {"levels": "stateless=ready,projected=ready"},
+    ],
+)
+def test_annotations_that_contradict_each_other(changes: dict[str, str]) -> None:
+    """They tell nothing: a Pod neither runs nor fails by them."""
+    published = node_annotations(REPORTS["ready"])
+    assert judge(pod(), node_of_annotations(published)).outcome == "runs"
+    forged = published | {f"{PREFIX}{key}": value for key, value in changes.items()}
+    found = judge(pod(), node_of_annotations(forged))
+    assert (found.outcome, found.reasons[0].reason) == ("unknown", "Malformed")
 
 
 VALUES = st.text(max_size=30) | st.sampled_from(
@@ -490,7 +672,9 @@ def test_handlers_of_older_reports() -> None:
         HandlerVerdict(name="h", verdict="not-ready", reason="TmpfsNotIdmappable"),
     )
     runtime_class = RUNTIME_CLASS | {"handler": "h"}
-    judged = manifest([{"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": "fast"}}, runtime_class])
+    judged = manifest(
+        [{"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": "fast", "containers": [{}]}}, runtime_class]
+    )
     for row_, outcome in ((ready, "runs"), (failing, "unknown")):
         report = msgspec.structs.replace(REPORTS["ready"], handlers=(row_,))
         assert judge(judged, node_of_report(report)).outcome == outcome

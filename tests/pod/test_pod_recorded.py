@@ -83,7 +83,7 @@ SPECS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", API)
 def test_what_an_api_server_refused(case: str) -> None:
     """`refused` is said of exactly those that it refused, of the field that it named, and with its words."""
-    spec = {"hostUsers": False, **SPECS[case]}
+    spec = {"hostUsers": False, "containers": [{"name": "c"}], **SPECS[case]}
     manifest = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}).encode()
     judgement = judge(pod_of(manifest), probed({"node": "containerd-2.1.9-kernel-6.18"}))
     said, worst = API[case], judgement.reasons[0]

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from lab.faults.targets.target import Target
 from lab.reports import REPORTS
-from probe.outputs.annotations import node_annotations
+from probe.fleet.node_object import node_of_object
+from probe.outputs.annotations import PREFIX, node_annotations
 from probe.outputs.pods import Pods, node_row, pod_row, render_pods
 from probe.pod.documents import parse_documents
 from probe.pod.judge import is_judged, judge
 from probe.pod.manifests import find_workloads
 from probe.pod.model import Node
-from probe.pod.node_object import node_of_object
 
 PODS = "rubbish in manifests of Pods, and in annotations of Nodes"
 _NOBODY = Node(told_by="annotations")
+_NOW = datetime(2026, 11, 21, 22, tzinfo=UTC).timestamp()
 MANIFEST = """
 apiVersion: apps/v1
 kind: StatefulSet
@@ -65,12 +67,13 @@ def read_node(data: bytes) -> None:
     """A Node is no node of which the levels are known that nobody published."""
     for document in parse_documents(data):
         with suppress(msgspec.ValidationError):
-            node, _ = node_of_object(document.value)
+            node, _ = node_of_object(document.value, _NOW)
             assert all(ids is None or 0 <= ids <= 1 << 32 for ids in (node.ids_per_pod,))
 
 
 def _nodes() -> Sequence[bytes]:
-    return [json.dumps(_node(node_annotations(report))).encode() for report in REPORTS.values()]
+    written = {f"{PREFIX}refreshed-at": "2026-11-21T21:00:00Z"}
+    return [json.dumps(_node(node_annotations(report) | written)).encode() for report in REPORTS.values()]
 
 
 def _node(annotations: dict[str, str]) -> dict[str, Any]:
