@@ -154,7 +154,9 @@ class ListServer:
                 items = [json.dumps({"metadata": json.loads(each)["metadata"]}).encode() for each in items]
         metadata: dict[str, Any] = {"resourceVersion": str(self.revision)}
         if first + limit < len(objects):
-            metadata |= {"continue": self._token(first + limit), "remainingItemCount": len(objects) - first - limit}
+            metadata["continue"] = self._token(first + limit)
+            if "fieldSelector" not in asked.params:  # of a filtered list no API server tells what remains
+                metadata["remainingItemCount"] = len(objects) - first - limit
         head = f'{{"kind":"{kind}List","apiVersion":"v1","metadata":{json.dumps(metadata)},"items":['.encode()
         return 200, b"".join((head, b",".join(items), b"]}")), {}
 

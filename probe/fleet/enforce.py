@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from probe.fleet import wire_nodes
 from probe.fleet.fold import Fold
 from probe.fleet.inventory import Breaks, EnforceRow, List, PoolRow, WorkloadRow
+from probe.fleet.nodes import KARPENTER, Place
 from probe.fleet.owners import Owners, Workload
 from probe.fleet.reach import selects
 from probe.outputs.annotations import LABEL
@@ -38,14 +39,14 @@ def namespace_rows(
         message = row.because[0].message if row.because else ""
         if row.list in ("blocked", "fails"):
             bad.append(Breaks(what=what, reason=reason, message=message))
+        elif row.list in ("movable", "unknown") and row.reachable_fails:
+            words = f"{row.reachable_fails} of {row.reachable} reachable nodes are not ready"
+            bad.append(Breaks(what=what, reason="SelectedNotReady" if row.confined else "NotConfined", message=words))
         elif row.list in ("unknown", "asked-unknown"):
             open_.append(Breaks(what=what, reason=reason, message=message))
-        elif row.list == "movable" and row.reachable_fails:
-            words = f"{row.reachable_fails} of {row.reachable} reachable nodes are not ready"
-            bad.append(Breaks(what=what, reason="NotConfined", message=words))
         elif row.list == "movable" and row.reachable_unknown:
             words = f"{row.reachable_unknown} of {row.reachable} reachable nodes are unknown"
-            open_.append(Breaks(what=what, reason="NotConfined", message=words))
+            open_.append(Breaks(what=what, reason="SelectedUnknown" if row.confined else "NotConfined", message=words))
     for workload, count in kills.items():
         breaks.setdefault(shown(workload.namespace, SHOWN), []).append(_killed(workload, count))
     for workload in selected:
@@ -123,11 +124,13 @@ def selected_daemonsets(fold: Fold, owners: Owners) -> set[Workload]:
     }
 
 
-def template_labels(pools: Iterable[wire_nodes.NodePool]) -> dict[str, dict[str, str]]:
-    """Name of a Karpenter NodePool -> labels of its template."""
+def template_labels(pools: Iterable[wire_nodes.NodePool], nodes: Iterable[Place]) -> dict[str, dict[str, str]]:
+    """Name of a Karpenter NodePool of which no node is among *nodes* -> labels of its template."""
+    live = {value for labels in {place.labels for place in nodes} for key, value in labels if key == KARPENTER}
     return {
         pool.metadata.name: (pool.spec.template.metadata.labels if pool.spec.template.metadata else None) or {}
         for pool in pools
+        if pool.metadata.name not in live
     }
 
 

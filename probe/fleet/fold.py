@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from probe.fleet import wire
 from probe.fleet.canonical import canonical
-from probe.fleet.reach import Placement, placement_of, selects
+from probe.fleet.reach import Placement, Terms, placement_of, selects
+from probe.fleet.volumes import Volumes
 from probe.pod.model import Claim
 from probe.pod.spec import ClaimReference, PodSpec, Volume
 
@@ -28,8 +29,6 @@ MIRROR, CDI = "kubernetes.io/config.mirror", "cdi.k8s.io/"
 _SHAPE, _CONTROLLER = 24, 56
 """First bits of the index of a shape and of a controller in a cell's key."""
 NOT_SCHEDULED = -1
-Claims = Mapping[tuple[str, str], Claim]
-"""(namespace, name) of a PersistentVolumeClaim -> what is known of it."""
 
 
 class Controller(Struct, frozen=True, gc=False):
@@ -70,10 +69,10 @@ class Fold:
     """The Pods of a cluster."""
 
     def __init__(
-        self, group_of: Callable[[str], int], claims: Claims, stranded: Callable[[Placement, str], bool]
+        self, group_of: Callable[[str], int], volumes: Volumes, stranded: Callable[[Placement, str], bool]
     ) -> None:
         """*group_of*(node): its group. *stranded*(placement, node): a restart of the kubelet ends such a Pod."""
-        self._group_of, self._claims, self._stranded_on = group_of, claims, stranded
+        self._group_of, self._volumes, self._stranded_on = group_of, volumes, stranded
         self.controllers: list[Controller] = []
         self.shapes: list[Shape] = []
         self.stranded: Counter[int] = Counter()
@@ -121,20 +120,24 @@ class Fold:
         spec, namespace = pod.spec, pod.metadata.namespace
         devices = tuple(sorted(key for key in pod.metadata.annotations or () if key.startswith(CDI)))
         claims: dict[str, Claim] = {}
+        terms: tuple[Terms, ...] = ()
         volumes = spec.volumes
         if volumes and any(each.persistent_volume_claim for each in volumes):
+            terms = self._terms(volumes, namespace)
             volumes = tuple(self._without_claim(each, namespace, claims) for each in volumes)
         affinity = _without_node(spec.affinity) if per_node and spec.affinity else spec.affinity
         plain = replace(spec, node_name="", volumes=volumes, affinity=affinity)
         packed = _TOKEN.sub(b"kube-api-access-xxxxx", _ENCODER.encode(plain))
-        key = packed + _ENCODER.encode((claims, devices)) if claims or devices else packed
+        key = packed + _ENCODER.encode((claims, devices, terms)) if claims or devices else packed
         digest = blake2b(key, digest_size=16).digest()
         if digest not in self._shapes:
-            self._shapes[digest] = self._canonical(packed, claims, devices)
+            self._shapes[digest] = self._canonical(packed, claims, devices, terms)
         return self._shapes[digest]
 
-    def _canonical(self, packed: bytes, claims: dict[str, Claim], devices: tuple[str, ...]) -> int:
-        placement = placement_of(_PACKED.decode(packed))
+    def _canonical(
+        self, packed: bytes, claims: dict[str, Claim], devices: tuple[str, ...], terms: tuple[Terms, ...]
+    ) -> int:
+        placement = replace(placement_of(_PACKED.decode(packed)), volumes=terms)
         spec, claims = canonical(_JUDGED.decode(packed), claims)
         key = blake2b(_ENCODER.encode((spec, claims, devices, placement)), digest_size=16).digest()
         if key not in self._canonical_shapes:
@@ -143,12 +146,17 @@ class Fold:
             self._selects.append(selects(placement))
         return self._canonical_shapes[key]
 
+    def _terms(self, volumes: tuple[Volume, ...], namespace: str) -> tuple[Terms, ...]:
+        """The node affinity of each bound claim that has one."""
+        names = ((namespace, one.persistent_volume_claim.claim_name) for one in volumes if one.persistent_volume_claim)
+        return tuple(dict.fromkeys(self._volumes.terms[name] for name in names if name in self._volumes.terms))
+
     def _without_claim(self, volume: Volume, namespace: str, claims: dict[str, Claim]) -> Volume:
         """*volume* with its own name for that of its claim, which differs between the Pods of a StatefulSet."""
         reference = volume.persistent_volume_claim
         if reference is None:
             return volume
-        known = self._claims.get((namespace, reference.claim_name))
+        known = self._volumes.claims.get((namespace, reference.claim_name))
         if known is not None:
             claims[volume.name] = known
         return replace(volume, persistent_volume_claim=ClaimReference(volume.name))

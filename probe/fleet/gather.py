@@ -12,9 +12,10 @@ from msgspec import Struct, field
 from probe.fleet import wire, wire_nodes
 from probe.fleet.fold import Fold
 from probe.fleet.inventory import Section
+from probe.fleet.kinds import BINDINGS, POLICIES
 from probe.fleet.nodes import Nodes
 from probe.fleet.owners import Owners
-from probe.fleet.policies import FIELD, Document
+from probe.fleet.policies import FIELD, Bindings, Document
 from probe.fleet.reach import stranded
 from probe.fleet.server import METADATA, Expired, Listing, Server
 from probe.fleet.volumes import Volumes, classes_of
@@ -26,28 +27,8 @@ from probe.publish.api.errors import explain_failure
 NODES_PAGE = 250
 """Nodes of a page: each has 15 to 40 kB."""
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
-CORE, APPS, BATCH, POLICY = "/api/v1", "/apis/apps/v1", "/apis/batch/v1", "/apis/admissionregistration.k8s.io"
-KYVERNO = "/apis/policies.kyverno.io"
+CORE, APPS, BATCH = "/api/v1", "/apis/apps/v1", "/apis/batch/v1"
 
-POLICIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (
-        "ValidatingAdmissionPolicy",
-        tuple(f"{POLICY}/{version}/validatingadmissionpolicies" for version in ("v1", "v1beta1")),
-    ),
-    (
-        "MutatingAdmissionPolicy",
-        tuple(f"{POLICY}/{version}/mutatingadmissionpolicies" for version in ("v1", "v1beta1")),
-    ),
-    ("ClusterPolicy", ("/apis/kyverno.io/v1/clusterpolicies",)),
-    ("Policy", ("/apis/kyverno.io/v1/policies",)),
-    ("ValidatingPolicy", tuple(f"{KYVERNO}/{version}/validatingpolicies" for version in ("v1", "v1beta1", "v1alpha1"))),
-    ("MutatingPolicy", tuple(f"{KYVERNO}/{version}/mutatingpolicies" for version in ("v1", "v1beta1", "v1alpha1"))),
-)
-"""Kind -> paths of its list, of which the first that is served counts."""
-BINDINGS: tuple[tuple[str, ...], ...] = (
-    tuple(f"{POLICY}/{version}/validatingadmissionpolicybindings" for version in ("v1", "v1beta1")),
-    tuple(f"{POLICY}/{version}/mutatingadmissionpolicybindings" for version in ("v1", "v1beta1")),
-)
 NODE_POOLS = ("/apis/karpenter.sh/v1/nodepools", "/apis/karpenter.sh/v1beta1/nodepools")
 
 T = TypeVar("T")
@@ -95,7 +76,7 @@ class Cluster(Struct, kw_only=True):
     classes: dict[str, Claim] = field(default_factory=dict)
     namespaces: list[wire.Meta] = field(default_factory=list)
     policies: list[tuple[str, Document]] = field(default_factory=list)
-    bindings: list[Document] = field(default_factory=list)
+    bindings: dict[str, Bindings] = field(default_factory=dict)
     node_pools: list[wire_nodes.NodePool] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
 
@@ -162,10 +143,10 @@ def gather(server: Server, now: float, pool_label: str, namespace: str, progress
         "pods",
         (f"{CORE}{within}/pods",),
         wire.Pod,
-        lambda: Fold(nodes.group_of, volumes.claims, partial(stranded, nodes.places)),
+        lambda: Fold(nodes.group_of, volumes, partial(stranded, nodes.places)),
         selector=UNFINISHED,
     )
-    volumes.claims.clear()
+    volumes.clear()
     owners = Owners(fold.controllers)
     for name, path in (("replicasets", f"{APPS}{within}/replicasets"), ("jobs", f"{BATCH}{within}/jobs")):
         read(name, (path,), wire.OwnedObject, lambda: owners, accept=METADATA)
@@ -178,11 +159,10 @@ def gather(server: Server, now: float, pool_label: str, namespace: str, progress
         for kind, paths in POLICIES
         for document in read(paths[0].rpartition("/")[2], paths, msgspec.Raw, Mentions).documents
     ]
-    bindings = [
-        document
-        for paths in BINDINGS
-        for document in read(paths[0].rpartition("/")[2], paths, Document, Kept[Document]).objects
-    ]
+    bindings = {}
+    for kind, paths in BINDINGS:
+        found = read(paths[0].rpartition("/")[2], paths, Document, Kept[Document]).objects
+        bindings[kind] = Bindings(found, complete=reader.sections[-1].state in ("read", "not-served"))
     pools = read("nodepools", NODE_POOLS, wire_nodes.NodePool, Kept[wire_nodes.NodePool])
     known = next((section.state == "read" for section in reader.sections if section.name == "runtimeclasses"), False)
     return Cluster(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypedDict
 
 from msgspec import Struct
 
@@ -23,6 +23,10 @@ Workloads that ask: `isolated` (runs with a user namespace on each node that it 
 ignored on some), `asked-unknown`. Others: `movable` (would run with `hostUsers: false` on each node that it can
 reach, or on those that `userns-probe.io/ready` selects), `blocked` (would not), `unknown`.
 """
+Lists = TypedDict(
+    "Lists", {"fails": int, "isolated": int, "asked-unknown": int, "movable": int, "blocked": int, "unknown": int}
+)
+"""List -> workloads."""
 LISTS: tuple[List, ...] = ("fails", "isolated", "asked-unknown", "movable", "blocked", "unknown")
 Effect = Literal["require", "default", "forbid", "confine", "unclear"]
 """What a policy does to `hostUsers: false`.
@@ -131,7 +135,7 @@ class WorkloadRow(Struct, frozen=True, kw_only=True, gc=False):
     pools: tuple[Count, ...]
     """Where its Pods run; Count.nodes counts Pods."""
     reachable: int
-    """Nodes that its selector, required affinity and tolerations admit."""
+    """Nodes that its selector, required affinity, tolerations and volumes admit."""
     reachable_runs: int
     reachable_fails: int
     reachable_unknown: int
@@ -215,8 +219,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     asking: int
     running_isolated: int
     workloads: int
-    lists: dict[str, int]
-    """List -> workloads."""
+    lists: Lists
     unconfined: int
     """Workloads that ask, and whose scheduling is not confined."""
     host_namespaces: int

@@ -19,9 +19,10 @@ from probe.verdict import Verdict
 
 OLDEST = 86400.0
 """Seconds after which annotations are stale: they are refreshed every six hours."""
+KARPENTER = "karpenter.sh/nodepool"
 POOL_LABELS = (
     "cloud.google.com/gke-nodepool", "eks.amazonaws.com/nodegroup", "kubernetes.azure.com/agentpool",
-    "karpenter.sh/nodepool", "node.kubernetes.io/instance-type",
+    KARPENTER, "node.kubernetes.io/instance-type",
 )  # fmt: skip
 """Labels that name the pool of a Node, of which the first counts."""
 HOSTNAME = "kubernetes.io/hostname"

@@ -17,19 +17,18 @@ Resolved = Literal["owner", "name", "pod", "mirror"]
 
 
 class Workload(Struct, frozen=True, gc=False):
-    """The topmost known controller of Pods; see WorkloadRow.resolved."""
+    """The topmost known controller of Pods."""
 
     namespace: str
     kind: str
     name: str
-    resolved: Resolved
 
 
 class Owners:
     """Controllers of the ReplicaSets and Jobs that have Pods."""
 
     def __init__(self, controllers: Iterable[Controller]) -> None:
-        self._wanted = {one.uid for one in controllers if one.kind in ABOVE}
+        self._wanted = {one.uid for one in controllers if one.group.startswith(ABOVE.get(one.kind, "-"))}
         self._above: dict[str, tuple[str, str] | None] = {}
 
     def add(self, objects: list[wire.OwnedObject]) -> None:
@@ -40,18 +39,20 @@ class Owners:
 
     def workload(self, controller: Controller) -> Workload:
         """The workload of *controller*."""
-        namespace, kind, name = controller.namespace, controller.kind, controller.name
-        if kind in ("Pod", "StaticPod"):
-            return Workload(namespace, kind, name, "pod" if kind == "Pod" else "mirror")
-        if not controller.group.startswith(ABOVE.get(kind, "-")):
-            return Workload(namespace, kind, name, "owner")
-        if controller.uid in self._above:
-            above = self._above[controller.uid]
-            return Workload(namespace, *(above or (kind, name)), "owner")
+        kind, name = controller.kind, controller.name
         suffix = f"-{controller.hash}"
-        if kind == "ReplicaSet" and controller.hash and name.endswith(suffix):
-            return Workload(namespace, "Deployment", name.removesuffix(suffix), "name")
-        return Workload(namespace, kind, name, "name")
+        if controller.uid in self._above:
+            kind, name = self._above[controller.uid] or (kind, name)
+        elif self.resolved(controller) == "name" and kind == "ReplicaSet" and controller.hash and name.endswith(suffix):
+            kind, name = "Deployment", name.removesuffix(suffix)
+        return Workload(controller.namespace, kind, name)
+
+    def resolved(self, controller: Controller) -> Resolved:
+        """How the workload of *controller* is found; see WorkloadRow.resolved."""
+        if controller.kind in ("Pod", "StaticPod"):
+            return "pod" if controller.kind == "Pod" else "mirror"
+        has_above = controller.group.startswith(ABOVE.get(controller.kind, "-"))
+        return "name" if has_above and controller.uid not in self._above else "owner"
 
 
 def _controller(owners: Iterable[wire.Owner] | None) -> tuple[str, str] | None:

@@ -46,26 +46,34 @@ class Document(Struct):
     spec: Any = None
 
 
-def policy_rows(policies: Iterable[tuple[str, Document]], bindings: Iterable[Document]) -> tuple[PolicyRow, ...]:
-    """Rows of *policies*, each with its kind, by kind, namespace and name."""
-    by_policy: dict[str, list[Document]] = {}
-    for binding in bindings:
-        name = _at(binding.spec, "policyName")
-        by_policy.setdefault(name if isinstance(name, str) else "", []).append(binding)
-    rows = [_row(kind, document, by_policy) for kind, document in policies]
+class Bindings(Struct):
+    """The bindings of one kind of policy."""
+
+    documents: list[Document] = []
+    complete: bool = False
+    """Whether all of them were read."""
+
+    def of(self, name: str) -> list[Document]:
+        """Those of the policy *name*."""
+        return [one for one in self.documents if name and _at(one.spec, "policyName") == name]
+
+
+def policy_rows(policies: Iterable[tuple[str, Document]], bindings: Mapping[str, Bindings]) -> tuple[PolicyRow, ...]:
+    """Rows of *policies*, each with its kind, by kind, namespace and name. *bindings*: those of each kind."""
+    rows = [_row(kind, document, bindings.get(kind, Bindings())) for kind, document in policies]
     return tuple(sorted(rows, key=lambda row: (row.kind, row.namespace, row.name)))
 
 
-def _row(kind: str, document: Document, bindings: Mapping[str, list[Document]]) -> PolicyRow:
+def _row(kind: str, document: Document, bindings: Bindings) -> PolicyRow:
     name, namespace = (_text(_at(document.metadata, key)) for key in ("name", "namespace"))
-    own = bindings.get(name, []) if kind.endswith("AdmissionPolicy") else []
+    own = bindings.of(name)
     return PolicyRow(
         kind=kind,
         name=shown(name, SHOWN),
         namespace=shown(namespace, SHOWN),
         effect=_effect(document.spec),
         actions=_actions(document.spec, own),
-        scope=tuple(shown(text, SHOWN) for text in _scopes(kind, document.spec, own)),
+        scope=tuple(shown(text, SHOWN) for text in _scopes(kind, document.spec, own, bindings.complete)),
     )
 
 
@@ -152,13 +160,16 @@ def _actions(spec: Any, bindings: list[Document]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(shown(one, SHOWN) for one in found if isinstance(one, str)))
 
 
-def _scopes(kind: str, spec: Any, bindings: list[Document]) -> Iterator[str]:
+def _scopes(kind: str, spec: Any, bindings: list[Document], complete: bool) -> Iterator[str]:
+    """*complete*: whether *bindings* are all."""
     if kind.endswith("AdmissionPolicy"):
-        if not bindings:
+        if not complete:
+            yield "bindings were not read" if not bindings else "not all bindings were read"
+        elif not bindings:
             yield "no binding: it does nothing"
         for one in bindings:
             name = _text(_at(one.metadata, "name"))
-            yield f"{name}: {_selected(_at(one.spec, 'matchResources'))}"
+            yield f"{name}: {_selected(_at(one.spec, 'matchResources'), _at(spec, 'matchConstraints'))}"
         return
     rules = _list(_at(spec, "rules"))
     for rule in rules:
@@ -167,16 +178,12 @@ def _scopes(kind: str, spec: Any, bindings: list[Document]) -> Iterator[str]:
         yield _selected(_at(spec, "matchConstraints"))
 
 
-def _selected(resources: Any) -> str:
-    """Namespaces and objects that a binding selects, in words."""
-    words = [
-        f"{what} {_labels(selector)}"
-        for what, selector in (
-            ("namespaces", _at(resources, "namespaceSelector")),
-            ("objects", _at(resources, "objectSelector")),
-        )
-        if _mapping(selector)
-    ]
+def _selected(*resources: Any) -> str:
+    """Namespaces and objects that all of *resources* select, those of a binding and of its policy, in words."""
+    words = []
+    for what, name in (("namespaces", "namespaceSelector"), ("objects", "objectSelector")):
+        selectors = [_labels(selector) for one in resources if _mapping(selector := _at(one, name))]
+        words += [f"{what} {' and '.join(selectors)}"] if selectors else []
     return ", ".join(words) or "all namespaces"
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from probe.fleet import wire, wire_nodes
 from probe.fleet.nodes import HOSTNAME, Place, labels_of
@@ -16,13 +18,19 @@ _PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 """Prefixes of taints of a node's state, which pass."""
 
 
+Terms = tuple[wire.Term, ...]
+"""Of a node selector: one of them must match."""
+
+
 class Placement(Struct, frozen=True):
     """Where a Pod may be scheduled."""
 
     selector: tuple[tuple[str, str], ...]
-    terms: tuple[wire.Term, ...] | None
+    terms: Terms | None
     """Of the required node affinity; None without one, and no node matches an empty one."""
     tolerations: tuple[wire.Toleration, ...]
+    volumes: tuple[Terms, ...] = ()
+    """Of the required node affinity of each PersistentVolume, all of which hold."""
 
 
 def placement_of(spec: wire.Spec) -> Placement:
@@ -48,6 +56,11 @@ def confined(placement: Placement) -> bool:
     )
 
 
+def labelled(placement: Placement) -> Placement:
+    """*placement* with the label `userns-probe.io/ready: "true"` in its selector."""
+    return replace(placement, selector=(*placement.selector, (LABEL, "true")))
+
+
 def selects(placement: Placement) -> bool:
     """Whether scheduling depends on the label `userns-probe.io/ready` in any way."""
     keys = [key for key, _ in placement.selector]
@@ -65,9 +78,12 @@ def _confines(requirement: wire.Requirement) -> bool:
 
 
 def stranded(places: Mapping[str, Place], placement: Placement, name: str) -> bool:
-    """Whether Node *name* no longer has the labels that *placement* asks for; false for one that is not known."""
+    """Whether Node *name* no longer has the labels that *placement* asks for; false for one that is not known.
+
+    *Source*: the kubelet's admission, which looks at selector and required affinity, not at volumes and taints.
+    """
     place = places.get(name)
-    return place is not None and not admits(placement, labels_of(place), (), name)
+    return place is not None and not _selected(placement, labels_of(place), name)
 
 
 class Reach:
@@ -75,7 +91,7 @@ class Reach:
 
     def __init__(self, places: Iterable[Place], placements: Iterable[Placement]) -> None:
         self._places = list(places)
-        self._keys = frozenset(key for one in placements for key in _keys(one)) - {HOSTNAME} | {OS}
+        self._keys = frozenset(key for one in placements for key in _keys(one)) - {HOSTNAME} | {OS, LABEL}
         classes = Counter(self._class(place) for place in self._places)
         self._classes = {key: (dict(key[0]), key[1], key[2], count) for key, count in classes.items()}
         self._by_host: dict[str, list[Place]] = {}
@@ -92,8 +108,9 @@ class Reach:
     def _count(self, placement: Placement) -> Counter[int]:
         found: Counter[int] = Counter()
         if _names_nodes(placement):
-            host = dict(placement.selector).get(HOSTNAME)
-            for place in self._places if host is None else self._by_host.get(host, ()):
+            hosts = _hosts(placement)
+            near = (place for host in hosts or () for place in self._by_host.get(host, ()))
+            for place in self._places if hosts is None else near:
                 if admits(placement, labels_of(place), place.taints, place.name):
                     found[place.profile] += 1
             return found
@@ -113,9 +130,9 @@ def admits(placement: Placement, labels: dict[str, str], taints: tuple[wire_node
     """
     if labels.get(OS) == "windows" and OS not in _keys(placement):
         return False
-    if any(labels.get(key) != value for key, value in placement.selector):
+    if not _selected(placement, labels, name):
         return False
-    if placement.terms is not None and not any(_term(term, labels, name) for term in placement.terms):
+    if not all(any(_term(term, labels, name) for term in terms) for terms in placement.volumes):
         return False
     return all(
         taint.effect == "PreferNoSchedule"
@@ -123,6 +140,12 @@ def admits(placement: Placement, labels: dict[str, str], taints: tuple[wire_node
         or any(_tolerates(one, taint) for one in placement.tolerations)
         for taint in taints
     )
+
+
+def _selected(placement: Placement, labels: dict[str, str], name: str) -> bool:
+    if any(labels.get(key) != value for key, value in placement.selector):
+        return False
+    return placement.terms is None or any(_term(term, labels, name) for term in placement.terms)
 
 
 def _term(term: wire.Term, labels: dict[str, str], name: str) -> bool:
@@ -171,8 +194,29 @@ def _tolerates(toleration: wire.Toleration, taint: wire_nodes.Taint) -> bool:
 
 def _keys(placement: Placement) -> Iterable[str]:
     yield from (key for key, _ in placement.selector)
-    yield from (one.key for term in placement.terms or () for one in term.match_expressions or ())
+    yield from (one.key for term in _all_terms(placement) for one in term.match_expressions or ())
+
+
+def _all_terms(placement: Placement) -> Iterable[wire.Term]:
+    return chain(placement.terms or (), *placement.volumes)
 
 
 def _names_nodes(placement: Placement) -> bool:
-    return HOSTNAME in _keys(placement) or any(term.match_fields for term in placement.terms or ())
+    return HOSTNAME in _keys(placement) or any(term.match_fields for term in _all_terms(placement))
+
+
+def _hosts(placement: Placement) -> set[str] | None:
+    """Hostnames of which a node must have one, by the selector or by a local volume; None: any."""
+    host = dict(placement.selector).get(HOSTNAME)
+    if host is not None:
+        return {host}
+    for terms in placement.volumes:
+        found = [_host_values(term) for term in terms]
+        if found and all(found):
+            return set().union(*found)
+    return None
+
+
+def _host_values(term: wire.Term) -> set[str]:
+    named = (one for one in term.match_expressions or () if one.key == HOSTNAME and one.operator == "In")
+    return next((set(one.values or ()) for one in named), set())

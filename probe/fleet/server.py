@@ -25,6 +25,8 @@ ATTEMPTS = 8
 """Attempts of one page, of which each after a timeout asks for half as many objects."""
 EMPTY_PAGES = 100
 """Pages without objects, one after the other, after which a list counts as endless."""
+EXPIRIES = 10
+"""Expired tokens, one after the other, after which a list counts as endless."""
 JSON = "application/json"
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """Asks for metadata alone, which any resource can give."""
@@ -106,7 +108,7 @@ class Server:
 
         *selector*: a field selector. *progress*(objects, remaining objects or None). *Errors*: Failure, Expired.
         """
-        decoder, token, empty = msgspec.json.Decoder(Page[item]), "", 0  # type: ignore[valid-type]
+        decoder, token, empty, expired = msgspec.json.Decoder(Page[item]), "", 0, 0  # type: ignore[valid-type]
         params: dict[str, str | int] = {"fieldSelector": selector} if selector else {}
         while True:
             try:
@@ -118,8 +120,11 @@ class Server:
                     raise
                 if not refusal.token or refusal.token == token:
                     raise Expired(listing.path) from refusal
-                token = refusal.token
+                token, expired = refusal.token, expired + 1
+                if expired > EXPIRIES:
+                    raise Failure(0, UNREACHABLE, f"each token of {listing.path} has expired at once") from refusal
                 continue
+            expired = 0
             with failures():
                 page, skipped = decoded(content, decoder, item)
             del content

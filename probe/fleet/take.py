@@ -20,6 +20,7 @@ from probe.fleet.inventory import (
     EnforceRow,
     EvidenceRow,
     Inventory,
+    Lists,
     NamespaceRow,
     NodeRow,
     PolicyRow,
@@ -116,7 +117,7 @@ def _inventory(
         workloads=workloads,
         namespaces=spaces,
         policies=rules,
-        enforcement=_enforcement(cluster, sections, pools, workloads, spaces),
+        enforcement=_enforcement(cluster, sections, pools, workloads, spaces, options.namespace),
         evidence=evidence,
     )
 
@@ -127,6 +128,7 @@ def _enforcement(
     pools: tuple[PoolRow, ...],
     workloads: tuple[WorkloadRow, ...],
     spaces: tuple[NamespaceRow, ...],
+    namespace: str,
 ) -> tuple[EnforceRow, ...]:
     problems = {
         one.name: f"{one.name}: {one.problem}" for one in sections if one.problem and one.name in ("nodes", "pods")
@@ -136,7 +138,10 @@ def _enforcement(
     names = {row.name for row in spaces}
     problem = "; ".join(problems.values())
     of_spaces = enforce.namespace_rows(names, workloads, kills, selected, problem)
-    of_pools = enforce.pool_rows(pools, workloads, enforce.template_labels(cluster.node_pools), problem)
+    templates = enforce.template_labels(cluster.node_pools, cluster.nodes.places.values())
+    if namespace:
+        problem = "; ".join(filter(None, (f"only the namespace {shown(namespace, 120)} was read", problem)))
+    of_pools = enforce.pool_rows(pools, workloads, templates, problem)
     return (*of_pools, *of_spaces)
 
 
@@ -192,7 +197,7 @@ def _summary(
         asking=sum(row.asking for row in workloads),
         running_isolated=sum(row.running_isolated for row in workloads),
         workloads=len(workloads),
-        lists={name: lists[name] for name in LISTS},
+        lists=Lists({name: lists[name] for name in LISTS}),  # type: ignore[misc] # all names
         unconfined=sum(bool(row.asking) and not row.confined for row in workloads),
         host_namespaces=sum(bool(row.host_namespaces) for row in workloads),
         namespaces=len(spaces),

@@ -15,15 +15,27 @@ class Volumes:
 
     def __init__(self) -> None:
         self.claims: dict[tuple[str, str], Claim] = {}
+        self.terms: dict[tuple[str, str], tuple[wire.Term, ...]] = {}
+        """Claim -> terms of its volume's required node affinity."""
         self._known: dict[bytes, Claim] = {}
+        self._terms: dict[tuple[wire.Term, ...], tuple[wire.Term, ...]] = {}
 
     def add(self, volumes: list[wire.PersistentVolume]) -> None:
         """Fold a page."""
         for volume in volumes:
             if volume.spec.claim_ref is not None:
+                name = volume.spec.claim_ref.namespace, volume.spec.claim_ref.name
                 claim = _claim(volume.spec)
                 claim = self._known.setdefault(msgspec.msgpack.encode(claim), claim)
-                self.claims[volume.spec.claim_ref.namespace, volume.spec.claim_ref.name] = claim
+                self.claims[name] = claim
+                if volume.spec.node_affinity and volume.spec.node_affinity.required:
+                    terms = volume.spec.node_affinity.required.node_selector_terms or ()
+                    self.terms[name] = self._terms.setdefault(terms, terms)
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self.claims.clear()
+        self.terms.clear()
 
 
 def _claim(spec: wire.VolumeSpec) -> Claim:
@@ -45,8 +57,8 @@ def classes_of(classes: list[wire.StorageClass]) -> dict[str, Claim]:
     """Name of a StorageClass -> what its claims will be; the empty name is the default class."""
     found = {}
     for one in classes:
-        parameters = one.parameters or {}
-        fstype = parameters.get("csi.storage.k8s.io/fstype") or parameters.get("fsType") or ""
+        parameters = {key.lower(): value for key, value in (one.parameters or {}).items()}  # drivers take any case
+        fstype = parameters.get("csi.storage.k8s.io/fstype") or parameters.get("fstype") or ""
         found[one.metadata.name] = Claim(provisioner=one.provisioner, fstype=fstype)
         if (one.metadata.annotations or {}).get("storageclass.kubernetes.io/is-default-class") == "true":
             found[""] = found[one.metadata.name]

@@ -135,11 +135,18 @@ class ClaimRef(Struct, gc=False):
     namespace: str = ""
 
 
+class VolumeAffinity(Struct, frozen=True):
+    """Where a PersistentVolume can be mounted."""
+
+    required: Required | None = None
+
+
 class VolumeSpec(PersistentVolumeSpec, frozen=True, kw_only=True, rename="camel"):
-    """Spec of a PersistentVolume, and its claim."""
+    """Spec of a PersistentVolume, its claim and its nodes."""
 
     claim_ref: ClaimRef | None = None
     access_modes: tuple[str, ...] | None = None
+    node_affinity: VolumeAffinity | None = None
 
 
 class PersistentVolume(Struct):

@@ -7,18 +7,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from probe.fleet.ask import Judge
 from probe.fleet.fold import NOT_SCHEDULED, Cell, Fold, Shape
 from probe.fleet.inventory import Because, Count, List, WorkloadRow
+from probe.fleet.judged import Judged, judge_all, profiles_here, running_isolated, selectable
 from probe.fleet.nodes import Nodes
-from probe.fleet.owners import Owners, Workload, by_workload
+from probe.fleet.owners import Owners, Resolved, Workload, by_workload
 from probe.fleet.reach import Reach, confined
 from probe.outputs.annotations import LABEL
 from probe.outputs.labels import shown
-from probe.pod.model import Judgement, Reason
 
 T = TypeVar("T")
 
@@ -31,32 +30,15 @@ UNKNOWN_NODE = "(unknown node)"
 
 _SELECTOR = f'nodeSelector {LABEL}: "true", since some reachable nodes are not ready'
 _EXPLICIT = "it sets hostUsers: true: find out why before you change it"
-_NO_NODE = Reason(
+_NO_LABEL = Because(
+    reason="LabelNotTrue",
     field="spec.nodeSelector",
-    outcome="unknown",
+    message=f"some reachable nodes are not ready, and no reachable one that runs it has {LABEL}: true: a selector on "
+    "that label would leave its Pods Pending",
+    remediation="let the agent publish the label, or confine the workload to a pool whose nodes are all ready",
     source="rule",
-    reason="NoReachableNode",
-    message="no known node is admitted by its selector, required affinity and tolerations",
+    nodes=0,
 )
-
-
-class Judged(Struct):
-    """Answers of the Pod question for one workload, over the nodes that it can reach."""
-
-    runs: int = 0
-    fails: int = 0
-    unknown: int = 0
-    refused: bool = False
-    """By the API server, wherever it would run."""
-    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(reason, field) -> nodes."""
-    words: dict[tuple[str, str], tuple[str, str, str]] = field(default_factory=dict)
-    """(reason, field) -> message, remediation, source."""
-    fails_here: bool = False
-    """Whether it would not run on a node where it is now."""
-    notes: int = 0
-    guessed: bool = False
-    """Whether an answer rests upon tables, not upon a trial."""
 
 
 def workload_rows(fold: Fold, owners: Owners, nodes: Nodes, ask: Judge) -> list[WorkloadRow]:
@@ -64,10 +46,20 @@ def workload_rows(fold: Fold, owners: Owners, nodes: Nodes, ask: Judge) -> list[
     reach = Reach(nodes.places.values(), {shape.placement for shape in fold.shapes})
     same = _same()
     rows = [
-        _row(workload, [cell for index in indexes for cell in fold.cells(index)], fold, nodes, reach, ask, same)
+        _row(workload, _resolved(owners, fold, indexes), _cells(fold, indexes), fold, nodes, reach, ask, same)
         for workload, indexes in by_workload(owners, fold.controllers).items()
     ]
     return sorted(rows, key=lambda row: (row.namespace, row.kind, row.name))
+
+
+def _resolved(owners: Owners, fold: Fold, controllers: list[int]) -> Resolved:
+    """`name` if any of a workload's *controllers* could not be read."""
+    found = {owners.resolved(fold.controllers[index]) for index in controllers}
+    return "name" if "name" in found else found.pop()
+
+
+def _cells(fold: Fold, controllers: list[int]) -> list[Cell]:
+    return [cell for index in controllers for cell in fold.cells(index)]
 
 
 def _same() -> Callable[[T], T]:
@@ -78,6 +70,7 @@ def _same() -> Callable[[T], T]:
 
 def _row(
     workload: Workload,
+    resolved: Resolved,
     cells: list[Cell],
     fold: Fold,
     nodes: Nodes,
@@ -90,18 +83,22 @@ def _row(
         pods[cell.shape] += cell.pods
     asking = {index for index in pods if fold.shapes[index].spec.host_users is False}
     considered = sorted(asking or pods)
-    here = _here(cells, nodes) if workload.kind == "StaticPod" else None
-    judged = _judged(considered, fold, reach, ask, here)
-    isolated = _isolated([cell for cell in cells if cell.shape in asking], fold, nodes, ask, judged)
-    found = _list(bool(asking), judged, everywhere=workload.kind in ("DaemonSet", "StaticPod"))
+    fixed = profiles_here(cells, nodes) if workload.kind == "StaticPod" else None
+    judged = judge_all(considered, fold, reach, ask, fixed)
     tight = all(confined(fold.shapes[index].placement) for index in considered)
+    isolated = running_isolated([cell for cell in cells if cell.shape in asking], fold, nodes, ask, judged)
+    found = _list(bool(asking), judged, everywhere=workload.kind in ("DaemonSet", "StaticPod"))
+    because = _because(judged)
+    partly = found == "movable" and not tight and (judged.fails or judged.unknown)
+    if partly and not selectable(considered, fold, reach, ask):
+        found, because = "unknown", (replace(_NO_LABEL, nodes=judged.runs), *because)[:REASONS]
     needs = _needs(judged, [fold.shapes[index] for index in considered], tight) if found == "movable" else ()
     clean = partial(shown, limit=SHOWN)
     return WorkloadRow(
         namespace=clean(workload.namespace),
         kind=clean(workload.kind),
         name=clean(workload.name),
-        resolved=workload.resolved,
+        resolved=resolved,
         list=found,
         pods=pods.total(),
         asking=sum(pods[index] for index in asking),
@@ -114,7 +111,7 @@ def _row(
         reachable_runs=judged.runs,
         reachable_fails=judged.fails,
         reachable_unknown=judged.unknown,
-        because=same(_because(judged)),
+        because=same(because),
         needs=needs,
         ease=_ease(workload, considered, fold, judged, bool(needs)) if found == "movable" else 0,
     )
@@ -135,71 +132,6 @@ def _needs(judged: Judged, shapes: list[Shape], tight: bool) -> tuple[str, ...]:
     return ((_EXPLICIT,) if explicit else ()) + ((_SELECTOR,) if (judged.fails or judged.unknown) and not tight else ())
 
 
-def _judged(considered: list[int], fold: Fold, reach: Reach, ask: Judge, here: Counter[int] | None) -> Judged:
-    """Nodes by the worst answer for any spec. *here*: profiles of the only nodes that count; None: reachable ones."""
-    judged = Judged()
-    worst: dict[int, tuple[str, int]] = {}
-    for index in considered:
-        shape = fold.shapes[index]
-        profiles = reach.profiles(shape.placement) if here is None else here
-        if not profiles:
-            judged.refused |= ask(index, shape, -1).outcome == "refused"
-            _note(judged, _unreachable(ask(index, shape, -1)), 0)
-        for profile, count in profiles.items():
-            judgement = ask(index, shape, profile)
-            _note(judged, judgement, count)
-            before = worst.get(profile, ("runs", 0))
-            worst[profile] = max(before[0], judgement.outcome, key=_BADNESS.index), max(before[1], count)
-    for outcome, count in worst.values():
-        judged.runs += count if outcome == "runs" else 0
-        judged.fails += count if outcome in ("fails", "refused") else 0
-        judged.unknown += count if outcome == "unknown" else 0
-        judged.refused |= outcome == "refused"
-    return judged
-
-
-_BADNESS = ("runs", "unknown", "fails", "refused")
-
-
-def _unreachable(judgement: Judgement) -> Judgement:
-    """*judgement* of no node, unless the API server refuses the Pod everywhere."""
-    return judgement if judgement.outcome == "refused" else replace(judgement, outcome="unknown", reasons=(_NO_NODE,))
-
-
-def _note(judged: Judged, judgement: Judgement, nodes: int) -> None:
-    judged.notes = max(judged.notes, len(judgement.notes))
-    judged.guessed |= judgement.source not in ("tried", "rule")
-    for reason in judgement.reasons:
-        if reason.outcome == judgement.outcome != "runs":
-            key = (reason.reason, reason.field)
-            judged.reasons[key] += nodes
-            judged.words.setdefault(key, (reason.message, reason.remediation, reason.source))
-
-
-def _isolated(cells: list[Cell], fold: Fold, nodes: Nodes, ask: Judge, judged: Judged) -> int:
-    """Running Pods whose node's answer is `runs`; a failure there is noted in *judged*."""
-    isolated = 0
-    for cell in cells:
-        if cell.place < 0:
-            continue
-        judgement = ask(cell.shape, fold.shapes[cell.shape], nodes.groups[cell.place].profile)
-        if judgement.outcome == "runs":
-            isolated += cell.pods if cell.running else 0
-        elif judgement.outcome in ("fails", "refused"):
-            judged.fails_here = True
-            _note(judged, judgement, 0)
-    return isolated
-
-
-def _here(cells: list[Cell], nodes: Nodes) -> Counter[int]:
-    """Profile -> nodes where a static Pod is: its kubelet starts it, whatever scheduling would say."""
-    found: Counter[int] = Counter()
-    for cell in cells:
-        if cell.place >= 0:
-            found[nodes.groups[cell.place].profile] += cell.pods
-    return found
-
-
 def _list(asks: bool, judged: Judged, *, everywhere: bool) -> List:
     """*everywhere*: the workload has a Pod on each of its nodes, so all of them must admit it."""
     if judged.refused:
@@ -209,14 +141,14 @@ def _list(asks: bool, judged: Judged, *, everywhere: bool) -> List:
             "fails"
             if judged.fails or judged.fails_here
             else "asked-unknown"
-            if judged.unknown or not judged.runs
+            if judged.unknown or judged.unreachable or not judged.runs
             else "isolated"
         )
-    if judged.runs and not (everywhere and (judged.fails or judged.unknown)):
+    if judged.runs and not judged.unreachable and not (everywhere and (judged.fails or judged.unknown)):
         return "movable"
     if everywhere and judged.fails:
         return "blocked"
-    return "blocked" if judged.fails and not judged.unknown else "unknown"
+    return "blocked" if judged.fails and not (judged.runs or judged.unknown or judged.unreachable) else "unknown"
 
 
 def _because(judged: Judged) -> tuple[Because, ...]:

@@ -22,9 +22,10 @@ from probe.fleet.fold import Fold
 from probe.fleet.namespaces import namespace_row, version_of
 from probe.fleet.nodes import Nodes
 from probe.fleet.owners import Owners
-from probe.fleet.policies import Document, policy_rows
+from probe.fleet.policies import Bindings, Document, policy_rows
 from probe.fleet.reach import admits, confined, placement_of
 from probe.fleet.server import Page, decoded
+from probe.fleet.volumes import Volumes
 from probe.fleet.workloads import workload_rows
 from probe.outputs.annotations import LABEL, PREFIX
 from probe.publish.api.client import Failure
@@ -232,6 +233,10 @@ def test_pools() -> None:
     assert taken(objects.node("n")).rows[0].pool == "(none)"
 
 
+def bound(kind: str, *documents: Document, complete: bool = True) -> dict[str, Bindings]:
+    return {kind: Bindings(list(documents), complete=complete)}
+
+
 @pytest.mark.parametrize(
     ("text", "effect"),
     [
@@ -252,7 +257,7 @@ def test_pools() -> None:
 def test_validating_policies(text: str, effect: str) -> None:
     """Known forms and no others: a wrong `require` would be worse than `unclear`."""
     document = Document(metadata={"name": "p"}, spec={"validations": [{"expression": text}]})
-    (row,) = policy_rows([("ValidatingAdmissionPolicy", document)], [])
+    (row,) = policy_rows([("ValidatingAdmissionPolicy", document)], bound("ValidatingAdmissionPolicy"))
     assert row.effect == effect or len(text) > 10_000
     assert "no binding" in row.scope[0]
 
@@ -273,13 +278,13 @@ def test_validating_policies(text: str, effect: str) -> None:
 def test_policies_of_any_shape(spec: Any) -> None:
     """A custom resource may have any."""
     for kind in ("ClusterPolicy", "ValidatingAdmissionPolicy", "MutatingPolicy"):
-        assert len(policy_rows([(kind, Document(metadata=spec, spec=spec))], [Document(spec=spec)])) == 1
+        assert len(policy_rows([(kind, Document(metadata=spec, spec=spec))], bound(kind, Document(spec=spec)))) == 1
 
 
 def test_parts_that_disagree_are_unclear() -> None:
     """A policy that requires it here and forbids it there."""
     both = [{"expression": "object.spec.hostUsers == false"}, {"expression": "!has(object.spec.hostUsers)"}]
-    (row,) = policy_rows([("ValidatingPolicy", Document(spec={"validations": both}))], [])
+    (row,) = policy_rows([("ValidatingPolicy", Document(spec={"validations": both}))], {})
     assert row.effect == "unclear"
 
 
@@ -427,7 +432,7 @@ def test_pods_of_any_shape(metadata: Any, spec: Any, status: Any) -> None:
     content = json.dumps({"kind": "PodList", "metadata": {}, "items": [good, hostile]}).encode()
     page, skipped = decoded(content, msgspec.json.Decoder(Page[wire.Pod]), wire.Pod)
     nodes = taken(objects.node("n", ready()))
-    fold = Fold(nodes.group_of, {}, lambda placement, node: True)
+    fold = Fold(nodes.group_of, Volumes(), lambda placement, node: True)
     fold.add(page.items or [])
     rows = workload_rows(fold, Owners(fold.controllers), nodes, Judge(nodes, {}, {}))
     assert sum(row.pods for row in rows) + skipped == 2
@@ -448,7 +453,7 @@ def test_the_shipped_policies(name: str, effect: str) -> None:
     """What deploy/policies does is recognised, with its scope where it is bound."""
     found = documents((CHECKOUT / f"deploy/policies/{name}.yaml").read_text())
     policy, *bindings = (msgspec.convert(each, Document) for each in found)
-    (row,) = policy_rows([(policy.kind, policy)], bindings)
+    (row,) = policy_rows([(policy.kind, policy)], bound(policy.kind, *bindings))
     assert row.effect == effect
     assert row.scope
     assert not bindings or "no binding" not in row.scope[0]

@@ -16,6 +16,7 @@ from lab.fleet.scale import DAEMONSETS, PER_WORKLOAD, Nodes, Pods, serving_large
 from probe.fleet import wire
 from probe.fleet.fold import Fold
 from probe.fleet.outputs.documents import parse_inventory
+from probe.fleet.volumes import Volumes
 from tests.extent import ALL
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ def test_what_is_kept_grows_with_workloads_alone() -> None:
     groups = {f"node-{index}": index % 3 for index in range(1000)}
 
     def kept(pods: int) -> tuple[int, int, int]:
-        fold = Fold(groups.__getitem__, {}, lambda placement, node: False)
+        fold = Fold(groups.__getitem__, Volumes(), lambda placement, node: False)
         for index in range(pods):
             name = f"app-1-{index:05d}"
             spec = template["spec"] | {"nodeName": f"node-{index % 1000}"}
