@@ -17,13 +17,32 @@ class Condition(Struct, frozen=True):
     needs: tuple[str, ...]
     """Sections without which it cannot be told that it does not hold."""
     holds: Callable[[Inventory, Diff | None], bool]
+    open: Callable[[Inventory, Diff | None], str] = lambda inventory, change: ""
+    """Why it cannot be told, although all sections were read; empty when it can."""
+
+
+def _many(count: int, words: str) -> str:
+    return f"{count} {words}" if count else ""
+
+
+def _not_compared(_: Inventory, change: Diff | None) -> str:
+    parts = [line for line in change.not_compared if not line.startswith("evidence")] if change else []
+    return f"not compared: {'; '.join(parts)}" if parts else ""
 
 
 CONDITIONS: dict[str, Condition] = {
     "fails": Condition(
-        "a workload asks, and will fail or be ignored", ("pods", "nodes"), lambda one, _: one.summary.lists["fails"] > 0
+        "a workload asks, and will fail or be ignored",
+        ("pods", "nodes"),
+        lambda one, _: one.summary.lists["fails"] > 0,
+        lambda one, _: _many(one.summary.lists["asked-unknown"], "asking workloads are unknown"),
     ),
-    "not-ready": Condition("a node is not ready", ("nodes",), lambda one, _: one.summary.not_ready > 0),
+    "not-ready": Condition(
+        "a node is not ready",
+        ("nodes",),
+        lambda one, _: one.summary.not_ready > 0,
+        lambda one, _: _many(one.summary.unknown, "nodes are unknown"),
+    ),
     "unknown": Condition(
         "a node or an asking workload is unknown",
         ("pods", "nodes"),
@@ -33,17 +52,24 @@ CONDITIONS: dict[str, Condition] = {
         "a workload asks, and its scheduling is not confined", ("pods",), lambda one, _: one.summary.unconfined > 0
     ),
     "contradiction": Condition(
-        "all attempts failed on a ready node", ("prometheus", "nodes"), lambda one, _: one.summary.contradictions > 0
+        "all attempts failed on a ready node",
+        ("prometheus", "nodes"),
+        lambda one, _: one.summary.contradictions > 0,
+        lambda one, _: "" if one.evidence else "Prometheus has no counters of any node",
     ),
     "unsafe": Condition(
         "enforcing now would break something",
         ("pods", "nodes", "namespaces"),
         lambda one, _: any(row.safe == "no" for row in one.enforcement),
+        lambda one, _: _many(
+            sum(row.safe == "unknown" for row in one.enforcement), "answers by namespace and pool are unknown"
+        ),
     ),
     "worse": Condition(
         "something is worse than in --diff",
         ("pods", "nodes"),
         lambda _, change: change is not None and any(one.worse for one in change.changes),
+        _not_compared,
     ),
 }
 
@@ -69,4 +95,7 @@ def exit_code(names: tuple[str, ...], inventory: Inventory, change: Diff | None)
         elif unread:
             code = code or 2
             lines.append(f"--fail-on {name}: unknown, since not read in full: {', '.join(unread)}")
+        elif why := condition.open(inventory, change):
+            code = code or 2
+            lines.append(f"--fail-on {name}: unknown, since {why}")
     return code, lines

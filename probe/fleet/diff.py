@@ -8,6 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from probe.fleet.inventory import Inventory, WorkloadRow, section_of
+from probe.fleet.kinds import POLICY_SECTIONS
 
 SCHEMA: Literal["userns-probe.io/fleet-diff/v1"] = "userns-probe.io/fleet-diff/v1"
 _BAD: dict[str, tuple[str, ...]] = {
@@ -53,7 +54,11 @@ def diff(old: Inventory, new: Inventory) -> Diff:
     changes: list[Change] = []
     missing = []
     for of, sections, rows in _PARTS:
-        unread = [name for name in sections for one in (old, new) if section_of(one, name).state != "read"]
+        if of in _BY_NAMESPACE and old.namespace != new.namespace:
+            scopes = " and of ".join(f"the namespace {one.namespace}" if one.namespace else "all" for one in (old, new))
+            missing.append(f"{of}: the inventories are of {scopes}")
+            continue
+        unread = [name for name in sections for one in (old, new) if not _read(one, name)]
         if unread:
             missing.append(f"{of}: {', '.join(dict.fromkeys(unread))} not read in full")
             continue
@@ -66,6 +71,11 @@ def diff(old: Inventory, new: Inventory) -> Diff:
         not_compared=tuple(missing),
         changes=tuple(sorted(changes, key=lambda one: (not one.worse, one.of, one.name, one.field))),
     )
+
+
+def _read(one: Inventory, section: str) -> bool:
+    """Whether *section* was read in full: of a kind of policy that is not served there are none."""
+    return section_of(one, section).state in (("read", "not-served") if section in POLICY_SECTIONS else ("read",))
 
 
 def _changes(of: Any, old: _Rows, new: _Rows) -> Iterator[Change]:
@@ -144,8 +154,10 @@ _PARTS: Iterable[tuple[str, tuple[str, ...], Any]] = (
     ("node", ("nodes",), _nodes),
     ("workload", ("pods", "nodes"), _workloads),
     ("namespace", ("namespaces",), _namespaces),
-    ("policy", ("validatingadmissionpolicies",), _policies),
+    ("policy", POLICY_SECTIONS, _policies),
     ("enforcement", ("nodes", "pods", "namespaces"), _enforcement),
     ("evidence", ("prometheus",), _evidence),
 )
 """Part, the sections that it needs, and its rows by name."""
+_BY_NAMESPACE = ("workload", "namespace", "enforcement")
+"""Parts that --namespace narrows."""

@@ -17,7 +17,7 @@ from lab.fleet.server import serving
 from probe.cli.fleet import progress_line
 from probe.fleet.conditions import CONDITIONS, exit_code, parse_conditions
 from probe.fleet.diff import diff
-from probe.fleet.inventory import Inventory
+from probe.fleet.inventory import EvidenceRow, Inventory
 from probe.fleet.outputs.changes import render_changes
 from probe.fleet.outputs.documents import render_json
 
@@ -144,6 +144,12 @@ def test_what_was_not_read_is_not_compared(inventory: Inventory) -> None:
     sections = tuple(
         replace(one, state="unknown", problem="no right") if one.name == "pods" else one for one in inventory.sections
     )
+    for name in ("clusterpolicies", "validatingadmissionpolicybindings"):
+        lost = tuple(replace(one, state="unknown") if one.name == name else one for one in inventory.sections)
+        policies = diff(inventory, replace(inventory, sections=lost, policies=()))
+        assert not [one for one in policies.changes if one.of == "policy"]
+        assert any(line.startswith("policy") for line in policies.not_compared)
+    assert not [line for line in diff(inventory, inventory).not_compared if line.startswith("policy")]
     found = diff(inventory, replace(inventory, sections=sections, workloads=()))
     assert not [one for one in found.changes if one.of == "workload"]
     assert any(line.startswith("workload") for line in found.not_compared)
@@ -170,7 +176,13 @@ def only(inventory: Inventory, **summary: Any) -> Inventory:
         "lists": dict.fromkeys(inventory.summary.lists, 0),
     }
     sections = tuple(replace(one, state="read") for one in inventory.sections)
-    return replace(inventory, summary=replace(inventory.summary, **good | summary), enforcement=(), sections=sections)
+    return replace(
+        inventory,
+        summary=replace(inventory.summary, **good | summary),
+        enforcement=(),
+        evidence=(EvidenceRow(node="gen-0", verdict="ready", attempts=9.0, errors=0.0, contradiction=False),),
+        sections=sections,
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,6 +211,43 @@ def test_unsafe(inventory: Inventory) -> None:
     """The small cluster cannot be enforced."""
     assert exit_code(("unsafe",), inventory, None)[0] == 1
     assert exit_code(("unsafe",), only(inventory), None)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "open_"),
+    [
+        ("fails", {"lists": {"fails": 0, "asked-unknown": 1}}),
+        ("not-ready", {"unknown": 1}),
+    ],
+)
+def test_an_unknown_answer_does_not_pass(inventory: Inventory, name: str, open_: dict[str, Any]) -> None:
+    """Everything was read, and a node or workload is unknown: 2, unless the condition holds all the same."""
+    code, lines = exit_code((name,), only(inventory, **open_), None)
+    assert (code, len(lines)) == (2, 1)
+    holds = {"lists": {"fails": 1, "asked-unknown": 1}} if name == "fails" else {"not_ready": 1, "unknown": 1}
+    assert exit_code((name,), only(inventory, **holds), None)[0] == 1
+
+
+def test_unknown_safety_and_evidence_do_not_pass(inventory: Inventory) -> None:
+    """A row that is unknown, a Prometheus without counters, parts that were not compared: each gives 2."""
+    row = next(one for one in inventory.enforcement if one.safe == "unknown")
+    assert exit_code(("unsafe",), replace(only(inventory), enforcement=(row,)), None)[0] == 2
+    assert exit_code(("contradiction",), replace(only(inventory), evidence=()), None)[0] == 2
+    one = only(inventory)
+    assert exit_code(("worse",), one, diff(one, one))[0] == 0
+    assert exit_code(("worse",), one, diff(replace(one, namespace="shop"), one))[0] == 2
+
+
+def test_inventories_of_different_namespaces(inventory: Inventory) -> None:
+    """Workloads outside of --namespace have not vanished; nodes and policies are compared all the same."""
+    shop = tuple(row for row in inventory.workloads if row.namespace == "shop")
+    found = diff(inventory, replace(inventory, namespace="shop", workloads=shop, enforcement=()))
+    assert not found.changes
+    assert [line.partition(":")[0] for line in found.not_compared if "shop" in line] == [
+        "workload",
+        "namespace",
+        "enforcement",
+    ]
 
 
 def test_names_of_conditions() -> None:

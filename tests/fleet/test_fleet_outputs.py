@@ -19,7 +19,7 @@ from lab.fleet.cluster import HOSTILE
 from lab.serve.prometheus import promtool
 from probe.fleet.inventory import LISTS, Inventory
 from probe.fleet.outputs.documents import json_schema, parse_inventory, render_json
-from probe.fleet.outputs.html import ROWS, render_html
+from probe.fleet.outputs.html import ROWS, _cards, render_html
 from probe.fleet.outputs.openreports import RESULTS, render_openreports
 from probe.fleet.outputs.prom import POOLS, render_prom
 from probe.fleet.outputs.rows import render_csv, render_ndjson
@@ -84,6 +84,74 @@ def test_the_table_is_short_without_v(inventory: Inventory) -> None:
     many = tuple(replace(inventory.workloads[0], name=f"w-{index}") for index in range(1000))
     text = render_table(replace(inventory, workloads=many), width=100, colour=False)
     assert len(text.splitlines()) < 200
+
+
+HIDDEN = "\x1b=1+1\u202e\x07"
+
+
+def test_csv_of_a_forged_inventory(inventory: Inventory) -> None:
+    """Control characters of a kept file are escaped, and none hides the beginning of a formula."""
+    names = {"name": HIDDEN, "namespace": "\uff1dSUM(1)", "kind": "\t=1"}
+    forged = replace(inventory, workloads=(replace(inventory.workloads[0], **names),), cluster=HIDDEN)
+    text = "".join(render_csv(forged))
+    assert all(char.isprintable() or char in "\r\n" for char in text)
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["name"][0], row["namespace"][0], row["kind"][0]) == ("\\", "'", "\\")
+
+
+def test_prom_of_a_forged_inventory(inventory: Inventory) -> None:
+    """No label value has a control character."""
+    section = replace(inventory.sections[0], name=HIDDEN)
+    pool = replace(inventory.pools[0], name=HIDDEN)
+    text = render_prom(replace(inventory, pools=(pool,), sections=(*inventory.sections, section)))
+    assert "202e" in text
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def unread(inventory: Inventory, *names: str) -> Inventory:
+    sections = tuple(replace(one, state="unknown") if one.name in names else one for one in inventory.sections)
+    return replace(inventory, sections=sections)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("nodes", ("nodes ready", "nodes not ready", "nodes unknown", "Pods that run isolated", "workloads: ")),
+        ("pods", ("Pods with hostUsers: false", "Pods that run isolated", "workloads: ", "asking workloads not")),
+    ],
+)
+def test_no_count_of_what_was_not_read(inventory: Inventory, name: str, numbers: tuple[str, ...]) -> None:
+    """Lists of workloads rest on nodes and Pods: neither a series, nor a green card, nor a number."""
+    text = render_prom(unread(inventory, name))
+    assert "userns_probe_fleet_workloads{" not in text
+    assert 'which="isolated"' not in text
+    cards = [card for card in _cards(unread(inventory, name)) if card.words.startswith(numbers)]
+    assert len(cards) >= len(numbers)
+    assert {(card.number, card.status) for card in cards} == {("?", "unknown")}
+
+
+def test_no_evidence_is_no_agreement(inventory: Inventory) -> None:
+    """Prometheus was asked and has no counter: no zero, no green."""
+    sections = tuple(replace(one, state="read") if one.name == "prometheus" else one for one in inventory.sections)
+    asked = replace(inventory, sections=sections, evidence=())
+    assert "userns_probe_fleet_contradictions" not in render_prom(asked)
+    (card,) = (one for one in _cards(asked) if "contradictions" in one.words)
+    assert (card.number, card.status) == ("?", "unknown")
+
+
+def test_exceptions_are_named(inventory: Inventory) -> None:
+    """Workloads that use namespaces of the node, in the table and in HTML."""
+    for text in (render_table(inventory, width=None, colour=False), render_html(inventory)):
+        assert text.count("monitoring/DaemonSet/node-exporter") > 1
+        assert "network, pid" in text
+
+
+def test_lists_of_a_kept_inventory_are_complete(inventory: Inventory) -> None:
+    """A file whose summary lacks a list is none."""
+    document = json.loads(as_json(inventory))
+    del document["summary"]["lists"]["asked-unknown"]
+    with pytest.raises(ValueError, match="asked-unknown"):
+        parse_inventory(json.dumps(document).encode())
 
 
 def test_csv_is_no_program(inventory: Inventory) -> None:
@@ -211,6 +279,7 @@ def test_html_is_one_file(inventory: Inventory) -> None:
     assert "\x1b" not in text
     rows = len(inventory.workloads) + len(inventory.nodes) + len(inventory.pools) + len(inventory.namespaces)
     rows += len(inventory.policies) + len(inventory.enforcement) + len(inventory.evidence) + len(inventory.sections)
+    rows += sum(bool(row.host_namespaces) for row in inventory.workloads)
     assert text.count('<th scope="row"') == rows
 
 

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from probe.fleet.inventory import LISTS, Inventory, List, NodeRow, section_of
-from probe.fleet.outputs.words import SAFE, STATUS, TITLES, breaks, full_name, in_list, problems, why
+from probe.fleet.outputs.words import (
+    EXISTING,
+    SAFE,
+    STATUS,
+    TITLES,
+    breaks,
+    exceptions,
+    full_name,
+    in_list,
+    problems,
+    why,
+)
 from probe.outputs.text import spaced, visible
 from probe.report import STATUS_OF
 from probe.terms import Status
@@ -71,34 +82,53 @@ def render_html(inventory: Inventory) -> str:
 
 def _cards(one: Inventory) -> list[Card]:
     found = one.summary
+    nodes, pods, both = ("nodes",), ("pods",), ("pods", "nodes")
+    none_fails: Status = "unknown" if found.lists["asked-unknown"] else "pass"
     cards = [
-        Card(f"{found.ready} of {found.nodes}", "nodes ready", "pass"),
-        Card(str(found.not_ready), "nodes not ready", "fail" if found.not_ready else "pass"),
-        Card(str(found.unknown), "nodes unknown", "unknown" if found.unknown else "pass"),
-        Card(f"{found.asking} of {found.pods}", "Pods with hostUsers: false", "skipped"),
-        Card(str(found.running_isolated), "Pods that run isolated", "pass"),
+        _card(one, nodes, f"{found.ready} of {found.nodes}", "nodes ready", "pass" if found.ready else "skipped"),
+        _card(
+            one,
+            nodes,
+            found.not_ready,
+            "nodes not ready",
+            "fail" if found.not_ready else "unknown" if found.unknown else "pass",
+        ),
+        _card(one, nodes, found.unknown, "nodes unknown", "unknown" if found.unknown else "pass"),
+        _card(one, pods, f"{found.asking} of {found.pods}", "Pods with hostUsers: false", "skipped"),
+        _card(
+            one, both, found.running_isolated, "Pods that run isolated", "pass" if found.running_isolated else "skipped"
+        ),
     ]
     cards += [
-        Card(str(count), f"workloads: {TITLES[name].lower()}", STATUS[name] if count else "pass")
+        _card(one, both, count, f"workloads: {TITLES[name].lower()}", STATUS[name] if count else none_fails)
         for name in LISTS
         if (count := found.lists[name]) or name == "fails"
     ]
+    words = "asking workloads not confined to ready nodes"
     return [
         *cards,
-        Card(
-            str(found.unconfined),
-            "asking workloads not confined to ready nodes",
-            "warn" if found.unconfined else "pass",
-        ),
-        Card(str(found.host_namespaces), "workloads use namespaces of the node", "skipped"),
+        _card(one, pods, found.unconfined, words, "warn" if found.unconfined else "pass"),
+        _card(one, pods, found.host_namespaces, "workloads use namespaces of the node", "skipped"),
         _contradictions(one),
     ]
+
+
+def _card(one: Inventory, needs: tuple[str, ...], number: int | str, words: str, status: Status) -> Card:
+    """The card of a number that rests on the sections *needs*; of one that was not read there is no number."""
+    states = {section_of(one, name).state for name in needs}
+    if states == {"read"}:
+        return Card(str(number), words, status)
+    if states <= {"read", "partial"}:
+        return Card(str(number), f"{words}: not read in full", status if status in ("fail", "warn") else "unknown")
+    return Card("?", f"{words}: not read", "unknown")
 
 
 def _contradictions(one: Inventory) -> Card:
     words = "contradictions by the kubelets' counters"
     if section_of(one, "prometheus").state != "read":
         return Card("?", f"{words}: Prometheus was not read", "skipped")
+    if not one.evidence:
+        return Card("?", f"{words}: Prometheus has none", "unknown")
     return Card(str(one.summary.contradictions), words, "fail" if one.summary.contradictions else "pass")
 
 
@@ -106,6 +136,7 @@ def _parts(one: Inventory) -> list[Part]:
     return [
         _pools(one),
         *(_workloads(one, name) for name in LISTS),
+        _exceptions(one),
         *_enforcement(one),
         _namespaces(one),
         _policies(one),
@@ -149,10 +180,17 @@ _WORDS: dict[List, str] = {
 }
 
 
+def _exceptions(one: Inventory) -> Part:
+    rows = [Row((full_name(row), row.pods, ", ".join(row.host_namespaces))) for row in exceptions(one)]
+    words = "Exceptions: a Pod with hostUsers: false cannot use them."
+    heads = ("Workload", "Pods", "Namespaces of the node")
+    return Part(id="exceptions", title="Use namespaces of the node", words=words, heads=heads, rows=rows, numbers=(1,))
+
+
 def _enforcement(one: Inventory) -> list[Part]:
     def part(of: str, title: str) -> Part:
         rows = [Row((row.name, row.safe, breaks(row)), SAFE[row.safe]) for row in one.enforcement if row.of == of]
-        words = "What would break if hostUsers: false were enforced now."
+        words = f"What would break if hostUsers: false were enforced now. {EXISTING}"
         heads = ("Pool" if of == "pool" else "Namespace", "Safe", "Because")
         return Part(id=f"safe-{of}", title=title, words=words, heads=heads, rows=sorted(rows, key=_worst), badge=1)
 

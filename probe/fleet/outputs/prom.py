@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from probe.fleet.inventory import Inventory
+from probe.fleet.inventory import LISTS, Inventory
 from probe.outputs.exposition import Collector, GaugeMetricFamily, Metric, generate_text
 from probe.outputs.staleness import parse_time
+from probe.outputs.text import visible
 
 PREFIX = "userns_probe_fleet_"
 POOLS = 100
@@ -41,10 +42,12 @@ def families(inventory: Inventory) -> Iterator[Metric]:
     yield _gauge("section_read", "Whether a kind of object was read in full.", ("section",), states)
     if "nodes" in read:
         yield _gauge("nodes", "Nodes by pool and verdict.", ("pool", "verdict"), _pools(inventory))
-    if "pods" in read:
-        lists = {(name,): float(count) for name, count in found.lists.items()}
+    if {"pods", "nodes"} <= read:
+        lists = {(name,): float(found.lists[name]) for name in LISTS}
         yield _gauge("workloads", "Workloads by list.", ("list",), lists)
-        pods = {("all",): found.pods, ("asking",): found.asking, ("isolated",): found.running_isolated}
+    if "pods" in read:
+        pods = {("all",): found.pods, ("asking",): found.asking}
+        pods |= {("isolated",): found.running_isolated} if "nodes" in read else {}
         yield _gauge(
             "pods", "Unfinished Pods; of these with hostUsers: false; of these running isolated.", ("which",), pods
         )
@@ -57,7 +60,7 @@ def families(inventory: Inventory) -> Iterator[Metric]:
         for row in inventory.enforcement:
             safe[(row.safe,)] += row.of == "namespace"
         yield _gauge("namespaces", "Namespaces by whether hostUsers: false can be enforced now.", ("safe",), safe)
-    if "prometheus" in read:
+    if {"prometheus", "nodes"} <= read and inventory.evidence:
         words = "Ready nodes on which all attempts of a day to start Pods with user namespaces failed."
         yield _gauge("contradictions", words, (), {(): found.contradictions})
 
@@ -66,7 +69,7 @@ def _pools(inventory: Inventory) -> dict[tuple[str, ...], float]:
     found: dict[tuple[str, ...], float] = {}
     largest = sorted(inventory.pools, key=lambda row: (-row.nodes, row.name))
     for index, row in enumerate(largest):
-        name = row.name if index < POOLS else "(others)"
+        name = visible(row.name) if index < POOLS else "(others)"
         for verdict, count in (("ready", row.ready), ("not-ready", row.not_ready), ("unknown", row.unknown)):
             found[name, verdict] = found.get((name, verdict), 0.0) + count
     return found
@@ -75,5 +78,5 @@ def _pools(inventory: Inventory) -> dict[tuple[str, ...], float]:
 def _gauge(name: str, words: str, labels: tuple[str, ...], samples: Mapping[Any, float]) -> Metric:
     family = GaugeMetricFamily(f"{PREFIX}{name}", words, labels=labels)
     for values, value in samples.items():
-        family.add_metric(values, value)
+        family.add_metric([visible(one) for one in values], value)
     return family

@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from probe.fleet.inventory import Count, Inventory, NodeRow, WorkloadRow
 from probe.fleet.outputs.documents import encode
+from probe.outputs.text import visible
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of a cell that a spreadsheet would execute."""
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Beginnings of a cell that a spreadsheet would execute, in full width too; control characters are escaped."""
 
 
 class WorkloadLine(Struct, frozen=True, kw_only=True):
@@ -163,7 +164,8 @@ def render_csv(inventory: Inventory) -> Iterator[str]:
 
 
 def _cell(value: object) -> str:
-    text = str(value)
+    """*value* with all that is not plainly visible escaped; see FORMULA."""
+    text = visible(str(value))
     return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from probe.fleet.inventory import LISTS, EnforceRow, Inventory, PoolRow
-from probe.fleet.outputs.words import SAFE, STATUS, TITLES, breaks, full_name, in_list, problems, why
+from probe.fleet.outputs.words import (
+    EXISTING,
+    SAFE,
+    STATUS,
+    TITLES,
+    breaks,
+    exceptions,
+    full_name,
+    in_list,
+    problems,
+    why,
+)
 from probe.outputs.text import Cell, Page, mark, shortened
 from probe.terms import Status
 
@@ -21,6 +32,8 @@ def render_table(inventory: Inventory, *, width: int | None, colour: bool, verbo
     for name in LISTS:
         rows = [[mark(STATUS[name]), full_name(row), _pods(row.pods), why(row)] for row in in_list(inventory, name)]
         _add(page, f"{TITLES[name].upper()}: {len(rows)}", rows, verbose)
+    hosts = [[full_name(row), _pods(row.pods), ", ".join(row.host_namespaces)] for row in exceptions(inventory)]
+    _add(page, "WITH NAMESPACES OF THE NODE", hosts, verbose)
     spaces = [[row.name, row.enforce, row.relaxed] for row in inventory.namespaces if row.pinned or verbose]
     _add(page, "PINNED BELOW POD SECURITY 1.35" if not verbose else "POD SECURITY", spaces, verbose)
     rules = [
@@ -31,6 +44,8 @@ def render_table(inventory: Inventory, *, width: int | None, colour: bool, verbo
     for kind in ("pool", "namespace"):
         found = [_enforce(row) for row in inventory.enforcement if row.of == kind]
         _add(page, f"SAFE TO ENFORCE NOW, BY {kind.upper()}?", found, verbose)
+    if inventory.enforcement:
+        page.line((EXISTING, "dim"), indent=2)
     _add_evidence(page, inventory, verbose)
     return str(page)
 

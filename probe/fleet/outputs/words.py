@@ -21,6 +21,11 @@ STATUS: dict[List, Status] = {
     "blocked": "warn",
     "unknown": "unknown",
 }
+EXISTING = (
+    "The answer is about the Pods that exist now: finished ones, and workloads without Pods (0 replicas, a CronJob "
+    "between its Jobs), are not seen."
+)
+"""What the answer to `safe to enforce?` leaves out."""
 SAFE: dict[str, Status] = {"yes": "pass", "no": "fail", "unknown": "unknown"}
 
 
@@ -33,6 +38,12 @@ def in_list(inventory: Inventory, name: List) -> list[WorkloadRow]:
 def full_name(row: WorkloadRow) -> str:
     """`shop/Deployment/web`."""
     return f"{row.namespace}/{row.kind}/{row.name}"
+
+
+def exceptions(inventory: Inventory) -> list[WorkloadRow]:
+    """Workloads that use namespaces of the node, those with the most Pods first."""
+    rows = [row for row in inventory.workloads if row.host_namespaces]
+    return sorted(rows, key=lambda row: (-row.pods, row.namespace, row.kind, row.name))
 
 
 def why(row: WorkloadRow) -> str:
