@@ -18,8 +18,9 @@ from msgspec.structs import replace
 from lab.fleet.cluster import HOSTILE
 from lab.serve.prometheus import promtool
 from probe.fleet.inventory import LISTS, Inventory
+from probe.fleet.outputs.cards import cards_of
 from probe.fleet.outputs.documents import json_schema, parse_inventory, render_json
-from probe.fleet.outputs.html import ROWS, _cards, render_html
+from probe.fleet.outputs.html import ROWS, render_html
 from probe.fleet.outputs.openreports import RESULTS, render_openreports
 from probe.fleet.outputs.prom import POOLS, render_prom
 from probe.fleet.outputs.rows import render_csv, render_ndjson
@@ -125,7 +126,10 @@ def test_no_count_of_what_was_not_read(inventory: Inventory, name: str, numbers:
     text = render_prom(unread(inventory, name))
     assert "userns_probe_fleet_workloads{" not in text
     assert 'which="isolated"' not in text
-    cards = [card for card in _cards(unread(inventory, name)) if card.words.startswith(numbers)]
+    table = render_table(unread(inventory, name), width=None, colour=False)
+    assert "run isolated" not in table
+    assert f"{name} were not read" in table.lower()
+    cards = [card for card in cards_of(unread(inventory, name)) if card.words.startswith(numbers)]
     assert len(cards) >= len(numbers)
     assert {(card.number, card.status) for card in cards} == {("?", "unknown")}
 
@@ -135,7 +139,7 @@ def test_no_evidence_is_no_agreement(inventory: Inventory) -> None:
     sections = tuple(replace(one, state="read") if one.name == "prometheus" else one for one in inventory.sections)
     asked = replace(inventory, sections=sections, evidence=())
     assert "userns_probe_fleet_contradictions" not in render_prom(asked)
-    (card,) = (one for one in _cards(asked) if "contradictions" in one.words)
+    (card,) = (one for one in cards_of(asked) if "contradictions" in one.words)
     assert (card.number, card.status) == ("?", "unknown")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from probe.fleet.inventory import LISTS, EnforceRow, Inventory, PoolRow
+from probe.fleet.inventory import LISTS, EnforceRow, Inventory, PoolRow, section_of
 from probe.fleet.outputs.words import (
     EXISTING,
     SAFE,
@@ -54,16 +54,17 @@ def _add_summary(page: Page, inventory: Inventory) -> None:
     found = inventory.summary
     where = f"namespace {inventory.namespace} of {inventory.cluster}" if inventory.namespace else inventory.cluster
     page.line((where or "cluster", "bold"), f"  {inventory.server_version}", indent=2)
-    page.line(
-        f"{_many(found.nodes, 'node')}: {found.ready} ready, {found.not_ready} not ready, {found.unknown} unknown",
-        indent=2,
+    has_nodes, has_pods = (section_of(inventory, name).state in ("read", "partial") for name in ("nodes", "pods"))
+    nodes = f"{_many(found.nodes, 'node')}: {found.ready} ready, {found.not_ready} not ready, {found.unknown} unknown"
+    isolated = f", of which {found.running_isolated} run isolated" if has_nodes else ""
+    pods = (
+        f"{_pods(found.pods)} of {_many(found.workloads, 'workload')}: {_pods(found.asking)} with hostUsers: false"
+        f"{isolated}; {_many(found.unconfined, 'asking workload')} not confined"
     )
-    page.line(
-        f"{_pods(found.pods)} of {_many(found.workloads, 'workload')}: {_pods(found.asking)} with hostUsers: false, of "
-        f"which {found.running_isolated} run isolated; {_many(found.unconfined, 'asking workload')} not confined",
-        indent=2,
-    )
-    page.line(f"{_many(found.host_namespaces, 'workload')} with namespaces of the node", indent=2)
+    page.line(nodes if has_nodes else "nodes were not read", indent=2)
+    page.line(pods if has_pods else "Pods were not read", indent=2)
+    if has_pods:
+        page.line(f"{_many(found.host_namespaces, 'workload')} with namespaces of the node", indent=2)
     page.line(
         (f"taken {inventory.taken_at} in {inventory.seconds:g} s · userns-probe {inventory.agent_version}", "dim"),
         indent=2,
