@@ -46,7 +46,8 @@ class Judged(Struct):
 def judge_all(considered: list[int], fold: Fold, reach: Reach, ask: Judge, here: Counter[int] | None) -> Judged:
     """Nodes by the worst answer for any spec. *here*: profiles of the only nodes that count; None: reachable ones."""
     judged = Judged()
-    worst: dict[int, tuple[str, int]] = {}
+    worst: dict[int, str] = {}
+    reached = here if here is not None else reach.union(frozenset(fold.shapes[index].placement for index in considered))
     for index in considered:
         shape = fold.shapes[index]
         profiles = reach.profiles(shape.placement) if here is None else here
@@ -57,9 +58,9 @@ def judge_all(considered: list[int], fold: Fold, reach: Reach, ask: Judge, here:
         for profile, count in profiles.items():
             judgement = ask(index, shape, profile)
             _note(judged, judgement, count)
-            before = worst.get(profile, ("runs", 0))
-            worst[profile] = max(before[0], judgement.outcome, key=_BADNESS.index), max(before[1], count)
-    for outcome, count in worst.values():
+            worst[profile] = max(worst.get(profile, "runs"), judgement.outcome, key=_BADNESS.index)
+    for profile, outcome in worst.items():
+        count = reached[profile]
         judged.runs += count if outcome == "runs" else 0
         judged.fails += count if outcome in ("fails", "refused") else 0
         judged.unknown += count if outcome == "unknown" else 0

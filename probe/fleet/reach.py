@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from msgspec import Struct
@@ -97,27 +97,35 @@ class Reach:
         self._by_host: dict[str, list[Place]] = {}
         for place in self._places:
             self._by_host.setdefault(place.host, []).append(place)
-        self._known: dict[Placement, Counter[int]] = {}
+        self._known: dict[frozenset[Placement], Counter[int]] = {}
 
     def profiles(self, placement: Placement) -> Counter[int]:
         """Profile -> number of nodes with it that *placement* admits."""
-        if placement not in self._known:
-            self._known[placement] = self._count(placement)
-        return self._known[placement]
+        return self.union(frozenset((placement,)))
 
-    def _count(self, placement: Placement) -> Counter[int]:
+    def union(self, placements: frozenset[Placement]) -> Counter[int]:
+        """Profile -> number of nodes with it that any of *placements* admits."""
+        if placements not in self._known:
+            self._known[placements] = self._count(placements)
+        return self._known[placements]
+
+    def _count(self, placements: frozenset[Placement]) -> Counter[int]:
+        if any(map(_names_nodes, placements)):
+            names = {place.name: place.profile for one in placements for place in self._near(one)}
+            return Counter(names.values())
         found: Counter[int] = Counter()
-        if _names_nodes(placement):
-            hosts = _hosts(placement)
-            near = (place for host in hosts or () for place in self._by_host.get(host, ()))
-            for place in self._places if hosts is None else near:
-                if admits(placement, labels_of(place), place.taints, place.name):
-                    found[place.profile] += 1
-            return found
         for labels, taints, profile, count in self._classes.values():
-            if admits(placement, labels, taints, ""):
+            if any(admits(one, labels, taints, "") for one in placements):
                 found[profile] += count
         return found
+
+    def _near(self, placement: Placement) -> Iterator[Place]:
+        """The nodes that *placement* admits; few are looked at when it names their hosts."""
+        hosts = _hosts(placement)
+        near = (place for host in hosts or () for place in self._by_host.get(host, ()))
+        for place in self._places if hosts is None else near:
+            if admits(placement, labels_of(place), place.taints, place.name):
+                yield place
 
     def _class(self, place: Place) -> tuple[tuple[tuple[str, str], ...], tuple[wire_nodes.Taint, ...], int]:
         return tuple(pair for pair in place.labels if pair[0] in self._keys), place.taints, place.profile

@@ -148,6 +148,24 @@ def test_a_volume_keeps_its_pod_where_it_is(take: Take, key: str) -> None:
     assert (found.reachable, found.reachable_fails, found.list) == (1, 1, "blocked")
 
 
+def test_the_nodes_of_all_volumes_are_counted(take: Take) -> None:
+    """A StatefulSet with a volume in each of two zones reaches the nodes of both, each once."""
+    hosts = [node(f"{zone}-{index}", ready(), labels={"zone": zone}) for zone in "abc" for index in range(2)]
+    volumes = [volume(f"c-{zone}", {"key": "zone", "operator": "In", "values": [zone]}) for zone in "aab"]
+    pods = [
+        pod(
+            f"db-{index}",
+            "shop",
+            node=f"{zone}-0",
+            controller=owner("StatefulSet", "db", namespace="shop"),
+            volumes=[{"name": "d", "persistentVolumeClaim": {"claimName": f"c-{zone}"}}],
+        )
+        for index, zone in enumerate("ab")
+    ]
+    found = row(take(hosts, pods, {"/api/v1/persistentvolumes": ("PersistentVolume", volumes)}), "db")
+    assert (found.shapes, found.reachable) == (2, 4)
+
+
 @pytest.mark.parametrize("asks", [False, None])
 def test_a_revision_that_can_run_nowhere(take: Take, asks: bool | None) -> None:
     """Of two revisions one runs isolated and the other reaches no node: the workload is unknown."""
