@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import given, settings
@@ -86,13 +87,11 @@ def test_anything_anywhere(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     """All of it can be judged, and told to people and machines."""
     objects = copy.deepcopy(OBJECTS)
     for path, value in changes:
-        inner: Any = objects
-        for key in path[:-1]:
-            inner = inner[key] if isinstance(inner, list) or key in inner else {}
-            if not isinstance(inner, dict | list) or (isinstance(inner, list) and not inner):
-                break
-        else:
-            inner[path[-1]] = value
+        with suppress(LookupError, TypeError):  # a change before may have put something else there
+            inner: Any = objects
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = copy.deepcopy(value)
     content = "\n".join(json.dumps(one) for one in objects).encode()
     found = find_workloads([("f", parse_documents(content))], assume=True)
     for node in NODES:
