@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
+from lab.faults import parts
 from lab.faults.changes import other_program
 from lab.faults.stage import Fault, Stage, demand
 from lab.real import kernel
@@ -93,9 +94,8 @@ def mute_runtime(stage: Stage, chance: random.Random) -> None:
         write_program(other, PROGRAMS[name])
         stage.choose_runc(other)
         probed = stage.probe(budget=budget)
-    asked = {"runtime-user-namespaces", "runtime-oci-features"}
     said = ("no answer in time", "printed more", "signal", "not understood", "went on running")
-    expect_of(stage, probed, budget, "unknown", asked, said)
+    expect_of(stage, probed, budget, "unknown", parts.OCI_RUNTIME, said)
 
 
 def chosen_budget(stage: Stage, chance: random.Random) -> float:

@@ -27,7 +27,7 @@ OLDER = dict.fromkeys(("kubelet-cgroup-v1", "ids-range", "ids-restart-forecast",
 """What a kubelet 1.34, whose gate is not locked, does otherwise than the stage's own on cgroup v1."""
 CONFIGURED = (
     *("kubelet-user-namespaces", "kubelet-configuration-pending", "kubelet-gate-restart", "kubelet-cgroup-v1"),
-    *("ids-range", "ids-restart-forecast", "ids-slots"),
+    *("ids-range", "ids-restart-forecast", "ids-slots", "runtime-directories"),
 )
 """Checks that need to know how the kubelet is configured."""
 STRANGE = (

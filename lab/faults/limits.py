@@ -98,7 +98,8 @@ def full_or_read_only_kubelet(stage: Stage, chance: random.Random) -> None:
             subprocess.run(["mount", "-o", "remount,ro", root], check=True)
         with stage.other_kubelet(root=root, pods=False):
             probed = stage.probe()
-        stage.expect(probed, "ready", unknown=(), moved={"kubelet-root"})
+        right = {"runtime-directories": {"warn", "fail"}}
+        stage.expect(probed, "ready", "not-ready", unknown=(), right=right, moved={"kubelet-root"})
         row = probed.rows("kubelet-root")[0]
         told = (row["fstype"], row["result"], row["usable"])
         demand(told == ("ext4", "supported", usable), f"the kubelet's root is {usable}: {row}")

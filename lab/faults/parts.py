@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-OCI_RUNTIME = {"runtime-user-namespaces", "runtime-oci-features"}
+OCI_RUNTIME = {"runtime-user-namespaces", "runtime-oci-features", "hazard-crun-modes"}
 """What the OCI runtime says of itself."""
 
 AROUND = {
@@ -16,7 +16,8 @@ RUNTIME = (
     | AROUND
     | {
         *("runtime-confinement", "runtime-kernel-claim", "runtime-snapshotter"),
-        *("filesystem-runtime-root", "filesystem-overlay-layers", "hazard-image-volumes"),
+        *("filesystem-runtime-root", "filesystem-overlay-layers", "hazard-image-volumes", "hazard-crio-restart"),
+        *("hazard-declared-volumes", "hazard-leaked-mounts"),
     }
 )
 """What is asked of the container runtime, and where its files lie."""

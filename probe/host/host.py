@@ -119,8 +119,10 @@ class LocalHost(Host):
             return self._touch(root, "places", root, tuple(paths), limit=1 << 20)
 
         answer = reading_of(root, found)
-        if answer.value is None:
-            return {path: Reading(path, None, answer.problem, answer.kind) for path in paths}
+        if answer.value is None:  # of a process that ended nothing is known: then absent is no answer
+            gone = answer.kind == "absent"
+            problem, kind = ("the process has ended", "not-readable") if gone else (answer.problem, answer.kind)
+            return {path: Reading(path, None, problem, kind) for path in paths}
         return msgspec.json.decode(answer.value, type=dict[str, Reading[Place]])
 
     def run(

@@ -49,8 +49,13 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 def places(root: str, paths: Sequence[str]) -> bytes:
-    """What each absolute path leads to below *root* (`/proc/PID/root`), as JSON: path -> Reading of a Place."""
-    return msgspec.json.encode({path: _look(root, path) for path in paths})
+    """What each absolute path leads to below *root* (`/proc/PID/root`), as JSON: path -> Reading of a Place.
+
+    *Errors*: OSError when the process has ended meanwhile.
+    """
+    found = {path: _look(root, path) for path in paths}
+    os.stat(root)  # the process is still there, or all that is absent was absent with it
+    return msgspec.json.encode(found)
 
 
 def above(path: str) -> list[str]:

@@ -109,9 +109,10 @@ def move_mount(from_fd: int, path: str) -> None:
     _call(_NR_MOVE_MOUNT, path, _int(from_fd), _path(""), _int(AT_FDCWD), _path(path), _int(MOVE_MOUNT_F_EMPTY_PATH))
 
 
-def mount_detached(fstype: str, **options: str) -> int:
+def mount_detached(fstype: str, attributes: int = 0, **options: str) -> int:
     """Descriptor of a new, detached file system of type *fstype*; it ends with its last descriptor.
 
+    *attributes*: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, which are also the values of MOUNT_ATTR_*.
     *Errors*: ENODEV when the kernel does not know the type; EPERM without CAP_SYS_ADMIN; ENOSYS before
     Linux 5.2. *Source*: fsopen(2), fsconfig(2), fsmount(2).
     """
@@ -120,7 +121,7 @@ def mount_detached(fstype: str, **options: str) -> int:
         for key, value in options.items():
             _call(_NR_FSCONFIG, fstype, _int(context), _int(FSCONFIG_SET_STRING), _path(key), _path(value), _int(0))
         _call(_NR_FSCONFIG, fstype, _int(context), _int(FSCONFIG_CMD_CREATE), None, None, _int(0))
-        return _call(_NR_FSMOUNT, fstype, _int(context), _int(FSMOUNT_CLOEXEC), _int(0))
+        return _call(_NR_FSMOUNT, fstype, _int(context), _int(FSMOUNT_CLOEXEC), _int(attributes))
     finally:
         os.close(context)
 
@@ -139,6 +140,15 @@ def mount(source: str, target: str, fstype: str | None, flags: int = 0, data: st
     kind = None if fstype is None else os.fsencode(fstype)
     if _libc.mount(os.fsencode(source), os.fsencode(target), kind, flags, data.encode()):
         _raise(target)
+
+
+def mount_quietly(fstype: str, target: str, attributes: int, **options: str) -> None:
+    """Attach a new proc or sysfs. A refusal stays out of the kernel's log, where mount(2) writes a line for each."""
+    fd = mount_detached(fstype, attributes, **options)
+    try:
+        move_mount(fd, target)
+    finally:
+        os.close(fd)
 
 
 def umount2(target: str, flags: int) -> None:

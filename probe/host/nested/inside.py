@@ -34,15 +34,15 @@ class Rootful:
         os.mkdir(f"{self.root}/proc")
 
     def mount_proc(self) -> None:
-        syscalls.mount("proc", f"{self.root}/proc", "proc", _PRIVATE)
+        syscalls.mount_quietly("proc", f"{self.root}/proc", _PRIVATE)
 
     def mount_sysfs_writable(self) -> None:
         os.mkdir(f"{self.root}/sys-rw")
-        syscalls.mount("sysfs", f"{self.root}/sys-rw", "sysfs", _PRIVATE)
+        syscalls.mount_quietly("sysfs", f"{self.root}/sys-rw", _PRIVATE)
 
     def mount_sysfs(self) -> None:
         os.mkdir(f"{self.root}/sys")
-        syscalls.mount("sysfs", f"{self.root}/sys", "sysfs", _PRIVATE | syscalls.MS_RDONLY)
+        syscalls.mount_quietly("sysfs", f"{self.root}/sys", _PRIVATE | syscalls.MS_RDONLY)
 
     def mount_overlay(self) -> None:
         mount_overlay(self._filesystems, f"{VOLUME}/rootful", f"{self.root}/merged")
@@ -120,11 +120,11 @@ class Rootless:
         os.mkdir("/sys/proc")
 
     def mount_proc(self) -> None:
-        syscalls.mount("proc", "/sys/proc", "proc", _PRIVATE)
+        syscalls.mount_quietly("proc", "/sys/proc", _PRIVATE)
 
     def mount_proc_subset(self) -> None:
         """Mount a /proc of processes alone, since Linux 5.8. *Source*: proc(5), option `subset`."""
-        syscalls.mount("proc", "/sys/proc", "proc", _PRIVATE, "subset=pid")
+        syscalls.mount_quietly("proc", "/sys/proc", _PRIVATE, subset="pid")
 
     def mount_overlay(self) -> None:
         mount_overlay(self._filesystems, f"{self._directory}/rootless", "/sys/merged")

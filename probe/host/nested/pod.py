@@ -81,8 +81,8 @@ def enter_root(volume: int, filesystems: dict[str, bool]) -> None:
 
 
 def _mount_node_like(root: str) -> None:
-    syscalls.mount("proc", f"{root}/proc", "proc", _PRIVATE)
-    syscalls.mount("sysfs", f"{root}/sys", "sysfs", _PRIVATE | syscalls.MS_RDONLY)
+    syscalls.mount_quietly("proc", f"{root}/proc", _PRIVATE)
+    syscalls.mount_quietly("sysfs", f"{root}/sys", _PRIVATE | syscalls.MS_RDONLY)
 
 
 def pivot(root: str) -> None:

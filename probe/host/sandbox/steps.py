@@ -89,13 +89,13 @@ class Sandbox:
         syscalls.mount("tmpfs", BASE, "tmpfs", syscalls.MS_NOSUID, "mode=755,size=64k")
 
     def mount_proc(self) -> None:
-        self._mount("proc", "proc", _PRIVATE)
+        self._mount_quietly("proc", "proc", _PRIVATE)
 
     def mount_sysfs(self) -> None:
-        self._mount("sysfs", "sysfs", _PRIVATE | syscalls.MS_RDONLY)
+        self._mount_quietly("sysfs", "sysfs", _PRIVATE | syscalls.MS_RDONLY)
 
     def mount_sysfs_writable(self) -> None:
-        self._mount("writable-sysfs", "sysfs", _PRIVATE)
+        self._mount_quietly("writable-sysfs", "sysfs", _PRIVATE)
 
     def mount_mqueue(self) -> None:
         self._mount("mqueue", "mqueue", _PRIVATE)
@@ -147,6 +147,11 @@ class Sandbox:
         self._demand(fstype)
         os.mkdir(f"{BASE}/{name}")  # a directory each: a second mount of one superblock on the same directory is EBUSY
         syscalls.mount(fstype, f"{BASE}/{name}", fstype, flags, options)
+
+    def _mount_quietly(self, name: str, fstype: str, flags: int) -> None:
+        self._demand(fstype)
+        os.mkdir(f"{BASE}/{name}")
+        syscalls.mount_quietly(fstype, f"{BASE}/{name}", flags)
 
     def _demand(self, fstype: str) -> None:
         if fstype not in self._node.filesystems:
