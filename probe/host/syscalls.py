@@ -23,6 +23,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWUTS = 0x04000000
 FSCONFIG_CMD_CREATE = 6
+FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSMOUNT_CLOEXEC = 1
 FSOPEN_CLOEXEC = 1
@@ -112,12 +113,16 @@ def move_mount(from_fd: int, path: str) -> None:
 def mount_detached(fstype: str, attributes: int = 0, **options: str) -> int:
     """Descriptor of a new, detached file system of type *fstype*; it ends with its last descriptor.
 
-    *attributes*: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, which are also the values of MOUNT_ATTR_*.
+    *attributes*: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, which are also the values of MOUNT_ATTR_*. As with
+    mount(2), MS_RDONLY makes the superblock read-only, too.
+
     *Errors*: ENODEV when the kernel does not know the type; EPERM without CAP_SYS_ADMIN; ENOSYS before
     Linux 5.2. *Source*: fsopen(2), fsconfig(2), fsmount(2).
     """
     context = _call(_NR_FSOPEN, fstype, _path(fstype), _int(FSOPEN_CLOEXEC))
     try:
+        if attributes & MS_RDONLY:
+            _call(_NR_FSCONFIG, fstype, _int(context), _int(FSCONFIG_SET_FLAG), _path("ro"), None, _int(0))
         for key, value in options.items():
             _call(_NR_FSCONFIG, fstype, _int(context), _int(FSCONFIG_SET_STRING), _path(key), _path(value), _int(0))
         _call(_NR_FSCONFIG, fstype, _int(context), _int(FSCONFIG_CMD_CREATE), None, None, _int(0))
