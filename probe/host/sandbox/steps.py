@@ -89,13 +89,15 @@ class Sandbox:
         syscalls.mount("tmpfs", BASE, "tmpfs", syscalls.MS_NOSUID, "mode=755,size=64k")
 
     def mount_proc(self) -> None:
-        self._mount_quietly("proc", "proc", _PRIVATE)
+        self._mount("proc", "proc", _PRIVATE)  # as runtimes do: a filter may forbid fsopen(2) to the probe alone
 
     def mount_sysfs(self) -> None:
-        self._mount_quietly("sysfs", "sysfs", _PRIVATE | syscalls.MS_RDONLY)
+        self._mount("sysfs", "sysfs", _PRIVATE | syscalls.MS_RDONLY)
 
     def mount_sysfs_writable(self) -> None:
-        self._mount_quietly("writable-sysfs", "sysfs", _PRIVATE)
+        self._demand("sysfs")
+        os.mkdir(f"{BASE}/writable-sysfs")
+        syscalls.mount_quietly("sysfs", f"{BASE}/writable-sysfs", _PRIVATE)  # most nodes refuse it, at each probe
 
     def mount_mqueue(self) -> None:
         self._mount("mqueue", "mqueue", _PRIVATE)
@@ -147,11 +149,6 @@ class Sandbox:
         self._demand(fstype)
         os.mkdir(f"{BASE}/{name}")  # a directory each: a second mount of one superblock on the same directory is EBUSY
         syscalls.mount(fstype, f"{BASE}/{name}", fstype, flags, options)
-
-    def _mount_quietly(self, name: str, fstype: str, flags: int) -> None:
-        self._demand(fstype)
-        os.mkdir(f"{BASE}/{name}")
-        syscalls.mount_quietly(fstype, f"{BASE}/{name}", flags)
 
     def _demand(self, fstype: str) -> None:
         if fstype not in self._node.filesystems:
