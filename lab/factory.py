@@ -337,7 +337,7 @@ def make_runtime(**overrides: Any) -> RuntimeFacts:
         ),
         "root_dir": CONTAINERD_ROOT,
         "layers_dir": f"{CONTAINERD_ROOT}/io.containerd.snapshotter.v1.overlayfs",
-        "pause_image": "registry.k8s.io/pause:3.10.1",
+        "pause_image": "registry.example/pause:3.10.1",
         "snapshotter": "overlayfs",
         "slow_chown": False,
         "confinement": make_confinement(),
