@@ -5,7 +5,8 @@ ARG BASE=debian:trixie-slim
 FROM ${BASE} AS python
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+        /var/log/apt /var/log/dpkg.log
 
 FROM python AS build
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
