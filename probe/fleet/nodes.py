@@ -8,12 +8,11 @@ from msgspec import Struct
 
 from probe.fleet import wire_nodes
 from probe.fleet.inventory import Agent, NodeRow
-from probe.outputs.annotations import LABEL, PREFIX
+from probe.outputs.annotations import FIELD_MANAGER, LABEL, PREFIX
 from probe.outputs.labels import shown
 from probe.outputs.staleness import parse_time
 from probe.pod import model
 from probe.pod.node import CONTRADICTION, contradicts, node_of_annotations
-from probe.publish.api.client import FIELD_MANAGER
 from probe.publish.schedule import CLOCK_SKEW
 from probe.verdict import Verdict
 

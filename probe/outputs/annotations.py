@@ -21,6 +21,8 @@ from probe.terms import LEVELS, Status
 from probe.verdict import Verdict
 
 PREFIX = "userns-probe.io/"
+FIELD_MANAGER = "userns-probe"
+"""Owner of the fields that are published, as managedFields name it."""
 KEYS = (
     "verdict", "reason", "message", "levels", "handlers", "filesystems", "oci-runtimes", "id-range", "nested",
     "warnings", "report", "boot-id", "agent-version",

@@ -11,6 +11,7 @@ from msgspec import Struct
 from probe import __version__
 from probe.outputs.annotations import (
     CONDITION,
+    FIELD_MANAGER,
     LABEL,
     LABEL_KEYS,
     LABEL_VALUES,
@@ -23,7 +24,7 @@ from probe.outputs.annotations import (
 )
 from probe.outputs.staleness import STALE, parse_time
 from probe.proof import Proof
-from probe.publish.api.client import EVENT_NAMESPACE, FIELD_MANAGER
+from probe.publish.api.client import EVENT_NAMESPACE
 from probe.publish.parts import Part
 from probe.report import Node, Report, ReportFacts
 from probe.verdict import Verdict

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from probe.fleet.inventory import Inventory
+from probe.outputs.documents import schema_of
 
 LARGEST = 512 << 20
 """Bytes of a kept inventory that is read."""
@@ -47,14 +48,4 @@ def parse_inventory(content: bytes) -> Inventory:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the inventory."""
-    (inventory,), definitions = msgspec.json.schema_components((Inventory,), ref_template="#/$defs/{name}")
-    definitions["Inventory"]["required"].insert(0, "schema")  # it has a default here, and is always there
-    for definition in definitions.values():
-        definition.pop("description", None)  # docstrings speak to those who work on the code
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "userns-probe.io/fleet/v1",
-        **inventory,
-        "$defs": definitions,
-    }
-    return json.loads(json.dumps(schema))  # type: ignore[no-any-return] # a default of () becomes []
+    return schema_of("userns-probe.io/fleet/v1", Inventory)

@@ -27,10 +27,10 @@ from lightkube.generic_resource import (
 from lightkube.types import PatchType
 from msgspec import Struct
 
+from probe.outputs.annotations import FIELD_MANAGER
 from probe.publish.api.kubeconfig import from_kubeconfig, from_pod
 from probe.publish.api.transport import Guard, tls_context
 
-FIELD_MANAGER = "userns-probe"
 EVENT_NAMESPACE = "default"
 """Namespace of Events about Nodes, which have no namespace."""
 RESPONSE_LIMIT = 4 << 20
