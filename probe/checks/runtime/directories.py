@@ -15,7 +15,7 @@ from probe.checks.runtime.around import (
     told_by,
     worst,
 )
-from probe.checks.runtime.names import runtime_name, snapshotter_of
+from probe.checks.runtime.names import no_kubelet, runtime_name, snapshotter_of
 from probe.facts.around import Place
 from probe.facts.model import Facts
 from probe.finding import Evidence
@@ -94,7 +94,7 @@ def check_kubelet_space(facts: Facts) -> Outcome:
     """The kubelet makes two directories for each Pod before it asks the runtime for anything."""
     around, what = facts.kubelet_around, "whether the kubelet can make the directories of Pods"
     if around.value is None:
-        return Outcome.not_read(what, around)
+        return no_kubelet(facts, what, around)
     found = (("kubelet's root", around.value.root_dir), ("Pods' log", around.value.logs_dir))
     return _judge_room("KubeletDirectoryNotWritable", what, found)
 

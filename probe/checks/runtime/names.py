@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from probe.checks.check import Outcome
 from probe.checks.remedies.platforms import inline
 from probe.facts.model import Facts, Handler, RuntimeFacts
@@ -14,6 +16,13 @@ def no_runtime(facts: Facts, what: str) -> Outcome:
     if facts.kubelet.kind == "absent":
         return Outcome.unknown("KubeletNotFound", f"{what} is unknown: no kubelet names its socket", facts.kubelet)
     return Outcome.not_read(what, facts.runtime)
+
+
+def no_kubelet(facts: Facts, what: str, reading: Reading[Any]) -> Outcome:
+    """Unknown outcome for *what* is around the kubelet: no kubelet runs, or *reading* has a problem."""
+    if facts.kubelet.kind == "absent":
+        return Outcome.unknown("KubeletNotFound", f"{what} is unknown: no kubelet runs on this node", facts.kubelet)
+    return Outcome.not_read(what, reading)
 
 
 def find_handler(facts: Facts, name: str) -> Handler | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
+from probe.checks.runtime.names import no_kubelet
 from probe.facts.model import Facts
 from probe.finding import Evidence
 
@@ -18,7 +19,7 @@ def check_propagation(facts: Facts) -> Outcome:
     around = facts.kubelet_around
     found = around.value.propagation if around.value else None
     if found is None or found.value is None:
-        return Outcome.not_read("whether the runtime sees what the kubelet mounts", found or around)
+        return no_kubelet(facts, "whether the runtime sees what the kubelet mounts", found or around)
     if found.value.same_namespace:
         return Outcome.passed("kubelet and runtime share a mount namespace", Evidence(found.source, "the same"))
     seen = (
@@ -36,7 +37,7 @@ def check_kubelet(facts: Facts) -> Outcome:
     around = facts.kubelet_around
     found = around.value.effective_capabilities if around.value else None
     if found is None or found.value is None:
-        return Outcome.not_read("what confines the kubelet", found or around)
+        return no_kubelet(facts, "what confines the kubelet", found or around)
     seen = Evidence(found.source, f"CapEff {found.value:016x}")
     if found.value >> _SYS_ADMIN & 1:
         return Outcome.passed("the kubelet may mount volumes", seen)

@@ -548,3 +548,11 @@ def test_each_check_says_where_to_read_on(check: str) -> None:
     assert declared
     assert declared.reasons
     assert declared.documentation
+
+
+@pytest.mark.parametrize("check_id", ["kubelet-confinement", "runtime-directories", "runtime-mount-propagation"])
+def test_around_a_kubelet_that_does_not_run_the_cause_is_the_missing_kubelet(check_id: str) -> None:
+    """One cause is told once: nothing could not be read, there is nothing to read."""
+    missing = absent("processes of this node")
+    facts = make_facts(kubelet=missing, kubelet_around=missing)
+    assert status_of(check_id, facts) == ("unknown", "KubeletNotFound")
