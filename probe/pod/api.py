@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from probe.pod.drivers import sources_of
 from probe.pod.model import Node, Pod, Reason
+from probe.pod.sources import sources_of
 from probe.pod.walk import KEEP_HOST, containers, reason
 
 HOST_NETWORK_FEATURE = "UserNamespacesHostNetworkSupport"

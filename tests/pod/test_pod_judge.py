@@ -14,14 +14,14 @@ from lab.reports import REPORTS
 from probe.outputs.annotations import PREFIX as PUBLISHED_PREFIX
 from probe.outputs.annotations import node_annotations
 from probe.outputs.staleness import expired
-from probe.pod import drivers, filesystems
 from probe.pod.documents import parse_documents
-from probe.pod.filesystems import KNOWN_TO, NEVER, SINCE, judge_filesystem
 from probe.pod.judge import judge
 from probe.pod.manifests import find_workloads
 from probe.pod.model import Answer, Hazard, Judgement, Node, Pod, Reason
 from probe.pod.node import POD_LEVELS, PREFIX, node_of_annotations, node_of_report
 from probe.report import FilesystemRow, HandlerVerdict, VolumeRow
+from probe.tables import drivers, filesystems
+from probe.tables.filesystems import KNOWN_TO, NEVER, OUT_OF_TREE, SINCE, judge_filesystem
 
 READY = dict.fromkeys(POD_LEVELS, Answer(verdict="ready"))
 FAILS = dict.fromkeys(POD_LEVELS, Answer(verdict="not-ready", reason="HandlerWithoutUserNamespaces", message="no"))
@@ -709,9 +709,9 @@ def test_kernels(fstype: str, release: str, taken: str) -> None:
 def test_tables_agree() -> None:
     """No file system is in both tables, and each one that a driver may mount is known, or said to depend."""
     assert not SINCE.keys() & NEVER
-    told = {name for driver in (*drivers.CSI.values(), *drivers.IN_TREE.values()) for name in driver.filesystems}
+    told = {name for driver in (*drivers.CSI.values(), *drivers.IN_TREE.values()) for name in driver.kinds("", None)}
     depends = {name for name in told if judge_filesystem(name, "6.12").taken == "unknown"}
-    assert {name.partition(".")[0] for name in depends} == {"fuse", "lustre", "beegfs", "gpfs", "zfs"}
+    assert {name.partition(".")[0] for name in depends} == {"fuse", "virtiofs", *OUT_OF_TREE}
 
 
 def test_a_pod_of_many_parts() -> None:
