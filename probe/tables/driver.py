@@ -39,14 +39,14 @@ class Driver(Struct, frozen=True, kw_only=True):
 
     def kinds(self, fstype: str, shared: bool | None) -> tuple[str, ...]:
         """File systems that a volume may be, where *fstype* is asked for and *shared* is known, or not."""
-        if self.bind or self.level:
+        if self.bind:
             return ()
         if self.named and fstype:
             return (fstype,)
         own = tuple(dict.fromkeys(one or fstype or DEFAULT_FILESYSTEM for one in self.filesystems))
         if not self.shared or shared is False:
             return own
-        return self.shared if shared else (*own, *self.shared)
+        return self.shared if shared else tuple(dict.fromkeys((*own, *self.shared)))
 
     def judge(self, release: str, fstype: str = "", shared: bool | None = None) -> Verdict:
         """Whether the kernel *release* takes an idmapped mount of such a volume."""
@@ -57,10 +57,8 @@ class Driver(Struct, frozen=True, kw_only=True):
 
     def reaches(self) -> str:
         """`block: ext4, or as asked; nfs4 for ReadWriteMany`."""
-        if self.level:
-            return {"projected": "tmpfs"}.get(self.level, "bind of the kubelet's directory")
         if self.bind:
-            return "bind of the node's file system"
+            return "bind of the kubelet's directory" if self.level else "bind of the node's file system"
         words = " or ".join("block (ext4, or as asked)" if one == ASKED else one for one in self.filesystems)
         words += f" ({self.server})" if self.server else ""
         return f"{words}; {' or '.join(self.shared)} for ReadWriteMany" if self.shared else words

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from probe.tables.csi import CSI
-from probe.tables.driver import BIND, BLOCK_OR_NFS, CEPH, EITHER, GENERAL, LIST, NFS, SMB, Driver, fuse, rows
+from probe.tables.driver import BIND, BLOCK_OR_NFS, CEPH, GENERAL, NFS, SMB, Driver, fuse, rows
 
 SUFFIXES: dict[str, str] = {
     f".{name}": name for name in ("rbd.csi.ceph.com", "cephfs.csi.ceph.com", "nfs.csi.ceph.com")
 }
-"""End of a name -> the driver that it stands for: Rook puts the namespace of its operator in front."""
+"""End of a name -> the driver that it stands for: Rook puts the namespace of its operator in front.
+
+Those of democratic-csi begin with `org.democratic-csi.`, and end as their administrator likes.
+"""
 
 IN_TREE: dict[str, Driver] = {
     **rows("kubernetes/kubernetes pkg/volume/nfs/nfs.go", "nfs", like=NFS),
@@ -22,8 +25,11 @@ IN_TREE: dict[str, Driver] = {
         "iscsi", "photonPersistentDisk", "rbd", "scaleIO", "storageos", "vsphereVolume",
     ),
     **rows("kubernetes/kubernetes pkg/volume/hostpath, pkg/volume/local", "hostPath", "local", like=BIND),
-    **rows("kubernetes/kubernetes pkg/volume", "configMap", "gitRepo", like=Driver(level="local")),
-    **rows("kubernetes/kubernetes pkg/volume", "downwardAPI", "projected", "secret", like=Driver(level="projected")),
+    **rows("kubernetes/kubernetes pkg/volume", "configMap", "gitRepo", like=Driver(bind=True, level="local")),
+    **rows(
+        "kubernetes/kubernetes pkg/volume", "downwardAPI", "projected", "secret",
+        like=Driver(filesystems=("tmpfs",), level="projected"),
+    ),
 }  # fmt: skip
 """Field of a volume -> how its volumes reach the node."""
 
@@ -55,11 +61,8 @@ def csi_driver(name: str) -> Driver | None:
     if name in CSI:
         return CSI[name]
     if name.startswith("org.democratic-csi."):
-        return _DEMOCRATIC
+        return CSI["org.democratic-csi"]
     return next((CSI[own] for end, own in SUFFIXES.items() if name.endswith(end)), None)
-
-
-_DEMOCRATIC = rows(LIST, "org.democratic-csi", like=EITHER)["org.democratic-csi"]
 
 
 def driver_of_provisioner(provisioner: str) -> Driver | None:

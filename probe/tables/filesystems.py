@@ -94,7 +94,7 @@ def judge_any(fstypes: Sequence[str], release: str, offered: bool | None = None)
     taken = {one.taken for one in found}
     if len(taken) == 1:
         return found[0]
-    return Verdict("unknown", "; ".join(one.why for one in found))
+    return Verdict("unknown", "; ".join(dict.fromkeys(one.why for one in found)))
 
 
 def what_works(fstype: str, release: str = "") -> str:
