@@ -47,6 +47,7 @@ def make_report(
     expected = expect(facts)
     by_handler = _by_handler(facts, findings)
     bases = {name: _base(found) for name, found in by_handler.items()}
+    release = facts.kernel.release.value or ""
     contradicting = {check.id for check in CHECKS if check.contradiction}
     return Report(
         agent_version=agent_version,
@@ -69,8 +70,8 @@ def make_report(
         levels=conclusion.levels,
         handlers=tuple(_handler_verdict(name, found) for name, found in by_handler.items()),
         findings=findings,
-        filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in _with_rows(facts.attempts)),
-        volumes=_volume_rows(facts.attempts),
+        filesystems=tuple(filesystem_row(one, volume_paths, release) for one in _with_rows(facts.attempts)),
+        volumes=_volume_rows(facts.attempts, release),
         id_ranges=_id_ranges(expected),
         forecast=RestartForecast(
             outcome=expected.outcome, reason=clipped(expected.reason), message=clipped(expected.message)
@@ -84,8 +85,8 @@ def make_report(
     )
 
 
-def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow:
-    """The public part of an attempt."""
+def filesystem_row(attempt: Attempt, volume_paths: bool = True, release: str = "") -> FilesystemRow:
+    """The public part of an attempt, on a kernel of *release*."""
     return FilesystemRow(
         role=attempt.role,
         path=attempt.path if volume_paths or attempt.role != "volume" else None,
@@ -99,7 +100,24 @@ def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow
         mounts_below=attempt.mounts_below,
         below=attempt.below,
         mount_read_only=attempt.mount_read_only,
+        driver=attempt.plugin,
+        expected=_expected(attempt, release),
     )
+
+
+def _expected(attempt: Attempt, release: str) -> str:
+    """What kernel and driver lead to where a volume could not be tried; empty for all else, and where they do not."""
+    if attempt.role != "volume" or attempt.result != "unknown" or not attempt.fstype:
+        return ""
+    from probe.tables.driver import NOT_TRIED  # few reports need these tables
+    from probe.tables.drivers import driver_of_plugin
+    from probe.tables.filesystems import judge_filesystem
+    from probe.tables.servers import offers
+
+    driver = driver_of_plugin(attempt.plugin)
+    found = judge_filesystem(attempt.fstype, release, offers(driver.server) if driver else None)
+    words = {"yes": "supported", "no": "refused", "unknown": "unknown"}
+    return f"{NOT_TRIED}: {words[found.taken]}: {found.why}"
 
 
 def _with_rows(attempts: tuple[Attempt, ...]) -> list[Attempt]:
@@ -137,10 +155,18 @@ def _base(findings: Sequence[Finding]) -> Base:
     )
 
 
-def _volume_rows(attempts: tuple[Attempt, ...]) -> tuple[VolumeRow, ...]:
+def _volume_rows(attempts: tuple[Attempt, ...], release: str) -> tuple[VolumeRow, ...]:
     """One row per driver, file system and answer."""
     rows = [
-        VolumeRow(driver=a.plugin, fstype=a.fstype, result=a.result, reason=a.reason, usable=a.usable, count=1)
+        VolumeRow(
+            driver=a.plugin,
+            fstype=a.fstype,
+            result=a.result,
+            reason=a.reason,
+            usable=a.usable,
+            count=1,
+            expected=_expected(a, release),
+        )
         for a in attempts
         if a.role == "volume"
     ]

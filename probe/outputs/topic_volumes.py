@@ -7,7 +7,7 @@ from typing import Any
 
 from probe.outputs.text import STYLES, Cell, Page, Part, mark
 from probe.tables.csi import CSI
-from probe.tables.driver import Driver
+from probe.tables.driver import NOT_TRIED, Driver
 from probe.tables.drivers import IN_TREE, PROVISIONERS, SUFFIXES
 from probe.tables.filesystems import (
     FUSE_SINCE,
@@ -27,7 +27,6 @@ from probe.terms import Status
 _STATUS: dict[Taken, Status] = {"yes": "pass", "no": "fail", "unknown": "unknown"}
 _WORDS: dict[Taken, str] = {"yes": "supported", "no": "refused", "unknown": "unknown"}
 _KINDS = (("CSI drivers", CSI), ("volume types of Kubernetes", IN_TREE), ("other provisioners", PROVISIONERS))
-NOT_TRIED = "by kernel and driver, not tried"
 
 
 def write_volumes(page: Page, release: str) -> None:
