@@ -11,7 +11,7 @@ from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.ids import expect
 from probe.checks.nested.catalog import judge_nested
 from probe.facts.ids.forecast import Forecast
-from probe.facts.model import Facts
+from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.facts.tried import Attempt
 from probe.finding import Finding, clipped
 from probe.nested import Base
@@ -28,6 +28,7 @@ from probe.report import (
     RestartForecast,
     VolumeRow,
 )
+from probe.tables.host_network import supports
 from probe.verdict import conclude, decisive
 
 
@@ -207,10 +208,21 @@ def _report_facts(facts: Facts) -> ReportFacts:
                 version=handler.oci_version.value or "",
                 idmap=handler.oci_idmap.value,
                 user_namespaces=handler.user_namespaces,
+                **_host_network(runtime, handler),
             )
             for handler in (runtime.handlers.value or () if runtime else ())
         ),
     )
+
+
+def _host_network(runtime: RuntimeFacts | None, handler: Handler) -> dict[str, bool | None]:
+    """CRI's claim and what the release supports, neither of which a handler without user namespaces has."""
+    if runtime is None or handler.user_namespaces is False:
+        return {"host_network_claimed": False, "host_network_supported": False}
+    return {
+        "host_network_claimed": runtime.host_network.value,
+        "host_network_supported": supports(_value(runtime.name), _value(runtime.version)),
+    }
 
 
 def _value(reading: Reading[str] | None) -> str:

@@ -119,6 +119,10 @@ class OciRuntime(Struct, frozen=True, kw_only=True):
     idmap: bool | None
     user_namespaces: bool | None
     """CRI's answer for the handler."""
+    host_network_claimed: bool | None = None
+    """Whether CRI says that Pods of the handler may have hostNetwork beside a user namespace; None: it says nothing."""
+    host_network_supported: bool | None = None
+    """Whether this release of the container runtime can do so, whatever it says; None: not known."""
 
 
 class ReportFacts(Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from probe.outputs.staleness import expired
 from probe.pod.documents import parse_documents
 from probe.pod.judge import judge
 from probe.pod.manifests import find_workloads
-from probe.pod.model import Answer, Hazard, Judgement, Node, Pod, Reason
+from probe.pod.model import Answer, Hazard, HostNetwork, Judgement, Node, Pod, Reason
 from probe.pod.node import POD_LEVELS, PREFIX, node_of_annotations, node_of_report
 from probe.report import FilesystemRow, HandlerVerdict, VolumeRow
 from probe.tables import drivers, filesystems
@@ -200,6 +200,37 @@ def test_host_network_where_a_node_declares_it() -> None:
     node = with_(declared_features=("UserNamespacesHostNetworkSupport",))
     assert judge(pod(hostNetwork=True), node).outcome == "unknown"
     assert judge(pod(hostNetwork=True), NODE).outcome == "refused"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "supported", "declared", "words"),
+    [
+        (None, None, None, ("what the Node declares is not known", "what CRI says is not known", "not known")),
+        (
+            False,
+            True,
+            (),
+            ("the Node does not declare it", "CRI says that it does not", "containerd 2.3.4 supports it"),
+        ),
+        (True, True, (), ("CRI says that its runtime supports it",)),
+        (False, False, None, ("releases do since 2.3.0",)),
+    ],
+)
+def test_host_network_tells_claims_apart(
+    claimed: bool | None, supported: bool | None, declared: tuple[str, ...] | None, words: tuple[str, ...]
+) -> None:
+    """What the Node declares, what CRI says and what the release can do may all differ; the handler's own counts."""
+    told = {"": HostNetwork(claimed=claimed, supported=supported), "kata": HostNetwork(claimed=True, supported=True)}
+    node = with_(host_network=told, declared_features=declared, runtime_version="2.3.4")
+    found = judge(pod(hostNetwork=True), node).reasons[0]
+    assert found.outcome == "refused"
+    assert all(word in found.message for word in words)
+
+
+@pytest.mark.parametrize(("release", "word"), [("2.2.5", "does not support it"), ("2.3.0", "2.3.0 supports it")])
+def test_host_network_by_the_release_alone(release: str, word: str) -> None:
+    """A Node without a report still tells its runtime's release."""
+    assert word in judge(pod(hostNetwork=True), with_(runtime_version=release)).reasons[0].message
 
 
 def test_windows() -> None:

@@ -66,6 +66,7 @@ def gather_runtime(
             version=answer.version,
             handlers=answer.handlers.parse(handlers),
             conditions=answer.conditions,
+            host_network=answer.host_network,
             root_dir=root_dir,
             layers_dir=settings.layers_dir(),
             snapshotter=settings.snapshotter(""),
