@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lab import tables
 from lab.recorded import Recording
+from lab.tables import table as _table
 from probe.checks.catalog import CHECKS
 from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
 from probe.cli import verbs as cli
@@ -107,6 +109,13 @@ PARTS: dict[str, Part] = {
     "report": Part(DOCS / "troubleshooting.md", report),
     "checks": Part(DOCS / "checks.md", checks),
     "nested": Part(DOCS / "nested.md", nested),
+    "drivers": Part(DOCS / "volumes.md", tables.drivers),
+    "filesystems": Part(DOCS / "volumes.md", tables.filesystems),
+    "servers": Part(DOCS / "volumes.md", tables.servers),
+    "gates": Part(DOCS / "versions.md", tables.gates),
+    "pod-security": Part(DOCS / "versions.md", tables.pod_security),
+    "host-network": Part(DOCS / "versions.md", tables.host_networks),
+    "pod-limits": Part(DOCS / "versions.md", tables.pod_limits),
     "options": Part(DOCS / "options.md", options),
     "metrics": Part(DOCS / "metrics.md", metrics),
 }
@@ -128,8 +137,3 @@ def replaced(text: str, name: str, content: str) -> str:
 
 def _report() -> str:
     return render_report(Recording(RECORDED).report(), width=100, colour=False).rstrip()
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

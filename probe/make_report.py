@@ -11,7 +11,7 @@ from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.ids import expect
 from probe.checks.nested.catalog import judge_nested
 from probe.facts.ids.forecast import Forecast
-from probe.facts.model import Facts
+from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.facts.tried import Attempt
 from probe.finding import Finding, clipped
 from probe.nested import Base
@@ -28,6 +28,7 @@ from probe.report import (
     RestartForecast,
     VolumeRow,
 )
+from probe.tables.host_network import supports
 from probe.verdict import conclude, decisive
 
 
@@ -47,6 +48,7 @@ def make_report(
     expected = expect(facts)
     by_handler = _by_handler(facts, findings)
     bases = {name: _base(found) for name, found in by_handler.items()}
+    release = facts.kernel.release.value or ""
     contradicting = {check.id for check in CHECKS if check.contradiction}
     return Report(
         agent_version=agent_version,
@@ -69,8 +71,8 @@ def make_report(
         levels=conclusion.levels,
         handlers=tuple(_handler_verdict(name, found) for name, found in by_handler.items()),
         findings=findings,
-        filesystems=tuple(filesystem_row(attempt, volume_paths) for attempt in _with_rows(facts.attempts)),
-        volumes=_volume_rows(facts.attempts),
+        filesystems=tuple(filesystem_row(one, volume_paths, release) for one in _with_rows(facts.attempts)),
+        volumes=_volume_rows(facts.attempts, release),
         id_ranges=_id_ranges(expected),
         forecast=RestartForecast(
             outcome=expected.outcome, reason=clipped(expected.reason), message=clipped(expected.message)
@@ -84,8 +86,8 @@ def make_report(
     )
 
 
-def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow:
-    """The public part of an attempt."""
+def filesystem_row(attempt: Attempt, volume_paths: bool = True, release: str = "") -> FilesystemRow:
+    """The public part of an attempt, on a kernel of *release*."""
     return FilesystemRow(
         role=attempt.role,
         path=attempt.path if volume_paths or attempt.role != "volume" else None,
@@ -99,7 +101,24 @@ def filesystem_row(attempt: Attempt, volume_paths: bool = True) -> FilesystemRow
         mounts_below=attempt.mounts_below,
         below=attempt.below,
         mount_read_only=attempt.mount_read_only,
+        driver=attempt.plugin,
+        expected=_expected(attempt, release),
     )
+
+
+def _expected(attempt: Attempt, release: str) -> str:
+    """What kernel and driver lead to where a volume could not be tried; empty for all else, and where they do not."""
+    if attempt.role != "volume" or attempt.result != "unknown" or not attempt.fstype:
+        return ""
+    from probe.tables.driver import NOT_TRIED  # few reports need these tables
+    from probe.tables.drivers import driver_of_plugin
+    from probe.tables.filesystems import judge_filesystem
+    from probe.tables.servers import offers
+
+    driver = driver_of_plugin(attempt.plugin)
+    found = judge_filesystem(attempt.fstype, release, offers(driver.server) if driver else None)
+    words = {"yes": "supported", "no": "refused", "unknown": "unknown"}
+    return f"{NOT_TRIED}: {words[found.taken]}: {found.why}"
 
 
 def _with_rows(attempts: tuple[Attempt, ...]) -> list[Attempt]:
@@ -137,10 +156,18 @@ def _base(findings: Sequence[Finding]) -> Base:
     )
 
 
-def _volume_rows(attempts: tuple[Attempt, ...]) -> tuple[VolumeRow, ...]:
+def _volume_rows(attempts: tuple[Attempt, ...], release: str) -> tuple[VolumeRow, ...]:
     """One row per driver, file system and answer."""
     rows = [
-        VolumeRow(driver=a.plugin, fstype=a.fstype, result=a.result, reason=a.reason, usable=a.usable, count=1)
+        VolumeRow(
+            driver=a.plugin,
+            fstype=a.fstype,
+            result=a.result,
+            reason=a.reason,
+            usable=a.usable,
+            count=1,
+            expected=_expected(a, release),
+        )
         for a in attempts
         if a.role == "volume"
     ]
@@ -181,10 +208,21 @@ def _report_facts(facts: Facts) -> ReportFacts:
                 version=handler.oci_version.value or "",
                 idmap=handler.oci_idmap.value,
                 user_namespaces=handler.user_namespaces,
+                **_host_network(runtime, handler),
             )
             for handler in (runtime.handlers.value or () if runtime else ())
         ),
     )
+
+
+def _host_network(runtime: RuntimeFacts | None, handler: Handler) -> dict[str, bool | None]:
+    """CRI's claim and what the release supports, neither of which a handler without user namespaces has."""
+    if runtime is None or handler.user_namespaces is False:
+        return {"host_network_claimed": False, "host_network_supported": False}
+    return {
+        "host_network_claimed": runtime.host_network.value,
+        "host_network_supported": supports(_value(runtime.name), _value(runtime.version)),
+    }
 
 
 def _value(reading: Reading[str] | None) -> str:

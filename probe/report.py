@@ -63,6 +63,10 @@ class FilesystemRow(Struct, frozen=True, kw_only=True):
     """Some of the mount points below a path given to `path`; empty in a report."""
     mount_read_only: bool = False
     """Whether the mount is read-only, not only its file system: mounted read-write, a Pod then fails with runc."""
+    driver: str = ""
+    """Of a volume: its CSI driver, or the kubelet's plugin (`kubernetes.io~nfs`); empty for all else."""
+    expected: str = ""
+    """Of a volume whose result is unknown: what kernel and driver lead to, which was not tried."""
 
 
 class VolumeRow(Struct, frozen=True, kw_only=True):
@@ -75,6 +79,8 @@ class VolumeRow(Struct, frozen=True, kw_only=True):
     usable: Usable | None
     count: int
     """Number of mounted file systems of this kind."""
+    expected: str = ""
+    """As `expected` of a file system's row."""
 
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=1 << 32)]
@@ -113,6 +119,10 @@ class OciRuntime(Struct, frozen=True, kw_only=True):
     idmap: bool | None
     user_namespaces: bool | None
     """CRI's answer for the handler."""
+    host_network_claimed: bool | None = None
+    """Whether CRI says that Pods of the handler may have hostNetwork beside a user namespace; None: it says nothing."""
+    host_network_supported: bool | None = None
+    """Whether this release of the container runtime can do so, whatever it says; None: not known."""
 
 
 class ReportFacts(Struct, frozen=True, kw_only=True):

@@ -215,6 +215,7 @@ def _rows() -> Iterator[Filesystem]:
         mkfs = f"mkfs.{fstype}"
         make = partial(disk, fstype=fstype, mkfs=f"{mkfs} -q", megabytes=megabytes)
         yield Filesystem(fstype, make, (fstype,), (mkfs,))
+    yield ext4("ext3-as-ext4", partial(disk, fstype="ext4", mkfs="mkfs.ext3 -q", megabytes=16), tools=("mkfs.ext3",))
     yield Filesystem("btrfs-subvolume", _btrfs_subvolume, ("btrfs",), ("mkfs.btrfs", "btrfs"))
     packed = partial(Filesystem, readonly=True)
     erofs = partial(_packed, fstype="erofs", pack="mkfs.erofs --quiet IMAGE SEED")

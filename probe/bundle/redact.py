@@ -49,7 +49,7 @@ _CLOUD = re.compile(
     r"|(?<=subscriptions/)[0-9a-fA-F-]{36}|(?<=projects/)[\w-]+(?=/)|\bocid1\.[\w.-]+"
 )
 _OPEN_VARIABLES = re.compile(
-    r"PATH|TMPDIR|HOME|LANG|LC_\w+|INVOCATION_ID|KUBELET\w*|CONTAINERD\w*|CRIO\w*|GO\w+|"
+    r"PATH|TMPDIR|HOME|LANG|LC_\w+|INVOCATION_ID|KUBELET\w*|CONTAINERD\w*|CRIO\w*|GO\w+|CURRENT_AGENT_VERSION|"
     r"(?:K3S|RKE2)_(?!.*TOKEN)\w+|CONTAINER_RUNTIME_ENDPOINT|_?container"
 )
 """Variables that decide what runs on the node; no other one is kept, not even its name."""

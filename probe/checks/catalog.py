@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from probe.checks import faults, filesystems, hazards, ids, kernel, kubelet, sandbox
+from probe.checks import faults, filesystems, hazards, ids, kernel, kubelet, meshes, sandbox
 from probe.checks.check import Check, Outcome
 from probe.checks.disproof import after_pods
 from probe.checks.remedies.lookup import remediation_of
@@ -33,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     *filesystems.CHECKS,
     *hazards.CHECKS,
     *faults.CHECKS,
+    *meshes.CHECKS,
 )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
+from probe.checks.pod_volumes import check_volumes, evidence_of
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.node import CRIO_STORAGE, MOUNT_APART, another_kernel, newest_kernel
+from probe.checks.remedies.node import CRIO_STORAGE, another_kernel, newest_kernel
 from probe.checks.runtime.names import find_handler, no_runtime, snapshotter_of
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt
@@ -84,22 +85,22 @@ def check_local_volumes(facts: Facts, name: str = "") -> Outcome:
         message = f"{what} is unknown: the kubelet's root directory was not tried"
         return Outcome.unknown("NotTried", message, _NOBODY_TRIED)
     if root.result == "unknown":
-        return Outcome.unknown(root.kind or "not-tried", f"{what} is unknown: {root.reason}", _evidence(root))
+        return Outcome.unknown(root.kind or "not-tried", f"{what} is unknown: {root.reason}", evidence_of(root))
     if root.result == "refused":
         message = "no Pod with a user namespace starts here, with or without such a volume"
-        return Outcome.skipped(message, _evidence(root))
+        return Outcome.skipped(message, evidence_of(root))
     if facts.mounts.value is None:
-        return Outcome.not_read(what, facts.mounts, _evidence(root))
+        return Outcome.not_read(what, facts.mounts, evidence_of(root))
     if facts.probe.entered.value is not True:
         message = f"{what} is unknown: the node's mount table could not be reached"
         return Outcome.unknown(facts.probe.entered.kind or "not-permitted", message, facts.probe.entered)
     options = facts.mounts.value.pods_options
     if options.value is None:
-        return Outcome.not_read(what, options, _evidence(root))
+        return Outcome.not_read(what, options, evidence_of(root))
     told = options.parse(",".join)
     if "nosymfollow" in options.value:
         return _without_links(facts, name, told)
-    return Outcome.passed("emptyDir and ConfigMap on disk can be mapped and used", _evidence(root), told)
+    return Outcome.passed("emptyDir and ConfigMap on disk can be mapped and used", evidence_of(root), told)
 
 
 def _without_links(facts: Facts, name: str, options: Reading[str]) -> Outcome:
@@ -116,36 +117,11 @@ def _without_links(facts: Facts, name: str, options: Reading[str]) -> Outcome:
     return Outcome.warn(f"{message}, where the OCI runtime keeps the option", options)
 
 
-def check_volumes(facts: Facts) -> Outcome:
-    """Judge each file system mounted for Pods on this node."""
-    if facts.mounts.value is None:
-        return Outcome.not_read("which volumes are mounted", facts.mounts)
-    volumes = [attempt for attempt in facts.attempts if attempt.role == "volume"]
-    if not volumes:
-        seen = Evidence(facts.mounts.source, f"{facts.mounts.value.count} mounts, none of which is a volume")
-        return Outcome.skipped("no Pod has a volume with a file system of its own mounted here", seen)
-    refused = [attempt for attempt in volumes if attempt.result == "refused"]
-    unknown = [attempt for attempt in volumes if attempt.result == "unknown"]
-    evidence = [_evidence(attempt) for attempt in (*refused, *unknown)][:20]
-    if refused:
-        kinds = ", ".join(sorted({attempt.fstype for attempt in refused}))
-        message = f"{len(refused)} of {len(volumes)} volume file systems cannot be idmapped: {kinds}"
-        return Outcome.fail("VolumesNotIdmappable", message, *evidence)
-    if unknown:
-        message = f"{len(unknown)} of {len(volumes)} volume file systems could not be judged: {unknown[0].reason}"
-        return Outcome.unknown(unknown[0].kind or "not-tried", message, *evidence)
-    partly = [_evidence(attempt) for attempt in volumes if attempt.usable == "partly"]
-    if partly:
-        message = f"{len(partly)} volumes have further mounts below, whose files appear with owner 65534 (nobody)"
-        return Outcome.warn(message, *partly[:20], remediation=MOUNT_APART)
-    return Outcome.passed(f"all {len(volumes)} volume file systems can be idmapped", *map(_evidence, volumes[:20]))
-
-
 def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
     attempt = next((attempt for attempt in facts.attempts if attempt.role == role), None)
     if attempt is None:
         return Outcome.unknown("NotTried", f"{what} was not tried", _NOBODY_TRIED)
-    evidence = _evidence(attempt)
+    evidence = evidence_of(attempt)
     where = f" ({attempt.fstype})" if attempt.fstype and attempt.role != "tmpfs" else ""
     if attempt.result == "supported":
         return Outcome.passed(f"{what}{where} can be idmapped", evidence)
@@ -158,15 +134,6 @@ def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
 def _kernel_refuses_all(facts: Facts, attempt: Attempt) -> bool:
     """True when the kernel lacks idmapped mounts or has them switched off, so another file system would not help."""
     return attempt.errno in ("ENOSYS", "EPERM") and all(one.result != "supported" for one in facts.attempts)
-
-
-def _evidence(attempt: Attempt) -> Evidence:
-    """The call and its answer; for volumes with the device, since their paths contain names of Pods."""
-    place = f"{attempt.fstype} {attempt.device}" if attempt.role == "volume" else attempt.path or attempt.fstype
-    answer = f"{attempt.errno} from {attempt.step}" if attempt.errno else attempt.reason or "accepted"
-    if attempt.owner:
-        answer += f", UID {attempt.owner[0]} is seen as {attempt.owner[1]}"
-    return Evidence(f"idmapped mount of {place}", answer)
 
 
 _NOBODY_TRIED = Evidence("idmapped mounts", problem="not tried")

@@ -24,9 +24,10 @@ REPORT_LIMIT = 16 << 20
 def _checks(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     from probe.checks.catalog import CHECKS
     from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
+    from probe.outputs.topics import TOPICS
 
     ids = [*(check.id for check in CHECKS), *(check.id for check in NESTED_CHECKS)]
-    return [name for name in (*ids, NESTED) if name.startswith(incomplete)]
+    return [name for name in (*ids, NESTED, *TOPICS) if name.startswith(incomplete)]
 
 
 def _fits(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -48,7 +49,7 @@ def _fits(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[
     metavar="NAME",
     shell_complete=_fits,
     help="Show the fix for talos, k3s, ... (CHECK lists them); after `nested`, the smallest Pod for buildah, buildkit, "
-    "dockerd, podman, systemd or k3s on this node, which is probed.",
+    "dockerd, podman, systemd or k3s on this node, which is probed; after `volumes`, another kernel: 6.12.",
 )
 @click.option(
     "--report",
@@ -73,12 +74,18 @@ def explain(check: str | None, fit: str | None, report_file: str | None, output:
     of the smallest Pod in which one works on this node, with the reason of each line. It exits with 0 if the Pod works,
     1 if not, 2 if that is unknown.
 
+    Other tables in place of CHECK, each row with its source: `volumes`, what each CSI driver and volume type puts on a
+    node and which kernels idmap it; `gates`, feature gates by version; `pod-security`, what a user namespace changes by
+    policy version; `host-network`, which runtimes support hostNetwork with it; `pod-limits`, what no node can show.
+
     \b
     Examples:
       userns-probe explain
       userns-probe explain filesystem-tmpfs
       userns-probe explain kernel-user-namespaces --for talos
       userns-probe explain nested --for buildah
+      userns-probe explain volumes --for 6.12
+      userns-probe explain pod-limits -o json
     """
     if report_file and not (check == NESTED and fit):
         raise click.UsageError("--report needs `nested --for NAME`")
@@ -90,10 +97,13 @@ def explain(check: str | None, fit: str | None, report_file: str | None, output:
     from probe.checks.remedies.platforms import PLATFORMS
     from probe.outputs.explain import render_catalog, render_check, render_checks_json
     from probe.outputs.explain_nested import render_nested_catalog, render_nested_check, render_nested_json
+    from probe.outputs.topics import TOPICS
 
+    if check in TOPICS:
+        return _topic(check, fit, output, colour)
     chosen, nested = (find(check), find_nested(check)) if check else (None, None)
     if check and check != NESTED and chosen is None and nested is None:
-        ids = [*(each.id for each in CHECKS), *(each.id for each in NESTED_CHECKS), NESTED]
+        ids = [*(each.id for each in CHECKS), *(each.id for each in NESTED_CHECKS), NESTED, *TOPICS]
         raise click.UsageError(f"no check is called {check!r}: {_meant(check, ids)}")
     if fit and (chosen is None or fit not in PLATFORMS):
         raise click.UsageError(f"--for needs a CHECK and one of {', '.join(PLATFORMS)}")
@@ -110,6 +120,23 @@ def explain(check: str | None, fit: str | None, report_file: str | None, output:
         of_nested = (nested,) if nested else NESTED_CHECKS if check == NESTED else ()
         text = render_nested_json(of_nested) if of_nested else render_checks_json((chosen,) if chosen else CHECKS)
     write(text, people=output == "text")
+    return 0
+
+
+def _topic(name: str, release: str | None, output: str, colour: str) -> int:
+    """Print a table, for the kernel of this machine or of *release*."""
+    import os
+
+    from probe.outputs.topics import render_topic, render_topic_json
+    from probe.tables.filesystems import parse_release
+
+    if release and (name != "volumes" or parse_release(release) is None):
+        raise click.UsageError("--for is a release of Linux after `volumes`, as in `volumes --for 6.12`")
+    kernel = release or os.uname().release
+    if output == "json":
+        write(render_topic_json(name, kernel), people=False)
+    else:
+        write(render_topic(name, kernel, width=width(), colour=coloured(colour)))
     return 0
 
 

@@ -106,6 +106,20 @@ class Cni(Struct, frozen=True, kw_only=True):
     directories: tuple[str, ...]
 
 
+class IstioCni(Struct, frozen=True, kw_only=True):
+    """istio-cni, which sets up redirection in the network namespaces of Pods."""
+
+    conf: str
+    """The network configuration that names it."""
+    nsenter: Reading[str]
+    """nsenter(1) in the PATH of the runtime's daemon."""
+    version: Reading[tuple[int, int]]
+    """Major and minor version of the release that installs it."""
+
+
+NO_ISTIO: Reading[IstioCni] = Reading.without("CNI", "not-tried", "not looked for")
+
+
 class Surroundings(Struct, frozen=True, kw_only=True):
     """What surrounds the runtime's daemon, as the daemon sees it."""
 
@@ -126,6 +140,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     """containerd's `restrict_oom_score_adj`."""
     handlers: tuple[HandlerAround, ...]
     cni: Reading[Cni]
+    istio_cni: Reading[IstioCni] = NO_ISTIO
+    """Absent where no network names it."""
     cni_cache: Reading[Place]
     """Where libcni keeps the results of networks, or the folder above in which it makes that."""
     proxies: Reading[dict[str, tuple[str, ...]]]

@@ -11,7 +11,7 @@ from probe.facts.hook_files import HookFacts as HookFacts
 from probe.facts.hook_files import HookFiles as HookFiles
 from probe.facts.nested.model import NestedFacts
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
-from probe.host.cri import CriCondition
+from probe.host.cri import NO_HOST_NETWORK, CriCondition
 from probe.host.program import Output
 from probe.proof import Proof
 from probe.reading import Reading
@@ -181,6 +181,8 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     handlers: Reading[tuple[Handler, ...]]
     """In CRI's order; empty when Status has no `runtime_handlers` (containerd < 2.0, CRI-O < 1.30)."""
     conditions: Reading[tuple[CriCondition, ...]]
+    host_network: Reading[bool] = NO_HOST_NETWORK
+    """CRI's `features.user_namespaces_host_network`: what the runtime says of hostNetwork with a user namespace."""
     root_dir: Reading[str]
     """containerd's root, CRI-O's storage root: the files that it adds to each Pod lie there."""
     snapshotter: Reading[str]

@@ -1,7 +1,6 @@
 """Namespaces: their Pod Security levels, and what `hostUsers: false` changes in them. Pure.
 
-*Source*: k8s.io/pod-security-admission, policy/check_*.go: policies of version 1.35 and newer no longer ask of Pods
-with `hostUsers: false` for runAsNonRoot and runAsUser (restricted) and procMount (baseline). Nothing else is relaxed.
+*Source*: the table of probe.tables.pod_security.
 """
 
 from __future__ import annotations
@@ -12,16 +11,11 @@ from collections.abc import Iterable
 from probe.fleet import wire
 from probe.fleet.inventory import NamespaceRow, WorkloadRow
 from probe.outputs.labels import shown
+from probe.tables.gates import POD_SECURITY
+from probe.tables.pod_security import LEVELS, SINCE, WORDS, asked
 
 _PREFIX = "pod-security.kubernetes.io/"
-LEVELS = ("privileged", "baseline", "restricted")
 DEFAULT = "default (not visible)"
-RELAXED_FROM = (1, 35)
-_RELAXED = {
-    "privileged": "nothing: privileged asks nothing",
-    "baseline": "procMount Unmasked is allowed",
-    "restricted": "runAsNonRoot and runAsUser are not asked for",
-}
 _VERSION = re.compile(r"v?1\.(\d{1,3})(?:\D|$)")
 SHOWN = 120
 
@@ -31,7 +25,7 @@ def namespace_row(meta: wire.Meta, server: tuple[int, int] | None, workloads: It
     labels, rows = meta.labels or {}, list(workloads)
     level, version = _mode(labels, "enforce")
     effective = server if version == "latest" else version_of(version)
-    old = effective is not None and effective < RELAXED_FROM
+    old = effective is not None and effective < SINCE
     return NamespaceRow(
         name=shown(meta.name, SHOWN),
         enforce=_words(labels, "enforce"),
@@ -76,11 +70,8 @@ def _relaxed(level: str, version: tuple[int, int] | None) -> str:
     if level not in LEVELS:
         return "unknown: the cluster's default level is not visible" if not level else "unknown: no such level"
     if level == "privileged":
-        return _RELAXED[level]
+        return "nothing: privileged asks nothing"
     if version is None:
         return "unknown: the version is not known"
-    if version >= RELAXED_FROM:
-        return _RELAXED[level]
-    if version >= (1, 29):
-        return "nothing, unless the gate UserNamespacesPodSecurityStandards is on, which is not visible"
-    return "nothing"
+    gate = f"nothing, unless the gate {POD_SECURITY.name} is on, which is not visible"
+    return {"relaxed": WORDS[level], "gate": gate, "asked": "nothing"}[asked(level, version)]

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from probe.fleet import wire
 from probe.pod.model import Claim
+from probe.pod.objects import is_shared
 from probe.pod.spec import PersistentVolumeSpec
 
 
@@ -46,11 +47,8 @@ def _claim(spec: wire.VolumeSpec) -> Claim:
     for name in ("local", "host_path"):
         if sources[name] is not None:
             sources[name] = replace(sources[name], path="")
-    return Claim(block=spec.volume_mode == "Block", shared=_shared(spec), volume=PersistentVolumeSpec(**sources))
-
-
-def _shared(spec: wire.VolumeSpec) -> bool | None:
-    return None if spec.access_modes is None else "ReadWriteMany" in spec.access_modes
+    shared = is_shared(spec.access_modes)
+    return Claim(block=spec.volume_mode == "Block", shared=shared, volume=PersistentVolumeSpec(**sources))
 
 
 def classes_of(classes: list[wire.StorageClass]) -> dict[str, Claim]:

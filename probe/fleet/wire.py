@@ -145,7 +145,6 @@ class VolumeSpec(PersistentVolumeSpec, frozen=True, kw_only=True, rename="camel"
     """Spec of a PersistentVolume, its claim and its nodes."""
 
     claim_ref: ClaimRef | None = None
-    access_modes: tuple[str, ...] | None = None
     node_affinity: VolumeAffinity | None = None
 
 

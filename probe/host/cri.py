@@ -64,6 +64,7 @@ class CriCondition(Struct, frozen=True):
     """Reason and message, of at most 300 characters."""
 
 
+NO_HOST_NETWORK: Reading[bool] = Reading.without("CRI Status", "not-tried", "its features were not kept")
 _NO_CONDITIONS: Reading[tuple[CriCondition, ...]] = Reading.without(
     "CRI Status", "not-tried", "its conditions were not kept"
 )
@@ -81,6 +82,8 @@ class CriAnswer(Struct, frozen=True, kw_only=True):
     """Empty when Status has no `runtime_handlers` at all."""
     conditions: Reading[tuple[CriCondition, ...]] = _NO_CONDITIONS
     """Without them: an answer that an older version kept."""
+    host_network: Reading[bool] = NO_HOST_NETWORK
+    """`features.user_namespaces_host_network`, of the runtime as a whole; absent where Status has no features."""
     config: Reading[str]
     """The configuration in force: JSON, in the runtime's own shape. It may hold credentials of registries."""
     image_filesystem: Reading[str]
@@ -97,6 +100,7 @@ def no_answer(endpoint: str, kind: ProblemKind, problem: str) -> CriAnswer:
         version=Reading.without(source, kind, problem),
         handlers=Reading.without(source, kind, problem),
         conditions=Reading.without(source, kind, problem),
+        host_network=Reading.without(source, kind, problem),
         config=Reading.without(source, kind, problem),
         image_filesystem=Reading.without(source, kind, problem),
     )
@@ -193,6 +197,7 @@ def read_outcomes(endpoint: str, listener: Reading[int], outcomes: Sequence[Outc
         version=version.parse(lambda reply: _short(reply.runtime_version)),
         handlers=status.parse(_parse_handlers),
         conditions=status.parse(_parse_conditions),
+        host_network=_read_host_network(status),
         config=_read_config(status),
         image_filesystem=images.parse(_parse_image_filesystem),
     )
@@ -227,6 +232,13 @@ def _parse_conditions(reply: Any) -> tuple[CriCondition, ...]:
         CriCondition(_short(one.type), one.status, ": ".join(filter(None, (one.reason, one.message)))[:_MESSAGE_LIMIT])
         for one in conditions
     )
+
+
+def _read_host_network(status: Reading[Any]) -> Reading[bool]:
+    """*Source*: cri-api 0.36; of an older runtime the message is there, without the field, or is not there at all."""
+    if status.value is not None and not status.value.HasField("features"):
+        return Reading.without(status.source, "absent", "the runtime tells nothing of its features")
+    return status.parse(lambda reply: bool(reply.features.user_namespaces_host_network))
 
 
 def _read_config(status: Reading[Any]) -> Reading[str]:

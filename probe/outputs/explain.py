@@ -12,6 +12,7 @@ from probe.checks.remedies.platforms import PLATFORMS
 from probe.checks.remedies.table import remediations_of
 from probe.outputs.documents import render_json
 from probe.outputs.text import Cell, Page
+from probe.outputs.topics import TOPICS
 from probe.terms import Level
 
 _FIX = "fix     "
@@ -76,6 +77,7 @@ def render_catalog(checks: Sequence[Check], *, width: int | None, colour: bool) 
             page.line(check.question, indent=4)
     page.blank()
     page.line(("gating: its unknown decides, too, as every fail does. Details: userns-probe explain CHECK", "dim"))
+    page.line((f"Tables, with their sources: userns-probe explain nested|{'|'.join(TOPICS)}", "dim"))
     return str(page).removeprefix("\n")
 
 

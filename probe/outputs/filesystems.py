@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from probe.outputs.text import FEW, STYLES, WORST_FIRST, Cell, Page, Part, mark, shortened
 from probe.outputs.view import answer
 from probe.report import FilesystemRow, Report, VolumeRow
+from probe.tables.filesystems import what_works
 
 _KERNEL_FILESYSTEMS = re.compile("proc|sysfs|cgroup2?|devtmpfs|devpts|mqueue|bpf|configfs|debugfs|tracefs")
 _ORDER = (*WORST_FIRST, "pass")
@@ -59,20 +60,14 @@ def what_to_do(row: FilesystemRow) -> str:
         return ""
     if "unbindable" in row.reason:
         return f"mount --make-private {row.path}"
-    fstype = row.fstype.partition(".")[0]
-    if fstype in ("ext2", "ext3"):
-        return (
-            f"mount it as type ext4 instead of {row.fstype} (in /etc/fstab): the ext4 driver supports idmapped mounts"
-        )
-    if _KERNEL_FILESYSTEMS.fullmatch(fstype):
+    if _KERNEL_FILESYSTEMS.fullmatch(row.fstype):
         return "set hostUsers: true in the Pods that need it as a volume"
-    ways = {
-        "tmpfs": "boot Linux 6.3 or later",
-        "overlay": "boot Linux 7.3 or later",
-        "fuse": "boot Linux 6.12 or later with a server that offers FUSE_ALLOW_IDMAP",
-    }
-    way = f"{ways[fstype]}; or " if fstype in ways else ""
-    return f"{way}move the volume to ext4, xfs or btrfs, or set hostUsers: true in the Pods that use it"
+    way = what_works(row.fstype)
+    if row.fstype in ("ext2", "ext3"):
+        return f"{way}; its type is in /etc/fstab, or fsType of its PersistentVolume"
+    return (
+        f"{way}{way and '; or '}move the volume to ext4, xfs or btrfs, or set hostUsers: true in the Pods that use it"
+    )
 
 
 def add_filesystems(page: Page, report: Report, verbose: int) -> None:

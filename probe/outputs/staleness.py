@@ -90,9 +90,12 @@ def expired(report: Report) -> Report:
             for one in report.findings
         ),
         filesystems=tuple(
-            replace(row, result="unknown", usable=None, reason=MESSAGE, step="", errno="") for row in report.filesystems
+            replace(row, result="unknown", usable=None, reason=MESSAGE, step="", errno="", expected="")
+            for row in report.filesystems
         ),
-        volumes=tuple(replace(row, result="unknown", usable=None, reason=MESSAGE) for row in report.volumes),
+        volumes=tuple(
+            replace(row, result="unknown", usable=None, reason=MESSAGE, expected="") for row in report.volumes
+        ),
         id_ranges=tuple(replace(each, used=None) for each in report.id_ranges),
         forecast=report.forecast and replace(report.forecast, outcome="unknown", reason=STALE, message=MESSAGE),
         contradictions=(),

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from probe.pod.drivers import sources_of
+from probe.pod.host_network import judge_host_network
 from probe.pod.model import Node, Pod, Reason
+from probe.pod.sources import sources_of
 from probe.pod.walk import KEEP_HOST, containers, reason
+from probe.tables.gates import PROC_MOUNT
 
-HOST_NETWORK_FEATURE = "UserNamespacesHostNetworkSupport"
 MOST = (1 << 31) - 1
 """The largest UID and GID that the API takes."""
 
 _VOLUME_DEVICES_SINCE = (1, 34)
-_PROC_MOUNT_SINCE = (1, 33)
 _VERSION = re.compile(r"v?(\d{1,3})\.(\d{1,4})")
 
 
@@ -35,7 +35,7 @@ def refusals(pod: Pod, node: Node) -> Iterator[Reason]:
         if value:
             yield _refused(f"{pod.path}.{name}", forbidden, f"take {name} out, or {KEEP_HOST}")
     if spec.host_network:
-        yield _host_network(pod, node, forbidden)
+        yield judge_host_network(pod, node, forbidden)
     for path, container in containers(pod):
         if container.volume_devices:
             yield _volume_devices(f"{path}.volumeDevices", version, forbidden)
@@ -81,20 +81,11 @@ def _missing(pod: Pod, field: str, word: str, message: str) -> Reason:
 def dropped_proc_mount(pod: Pod, node: Node) -> Iterator[str]:
     """Fields `procMount: Unmasked` that an API server before 1.33 drops, unless its gate ProcMountType is on."""
     version = minor_version(node.kubelet_version)
-    if version is None or version >= _PROC_MOUNT_SINCE:
+    if version is None or version >= (PROC_MOUNT.default_on() or version):
         return
     for path, container in containers(pod):
         if container.security_context and container.security_context.proc_mount == "Unmasked":
             yield f"{path}.securityContext.procMount"
-
-
-def _host_network(pod: Pod, node: Node, forbidden: str) -> Reason:
-    field = f"{pod.path}.hostNetwork"
-    if HOST_NETWORK_FEATURE in node.declared_features:
-        message = f"the node declares {HOST_NETWORK_FEATURE}; whether the API server allows it is not visible"
-        return reason(field, "unknown", "unknown", "HostNetworkGate", message, f"take hostNetwork out, or {KEEP_HOST}")
-    gate = f"{forbidden}, unless the alpha gate {HOST_NETWORK_FEATURE} (1.35) is on"
-    return _refused(field, gate, f"take hostNetwork out, or {KEEP_HOST}")
 
 
 def _volume_devices(field: str, version: tuple[int, int] | None, forbidden: str) -> Reason:

@@ -82,6 +82,15 @@ class Hazard(Struct, frozen=True, kw_only=True):
     remediation: str = ""
 
 
+class HostNetwork(Struct, frozen=True, kw_only=True):
+    """What a handler does with hostNetwork beside a user namespace."""
+
+    claimed: bool | None = None
+    """What CRI says; None: nothing, or not known."""
+    supported: bool | None = None
+    """By the release of the container runtime; None: not known."""
+
+
 class Node(Struct, frozen=True, kw_only=True):
     """What is known of a node, whoever told it; empty and None: not known. See probe.pod.node for its makers."""
 
@@ -98,8 +107,10 @@ class Node(Struct, frozen=True, kw_only=True):
     runtime_name: str = ""
     runtime_version: str = ""
     ids_per_pod: int | None = None
-    declared_features: tuple[str, ...] = ()
-    """`.status.declaredFeatures`."""
+    declared_features: tuple[str, ...] | None = None
+    """`.status.declaredFeatures`; None: not known."""
+    host_network: dict[str, HostNetwork] = field(default_factory=dict)
+    """Handler -> its hostNetwork."""
     volumes: tuple[VolumeRow, ...] = ()
     """What was tried of volumes mounted there, by driver."""
     mounts: dict[str, FilesystemRow] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from probe.finding import Finding
-from probe.pod.model import Answer, Hazard, Node
+from probe.pod.model import Answer, Hazard, HostNetwork, Node
 from probe.report import FilesystemRow, HandlerVerdict, Report
 from probe.terms import LEVELS, Level, Status
 from probe.verdict import Verdict, conclude
@@ -50,6 +50,10 @@ def node_of_report(
         runtime_name=facts.runtime_name,
         runtime_version=facts.runtime_version,
         ids_per_pod=report.id_ranges[0].ids_per_pod if report.id_ranges else None,
+        host_network={
+            row.handler: HostNetwork(claimed=row.host_network_claimed, supported=row.host_network_supported)
+            for row in facts.oci_runtimes
+        },
         volumes=report.volumes,
         mounts={row.path: row for row in mounts if row.path},
         mounted=_by_volume(report.filesystems),
@@ -70,7 +74,7 @@ def node_of_annotations(
     kubelet_version: str = "",
     runtime: str = "",
     offered: Mapping[str, bool | None] = {},
-    declared_features: tuple[str, ...] = (),
+    declared_features: tuple[str, ...] | None = None,
 ) -> Node:
     """The Node that the agent's *annotations* tell of, with what the kubelet says in `.status`.
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from probe.pod.api import dropped_proc_mount
 from probe.pod.model import Node, Note, Pod
 from probe.pod.walk import containers
+from probe.tables.gates import spelled
+from probe.tables.pod_security import SINCE
 
 VOID = frozenset((
     "AUDIT_CONTROL", "AUDIT_READ", "BLOCK_SUSPEND", "BPF", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "MKNOD",
     "PERFMON", "SYSLOG", "SYS_MODULE", "SYS_PACCT", "SYS_RAWIO", "SYS_TIME", "SYS_TTY_CONFIG", "WAKE_ALARM",
 ))  # fmt: skip
 """Capabilities that the kernel only asks of the first user namespace. *Source*: capabilities(7), user_namespaces(7)."""
-RELAXED_SINCE = "1.35"
-"""Version of the Pod Security Standards that take a user namespace into account."""
 
 
 def notes_of(pod: Pod, node: Node) -> Iterator[Note]:
@@ -49,11 +49,11 @@ def _pod_security(pod: Pod) -> Iterator[Note]:
     whole_non_root = whole is not None and whole.run_as_non_root
     if as_root or not (whole_non_root or all(non_root)):
         message = (
-            f"Pod Security restricted, version {RELAXED_SINCE} or later, does not ask for runAsNonRoot with "
+            f"Pod Security restricted, version {spelled(SINCE)} or later, does not ask for runAsNonRoot with "
             "hostUsers: false; a namespace that pins an earlier version does"
         )
         yield Note(field=f"{pod.path}.securityContext", message=message)
     for path, one in containers(pod):
         if one.security_context and one.security_context.proc_mount == "Unmasked":
-            message = f"Pod Security baseline, version {RELAXED_SINCE} or later, allows it with hostUsers: false"
+            message = f"Pod Security baseline, version {spelled(SINCE)} or later, allows it with hostUsers: false"
             yield Note(field=f"{path}.securityContext.procMount", message=message)

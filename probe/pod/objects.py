@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, field
 
-from probe.pod.drivers import sources_of
 from probe.pod.model import Claim
+from probe.pod.sources import sources_of
 from probe.pod.spec import ClaimSpec, PersistentVolumeSpec
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class Context(Struct, kw_only=True):
         storage = self._classes.get(name)
         return Claim(
             block=spec.volume_mode == "Block",
-            shared=is_shared(spec),
+            shared=is_shared(spec.access_modes, volume.access_modes if volume else None),
             volume_name=spec.volume_name or "",
             volume=volume,
             provisioner=storage.provisioner if storage else "",
@@ -117,9 +117,9 @@ def _fstype(storage: _StorageClass) -> str:
     return next((value for key, value in (storage.parameters or {}).items() if value and key.lower() in _FSTYPE), "")
 
 
-def is_shared(spec: ClaimSpec) -> bool | None:
-    """Whether many nodes may write the volume of a claim; None: not known."""
-    modes = frozenset(spec.access_modes or ())
+def is_shared(*access_modes: Sequence[str] | None) -> bool | None:
+    """Whether many nodes may write a volume, by the *access_modes* of its claim and of itself; None: not known."""
+    modes = frozenset(mode for each in access_modes for mode in each or ())
     return True if "ReadWriteMany" in modes else False if modes and modes <= _ONE_NODE else None
 
 

@@ -116,6 +116,7 @@ class PersistentVolumeSpec(VolumeSources, frozen=True, kw_only=True, rename="cam
     local: HostPath | None = None
     storage_class_name: str | None = None
     volume_mode: str | None = None
+    access_modes: tuple[str, ...] | None = None
 
 
 class VolumeMount(Struct, frozen=True, rename="camel", gc=False):

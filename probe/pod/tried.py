@@ -11,6 +11,7 @@ from probe.pod.model import Node, Note, Reason
 from probe.pod.spec import VolumeMount
 from probe.pod.walk import KEEP_HOST, reason, with_command
 from probe.report import FilesystemRow
+from probe.tables.filesystems import READS_ONLY, what_works
 
 
 class Mounted(Struct, frozen=True):
@@ -59,12 +60,13 @@ def judge_mount(
         if one.usable == "partly":
             below = "mounts below it keep the node's IDs: their files belong to nobody (65534) in the Pod"
             notes.append(Note(field=field, message=f"{one.path or 'it'}: {below if one.mounts_below else one.reason}"))
+    notes += [Note(field=field, message=f"{where}: {READS_ONLY[row.fstype]}")] if row.fstype in READS_ONLY else []
     return reason(
         field, "runs", "tried", "FilesystemIdmappable", f"{where}: {row.fstype or 'it'} takes an idmapped mount"
     )
 
 
-def judge_driver(field: str, driver: str, kinds: Sequence[str], node: Node) -> Reason | None:
+def judge_driver(field: str, driver: str, kinds: Sequence[str], node: Node, notes: list[Note]) -> Reason | None:
     """The Reason of a volume by what was tried of others of its *driver*; None where that does not settle it.
 
     *kinds* are the file systems that the volume may be, each of which has to have been tried; none: not known, and then
@@ -81,6 +83,7 @@ def judge_driver(field: str, driver: str, kinds: Sequence[str], node: Node) -> R
         return reason(field, "fails", "tried", "FilesystemNotIdmappable", message, way_around(rows[0].fstype))
     if not kinds:
         return None
+    notes += [Note(field=field, message=READS_ONLY[one]) for one in found if one in READS_ONLY]
     return reason(field, "runs", "tried", "FilesystemIdmappable", f"{words} take an idmapped mount")
 
 
@@ -89,15 +92,12 @@ def try_there(path: str) -> str:
     return with_command("try it on that node", "userns-probe path {}", path)
 
 
-def way_around(fstype: str) -> str:
+def way_around(fstype: str, release: str = "") -> str:
     """What to change for a volume on a file system that cannot be idmapped."""
-    kernels = {"overlay": "Linux 7.3", "tmpfs": "Linux 6.3", "hugetlbfs": "Linux 6.9", "ceph": "Linux 6.7"}
+    way = what_works(fstype, release)
     if fstype in ("ext2", "ext3"):
-        return f"mount it as type ext4 instead of {fstype}"
-    way = f"boot {kernels[fstype]} or later, or " if fstype in kernels else ""
-    if fstype.partition(".")[0] in ("fuse", "fuseblk", "virtiofs"):
-        way = "use a server that offers FUSE_ALLOW_IDMAP, on Linux 6.12 or later, or "
-    return f"{way}move the volume to ext4, xfs or btrfs, or {KEEP_HOST}"
+        return f"{way}; name it as fsType, in a StorageClass csi.storage.k8s.io/fstype: ext4"
+    return f"{way}{way and ', or '}move the volume to ext4, xfs or btrfs, or {KEEP_HOST}"
 
 
 def _read_only(field: str, where: str, oci_runtime: str) -> Reason:

@@ -7,26 +7,17 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from probe.pod.devices import judge_image_volume
-from probe.pod.drivers import CSI, IN_TREE, Driver, driver_of_provisioner, source_of, sources_of
-from probe.pod.filesystems import judge_filesystem
 from probe.pod.level import Levels
 from probe.pod.model import Claim, Node, Note, Outcome, Pod, Reason
 from probe.pod.objects import is_shared
+from probe.pod.sources import source_of, sources_of
 from probe.pod.spec import ClaimSpec, HostPath, Volume, VolumeSources
 from probe.pod.tried import Mounted, judge_driver, judge_mount, mounted_at, try_there, way_around
 from probe.pod.walk import mounts_of, reason
 from probe.report import FilesystemRow
-from probe.terms import Level
+from probe.tables.driver import Driver
+from probe.tables.drivers import IN_TREE, csi_driver, driver_of_provisioner, plugin_of
 
-_LEVELS: dict[str, Level] = {
-    "configMap": "local",
-    "downwardAPI": "projected",
-    "gitRepo": "local",
-    "projected": "projected",
-    "secret": "projected",
-}
-"""Volumes that the kubelet itself fills. *Source*: pkg/volume of Kubernetes."""
-_PLUGINS = {"awsElasticBlockStore": "aws-ebs", "gcePersistentDisk": "gce-pd", "scaleIO": "scaleio"}
 _HUGE = "HugePages"
 _NOT_KNOWN = "which volume is behind it is not known"
 _GIVE = "give the PersistentVolumeClaim, its PersistentVolume and its StorageClass in the same files"
@@ -53,8 +44,8 @@ class Volumes:
                 yield self._claimed(f"{above}volumeClaimTemplates[{index}]", claim, Mounted(tuple(mounts)))
 
     def _of_volume(self, path: str, volume: Volume, mounted: Mounted, field: str) -> Reason:
-        if field in _LEVELS:
-            return self._levels.judge(path, _LEVELS[field])
+        if field in IN_TREE and (level := IN_TREE[field].level):
+            return self._levels.judge(path, level)
         if volume.empty_dir is not None:
             return self._empty_dir(path, volume.empty_dir.medium or "")
         if volume.host_path is not None:
@@ -73,7 +64,7 @@ class Volumes:
 
     def _empty_dir(self, path: str, medium: str) -> Reason:
         if medium.startswith(_HUGE):
-            return self._by_kernel(path, ("hugetlbfs",), Driver(), "")
+            return self._by_kernel(path, Driver(filesystems=("hugetlbfs",)), Claim(), "", "")
         if medium not in ("", "Memory"):
             return reason(path, "unknown", "unknown", "MediumNotKnown", f"medium {medium} is not known", "")
         return self._levels.judge(path, "projected" if medium else "local")
@@ -90,7 +81,7 @@ class Volumes:
         found = self._pod.classes.get(spec.storage_class_name or "")
         if found is None or spec.storage_class_name == "" or spec.volume_name:
             return None
-        return replace(found, block=spec.volume_mode == "Block", shared=is_shared(spec))
+        return replace(found, block=spec.volume_mode == "Block", shared=is_shared(spec.access_modes))
 
     def _claimed(self, path: str, claim: Claim | None, mounted: Mounted) -> Reason:
         if claim is None:
@@ -109,10 +100,9 @@ class Volumes:
         name, fstype = name or claim.provisioner, fstype or claim.fstype
         if rows := self._mounted(field, name, claim.volume_name):
             return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
-        driver = CSI.get(name) if field == "csi" or not field else IN_TREE.get(field)
-        driver = driver or (driver_of_provisioner(name) if not field else None)
+        driver = csi_driver(name) if field == "csi" else IN_TREE.get(field) if field else driver_of_provisioner(name)
         kinds = driver.kinds(fstype, claim.shared) if driver else (fstype,) if fstype else ()
-        tried = judge_driver(path, name or f"kubernetes.io~{_plugin(field)}", kinds, self._node)
+        tried = judge_driver(path, name or plugin_of(field), kinds, self._node, self.notes)
         if tried is not None:
             return tried
         if not name and not field:
@@ -120,26 +110,30 @@ class Volumes:
         if driver is None:
             message = f"as which file system volumes of {name or field} reach a node is not known"
             return reason(path, "unknown", "unknown", "DriverNotKnown", message, "probe a node that has such a volume")
-        return self._by_kernel(path, kinds, driver, name or field)
+        if driver.bind:
+            message = f"{name or field} binds a directory of the node, whose file system decides; it was not tried"
+            return reason(
+                path, "unknown", "unknown", "PathNotTried", message, "userns-probe path DIRECTORY, on the node"
+            )
+        return self._by_kernel(path, driver, claim, fstype, name or field)
 
     def _mounted(self, field: str, driver: str, volume: str) -> list[FilesystemRow]:
         """What was tried of the PersistentVolume *volume*; of CSI only where *driver* has such a file system there."""
         if field != "csi" and (field or not driver or driver.startswith("kubernetes.io/")):
-            return self._node.mounted.get((f"kubernetes.io~{_plugin(field)}", volume), [])
+            return self._node.mounted.get((plugin_of(field), volume), [])
         rows = self._node.mounted.get(("kubernetes.io~csi", volume), [])
         own = {row.fstype for row in self._node.volumes if row.driver == driver}
         return rows if {row.fstype for row in rows} <= own else []
 
-    def _by_kernel(self, path: str, filesystems: tuple[str, ...], driver: Driver, name: str) -> Reason:
-        """The answer of the tables, where all of *filesystems* have the same."""
+    def _by_kernel(self, path: str, driver: Driver, claim: Claim, fstype: str, name: str) -> Reason:
+        """The answer of the tables."""
+        filesystems, release = driver.kinds(fstype, claim.shared), self._node.kernel_release
         if filesystems == ("tmpfs",):
             return self._levels.judge(path, "projected")
-        found = [judge_filesystem(one, self._node.kernel_release, driver.offers) for one in filesystems]
+        found = driver.judge(release, fstype, claim.shared)
         outcomes: dict[str, Outcome] = {"yes": "runs", "no": "fails", "unknown": "unknown"}
-        same = len({one.taken for one in found}) == 1
-        outcome = outcomes[found[0].taken] if same else "unknown"
-        reaches = f"{name} reaches the node as {' or '.join(filesystems)}: " if name else ""
-        message = reaches + (found[0].why if same else "; ".join(one.why for one in found))
+        outcome = outcomes[found.taken]
+        message = (f"{name} reaches the node as {' or '.join(filesystems)}: " if name else "") + found.why
         if outcome == "runs" and driver.hint:
             self.notes.append(Note(field=path, message=driver.hint))
         return reason(
@@ -148,7 +142,7 @@ class Volumes:
             "unknown" if outcome == "unknown" else "kernel-and-driver",
             {"runs": "FilesystemIdmappable", "fails": "FilesystemNotIdmappable"}.get(outcome, "FilesystemNotKnown"),
             message,
-            way_around(filesystems[0]) if outcome == "fails" else "",
+            way_around(filesystems[0], release) if outcome == "fails" else "",
         )
 
     def _oci_runtime(self) -> str:
@@ -165,10 +159,3 @@ def paths_of(pod: Pod) -> Iterator[str]:
         place = volume.host_path or (behind and behind.volume and (behind.volume.local or behind.volume.host_path))
         if place and volume.name in mounts:
             yield from Mounted(tuple(mounts[volume.name])).paths(place.path)
-
-
-def _plugin(field: str) -> str:
-    """The kubelet's name of a volume plugin: `nfs`, `azure-file`."""
-    if field in _PLUGINS:
-        return _PLUGINS[field]
-    return "".join(f"-{char.lower()}" if char.isupper() else char for char in field)

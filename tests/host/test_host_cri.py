@@ -381,6 +381,16 @@ def test_no_features_and_empty_features() -> None:
     assert answer.handlers.value == (CriHandler("a", None), CriHandler("b", False))
 
 
+@pytest.mark.parametrize(
+    ("features", "value"), [({"user_namespaces_host_network": True}, True), ({}, False), (None, None)]
+)
+def test_host_network(features: dict[str, bool] | None, value: bool | None) -> None:
+    """It is said of the runtime as a whole; a runtime that tells no features says nothing of it."""
+    answer = read_outcomes("/s", LISTENER, [_status(features=features) if features is not None else _status()] * 3)
+    assert answer.host_network.value is value
+    assert value is not None or answer.host_network.kind == "absent"
+
+
 def test_conditions() -> None:
     """What is wrong comes along, bounded, for the one who reads the report."""
     reply = _status(status={"conditions": [{"type": "NetworkReady", "reason": "NoConf", "message": "x" * 10_000}]})

@@ -14,14 +14,14 @@ from lab.reports import REPORTS
 from probe.outputs.annotations import PREFIX as PUBLISHED_PREFIX
 from probe.outputs.annotations import node_annotations
 from probe.outputs.staleness import expired
-from probe.pod import drivers, filesystems
 from probe.pod.documents import parse_documents
-from probe.pod.filesystems import KNOWN_TO, NEVER, SINCE, judge_filesystem
 from probe.pod.judge import judge
 from probe.pod.manifests import find_workloads
-from probe.pod.model import Answer, Hazard, Judgement, Node, Pod, Reason
+from probe.pod.model import Answer, Hazard, HostNetwork, Judgement, Node, Pod, Reason
 from probe.pod.node import POD_LEVELS, PREFIX, node_of_annotations, node_of_report
 from probe.report import FilesystemRow, HandlerVerdict, VolumeRow
+from probe.tables import drivers, filesystems
+from probe.tables.filesystems import KNOWN_TO, NEVER, OUT_OF_TREE, SINCE, judge_filesystem
 
 READY = dict.fromkeys(POD_LEVELS, Answer(verdict="ready"))
 FAILS = dict.fromkeys(POD_LEVELS, Answer(verdict="not-ready", reason="HandlerWithoutUserNamespaces", message="no"))
@@ -200,6 +200,37 @@ def test_host_network_where_a_node_declares_it() -> None:
     node = with_(declared_features=("UserNamespacesHostNetworkSupport",))
     assert judge(pod(hostNetwork=True), node).outcome == "unknown"
     assert judge(pod(hostNetwork=True), NODE).outcome == "refused"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "supported", "declared", "words"),
+    [
+        (None, None, None, ("what the Node declares is not known", "what CRI says is not known", "not known")),
+        (
+            False,
+            True,
+            (),
+            ("the Node does not declare it", "CRI says that it does not", "containerd 2.3.4 supports it"),
+        ),
+        (True, True, (), ("CRI says that its runtime supports it",)),
+        (False, False, None, ("releases do since 2.3.0",)),
+    ],
+)
+def test_host_network_tells_claims_apart(
+    claimed: bool | None, supported: bool | None, declared: tuple[str, ...] | None, words: tuple[str, ...]
+) -> None:
+    """What the Node declares, what CRI says and what the release can do may all differ; the handler's own counts."""
+    told = {"": HostNetwork(claimed=claimed, supported=supported), "kata": HostNetwork(claimed=True, supported=True)}
+    node = with_(host_network=told, declared_features=declared, runtime_version="2.3.4")
+    found = judge(pod(hostNetwork=True), node).reasons[0]
+    assert found.outcome == "refused"
+    assert all(word in found.message for word in words)
+
+
+@pytest.mark.parametrize(("release", "word"), [("2.2.5", "does not support it"), ("2.3.0", "2.3.0 supports it")])
+def test_host_network_by_the_release_alone(release: str, word: str) -> None:
+    """A Node without a report still tells its runtime's release."""
+    assert word in judge(pod(hostNetwork=True), with_(runtime_version=release)).reasons[0].message
 
 
 def test_windows() -> None:
@@ -709,9 +740,9 @@ def test_kernels(fstype: str, release: str, taken: str) -> None:
 def test_tables_agree() -> None:
     """No file system is in both tables, and each one that a driver may mount is known, or said to depend."""
     assert not SINCE.keys() & NEVER
-    told = {name for driver in (*drivers.CSI.values(), *drivers.IN_TREE.values()) for name in driver.filesystems}
+    told = {name for driver in (*drivers.CSI.values(), *drivers.IN_TREE.values()) for name in driver.kinds("", None)}
     depends = {name for name in told if judge_filesystem(name, "6.12").taken == "unknown"}
-    assert {name.partition(".")[0] for name in depends} == {"fuse", "lustre", "beegfs", "gpfs", "zfs"}
+    assert {name.partition(".")[0] for name in depends} == {"fuse", "virtiofs", *OUT_OF_TREE}
 
 
 def test_a_pod_of_many_parts() -> None:

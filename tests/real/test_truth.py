@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -11,12 +12,15 @@ from lab.real.filesystems import CATALOG
 from lab.real.packages import Runtime
 from probe.facts.paths import gather_paths
 from probe.settings import Settings
+from probe.tables.filesystems import judge_filesystem
 
 pytestmark = pytest.mark.real
 
 Container = Callable[..., Outcome]
 REFUSED = {"ext3", "ramfs", "proc", "overlay", "fuse", "idmapped", "unbindable"}
 """What no kernel up to 6.18 idmaps; the runtimes are asked too, so a wrong row here fails as well."""
+OF_THE_MOUNT = {"idmapped", "unbindable"}
+"""What is refused for the mount, whatever its file system."""
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -39,13 +43,16 @@ def test_what_is_predicted_happens(
 
 @pytest.mark.parametrize("name", CATALOG)
 def test_each_file_system_is_judged(name: str, volume: Callable[[str], str]) -> None:
-    """Each row of the catalog is refused or supported, and usable as it is mounted."""
+    """Each row of the catalog is refused or supported, as the table has it that tells of kernels without trying."""
     path = volume(name)
     (row,) = gather_paths(Settings(), [path])
     assert row.result == ("refused" if name in REFUSED else "supported"), row
     usable = {"fuse-below-ext4": "partly", "ext4-readonly": "read-only", "erofs": "read-only", "squashfs": "read-only"}
     assert row.usable == ("no" if name in REFUSED else usable.get(name, "yes"))
     assert (row.errno == "") == (name not in REFUSED or name == "unbindable")
+    if name not in OF_THE_MOUNT:
+        taken = judge_filesystem(row.fstype, os.uname().release).taken
+        assert taken in ("unknown", "no" if row.result == "refused" else "yes"), "the table says otherwise"
 
 
 def test_an_old_runc_is_caught(

@@ -8,6 +8,7 @@ import os
 from probe.facts.filesystems.rules import Case, Circumstances, Subject, rule_of
 from probe.facts.tried import Answered, Attempt, Doubt, NamespaceAttempt
 from probe.host.idmap import Answer, NamespaceAnswer
+from probe.tables.filesystems import READS_ONLY
 from probe.terms import Usable
 
 
@@ -21,7 +22,7 @@ def judge_answer(subject: Subject, answer: Answer, circumstances: Circumstances)
         fstype=subject.fstype,
         device=subject.device,
         result=rule.result,
-        reason=rule.reason.format_map(_words(case)),
+        reason=rule.reason.format_map(_words(case)) or _unproven(subject, rule.result),
         kind=rule.kind,
         step=answer.step,
         errno=error_name(answer.error),
@@ -104,6 +105,11 @@ def _words(case: Case) -> dict[str, object]:
         "before": before,
         "through": through,
     }
+
+
+def _unproven(subject: Subject, result: Answered) -> str:
+    """What an accepted mapping does not prove: no attempt writes through it."""
+    return READS_ONLY.get(subject.fstype, "") if result == "supported" else ""
 
 
 def _usable(subject: Subject, result: Answered) -> Usable | None:

@@ -8,7 +8,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-GATE = "UserNamespacesSupport"
+from probe.tables.gates import STATELESS, SUPPORT
+
+GATE = SUPPORT.name
 
 
 class VersionRule(Struct, frozen=True):
@@ -26,14 +28,24 @@ class VersionRule(Struct, frozen=True):
     source: str
 
 
+_REFUSES_SINCE = (1, 30)  # KEP-127: from then on the kubelet asks CRI first
 VERSION_RULES = (
     VersionRule((0, 0), "", "", False, False, "ignores", "spec.hostUsers is unknown before 1.25"),
-    VersionRule((1, 25), "UserNamespacesStatelessPodsSupport", "alpha", False, False, "ignores", "KEP-127"),
-    VersionRule((1, 28), GATE, "alpha", False, False, "ignores", "KEP-127, renamed in 1.28"),
-    VersionRule((1, 30), GATE, "beta", False, False, "refuses", "KEP-127: from 1.30 on CRI is asked first"),
-    VersionRule((1, 33), GATE, "beta", True, False, "refuses", "KEP-127, on by default in 1.33"),
-    VersionRule((1, 36), GATE, "stable", True, True, "refuses", "KEP-127, stable and locked in 1.36"),
+    *(
+        VersionRule(
+            since=stage.since,
+            gate=gate.name,
+            stage=stage.stage,
+            default=bool(stage.default),
+            locked=stage.stage == "stable",
+            unable="refuses" if stage.since >= _REFUSES_SINCE else "ignores",
+            source=stage.source,
+        )
+        for gate in (STATELESS, SUPPORT)
+        for stage in gate.stages
+    ),
 )
+"""The stages of its gate, with what the kubelet does without support."""
 
 _FAIL_CGROUP_V1_SINCE = (1, 35)  # KubeletConfiguration v1beta1, failCgroupV1; the field exists since 1.31
 _IDS_PER_POD_SINCE = (1, 33)  # KubeletConfiguration v1beta1, userNamespaces.idsPerPod

@@ -40,10 +40,15 @@ def gather_crio_handlers(
     return (*((replace(default, name=""),) if default else ()), *rows)
 
 
+def crio_network_dir(config: Reading[RuntimeConfig]) -> str:
+    """The directory of networks, as configured or by default."""
+    directory = (config.value.crio.network_dir if config.value and config.value.crio else "").rstrip("/")
+    return directory if directory.startswith("/") else _NETWORK_DIR
+
+
 def gather_crio_networks(host: Host, pid: int, config: Reading[RuntimeConfig]) -> Reading[Cni]:
     """Absent: which plugins CRI-O runs is not told. Lists the directory of networks, so that `watch` looks at it."""
-    directory = (config.value.crio.network_dir if config.value and config.value.crio else "").rstrip("/")
-    directory = directory if directory.startswith("/") else _NETWORK_DIR
+    directory = crio_network_dir(config)
     host.list_directory(f"/proc/{pid}/root{directory}")
     return Reading.without(directory, "absent", "CRI-O does not tell the plugins of its networks")
 

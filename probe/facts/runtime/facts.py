@@ -7,9 +7,10 @@ import stat
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.cgroups import Cgroups, devices_of, gather_cgroups, systemd_of, writable_of
-from probe.facts.runtime.crio import gather_crio_handlers, gather_crio_networks
+from probe.facts.runtime.crio import crio_network_dir, gather_crio_handlers, gather_crio_networks
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
 from probe.facts.runtime.handlers import InForce, gather_cni, gather_handlers, parse_in_force, trusted_path
+from probe.facts.runtime.mesh import network_directories
 from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings
 from probe.facts.runtime.surroundings import gather_surroundings
@@ -50,6 +51,7 @@ def gather_runtime(
         ),
         lambda pid: gather_crio_networks(host, pid, config) if crio else gather_cni(host, pid, in_force),
         settings.proxies(),
+        (crio_network_dir(config),) if crio else network_directories(in_force),
     )
     forbidden = (kubelet_root, root_dir.value or "", settings.state_dir(), *_STATE)
     cgroups = gather_cgroups(answer)
@@ -66,6 +68,7 @@ def gather_runtime(
             version=answer.version,
             handlers=answer.handlers.parse(handlers),
             conditions=answer.conditions,
+            host_network=answer.host_network,
             root_dir=root_dir,
             layers_dir=settings.layers_dir(),
             snapshotter=settings.snapshotter(""),

@@ -16,8 +16,8 @@ from probe.host.host import Host
 from probe.host.places import Place, above
 from probe.reading import Reading, problem_of
 
-_CONF = re.compile(r".+\.(conf|conflist|json)", re.DOTALL)
-_CONF_LIMIT = 1 << 20
+CONF = re.compile(r".+\.(conf|conflist|json)", re.DOTALL)
+CONF_LIMIT = 1 << 20
 _PLUGINS_LIMIT = 100
 _PLAIN = re.compile(r"[\w.-]{1,100}", re.ASCII)
 _LOOPBACK = "loopback"
@@ -187,12 +187,12 @@ def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]
         return Reading.without(in_force.source, "absent", "no directories of CNI are told")
     root = f"/proc/{pid}/root"
     names = host.list_directory(f"{root}{cni.conf_dir}")
-    first = next((name for name in names.value or () if _CONF.fullmatch(name)), None)
+    first = next((name for name in names.value or () if CONF.fullmatch(name)), None)
     if first is None:
         nothing: Reading[Cni] = Reading.without(cni.conf_dir, "absent", "no network is configured")
         return nothing if names.value is not None else problem_of(names)
     conf = os.path.join(cni.conf_dir, first)
-    plugins = host.read_text(f"{root}{conf}", _CONF_LIMIT).parse(parse_plugins)
+    plugins = host.read_text(f"{root}{conf}", CONF_LIMIT).parse(parse_plugins)
     if plugins.value is None:
         return problem_of(plugins)
     needed = dict.fromkeys((*plugins.value, *(() if cni.use_internal_loopback else (_LOOPBACK,))))

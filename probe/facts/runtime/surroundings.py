@@ -8,6 +8,7 @@ from probe.facts.around import NO_PLACE, Cni, Daemon, HandlerAround, Keys, Surro
 from probe.facts.nearest import nearest
 from probe.facts.runtime.handlers import InForce
 from probe.facts.runtime.limits import parse_limits
+from probe.facts.runtime.mesh import gather_istio_cni
 from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.host.places import Place, above
@@ -34,6 +35,7 @@ def gather_surroundings(
     handlers: Callable[[int], tuple[HandlerAround, ...]],
     networks: Callable[[int], Reading[Cni]],
     proxies: Reading[dict[str, tuple[str, ...]]],
+    network_dirs: tuple[str, ...] = (),
 ) -> Reading[Surroundings]:
     """The directories, devices, limits and programs that the daemon uses for containers; a problem without a daemon.
 
@@ -61,6 +63,7 @@ def gather_surroundings(
             restricts_oom_score=in_force.parse(lambda config: config.restrict_oom_score_adj),
             handlers=handlers(pid),
             cni=networks(pid),
+            istio_cni=gather_istio_cni(host, pid, network_dirs),
             cni_cache=nearest(host, pid, _CNI_CACHE),
             hybrid_controllers=host.read_text(f"/proc/{pid}/root{_HYBRID}").parse(str.strip),
             open_files=host.read_text("/proc/sys/fs/nr_open").parse(int),

@@ -7,6 +7,7 @@ A version says less than an attempt: distributions port changes back, and the se
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -29,15 +30,29 @@ SINCE: dict[str, tuple[int, int]] = {
 NEVER = frozenset((
     "9p", "afs", "cgroup", "cgroup2", "cifs", "debugfs", "devpts", "devtmpfs", "ecryptfs", "ext2", "ext3", "gfs2",
     "iso9660", "jfs", "mqueue", "nfs", "nfs4", "ocfs2", "orangefs", "proc", "ramfs", "smb3", "sysfs", "tracefs", "udf",
+    "zonefs",
 ))  # fmt: skip
 """File systems that no release up to KNOWN_TO takes."""
 KNOWN_TO = (7, 3)
 FUSE_SINCE = (6, 12)
 """From there on the server decides: it has to offer FUSE_ALLOW_IDMAP."""
+OUT_OF_TREE: dict[str, str] = {
+    "zfs": "OpenZFS takes one since 2.2",
+    "lustre": "no release of Lustre is known to take one, and its authors announce one that does",
+    "beegfs": "nothing is known of BeeGFS",
+    "gpfs": "nothing is known of IBM Storage Scale",
+    "wekafs": "nothing is known of WEKA",
+}
+"""File system whose module is not part of Linux -> what its releases do."""
+READS_ONLY: dict[str, str] = {
+    "ceph": "only reads are proven: an MDS without the feature owner-uidgid answers EIO when a file is created",
+}
+"""File system -> what an idmapped mount of it does not prove. *Source*: ceph/ceph-csi#5440, ceph/ceph#52575."""
 
 _RELEASE = re.compile(r"(\d{1,4})\.(\d{1,4})")
 _BACKPORTED = re.compile(r"\.el\d|\.amzn|-cos|-gke")
 """Vendors that port idmapped mounts back to older releases."""
+_RECENT = (6, 3)
 
 
 def parse_release(text: str) -> tuple[int, int] | None:
@@ -46,29 +61,58 @@ def parse_release(text: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def is_fuse(fstype: str) -> bool:
+    """Whether a FUSE server decides; virtiofs has one on the machine below."""
+    return fstype.partition(".")[0] in ("fuse", "fuseblk", "virtiofs")
+
+
 def judge_filesystem(fstype: str, release: str, offered: bool | None = None) -> Verdict:
     """Whether the kernel *release* takes an idmapped mount of *fstype*.
 
     *offered* is whether a FUSE server offers FUSE_ALLOW_IDMAP; None: not known.
     """
     number = parse_release(release)
-    if fstype == "fuse" or fstype.startswith("fuse.") or fstype in ("fuseblk", "virtiofs"):
+    if is_fuse(fstype):
         return _fuse(fstype, release, number, offered)
     if fstype in NEVER:
         if number is not None and number > KNOWN_TO:
-            return Verdict("unknown", f"{fstype} takes none up to Linux {_text(KNOWN_TO)}; {release} is newer")
-        return Verdict("no", f"no kernel up to {_text(KNOWN_TO)} takes an idmapped mount of {fstype}")
+            return Verdict("unknown", f"{fstype} takes none up to Linux {spelled(KNOWN_TO)}; {release} is newer")
+        return Verdict("no", f"no kernel up to {spelled(KNOWN_TO)} takes an idmapped mount of {fstype}")
     if fstype not in SINCE:
-        return Verdict("unknown", f"whether {fstype} takes an idmapped mount depends on its driver")
+        more = f": {OUT_OF_TREE[fstype]}" if fstype in OUT_OF_TREE else ""
+        return Verdict("unknown", f"whether {fstype} takes an idmapped mount depends on its driver{more}")
     since = SINCE[fstype]
-    words = f"{fstype} takes an idmapped mount since Linux {_text(since)}"
+    words = f"{fstype} takes an idmapped mount since Linux {spelled(since)}"
     if number is None:
         return Verdict("unknown", f"{words}, and the node's kernel is not known")
     return Verdict(_reached(number, since, release), f"{words}; the node has {release}")
 
 
+def judge_any(fstypes: Sequence[str], release: str, offered: bool | None = None) -> Verdict:
+    """The same of a volume that may be any of *fstypes*: unknown where they differ."""
+    found = [judge_filesystem(one, release, offered) for one in fstypes]
+    taken = {one.taken for one in found}
+    if len(taken) == 1:
+        return found[0]
+    return Verdict("unknown", "; ".join(dict.fromkeys(one.why for one in found)))
+
+
+def what_works(fstype: str, release: str = "") -> str:
+    """What makes a refused file system of that type take an idmapped mount; empty where nothing is known to.
+
+    Without *release*, kernels that every node has by now are left out.
+    """
+    if fstype in ("ext2", "ext3"):
+        return f"mount it as type ext4 instead of {fstype}: the ext4 driver reads it, and supports idmapped mounts"
+    if is_fuse(fstype):
+        return f"boot Linux {spelled(FUSE_SINCE)} or later with a server that offers FUSE_ALLOW_IDMAP"
+    since, number = SINCE.get(fstype, (0, 0)), parse_release(release)
+    older = since >= _RECENT if number is None else number < since
+    return f"boot Linux {spelled(since)} or later" if older else ""
+
+
 def _fuse(fstype: str, release: str, number: tuple[int, int] | None, offered: bool | None) -> Verdict:
-    words = f"{fstype} takes an idmapped mount since Linux {_text(FUSE_SINCE)}, if its server offers FUSE_ALLOW_IDMAP"
+    words = f"{fstype} takes an idmapped mount since Linux {spelled(FUSE_SINCE)}, if its server offers FUSE_ALLOW_IDMAP"
     if offered is False:
         return Verdict("no", f"{words}, which this one does not in the releases known")
     if number is None:
@@ -85,5 +129,6 @@ def _reached(number: tuple[int, int], since: tuple[int, int], release: str) -> T
     return "unknown" if _BACKPORTED.search(release) else "no"
 
 
-def _text(number: tuple[int, int]) -> str:
+def spelled(number: tuple[int, int]) -> str:
+    """`6.12` for (6, 12)."""
     return f"{number[0]}.{number[1]}"

@@ -1,0 +1,56 @@
+"""Can each file system that Pods have mounted be idmapped?"""
+
+from __future__ import annotations
+
+from probe.checks.check import Outcome
+from probe.checks.remedies.generic import GENERIC
+from probe.checks.remedies.node import MOUNT_APART
+from probe.facts.model import Facts
+from probe.facts.tried import Attempt
+from probe.finding import Evidence
+from probe.tables.filesystems import READS_ONLY, what_works
+
+
+def check_volumes(facts: Facts) -> Outcome:
+    """Judge each file system mounted for Pods on this node."""
+    if facts.mounts.value is None:
+        return Outcome.not_read("which volumes are mounted", facts.mounts)
+    volumes = [attempt for attempt in facts.attempts if attempt.role == "volume"]
+    if not volumes:
+        seen = Evidence(facts.mounts.source, f"{facts.mounts.value.count} mounts, none of which is a volume")
+        return Outcome.skipped("no Pod has a volume with a file system of its own mounted here", seen)
+    refused = [attempt for attempt in volumes if attempt.result == "refused"]
+    unknown = [attempt for attempt in volumes if attempt.result == "unknown"]
+    evidence = [evidence_of(attempt) for attempt in (*refused, *unknown)][:20]
+    if refused:
+        kinds = ", ".join(sorted({attempt.fstype for attempt in refused}))
+        message = f"{len(refused)} of {len(volumes)} volume file systems cannot be idmapped: {kinds}"
+        return Outcome.fail("VolumesNotIdmappable", message, *evidence, remediation=_ways(facts, refused))
+    if unknown:
+        message = f"{len(unknown)} of {len(volumes)} volume file systems could not be judged: {unknown[0].reason}"
+        return Outcome.unknown(unknown[0].kind or "not-tried", message, *evidence)
+    partly = [evidence_of(attempt) for attempt in volumes if attempt.usable == "partly"]
+    if partly:
+        message = f"{len(partly)} volumes have further mounts below, whose files appear with owner 65534 (nobody)"
+        return Outcome.warn(message, *partly[:20], remediation=MOUNT_APART)
+    unproven = sorted({one.fstype for one in volumes} & READS_ONLY.keys())
+    told = "".join(f"; {kind}: {READS_ONLY[kind]}" for kind in unproven)
+    message = f"all {len(volumes)} volume file systems can be idmapped{told}"
+    return Outcome.passed(message, *map(evidence_of, volumes[:20]))
+
+
+def _ways(facts: Facts, refused: list[Attempt]) -> str:
+    """What works for the file systems that are refused, and what helps whatever they are."""
+    release = facts.kernel.release.value or ""
+    kinds = sorted({attempt.fstype for attempt in refused})
+    ways = [f"{kind}: {way}.\n" for kind in kinds if (way := what_works(kind, release))]
+    return "".join(ways) + GENERIC["filesystem-volumes"]
+
+
+def evidence_of(attempt: Attempt) -> Evidence:
+    """The call and its answer; for volumes with the device, since their paths contain names of Pods."""
+    place = f"{attempt.fstype} {attempt.device}" if attempt.role == "volume" else attempt.path or attempt.fstype
+    answer = f"{attempt.errno} from {attempt.step}" if attempt.errno else attempt.reason or "accepted"
+    if attempt.owner:
+        answer += f", UID {attempt.owner[0]} is seen as {attempt.owner[1]}"
+    return Evidence(f"idmapped mount of {place}", answer)

@@ -1,0 +1,1 @@
+"""Tables of what is known of kernels, drivers and versions of Kubernetes without a node; each row has its source."""

@@ -1,0 +1,84 @@
+"""Service meshes: istio-cni by its release and nsenter, and what init containers need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.factory import make_facts, make_nested, make_runtime, make_surroundings
+from probe.checks.check import Outcome
+from probe.checks.meshes import check_istio_cni, check_mesh_init
+from probe.facts.around import IstioCni
+from probe.reading import ProblemKind, Reading
+
+CONF = "/etc/cni/net.d/10-calico.conflist"
+
+
+def missing(kind: ProblemKind) -> Reading[Any]:
+    return Reading.without("source", kind, "why")
+
+
+def istio(version: tuple[int, int] | ProblemKind, nsenter: str | ProblemKind) -> Outcome:
+    known = ("absent", "not-permitted", "not-readable", "timed-out")
+    found = IstioCni(
+        conf=CONF,
+        nsenter=missing(nsenter) if nsenter in known else Reading("PATH", nsenter),  # type: ignore[arg-type]
+        version=missing(version) if isinstance(version, str) else Reading("install-cni", version),
+    )
+    return of(Reading(CONF, found))
+
+
+def of(reading: Reading[IstioCni]) -> Outcome:
+    around = make_surroundings(istio_cni=reading)
+    return check_istio_cni(make_facts(runtime=make_runtime(surroundings=Reading("/proc/1", around))))
+
+
+@pytest.mark.parametrize(
+    ("version", "nsenter", "status"),
+    [
+        ((1, 30), "/usr/bin/nsenter", "pass"),
+        ((1, 31), "/usr/bin/nsenter", "pass"),
+        ((1, 29), "/usr/bin/nsenter", "warn"),
+        ((1, 29), "absent", "warn"),
+        ((1, 30), "absent", "warn"),
+        ("absent", "absent", "warn"),
+        ("absent", "/usr/bin/nsenter", "unknown"),
+        ("not-readable", "/usr/bin/nsenter", "unknown"),
+        ((1, 30), "not-permitted", "unknown"),
+    ],
+)
+def test_istio_cni(version: tuple[int, int] | ProblemKind, nsenter: str | ProblemKind, status: str) -> None:
+    """Without nsenter no release works, with it 1.30 does; what is not seen is unknown. It never fails."""
+    found = istio(version, nsenter)
+    assert found.status == status
+    assert (found.remediation != "") == (status == "warn")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("absent", "skipped"), ("not-readable", "unknown"), ("not-tried", "unknown")]
+)
+def test_networks_without_istio_cni(kind: ProblemKind, status: str) -> None:
+    """The question does not arise where no network names it, and is open where one could not be read."""
+    assert of(missing(kind)).status == status
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [
+        ({}, "pass"),
+        ({"nat": {"result": "skipped", "kind": "not-tried"}}, "pass"),
+        ({"ip_tables": {"result": "failed", "errno": "ENOENT"}}, "pass"),
+        ({"nat": {"result": "failed", "errno": "EPERM"}, "ip_tables": {"result": "failed", "errno": "EPERM"}}, "warn"),
+        ({name: {"result": "skipped", "kind": "not-tried"} for name in ("nat", "ip_tables")}, "unknown"),
+    ],
+)
+def test_init_containers(steps: dict[str, dict[str, Any]], status: str) -> None:
+    """Either way of NAT is enough; a refusal of both warns, and what the kernel does not know now is unknown."""
+    assert check_mesh_init(make_facts(nested=make_nested(steps=steps))).status == status
+
+
+def test_init_containers_without_a_trial() -> None:
+    """Nobody having looked is unknown."""
+    nested = make_nested(trial=missing("not-permitted"))
+    assert check_mesh_init(make_facts(nested=nested)).status == "unknown"
