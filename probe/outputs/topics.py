@@ -145,7 +145,7 @@ def _write_limits(page: Page, _release: str) -> None:
 
 
 TOPICS: dict[str, Topic] = {
-    "volumes": Topic("As what volumes reach a node, and which kernels idmap that.", write_volumes, volume_document),
+    "volumes": Topic("How volumes reach a node, and which kernels can idmap them.", write_volumes, volume_document),
     "gates": Topic("Feature gates of Kubernetes that bear upon Pods with a user namespace.", _write_gates, _gates),
     "pod-security": Topic("What Pod Security asks of Pods with hostUsers: false.", _write_pod_security, _pod_security),
     "host-network": Topic(
