@@ -74,6 +74,8 @@ def completed(command: Path, bash_script: str, line: str) -> list[str]:
         ("userns-probe explain nested --for ", list(WORKLOADS)),
         ("userns-probe explain nested --for bu", ["buildah", "buildkit"]),
         ("userns-probe explain nested-d", ["nested-devices"]),
+        ("userns-probe explain vol", ["volumes"]),
+        ("userns-probe explain volumes --for ", []),
         ("userns-probe serve --publish ", PARTS),
         ("userns-probe serve --publish la", ["label"]),
         ("userns-probe serve --publish label,", [f"label,{part}" for part in PARTS if part != "label"]),

@@ -31,13 +31,14 @@ def _checks(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> li
 
 
 def _fits(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Workloads after `nested`, platforms after a check."""
+    """Workloads after `nested`, platforms after a check, nothing after a table."""
     from probe.checks.remedies.platforms import PLATFORMS
+    from probe.outputs.topics import TOPICS
     from probe.outputs.workloads import WORKLOADS
 
     # An option without its value keeps click from taking the arguments.
     check = ctx.params.get("check") or next(iter(ctx.args), "")
-    names = WORKLOADS if check == NESTED else PLATFORMS
+    names = WORKLOADS if check == NESTED else () if check in TOPICS else PLATFORMS
     return [name for name in names if name.startswith(incomplete)]
 
 

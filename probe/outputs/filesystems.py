@@ -114,8 +114,8 @@ def _single(page: Page, row: FilesystemRow, verbose: int, told: set[str]) -> lis
     told |= {why} - {""}
     details: list[Part] = [text for text in (row.path, why) if text]
     if verbose:
-        device = f"device {row.device}" if row.device else ""
-        details.append((", ".join(text for text in (device, row.step and f"last call {row.step}") if text), "dim"))
+        words = (("driver", row.driver), ("device", row.device), ("last call", row.step))
+        details.append((", ".join(f"{name} {text}" for name, text in words if text), "dim"))
     if page.narrow:
         return [mark(said.status), [f"{row.role}  {row.fstype or '-'}  {said.word}", *details]]
     return [mark(said.status), row.role, row.fstype or "-", (said.word, STYLES[said.status]), details]

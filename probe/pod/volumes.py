@@ -18,6 +18,7 @@ from probe.report import FilesystemRow
 from probe.tables.driver import Driver
 from probe.tables.drivers import IN_TREE, csi_driver, driver_of_provisioner, plugin_of
 
+_PROBE = "probe a node that has such a volume"
 _HUGE = "HugePages"
 _NOT_KNOWN = "which volume is behind it is not known"
 _GIVE = "give the PersistentVolumeClaim, its PersistentVolume and its StorageClass in the same files"
@@ -109,7 +110,7 @@ class Volumes:
             return reason(path, "unknown", "unknown", "VolumeNotKnown", _NOT_KNOWN, _GIVE)
         if driver is None:
             message = f"as which file system volumes of {name or field} reach a node is not known"
-            return reason(path, "unknown", "unknown", "DriverNotKnown", message, "probe a node that has such a volume")
+            return reason(path, "unknown", "unknown", "DriverNotKnown", message, _PROBE)
         if driver.bind:
             message = f"{name or field} binds a directory of the node, whose file system decides; it was not tried"
             return reason(
@@ -142,7 +143,7 @@ class Volumes:
             "unknown" if outcome == "unknown" else "kernel-and-driver",
             {"runs": "FilesystemIdmappable", "fails": "FilesystemNotIdmappable"}.get(outcome, "FilesystemNotKnown"),
             message,
-            way_around(filesystems[0], release) if outcome == "fails" else "",
+            {"fails": way_around(filesystems[0], release), "unknown": _PROBE if name else ""}.get(outcome, ""),
         )
 
     def _oci_runtime(self) -> str:

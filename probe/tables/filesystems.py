@@ -104,9 +104,11 @@ def what_works(fstype: str, release: str = "") -> str:
     """
     if fstype in ("ext2", "ext3"):
         return f"mount it as type ext4 instead of {fstype}: the ext4 driver reads it, and supports idmapped mounts"
+    number = parse_release(release)
     if is_fuse(fstype):
-        return f"boot Linux {spelled(FUSE_SINCE)} or later with a server that offers FUSE_ALLOW_IDMAP"
-    since, number = SINCE.get(fstype, (0, 0)), parse_release(release)
+        boot = "use" if number and number >= FUSE_SINCE else f"boot Linux {spelled(FUSE_SINCE)} or later with"
+        return f"{boot} a server that offers FUSE_ALLOW_IDMAP"
+    since = SINCE.get(fstype, (0, 0))
     older = since >= _RECENT if number is None else number < since
     return f"boot Linux {spelled(since)} or later" if older else ""
 

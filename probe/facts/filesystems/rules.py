@@ -40,6 +40,8 @@ class Subject(Struct, frozen=True, kw_only=True):
     mounts_below: int = 0
     below: tuple[str, ...] = ()
     plugin: str = ""
+    linked: bool = False
+    """Whether a driver publishes the volume by a symbolic link to *path*, which then is no mount point."""
 
 
 class Circumstances(Struct, frozen=True, kw_only=True):

@@ -68,7 +68,8 @@ def without_vanished(rows: Sequence[Row], mounts: Sequence[Mount] | None) -> lis
     devices = {mount.device for mount in mounts}
     kept: list[Row] = []
     for subject, answer in rows:
-        if subject.role != "volume" or (subject.path, subject.device) in there:
+        linked = subject.linked and subject.device in devices
+        if subject.role != "volume" or linked or (subject.path, subject.device) in there:
             kept.append((subject, answer))
         elif subject.device in devices:
             kept.append((subject, not_tried(subject, "not-tried", "it was unmounted while it was tried")))
