@@ -18,7 +18,7 @@ FLOORS = (
     ("probe", "probe.lean_import", "probe.proof", "probe.reading", "probe.terms"),
     ("probe.settings", "probe.finding"),
     ("probe.verdict",),
-    ("probe.nested",),
+    ("probe.forecast", "probe.nested"),
     ("probe.report",),
     ("probe.pod",),
     ("probe.host",),

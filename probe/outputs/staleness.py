@@ -95,6 +95,7 @@ def expired(report: Report) -> Report:
         volumes=tuple(replace(row, result="unknown", usable=None, reason=MESSAGE) for row in report.volumes),
         id_ranges=tuple(replace(each, used=None) for each in report.id_ranges),
         forecast=report.forecast and replace(report.forecast, outcome="unknown", reason=STALE, message=MESSAGE),
+        forecasts=(),
         contradictions=(),
         nested=None,
     )

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from probe.finding import Finding
 from probe.outputs import view
 from probe.outputs.filesystems import add_filesystems, add_volumes, render_paths
+from probe.outputs.forecasts import add_forecasts
 from probe.outputs.nested import add_nested
 from probe.outputs.preflight import preflight
 from probe.outputs.text import FEW, MARKS, STYLES, WORST_FIRST, Cell, Page, mark, shortened, spaced
@@ -32,6 +33,7 @@ def render_report(report: Report, *, width: int | None, colour: bool, verbose: i
     add_nested(page, report, verbose)
     add_filesystems(page, report, verbose)
     add_volumes(page, report.volumes, verbose)
+    add_forecasts(page, report, verbose)
     _add_problems(page, report, others, decisive, verbose)
     _add_rest(page, report, verbose)
     return str(page)

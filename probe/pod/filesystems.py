@@ -35,6 +35,9 @@ KNOWN_TO = (7, 3)
 FUSE_SINCE = (6, 12)
 """From there on the server decides: it has to offer FUSE_ALLOW_IDMAP."""
 
+LAYERS_SINCE = (5, 19)
+"""From there on overlay takes idmapped lower layers."""
+
 _RELEASE = re.compile(r"(\d{1,4})\.(\d{1,4})")
 _BACKPORTED = re.compile(r"\.el\d|\.amzn|-cos|-gke")
 """Vendors that port idmapped mounts back to older releases."""
@@ -65,6 +68,15 @@ def judge_filesystem(fstype: str, release: str, offered: bool | None = None) -> 
     if number is None:
         return Verdict("unknown", f"{words}, and the node's kernel is not known")
     return Verdict(_reached(number, since, release), f"{words}; the node has {release}")
+
+
+def judge_layers(fstype: str, release: str) -> Verdict:
+    """Whether overlay on the kernel *release* takes idmapped layers of a *fstype*."""
+    of_layer, number = judge_filesystem(fstype, release), parse_release(release)
+    if of_layer.taken != "yes" or number is None:
+        return of_layer
+    words = f"overlay takes idmapped layers since Linux {_text(LAYERS_SINCE)}; the node has {release}"
+    return Verdict(_reached(number, LAYERS_SINCE, release), words)
 
 
 def _fuse(fstype: str, release: str, number: tuple[int, int] | None, offered: bool | None) -> Verdict:

@@ -1,0 +1,85 @@
+"""What the Report says of events to come, as rows for terminal and page, and as text."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from probe.forecast import Change, Event, EventForecast
+from probe.outputs.text import Cell, Page, mark, spaced
+from probe.report import Report
+from probe.terms import Status
+
+NAMES: dict[Event, str] = {"boot": "next boot", "runtime-restart": "next runtime restart"}
+
+
+class ForecastRow(Struct, frozen=True):
+    """One event."""
+
+    status: Status
+    name: str
+    answer: str
+    why: str
+    """Reason and sentence of a turn, or what is not known."""
+    pending: str
+    changes: tuple[str, ...]
+    remediation: str
+
+
+def forecast_rows(report: Report) -> list[ForecastRow]:
+    """A row for each event."""
+    return [_row(one, report) for one in report.forecasts]
+
+
+def _row(forecast: EventForecast, report: Report) -> ForecastRow:
+    return ForecastRow(
+        status=_status(forecast, report),
+        name=NAMES[forecast.event],
+        answer=_answer(forecast),
+        why=_why(forecast),
+        pending=forecast.pending,
+        changes=tuple(map(change_words, forecast.changes)),
+        remediation=forecast.remediation,
+    )
+
+
+def _why(forecast: EventForecast) -> str:
+    if forecast.outcome == "stays":
+        return ""
+    return f"{forecast.reason}: {forecast.message}" if forecast.reason else forecast.message
+
+
+def _status(forecast: EventForecast, report: Report) -> Status:
+    """A turn for the worse is a warning: it decides nothing of today."""
+    if forecast.outcome == "unknown":
+        return "unknown"
+    if forecast.outcome == "stays" or forecast.verdict == "ready" != report.verdict:
+        return "pass"
+    return "warn"
+
+
+def _answer(forecast: EventForecast) -> str:
+    return "unknown" if forecast.outcome == "unknown" else f"{forecast.outcome} {spaced(forecast.verdict)}"
+
+
+def change_words(change: Change) -> str:
+    """`kernel: 6.12.9-amd64, then 6.1.0-30-amd64 (/boot/grub/grub.cfg)`."""
+    return f"{change.what}: {change.now}, then {change.then} ({change.source})"
+
+
+def add_forecasts(page: Page, report: Report, verbose: int) -> None:
+    """The events; without *verbose* only those that change something, or of which that is unknown."""
+    rows = forecast_rows(report)
+    quiet = all(row.status == "pass" and not row.changes and not row.pending for row in rows)
+    if not rows or (quiet and not verbose):
+        return
+    page.heading(("ABOUT TO CHANGE", "bold"), "  the verdict of today does not depend on it")
+    for row in rows:
+        table: list[list[Cell]] = [[mark(row.status), row.name, row.answer, (row.why, "dim")]]
+        page.table(table, marked=True)
+        if row.pending:
+            page.line(row.pending, indent=4)
+        changes: list[Cell] = [[*row.changes]]
+        if row.changes:
+            page.table([[("seen ", "dim"), *changes]], 4)
+        if row.remediation:
+            page.remediation(("fix  ", "dim"), row.remediation, 4)
