@@ -167,7 +167,7 @@ class Report(Struct, frozen=True, kw_only=True):
     """Empty when they are not known, or the kubelet does not take them up."""
     forecast: RestartForecast | None
     """None on a node without a kubelet."""
-    forecasts: tuple[EventForecast, ...] = ()
+    forecasts: tuple[EventForecast, ...]
     """What a boot of the node and a restart of its runtime will change; empty when the report expired."""
     contradictions: tuple[str, ...]
     """Ids of findings in which a layer claims what the live attempt disproves, or the reverse."""

@@ -45,6 +45,8 @@ def _row(forecast: EventForecast, report: Report) -> ForecastRow:
 def _why(forecast: EventForecast) -> str:
     if forecast.outcome == "stays":
         return ""
+    if forecast.outcome == "unknown":
+        return forecast.message.partition(" is unknown: ")[2] or forecast.message
     return f"{forecast.reason}: {forecast.message}" if forecast.reason else forecast.message
 
 
@@ -73,13 +75,11 @@ def add_forecasts(page: Page, report: Report, verbose: int) -> None:
     if not rows or (quiet and not verbose):
         return
     page.heading(("ABOUT TO CHANGE", "bold"), "  the verdict of today does not depend on it")
+    table: list[list[Cell]] = [[mark(row.status), row.name, row.answer, (row.why, "dim")] for row in rows]
+    page.table(table, marked=True)
     for row in rows:
-        table: list[list[Cell]] = [[mark(row.status), row.name, row.answer, (row.why, "dim")]]
-        page.table(table, marked=True)
-        if row.pending:
-            page.line(row.pending, indent=4)
-        changes: list[Cell] = [[*row.changes]]
-        if row.changes:
-            page.table([[("seen ", "dim"), *changes]], 4)
+        seen: list[Cell] = [[*filter(None, (row.pending,)), *row.changes]]
+        if seen != [[]]:
+            page.table([[(row.name, "dim"), *seen]])
         if row.remediation:
-            page.remediation(("fix  ", "dim"), row.remediation, 4)
+            page.remediation(("fix  ", "dim"), row.remediation)

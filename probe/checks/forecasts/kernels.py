@@ -41,14 +41,15 @@ def _moved(attempt: Attempt, under: Under | None, release: str, known: frozenset
 def _on_kernel(attempt: Attempt, now: str, then: str) -> Attempt:
     """*attempt* on kernel *then*; the table decides only where it explains what was seen on kernel *now*."""
     verdict, before = _verdict(attempt, then), _verdict(attempt, now)
-    if attempt.result == "supported" and verdict.taken == "no":
+    if attempt.result == "refused":
+        return _judged(attempt, verdict) if before.taken == "no" and verdict.taken == "yes" else attempt
+    if attempt.result == "unknown" or verdict.taken == "yes":
+        return attempt
+    if before.taken != "no" and verdict.taken == "no":
         return _judged(attempt, verdict)
-    older = (parse_release(then) or (0, 0)) < (parse_release(now) or (0, 0))
-    if attempt.result == "supported" and verdict.taken == "unknown" and older:
-        return _judged(attempt, verdict)
-    if attempt.result == "refused" and before.taken == "no" and verdict.taken == "yes":
-        return _judged(attempt, verdict)
-    return attempt
+    if (parse_release(then) or (0, 0)) >= (parse_release(now) or (0, 0)):
+        return attempt
+    return _judged(attempt, Verdict("unknown", f"{verdict.why}, and what {now} does is no proof for an older one"))
 
 
 def _verdict(attempt: Attempt, release: str) -> Verdict:

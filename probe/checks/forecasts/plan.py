@@ -25,6 +25,10 @@ _NOT_YET: Reading[bool] = Reading.without("Pods that run now", "not-tried", "sho
 _NAMES: dict[Event, str] = {"boot": "the next boot", "runtime-restart": "a restart of the container runtime"}
 
 
+_OF_A_BOOT = ("filesystem-", "kernel-")
+"""Checks whose answer kernel and mounts decide."""
+
+
 class Stop(Struct, frozen=True, kw_only=True):
     """Something that no check knows and that stops each Pod after the event."""
 
@@ -56,7 +60,9 @@ def forecast_event(facts: Facts, findings: Sequence[Finding], plan: Plan) -> Eve
         stop = plan.stops[0]
         return _forecast(plan, own, _stopped(conclusion, stop), stop.remediation, stop.message)
     finding = decisive(after)
-    fix = plan.remediation or (finding.remediation if finding else "")
+    fix = finding.remediation if finding else ""
+    if plan.remediation and finding and finding.id.startswith(_OF_A_BOOT):
+        fix = plan.remediation
     return _forecast(plan, own, conclusion, fix, conclusion.message)
 
 

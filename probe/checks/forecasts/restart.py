@@ -73,11 +73,17 @@ def _handlers(
         by_name = {one.name: one for one in handlers}
         if default in by_name:
             by_name[""] = replace(by_name[default], name="")
-        return tuple(
-            _asked_again(runtime, one) for one in by_name.values() if told.get(f"handler {one.name}", "kept") != ""
-        )
+        kept = (one for one in by_name.values() if told.get(f"handler {one.name}", "kept") != "")
+        return tuple(_asked_again(runtime, _on_snapshotter(runtime, one, told.get("snapshotter"))) for one in kept)
 
     return runtime.handlers.parse(after)
+
+
+def _on_snapshotter(runtime: RuntimeFacts, handler: Handler, then: str | None) -> Handler:
+    """The handler on the new snapshotter of the runtime, unless it has one of its own."""
+    if then is None or handler.snapshotter.value != runtime.snapshotter.value:
+        return handler
+    return replace(handler, snapshotter=Reading(_PRINTED, then))
 
 
 def _asked_again(runtime: RuntimeFacts, handler: Handler) -> Handler:
