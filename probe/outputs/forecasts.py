@@ -1,11 +1,11 @@
-"""What the Report says of events to come, as rows for terminal and page, and as text."""
+"""What the Report says of events to come, as rows for terminal and page."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from probe.forecast import Change, Event, EventForecast
-from probe.outputs.text import Cell, Page, mark, spaced
+from probe.outputs.text import spaced
 from probe.report import Report
 from probe.terms import Status
 
@@ -66,20 +66,3 @@ def _answer(forecast: EventForecast) -> str:
 def change_words(change: Change) -> str:
     """`kernel: 6.12.9-amd64, then 6.1.0-30-amd64 (/boot/grub/grub.cfg)`."""
     return f"{change.what}: {change.now}, then {change.then} ({change.source})"
-
-
-def add_forecasts(page: Page, report: Report, verbose: int) -> None:
-    """The events; without *verbose* only those that change something, or of which that is unknown."""
-    rows = forecast_rows(report)
-    quiet = all(row.status == "pass" and not row.changes and not row.pending for row in rows)
-    if not rows or (quiet and not verbose):
-        return
-    page.heading(("ABOUT TO CHANGE", "bold"), "  the verdict of today does not depend on it")
-    table: list[list[Cell]] = [[mark(row.status), row.name, row.answer, (row.why, "dim")] for row in rows]
-    page.table(table, marked=True)
-    for row in rows:
-        seen: list[Cell] = [[*filter(None, (row.pending,)), *row.changes]]
-        if seen != [[]]:
-            page.table([[(row.name, "dim"), *seen]])
-        if row.remediation:
-            page.remediation(("fix  ", "dim"), row.remediation)

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from probe.finding import Finding
 from probe.outputs import view
+from probe.outputs.about_to_change import add_forecasts
 from probe.outputs.filesystems import add_filesystems, add_volumes, render_paths
-from probe.outputs.forecasts import add_forecasts
 from probe.outputs.nested import add_nested
 from probe.outputs.preflight import preflight
 from probe.outputs.text import FEW, MARKS, STYLES, WORST_FIRST, Cell, Page, mark, shortened, spaced
