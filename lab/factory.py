@@ -20,6 +20,7 @@ from probe.facts.around import (
     Propagation,
     Surroundings,
 )
+from probe.facts.boot.model import BootEntry, BootFacts, MountAtBoot, Under
 from probe.facts.model import (
     Confinement,
     DropIn,
@@ -37,6 +38,7 @@ from probe.facts.model import (
     Visibility,
 )
 from probe.facts.nested.model import NestedFacts, NestedStep, NestedTrial
+from probe.facts.runtime.model import RuntimePending
 from probe.facts.tried import NOT_ASKED, POD_NOT_ASKED, Attempt, NamespaceAttempt
 from probe.host.cri import CriCondition
 from probe.host.nested.trial import STEP_NAMES as NESTED_STEPS
@@ -85,6 +87,7 @@ def make_facts(**overrides: Any) -> Facts:
         "kubelet_around": make_kubelet_around(),
         "nested": make_nested(),
         "userns_pod_runs": Reading("processes of Pods", False),
+        "boot": make_boot(),
     }
     sources = {
         "distribution": "/etc/os-release",
@@ -96,8 +99,29 @@ def make_facts(**overrides: Any) -> Facts:
         "hooks": "device hooks",
         "kubelet_around": f"/proc/{KUBELET_PID}",
         "userns_pod_runs": "processes of Pods",
+        "boot": "files of the next boot",
     }
     return Facts(**_readings(fields | overrides, sources))
+
+
+def make_boot(**overrides: Any) -> BootFacts:
+    """The running kernel boots again, with the same command line, and no file was unreadable."""
+    fields: dict[str, Any] = {
+        "entry": BootEntry(release=make_kernel().release.value or "", options=()),
+        "running_options": (),
+        "configured": (),
+        "installed": (make_kernel().release.value or "",),
+        "built_in": Reading.without("/boot", "not-tried", "the running kernel boots again"),
+    }
+    sources = {"entry": "/boot/grub/grub.cfg", "running_options": "/proc/cmdline", "configured": "/etc/default/grub"}
+    sources["built_in"] = "/boot/config"
+    return BootFacts(**_readings(fields | overrides, sources))
+
+
+def make_mount_at_boot(**then: Any) -> MountAtBoot:
+    """The root file system holds the kubelet's directory; *then* are the fields that a boot changes."""
+    now = {"mount_point": "/", "fstype": "ext4", "options": ()}
+    return MountAtBoot(role="kubelet-root", now=Under(**now), then=Reading("/etc/fstab", Under(**now | then)))
 
 
 def make_probe(**overrides: Any) -> ProbeFacts:
@@ -344,13 +368,30 @@ def make_runtime(**overrides: Any) -> RuntimeFacts:
         "hooks_dirs": Reading.without(f"CRI {ENDPOINT}", "absent", "only CRI-O looks for OCI hooks"),
         "surroundings": make_surroundings(),
         "allowed_devices": absent(f"CRI {ENDPOINT}"),
+        "pending": make_pending(),
     }
     call = f"CRI {ENDPOINT}"
     sources = dict.fromkeys(
         ("name", "version", "handlers", "conditions", "root_dir", "layers_dir", "pause_image", "snapshotter"), call
     )
-    sources |= {"slow_chown": call} | dict.fromkeys(("confinement", "surroundings"), f"/proc/{RUNTIME_PID}")
+    own = ("confinement", "surroundings", "pending")
+    sources |= {"slow_chown": call} | dict.fromkeys(own, f"/proc/{RUNTIME_PID}")
     return RuntimeFacts(**_readings(fields | overrides, sources))
+
+
+def make_pending(**overrides: Any) -> RuntimePending:
+    """The same program and configuration start again."""
+    fields: dict[str, Any] = {
+        "executable": "/usr/bin/containerd",
+        "version": absent("/usr/bin/containerd"),
+        "differences": (),
+    }
+    sources = {
+        "executable": f"/proc/{RUNTIME_PID}/exe",
+        "version": "containerd --version",
+        "differences": "config dump",
+    }
+    return RuntimePending(**_readings(fields | overrides, sources))
 
 
 def make_place(path: str, **overrides: Any) -> Reading[Place]:

@@ -7,6 +7,7 @@ from typing import Any
 from lab import factory
 from probe.checks.nested.catalog import judge_nested
 from probe.finding import Evidence, Finding
+from probe.forecast import EVENTS, Event, EventForecast
 from probe.nested import Base
 from probe.proof import Proof
 from probe.report import (
@@ -20,6 +21,7 @@ from probe.report import (
     RestartForecast,
     VolumeRow,
 )
+from probe.terms import LEVELS
 from probe.verdict import conclude
 
 KUBELET_ROOT = "/var/lib/kubelet"
@@ -186,12 +188,31 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
             IdRange(first=65536, count=4294901760, ids_per_pod=65536, configured=False, slots=65535, used=2),
         ),
         "forecast": RestartForecast(outcome="starts", reason="", message=""),
+        "forecasts": tuple(
+            make_forecast(event, verdict=conclusion.verdict, levels=conclusion.levels, reason=conclusion.reason)
+            for event in EVENTS
+        ),
         "contradictions": (),
         "proof": Proof(),
         "facts": make_facts(),
         "nested": judge_nested(factory.make_facts(), dict.fromkeys(("", "runc"), base)),
     }
     return Report(**fields | overrides)
+
+
+def make_forecast(event: Event, **overrides: Any) -> EventForecast:
+    """An event that changes nothing."""
+    fields: dict[str, Any] = {
+        "outcome": "stays",
+        "verdict": "ready",
+        "levels": dict.fromkeys(LEVELS, "ready"),
+        "reason": "",
+        "message": "",
+        "remediation": "",
+        "pending": "",
+        "changes": (),
+    }
+    return EventForecast(event=event, **fields | overrides)
 
 
 def tmpfs_refused() -> Report:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from probe.checks.catalog import CHECKS, judge, judge_again
+from probe.checks.forecasts.catalog import forecast_events
 from probe.checks.ids import expect
 from probe.checks.nested.catalog import judge_nested
 from probe.facts.ids.forecast import Forecast
@@ -79,6 +80,7 @@ def make_report(
         )
         if expected
         else None,
+        forecasts=forecast_events(facts, findings),
         contradictions=tuple(f.id for f in findings if f.id in contradicting and f.status in ("warn", "fail")),
         proof=facts.proof,
         facts=_report_facts(facts),

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.finding import Finding
+from probe.forecast import EventForecast
 from probe.nested import Nested
 from probe.proof import Proof
 from probe.terms import Role, Status, Usable
@@ -176,6 +177,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """Empty when they are not known, or the kubelet does not take them up."""
     forecast: RestartForecast | None
     """None on a node without a kubelet."""
+    forecasts: tuple[EventForecast, ...]
+    """What a boot of the node and a restart of its runtime will change; empty when the report expired."""
     contradictions: tuple[str, ...]
     """Ids of findings in which a layer claims what the live attempt disproves, or the reverse."""
     proof: Proof

@@ -19,7 +19,7 @@ FLOORS = (
     ("probe.tables",),
     ("probe.settings", "probe.finding"),
     ("probe.verdict",),
-    ("probe.nested",),
+    ("probe.forecast", "probe.nested"),
     ("probe.report",),
     ("probe.pod",),
     ("probe.host",),

@@ -52,6 +52,8 @@ CRIO_RESTART = Fault(
     gone=(1, 37),
 )
 LEAKS = Fault(program="containerd", since=(2, 0, 0), fixed={(2, 0): 7, (2, 1): 5}, gone=(2, 2))
+IMAGE_VOLUMES = Fault(program="containerd", since=(2, 1, 0), fixed={(2, 1): 7, (2, 2): 2}, gone=(2, 3))
+"""Volumes of type image are not mapped. *Source*: containerd's release notes."""
 IMAGE_DECLARED_VOLUMES = Fault(program="containerd", since=(2, 0, 0), fixed={(2, 0): 7, (2, 1): 5}, gone=(2, 2))
 
 

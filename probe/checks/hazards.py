@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
+from probe.checks.faults import IMAGE_VOLUMES
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import delete_holder, keep_devices, replace_pods
 from probe.checks.remedies.runtime import upgrade_containerd, upgrade_runc
@@ -10,10 +11,6 @@ from probe.checks.runtime.names import find_handler, handlers_told, no_runtime, 
 from probe.facts.model import Facts, HookFacts, PodFacts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
-
-_IMAGE_VOLUMES_SINCE = (2, 1)
-_IMAGE_VOLUMES_FIXED = {(2, 1): 7, (2, 2): 2}
-"""Minor release -> first patch release that maps image volumes. *Source*: containerd's release notes."""
 
 _ALL_IDS = 1 << 32
 _BLOCK = 65_536
@@ -65,9 +62,9 @@ def check_image_volumes(facts: Facts) -> Outcome:
     number = parse_version_number(runtime.version.value or "")
     if number is None:
         return Outcome.unknown("not-readable", f"{what} is unknown: containerd tells no version", runtime.version)
-    if number[:2] < _IMAGE_VOLUMES_SINCE:
+    if number < IMAGE_VOLUMES.since:
         return Outcome.skipped(f"{runtime_name(runtime)} has no volumes of type image", runtime.version)
-    fixed = _IMAGE_VOLUMES_FIXED.get(number[:2], 0)
+    fixed = IMAGE_VOLUMES.fixed.get(number[:2], 0)
     if number[2] >= fixed:
         return Outcome.passed(f"{runtime_name(runtime)} maps volumes of type image", runtime.version)
     wanted = f"containerd {number[0]}.{number[1]}.{fixed} or newer"

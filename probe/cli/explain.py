@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from probe.cli.console import coloured, width, write
 from probe.cli.options import colour_option, settings_of
 from probe.cli.probing import probe_node
+from probe.cli.upgrade import UPGRADE, check_versions, explain_upgrade, upgrade_options
 
 if TYPE_CHECKING:
     from probe.report import Report
@@ -23,11 +24,16 @@ REPORT_LIMIT = 16 << 20
 
 def _checks(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     from probe.checks.catalog import CHECKS
+    from probe.checks.forecasts.catalog import CHECKS as FORECASTS
     from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
     from probe.outputs.topics import TOPICS
 
-    ids = [*(check.id for check in CHECKS), *(check.id for check in NESTED_CHECKS)]
-    return [name for name in (*ids, NESTED, *TOPICS) if name.startswith(incomplete)]
+    ids = [*_ids(CHECKS), *_ids(NESTED_CHECKS), *_ids(FORECASTS)]
+    return [name for name in (*ids, NESTED, UPGRADE, *TOPICS) if name.startswith(incomplete)]
+
+
+def _ids(checks: Sequence[Any]) -> list[str]:
+    return [check.id for check in checks]
 
 
 def _fits(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -57,8 +63,9 @@ def _fits(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[
     "report_file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="With `nested --for`: probe nothing, read the report that `report -o json` printed. - is stdin.",
+    help="With `nested --for` and `upgrade`: probe nothing, read the report that `report -o json` printed. - is stdin.",
 )
+@upgrade_options
 @click.option(
     "-o",
     "--output",
@@ -68,7 +75,9 @@ def _fits(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[
     help="text for people, json for machines.",
 )
 @colour_option
-def explain(check: str | None, fit: str | None, report_file: str | None, output: str, colour: str) -> int:
+def explain(
+    check: str | None, fit: str | None, report_file: str | None, output: str, colour: str, **versions: str | None
+) -> int:
     """Explain a check: its question, why it matters, and the fix. Without CHECK: list all checks.
 
     `nested` in place of CHECK lists the checks of builders and engines inside a Pod; with --for it prints the manifest
@@ -79,6 +88,9 @@ def explain(check: str | None, fit: str | None, report_file: str | None, output:
     node and which kernels idmap it; `gates`, feature gates by version; `pod-security`, what a user namespace changes by
     policy version; `host-network`, which runtimes support hostNetwork with it; `pod-limits`, what no node can show.
 
+    `upgrade` in place of CHECK tells what starts and what stops working on this node, which is probed, with another
+    kernel, kubelet or container runtime; without a version, with every newer one.
+
     \b
     Examples:
       userns-probe explain
@@ -87,29 +99,40 @@ def explain(check: str | None, fit: str | None, report_file: str | None, output:
       userns-probe explain nested --for buildah
       userns-probe explain volumes --for 6.12
       userns-probe explain pod-limits -o json
+      userns-probe explain upgrade --kernel 6.12 --kubernetes 1.36
     """
-    if report_file and not (check == NESTED and fit):
-        raise click.UsageError("--report needs `nested --for NAME`")
+    if report_file and check != UPGRADE and not (check == NESTED and fit):
+        raise click.UsageError("--report needs `nested --for NAME` or `upgrade`")
+    if check != UPGRADE and any(versions.values()):
+        raise click.UsageError("a version needs `upgrade`, as in `explain upgrade --kernel 6.12`")
+    if check == UPGRADE:
+        return _upgrade(versions, fit, report_file, output, colour)
     if check == NESTED and fit:
         return _manifest(fit, report_file, output)
     from probe.checks.catalog import CHECKS, find
+    from probe.checks.forecasts.catalog import CHECKS as FORECASTS
+    from probe.checks.forecasts.catalog import find as find_forecast
     from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
     from probe.checks.nested.catalog import find as find_nested
     from probe.checks.remedies.platforms import PLATFORMS
     from probe.outputs.explain import render_catalog, render_check, render_checks_json
+    from probe.outputs.explain_forecasts import render_forecast_check, render_forecasts_json
     from probe.outputs.explain_nested import render_nested_catalog, render_nested_check, render_nested_json
     from probe.outputs.topics import TOPICS
 
     if check in TOPICS:
         return _topic(check, fit, output, colour)
     chosen, nested = (find(check), find_nested(check)) if check else (None, None)
-    if check and check != NESTED and chosen is None and nested is None:
-        ids = [*(each.id for each in CHECKS), *(each.id for each in NESTED_CHECKS), NESTED, *TOPICS]
+    forecast = find_forecast(check) if check else None
+    if check and check != NESTED and chosen is None and nested is None and forecast is None:
+        ids = [*_ids(CHECKS), *_ids(NESTED_CHECKS), *_ids(FORECASTS), NESTED, UPGRADE, *TOPICS]
         raise click.UsageError(f"no check is called {check!r}: {_meant(check, ids)}")
     if fit and (chosen is None or fit not in PLATFORMS):
         raise click.UsageError(f"--for needs a CHECK and one of {', '.join(PLATFORMS)}")
     columns, colours = width(), coloured(colour)
-    if nested:
+    if forecast:
+        text = render_forecast_check(forecast, width=columns, colour=colours)
+    elif nested:
         text = render_nested_check(nested, width=columns, colour=colours)
     elif check == NESTED:
         text = render_nested_catalog(NESTED_CHECKS, width=columns, colour=colours)
@@ -120,6 +143,7 @@ def explain(check: str | None, fit: str | None, report_file: str | None, output:
     if output == "json":
         of_nested = (nested,) if nested else NESTED_CHECKS if check == NESTED else ()
         text = render_nested_json(of_nested) if of_nested else render_checks_json((chosen,) if chosen else CHECKS)
+        text = render_forecasts_json((forecast,)) if forecast else text
     write(text, people=output == "text")
     return 0
 
@@ -139,6 +163,17 @@ def _topic(name: str, release: str | None, output: str, colour: str) -> int:
     else:
         write(render_topic(name, kernel, width=width(), colour=coloured(colour)))
     return 0
+
+
+def _upgrade(
+    versions: dict[str, str | None], fit: str | None, report_file: str | None, output: str, colour: str
+) -> int:
+    """Print what other versions change on this node, or on the node of a report."""
+    if fit:
+        raise click.UsageError("--for says nothing of `upgrade`: name versions, as in --kernel 6.12")
+    check_versions(versions)
+    made = _read_report(report_file) if report_file else probe_node(settings_of(), quiet=False)
+    return explain_upgrade(versions, made, output, colour)
 
 
 def _manifest(fit: str, report_file: str | None, output: str) -> int:

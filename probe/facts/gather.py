@@ -10,6 +10,9 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
+from probe.facts.boot.gather import gather_boot
+from probe.facts.boot.mounts import gather_mounts
+from probe.facts.boot.sysctls import gather_boot_sysctls
 from probe.facts.defaults import KUBELET_ROOT, RUNTIME_ROOT
 from probe.facts.filesystems import attempts
 from probe.facts.filesystems.revealing import cgroup2_options, visibility, writable_sysfs
@@ -28,7 +31,6 @@ from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered,
 from probe.facts.runtime.cri import endpoint_of
 from probe.facts.runtime.facts import gather_runtime
 from probe.facts.runtime.namespace import read_mountinfo, running_since
-from probe.facts.sysctls import gather_boot_limits
 from probe.facts.trials.kept import KeptTrial
 from probe.facts.trials.pod import load as load_pod_trial
 from probe.facts.trials.pod import proof_of
@@ -84,7 +86,9 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     runtime = gather_runtime(host, endpoint, trials.cri_answer(endpoint), root_dir)
     bench = trials.bench(runtime)
     kernel = gather_kernel(host)
-    kernel = replace(kernel, boot_limits=gather_boot_limits(host, kernel.namespace_limits))
+    sysctls = gather_boot_sysctls(host, kernel.namespace_limits)
+    kernel = replace(kernel, boot_limits=sysctls.values)
+    boot = gather_boot(host, kernel.release, sysctls.unread)
     mounts, rows = _try_node(host, bench, probe, root_dir, runtime)
     tried = attempts.judge(rows, bench, probe, kernel, _default_oci_runtime(runtime))
     pods = gather_pods(host, root_dir, host.processes().value or ())
@@ -118,6 +122,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
         kubelet_around=of_node(kubelet_around, probe.entered),
         nested=gather_nested(host, probe, sandbox, root_dir),
         userns_pod_runs=of_node(pod_runs, probe.entered),
+        boot=of_node(Reading("files of the next boot", boot), probe.entered),
     )
     pod_trial = trials.pod(facts)
     return replace(facts, pod_trial=pod_trial, userns_pod_runs=proof_of(pod_trial) or facts.userns_pod_runs)
@@ -173,10 +178,13 @@ def _try_node(
         afterwards = read_mountinfo(host, runtime)
         if afterwards.value != mountinfo.value:
             rows = without_vanished(rows, afterwards.parse(parse_mountinfo).value)
-    return mounts.parse(lambda found: _mount_facts(host, found, table, root_dir)), rows
+    held = {subject.role: subject.path for subject, _ in rows if subject.role in directories and probe.entered.value}
+    return mounts.parse(lambda found: _mount_facts(host, found, table, root_dir, held)), rows
 
 
-def _mount_facts(host: Host, mounts: tuple[Mount, ...], table: MountTable, root_dir: str) -> MountFacts:
+def _mount_facts(
+    host: Host, mounts: tuple[Mount, ...], table: MountTable, root_dir: str, held: dict[Role, str]
+) -> MountFacts:
     pods = attempts.existing(host, f"{root_dir}/pods")
     return MountFacts(
         count=len(mounts),
@@ -187,6 +195,7 @@ def _mount_facts(host: Host, mounts: tuple[Mount, ...], table: MountTable, root_
         idmapped_layers=sum(os.path.basename(mount.mount_point).startswith(_IDMAPPED_LAYER) for mount in mounts),
         cgroup2_options=cgroup2_options(mounts),
         writable_sysfs=writable_sysfs(mounts),
+        at_boot=gather_mounts(host, table, held),
     )
 
 

@@ -7,9 +7,12 @@ from typing import Literal
 from msgspec import Struct
 
 from probe.facts.around import KubeletAround, Surroundings
+from probe.facts.boot.model import NOT_LOOKED_AT, BootFacts, MountAtBoot
 from probe.facts.hook_files import HookFacts as HookFacts
 from probe.facts.hook_files import HookFiles as HookFiles
 from probe.facts.nested.model import NestedFacts
+from probe.facts.runtime.model import NOT_LOOKED_AT as NOT_PENDING
+from probe.facts.runtime.model import RuntimePending
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
 from probe.host.cri import NO_HOST_NETWORK, CriCondition
 from probe.host.program import Output
@@ -81,6 +84,8 @@ class MountFacts(Struct, frozen=True, kw_only=True):
     """Options of the file system cgroup2 on /sys/fs/cgroup; None when another one is mounted there."""
     writable_sysfs: tuple[str, ...] = ()
     """Mount points of sysfs, other than /sys, that can be written."""
+    at_boot: tuple[MountAtBoot, ...] = ()
+    """Mounts that hold the directories of the kubelet and the runtime, now and after a boot."""
 
 
 class DropIn(Struct, frozen=True, kw_only=True):
@@ -198,6 +203,8 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     surroundings: Reading[Surroundings]
     allowed_devices: Reading[tuple[str, ...]]
     """Devices that CRI-O gives to Pods which ask by annotation; absent for containerd, which has no such list."""
+    pending: Reading[RuntimePending] = NOT_PENDING
+    """What the next start of the daemon makes take effect."""
 
 
 class SubIds(Struct, frozen=True):
@@ -312,3 +319,5 @@ class Facts(Struct, frozen=True, kw_only=True):
     daemon could do.
     """
     proof: Proof = Proof()
+    boot: Reading[BootFacts] = NOT_LOOKED_AT
+    """What files tell of the next boot."""

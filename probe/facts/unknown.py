@@ -65,4 +65,5 @@ def unknown_facts(node_name: str | None, kind: ProblemKind, problem: str) -> Fac
         kubelet_around=unread,
         nested=unknown_nested(unread),
         userns_pod_runs=unread,
+        boot=unread,
     )

@@ -25,7 +25,7 @@ FIELD_MANAGER = "userns-probe"
 """Owner of the fields that are published, as managedFields name it."""
 KEYS = (
     "verdict", "reason", "message", "levels", "handlers", "filesystems", "oci-runtimes", "id-range", "nested",
-    "warnings", "report", "boot-id", "agent-version",
+    "forecasts", "warnings", "report", "boot-id", "agent-version",
 )  # fmt: skip
 """Every name that node_annotations() can give; the publisher adds `refreshed-at`, outside of the digest."""
 LABEL = f"{PREFIX}ready"
@@ -82,6 +82,7 @@ def node_annotations(report: Report) -> dict[str, str]:
         "oci-runtimes": _pairs(_oci_runtimes(report)),
         "id-range": _id_range(report),
         "nested": _pairs({level: one.verdict for level, one in report.nested.levels.items()} if report.nested else {}),
+        "forecasts": _pairs({one.event: one.verdict for one in report.forecasts}),
         "warnings": ",".join(one.id for one in _stable_findings(report) if one.status == "warn"),
         "report": _summary(report),
         "boot-id": _token(report.node.boot_id),

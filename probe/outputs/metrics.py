@@ -195,6 +195,13 @@ def _node(report: Report) -> Iterator[Metric]:
         [],
         {} if forecast == "unknown" else {(): forecast == "starts"},
     )
+    yield from _some(
+        "forecast_ready",
+        "1 if Pods with hostUsers: false are expected to run after the next event of this kind (boot: the node boots; "
+        "runtime-restart: the container runtime restarts), 0 if not. Absent if unknown.",
+        ["event"],
+        _readiness((one.event, one.verdict) for one in report.forecasts),
+    )
 
 
 def _oci_runtimes(facts: ReportFacts) -> dict[tuple[str, ...], float]:

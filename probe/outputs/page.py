@@ -16,6 +16,7 @@ from msgspec import Struct
 from probe import __version__
 from probe.finding import Finding
 from probe.outputs import view
+from probe.outputs.forecasts import forecast_rows
 from probe.outputs.links import links
 from probe.outputs.nested import nested_rows
 from probe.outputs.preflight import preflight
@@ -92,6 +93,7 @@ def render_page(
         stack=_stack(seen) if seen else [],
         handlers=_handlers(seen) if seen else [],
         nested=nested_rows(seen) if seen else [],
+        forecasts=forecast_rows(seen) if seen else [],
         filesystems=filesystems,
         volumes=[_volume(row) for row in seen.volumes] if seen else [],
         version=__version__,

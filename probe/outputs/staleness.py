@@ -98,6 +98,7 @@ def expired(report: Report) -> Report:
         ),
         id_ranges=tuple(replace(each, used=None) for each in report.id_ranges),
         forecast=report.forecast and replace(report.forecast, outcome="unknown", reason=STALE, message=MESSAGE),
+        forecasts=(),
         contradictions=(),
         nested=None,
     )

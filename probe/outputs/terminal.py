@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from probe.finding import Finding
 from probe.outputs import view
+from probe.outputs.about_to_change import add_forecasts
 from probe.outputs.filesystems import add_filesystems, add_volumes, render_paths
 from probe.outputs.nested import add_nested
 from probe.outputs.preflight import preflight
@@ -32,6 +33,7 @@ def render_report(report: Report, *, width: int | None, colour: bool, verbose: i
     add_nested(page, report, verbose)
     add_filesystems(page, report, verbose)
     add_volumes(page, report.volumes, verbose)
+    add_forecasts(page, report, verbose)
     _add_problems(page, report, others, decisive, verbose)
     _add_rest(page, report, verbose)
     return str(page)

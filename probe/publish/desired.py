@@ -100,6 +100,7 @@ def absent_report(node_name: str, boot_id: str) -> Report:
         volumes=(),
         id_ranges=(),
         forecast=None,
+        forecasts=(),
         contradictions=(),
         proof=Proof(),
         facts=facts,

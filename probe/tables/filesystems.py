@@ -49,6 +49,9 @@ READS_ONLY: dict[str, str] = {
 }
 """File system -> what an idmapped mount of it does not prove. *Source*: ceph/ceph-csi#5440, ceph/ceph#52575."""
 
+LAYERS_SINCE = (5, 19)
+"""From there on overlay takes idmapped lower layers."""
+
 _RELEASE = re.compile(r"(\d{1,4})\.(\d{1,4})")
 _BACKPORTED = re.compile(r"\.el\d|\.amzn|-cos|-gke")
 """Vendors that port idmapped mounts back to older releases."""
@@ -111,6 +114,15 @@ def what_works(fstype: str, release: str = "") -> str:
     since = SINCE.get(fstype, (0, 0))
     older = since >= _RECENT if number is None else number < since
     return f"boot Linux {spelled(since)} or later" if older else ""
+
+
+def judge_layers(fstype: str, release: str) -> Verdict:
+    """Whether overlay on the kernel *release* takes idmapped layers of a *fstype*."""
+    of_layer, number = judge_filesystem(fstype, release), parse_release(release)
+    if of_layer.taken != "yes" or number is None:
+        return of_layer
+    words = f"overlay takes idmapped layers since Linux {spelled(LAYERS_SINCE)}; the node has {release}"
+    return Verdict(_reached(number, LAYERS_SINCE, release), words)
 
 
 def _fuse(fstype: str, release: str, number: tuple[int, int] | None, offered: bool | None) -> Verdict:

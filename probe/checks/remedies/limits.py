@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from probe.checks.remedies.platforms import quoted
-from probe.facts.sysctls import later_name
+from probe.facts.boot.sysctls import later_name
 
 _ENOUGH = 65_536
 _LARGEST_LIMIT = (1 << 31) - 1

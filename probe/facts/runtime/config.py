@@ -21,6 +21,9 @@ _TOML_LIMIT = 256 << 10  # characters
 _MAX_DOTS = 20_000
 _MAX_DOTS_OF_LINE = 200
 
+_CRI_PLUGINS = frozenset(
+    ("cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images")
+)
 _CONTAINERD_SHIMS = ("io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux")
 
 
@@ -70,6 +73,8 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
     """The image of the container that holds a Pod's namespaces."""
     crio: CrioAdded | None = None
     """Of CRI-O: what its configuration adds to each Pod."""
+    without_cri: bool = False
+    """True when containerd's `disabled_plugins` names the CRI plugin."""
     proxies: dict[str, tuple[str, ...]] = {}
     """Capabilities by the name of each proxy plugin: `remap-ids` of a snapshotter that maps owners."""
 
@@ -149,6 +154,7 @@ class _Dump(Struct):
     root: str = ""
     state: str = ""
     imports: tuple[str, ...] | None = None
+    disabled_plugins: tuple[str, ...] | None = None
 
 
 def parse_containerd_info(text: str) -> RuntimeConfig:
@@ -179,6 +185,7 @@ def parse_containerd_dump(text: str) -> RuntimeConfig:
         slow_chown=plugins.overlayfs.slow_chown,
         extra_path=os.path.join(plugins.opt.path, "bin") if plugins.opt.path else "",
         imports=dump.imports or (),
+        without_cri=not _CRI_PLUGINS.isdisjoint(dump.disabled_plugins or ()),
         pause_image=plugins.images.pinned_images.sandbox or plugins.old_cri.sandbox_image,
         proxies={name: one.capabilities or () for name, one in dump.proxy_plugins.items()},
     )

@@ -78,6 +78,7 @@ def gather_runtime(
             hooks_dirs=settings.hooks_dirs(),
             surroundings=surroundings,
             allowed_devices=devices_of(cgroups),
+            pending=daemon.then(lambda pid: Reading(f"/proc/{pid}", settings.pending())),
         ),
     )
 

@@ -15,7 +15,9 @@ from probe.facts.runtime.config import (
 )
 from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
 from probe.facts.runtime.daemon import parse_flag, read_arguments, read_search_path
+from probe.facts.runtime.model import RuntimePending
 from probe.facts.runtime.oci import read_stdout
+from probe.facts.runtime.pending import differences, gather_executable
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
 from probe.host.processes import START_UNCERTAINTY
@@ -52,6 +54,7 @@ class RuntimeSettings:
             self._printed = self._in_force
             if self._in_force.value is None:
                 self._printed = self._print(parse_crio_dump, "config")
+        self._changed: str | None = None
         self._best = self._printed if self._in_force.value is None else self._in_force
 
     def root_dir(self) -> Reading[str]:
@@ -131,6 +134,22 @@ class RuntimeSettings:
         printed = self._printed.value
         return self._changed_file(printed) if printed and self._in_force.value is None else ""
 
+    def pending(self) -> RuntimePending:
+        """What the next start of the daemon makes take effect; CRI-O's files are printed only after a change."""
+        executable, replaced, version = gather_executable(self._host, self._daemon)
+        printed, changed = self._printed, self._changed_file(self._printed.value or RuntimeConfig())
+        if changed and not self._containerd and self._answer.name.value == "cri-o" and self._in_force.value:
+            printed = self._print(parse_crio_dump, "config")
+        return RuntimePending(
+            executable=executable,
+            replaced=replaced,
+            version=version,
+            changed_file=changed,
+            differences=self._in_force.then(lambda now: printed.parse(lambda then: differences(now, then))),
+            refused=printed.problem if changed and printed.problem.startswith("exit status") else "",
+            without_cri=bool(printed.value and printed.value.without_cri),
+        )
+
     @or_problem
     def hooks_dirs(self) -> Reading[tuple[str, ...]]:
         """The directories in which CRI-O looks for hooks."""
@@ -202,6 +221,11 @@ class RuntimeSettings:
 
     def _changed_file(self, printed: RuntimeConfig) -> str:
         """A configuration file that may have changed since the daemon started; empty when there is none."""
+        if self._changed is None:
+            self._changed = self._find_changed(printed)
+        return self._changed
+
+    def _find_changed(self, printed: RuntimeConfig) -> str:
         pid = self._daemon.value or 0
         started = self._host.started_at(pid)
         named = (self._flags(pid).value or ())[1::2]

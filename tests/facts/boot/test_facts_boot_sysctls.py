@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from lab.fake_host import FakeHost
-from probe.facts.sysctls import gather_boot_limits, later_name, parse_sysctls
+from probe.facts.boot.sysctls import gather_boot_sysctls, later_name
 
 LIMIT = "user.max_user_namespaces"
 
@@ -17,7 +17,7 @@ def winner(files: dict[str, str | int], systemd: bool = True) -> tuple[int, str]
     host = FakeHost(files=dict(files))
     if systemd:
         host.modified["/run/systemd/system"] = 0.0
-    found = gather_boot_limits(host, (LIMIT,)).get(LIMIT)
+    found = gather_boot_sysctls(host, (LIMIT,)).values.get(LIMIT)
     return None if found is None or found.value is None else (found.value, found.source)
 
 
@@ -57,13 +57,25 @@ def test_without_systemd_one_more_file_is_read_last() -> None:
         ("user/max_user_namespaces=8", 8),
         (f"# {LIMIT} = 0\n; {LIMIT} = 0\n{LIMIT}=1\n  {LIMIT}\t=\t2  \n", 2),
         (f"{LIMIT} = many", None),
-        ("user.max_*_namespaces = 0", None),
+        (f"{LIMIT} = 5 6", 5),
+        (f"{LIMIT} = 0x10", 16),
+        (f"{LIMIT} = 010", 8),
+        (f"{LIMIT} = 5\n{LIMIT} = -1", None),
+        (f"{LIMIT} = 99999999999", None),
+        ("user.max_*_namespaces = 0", 0),
+        ("user/*=3", 3),
+        ("*/max_user_namespaces = 4", 4),
+        ("user.max_*_namespaces = 0\nuser.max_user_* = 2", 2),
+        (f"{LIMIT} = 7\nuser.max_*_namespaces = 0", 7),
+        (f"-{LIMIT}\nuser.max_*_namespaces = 0", None),
+        ("user.*.max_user_namespaces = 0", None),
         ("", None),
     ],
 )
 def test_lines(text: str, found: int | None) -> None:
-    """As systemd-sysctl reads them; a glob never sets what a line names, and sets nothing here."""
-    assert parse_sysctls(text, (LIMIT,)).get(LIMIT) == found
+    """As systemd-sysctl reads them; a glob never sets what a line names, and the kernel refuses other values."""
+    won = winner({"/etc/sysctl.d/a.conf": text})
+    assert (won and won[0]) == found
 
 
 @pytest.mark.parametrize("content", [errno.EACCES, "\0" * 100, "x" * (65 << 10), "=" * 10_000])
@@ -71,6 +83,16 @@ def test_a_file_that_says_nothing(content: str | int) -> None:
     """It decides nothing, and stops nothing."""
     files: dict[str, str | int] = {"/etc/sysctl.d/1.conf": f"{LIMIT} = 3\n", "/etc/sysctl.d/2.conf": content}
     assert winner(files) == (3, "/etc/sysctl.d/1.conf")
+
+
+@pytest.mark.parametrize(
+    ("content", "unread"),
+    [(errno.EACCES, 1), ("x" * (65 << 10), 1), (b"\xff", 1), ("nonsense", 0)],
+)
+def test_a_file_that_cannot_be_read_is_named(content: str | bytes | int, unread: int) -> None:
+    """It may set anything."""
+    host = FakeHost(files={"/etc/sysctl.d/1.conf": content}, modified={"/run/systemd/system": 0.0})
+    assert len(gather_boot_sysctls(host, (LIMIT,)).unread) == unread
 
 
 @pytest.mark.parametrize("last", ["99-sysctl.conf", "zzz.conf", "99-zzz.conf", "99-zz-a.conf", "z.conf"])

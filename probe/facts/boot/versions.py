@@ -1,0 +1,22 @@
+"""Order of kernel releases, as boot loaders sort them."""
+
+from __future__ import annotations
+
+import re
+
+_PART = re.compile(r"\d{1,18}|[A-Za-z]{1,40}|~")
+_LIMIT = 128
+
+Key = tuple[tuple[int, int, str], ...]
+
+
+def version_key(release: str) -> Key:
+    """Key that sorts releases: numbers by value, words below numbers, `rc` before the release itself.
+
+    *Source*: GRUB, util/grub-mkconfig_lib.in, `version_test_numeric`; RPM, `rpmvercmp`.
+    """
+    text = re.sub(r"[._-](pre|rc|alpha|beta|trunk)", r"~\1", release[:_LIMIT])
+    parts = [
+        (1, int(part), "") if part.isdecimal() else (-1 if part == "~" else 0, 0, part) for part in _PART.findall(text)
+    ]
+    return (*parts, (0, 0, ""))

@@ -1,0 +1,58 @@
+"""What a restart of the container runtime makes take effect: another program, another configuration."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from probe.facts.runtime.config import RuntimeConfig
+from probe.facts.runtime.model import Difference
+from probe.facts.runtime.oci import read_stdout
+from probe.host.host import Host
+from probe.reading import Reading, problem_of
+
+_DAEMONS = ("containerd", "crio")
+_VERSION = re.compile(r"\s[vV]?(\d{1,4}\.\d{1,4}\.\d{1,6}[\w.+~-]{0,60})(?=\s|$)")
+_DELETED = " (deleted)"
+
+
+def gather_executable(host: Host, daemon: Reading[int]) -> tuple[Reading[str], bool, Reading[str]]:
+    """Path of the program, whether another one lies there now, and that one's version: only such a one is run."""
+    if daemon.value is None:
+        return problem_of(daemon), False, problem_of(daemon)
+    link = host.read_link(f"/proc/{daemon.value}/exe")
+    if link.value is None:
+        return link, False, problem_of(link)
+    path = link.value.removesuffix(_DELETED)
+    if path == link.value:
+        return link, False, Reading.without(path, "absent", "the same program starts again")
+    if os.path.basename(path) not in _DAEMONS:
+        return Reading(link.source, path), True, Reading.without(path, "not-tried", "holds the runtime among others")
+    said = read_stdout(host.run(path, "--version")).parse(parse_version)
+    return Reading(link.source, path), True, said
+
+
+def parse_version(text: str) -> str:
+    """`2.1.9` of `containerd containerd.io v2.1.9 abc`, or of `crio version 1.35.0`. *Errors*: ValueError."""
+    found = _VERSION.search(text[:1000])
+    if not found:
+        raise ValueError("no version")
+    return found[1]
+
+
+def differences(in_force: RuntimeConfig, printed: RuntimeConfig) -> tuple[Difference, ...]:
+    """Settings that both tell and that differ, handlers by name."""
+    pairs = [
+        ("default handler", in_force.default_handler, printed.default_handler),
+        ("snapshotter", in_force.snapshotter, printed.snapshotter),
+        ("root", in_force.root, printed.root),
+    ]
+    found = [Difference(setting=name, now=now, then=then) for name, now, then in pairs if now and then and now != then]
+    for name in sorted({*in_force.handlers, *printed.handlers}):
+        now, then = (config.handlers.get(name) for config in (in_force, printed))
+        old, new = (
+            " ".join(filter(None, (one.binary or one.shim, one.snapshotter))) if one else "" for one in (now, then)
+        )
+        if old != new:
+            found.append(Difference(setting=f"handler {name}", now=old, then=new))
+    return tuple(found[:100])

@@ -1,0 +1,218 @@
+"""The entry that the boot loader starts, of every kind of configuration."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.fake_host import FakeHost
+from probe.facts.boot.gather import gather_boot
+from probe.facts.boot.loader import parse_grub, parse_menu
+from probe.facts.boot.model import BootEntry, BootFacts
+from probe.facts.boot.versions import version_key
+from probe.reading import Reading
+
+RUNNING = Reading("/proc/sys/kernel/osrelease", "6.12.9-amd64")
+DEBIAN = """
+if [ -s $prefix/grubenv ]; then
+  load_env
+fi
+if [ "${next_entry}" ] ; then
+   set default="${next_entry}"
+   set next_entry=
+else
+   set default="DEFAULT"
+fi
+function savedefault {
+  if [ -z "${boot_once}" ]; then
+    save_env saved_entry
+  fi
+}
+menuentry 'Debian GNU/Linux' --class debian $menuentry_id_option 'gnulinux-simple-1f' {
+\tload_video
+\tif [ x$feature_platform_search_hint = xy ]; then
+\t  search --no-floppy --fs-uuid --set=root 1f
+\tfi
+\techo\t'Loading Linux 6.12.9-amd64 ...'
+\tlinux\t/vmlinuz-6.12.9-amd64 root=UUID=1f ro quiet
+\tinitrd\t/initrd.img-6.12.9-amd64
+}
+submenu 'Advanced options for Debian GNU/Linux' $menuentry_id_option 'gnulinux-advanced-1f' {
+\tmenuentry 'Debian GNU/Linux, with Linux 6.12.9-amd64' $menuentry_id_option 'gnulinux-6.12.9-amd64-advanced-1f' {
+\t\tlinux\t/vmlinuz-6.12.9-amd64 root=UUID=1f ro quiet
+\t}
+\tmenuentry 'Debian GNU/Linux, with Linux 6.1.0-30-amd64' $menuentry_id_option 'gnulinux-6.1.0-30-amd64-advanced-1f' {
+\t\tlinux\t/vmlinuz-6.1.0-30-amd64 root=UUID=1f ro systemd.unified_cgroup_hierarchy=0 secret=1
+\t}
+}
+"""
+OLD = BootEntry(release="6.1.0-30-amd64", options=("systemd.unified_cgroup_hierarchy=0",))
+NEW = BootEntry(release="6.12.9-amd64", options=())
+GRUB = "/boot/grub/grub.cfg"
+
+
+def boot(files: dict[str, bytes | str | int], **links: str) -> BootFacts:
+    """Facts of a node with these files."""
+    return gather_boot(FakeHost(files=dict(files), links={f"/{name}": to for name, to in links.items()}), RUNNING, ())
+
+
+@pytest.mark.parametrize(
+    ("default", "environment", "entry"),
+    [
+        ("0", "", NEW),
+        ("1>1", "", OLD),
+        ("1", "", NEW),
+        ("9", "", NEW),
+        ("Debian GNU/Linux", "", NEW),
+        ("gnulinux-advanced-1f>gnulinux-6.1.0-30-amd64-advanced-1f", "", OLD),
+        ("Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux 6.1.0-30-amd64", "", OLD),
+        ("${saved_entry}", "saved_entry=gnulinux-advanced-1f>gnulinux-6.1.0-30-amd64-advanced-1f\n", OLD),
+        ("${saved_entry}", "", NEW),
+        ("0", "# GRUB Environment Block\nnext_entry=1>1\n", OLD),
+    ],
+)
+def test_the_default_of_grub(default: str, environment: str, entry: BootEntry) -> None:
+    """By number, title or identity, in submenus, saved, or for the next boot alone; parameters that count only."""
+    files: dict[str, bytes | str | int] = {GRUB: DEBIAN.replace("DEFAULT", default)}
+    if environment:
+        files["/boot/grub/grubenv"] = environment + "#" * 100
+    assert boot(files).entry == Reading(GRUB, entry)
+
+
+FEDORA = """set default="${saved_entry}"
+insmod blscfg
+blscfg
+"""
+ENTRIES: dict[str, bytes | str | int] = {
+    f"/boot/loader/entries/abc-{release}.conf": f"title Fedora ({release})\nversion {release}\n"
+    f"linux /vmlinuz-{release}\ninitrd /initramfs-{release}.img\noptions root=UUID=1 $kernelopts lsm={number}\n"
+    for number, release in enumerate(("6.9.5-200.fc40.x86_64", "6.10.3-200.fc40.x86_64", "6.8.1-rescue"))
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "entry"),
+    [
+        ({}, BootEntry(release="6.10.3-200.fc40.x86_64", options=("lsm=1",))),
+        (
+            {"/boot/grub2/grub.cfg": FEDORA, "/boot/grub2/grubenv": "saved_entry=abc-6.9.5-200.fc40.x86_64\n"},
+            BootEntry(release="6.9.5-200.fc40.x86_64", options=("lsm=0",)),
+        ),
+        (
+            {"/boot/grub2/grub.cfg": FEDORA, "/boot/grub2/grubenv": "saved_entry=1\nkernelopts=selinux=0 ro\n"},
+            BootEntry(release="6.9.5-200.fc40.x86_64", options=("selinux=0", "lsm=0")),
+        ),
+        (
+            {"/boot/loader/loader.conf": "timeout 3\ndefault abc-6.9*\n"},
+            BootEntry(release="6.9.5-200.fc40.x86_64", options=("lsm=0",)),
+        ),
+        (
+            {"/boot/loader/loader.conf": "default @saved\n"},
+            BootEntry(release="6.10.3-200.fc40.x86_64", options=("lsm=1",)),
+        ),
+    ],
+)
+def test_entries_of_the_boot_loader_specification(more: dict[str, str], entry: BootEntry) -> None:
+    """The saved one, that of loader.conf, else the newest that is no rescue entry."""
+    assert boot(ENTRIES | more).entry.value == entry
+
+
+def test_a_staged_deployment_is_not_known_yet() -> None:
+    """OSTree writes its entry at shutdown."""
+    files = {"/boot/loader/entries/ostree-2.conf": "linux /ostree/a/vmlinuz-6.12.5\n"}
+    assert boot(dict(files)).entry.value == BootEntry(release="6.12.5", options=())
+    assert boot({**files, "/run/ostree/staged-deployment": "{}"}).entry.kind == "not-tried"
+
+
+def test_other_boot_loaders() -> None:
+    """A Raspberry Pi's file has the command line; a link or the newest image tells the kernel alone."""
+    line = boot({"/boot/firmware/cmdline.txt": "console=tty1 cgroup_no_v1=all rootwait\n"}).entry
+    assert line.value == BootEntry(release="", options=("cgroup_no_v1=all",))
+    images: dict[str, bytes | str | int] = {f"/boot/vmlinuz-{each}": "" for each in ("6.9.1", "6.10.1-rc1", "6.10.1")}
+    assert boot(images).entry == Reading("/boot", BootEntry(release="6.10.1", options=None))
+    assert boot(images).installed == ("6.10.1", "6.10.1-rc1", "6.9.1")
+    linked = boot(images, vmlinuz="boot/vmlinuz-6.9.1").entry
+    assert linked == Reading("/vmlinuz", BootEntry(release="6.9.1", options=None))
+    assert boot({}).entry.kind == "absent"
+
+
+def test_a_kernel_without_its_initramfs() -> None:
+    """Only where another kernel has one: some nodes need none."""
+    images: dict[str, bytes | str | int] = {f"/boot/vmlinuz-{each}": "" for each in ("6.9.1", "6.10.1")}
+    assert boot(images).incomplete == ()
+    assert boot({**images, "/boot/initrd.img-6.9.1": ""}).incomplete == ("6.10.1",)
+    assert boot({**images, "/boot/initramfs-6.9.1.img": "", "/boot/initramfs-6.10.1.img": ""}).incomplete == ()
+
+
+def test_the_configuration_of_another_kernel() -> None:
+    """Read only where another one boots."""
+    config: dict[str, bytes | str | int] = {"/boot/config-6.9.1": "CONFIG_X=y\n# CONFIG_USER_NS is not set\n"}
+    assert boot({**config, "/boot/vmlinuz-6.9.1": ""}).built_in.value is False
+    config["/boot/config-6.9.1"] = "CONFIG_USER_NS=y\n"
+    assert boot({**config, "/boot/vmlinuz-6.9.1": ""}).built_in.value is True
+    assert boot({"/boot/config-6.12.9-amd64": "", "/boot/vmlinuz-6.12.9-amd64": ""}).built_in.kind == "not-tried"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "options"),
+    [
+        (
+            "/etc/default/grub",
+            'GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX="apparmor=0 quiet"\n#GRUB_CMDLINE_LINUX="selinux=0"\n',
+            1,
+        ),
+        ("/etc/kernel/cmdline", "root=/dev/sda1 apparmor=0 sysctl.user.max_user_namespaces=0 sysctl.vm.x=1", 2),
+        ("/etc/none", "", 0),
+    ],
+)
+def test_where_new_entries_come_from(path: str, text: str, options: int) -> None:
+    """Of the parameters those that checks know."""
+    found = boot({path: text}).configured
+    assert len(found.value or ()) == options
+    assert not options or found.source == path
+
+
+@pytest.mark.parametrize("problem", [errno.EACCES, b"\xff\xfe", "x" * (1 << 20) + "x", "menuentry 'a' {\n}\n", ""])
+def test_an_unreadable_menu_is_a_problem(problem: bytes | str | int) -> None:
+    """No other source stands in for a boot loader that is there."""
+    entry = boot({GRUB: problem, "/boot/vmlinuz-6.9.1": ""}).entry
+    assert entry.value is None
+    assert entry.kind != "absent"
+
+
+@given(st.text(st.sampled_from("menuentry submenu'\"{}\n>$ linux/ set default=blscfg 0\t\\"), max_size=300))
+def test_no_text_breaks_the_menu(text: str) -> None:
+    """An entry, or a ValueError."""
+    parse_menu(text)
+    with suppress(ValueError):
+        assert parse_grub(text, {})
+
+
+@pytest.mark.parametrize(
+    "line", ["set default=", "menuentry {", "}", "linux ", "submenu '", "\n", " ", "menuentry 'a' --id "]
+)
+def test_a_huge_menu_takes_linear_time(line: str) -> None:
+    """No pattern is tried again at each place; the time limit of all tests ends a quadratic one."""
+    for text in (line * (1 << 17), (line + "\n") * (1 << 15)):
+        parse_menu(text[: 1 << 20])
+        with suppress(ValueError):
+            parse_grub(text[: 1 << 20], {})
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("6.9.1-amd64", "6.10.0-amd64"),
+        ("6.12.0-rc3", "6.12.0"),
+        ("6.12~rc1", "6.12"),
+        ("5.14.0-362.el9", "5.14.0-427.13.1.el9_4"),
+        ("6.1.0-9-amd64", "6.1.0-30-amd64"),
+    ],
+)
+def test_order_of_releases(older: str, newer: str) -> None:
+    """Numbers count as numbers, candidates come before the release."""
+    assert version_key(older) < version_key(newer)

@@ -1,0 +1,119 @@
+"""Mounts that hold the kubelet's directory after a boot."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.fake_host import FakeHost
+from probe.facts.boot.model import MountAtBoot, Under
+from probe.facts.boot.mounts import gather_mounts, parse_fstab, unit_name
+from probe.host.mount_table import MountTable
+from probe.host.mountinfo import parse_mountinfo
+
+PODS = "/var/lib/kubelet/pods"
+ROOT = ("/", "ext4", "rw")
+ROOT_LINE = "UUID=1 / ext4 errors=remount-ro 0 1\n"
+
+
+def at_boot(fstab: str | None, *mounts: tuple[str, str, str], **files: str) -> MountAtBoot:
+    """The row of the kubelet's directory, with these mounts: mount point, type, options."""
+    lines = [
+        f"{20 + index} {19 if not index else 20} 8:{index} / {point} {options} - {fstype} /dev/sd{index} rw\n"
+        for index, (point, fstype, options) in enumerate((ROOT, *mounts))
+    ]
+    table = MountTable(parse_mountinfo("".join(lines).encode()))
+    host = FakeHost(files={f"/{name}": text for name, text in files.items()})
+    if fstab is not None:
+        host.files["/etc/fstab"] = fstab
+    (row,) = gather_mounts(host, table, {"kubelet-root": PODS})
+    return row
+
+
+KUBELET = ("/var/lib/kubelet", "xfs", "rw,relatime")
+
+
+@pytest.mark.parametrize(
+    ("fstab", "mounts", "then"),
+    [
+        (ROOT_LINE, (), ("/", "ext4", (), "")),
+        (None, (), ("/", "ext4", (), "")),
+        ("", (), ("/", "ext4", (), "")),
+        ("UUID=1 / ext4 nosuid,exec,noexec,exec 0 1\n", (), ("/", "ext4", ("nosuid",), "")),
+        ("UUID=1 / ext4 user 0 1\n", (), ("/", "ext4", ("nodev", "noexec", "nosuid"), "")),
+        ("UUID=1 / auto defaults 0 1\n", (), ("/", "ext4", (), "")),
+        (f"{ROOT_LINE}srv:/k /var/lib/kubelet nfs4 defaults 0 0\n", (), ("/var/lib/kubelet", "nfs4", (), "")),
+        (f"{ROOT_LINE}srv:/k /var/lib/kubelet nfs4 noauto 0 0\n", (), ("/", "ext4", (), "")),
+        (f"{ROOT_LINE}#srv:/k /var/lib/kubelet nfs4 defaults 0 0\n", (), ("/", "ext4", (), "")),
+        (f"{ROOT_LINE}srv:/k /var/lib/kube nfs4 defaults 0 0\n", (), ("/", "ext4", (), "")),
+        (f"{ROOT_LINE}/dev/sd1 /var/lib/kubelet/ xfs ro 0 0\n", (KUBELET,), ("/var/lib/kubelet", "xfs", ("ro",), "")),
+        (f"{ROOT_LINE}/dev/sd1 /var/lib/kubelet xfs\n", (KUBELET,), ("/var/lib/kubelet", "xfs", (), "")),
+        (ROOT_LINE, (KUBELET,), ("/", "ext4", (), "/var/lib/kubelet")),
+        (ROOT_LINE, (("/var/lib/kubelet", "zfs", "rw"),), ("/var/lib/kubelet", "zfs", (), "")),
+        (
+            f"{ROOT_LINE}/dev/sd1 /data xfs nosuid 0 0\n/data/k /var/lib/kubelet none bind 0 0\n",
+            (("/data", "xfs", "rw"),),
+            ("/var/lib/kubelet", "xfs", ("nosuid",), ""),
+        ),
+        (
+            f"{ROOT_LINE}/data/k /var/lib/kubelet none bind 0 0\n",
+            (("/data", "xfs", "rw"), KUBELET),
+            ("/var/lib/kubelet", "ext4", (), "/data"),
+        ),
+        (
+            f"{ROOT_LINE}/a\\040b /var/lib/kubelet xfs\n/c /var/lib/kubelet ext3\n",
+            (),
+            ("/var/lib/kubelet", "ext3", (), ""),
+        ),
+    ],
+)
+def test_after_a_boot(
+    fstab: str | None, mounts: tuple[tuple[str, str, str], ...], then: tuple[str, str, tuple[str, ...], str]
+) -> None:
+    """What fstab mounts counts, then what systemd mounts anyway; a mount that neither has is lost."""
+    point, fstype, options, lost = then
+    expected = Under(mount_point=point, fstype=fstype, options=options, lost=lost)
+    assert at_boot(fstab, *mounts).then.value == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "kept"),
+    [
+        ("etc/systemd/system/var-lib-kubelet.mount", "[Mount]", True),
+        ("usr/lib/systemd/system/var-lib-kubelet.mount", "[Mount]", True),
+        ("run/systemd/generator/var-lib-kubelet.mount", "[Unit]\nSourcePath=/etc/fstab\n", False),
+        ("run/systemd/generator/var-lib-kubelet.mount", "[Unit]\nSourcePath=/etc/zfs\n", True),
+        ("run/systemd/generator.late/var-lib-kubelet.mount", "", True),
+        ("etc/systemd/system/var-lib.mount", "", False),
+    ],
+)
+def test_units_of_mounts(path: str, content: str, kept: bool) -> None:
+    """A unit mounts it again, unless it was made of a line of fstab that is gone."""
+    then = at_boot(ROOT_LINE, KUBELET, **{path: content}).then.value
+    assert then is not None
+    assert (then.fstype == "xfs") is kept
+
+
+def test_what_cannot_be_told() -> None:
+    """An unreadable fstab, and a type that the kernel finds out for a file system that is not mounted yet."""
+    assert at_boot("\0" * (2 << 20)).then.kind == "not-readable"
+    assert at_boot(f"{ROOT_LINE}LABEL=k /var/lib/kubelet auto defaults\n").then.kind == "not-tried"
+    assert at_boot(f"{ROOT_LINE}/var/lib/kubelet /var/lib/kubelet none bind\n").then.kind == "not-tried"
+
+
+@given(st.text(st.sampled_from("/ \t\n\\04bind,none#ro"), max_size=200))
+def test_no_text_breaks_it(text: str) -> None:
+    """Lines that are none are passed over; bind mounts in a circle end."""
+    parse_fstab(text)
+    at_boot(text)
+    at_boot(f"{text}\n/ /var/lib/kubelet none bind\n/var/lib/kubelet / none bind\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/", "-"), ("/var/lib/kubelet", "var-lib-kubelet"), ("/mnt/k8s-0/", "mnt-k8s\\x2d0"), ("/.a b", "\\x2ea\\x20b")],
+)
+def test_names_of_units(path: str, name: str) -> None:
+    """As `systemd-escape --path` makes them."""
+    assert unit_name(path) == name
