@@ -49,15 +49,15 @@ READS_ONLY: dict[str, str] = {
 }
 """File system -> what an idmapped mount of it does not prove. *Source*: ceph/ceph-csi#5440, ceph/ceph#52575."""
 
-_RELEASE = re.compile(r"(\d{1,4})\.(\d{1,4})")
-_BACKPORTED = re.compile(r"\.el\d|\.amzn|-cos|-gke")
-"""Vendors that port idmapped mounts back to older releases."""
+_RELEASE = r"(\d{1,4})\.(\d{1,4})"
+_BACKPORTED = r"\.el\d|\.amzn|-cos|-gke"
+"""Vendors that port idmapped mounts back to older releases. Few probes need it, so it is not compiled here."""
 _RECENT = (6, 3)
 
 
 def parse_release(text: str) -> tuple[int, int] | None:
     """(6, 12) of `6.12.107+deb13-amd64`; None when it is no release."""
-    found = _RELEASE.match(text)
+    found = re.match(_RELEASE, text)
     return (int(found[1]), int(found[2])) if found else None
 
 
@@ -128,7 +128,7 @@ def _fuse(fstype: str, release: str, number: tuple[int, int] | None, offered: bo
 def _reached(number: tuple[int, int], since: tuple[int, int], release: str) -> Taken:
     if number >= since:
         return "yes"
-    return "unknown" if _BACKPORTED.search(release) else "no"
+    return "unknown" if re.search(_BACKPORTED, release) else "no"
 
 
 def spelled(number: tuple[int, int]) -> str:
