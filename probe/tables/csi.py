@@ -22,6 +22,8 @@ from probe.tables.driver import (
     rows,
 )
 
+SYNOLOGY = Driver(filesystems=(ASKED, "nfs4", "cifs"), shared=("nfs4", "cifs"), hint=EITHER.hint)
+
 CSI: dict[str, Driver] = {
     **rows(
         "kubernetes-sigs/aws-ebs-csi-driver 1.64 pkg/driver/constants.go", "ebs.csi.aws.com",
@@ -70,7 +72,7 @@ CSI: dict[str, Driver] = {
         "org.democratic-csi", "pure-csi",
         like=EITHER,
     ),
-    **rows(LIST, "csi.san.synology.com", like=Driver(filesystems=(ASKED, "nfs4", "cifs"), hint=EITHER.hint)),
+    **rows(LIST, "csi.san.synology.com", like=SYNOLOGY),
     **rows("kubernetes-sigs/aws-efs-csi-driver 3.4 pkg/driver/node.go", "efs.csi.aws.com", like=NFS),
     **rows(
         "kubernetes-sigs/gcp-filestore-csi-driver pkg/csi_driver/node.go", "filestore.csi.storage.gke.io",

@@ -61,9 +61,9 @@ CHECKS = (
         id="nested-network",
         levels=("engine",),
         question="Can an engine make a network inside a Pod?",
-        why="dockerd and CNI plugins connect containers with a bridge and veth pairs, and reach outside with NAT, which "
-        "init containers of a service mesh need as well. A kind of link whose module is not loaded is not tried: trying "
-        "would load it.",
+        why="dockerd and CNI plugins connect containers with a bridge and veth pairs, and reach outside with NAT, as "
+        "init containers of a service mesh do. A kind of link whose module is not loaded is not tried: trying would "
+        "load it.",
         reasons=("NestedNetworkRefused",),
         documentation="network_namespaces(7), rtnetlink(7)",
         check=check_network,
