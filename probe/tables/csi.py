@@ -63,9 +63,10 @@ CSI: dict[str, Driver] = {
         like=BLOCK_OR_NFS,
     ),
     **rows(
-        GENERAL, "pxd.portworx.com", "linstor.csi.linbit.com", "csi.hpe.com", "storageos", "csi.storageos.com",
+        GENERAL, "pxd.portworx.com", "csi.hpe.com", "storageos", "csi.storageos.com",
         like=BLOCK_OR_NFS,
     ),
+    **rows("piraeusdatastore/linstor-csi pkg/driver/nfs_exporter.go", "linstor.csi.linbit.com", like=BLOCK_OR_NFS),
     **rows(
         LIST, "com.hammerspace.csi", "csi-powerstore.dellemc.com", "csi-unity.dellemc.com", "csi-vxflexos.dellemc.com",
         "csi.huawei.com", "csi.nutanix.com", "csi.trident.netapp.io", "csi.zadara.com", "infinibox-csi-driver",
