@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import UNSET
 
 from probe.checks.catalog import CHECKS, judge, judge_again
 from probe.checks.forecasts.catalog import forecast_events
@@ -103,8 +104,8 @@ def filesystem_row(attempt: Attempt, volume_paths: bool = True, release: str = "
         mounts_below=attempt.mounts_below,
         below=attempt.below,
         mount_read_only=attempt.mount_read_only,
-        driver=attempt.plugin,
-        expected=_expected(attempt, release),
+        driver=attempt.plugin or UNSET,
+        expected=_expected(attempt, release) or UNSET,
     )
 
 

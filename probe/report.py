@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from probe.finding import Finding
 from probe.forecast import EventForecast
@@ -64,10 +64,10 @@ class FilesystemRow(Struct, frozen=True, kw_only=True):
     """Some of the mount points below a path given to `path`; empty in a report."""
     mount_read_only: bool = False
     """Whether the mount is read-only, not only its file system: mounted read-write, a Pod then fails with runc."""
-    driver: str = ""
-    """Of a volume: its CSI driver, or the kubelet's plugin (`kubernetes.io~nfs`); empty for all else."""
-    expected: str = ""
-    """Of a volume whose result is unknown: what kernel and driver lead to, which was not tried."""
+    driver: str | UnsetType = UNSET
+    """Of a volume: its CSI driver, or the kubelet's plugin (`kubernetes.io~nfs`); left out of other rows."""
+    expected: str | UnsetType = UNSET
+    """Of a volume whose result is unknown: what kernel and driver lead to, which was not tried; else left out."""
 
 
 class VolumeRow(Struct, frozen=True, kw_only=True):

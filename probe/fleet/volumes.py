@@ -9,6 +9,7 @@ from probe.fleet import wire
 from probe.pod.model import Claim
 from probe.pod.objects import is_shared
 from probe.pod.spec import PersistentVolumeSpec
+from probe.tables.drivers import says_nfs
 
 
 class Volumes:
@@ -47,7 +48,7 @@ def _claim(spec: wire.VolumeSpec) -> Claim:
     for name in ("local", "host_path"):
         if sources[name] is not None:
             sources[name] = replace(sources[name], path="")
-    shared = is_shared(spec.access_modes)
+    shared = says_nfs(spec.csi.volume_attributes if spec.csi else None) or is_shared(spec.access_modes)
     return Claim(block=spec.volume_mode == "Block", shared=shared, volume=PersistentVolumeSpec(**sources))
 
 
@@ -57,7 +58,8 @@ def classes_of(classes: list[wire.StorageClass]) -> dict[str, Claim]:
     for one in classes:
         parameters = {key.lower(): value for key, value in (one.parameters or {}).items()}  # drivers take any case
         fstype = parameters.get("csi.storage.k8s.io/fstype") or parameters.get("fstype") or ""
-        found[one.metadata.name] = Claim(provisioner=one.provisioner, fstype=fstype)
+        shared = says_nfs(parameters) or None
+        found[one.metadata.name] = Claim(provisioner=one.provisioner, fstype=fstype, shared=shared)
         if (one.metadata.annotations or {}).get("storageclass.kubernetes.io/is-default-class") == "true":
             found[""] = found[one.metadata.name]
     return found

@@ -22,7 +22,7 @@ CHECK_IDS: tuple[str, ...] = (
     "filesystem-overlay-layers", "filesystem-kubelet-root", "filesystem-tmpfs", "filesystem-local-volumes",
     "filesystem-volumes", "hazard-selinux-runc-1-2-0", "hazard-image-volumes", "hazard-device-hooks",
     "hazard-mapping-ignored", "hazard-last-block", "hazard-crio-restart", "hazard-declared-volumes",
-    "hazard-crun-modes", "hazard-leaked-mounts", "hazard-istio-cni", "hazard-mesh-init",
+    "hazard-crun-modes", "hazard-leaked-mounts", "hazard-istio-cni",
 )  # fmt: skip
 """Ids of all checks, in the order of the catalog, which `serve` does not import."""
 REASONS: frozenset[str] = frozenset((

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from probe.report import Report
@@ -90,7 +91,7 @@ def expired(report: Report) -> Report:
             for one in report.findings
         ),
         filesystems=tuple(
-            replace(row, result="unknown", usable=None, reason=MESSAGE, step="", errno="", expected="")
+            replace(row, result="unknown", usable=None, reason=MESSAGE, step="", errno="", expected=UNSET)
             for row in report.filesystems
         ),
         volumes=tuple(

@@ -183,7 +183,7 @@ def _follows(finding: Finding, decisive: Finding, report: Report) -> bool:
 
 def answer(row: FilesystemRow | VolumeRow) -> Answer:
     """`supported`, `refused` or `unknown`, or the way in which it is usable only partly."""
-    why = "; ".join(filter(None, (row.reason, row.expected)))
+    why = "; ".join(filter(None, (row.reason, row.expected or "")))
     if not why and row.usable == "partly":
         why = "mounts below it appear as nobody's (UID 65534)"
         if isinstance(row, FilesystemRow):

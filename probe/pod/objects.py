@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from probe.pod.model import Claim
 from probe.pod.sources import sources_of
 from probe.pod.spec import ClaimSpec, PersistentVolumeSpec
+from probe.tables.drivers import says_nfs
 
 T = TypeVar("T")
 
@@ -91,7 +92,8 @@ class Context(Struct, kw_only=True):
         """Name of a StorageClass, empty for the default one -> its claims. To be asked when all objects were taken."""
         if self._claims_of_class is None:
             found = {
-                name: Claim(provisioner=one.provisioner, fstype=_fstype(one)) for name, one in self._classes.items()
+                name: Claim(provisioner=one.provisioner, fstype=_fstype(one), shared=_says_nfs(one) or None)
+                for name, one in self._classes.items()
             }
             if self._default_class:
                 found[""] = found[self._default_class]
@@ -105,12 +107,18 @@ class Context(Struct, kw_only=True):
         storage = self._classes.get(name)
         return Claim(
             block=spec.volume_mode == "Block",
-            shared=is_shared(spec.access_modes, volume.access_modes if volume else None),
+            shared=_says_nfs(storage, volume) or is_shared(spec.access_modes, volume.access_modes if volume else None),
             volume_name=spec.volume_name or "",
             volume=volume,
             provisioner=storage.provisioner if storage else "",
             fstype=_fstype(storage) if storage else "",
         )
+
+
+def _says_nfs(storage: _StorageClass | None, volume: PersistentVolumeSpec | None = None) -> bool:
+    """Whether the parameters of the class, or the attributes of the volume, make it NFS."""
+    attributes = volume.csi.volume_attributes if volume and volume.csi else None
+    return says_nfs(storage.parameters if storage else None) or says_nfs(attributes)
 
 
 def _fstype(storage: _StorageClass) -> str:

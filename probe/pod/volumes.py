@@ -16,7 +16,7 @@ from probe.pod.tried import Mounted, judge_driver, judge_mount, mounted_at, try_
 from probe.pod.walk import mounts_of, reason
 from probe.report import FilesystemRow
 from probe.tables.driver import Driver
-from probe.tables.drivers import IN_TREE, csi_driver, driver_of_provisioner, plugin_of
+from probe.tables.drivers import IN_TREE, csi_driver, driver_of_provisioner, plugin_of, says_nfs
 
 _PROBE = "probe a node that has such a volume"
 _HUGE = "HugePages"
@@ -61,7 +61,8 @@ class Volumes:
         if not field:
             message = "of no type that is known here; without any it is an emptyDir"
             return reason(path, "unknown", "unknown", "VolumeTypeNotKnown", message, "name its type")
-        return self._driven(path, volume, Claim(), mounted)
+        nfs = volume.csi is not None and says_nfs(volume.csi.volume_attributes)
+        return self._driven(path, volume, Claim(shared=nfs or None), mounted)
 
     def _empty_dir(self, path: str, medium: str) -> Reason:
         if medium.startswith(_HUGE):
@@ -82,7 +83,7 @@ class Volumes:
         found = self._pod.classes.get(spec.storage_class_name or "")
         if found is None or spec.storage_class_name == "" or spec.volume_name:
             return None
-        return replace(found, block=spec.volume_mode == "Block", shared=is_shared(spec.access_modes))
+        return replace(found, block=spec.volume_mode == "Block", shared=found.shared or is_shared(spec.access_modes))
 
     def _claimed(self, path: str, claim: Claim | None, mounted: Mounted) -> Reason:
         if claim is None:

@@ -22,6 +22,8 @@ from probe.tables.driver import (
     rows,
 )
 
+SYNOLOGY = Driver(filesystems=(ASKED, "nfs4", "cifs"), shared=("nfs4", "cifs"), hint=EITHER.hint)
+
 CSI: dict[str, Driver] = {
     **rows(
         "kubernetes-sigs/aws-ebs-csi-driver 1.64 pkg/driver/constants.go", "ebs.csi.aws.com",
@@ -35,14 +37,17 @@ CSI: dict[str, Driver] = {
     **rows("ceph/ceph-csi#5440", "rbd.csi.ceph.com", "rook-ceph.rbd.csi.ceph.com"),
     **rows("topolvm/topolvm docs/advanced-setup.md", "topolvm.io", "topolvm.cybozu.com"),
     **rows("kubernetes-csi/csi-driver-iscsi", "iscsi.csi.k8s.io"),
+    **rows("kubernetes/cloud-provider-openstack pkg/csi/cinder/nodeserver.go", "cinder.csi.openstack.org"),
+    **rows("hetznercloud/csi-driver internal/volumes/mount.go", "csi.hetzner.cloud"),
+    **rows("digitalocean/csi-digitalocean driver/node.go", "dobs.csi.digitalocean.com"),
     **rows(
         LIST, "arstor.csi.huayun.io", "block.csi.ibm.com", "block.csi.vultr.com", "blockvolume.csi.oraclecloud.com",
-        "cinder.csi.openstack.org", "com.open-e.joviandss.csi", "com.tencent.cloud.csi.cbs", "cstor.csi.openebs.io",
+        "com.open-e.joviandss.csi", "com.tencent.cloud.csi.cbs", "cstor.csi.openebs.io",
         "csi-driver.storpool.com", "csi-exos-x.seagate.com", "csi-instorage", "csi-macrosan",
         "csi-powermax.dellemc.com", "csi.block.bigtera.com", "csi.block.xsky.com", "csi.cloudscale.ch",
-        "csi.hetzner.cloud", "csi.ovirt.org", "csi.scaleway.com", "csi.spdk.io", "dcx.csi.diamanti.com",
+        "csi.ovirt.org", "csi.scaleway.com", "csi.spdk.io", "dcx.csi.diamanti.com",
         "disk.csi.qingcloud.com",
-        "diskplugin.csi.alibabacloud.com", "dobs.csi.digitalocean.com", "dothill.csi.enix.io", "dsp.csi.daterainc.io",
+        "diskplugin.csi.alibabacloud.com", "dothill.csi.enix.io", "dsp.csi.daterainc.io",
         "eds.csi.block.sangfor.com", "eu.zetanova.csi.hyperv", "hspc.csi.hitachi.com",
         "intelliflash-csi-block-driver.intelliflash.com", "kumoscale.kioxia.com", "linodebs.csi.linode.com",
         "local.csi.alibaba.com", "neonsan.csi.qingstor.com", "nexentastor-block-csi-driver.nexenta.com",
@@ -61,16 +66,17 @@ CSI: dict[str, Driver] = {
         like=BLOCK_OR_NFS,
     ),
     **rows(
-        GENERAL, "pxd.portworx.com", "linstor.csi.linbit.com", "csi.hpe.com", "storageos", "csi.storageos.com",
+        GENERAL, "pxd.portworx.com", "csi.hpe.com", "storageos", "csi.storageos.com",
         like=BLOCK_OR_NFS,
     ),
+    **rows("piraeusdatastore/linstor-csi pkg/driver/nfs_exporter.go", "linstor.csi.linbit.com", like=BLOCK_OR_NFS),
     **rows(
         LIST, "com.hammerspace.csi", "csi-powerstore.dellemc.com", "csi-unity.dellemc.com", "csi-vxflexos.dellemc.com",
         "csi.huawei.com", "csi.nutanix.com", "csi.trident.netapp.io", "csi.zadara.com", "infinibox-csi-driver",
         "org.democratic-csi", "pure-csi",
         like=EITHER,
     ),
-    **rows(LIST, "csi.san.synology.com", like=Driver(filesystems=(ASKED, "nfs4", "cifs"), hint=EITHER.hint)),
+    **rows(LIST, "csi.san.synology.com", like=SYNOLOGY),
     **rows("kubernetes-sigs/aws-efs-csi-driver 3.4 pkg/driver/node.go", "efs.csi.aws.com", like=NFS),
     **rows(
         "kubernetes-sigs/gcp-filestore-csi-driver pkg/csi_driver/node.go", "filestore.csi.storage.gke.io",

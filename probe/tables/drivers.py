@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from probe.tables.csi import CSI
 from probe.tables.driver import BIND, BLOCK_OR_NFS, CEPH, GENERAL, NFS, SMB, Driver, fuse, rows
 
@@ -68,6 +70,26 @@ def csi_driver(name: str) -> Driver | None:
 def driver_of_provisioner(provisioner: str) -> Driver | None:
     """How the volumes of a StorageClass reach the node; None when its provisioner is in no row."""
     return PROVISIONERS.get(provisioner) or csi_driver(provisioner)
+
+
+_SAYS_NFS: dict[str, tuple[str, ...]] = {
+    "backendtype": ("ontap-nas", "ontap-nas-economy", "ontap-nas-flexgroup", "azure-netapp-files", "gcp-cvs"),
+    "csi.storage.k8s.io/fstype": ("nfs", "nfs3", "nfs4"),
+    "fstype": ("nfs", "nfs3", "nfs4"),
+    "nfsresources": ("true",),
+    "protocol": ("nfs", "nfs3", "nfs4", "nfsv3", "nfsv4", "nfsv4.1", "file"),
+    "sharedv4": ("true",),
+}
+"""Parameter of a StorageClass or attribute of a volume, in lower case -> values that make it NFS, whoever may write it.
+
+*Source*: the documents of Trident (`backendType`, `protocol`), HPE (`nfsResources`), Portworx (`sharedv4`), Synology
+and Dell (`protocol`, the file system).
+"""
+
+
+def says_nfs(parameters: Mapping[str, str] | None) -> bool:
+    """Whether *parameters* of a StorageClass, or attributes of a volume, name NFS."""
+    return any(value.lower() in _SAYS_NFS.get(key.lower(), ()) for key, value in (parameters or {}).items())
 
 
 def driver_of_plugin(plugin: str) -> Driver | None:

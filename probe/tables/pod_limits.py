@@ -80,7 +80,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         subject="linkerd2-proxy-init, Linkerd CNI",
         what="its repository does not mention user namespaces; the init container needs nf_tables or ip_tables, which "
-        "the check hazard-mesh-init reports",
+        "the check nested-network reports",
         source="linkerd/linkerd2-proxy-init",
     ),
     Limit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from lab.factory import make_attempt, make_attempts, make_facts, make_refusal, make_unknown_attempt
 from probe.checks.pod_volumes import check_volumes
@@ -60,7 +61,7 @@ def test_what_could_not_be_tried_is_told_by_kernel_and_driver(
     """It stays unknown, and its row says what is to be expected, and that nobody tried it."""
     row = filesystem_row(make_unknown_attempt(role="volume", fstype=fstype, plugin=plugin), release=release)
     assert (row.result, row.driver) == ("unknown", plugin)
-    assert row.expected.startswith(f"by kernel and driver, not tried: {word}")
+    assert str(row.expected).startswith(f"by kernel and driver, not tried: {word}")
 
 
 def test_rows_name_their_drivers() -> None:
@@ -69,9 +70,9 @@ def test_rows_name_their_drivers() -> None:
         make_attempt(role="volume", fstype="ext4", plugin="ebs.csi.aws.com"),
         make_unknown_attempt(role="volume", fstype="nfs4", plugin="efs.csi.aws.com"),
     )
-    assert {row.driver for row in report.filesystems if row.role != "volume"} == {""}
+    assert {row.driver for row in report.filesystems if row.role != "volume"} == {UNSET}
     tried, untried = (row for row in report.filesystems if row.role == "volume")
-    assert (tried.driver, tried.expected) == ("ebs.csi.aws.com", "")
+    assert (tried.driver, tried.expected) == ("ebs.csi.aws.com", UNSET)
     assert (untried.driver, bool(untried.expected)) == ("efs.csi.aws.com", True)
     assert {row.driver: bool(row.expected) for row in report.volumes} == {
         "ebs.csi.aws.com": False,

@@ -457,3 +457,24 @@ def test_the_shipped_policies(name: str, effect: str) -> None:
     assert row.effect == effect
     assert row.scope
     assert not bindings or "no binding" not in row.scope[0]
+
+
+@pytest.mark.parametrize(
+    ("modes", "attributes", "shared"),
+    [
+        (("ReadWriteMany",), None, True),
+        (("ReadWriteOnce",), None, False),
+        (("ReadWriteOnce",), {"sharedv4": "true"}, True),
+        (("ReadOnlyMany",), None, None),
+        (None, None, None),
+    ],
+)
+def test_who_may_write_a_volume(
+    modes: tuple[str, ...] | None, attributes: dict[str, str] | None, shared: bool | None
+) -> None:
+    """Modes and attributes decide as they do for `userns-probe pod`."""
+    csi = {"driver": "pxd.portworx.com", "volumeAttributes": attributes}
+    spec = {"csi": csi, "accessModes": modes, "claimRef": {"namespace": "a", "name": "c"}}
+    volumes = Volumes()
+    volumes.add([msgspec.convert({"spec": spec}, wire.PersistentVolume)])
+    assert volumes.claims["a", "c"].shared is shared

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from lab.prerequisites import require
 from probe.host.child import Child, run_child
 from probe.host.cri import ANSWER_LIMIT, CriAnswer, CriHandler, ask_cri, cri_child, no_answer, read_outcomes
+from probe.tables.host_network import RUNTIMES
 from tests.host import cri_server
 from tests.host.grpc_server import Server, Servers
 
@@ -389,6 +390,24 @@ def test_host_network(features: dict[str, bool] | None, value: bool | None) -> N
     answer = read_outcomes("/s", LISTENER, [_status(features=features) if features is not None else _status()] * 3)
     assert answer.host_network.value is value
     assert value is not None or answer.host_network.kind == "absent"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "value"),
+    [
+        ("containerd-1.7.24", None),
+        ("containerd-2.1.9", False),
+        ("containerd-2.4.0-beta", True),
+        ("cri-o-1.37.0-dev", True),
+    ],
+)
+def test_host_network_of_recorded_runtimes(recorded: str, value: bool | None) -> None:
+    """What real releases said, each from the release on that the table has for it."""
+    reply = (ROOT / "tests/data/cri" / recorded / "status-verbose.pb").read_bytes()
+    assert read_outcomes("/s", LISTENER, [reply] * 3).host_network.value is value
+    name, version = recorded.removesuffix("-dev").removesuffix("-beta").rsplit("-", 1)
+    (runtime,) = [one for one in RUNTIMES if one.name == name]
+    assert (tuple(map(int, version.split("."))) >= runtime.says) == bool(value)
 
 
 def test_conditions() -> None:

@@ -335,6 +335,37 @@ def test_storage_classes() -> None:
     assert volume_reason(with_volume(**ephemeral)).outcome == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("driver", "named"),
+    [
+        ("pxd.portworx.com", {"sharedv4": "true"}),
+        ("csi.hpe.com", {"nfsResources": "true"}),
+        ("csi.trident.netapp.io", {"protocol": "file"}),
+        ("csi.trident.netapp.io", {"backendType": "ontap-nas"}),
+        ("csi-powerstore.dellemc.com", {"csi.storage.k8s.io/fstype": "nfs"}),
+        ("csi.san.synology.com", {"protocol": "NFS"}),
+    ],
+)
+def test_nfs_by_its_name_for_one_node(driver: str, named: dict[str, str]) -> None:
+    """ReadWriteOnce is NFS, too, where attributes of the volume or parameters of the class say so."""
+    modes = {"accessModes": ["ReadWriteOnce"]}
+    volume = {"csi": {"driver": driver, "volumeAttributes": named}}
+    assert volume_reason(claimed(volume, **modes)).outcome == "fails"
+    assert volume_reason(claimed({"csi": {"driver": driver}}, **modes)).outcome != "fails"
+    storage = {"kind": "StorageClass", "metadata": {"name": "s"}, "provisioner": driver, "parameters": named}
+    claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": {"storageClassName": "s", **modes}}
+    assert volume_reason(with_volume(storage, claim, persistentVolumeClaim={"claimName": "c"})).outcome == "fails"
+    assert volume_reason(with_volume(storage, **ephemeral(storageClassName="s", **modes))).outcome == "fails"
+    assert volume_reason(with_volume(**volume)).outcome == "fails"
+
+
+def test_modes_of_the_volume_count_too() -> None:
+    """A volume that many nodes may write is NFS for a claim of one node as well."""
+    shared = {"csi": {"driver": "driver.longhorn.io"}, "accessModes": ["ReadWriteMany"]}
+    assert volume_reason(claimed(shared, accessModes=["ReadWriteOnce"])).outcome == "fails"
+    assert volume_reason(claimed(shared)).outcome == "fails"
+
+
 def ephemeral(**spec: Any) -> dict[str, Any]:
     return {"ephemeral": {"volumeClaimTemplate": {"spec": spec}}}
 

@@ -74,8 +74,6 @@ GENERIC: dict[str, str] = {
     "idmapped (ext4, xfs, btrfs; FUSE from Linux 6.12 on, if the server offers FUSE_ALLOW_IDMAP; never NFS or SMB).",
     "hazard-istio-cni": "Upgrade istio-cni to 1.30.0 or newer, and install nsenter (util-linux) on the node, in the "
     "container runtime's PATH:\n  helm upgrade istio-cni istio/cni -n istio-system --reuse-values --version 1.30.0",
-    "hazard-mesh-init": "Load the modules that iptables-nft needs, on each boot:\n"
-    "  printf 'nf_tables\\nnft_chain_nat\\n' >/etc/modules-load.d/mesh.conf; modprobe -a nf_tables nft_chain_nat",
     "hazard-selinux-runc-1-2-0": "Install runc 1.2.1 or newer.",
     "hazard-image-volumes": "Upgrade to containerd 2.1.7, 2.2.2 or newer.",
     "hazard-device-hooks": "Keep Pods that ask for such devices at hostUsers: true.",

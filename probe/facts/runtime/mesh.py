@@ -12,13 +12,13 @@ from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
-_PLUGIN = re.compile(r"istio-cni(-[\w.-]+)?", re.ASCII)
+_PLUGIN = r"(?a:istio-cni(-[\w.-]+)?)"
 """Its `type` in a chain, with the revision behind it where there is one."""
 _FILES = 20
 _INSTALLERS = 5
 _INSTALLER, _VERSION = "install-cni", "CURRENT_AGENT_VERSION"
 """The process of its DaemonSet, and the variable that tells its release. *Source*: istio/istio, the chart istio-cni."""
-_RELEASE = re.compile(r"v?(\d{1,3})\.(\d{1,3})(?:\.\d{1,4})?(?:[-+.].{0,60})?", re.ASCII)
+_RELEASE = r"(?a:v?(\d{1,3})\.(\d{1,3})(?:\.\d{1,4})?(?:[-+.].{0,60})?)"
 
 
 def network_directories(in_force: Reading[InForce]) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ def gather_istio_cni(host: Host, pid: int, directories: tuple[str, ...]) -> Read
         for name in files[:_FILES]:
             conf = os.path.join(directory, name)
             plugins = host.read_text(f"/proc/{pid}/root{conf}", CONF_LIMIT).parse(parse_plugins)
-            if any(map(_PLUGIN.fullmatch, plugins.value or ())):
+            if any(re.fullmatch(_PLUGIN, one) for one in plugins.value or ()):
                 return Reading(conf, IstioCni(conf=conf, nsenter=_nsenter(host, pid), version=_version(host)))
             if plugins.value is None and plugins.kind != "absent":
                 doubt = doubt or problem_of(plugins)
@@ -77,7 +77,7 @@ def _version(host: Host) -> Reading[tuple[int, int]]:
 
 
 def _release(environment: bytes) -> tuple[int, int]:
-    told = _RELEASE.fullmatch(parse_environment(environment).get(_VERSION, ""))
+    told = re.fullmatch(_RELEASE, parse_environment(environment).get(_VERSION, ""))
     if told is None:
         raise ValueError(f"{_VERSION} names no release")
     return int(told[1]), int(told[2])
