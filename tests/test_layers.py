@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,9 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+NAMES = {name_of(path) for path in MODULES}
+
+
 def floor_of(module: str) -> int:
     """The floor that a module is on; the longest name that it starts with decides."""
     found = [
@@ -54,10 +58,19 @@ def floor_of(module: str) -> int:
     return max(found)[1]
 
 
-def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports_of(path: Path) -> tuple[tuple[int, str], ...]:
     """Line and full name of each module that is imported, wherever in the file."""
-    known = {name_of(module) for module in MODULES}
-    for node in ast.walk(ast.parse(path.read_text())):
+    return tuple(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -65,7 +78,7 @@ def imports_of(path: Path) -> Iterator[tuple[int, str]]:
             assert node.module
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield node.lineno, inner if inner in known else node.module
+                yield node.lineno, inner if inner in NAMES else node.module
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -101,7 +114,7 @@ def test_no_circles() -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if path.name == "__init__.py"], ids=name_of)
 def test_front_pages_do_nothing(path: Path) -> None:
     """The page of a package has words, and at most plain values: importing it costs and touches nothing."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     assert ast.get_docstring(tree)
     assert not [
         ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call | ast.Import | ast.ImportFrom)
@@ -117,7 +130,7 @@ def test_only_the_host_floor_touches(path: Path) -> None:
     touching = {"subprocess", "socket", "ctypes", "psutil", "fcntl", "select", "shutil", "pathlib", "tempfile", "glob"}
     imported = {module.split(".")[0] for _, module in imports_of(path)}
     assert not imported & touching, f"{own} imports {imported & touching}"
-    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    calls = {ast.unparse(node.func) for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)}
     forbidden = {"open", "os.stat", "os.lstat", "os.listdir", "os.scandir", "os.readlink", "os.path.exists"}
     forbidden |= {
         "os.path.realpath",
