@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from hypothesis import settings
 
 from lab.real import packages
+from probe.host.host import LocalHost
 from tests.extent import EXAMPLES, HOSTILE_EXAMPLES
 
 # A plugin, as a session fixture that a module imports is made once more for that module.
-pytest_plugins = ["tests.real.fixtures"]
+pytest_plugins = ["tests.children", "tests.real.fixtures"]
 
 # No deadline: how long an example takes says how busy the machine is.
 settings.register_profile("patient", max_examples=EXAMPLES, deadline=None)
@@ -38,6 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def without_kernel(config: pytest.Config) -> bool:
     """Whether no real test runs."""
     return str(config.getoption("markexpr")).startswith("not real")
+
+
+@pytest.fixture
+def local_host() -> Iterator[LocalHost]:
+    """This machine; the child that reads its files ends with the test."""
+    with closing(LocalHost()) as host:
+        yield host
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

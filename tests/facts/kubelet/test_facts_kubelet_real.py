@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +194,8 @@ def test_an_imitation_is_neither_read_nor_run(directory: Path, disguise: str) ->
             mine = {path for path in host.touched if path.startswith((f"/proc/{pid}/", "run "))}
             assert mine <= {f"/proc/{pid}/{name}" for name in ("status", "cgroup")}
             # Even asked directly, nobody runs it.
-            assert "not run" in LocalHost().run_daemon(pid, "--version").problem
+            with closing(LocalHost()) as local:
+                assert "not run" in local.run_daemon(pid, "--version").problem
 
 
 def test_an_imitation_in_a_pid_namespace_of_its_own_is_none(directory: Path) -> None:
