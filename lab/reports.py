@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from lab import factory
 from probe.checks.nested.catalog import judge_nested
 from probe.finding import Evidence, Finding
-from probe.nested import Base
+from probe.nested import Base, Nested
 from probe.proof import Proof
 from probe.report import (
     FilesystemRow,
@@ -189,9 +190,14 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
         "contradictions": (),
         "proof": Proof(),
         "facts": make_facts(),
-        "nested": judge_nested(factory.make_facts(), dict.fromkeys(("", "runc"), base)),
+        "nested": _nested(base),
     }
     return Report(**fields | overrides)
+
+
+@cache
+def _nested(base: Base) -> Nested:
+    return judge_nested(factory.make_facts(), dict.fromkeys(("", "runc"), base))
 
 
 def tmpfs_refused() -> Report:
