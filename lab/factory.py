@@ -6,8 +6,9 @@ becomes a Reading with the source that belongs to the field.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeVar
 
 from probe.facts.around import (
     Cni,
@@ -44,12 +45,21 @@ from probe.host.cri import CriCondition
 from probe.host.nested.trial import STEP_NAMES as NESTED_STEPS
 from probe.reading import ProblemKind, Reading
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 ALL_CAPABILITIES = (1 << 41) - 1
 CONTAINERD_ROOT = "/var/lib/containerd"
 KUBELET_ROOT = "/var/lib/kubelet"
 ENDPOINT = "/run/containerd/containerd.sock"
 KUBELET_PID = 800
 RUNTIME_PID = 700
+
+
+def _made_once(make: Callable[P, T]) -> Callable[P, T]:
+    """The same facts each time nothing is overridden: they are immutable, and thousands of tests ask for them."""
+    usual = cache(make)
+    return wraps(make)(lambda *args, **overrides: make(*args, **overrides) if args or overrides else usual())
 
 
 def absent(source: str) -> Reading[Any]:
@@ -124,6 +134,7 @@ def make_mount_at_boot(**then: Any) -> MountAtBoot:
     return MountAtBoot(role="kubelet-root", now=Under(**now), then=Reading("/etc/fstab", Under(**now | then)))
 
 
+@_made_once
 def make_probe(**overrides: Any) -> ProbeFacts:
     """A probe that may do everything."""
     fields: dict[str, Any] = {
@@ -189,6 +200,7 @@ def make_visibility(*covering: str, **overrides: Any) -> Visibility:
     return Visibility(**{"visible": not covering, "covering": covering} | overrides)
 
 
+@_made_once
 def make_mounts(**overrides: Any) -> MountFacts:
     """A mount table in which nothing covers /proc or /sys."""
     fields: dict[str, Any] = {
@@ -215,6 +227,7 @@ def make_namespace_attempt(**overrides: Any) -> NamespaceAttempt:
     return NamespaceAttempt(**fields | overrides)
 
 
+@_made_once
 def make_kubelet(**overrides: Any) -> KubeletFacts:
     """kubelet 1.36.2 with `--config=/var/lib/kubelet/config.yaml`, which is silent about user namespaces."""
     fields: dict[str, Any] = {
@@ -257,12 +270,14 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
     return KubeletFacts(**_readings(fields | overrides, sources))
 
 
+@_made_once
 def make_pods(**overrides: Any) -> PodFacts:
     """Two Pods with a user namespace, both running in it."""
     fields = {"recorded": 2, "unread": 0, "own_namespace": 2, "host_namespace": 0, "last_block": 0}
     return PodFacts(**fields | overrides)
 
 
+@_made_once
 def make_hooks(**overrides: Any) -> HookFacts:
     """A node without devices."""
     nothing = Reading("specifications", HookFiles(found=0, hooked=0, unread=0))
@@ -270,6 +285,7 @@ def make_hooks(**overrides: Any) -> HookFacts:
     return HookFacts(**fields | overrides)
 
 
+@_made_once
 def make_ids(**overrides: Any) -> IdFacts:
     """No account `kubelet`, so the default range, and no Pod with a user namespace."""
     root = f"/proc/{KUBELET_PID}/root"
@@ -349,6 +365,7 @@ def make_confinement(**overrides: Any) -> Confinement:
     return Confinement(**_readings(fields | overrides, sources))
 
 
+@_made_once
 def make_runtime(**overrides: Any) -> RuntimeFacts:
     """containerd 2.1.9 with the handlers `""` and `runc`, both of them runc 1.3.5, on overlayfs."""
     fields: dict[str, Any] = {
@@ -443,6 +460,7 @@ def make_handler_around(**overrides: Any) -> HandlerAround:
     return HandlerAround(**fields | overrides)
 
 
+@_made_once
 def make_surroundings(**overrides: Any) -> Surroundings:
     """A daemon that nothing disturbs."""
     way = ("/", "/run", "/run/containerd", "/run/containerd/io.containerd.runtime.v2.task")
@@ -482,6 +500,7 @@ def make_keys(count: int = 200, size: int = 20_000) -> Keys:
     return Keys(count=Reading("/proc/sys/kernel/keys/maxkeys", count), size=Reading("maxbytes", size))
 
 
+@_made_once
 def make_kubelet_around(**overrides: Any) -> KubeletAround:
     """A kubelet in the runtime's mount namespace."""
     fields: dict[str, Any] = {
@@ -521,6 +540,7 @@ def make_nested_trial(steps: Mapping[str, dict[str, Any]] | None = None) -> Nest
     )
 
 
+@_made_once
 def make_nested(**overrides: Any) -> NestedFacts:
     """A node on which all that is nested works but for what every node refuses; `steps` are those of the trial."""
     steps = overrides.pop("steps", None)
@@ -587,6 +607,7 @@ def make_unknown_attempt(**overrides: Any) -> Attempt:
     return make_attempt(**fields | overrides)
 
 
+@_made_once
 def make_attempts(**replacements: Attempt | None) -> tuple[Attempt, ...]:
     """The four attempts that every node has; a keyword (`overlay_layers=`) replaces one, None leaves it out."""
     made: dict[str, Attempt | None] = {

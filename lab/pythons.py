@@ -28,11 +28,10 @@ ENVIRONMENT = "/opt/tests"
 BYTE_CODE = "/var/cache/byte-code"
 """Kept with the suite: hundreds of processes would compile the same modules, each for itself."""
 LEFT_OUT = (
-    *("bench", "deploy", "kernels", "real", "sabotage"),
+    *("bench", "deploy", "faults", "kernels", "real", "sabotage"),
     *("test_evidence.py", "test_lanes.py", "test_layers.py", "test_linters.py", "test_man.py", "test_readme.py"),
-    *("faults/test_faults_script.py", "faults/test_faults_stage.py"),
 )
-"""Tests, below tests/, of the workshop, manifests and texts: nothing of that runs in the image."""
+"""Tests, below tests/, of the workshop, campaigns, manifests and texts: nothing of that runs in the image."""
 _INSIDE = """
 set -e
 mount --make-rprivate /

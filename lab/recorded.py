@@ -25,7 +25,7 @@ from probe.facts.filesystems import attempts
 from probe.facts.filesystems.rules import Subject
 from probe.facts.gather import gather_node
 from probe.facts.kernel import gather_kernel
-from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
+from probe.facts.model import Facts, ProbeFacts, RuntimeFacts
 from probe.facts.tried import (
     NOT_ASKED,
     POD_NOT_ASKED,
@@ -295,14 +295,7 @@ class RecordedTrials:
     def sandbox(self) -> Reading[SandboxFacts]:
         return Reading.without("sandbox trial", "not-tried", "not tried")
 
-    def oci_runtime(
-        self,
-        probe: ProbeFacts,
-        runtime: Reading[RuntimeFacts],
-        kubelet_root: str,
-        mounts: Reading[MountFacts],
-        rows: Sequence[Attempt],
-    ) -> Reading[RuntimeTrialFacts]:
+    def oci_runtime(self, *_: object) -> Reading[RuntimeTrialFacts]:
         return NOT_ASKED
 
     def pod(self, facts: Facts) -> Reading[PodTrialFacts]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from lab import factory
 from probe.checks.nested.catalog import judge_nested
 from probe.finding import Evidence, Finding
 from probe.forecast import EVENTS, Event, EventForecast
-from probe.nested import Base
+from probe.nested import Base, Nested
 from probe.proof import Proof
 from probe.report import (
     FilesystemRow,
@@ -195,7 +196,7 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
         "contradictions": (),
         "proof": Proof(),
         "facts": make_facts(),
-        "nested": judge_nested(factory.make_facts(), dict.fromkeys(("", "runc"), base)),
+        "nested": _nested(base),
     }
     return Report(**fields | overrides)
 
@@ -213,6 +214,11 @@ def make_forecast(event: Event, **overrides: Any) -> EventForecast:
         "changes": (),
     }
     return EventForecast(event=event, **fields | overrides)
+
+
+@cache
+def _nested(base: Base) -> Nested:
+    return judge_nested(factory.make_facts(), dict.fromkeys(("", "runc"), base))
 
 
 def tmpfs_refused() -> Report:

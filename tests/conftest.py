@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from hypothesis import settings
 
 from lab.real import packages
+from probe.host.host import LocalHost
 from tests.extent import EXAMPLES, HOSTILE_EXAMPLES
 
 # A plugin, as a session fixture that a module imports is made once more for that module.
-pytest_plugins = ["tests.real.fixtures"]
+pytest_plugins = ["tests.children", "tests.real.fixtures"]
 
 # No deadline: how long an example takes says how busy the machine is.
 settings.register_profile("patient", max_examples=EXAMPLES, deadline=None)
@@ -20,10 +24,13 @@ settings.register_profile("hostile", max_examples=HOSTILE_EXAMPLES, deadline=Non
 settings.load_profile("patient")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Tests that were started in the background ignore Ctrl-C; what they start in order to interrupt it must not."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if without_kernel(config):
+        # jsonschema would compile 38 grammars for formats of IRIs, which only the image's bill of materials has.
+        sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,7 +38,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.get_closest_marker("whole_machine"))
 
 
+def without_kernel(config: pytest.Config) -> bool:
+    """Whether no real test runs."""
+    return str(config.getoption("markexpr")).startswith("not real")
+
+
+@pytest.fixture
+def local_host() -> Iterator[LocalHost]:
+    """This machine; the child that reads its files ends with the test."""
+    with closing(LocalHost()) as host:
+        yield host
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    if config.getoption("markexpr").startswith("not real"):
+    if without_kernel(config):
         return []
     return [f"kernel: {os.uname().release}", f"runtimes: {packages.recorded() or 'none fetched yet'}"]

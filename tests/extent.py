@@ -7,7 +7,7 @@ import os
 FAST = os.environ.get("USERNS_PROBE_TESTS") == "fast"
 ALL = os.environ.get("USERNS_PROBE_TESTS") == "all"
 
-EXAMPLES = 25 if FAST else 100
+EXAMPLES = 20 if FAST else 100
 """Inputs that a property is tried with."""
 HOSTILE_EXAMPLES = 20 if FAST else 150 if ALL else 50
 """Hostile reports that a property of the outputs is tried with, which costs most of all."""

@@ -7,18 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
-from typing import NoReturn
+from functools import partial
 
 import pytest
 
+from lab import forked
+from lab.command import ROOT
 from lab.prerequisites import require
-from probe.cli import start
 from probe.cli.report import EXIT_CODES
 
-ROOT = Path(__file__).parents[1]
 PROBE = (sys.executable, "-m", "probe")
+SLOW = partial(pytest.param, marks=pytest.mark.slow)
+"""One more way to the same end, by a Python that starts for it."""
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,38 +33,6 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         check=False,
         timeout=60,
     )
-
-
-def forked(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """One run of the command in a forked process, which need not import it first."""
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        child = os.fork()
-        if child == 0:
-            _become(arguments, environment, stdout.fileno(), stderr.fileno())
-        _, status = os.waitpid(child, 0)
-        said = []
-        for file in (stdout, stderr):
-            file.seek(0)
-            said.append(file.read().decode())
-        return subprocess.CompletedProcess(arguments, os.waitstatus_to_exitcode(status), *said)
-
-
-def _become(arguments: tuple[str, ...], environment: dict[str, str], stdout: int, stderr: int) -> NoReturn:
-    """In the child: the command, with streams of its own."""
-    code: object = -1
-    try:
-        for descriptor, number in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout, 1), (stderr, 2)):
-            os.dup2(descriptor, number)
-        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
-        os.environ.update(environment)
-        os.chdir(ROOT)
-        start.main(list(arguments))
-    except SystemExit as ending:
-        code = ending.code
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(code if isinstance(code, int) else 255)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +58,7 @@ def _become(arguments: tuple[str, ...], environment: dict[str, str], stdout: int
 )
 def test_usage_errors_are_64_and_name_the_option(arguments: list[str], words: str) -> None:
     """A wrong option says what is wrong with it, on stderr alone, and is never mistaken for a verdict."""
-    done = forked(*arguments)
+    done = forked.run(*arguments)
     assert done.returncode == 64
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -108,7 +76,7 @@ def test_a_report_is_made_whoever_asks() -> None:
 
 def test_without_a_verb_it_is_report() -> None:
     """`userns-probe` and `userns-probe report` say the same."""
-    short, long = (json.loads(forked(*verb, "-o", "json").stdout) for verb in ((), ("report",)))
+    short, long = (json.loads(forked.run(*verb, "-o", "json").stdout) for verb in ((), ("report",)))
     assert [finding["status"] for finding in short["findings"]] == [finding["status"] for finding in long["findings"]]
 
 
@@ -135,20 +103,20 @@ def test_path_names_the_mounts_below() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["explain"], ["explain", "filesystem-tmpfs"]])
 def test_help_needs_no_privilege(arguments: list[str]) -> None:
     """Asking for help is no probe: 0, and something to read."""
-    done = forked(*arguments)
+    done = forked.run(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 
 
 def test_colour_is_for_terminals() -> None:
     """Into a pipe goes no escape sequence unless it was asked for, and NO_COLOR has the last word with auto."""
-    assert "\x1b" not in forked("explain", "filesystem-tmpfs", NO_COLOR="1").stdout
-    assert "\x1b" not in forked("explain", "filesystem-tmpfs").stdout
-    assert "\x1b" in forked("explain", "filesystem-tmpfs", "--colour", "always").stdout
+    assert "\x1b" not in forked.run("explain", "filesystem-tmpfs", NO_COLOR="1").stdout
+    assert "\x1b" not in forked.run("explain", "filesystem-tmpfs").stdout
+    assert "\x1b" in forked.run("explain", "filesystem-tmpfs", "--colour", "always").stdout
 
 
 @pytest.mark.parametrize(
-    "variables", [{"LC_ALL": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "", "LC_CTYPE": "", "LANG": "C"}]
+    "variables", [SLOW({"LC_ALL": "C"}), SLOW({"LC_ALL": "POSIX"}), {"LC_ALL": "", "LC_CTYPE": "", "LANG": "C"}]
 )
 def test_the_locale_c_gets_ascii(variables: dict[str, str]) -> None:
     """A terminal that was not said to be UTF-8 shows no UTF-8, although Python would write it."""
@@ -163,7 +131,7 @@ def test_utf_8_is_asked_for(variables: dict[str, str]) -> None:
 
 def test_a_pipe_gets_whole_lines() -> None:
     """Whatever COLUMNS says, a sentence that goes into a pipe is one line, for grep."""
-    narrow, wide = (forked("explain", "filesystem-tmpfs", COLUMNS=columns).stdout for columns in ("40", "200"))
+    narrow, wide = (forked.run("explain", "filesystem-tmpfs", COLUMNS=columns).stdout for columns in ("40", "200"))
     assert narrow == wide
 
 
@@ -188,7 +156,7 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("arguments", ["", "-o json", "explain"])
+@pytest.mark.parametrize("arguments", [SLOW(""), "-o json", "explain"])
 def test_a_full_disk_is_70_and_one_line(arguments: str) -> None:
     """Half a report is no verdict, whether it fits into a buffer or not."""
     done = shell(f"$probe {arguments} > /dev/full")
@@ -202,7 +170,7 @@ def test_a_full_disk_for_complaints_as_well(arguments: str, code: int) -> None:
     assert shell(f"$probe {arguments} > /dev/full 2> /dev/full").returncode == code
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [SLOW("<&-"), ">&-", SLOW("2>&-"), SLOW("<&- >&-"), "<&- >&- 2>&-"])
 def test_streams_that_are_closed(closed: str, expected: int) -> None:
     """Nothing that it opens later takes their place."""
     done = shell(f"$probe -o json {closed}")
@@ -259,7 +227,7 @@ def test_ctrl_c_while_something_is_imported() -> None:
 def test_quiet_is_the_exit_code_alone(expected: int) -> None:
     """For scripts; no other option makes it speak."""
     for arguments in (["--quiet"], ["report", "-q", "-v", "-o", "json"]):
-        done = forked(*arguments)
+        done = forked.run(*arguments)
         assert (done.returncode, done.stdout, done.stderr) == (expected, "", "")
 
 
@@ -279,7 +247,9 @@ def pruned_nodes(output: str) -> tuple[int, int]:
     return int(done.stderr.splitlines()[-1].split()[0]), done.returncode
 
 
-@pytest.mark.parametrize(("output", "code"), [("> /dev/null", 0), ("| head -1", 0), (">&-", 0), ("> /dev/full", 70)])
+@pytest.mark.parametrize(
+    ("output", "code"), [SLOW("> /dev/null", 0), ("| head -1", 0), SLOW(">&-", 0), ("> /dev/full", 70)]
+)
 def test_prune_goes_on_though_nobody_reads(output: str, code: int) -> None:
     """A reader that closes the pipe early changes nothing, and a full disk is told by the exit code at the end."""
     assert pruned_nodes(output) == (5000, code)

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,9 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+NAMES = {name_of(path) for path in MODULES}
+
+
 def floor_of(module: str) -> int:
     """The floor that a module is on; the longest name that it starts with decides."""
     found = [
@@ -55,10 +59,19 @@ def floor_of(module: str) -> int:
     return max(found)[1]
 
 
-def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports_of(path: Path) -> tuple[tuple[int, str], ...]:
     """Line and full name of each module that is imported, wherever in the file."""
-    known = {name_of(module) for module in MODULES}
-    for node in ast.walk(ast.parse(path.read_text())):
+    return tuple(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -66,20 +79,21 @@ def imports_of(path: Path) -> Iterator[tuple[int, str]]:
             assert node.module
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield node.lineno, inner if inner in known else node.module
+                yield node.lineno, inner if inner in NAMES else node.module
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_an_import_only_ever_points_down(path: Path) -> None:
+def test_an_import_only_ever_points_down() -> None:
     """Nothing knows how it will be used."""
-    own = name_of(path)
-    for line, imported in imports_of(path):
+    wrong = []
+    for own, line, imported in ((name_of(path), *found) for path in MODULES for found in imports_of(path)):
         if imported.split(".")[0] != "probe":
             continue
-        above = floor_of(imported) > floor_of(own)
+        if floor_of(imported) > floor_of(own):
+            wrong.append(f"{own}:{line} imports {imported} from above")
         beside = floor_of(imported) == floor_of(own) and imported.split(".")[:2] != own.split(".")[:2]
-        assert not above, f"{own}:{line} imports {imported} from above"
-        assert not beside or "probe" in (own, imported), f"{own}:{line} imports {imported} from beside"
+        if beside and "probe" not in (own, imported):
+            wrong.append(f"{own}:{line} imports {imported} from beside")
+    assert not wrong
 
 
 def test_no_circles() -> None:
@@ -102,23 +116,16 @@ def test_no_circles() -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if path.name == "__init__.py"], ids=name_of)
 def test_front_pages_do_nothing(path: Path) -> None:
     """The page of a package has words, and at most plain values: importing it costs and touches nothing."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     assert ast.get_docstring(tree)
     assert not [
         ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call | ast.Import | ast.ImportFrom)
     ]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_host_floor_touches(path: Path) -> None:
+def test_only_the_host_floor_touches() -> None:
     """Files, processes and the kernel are the business of `host/`; what is above knows them by its answers."""
-    own = name_of(path)
-    if floor_of(own) == floor_of("probe.host") or floor_of(own) > floor_of("probe.make_report"):
-        return
     touching = {"subprocess", "socket", "ctypes", "psutil", "fcntl", "select", "shutil", "pathlib", "tempfile", "glob"}
-    imported = {module.split(".")[0] for _, module in imports_of(path)}
-    assert not imported & touching, f"{own} imports {imported & touching}"
-    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
     forbidden = {"open", "os.stat", "os.lstat", "os.listdir", "os.scandir", "os.readlink", "os.path.exists"}
     forbidden |= {
         "os.path.realpath",
@@ -130,7 +137,14 @@ def test_only_the_host_floor_touches(path: Path) -> None:
         "os.open",
     }
     allowed = {"probe.facts.gather"}  # which brings the host's children together
-    assert own in allowed or not calls & forbidden, f"{own} calls {calls & forbidden}"
+    for path in MODULES:
+        own = name_of(path)
+        if floor_of(own) == floor_of("probe.host") or floor_of(own) > floor_of("probe.make_report"):
+            continue
+        imported = {module.split(".")[0] for _, module in imports_of(path)}
+        assert not imported & touching, f"{own} imports {imported & touching}"
+        calls = {ast.unparse(node.func) for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)}
+        assert own in allowed or not calls & forbidden, f"{own} calls {calls & forbidden}"
 
 
 @pytest.mark.parametrize("folder", ["checks", "outputs"])

@@ -96,7 +96,9 @@ def test_nothing_of_the_current_directory_is_executed(start: list[str], stranger
     assert "filesystem-tmpfs" in done.stdout
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed", [">&-", "<&- >&- 2>&-", *(pytest.param(one, marks=pytest.mark.slow) for one in ("<&-", "2>&-"))]
+)
 def test_closed_streams_without_dev_null(closed: str) -> None:
     """In a chroot that nobody gave a /dev the exit code is the command's own."""
     script = f"exec {sys.executable} -c \"import os; os.devnull = '/none'; import runpy; import sys; " + (

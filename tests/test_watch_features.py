@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.command import ROOT
+from lab import forked
 from lab.recorded import Recording
 from probe.outputs.documents import builtins
 from probe.watch.feature_file import FILE_LIMIT, FeatureFile, known_label, render_features
@@ -137,11 +135,11 @@ def test_a_restarted_watch_remembers_the_label(directory: int, tmp_path: Path) -
 def test_a_timer_keeps_the_label_as_watch_does(tmp_path: Path) -> None:
     """`report -o nfd` that replaces its own file reads it first: one probe that times out takes no label away."""
     file = tmp_path / "userns-probe"
-    run = [sys.executable, "-m", "probe", "-o", "nfd", "--output-file", str(file)]
-    subprocess.run(run, cwd=ROOT, check=False)
+    run = ("-o", "nfd", "--output-file", str(file))
+    forked.run(*run)
     known = re.sub("ready=(true|false|unknown)", "ready=true", file.read_text())
     file.write_text(known)
-    done = subprocess.run(run, cwd=ROOT, check=False)
+    done = forked.run(*run)
     labels, _ = nfd(file.read_text(), datetime(2000, 1, 1, tzinfo=UTC))
     assert labels == {"userns-probe.io/ready": {0: "true", 1: "false", 2: "true"}[done.returncode]}
 

@@ -83,7 +83,7 @@ def test_a_quiet_day_has_a_probe_every_half_hour() -> None:
 def test_pods_that_come_and_go_make_no_probe() -> None:
     """Their mounts come and go, and decide nothing."""
     assert len(set(map(churning, range(0, 2000, 20)))) == 1
-    assert 44 <= len(Day(churning).pass_by().probes) <= 54
+    assert 11 <= len(Day(churning, until=DAY / 4).pass_by().probes) <= 14
 
 
 def test_a_file_system_of_a_new_kind_makes_one() -> None:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from lab import forked
 from lab.reports import make_report
 from probe.outputs.documents import render_json
 from probe.report import Node, Report
@@ -161,12 +162,10 @@ def start(
     *arguments: str, wrapper: Sequence[str] = (), variables: Mapping[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[bytes]:
     """`userns-probe` with these arguments, its stderr in a pipe, without what the environment could tell it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("USERNS_PROBE_")}
-    environment.pop("NODE_NAME", None)
     return subprocess.Popen(
         [*wrapper, sys.executable, "-m", "probe", *arguments],
         cwd=ROOT,
-        env=environment | dict(variables or {}),
+        env=_environment() | dict(variables or {}),
         stdin=subprocess.DEVNULL,
         **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE} | options,
     )
@@ -180,10 +179,14 @@ def wait_for(condition: Any) -> None:
 
 def refused(arguments: Sequence[str]) -> str:
     """The words of a start that is refused as wrong usage."""
-    process = start(*arguments)
-    _, said = process.communicate()
-    assert process.returncode == 64, said
-    return said.decode()
+    done = forked.run(*arguments, environment=_environment())
+    assert done.returncode == 64, done.stderr
+    return done.stderr
+
+
+def _environment() -> dict[str, str]:
+    told = ("NODE_NAME", "USERNS_PROBE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(told)}
 
 
 def changed(report: Report, **fields: Any) -> bytes:

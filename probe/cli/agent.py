@@ -26,7 +26,7 @@ STALE_AGES = (timedelta(hours=12), timedelta(days=30))
 """Shortest and longest age of what is stale: a running agent renews it every six hours, give or take an hour."""
 
 
-@click.command()
+@click.command(short_help="Probe this node again and again, in the DaemonSet.")
 @report_file_option
 @click.option(
     "--nfd-dir",
@@ -50,7 +50,7 @@ def watch(
     proc: str,
     budget: timedelta,
 ) -> NoReturn:
-    """Probe this node for ever: every interval, when something changes on the node, and at once on SIGHUP.
+    """Probe this node repeatedly: every interval, when something changes on the node, and at once on SIGHUP.
 
     Every 15 seconds it looks whether anything changed that the last probe read: files, programs, processes, sysctls,
     mounts. After a change it probes at once, at the earliest a minute after the last probe.
@@ -90,7 +90,7 @@ def _parts(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
     return [f"{done}{comma}{part}" for part in PARTS if part.startswith(last) and part not in done.split(",")]
 
 
-@click.command()
+@click.command(short_help="Serve the report as page and metrics, and publish it.")
 @report_file_option
 @click.option(
     "--listen",
@@ -155,7 +155,7 @@ def execute_exporter(*arguments: str) -> NoReturn:
     os.execv(command[0], command)
 
 
-@click.command()
+@click.command(short_help="Remove from Nodes all that userns-probe published.")
 @click.option("--all", "every", is_flag=True, help="Every Node; needs an administrator's kubeconfig.")
 @click.option(
     "--stale",

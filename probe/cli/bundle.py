@@ -28,7 +28,7 @@ FILE_LIMIT = 256 << 20
 """Bytes of a bundle that are read."""
 
 
-@click.command()
+@click.command(short_help="Save all that a probe read as an archive, for a bug report.")
 @click.argument("file", metavar="FILE.tar.gz", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @volume_paths_option

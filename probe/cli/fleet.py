@@ -23,15 +23,15 @@ UNREAD = 2
 FORMATS = ("table", "json", "ndjson", "csv", "html", "prom", "openreports")
 
 
-@click.command()
+@click.command(short_help="Take the inventory of a cluster.")
 @click.option(
     "-o",
     "--output",
     type=click.Choice(FORMATS),
     default="table",
     show_default=True,
-    help="table for people; html for auditors; json as in docs/fleet.schema.json; ndjson for DuckDB and its like; csv "
-    "for spreadsheets; prom for trends; openreports for kubectl apply.",
+    help="table for people; html for auditors; json as in docs/fleet.schema.json; ndjson for DuckDB and other engines; "
+    "csv for spreadsheets; prom for trends; openreports for kubectl apply.",
 )
 @click.option("-v", "--verbose", count=True, help="Show all rows of each table.")
 @click.option(
@@ -53,8 +53,8 @@ FORMATS = ("table", "json", "ndjson", "csv", "html", "prom", "openreports")
     envvar="USERNS_PROBE_PROMETHEUS",
     help="Ask this Prometheus for the kubelets' counters, in one query for all nodes.",
 )
-@click.option("--from", "kept", metavar="FILE", help="Read no cluster, but a kept inventory (-o json).")
-@click.option("--diff", "old", metavar="FILE", help="Print what changed since a kept inventory (-o json).")
+@click.option("--from", "kept", metavar="FILE", help="Read a saved inventory (-o json) instead of a cluster.")
+@click.option("--diff", "old", metavar="FILE", help="Print the changes since a saved inventory (-o json).")
 @click.option(
     "--fail-on",
     default="",
@@ -76,11 +76,11 @@ def fleet(
     fail_on: str,
     colour: str,
 ) -> int:
-    """Take the inventory of a cluster: who asks for user namespaces, where it works, who will fail.
+    """Take the inventory of a cluster: which workloads have user namespaces, can have them, or will fail.
 
-    It reads by GET alone, writes nothing into the cluster and asks no kubelet. What it has no right to read is reported
-    and costs nothing else. The exit code is 0 when it was taken, 1 when a condition of --fail-on holds, 2 when the
-    cluster could not be read or a condition cannot be told.
+    It sends GET requests only, writes nothing to the cluster and asks no kubelet. A resource that it may not list is
+    reported as not read; all others are read. The exit code is 0 when the inventory was taken, 1 when a condition of
+    --fail-on holds, 2 when the cluster could not be read or a condition is unknown.
 
     \b
     Examples:

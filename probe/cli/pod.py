@@ -45,7 +45,7 @@ _PATHS = 500
     show_default=True,
     help="text for people; json and yaml as in docs/pod.schema.json.",
 )
-@click.option("-v", "--verbose", count=True, help="Show all reasons, also of what runs, and notes.")
+@click.option("-v", "--verbose", count=True, help="Show every reason, also of Pods that run, and notes.")
 @probing_options
 @colour_option
 def pod(
@@ -60,13 +60,13 @@ def pod(
 ) -> int:
     """Will these Pods run here with a user namespace?
 
-    FILE has Pods, or what makes them (Deployments, Jobs ...), as YAML or JSON; - is stdin. A Pod's
-    PersistentVolumeClaims, PersistentVolumes, StorageClasses, RuntimeClass and ServiceAccount count where they are
-    given, too. hostPaths are tried as by the verb path; nothing of the Pod is created.
+    FILE contains Pods or workloads (Deployments, Jobs, ...) as YAML or JSON; - is stdin. PersistentVolumeClaims,
+    PersistentVolumes, StorageClasses, RuntimeClasses and ServiceAccounts in it are taken into account. hostPaths are
+    tried as by the verb `path`; nothing of a Pod is created.
 
     \b
     Exit codes, of the worst Pod:
-      0 runs   1 fails, or the API server refuses it   2 unknown   64 no Pod, or a file that is none
+      0 runs   1 fails, or the API server refuses it   2 unknown   64 FILE contains no Pod, or cannot be read
 
     \b
     Examples:

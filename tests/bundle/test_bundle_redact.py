@@ -114,8 +114,8 @@ def test_a_secret_is_one_everywhere() -> None:
 
 
 def test_long_texts_take_no_long_time() -> None:
-    """A file of four mebibytes without a blank: twice the length takes twice the time, which a timeout would show."""
-    assert Redactor().text("a" * (4 << 20)) == "a" * (4 << 20)
+    """A file of a mebibyte without a blank: twice the length takes twice the time, else a timeout would show it."""
+    assert Redactor().text("a" * (1 << 20)) == "a" * (1 << 20)
 
 
 def test_of_an_environment_only_what_steers_a_daemon_is_kept() -> None:

@@ -161,7 +161,7 @@ def test_a_python_that_is_too_old(sources: Path, tmp_path: Path) -> None:
     assert "3.11" in done.stderr
 
 
-@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("option", [pytest.param("-h", marks=pytest.mark.slow), "--help"])
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_needs_no_environment(script: str, option: str, tmp_path: Path) -> None:
     """Each script says what it is for, with a Python that has none of the project's packages."""

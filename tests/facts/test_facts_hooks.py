@@ -161,7 +161,7 @@ def test_a_toolkit_that_was_found_is_not_forgotten() -> None:
     assert gather(FakeHost(files=files)).toolkit.value == ("/usr/bin/nvidia-ctk",)
 
 
-def test_hostile_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_host: LocalHost) -> None:
     """Links, FIFOs, directories, strange names: none is followed, waited for, or carried into a report."""
     secret = tmp_path / "secret"
     secret.write_bytes(NVIDIA_YAML)
@@ -174,7 +174,7 @@ def test_hostile_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in (b"\xff.json", b"\x1b[31m.json"):
         Path(os.fsdecode(os.fsencode(cdi) + b"/" + name)).write_bytes(NVIDIA_YAML)
     monkeypatch.setattr(hazards, "CDI_DIRECTORIES", (str(cdi), str(tmp_path / "absent")))
-    assert gather(LocalHost()).cdi.value == HookFiles(found=7, hooked=1, unread=6, makers=("nvidia.com",))
+    assert gather(local_host).cdi.value == HookFiles(found=7, hooked=1, unread=6, makers=("nvidia.com",))
 
 
 def general(when: str, stages: str = '"createContainer"') -> bytes:
@@ -238,14 +238,12 @@ def test_where_hooks_are_looked_for_is_not_told() -> None:
         assert (found.oci_hooks.value.found, found.oci_hooks.value.hooked) == (1, hooked)
 
 
-def test_a_directory_with_very_many_hooks(tmp_path: Path) -> None:
+def test_a_directory_with_very_many_hooks(tmp_path: Path, local_host: LocalHost) -> None:
     """Some are read, the rest is counted; a directory that nobody lists whole is a problem, never a pass."""
     for number in range(1000):
         (tmp_path / f"{number}.json").write_bytes(general('{"always": true}'))
     os.mkfifo(tmp_path / "0-fifo.json")
-    host = LocalHost()
-    found = gather_hooks(host, crio(str(tmp_path))).value
-    host.close()
+    found = gather_hooks(local_host, crio(str(tmp_path))).value
     assert found is not None
     told = found.oci_hooks.value
     assert told is not None

@@ -266,9 +266,9 @@ def test_a_node_that_was_not_entered() -> None:
 
 
 @pytest.mark.real
-def test_this_kernel() -> None:
+def test_this_kernel(local_host: LocalHost) -> None:
     """What is gathered here is what other programs say."""
-    facts = gather_kernel(LocalHost())
+    facts = gather_kernel(local_host)
     said = subprocess.run(["uname", "-r", "-m"], capture_output=True, text=True, check=True).stdout.split()
     assert [facts.release.value, facts.architecture] == said
     assert facts.boot_id.value is not None
@@ -281,10 +281,10 @@ def test_this_kernel() -> None:
 
 
 @pytest.mark.real
-def test_this_process_in_odd_places() -> None:
+def test_this_process_in_odd_places(local_host: LocalHost) -> None:
     """A chroot and a user namespace are noticed by the process that is in one."""
     require(os.geteuid() == 0, "root")
-    assert not gather_probe(LocalHost(), ENTERED).chrooted
+    assert not gather_probe(local_host, ENTERED).chrooted
     assert _in_child(lambda: kernel.unshare(kernel.CLONE_NEWUSER)) == "not initial"
     assert _in_child(_chroot) == "initial chrooted"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lab import forked
 from lab.factory import make_attempt, make_refusal
 from lab.fake_host import FakeHost
 from lab.prerequisites import require
@@ -135,16 +136,16 @@ def run_path(*arguments: str, cwd: Path = ROOT, code: str = "") -> subprocess.Co
     )  # fmt: skip
 
 
-def test_the_exit_code_of_a_killed_child_is_unknown() -> None:
-    kill = "import os, probe.facts.paths as p\np._try_paths = lambda *a: os.kill(os.getpid(), 9)"
-    done = run_path("/", code=kill)
+def test_the_exit_code_of_a_killed_child_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "_try_paths", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    done = forked.run("path", "/")
     assert (done.returncode, done.stderr) == (2, "")
     assert "unknown" in done.stdout
 
 
 def test_an_empty_path_is_a_usage_error() -> None:
     """A shell makes one of a variable that is not set; it does not mean the current directory."""
-    done = run_path("/", "")
+    done = forked.run("path", "/", "")
     assert (done.returncode, done.stdout) == (64, "")
     assert "PATH is empty" in done.stderr
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from lab import forked
 from lab.fleet.cluster import small
 from lab.fleet.server import serving
 from probe.cli.fleet import progress_line
@@ -21,19 +20,10 @@ from probe.fleet.inventory import EvidenceRow, Inventory
 from probe.fleet.outputs.changes import render_changes
 from probe.fleet.outputs.documents import render_json
 
-ROOT = Path(__file__).parents[2]
-
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if key not in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST")}
-    return subprocess.run(
-        [sys.executable, "-m", "probe", "fleet", *arguments],
-        cwd=ROOT,
-        env=kept | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """The verb; nothing but *environment* and the arguments leads it to a cluster."""
+    return forked.run("fleet", *arguments, **{"KUBECONFIG": "", "KUBERNETES_SERVICE_HOST": ""} | environment)
 
 
 @pytest.fixture(scope="module")

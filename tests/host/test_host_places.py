@@ -39,12 +39,12 @@ def test_files_links_and_nothing(tmp_path: Path) -> None:
     assert broken.kind == "not-readable"
 
 
-def test_of_a_process_that_has_ended_nothing_is_known() -> None:
+def test_of_a_process_that_has_ended_nothing_is_known(local_host: LocalHost) -> None:
     """No path is absent for that: a runtime that restarts has lost no device. One that nobody waited for is as gone."""
     zombie = os.fork()
     if zombie == 0:
         os._exit(0)
     os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
     for pid in (2**22 + 1, zombie):
-        assert {each.kind for each in LocalHost().places(pid, ["/", "/tmp"]).values()} == {"not-readable"}
+        assert {each.kind for each in local_host.places(pid, ["/", "/tmp"]).values()} == {"not-readable"}
     os.waitpid(zombie, 0)

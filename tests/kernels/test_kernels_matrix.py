@@ -14,6 +14,7 @@ from dataclasses import asdict
 
 import pytest
 
+from lab import evidence
 from lab.kernels import filesystems, image, matrix
 from lab.kernels.judge import FilesystemRow, Judged
 from lab.kernels.matrix import Run
@@ -118,6 +119,7 @@ def test_the_exit_code(runs: list[Run], code: int, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(sys, "argv", ["kernel-matrix"])
     monkeypatch.setattr(matrix, "run_all", lambda *arguments: runs)
+    monkeypatch.setattr(evidence, "digest", lambda: "of this code")
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(image.CHECKOUT / "scripts/kernel-matrix"), run_name="__main__")
     assert ended.value.code == code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import pytest
 import yaml
 from lightkube import ConfigError
 
+from lab import forked
 from lab.serve.api_double import ApiDouble, Fault, Raw, Refuse, Reset
 from lab.serve.api_store import APPLY, MERGE, Request, condition_of
 from lab.serve.publishing import NODE, World
-from lab.serve.serving import start
 from probe.publish.api.client import PAGE, RESPONSE_LIMIT, UNREACHABLE, Access, Failure
 from probe.publish.api.kubeconfig import from_kubeconfig
 from probe.publish.prune import Pruned, Retries, exit_code, prune, render_failure, render_pruned
@@ -388,9 +387,8 @@ class Outside:
 
     def run(self, *options: str, **variables: str) -> tuple[int, str]:
         """Exit code, and all that was printed."""
-        done = start("prune", *options, variables=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        said, _ = done.communicate()
-        return done.returncode, said.decode()
+        done = forked.run("prune", *options, **variables)
+        return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture

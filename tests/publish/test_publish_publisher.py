@@ -571,7 +571,7 @@ UNKNOWNS = {"probes that could not look": doubts, "an expired report": World.exp
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-@pytest.mark.parametrize("parts", [("label",), ("label", "condition"), ALL])
+@pytest.mark.parametrize("parts", [("label",), pytest.param(("label", "condition"), marks=pytest.mark.slow), ALL])
 @pytest.mark.parametrize("unknown", UNKNOWNS)
 @pytest.mark.parametrize(("verdict", "label"), [("ready", "true"), ("not-ready", "false")])
 def test_the_label_fails_static(

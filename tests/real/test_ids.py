@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,8 +37,9 @@ class StandIn:
     """A process that stands where a kubelet would: its own mount namespace, root and environment."""
 
     def __init__(self, pid: int) -> None:
-        self.facts: KubeletFacts = make_kubelet(pid=pid, started_at=LocalHost().started_at(pid))
-        self.ids = gather_ids(LocalHost(), self.facts)
+        with closing(LocalHost()) as host:
+            self.facts: KubeletFacts = make_kubelet(pid=pid, started_at=host.started_at(pid))
+            self.ids = gather_ids(host, self.facts)
 
     def forecast(self) -> Forecast:
         return forecast(self.ids, self.facts, CGROUP_V2)
@@ -231,10 +232,10 @@ def test_files_bound_over_etc_in_its_mount_namespace_count(workspace: str, getsu
     assert "kubelet:" not in Path("/etc/passwd").read_text()
 
 
-def test_nothing_is_run_for_a_process_that_is_no_daemon_of_the_node() -> None:
+def test_nothing_is_run_for_a_process_that_is_no_daemon_of_the_node(local_host: LocalHost) -> None:
     """A tenant's process may have any program at any path of its own."""
     with subprocess.Popen(["sleep", "infinity"], user=65534) as process:
-        answer = LocalHost().run_in(process.pid, "/usr/bin/true")
+        answer = local_host.run_in(process.pid, "/usr/bin/true")
         process.kill()
     assert answer.kind == "not-readable"
     assert "not known to be a daemon of this node" in answer.problem

@@ -8,7 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -125,7 +125,9 @@ def _children(pid: int) -> list[int]:
 
 def found(root_dir: Path, *pids: int) -> PodFacts:
     """How many Pods are found of these processes, and of the machine's own first one."""
-    return timeless(gather_pods(LocalHost(), str(root_dir), [Process(pid, "", ()) for pid in sorted((1, *pids))]).value)
+    processes = [Process(pid, "", ()) for pid in sorted((1, *pids))]
+    with closing(LocalHost()) as host:
+        return timeless(gather_pods(host, str(root_dir), processes).value)
 
 
 CGROUPFS = f"kubepods/besteffort/pod{POD}/1f48f05c"
@@ -147,11 +149,11 @@ def test_a_pod_whose_request_was_ignored(cgroup: Callable[[str], Path], root_dir
         assert found(root_dir, pid) == counts(host_namespace=1)
 
 
-def test_all_of_this_machine(cgroup: Callable[[str], Path], root_dir: Path) -> None:
+def test_all_of_this_machine(cgroup: Callable[[str], Path], root_dir: Path, local_host: LocalHost) -> None:
     """Found among every process, as the probe looks at them."""
     record(root_dir, OTHER, FIRST + 65_536)
     with running(cgroup(CGROUPFS), FIRST), running(cgroup(f"kubepods/pod{OTHER}/2")):
-        pods = timeless(gather_pods(LocalHost(), str(root_dir), LocalHost().processes().value or ()).value)
+        pods = timeless(gather_pods(local_host, str(root_dir), local_host.processes().value or ()).value)
     assert pods == counts(recorded=2, own_namespace=1, host_namespace=1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -142,7 +142,8 @@ def test_what_cannot_be_read_differs_from_what_cannot_be_decoded() -> None:
 
 def gather(directory: Path) -> dict[str, UsernsFile]:
     """The files of a real directory, by Pod."""
-    found = gather_userns_files(LocalHost(), str(directory)).value
+    with closing(LocalHost()) as host:
+        found = gather_userns_files(host, str(directory)).value
     assert found is not None
     return {file.pod: file for file in found}
 
@@ -193,6 +194,6 @@ def test_more_pods_than_descriptors(tmp_path: Path) -> None:
     assert all(file.content.value == USERNS for file in files.values())
 
 
-def test_names_that_no_report_can_carry(tmp_path: Path) -> None:
+def test_names_that_no_report_can_carry(tmp_path: Path, local_host: LocalHost) -> None:
     os.mkdir(os.fsencode(tmp_path) + b"/\xff")
-    assert "no UTF-8" in gather_userns_files(LocalHost(), str(tmp_path)).problem
+    assert "no UTF-8" in gather_userns_files(local_host, str(tmp_path)).problem

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lab.real.kernel import CLONE_NEWUSER, unshare
 from lab.real.programs import KUBELET_HEADER, write_kubelet
 from probe.facts.kubelet.facts import gather_kubelet
 from probe.facts.model import DropIn, KubeletFacts
-from probe.host.host import Host, LocalHost, Process
+from probe.host.host import LocalHost, Process
 from probe.reading import Reading
 
 pytestmark = [
@@ -69,8 +69,9 @@ def running(*argv: str | Path, before: Callable[[], None] | None = None, **optio
         process.wait()
 
 
-def found(host: Host) -> KubeletFacts:
-    reading = gather_kubelet(host)
+def found(pid: int) -> KubeletFacts:
+    with closing(Here(pid)) as host:
+        reading = gather_kubelet(host)
     assert reading.value is not None, reading
     return reading.value
 
@@ -104,7 +105,7 @@ def make_node(directory: Path) -> tuple[str | Path, ...]:
 def test_a_real_kubelet_is_found_with_all_that_it_was_told(directory: Path) -> None:
     """Process, executable, flags, files and working directory are real."""
     with running(*make_node(directory), cwd=directory) as pid:
-        facts = found(Here(pid))
+        facts = found(pid)
     assert (facts.pid, facts.distribution, facts.others) == (pid, "kubelet", 0)
     assert (facts.version.value, facts.max_pods.value) == ("1.34.1", 6)
     assert (facts.root_dir.value, facts.endpoint.value) == (f"{directory}/state", "/run/x.sock")
@@ -118,7 +119,7 @@ def test_a_file_written_now_is_newer_than_a_kubelet_that_ran_before(directory: P
     with running(*make_node(directory), cwd=directory) as pid:
         later = time.time() + 60
         os.utime(directory / "kubelet.yaml", (later, later))
-        facts = found(Here(pid))
+        facts = found(pid)
     assert [file.newer for file in facts.files.value or ()] == [True, False]
     assert facts.gate.kind == "not-readable"
 
@@ -128,7 +129,7 @@ def test_after_an_upgrade_the_running_program_tells_its_version(directory: Path)
     with running(*make_node(directory), cwd=directory) as pid:
         write_kubelet(directory / "new", "1.36.2")
         (directory / "new").rename(directory / "kubelet")
-        facts = found(Here(pid))
+        facts = found(pid)
     assert facts.version.value == "1.34.1"
     assert facts.executable.value == DropIn(path=f"{directory}/kubelet", newer=True)
 
@@ -138,7 +139,7 @@ def test_a_program_that_others_may_write_is_not_run(directory: Path, what: str) 
     """Whoever may change it could have it run as root."""
     with running(*make_node(directory), cwd=directory) as pid:
         (directory / "kubelet" if what == "program" else directory).chmod(0o777)
-        facts = found(Here(pid))
+        facts = found(pid)
     assert facts.version.value is None
     assert "writable by others" in facts.version.problem
 
@@ -151,9 +152,9 @@ def test_a_kubelet_in_a_root_of_its_own_is_read_there(directory: Path) -> None:
     (directory / "etc" / "kubelet.yaml").symlink_to("/real.yaml")
     (directory / "etc" / "up.yaml").symlink_to("../../../../../../etc/passwd")
     with running("/kubelet", "--config=/etc/kubelet.yaml", "--v=1", before=lambda: os.chroot(directory)) as pid:
-        assert found(Here(pid)).max_pods.value == 77
+        assert found(pid).max_pods.value == 77
     with running("/kubelet", "--config=/etc/up.yaml", "--v=1", before=lambda: os.chroot(directory)) as pid:
-        assert found(Here(pid)).max_pods.problem == "No such file or directory"
+        assert found(pid).max_pods.problem == "No such file or directory"
 
 
 @contextmanager
@@ -188,13 +189,14 @@ def test_an_imitation_is_neither_read_nor_run(directory: Path, disguise: str) ->
             "user namespace": {"before": lambda: unshare(CLONE_NEWUSER)},
         }
         with running(*make_node(directory), **disguises[disguise]) as pid:
-            host = Here(pid)
-            assert gather_kubelet(host).kind == "absent"
+            with closing(Here(pid)) as host:
+                assert gather_kubelet(host).kind == "absent"
             # Children of other probes that run beside this one are looked at to see whether they are stuck.
             mine = {path for path in host.touched if path.startswith((f"/proc/{pid}/", "run "))}
             assert mine <= {f"/proc/{pid}/{name}" for name in ("status", "cgroup")}
             # Even asked directly, nobody runs it.
-            assert "not run" in LocalHost().run_daemon(pid, "--version").problem
+            with closing(LocalHost()) as local:
+                assert "not run" in local.run_daemon(pid, "--version").problem
 
 
 def test_an_imitation_in_a_pid_namespace_of_its_own_is_none(directory: Path) -> None:
@@ -203,8 +205,8 @@ def test_an_imitation_in_a_pid_namespace_of_its_own_is_none(directory: Path) -> 
         children: list[str] = []
         while not children:
             children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        host = Here(int(children[0]))
         while Path(f"/proc/{children[0]}/comm").read_text() != "kubelet\n":
             time.sleep(0.01)
-        assert gather_kubelet(host).kind == "absent"
+        with closing(Here(int(children[0]))) as host:
+            assert gather_kubelet(host).kind == "absent"
         assert f"run {children[0]}" not in host.touched

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def _containerd(workspace: Path, runc: Path) -> Iterator[str]:
 
 def _gather(socket: str) -> RuntimeFacts:
     answer = run_child(lambda: msgspec.json.encode(ask_cri(socket)), 20, limit=ANSWER_LIMIT)
-    facts = gather_runtime(LocalHost(), socket, Reading("CRI", msgspec.json.decode(answer, type=CriAnswer))).value
+    with closing(LocalHost()) as host:
+        facts = gather_runtime(host, socket, Reading("CRI", msgspec.json.decode(answer, type=CriAnswer))).value
     assert facts is not None
     return facts
 

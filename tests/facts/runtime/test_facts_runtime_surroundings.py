@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import resource
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -323,9 +324,8 @@ def test_base_specifications_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "zero").symlink_to("/dev/zero")
     (tmp_path / "loop").symlink_to("loop")
     for name in ("fifo", "huge", "zero", "loop", "."):
-        host = LocalHost()
-        assert gather_added(host, os.getpid(), str(tmp_path / name)).kind == "not-readable", name
-        host.close()
+        with closing(LocalHost()) as host:
+            assert gather_added(host, os.getpid(), str(tmp_path / name)).kind == "not-readable", name
 
 
 def test_too_many_entries() -> None:

@@ -184,8 +184,9 @@ def test_a_trial_that_never_left_the_nodes_user_namespace(monkeypatch: pytest.Mo
     def run() -> Any:
         own_proc, before = open_own_proc(), snapshot()
         answer = run_child(lambda: sandbox.sandbox_child(own_proc, lambda: None), 20, sandbox.ANSWER_LIMIT)
+        after = settled(before)
         os.close(own_proc)
-        return [json.loads(answer), before["processes"], settled(before)["processes"]]
+        return [json.loads(answer), before["processes"], after["processes"]]
 
     answer, before, after = isolated(run)
     assert answer["nested"] is None
