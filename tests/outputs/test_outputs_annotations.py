@@ -62,6 +62,7 @@ def test_of_a_node_that_is_not_ready() -> None:
         "userns-probe.io/id-range": "first=65536,count=4294901760,ids-per-pod=65536",
         "userns-probe.io/nested": "build=not-ready,engine=not-ready,system=not-ready,rootless=not-ready,"
         "inner-userns=not-ready",
+        "userns-probe.io/forecasts": "boot=not-ready,runtime-restart=not-ready",
         "userns-probe.io/warnings": "ids-range",
         "userns-probe.io/report": '{"schema":"userns-probe.io/v1","verdict":"not-ready","reason":"TmpfsNotIdmappable",'
         '"levels":{"stateless":"ready","projected":"not-ready","local":"not-ready"},'

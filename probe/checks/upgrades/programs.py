@@ -28,9 +28,10 @@ _FAULTS: dict[str, Fault] = {
 def kubernetes_steps(report: Report, target: str) -> Iterator[Step]:
     """Steps of the kubelet, by the findings of today."""
     findings = {one.id: one for one in report.findings}
-    if not report.facts.kubelet_version:
+    try:
+        now, then = parse_release(report.facts.kubelet_version), parse_release(target) if target else None
+    except ValueError:
         return
-    now, then = parse_release(report.facts.kubelet_version), parse_release(target) if target else None
     gate, own = findings.get("kubelet-gate-restart"), findings.get("kubelet-user-namespaces")
     configured = gate is not None and gate.status in ("skipped", "warn")  # skipped: the gate may still be off
     if own is not None and own.status == "fail" and not configured and reached(now, _ON.since, then):
