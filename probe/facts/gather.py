@@ -135,7 +135,7 @@ def in_node(
 
     *kept* is the trial of an earlier probe.
     """
-    own_proc = open_own_proc()
+    own_proc = host.own_proc = open_own_proc()
     with BackgroundChild(lambda receive: _sandbox(settings, own_proc, receive)) as sandbox:
         if settings.try_pod:
             load_pod_trial()
