@@ -46,8 +46,6 @@ _KERNEL_LINK = re.compile(r"/proc/(self|\d+)/(root|cwd|exe|ns/\w+)")
 class LocalHost(Host):
     """The node on which this process runs."""
 
-    own_proc: int = -1
-    """Descriptor of a /proc that has all of the kernel's files; without one, those of the node's /proc are all."""
     _stuck: frozenset[str] = frozenset()
     _processes: Reading[tuple[Process, ...]] | None = None
 
