@@ -27,6 +27,7 @@ def gather_kubelet_around(
             effective_capabilities=host.process_status(pid).parse(lambda fields: int(fields.get("CapEff", ""), 16)),
             propagation=_propagation(host, pid, runtime, path) if path else problem_of(root_dir),
             root_dir=host.places(pid, [path])[path] if path else problem_of(root_dir),
+            pods_dir=nearest(host, pid, f"{path}/pods") if path else problem_of(root_dir),
             logs_dir=_logs(host, pid, kubelet.value.logs_dir),
             cgroup_driver=kubelet.value.cgroup_driver,
         ),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from probe.facts.around import NO_PLACE, Added, AddedMount, Hook, Limit
+from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Hook, Limit
 from probe.facts.runtime.limits import INFINITY
 from probe.host.host import Host
 from probe.host.places import Place, above
@@ -49,8 +49,13 @@ class _Process(Struct):
     rlimits: tuple[_Limit, ...] | None = None
 
 
+class _Device(Struct):
+    path: str = ""
+
+
 class _Linux(Struct):
     sysctl: dict[str, str] | None = None
+    devices: tuple[_Device, ...] | None = None
 
 
 class _Spec(Struct):
@@ -74,12 +79,14 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
     since = (started.value or 0.0) + _START_UNCERTAINTY
     newer = started.value is None or file.value is None or file.value.newest > since
     sources = [mount.source for mount in spec.value.mounts if mount.source.startswith("/")]
+    sources += [device for device in spec.value.devices if device.startswith("/")]
     places = host.places(pid, sources) if sources else {}
     return Reading(
         path,
         Added(
             hooks=place_hooks(host, pid, spec.value.hooks),
             sysctls=spec.value.sysctls,
+            now={name: _now(host, name) for name, _ in spec.value.sysctls},
             mounts=tuple(
                 AddedMount(
                     destination=mount.destination,
@@ -89,10 +96,19 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
                 )
                 for mount in spec.value.mounts
             ),
+            devices=tuple(AddedDevice(path=path, source=places.get(path, NO_PLACE)) for path in spec.value.devices),
             limits=spec.value.limits,
             newer=newer,
         ),
     )
+
+
+def _now(host: Host, name: str) -> Reading[str]:
+    """What /proc/sys has. *Source*: sysctl(8): of a name with slashes the dots are a part."""
+    path = name if "/" in name else name.replace(".", "/")
+    if ".." in path.split("/"):
+        return Reading.without(name, "not-readable", "is no sysctl")
+    return host.read_text(f"/proc/sys/{path}").parse(str.strip)
 
 
 def place_hooks(host: Host, pid: int, hooks: Sequence[tuple[str, str]]) -> tuple[Hook, ...]:
@@ -127,6 +143,7 @@ class SpecParts(Struct, frozen=True, kw_only=True):
     """By stage and program."""
     sysctls: tuple[tuple[str, str], ...]
     mounts: tuple[SpecMount, ...]
+    devices: tuple[str, ...]
     limits: tuple[tuple[str, Limit], ...]
 
 
@@ -145,16 +162,17 @@ def parse_spec(text: str) -> SpecParts:
         hooks=tuple(hooks),
         sysctls=tuple((spec.linux.sysctl or {}).items()) if spec.linux else (),
         mounts=tuple(map(_mount, spec.mounts or ())),
+        devices=tuple(device.path for device in spec.linux.devices or ()) if spec.linux else (),
         limits=tuple(
             (one.type, Limit(_limit(one.soft), _limit(one.hard)))
             for one in (spec.process.rlimits or () if spec.process else ())
         ),
     )
-    if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.limits)) > _ENTRIES:
+    if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.devices), len(parts.limits)) > _ENTRIES:
         raise ValueError(f"has more than {_ENTRIES} entries")
     if not all(path.startswith("/") and len(path) < _PATH_LIMIT for _, path in hooks):
         raise ValueError("names a hook without an absolute path")
-    if not all(len(mount.source) < _PATH_LIMIT for mount in parts.mounts):
+    if not all(len(path) < _PATH_LIMIT for path in (*(mount.source for mount in parts.mounts), *parts.devices)):
         raise ValueError("binds a path that is too long")
     return parts
 

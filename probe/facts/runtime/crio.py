@@ -41,7 +41,12 @@ def gather_crio_handlers(
 
 
 def gather_crio_networks(host: Host, pid: int, config: Reading[RuntimeConfig]) -> Reading[Cni]:
-    """Absent: which plugins CRI-O runs is not told. Lists the directory of networks, so that `watch` looks at it."""
+    """Absent: which plugins CRI-O runs is not told. Lists the directory of networks, so that `watch` looks at it.
+
+    Status, which is all that is asked since 1.34, does not tell `network_dir`, so then the usual directory is listed.
+    A network elsewhere needs no more: CRI-O watches its own directory, and NetworkReady says what it found there.
+    *Source*: crio.conf(5), `network_dir`; cri-o/ocicni, `monitorConfDir`.
+    """
     directory = (config.value.crio.network_dir if config.value and config.value.crio else "").rstrip("/")
     directory = directory if directory.startswith("/") else _NETWORK_DIR
     host.list_directory(f"/proc/{pid}/root{directory}")

@@ -17,16 +17,19 @@ from lab.factory import (
     make_handler,
     make_handler_around,
     make_hooks,
+    make_kernel,
     make_keys,
     make_kubelet,
     make_kubelet_around,
+    make_mounts,
     make_place,
+    make_probe,
     make_runtime,
     make_surroundings,
     unread,
 )
 from probe.checks.catalog import find, judge
-from probe.facts.around import Added, AddedMount, Cni, Hook, Limit, Propagation
+from probe.facts.around import Added, AddedDevice, AddedMount, Cni, Hook, Limit, Place, Propagation
 from probe.facts.model import Facts, HookFiles
 from probe.host.cri import CriCondition
 from probe.reading import Reading
@@ -290,6 +293,9 @@ def test_keyrings(oci: str, keys: Any, expected: str) -> None:
         ({"limits": limits(NOFILE=24)}, "fail"),
         ({"limits": limits(NOFILE=64)}, "warn"),
         ({"limits": limits(NOFILE=1024)}, "pass"),
+        ({"limits": limits(FSIZE=65536)}, "fail"),
+        ({"limits": limits(FSIZE=1 << 30)}, "warn"),
+        ({"limits": limits(FSIZE=-1)}, "pass"),
         ({"limits": {}}, "unknown"),
         ({"pids_left": 3}, "fail"),
         ({"pids_left": 50}, "warn"),
@@ -303,7 +309,8 @@ def test_processes(told: dict[str, Any], expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("oci", "number", "expected"), [("runc", 4, "fail"), ("crun", 4, "warn"), ("crun", 1, "fail"), ("youki", 1, "warn")]
+    ("oci", "number", "expected"),
+    [("runc", 5, "fail"), ("runc", 8, "warn"), ("crun", 3, "warn"), ("crun", 2, "fail"), ("youki", 1, "warn")],
 )
 def test_processes_by_runtime(oci: str, number: int, expected: str) -> None:
     """crun needs fewer than runc; of others it is not known."""
@@ -548,3 +555,87 @@ def test_each_check_says_where_to_read_on(check: str) -> None:
     assert declared
     assert declared.reasons
     assert declared.documentation
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [
+        (make_place("/s"), "pass"),
+        (make_place("/s", mode=0o100644), "fail"),
+        (make_place("/s", flags=os.ST_RDONLY), "fail"),
+        (make_place("/s", immutable=True), "fail"),
+        (make_place("/s", free_inodes=0), "fail"),
+        (unread("/s"), "unknown"),
+    ],
+)
+def test_each_folder_in_which_something_is_made_for_each_pod(place: Reading[Place], status: str) -> None:
+    """One that takes nothing more stops each Pod, as the roots themselves do; so does that of the kubelet's Pods."""
+    for facts, reason in (
+        (facts_with(folders=(place,)), "DirectoryNotWritable"),
+        (make_facts(kubelet_around=make_kubelet_around(pods_dir=place)), "KubeletDirectoryNotWritable"),
+    ):
+        found = status_of("runtime-directories", facts)
+        assert found[0] == status
+        assert found[1] == (reason if status == "fail" else found[1])
+    if status == "fail":
+        assert status_of("runtime-directories", facts_with(temporary=place))[1] == "TemporaryDirectoryUnusable"
+
+
+@pytest.mark.parametrize(
+    ("version", "mounted", "oci", "expected"),
+    [
+        (2, {}, "runc", ("pass", "")),
+        (2, {"cgroup2_options": None}, "runc", ("fail", "DirectoryNotWritable")),
+        (2, {"cgroup2_options": None, "cgroup_controllers": ("cpu",)}, "runc", ("pass", "")),
+        (1, {"cgroup_controllers": ("cpu", "devices")}, "runc", ("pass", "")),
+        (1, {"cgroup_controllers": ("cpu", "devices")}, "crun", ("fail", "DirectoryNotWritable")),
+        (1, {"cgroup_controllers": ("cpu", "cpuset", "devices")}, "crun", ("pass", "")),
+        (1, {"cgroup_controllers": ("cpu", "memory")}, "runc", ("fail", "DirectoryNotWritable")),
+        (1, {"cgroup_controllers": ()}, "runc", ("fail", "DirectoryNotWritable")),
+        (unread(), {"cgroup2_options": None}, "runc", ("pass", "")),
+    ],
+)
+def test_hierarchies_of_cgroups(version: Any, mounted: dict[str, Any], oci: str, expected: tuple[str, str]) -> None:
+    """No OCI runtime makes a container without its own; the mount table counts where the node was entered."""
+    runtime = make_runtime(handlers=Reading("CRI", (make_handler(oci_runtime=oci),)))
+    parts = {"runtime": runtime, "kernel": make_kernel(cgroup_version=version), "mounts": make_mounts(**mounted)}
+    assert status_of("runtime-directories", make_facts(**parts)) == expected
+    outside = make_facts(**parts, probe=make_probe(entered=unread("/proc/1/ns/mnt")))
+    assert status_of("runtime-directories", outside)[0] != "fail"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "name", "expected"),
+    [
+        (make_place("/etc/hosts", mode=0o100644), "containerd", ("pass", "")),
+        (absent("/etc/hosts"), "containerd", ("fail", "HostsFileMissing")),
+        (make_place("/etc/hosts", mode=0o40755), "containerd", ("fail", "HostsFileMissing")),
+        (absent("/etc/hosts"), "cri-o", ("pass", "")),
+        (unread("/etc/hosts"), "containerd", ("unknown", "NotPermitted")),
+    ],
+)
+def test_the_file_that_containerd_copies(hosts: Reading[Place], name: str, expected: tuple[str, str]) -> None:
+    """For each Pod, before the kubelet's own takes its place; without it no sandbox starts."""
+    assert status_of("runtime-parts", facts_with(runtime={"name": name}, hosts=hosts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (make_place("/dev/fuse", mode=0o20666), ("pass", "")),
+        (absent("/dev/fuse"), ("fail", "MountRefused")),
+        (unread("/dev/fuse"), ("unknown", "NotPermitted")),
+    ],
+)
+def test_a_device_that_each_container_gets(source: Reading[Place], expected: tuple[str, str]) -> None:
+    """In a user namespace the node's own is bound where other containers get a new one."""
+    added = Reading("/etc/base.json", Added(devices=(AddedDevice(path="/dev/fuse", source=source),)))
+    assert status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),))) == expected
+
+
+def test_a_hook_that_the_kernel_does_not_execute() -> None:
+    """Its mode lets everyone execute it, and it is of another architecture."""
+    program = make_place("/opt/hook", mode=0o100755, defect="is a program of another architecture")
+    added = Reading("/etc/base.json", Added(hooks=(Hook(when="createRuntime", path="/opt/hook", steps=(program,)),)))
+    found = status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),)))
+    assert found == ("fail", "HookNotExecutable")
