@@ -34,6 +34,7 @@ SAMPLE = (
     *("hook-works", "hook-fails", "sysctl-ping-group-range"),
     *("dev-full-gone", "dev-null-0600", "tmp-read-only", "tmpdir-gone", "umask-027", "umask-002"),
     *("kubelet-root-xfs", "kubelet-root-overlay", "runtime-root-ext4", "state-noexec", "run-full", "containerd-killed"),
+    *("snapshots-read-only", "unbindable-runtime-root"),
 )
 
 
