@@ -89,6 +89,8 @@ class Added(Struct, frozen=True, kw_only=True):
     devices: tuple[AddedDevice, ...] = ()
     limits: tuple[tuple[str, Limit], ...] = ()
     """By the names of getrlimit(2), in the order in which they are set."""
+    unjudged: tuple[str, ...] = ()
+    """Further parts that are set: `process.scheduler`."""
     newer: bool = False
     """Whether the file changed after the daemon had read it."""
 

@@ -95,7 +95,7 @@ def _refusals(facts: Facts, added: Added, source: str, oci_runtime: str) -> Iter
     found = (
         *(refused_hook(hook, oci_runtime) for hook in added.hooks),
         *(refused_sysctl(name, value, ids, source, added.now.get(name)) for name, value in _set(facts, added)),
-        *(refused_mount(mount, ids, source) for mount in added.mounts),
+        *(refused_mount(mount, ids, source, oci_runtime) for mount in added.mounts),
         *(refused_device(device, oci_runtime) for device in added.devices),
         *(refused_limit(name, one, own, capabilities, open_files, source, oci_runtime) for name, one in added.limits),
     )
@@ -132,6 +132,10 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
     if fitted and _is_crio(facts) and not _fits_the_range(facts):
         message = "whether this CRI-O fits net.ipv4.ping_group_range to the groups of a Pod is unknown: 1.31 does"
         return Outcome.unknown("not-readable", message, Evidence(source, f"net.ipv4.ping_group_range = {fitted[0]}"))
+    if added.unjudged:
+        named = ", ".join(map(inline, added.unjudged[:3]))
+        message = f"whether a user namespace allows {named} of {inline(source)}, which each container gets, is unknown"
+        return Outcome.unknown("not-tried", message, Evidence(source, named))
     for mount in added.mounts:
         if {"idmap", "ridmap"} & set(mount.options):
             message = (

@@ -195,8 +195,9 @@ CHECKS = (
         gating=False,
         question="Is the runtime ready, with its programs, a network and a cgroup driver for Pods?",
         why="The kubelet starts no Pod while CRI's Status says RuntimeReady or NetworkReady false. containerd runs a "
-        "shim for each Pod, CRI-O pinns and a monitor, and both run plugins that the network configuration names. With "
-        "SystemdCgroup = true, runc refuses each container where systemd does not run, or where the kubelet's "
+        "shim for each Pod and copies /etc/hosts, CRI-O runs pinns and a monitor, and both run plugins that the "
+        "network configuration names. With SystemdCgroup = true, runc refuses each container where systemd does not "
+        "run, or where the kubelet's "
         "cgroupDriver is cgroupfs; crun refuses where cgroup v2 has controllers beside v1.",
         reasons=(
             "RuntimeNotReady",

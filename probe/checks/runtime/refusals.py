@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from msgspec import Struct
@@ -42,6 +43,9 @@ _NOT_IN_USER_NAMESPACES = frozenset(
     }
 )
 """File systems without FS_USERNS_MOUNT."""
+_NOT_FOR_TMPFS = frozenset(("noswap", "quota", "usrquota", "grpquota"))
+"""*Source*: mm/shmem.c, shmem_parse_one: EINVAL in a user namespace."""
+_CLEARS = {"rw": os.ST_RDONLY, "exec": os.ST_NOEXEC, "suid": os.ST_NOSUID, "dev": os.ST_NODEV}
 _OWNER = re.compile(r"[ug]id=(\d{1,20})")
 _WITH_OWNER = ("tmpfs", "devpts")
 """File systems that refuse an owner that is not mapped, with EINVAL."""
@@ -50,6 +54,7 @@ OPEN_FILES = "RLIMIT_NOFILE"
 _TOO_FEW_FILES = {"runc": 20}
 """runc 1.3.6 keeps one file open for each idmapped mount: it needs 16 more than those, of which each Pod has five, for
 hosts, termination log, hostname, resolv.conf and shm. Beside eight of the kubelet's 24 were too few, and 28 enough."""
+_NOTHING_RUNS_WITHOUT = ("RLIMIT_CPU", "RLIMIT_FSIZE")
 _TOO_FEW_PROCESSES = 2
 """RLIMIT_NPROC counts the processes of the Pod's UID: root of the node is exempt, and a Pod's own root is not."""
 _SYS_RESOURCE = 24
@@ -119,7 +124,16 @@ def _beyond(value: str, ids: int) -> bool:
     return any(number.isdecimal() and int(number[:20]) >= ids for number in value.split())
 
 
-def refused_mount(mount: AddedMount, ids: int, source: str) -> Refusal | None:
+def _cleared(mount: AddedMount) -> str:
+    """The option of a bind mount that would clear a flag of the mount it binds; empty without one.
+
+    *Source*: mount_namespaces(7), locked flags; runc, libcontainer/rootfs_linux.go, `mountFd`, since 1.2.
+    """
+    flags = mount.source.value.flags if mount.source.value else 0
+    return next((option for option, flag in _CLEARS.items() if option in mount.options and flags & flag), "")
+
+
+def refused_mount(mount: AddedMount, ids: int, source: str, oci_runtime: str = "") -> Refusal | None:
     """A bind mount of nothing, a file system of the initial user namespace, or an owner that is not mapped."""
     where = inline(mount.destination)
     if mount.source.kind == "absent":
@@ -128,6 +142,16 @@ def refused_mount(mount: AddedMount, ids: int, source: str) -> Refusal | None:
     if mount.fstype in _NOT_IN_USER_NAMESPACES:
         message = f"each container mounts {mount.fstype} at {where}, which no user namespace may"
         return Refusal("MountRefused", message, (Evidence(source, f"{mount.fstype} at {mount.destination}"),))
+    if lost := sorted(_NOT_FOR_TMPFS.intersection(mount.options)) if mount.fstype == "tmpfs" else []:
+        message = f"each container mounts tmpfs at {where} with {lost[0]}, which no user namespace may"
+        return Refusal("MountRefused", message, (Evidence(source, f"{lost[0]} at {mount.destination}"),))
+    cleared = _cleared(mount) if oci_runtime == "runc" else ""
+    if cleared:
+        message = (
+            f"each container binds {inline(mount.source.source)} at {where} with {cleared}, and its mount there "
+            "forbids that, which runc may not change in a user namespace"
+        )
+        return Refusal("MountRefused", message, (Evidence(mount.source.source, f"{cleared} at {mount.destination}"),))
     owners = [found for option in mount.options if (found := _OWNER.fullmatch(option)) and int(found[1]) >= ids]
     if mount.fstype in _WITH_OWNER and owners:
         message = f"each container mounts {mount.fstype} at {where} with {owners[0][0]}, an ID that no Pod has"
@@ -172,6 +196,8 @@ def refused_limit(
         more = Evidence("the runtime's own limit", f"{own.hard}, CapEff {capabilities:016x}")
         message = f"{what} is above that of the runtime, which may not raise it without CAP_SYS_RESOURCE"
         return Refusal("LimitRefused", message, (*seen, more))
+    if name in _NOTHING_RUNS_WITHOUT and soft == 0:
+        return Refusal("LimitTooSmall", f"{what} is 0, with which no program runs", seen)
     if name == "RLIMIT_NPROC" and soft <= _TOO_FEW_PROCESSES:
         message = f"{what} leaves {limit.soft} processes to a Pod and its pause program, so none of them can fork"
         return Refusal("LimitTooSmall", message, seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -98,6 +99,7 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
             ),
             devices=tuple(AddedDevice(path=path, source=places.get(path, NO_PLACE)) for path in spec.value.devices),
             limits=spec.value.limits,
+            unjudged=spec.value.unjudged,
             newer=newer,
         ),
     )
@@ -127,6 +129,35 @@ def _steps(host: Host, pid: int, program: str, places: dict[str, Reading[Place]]
     return tuple(dict.fromkeys((real, *(places[step] for step in steps[:-1]), *more.values())))
 
 
+_JUDGED = {
+    "process": {
+        *("args", "capabilities", "consoleSize", "cwd", "env", "noNewPrivileges", "oomScoreAdj"),
+        *("rlimits", "selinuxLabel", "terminal", "user"),
+    },
+    "linux": {
+        *("cgroupsPath", "devices", "maskedPaths", "mountLabel", "namespaces", "personality", "readonlyPaths"),
+        *("resources", "rootfsPropagation", "seccomp", "sysctl"),
+    },
+    "linux.resources": {"cpu", "devices", "memory"},
+}
+"""Parts of a specification that are judged, that CRI replaces for each container, or with which Pods ran."""
+
+
+def unjudged(text: str) -> tuple[str, ...]:
+    """Names of further parts that are set, `process.scheduler`. *Errors*: ValueError."""
+    spec = msgspec.json.decode(text, type=dict[str, Any])
+    linux = spec.get("linux")
+    spec["linux.resources"] = linux.get("resources") if isinstance(linux, dict) else None
+    parts = ((section, spec.get(section), known) for section, known in _JUDGED.items())
+    return tuple(
+        f"{section}.{name}"
+        for section, fields, known in parts
+        if isinstance(fields, dict)
+        for name, value in fields.items()
+        if value and name not in known
+    )
+
+
 class SpecMount(Struct, frozen=True):
     """A mount as the file has it; *source* is empty where nothing is bound, *fstype* where something is."""
 
@@ -145,6 +176,7 @@ class SpecParts(Struct, frozen=True, kw_only=True):
     mounts: tuple[SpecMount, ...]
     devices: tuple[str, ...]
     limits: tuple[tuple[str, Limit], ...]
+    unjudged: tuple[str, ...]
 
 
 def parse_spec(text: str) -> SpecParts:
@@ -167,6 +199,7 @@ def parse_spec(text: str) -> SpecParts:
             (one.type, Limit(_limit(one.soft), _limit(one.hard)))
             for one in (spec.process.rlimits or () if spec.process else ())
         ),
+        unjudged=unjudged(text)[:_ENTRIES],
     )
     if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.devices), len(parts.limits)) > _ENTRIES:
         raise ValueError(f"has more than {_ENTRIES} entries")

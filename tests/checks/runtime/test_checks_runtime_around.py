@@ -639,3 +639,72 @@ def test_a_hook_that_the_kernel_does_not_execute() -> None:
     added = Reading("/etc/base.json", Added(hooks=(Hook(when="createRuntime", path="/opt/hook", steps=(program,)),)))
     found = status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),)))
     assert found == ("fail", "HookNotExecutable")
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        (Added(sysctls=(("net.a", "1"),), now={"net.a": Reading("a", "2")}), ("pass", "")),
+        (Added(sysctls=(("net.a", "many"),), now={"net.a": Reading("a", "2")}), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("net.a", "cubic"),), now={"net.a": Reading("a", "reno")}), ("pass", "")),
+        (Added(sysctls=(("net.a", "1"),), now={"net.a": absent("a")}), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("kernel.pid_max", "1"),)), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("kernel.hostname", "a"),)), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("kernel.shmmax", "1"),)), ("pass", "")),
+        (Added(sysctls=(("net.core.rmem_max", "1"),)), ("fail", "SysctlRefused")),
+        (Added(limits=(("RLIMIT_NPROC", Limit(2, 2)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("RLIMIT_NPROC", Limit(8, 8)),)), ("pass", "")),
+        (Added(limits=(("RLIMIT_FSIZE", Limit(0, 0)),)), ("fail", "LimitTooSmall")),
+        (Added(unjudged=("process.scheduler",)), ("unknown", "NotTried")),
+    ],
+)
+def test_more_of_a_base_specification(added: Added, expected: tuple[str, str]) -> None:
+    """What no container may have stops each one; what nobody judges leaves the verdict unknown."""
+    handlers = (make_handler_around(added=Reading("/etc/base.json", added)),)
+    assert status_of("runtime-base-spec", facts_with(handlers=handlers)) == expected
+
+
+@pytest.mark.parametrize(
+    ("sandboxer", "oci", "expected"),
+    [
+        ("", "runc", ("pass", "")),
+        ("podsandbox", "runc", ("pass", "")),
+        ("shim", "runc", ("fail", "SandboxerMissing")),
+        ("shim", "youki", ("pass", "")),
+        ("mine", "runc", ("pass", "")),
+        ("nobody", "runc", ("fail", "SandboxerMissing")),
+    ],
+)
+def test_what_makes_the_sandboxes_of_a_handler(sandboxer: str, oci: str, expected: tuple[str, str]) -> None:
+    """containerd itself, the shim of another OCI runtime, or a proxy plugin that is configured."""
+    proxies: Reading[dict[str, tuple[str, ...]]] = Reading("containerd config dump", {"mine": ()})
+    facts = facts_with(oci, handlers=(make_handler_around(sandboxer=sandboxer),), proxies=proxies)
+    assert status_of("runtime-parts", facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "oci", "status"),
+    [
+        (("rbind", "rw"), 0, "runc", "pass"),
+        (("rbind",), os.ST_RDONLY, "runc", "pass"),
+        (("rbind", "rw"), os.ST_RDONLY, "runc", "fail"),
+        (("rbind", "rw"), os.ST_RDONLY, "crun", "pass"),
+        (("bind", "exec"), os.ST_NOEXEC, "runc", "fail"),
+        (("bind", "suid"), os.ST_NOSUID, "runc", "fail"),
+        (("bind", "dev"), os.ST_NODEV, "runc", "fail"),
+    ],
+)
+def test_a_bind_mount_that_allows_more_than_its_source(
+    options: tuple[str, ...], flags: int, oci: str, status: str
+) -> None:
+    """In a user namespace the flags of the source are locked; crun leaves them, and runc refuses."""
+    mount = AddedMount(destination="/extra", options=options, source=make_place("/srv", flags=flags))
+    added = Reading("/etc/base.json", Added(mounts=(mount,)))
+    assert status_of("runtime-base-spec", facts_with(oci, handlers=(make_handler_around(added=added),)))[0] == status
+
+
+@pytest.mark.parametrize(("option", "status"), [("size=1m", "pass"), ("noswap", "fail"), ("usrquota", "fail")])
+def test_a_tmpfs_with_options_of_the_nodes_root(option: str, status: str) -> None:
+    """The kernel refuses them in a user namespace."""
+    added = Reading("/e", Added(mounts=(AddedMount(destination="/x", fstype="tmpfs", options=(option,)),)))
+    assert status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),)))[0] == status

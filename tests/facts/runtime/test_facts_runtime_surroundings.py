@@ -14,7 +14,7 @@ from lab.fake_host import FakeHost
 from probe.facts.around import Cni, Limit, Surroundings
 from probe.facts.kubelet.surroundings import receives
 from probe.facts.nearest import nearest
-from probe.facts.runtime.base_spec import gather_added, parse_spec
+from probe.facts.runtime.base_spec import gather_added, parse_spec, unjudged
 from probe.facts.runtime.handlers import (
     InForce,
     gather_cni,
@@ -415,3 +415,36 @@ def test_the_path_of_wrappers() -> None:
     path: Reading[tuple[str, ...]] = Reading("PATH", ("/usr/bin", "/tmp", "/tmp/own", "/home/bin", "/opt/bin", "/gone"))
     pid: Reading[int] = Reading("pid", PID)
     assert trusted_path(host, pid, path) == ("/usr/bin", "/tmp/own")
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ({"process": {"user": {"uid": 0}, "oomScoreAdj": -1000}, "linux": {"sysctl": {"net.a": "1"}}}, ()),
+        ({"process": {"scheduler": {"policy": "SCHED_FIFO"}}}, ("process.scheduler",)),
+        ({"process": {"ioPriority": None}, "linux": {"timeOffsets": {}}}, ()),
+        ({"linux": {"timeOffsets": {"boottime": {"secs": 5}}}}, ("linux.timeOffsets",)),
+        ({"linux": {"resources": {"devices": [{}], "pids": {"limit": 1}}}}, ("linux.resources.pids",)),
+        ({"process": [], "linux": "x"}, ()),
+    ],
+)
+def test_parts_of_a_specification_that_nobody_judges(part: dict[str, object], names: tuple[str, ...]) -> None:
+    """They are named, as each container gets them; what is empty sets nothing."""
+    assert unjudged(json.dumps(part)) == names
+
+
+def test_what_the_node_has_of_the_sysctls() -> None:
+    """By their names; one that leads out of /proc/sys is not looked for."""
+    host = make_host()
+    host.files["/proc/sys/net/ipv4/ip_forward"] = "1\n"
+    sysctl = {"net.ipv4.ip_forward": "1", "net.nobody": "1", "net/../../../etc/passwd": "1"}
+    linux = {"sysctl": sysctl, "devices": [{"path": "/dev/x"}]}
+    host.files["/base.json"] = json.dumps({"linux": linux})
+    added = gather_added(host, PID, "/base.json").value
+    assert added
+    assert [(now.value, now.kind) for now in added.now.values()] == [
+        ("1", None),
+        (None, "absent"),
+        (None, "not-readable"),
+    ]
+    assert [(device.path, device.source.kind) for device in added.devices] == [("/dev/x", "absent")]
