@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from probe.host.syscalls import native
 
@@ -13,7 +13,7 @@ HEAD = 4096
 _ELF = b"\x7fELF"
 _MACHINES = {"x86_64": (62, 3), "aarch64": (183, 40)}
 """`e_machine` of each architecture, and of the 32-bit one that its kernels may run, too. *Source*: linux/elf-em.h."""
-_PT_INTERP = 3
+_PT_LOAD, _PT_INTERP = 1, 3
 _HEADERS_LIMIT = 64
 
 
@@ -36,10 +36,11 @@ def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str
         return "is a program of another architecture"
     if order == ">" or head[4] != 2:
         return ""
-    sections, (section_size, count) = struct.unpack_from("<Q", head, 40)[0], struct.unpack_from("<HH", head, 58)
-    if sections + section_size * count > size:
+    headers = list(_program_headers(head))
+    if any(kind == _PT_LOAD and offset + length > size for kind, offset, length in headers):
         return "is truncated"
-    return _missing(_elf_interpreter(head), exists)
+    found = (head[offset : offset + length] for kind, offset, length in headers if kind == _PT_INTERP)
+    return _missing(next(found, b"").rstrip(b"\0").decode(errors="replace"), exists)
 
 
 def _missing(interpreter: str, exists: Callable[[str], bool]) -> str:
@@ -53,14 +54,12 @@ def _script_interpreter(head: bytes) -> str:
     return words[0].decode(errors="replace") if words else ""
 
 
-def _elf_interpreter(head: bytes) -> str:
-    """The dynamic linker that a 64-bit, little-endian program names; empty without one."""
+def _program_headers(head: bytes) -> Iterator[tuple[int, int, int]]:
+    """Type, offset and length in the file of each segment of a 64-bit, little-endian program."""
     table, (entry, count) = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<HH", head, 54)
     for number in range(min(count, _HEADERS_LIMIT)):
         start = table + entry * number
         if start + 56 > len(head):
-            return ""
+            return
         kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", head, start)
-        if kind == _PT_INTERP:
-            return head[offset : offset + length].rstrip(b"\0").decode(errors="replace")
-    return ""
+        yield kind, offset, length

@@ -18,12 +18,13 @@ from probe.host.executable import HEAD, why_not_executed
 MACHINE = platform.machine()
 
 
-def elf(machine: int = 62, interpreter: bytes = b"", sections: int = 0, order: str = "<") -> bytes:
-    """A program of 64 bits with one header, of its interpreter."""
+def elf(machine: int = 62, interpreter: bytes = b"", loaded: int = 0, order: str = "<") -> bytes:
+    """A program of 64 bits with two segments: *loaded* bytes of the file, and the path of its interpreter."""
     head = b"\x7fELF" + bytes((2, 1 if order == "<" else 2, 1)) + bytes(9)
-    count = int(bool(interpreter))
-    head += struct.pack(f"{order}HHIQQQIHHHHHH", 2, machine, 1, 0, 64, sections, 0, 64, 56, count, 64, 0, 0)
-    table = struct.pack("<IIQQQQQQ", 3, 4, 120, 0, 0, len(interpreter) + 1, 0, 1)
+    count = 1 + int(bool(interpreter))
+    head += struct.pack(f"{order}HHIQQQIHHHHHH", 2, machine, 1, 0, 64, 1 << 40, 0, 64, 56, count, 64, 9, 0)
+    table = struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, loaded, loaded, 4096)
+    table += struct.pack("<IIQQQQQQ", 3, 4, 176, 0, 0, len(interpreter) + 1, 0, 1)
     return (head + table + interpreter + b"\0").ljust(HEAD, b"\0")
 
 
@@ -34,7 +35,8 @@ def elf(machine: int = 62, interpreter: bytes = b"", sections: int = 0, order: s
         (elf(3), HEAD, ""),
         (elf(183), HEAD, "another architecture"),
         (elf(22, order=">"), HEAD, "another architecture"),
-        (elf(sections=HEAD + 1), HEAD, "truncated"),
+        (elf(loaded=HEAD), HEAD, ""),
+        (elf(loaded=HEAD + 1), HEAD, "truncated"),
         (elf()[:40], 40, "truncated"),
         (elf(interpreter=b"/lib/there"), HEAD, ""),
         (elf(interpreter=b"/lib/gone"), HEAD, "/lib/gone"),

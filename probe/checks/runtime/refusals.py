@@ -33,6 +33,9 @@ _OF_NAMESPACES = re.compile(
 )
 """What a container may have of its own. *Source*: runc, libcontainer/configs/validate, `sysctl`; crun, sysctl.c."""
 
+_OF_INTERFACES = re.compile(r"net\.\w+\.(conf|neigh)\.(?!all\.|default\.)")
+"""A Pod has interfaces of other names than the node."""
+_DIGIT = re.compile(r"\s*-?\d", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,20}", re.ASCII)
 _NOT_IN_USER_NAMESPACES = frozenset(
     {
@@ -81,7 +84,7 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     if program.kind == "absent":
         message = f"the {hook.when} hook {inline(hook.path)} of each container is not there"
         return Refusal("HookNotExecutable", message, (Evidence(hook.path, problem=program.problem),))
-    if program.value and program.value.defect:
+    if program.value and program.value.defect and oci_runtime != "crun":  # whose execvpe(3) may try a shell
         message = f"the {hook.when} hook {inline(hook.path)} of each container {program.value.defect}"
         return Refusal("HookNotExecutable", message, (Evidence(program.source, program.value.defect),))
     shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]
@@ -106,8 +109,9 @@ def refused_sysctl(name: str, value: str, ids: int, source: str, now: Reading[st
     *now* is what the node itself has: what does not exist exists nowhere, and a number takes no other text.
     """
     key = name.replace("/", ".")
-    hidden = _HIDDEN.match(key) or not _OF_NAMESPACES.fullmatch(key) or (now is not None and now.kind == "absent")
-    no_number = now is not None and bool(_NUMBER.fullmatch(now.value or "")) and not _NUMBER.fullmatch(value)
+    absent = now is not None and now.kind == "absent" and not _OF_INTERFACES.match(key)
+    hidden = absent or _HIDDEN.match(key) or not _OF_NAMESPACES.fullmatch(key)
+    no_number = now is not None and bool(_NUMBER.fullmatch(now.value or "")) and not _DIGIT.match(value)
     if not hidden and not no_number and not (is_ping_range(name) and _beyond(value, ids)):
         return None
     message = f"the sysctl {inline(name)} = {inline(value)} of each container is refused in a user namespace"

@@ -154,7 +154,7 @@ def unjudged(text: str) -> tuple[str, ...]:
         for section, fields, known in parts
         if isinstance(fields, dict)
         for name, value in fields.items()
-        if value and name not in known
+        if value and name not in known and value != {"limit": -1}
     )
 
 
