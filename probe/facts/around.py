@@ -159,6 +159,9 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     """Whether systemd is the node's process 1, as sd_booted(3) asks."""
 
 
+_NO_LIMITS: Reading[dict[str, Limit]] = Reading("the kubelet's limits", None, "not looked for", "not-tried")
+
+
 class KubeletAround(Struct, frozen=True, kw_only=True):
     """What binds the kubelet, and how its mounts reach the runtime."""
 
@@ -169,5 +172,7 @@ class KubeletAround(Struct, frozen=True, kw_only=True):
     """Where each Pod gets a directory."""
     logs_dir: Reading[Place]
     """`podLogsDir`, or the folder above in which the kubelet makes it."""
+    limits: Reading[dict[str, Limit]] = _NO_LIMITS
+    """By the names of getrlimit(2)."""
     cgroup_driver: Reading[str]
     """`systemd` or `cgroupfs`, as configured; absent when nothing is said."""

@@ -36,6 +36,8 @@ root three directories and the file `userns`.
 _HIERARCHIES = ("cpu", "devices")
 _HIERARCHIES_OF = {"crun": ("cpuset",)}
 """Controllers of cgroup v1: seen with runc 1.3.6 and crun 1.28, which fail without these and run without others."""
+_SMALL_FILE = 4096
+"""Bytes: /etc/hosts of a Pod, and the kubelet's own state, are hardly smaller."""
 _ONE_FILE = (1, 1)
 _AMPLE = (1 << 20, 64)
 """With less a Pod may start or not."""
@@ -127,6 +129,12 @@ def check_kubelet_space(facts: Facts) -> Outcome:
     around, what = facts.kubelet_around, "whether the kubelet can make the directories of Pods"
     if around.value is None:
         return Outcome.not_read(what, around)
+    limit = (around.value.limits.value or {}).get("RLIMIT_FSIZE")
+    if limit and 0 <= limit.soft < _SMALL_FILE:
+        message = f"the kubelet may write no file beyond {limit.soft} bytes, so it makes no files for Pods"
+        return Outcome.fail(
+            "KubeletDirectoryNotWritable", message, Evidence(around.value.limits.source, str(limit.soft))
+        )
     found = (
         ("kubelet's root", around.value.root_dir),
         ("Pods'", around.value.pods_dir),

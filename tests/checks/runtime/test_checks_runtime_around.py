@@ -710,3 +710,10 @@ def test_a_tmpfs_with_options_of_the_nodes_root(option: str, status: str) -> Non
     """The kernel refuses them in a user namespace."""
     added = Reading("/e", Added(mounts=(AddedMount(destination="/x", fstype="tmpfs", options=(option,)),)))
     assert status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),)))[0] == status
+
+
+@pytest.mark.parametrize(("number", "status"), [(0, "fail"), (1 << 30, "pass"), (-1, "pass")])
+def test_files_of_the_kubelet(number: int, status: str) -> None:
+    """RLIMIT_FSIZE binds root, too: without files of its Pods the kubelet starts none."""
+    around = make_kubelet_around(limits=Reading("limits", limits(FSIZE=number)))
+    assert status_of("runtime-directories", make_facts(kubelet_around=around))[0] == status
