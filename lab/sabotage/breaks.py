@@ -6,12 +6,17 @@ from dataclasses import replace
 
 from lab.sabotage import daemon_breaks as daemon
 from lab.sabotage import node_breaks as node
+from lab.sabotage import place_breaks as places
 from lab.sabotage import runtime_breaks as runtime
 from lab.sabotage.row import Break
 
 ONLY_TRIAL = {
     **dict.fromkeys(("runc-lies", "crun-lies"), "what the program says of itself is true of the one that it replaced"),
     **dict.fromkeys(("shim-fails", "cni-plugin-fails"), "what a program does is known once it has run"),
+    "runc-drops-capabilities": "what the program says of itself is true of the one that it runs",
+    "landlock-alone": "the kernel shows no Landlock domain of another process",
+    "pause-image-gone": "whether the runtime can pull its pause image is known once it has",
+    "pause-layer-emptied": "what a layer contains is not looked at",
     "hook-fails": "what a program does is known once it has run",
     "hook-inside-fails": "what a program does is known once it has run",
     "hook-only-for-mapped-root": "what a program does is known once it has run",
@@ -22,6 +27,7 @@ _ALL = (
     CONTROL,
     *node.PROC, *node.SYS, *node.MODES, *node.DEVICES, *node.TMP,
     *node.KUBELET_ROOTS, *node.RUNTIME_ROOTS, *node.STATES, *node.FULL,
+    *places.PLACES,
     *daemon.LIMITS, *daemon.CAPABILITIES, *daemon.CONFINED, *daemon.SYSTEMD, *daemon.UMASKS, *daemon.DAEMONS,
     *runtime.PROGRAMS, *runtime.CONFIGURATIONS, *runtime.SPECIFICATIONS,
 )  # fmt: skip

@@ -10,9 +10,9 @@ LIMITS = rows(
     {
         f"limit-{name}-{value}": f'exec prlimit --{name}={value} "$@"'
         for name, value in (
-            *(("nproc", number) for number in (1, 4, 4096)),
-            *(("nofile", number) for number in (24, 64, 256, 1024)),
-            *(("fsize", number) for number in (0, 4096)),
+            *(("nproc", number) for number in (1, 2, 3, 4, 5, 8, 4096)),
+            *(("nofile", number) for number in (24, 32, 40, 64, 256, 1024)),
+            *(("fsize", number) for number in (0, 4096, 65536, 1 << 20)),
             *(("memlock", number) for number in (0, 65536)),
             *(("stack", number) for number in (65536, 8388608)),
             ("sigpending", 0),
@@ -43,6 +43,7 @@ CAPABILITIES = rows(
             ),
             *("ipc_lock", "kill", "mknod", "net_admin", "net_bind_service", "net_raw", "perfmon", "setfcap", "setgid"),
             *("setpcap", "setuid", "sys_admin", "sys_chroot", "sys_nice", "sys_ptrace", "syslog"),
+            *("ipc_owner", "linux_immutable"),
         )
     },
 )
@@ -51,7 +52,12 @@ CONFINED = rows(
     "daemon",
     {
         "no-new-privs": 'exec setpriv --no-new-privs "$@"',
+        "securebits-noroot": 'exec setpriv --securebits=+noroot "$@"',
+        "user-namespace": 'exec unshare --user --map-root-user "$@"',
+        "group-1000": 'exec setpriv --regid=1000 --clear-groups "$@"',
+        "cgroup-namespace": 'exec unshare --cgroup "$@"',
         "landlock": 'exec "$PYTHON" "$CHECKOUT/lab/sabotage/landlock.py" "$@"',
+        "landlock-alone": 'export LANDLOCK_ALONE=1; exec "$PYTHON" "$CHECKOUT/lab/sabotage/landlock.py" "$@"',
         **{
             f"seccomp-{name}": f'exec "$PYTHON" "$CHECKOUT/lab/kernels/seccomp.py" {words} "$@"'
             for name, words in {
@@ -67,6 +73,11 @@ CONFINED = rows(
                 "without-close-range": "ENOSYS 436",
                 "without-reboot-kexec": "EPERM 169,246,320",
                 "without-setresuid": "EPERM 105,117",
+                "without-open-tree": "ENOSYS 428",
+                "without-move-mount": "EPERM 429",
+                "without-fsopen": "ENOSYS 430,431,432",
+                "without-mknod": "EPERM 133,259",
+                "without-pidfd-open": "ENOSYS 434",
             }.items()
         },
     },
@@ -98,12 +109,31 @@ SYSTEMD = rows(
         "InaccessiblePaths-proc-keys": "slave; mask /proc/keys",
         "TemporaryFileSystem-run": "slave; cover /run",
         "BindReadOnlyPaths-tmp": "slave; remount ro /tmp",
+        "NoExecPaths-cni": "slave; remount noexec /opt/cni/bin",
+        "InaccessiblePaths-sys": "slave; mount -t tmpfs -o mode=000 none /sys",
+        "InaccessiblePaths-cgroup": "slave; mount -t tmpfs -o mode=000 none /sys/fs/cgroup",
+        "InaccessiblePaths-dev-shm": "slave; mount -t tmpfs -o mode=000 none /dev/shm",
+        "InaccessiblePaths-cni": "slave; mount -t tmpfs -o mode=000 none /opt/cni",
+        "InaccessiblePaths-cni-conf": "slave; mount -t tmpfs -o mode=000 none /etc/cni",
+        "InaccessiblePaths-runc": "slave; mask /usr/local/bin/runc",
+        "InaccessiblePaths-shim": "slave; mask /usr/local/bin/containerd-shim-runc-v2",
+        "ReadOnlyPaths-dev": "slave; remount ro /dev",
+        "ReadOnlyPaths-netns": "slave; mkdir -p /run/netns; remount ro /run/netns",
+        "ReadOnlyPaths-cni-cache": "slave; mkdir -p /var/lib/cni; remount ro /var/lib/cni",
+        "ReadOnlyPaths-pod-logs": "slave; mkdir -p /var/log/pods; remount ro /var/log/pods",
+        "ReadOnlyPaths-pods": "slave; mkdir -p /var/lib/kubelet/pods; remount ro /var/lib/kubelet/pods",
+        "PrivateMounts-kubelet-recursive": "private; mount --make-rslave /",
+        "RootDirectory": 'slave; exec chroot / "$@"',
+        "own-namespace-without-proc": "slave; umount -l /proc",
         "NoExecPaths-var": "slave; remount noexec /var/lib/containerd",
     },
 )
-UMASKS = rows("umask", "daemon", {f"umask-{mask}": f"umask {mask}" for mask in ("002", "007", "027", "077")})
+_UMASKS = ("002", "007", "027", "077")
+UMASKS = rows("umask", "daemon", {f"umask-{mask}": f"umask {mask}" for mask in _UMASKS})
 DAEMONS = (
     Break("containerd-stopped", "daemon", after="kill -STOP $(pidof containerd)"),
     Break("containerd-killed", "daemon", after="kill -KILL $(pidof containerd); sleep 0.2"),
+    Break("path-without-programs", "daemon", environment={"PATH": "/usr/bin:/bin"}),
+    Break("xdg-runtime-dir-gone", "daemon", environment={"XDG_RUNTIME_DIR": "/nowhere"}),
     Break("containerd-replaced", "daemon", after="cp /usr/local/bin/containerd /x; mv /x /usr/local/bin/containerd"),
 )

@@ -1,5 +1,7 @@
 """Runs a command under a Landlock ruleset that forbids block devices alone: python landlock.py COMMAND...
 
+With LANDLOCK_ALONE in the environment, no_new_privs stays off: then nothing shows what confines the process.
+
 Whatever the rules are, the kernel then refuses every change of the mount table. *Source*: landlock(7).
 """
 
@@ -25,14 +27,18 @@ def _call(number: int, *arguments: object) -> int:
     return result
 
 
-def restrict() -> None:
-    """Confine this process and all that it starts. *Errors*: OSError, with ENOSYS or EOPNOTSUPP without Landlock."""
+def restrict(no_new_privileges: bool) -> None:
+    """Confine this process and all that it starts; without *no_new_privileges* this needs CAP_SYS_ADMIN.
+
+    *Errors*: OSError, with ENOSYS or EOPNOTSUPP without Landlock.
+    """
     rules = ctypes.create_string_buffer(struct.pack("=Q", LANDLOCK_ACCESS_FS_MAKE_BLOCK), 8)
     ruleset = _call(LANDLOCK_CREATE_RULESET, rules, ctypes.c_size_t(8), 0)
-    _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if no_new_privileges:
+        _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _call(LANDLOCK_RESTRICT_SELF, ruleset, 0)
 
 
 if __name__ == "__main__":
-    restrict()
+    restrict(no_new_privileges="LANDLOCK_ALONE" not in os.environ)
     os.execvp(sys.argv[1], sys.argv[1:])

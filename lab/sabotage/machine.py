@@ -65,7 +65,7 @@ exec sleep infinity
 
 _CONFIG = """version = 3
 root = "/var/lib/containerd"
-state = "/run/containerd"
+state = "{state}"
 {top}
 [plugins."io.containerd.cri.v1.images"]
   {images}
@@ -82,13 +82,19 @@ state = "/run/containerd"
 """
 _HANDLER = """
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.{name}]
-      runtime_type = "io.containerd.runc.v2"
+      {type}
       {runtime}
       [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.{name}.options]
-        BinaryName = "/usr/local/bin/{name}"
+        {binary}
         {options}
 """
-DEFAULTS = {"cri": "restrict_oom_score_adj = true", "images": 'snapshotter = "overlayfs"'}
+DEFAULTS = {
+    "state": "/run/containerd",
+    "cri": "restrict_oom_score_adj = true",
+    "images": 'snapshotter = "overlayfs"',
+    "type": 'runtime_type = "io.containerd.runc.v2"',
+    "binary": f'BinaryName = "{BIN}/{{name}}"',
+}
 """Lines of the configuration; a break replaces them by the same names."""
 
 # A plugin that gives each Pod the same address in its own network namespace, and changes nothing.
@@ -224,9 +230,12 @@ class Machine:
 
 
 def configuration(lines: Mapping[str, str]) -> str:
-    """containerd's configuration file; *lines* by the names `top`, `images`, `cri`, `runtime`, `options`."""
+    """containerd's configuration file; *lines* by the names `state`, `top`, `images`, `cri`, `type`,
+    `runtime`, `binary`, `options`.
+    """
     values = {"top": "", "images": "", "cri": "", "runtime": "", "options": "", **DEFAULTS, **lines}
-    handlers = "".join(_HANDLER.format(name=name, **values) for name in ("runc", "crun"))
+    binaries = {name: values["binary"].format(name=name) for name in ("runc", "crun")}
+    handlers = "".join(_HANDLER.format(**values | {"name": name, "binary": binaries[name]}) for name in binaries)
     return _CONFIG.format(pause=images.PAUSE, **values) + handlers
 
 

@@ -27,6 +27,12 @@ PROC = rows(
         "proc-hidepid": "mount -o remount,hidepid=2 /proc",
         "proc-mounted-twice": "mount -t proc proc /proc",
         "proc-subset-pid-above": "mount -t proc -o subset=pid proc /proc",
+        "proc-hidepid-above": "mount -t proc -o hidepid=2 proc /proc",
+        "proc-covered-with-another-one": "mkdir /run/p; mount -t proc proc /run/p; cover /proc/tty",
+        "proc-pid-covered": "cover /proc/1",
+        "proc-binfmt-covered": "cover /proc/sys/fs/binfmt_misc",
+        "proc-cmdline-bound": "echo quiet > /cmdline; mount --bind /cmdline /proc/cmdline",
+        "proc-gone": "umount -l /proc",
     },
 )
 SYS = rows(
@@ -41,6 +47,12 @@ SYS = rows(
         "sys-noatime": "mount -o remount,bind,noatime /sys",
         "sys-nosuid-nodev-noexec": "mount -o remount,bind,nosuid,nodev,noexec /sys",
         "sys-gone": "umount -l /sys",
+        "sys-covered-with-another-one": "mkdir /run/s; mount -t sysfs sysfs /run/s; cover /sys/firmware",
+        "sys-class-covered": "cover /sys/class",
+        "sys-bpf-covered": "cover /sys/fs/bpf",
+        **{f"cgroup-{name}-gone": f"umount /sys/fs/cgroup/{name}" for name in ("memory", "devices", "cpuset", "cpu")},
+        "cgroups-gone": "umount -R /sys/fs/cgroup",
+        "cgroup-read-only": "remount ro /sys/fs/cgroup/memory",
         "sys-cgroup-read-only": "for each in /sys/fs/cgroup /sys/fs/cgroup/*; do remount ro $each; done",
     },
 )
@@ -69,6 +81,11 @@ MODES = rows(
             ("programs", "/usr/local/bin", "0700"),
             ("dev", "/dev", "0700"),
             ("cni", "/opt/cni", "0700"),
+            ("run", "/run", "0711"),
+            ("run", "/run", "0750"),
+            ("state", STATE, "0770"),
+            ("usr", "/usr", "0700"),
+            ("state-cri", f"{STATE}/io.containerd.grpc.v1.cri", "0700"),
         )
     },
 )
@@ -90,6 +107,16 @@ DEVICES = rows(
         "dev-ptmx-gone": "rm /dev/ptmx",
         "dev-shm-gone": "rmdir /dev/shm",
         "dev-mqueue-gone": "rmdir /dev/mqueue",
+        "dev-random-is-a-link": "ln -sf urandom /dev/random",
+        "dev-tty-is-a-link": "ln -sf null /dev/tty",
+        "dev-null-0444": "chmod 444 /dev/null",
+        "dev-null-0222": "chmod 222 /dev/null",
+        "dev-null-of-a-group": "chown 0:1000 /dev/null; chmod 660 /dev/null",
+        "dev-null-dangling-link": "ln -sf nowhere /dev/null",
+        "dev-null-nodev": "mount --bind /dev/null /dev/null; mount -o remount,bind,nodev /dev/null",
+        "dev-zero-nodev": "mount --bind /dev/zero /dev/zero; mount -o remount,bind,nodev /dev/zero",
+        "dev-null-read-only": "mount --bind /dev/null /dev/null; mount -o remount,bind,ro /dev/null",
+        "dev-null-unbindable": "mount --bind /dev/null /dev/null; mount --make-unbindable /dev/null",
     },
 )
 TMP = (
@@ -105,6 +132,7 @@ TMP = (
             "tmp-noexec": "remount noexec,nosuid,nodev /tmp",
         },
     ),
+    Break("tmpdir-relative", "tmp", environment={"TMPDIR": "scratch"}),
     Break("tmpdir-gone", "tmp", environment={"TMPDIR": "/nowhere"}),
     Break("tmpdir-elsewhere", "tmp", before="mkdir -m 1777 /var/scratch", environment={"TMPDIR": "/var/scratch"}),
     Break("tmpdir-mode-0700", "tmp", before="mkdir -m 700 /var/scratch", environment={"TMPDIR": "/var/scratch"}),

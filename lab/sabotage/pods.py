@@ -77,7 +77,7 @@ class _Kubelet:
             return dict.fromkeys(KINDS, together)
         control = {"host": self.run_pod(handler, ("plain",), mapped=False)}
         plain = self.run_pod(handler, ("plain",))
-        if plain.outcome == FAILS:  # each other Pod has all of a plain one
+        if not plain.runs:  # each other Pod has all of a plain one
             return dict.fromkeys(KINDS, plain) | control
         return {"plain": plain} | {kind: self.run_pod(handler, (kind,)) for kind in KINDS[1:]} | control
 
@@ -115,7 +115,7 @@ class _Kubelet:
                 made.append(Volume(source, f"/{kind}", kind in _READ_ONLY))
         return made
 
-    def _read_inspection(self, uid: str, timeout: float = 20) -> Fate:
+    def _read_inspection(self, uid: str, timeout: float = 8) -> Fate:
         """What the container wrote into its termination log, which needs no further process as `exec` does."""
         path = self._machine.outside(f"{self._machine.kubelet_root}/pods/{uid}/etc/termination")
         until, text = time.monotonic() + timeout, ""

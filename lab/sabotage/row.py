@@ -59,6 +59,12 @@ remount() { # OPTIONS DIRECTORY: of this mount alone
     mount -o "remount,bind,$1" "$2"
 }
 fill() { dd if=/dev/zero of="$1/filler" bs=64k 2> /dev/null || :; }
+foreign() { # PATH: a program of another machine, EM_S390 in its ELF header
+    printf '\177ELF\2\2\1\0\0\0\0\0\0\0\0\0\0\2\0\26' > /foreign
+    head -c 4096 /dev/zero >> /foreign
+    chmod 755 /foreign
+    mv /foreign "$1"
+}
 script() { # PATH LINES: a program in place of the one that is there
     rm -f "$1"
     printf '#!/bin/sh\n%s\n' "$2" > "$1"

@@ -79,6 +79,8 @@ def try_one(lab: Lab, broken: Break, try_pod: bool = False) -> Row:
     try:
         with lab.machine() as machine:
             reports, fates = _on(machine, broken, [(), ("--try-pod",)] if try_pod else [()])
+    except OSError as error:  # of the kubelet that stands for the real one, or of the lab's own files
+        raise NotBrokenError(str(error)[-400:]) from error
     finally:
         lab.sweep()
     report, with_trial = reports[0], reports[1] if try_pod else None

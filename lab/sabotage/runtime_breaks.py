@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from typing import Any
+
 from lab.sabotage.row import rows
 
 _RUNC, _CRUN, _SHIM = "/usr/local/bin/runc", "/usr/local/bin/crun", "/usr/local/bin/containerd-shim-runc-v2"
 _ICMP = "net.ipv4.ping_group_range"
 _LIES = 'case "$*" in *features* | *--version*) exec /opt/real "$@" ;; esac; echo "sabotage" >&2; exit 1'
+
+
+def _network(file: str, plugin: str, **more: Any) -> str:
+    """Shell that configures a network of that plugin."""
+    content = json.dumps({"cniVersion": "1.0.0", "name": plugin, "type": plugin, **more})
+    return f"echo '{content}' > /etc/cni/net.d/{file}; sleep 1"
+
+
+def _device(path: str) -> dict[str, Any]:
+    """A specification with the device null by that name."""
+    return {"linux": {"devices": [{"path": path, "type": "c", "major": 1, "minor": 3, "fileMode": 438}]}}
+
+
+def _limit(name: str, value: int) -> dict[str, Any]:
+    return {"type": f"RLIMIT_{name}", "hard": value, "soft": value}
+
+
 PROGRAMS = rows(
     "program",
     "after",
@@ -18,6 +39,17 @@ PROGRAMS = rows(
         "runc-fails": f"script {_RUNC} 'echo sabotage >&2; exit 1'",
         "runc-lies": f"mv {_RUNC} /opt/real; script {_RUNC} '{_LIES}'",
         "runc-wrapped": f"""mv {_RUNC} /opt/real; script {_RUNC} 'exec /opt/real "$@"'""",
+        "runc-without-interpreter": f"rm {_RUNC}; printf '#!/nowhere\\n' > {_RUNC}; chmod 755 {_RUNC}",
+        "runc-of-another-machine": f"foreign {_RUNC}",
+        "runc-drops-capabilities": f"""mv {_RUNC} /opt/real; script {_RUNC} 'exec setpriv --bounding-set=-sys_admin \\
+/opt/real "$@"'""",
+        "runc-wrapped-for-create": f"""mv {_RUNC} /opt/real; script {_RUNC} 'exec /opt/real --debug "$@"'""",
+        "shim-empty": f"rm {_SHIM}; : > {_SHIM}; chmod 755 {_SHIM}",
+        "shim-truncated": f"head -c 100000 {_SHIM} > {_SHIM}.new; chmod 755 {_SHIM}.new; mv {_SHIM}.new {_SHIM}",
+        "shim-of-another-machine": f"foreign {_SHIM}",
+        "shim-without-interpreter": f"rm {_SHIM}; printf '#!/nowhere\\n' > {_SHIM}; chmod 755 {_SHIM}",
+        "shim-is-a-directory": f"rm {_SHIM}; mkdir {_SHIM}",
+        "shim-link-dangles": f"rm {_SHIM}; ln -s /nowhere {_SHIM}",
         "runc-is-crun": f"cp {_CRUN} {_RUNC}.new; mv {_RUNC}.new {_RUNC}",
         "runc-writable-for-all": f"chmod 777 {_RUNC}",
         "crun-gone": f"rm {_CRUN}",
@@ -29,6 +61,16 @@ PROGRAMS = rows(
         "shim-wrapped": f"""mv {_SHIM} /opt/shim; script {_SHIM} 'exec /opt/shim "$@"'""",
         "cni-plugin-gone": "rm /opt/cni/bin/still",
         "cni-plugin-not-executable": "chmod 644 /opt/cni/bin/still",
+        "cni-plugin-empty": "rm /opt/cni/bin/still; : > /opt/cni/bin/still; chmod 755 /opt/cni/bin/still",
+        "cni-plugin-of-another-machine": "foreign /opt/cni/bin/still",
+        "cni-plugin-without-interpreter": "sed -i 1s,/bin/sh,/nowhere, /opt/cni/bin/still",
+        "cni-plugin-is-a-directory": "rm /opt/cni/bin/still; mkdir /opt/cni/bin/still",
+        "cni-loopback-of-another-machine": "foreign /opt/cni/bin/loopback",
+        "cni-version-unknown": "sed -i s/1.0.0/9.9.9/ /etc/cni/net.d/10-still.conf; sleep 1",
+        "cni-second-configuration-broken": "echo '{' > /etc/cni/net.d/20-more.conf; sleep 1",
+        "cni-first-configuration-broken": "echo '{' > /etc/cni/net.d/05-more.conf; sleep 1",
+        "cni-first-configuration-of-a-missing-plugin": _network("05-more.conf", "more"),
+        "cni-ipam-gone": _network("10-still.conf", "still", ipam={"type": "nobody"}),
         "cni-plugin-fails": "script /opt/cni/bin/still 'exit 1'",
         "cni-loopback-gone": "rm /opt/cni/bin/loopback",
         "cni-configuration-gone": "rm /etc/cni/net.d/*; sleep 1",
@@ -52,10 +94,34 @@ CONFIGURATIONS = rows(
         "cri-disabled": {"top": 'disabled_plugins = ["io.containerd.grpc.v1.cri"]'},
         "overlay-disabled": {"top": 'disabled_plugins = ["io.containerd.snapshotter.v1.overlayfs"]'},
         "binary-name-gone": {"options": 'Root = "/nowhere/at/all"'},
+        "runtime-type-unknown": {"type": 'runtime_type = "io.containerd.nobody.v9"'},
+        "runtime-type-old": {"type": 'runtime_type = "io.containerd.runtime.v1.linux"'},
+        "runtime-path-gone": {"type": 'runtime_type = "io.containerd.runc.v2"\n      runtime_path = "/nowhere"'},
+        "binary-gone": {"binary": 'BinaryName = "/nowhere/{name}"'},
+        "binary-by-name": {"binary": 'BinaryName = "{name}"'},
+        "binary-relative": {"binary": 'BinaryName = "./{name}"'},
+        "runc-root-elsewhere": {"options": 'Root = "/srv/runc"'},
+        "runc-root-is-a-file": {"options": 'Root = "/etc/hosts/x"'},
+        "sandboxer-shim": {"runtime": 'sandboxer = "shim"'},
+        "sandboxer-unknown": {"runtime": 'sandboxer = "nobody"'},
+        "handler-snapshotter-native": {"runtime": 'snapshotter = "native"'},
+        "handler-snapshotter-unknown": {"runtime": 'snapshotter = "nobody"'},
+        "cgroup-writable": {"runtime": "cgroup_writable = true"},
+        "netns-under-state": {"cri": "restrict_oom_score_adj = true\nnetns_mounts_under_state_dir = true"},
+        "state-in-private-folder": {"state": "/srv/p/containerd"},
+        "state-elsewhere": {"state": "/srv/containerd"},
         "base-specification-gone": {"runtime": 'base_runtime_spec = "/nowhere.json"'},
     },
 )
-SPECIFICATIONS = rows(
+_SOURCES = """
+mkdir -p /srv/ro /srv/noexec /srv/shared /srv/unbindable /srv/private/inner
+chmod 700 /srv/private
+remount ro /srv/ro
+remount noexec,nodev,nosuid /srv/noexec
+mount --bind /srv/unbindable /srv/unbindable
+mount --make-unbindable /srv/unbindable
+"""
+_SPECIFICATIONS = rows(
     "specification",
     "specification",
     {
@@ -79,6 +145,42 @@ SPECIFICATIONS = rows(
         "mount-of-root-only-folder": {
             "mounts": [{"destination": "/extra", "type": "bind", "source": "/root", "options": ["rbind", "ro"]}]
         },
+        "device-gone": _device("/dev/nobody"),
+        "device-there": _device("/dev/fuse"),
+        "device-under-folder": _device("/dev/more/null"),
+        "sysctl-hostname": {"linux": {"sysctl": {"kernel.hostname": "pod"}}},
+        "sysctl-pid-max": {"linux": {"sysctl": {"kernel.pid_max": "4096"}}},
+        "sysctl-rmem": {"linux": {"sysctl": {"net.core.rmem_default": "262144"}}},
+        "sysctl-neighbours": {"linux": {"sysctl": {"net.ipv4.neigh.default.gc_thresh1": "100"}}},
+        "sysctl-bad-value": {"linux": {"sysctl": {"net.ipv4.ip_forward": "many"}}},
+        **{
+            f"rlimit-{name.lower()}-{value}": {"process": {"rlimits": [_limit(name, value)]}}
+            for name, value in (("NPROC", 1), ("NPROC", 2), ("NPROC", 8), ("FSIZE", 0))
+        },
+        "apparmor-profile-gone": {"process": {"apparmorProfile": "nobody"}},
+        "scheduler-fifo": {"process": {"scheduler": {"policy": "SCHED_FIFO", "priority": 5}}},
+        "io-priority": {"process": {"ioPriority": {"class": "IOPRIO_CLASS_RT", "priority": 1}}},
+        "time-offsets": {"linux": {"timeOffsets": {"boottime": {"secs": 5, "nanosecs": 0}}}},
+        "pids-limit": {"linux": {"resources": {"pids": {"limit": 1}}}},
+        "namespace-time": {"linux": {"namespaces": [{"type": "time"}]}},
+        **{
+            f"mount-{name}": {
+                "mounts": [{"destination": "/extra", "type": fstype, "source": source, "options": options.split(",")}]
+            }
+            for name, fstype, source, options in (
+                ("tmpfs-noswap", "tmpfs", "tmpfs", "noswap"),
+                ("tmpfs-of-a-stranger", "tmpfs", "tmpfs", "uid=70000"),
+                ("sysfs-writable", "sysfs", "sysfs", "nosuid,noexec,nodev"),
+                ("writable-of-read-only", "bind", "/srv/ro", "rbind,rw"),
+                ("as-it-is-of-read-only", "bind", "/srv/ro", "rbind"),
+                ("executable-of-noexec", "bind", "/srv/noexec", "rbind,exec"),
+                ("unbindable-source", "bind", "/srv/unbindable", "rbind"),
+                ("idmapped", "bind", "/srv/shared", "rbind,idmap"),
+                ("of-proc", "bind", "/proc", "rbind,ro"),
+                ("ramfs", "ramfs", "ramfs", "nodev"),
+            )
+        },
         "mount-debugfs": {"mounts": [{"destination": "/extra", "type": "debugfs", "source": "debugfs"}]},
     },
 )
+SPECIFICATIONS = tuple(replace(each, before=_SOURCES) for each in _SPECIFICATIONS)

@@ -6,6 +6,7 @@ from probe.checks.check import Check, Outcome
 from probe.checks.pod_volumes import check_volumes, evidence_of
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import CRIO_STORAGE, another_kernel, newest_kernel
+from probe.checks.runtime.around import oci_runtime_of
 from probe.checks.runtime.names import find_handler, no_runtime, snapshotter_of
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt
@@ -64,11 +65,15 @@ def _erofs(facts: Facts, snapshotter: Reading[str]) -> Outcome:
     return Outcome.unknown("not-tried", message, snapshotter, facts.userns_pod_runs)
 
 
-def check_kubelet_root(facts: Facts) -> Outcome:
+def check_kubelet_root(facts: Facts, name: str = "") -> Outcome:
     """The kubelet's root contains `/etc/hosts` and the termination log of each container, idmapped for every Pod."""
     kubelet = facts.kubelet.value
     if kubelet is not None and kubelet.root_dir.value is None:
         return Outcome.not_read("where the kubelet's root directory lies", kubelet.root_dir)
+    mounts = facts.mounts.value
+    if mounts and mounts.pods_unbindable and oci_runtime_of(facts, name) == "crun":
+        message = "the mount of the kubelet's root directory is unbindable, and crun cannot bind it into a Pod"
+        return Outcome.fail("KubeletRootNotIdmappable", message, Evidence(facts.mounts.source, "unbindable"))
     return _judge_role(facts, "kubelet-root", "KubeletRootNotIdmappable", "the kubelet's root directory")
 
 
@@ -175,6 +180,7 @@ CHECKS = (
         remediation=GENERIC["filesystem-kubelet-root"],
         documentation="KEP-127, Pod volumes; mount_setattr(2), NOTES: ID-mapped mounts",
         check=check_kubelet_root,
+        per_handler=check_kubelet_root,
     ),
     Check(
         id="filesystem-tmpfs",

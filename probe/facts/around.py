@@ -70,14 +70,27 @@ class AddedMount(Struct, frozen=True, kw_only=True):
     """What a bind mount binds; not looked for where its path is relative."""
 
 
+class AddedDevice(Struct, frozen=True, kw_only=True):
+    """A device node of the base specification."""
+
+    path: str
+    source: Reading[Place]
+    """The node's own device node by that name."""
+
+
 class Added(Struct, frozen=True, kw_only=True):
     """What a base specification, or CRI-O's configuration, adds to each container."""
 
     hooks: tuple[Hook, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
+    now: dict[str, Reading[str]] = {}
+    """What the node itself has of each of them, where that was looked for."""
     mounts: tuple[AddedMount, ...] = ()
+    devices: tuple[AddedDevice, ...] = ()
     limits: tuple[tuple[str, Limit], ...] = ()
     """By the names of getrlimit(2), in the order in which they are set."""
+    unjudged: tuple[str, ...] = ()
+    """Further parts that are set: `process.scheduler`."""
     newer: bool = False
     """Whether the file changed after the daemon had read it."""
 
@@ -91,6 +104,10 @@ class HandlerAround(Struct, frozen=True, kw_only=True):
     """Where the daemon finds the shim of its `runtime_type`; of CRI-O, the monitor, or pinns where that is missing."""
     systemd_cgroup: bool
     no_new_keyring: bool
+    oci_root: Reading[Place] = NO_PLACE
+    """Where its OCI runtime keeps state, if configured, or what exists above."""
+    sandboxer: str = ""
+    """containerd's plugin that makes its sandboxes; empty for the usual one."""
     own_network: bool
     """Whether it has a directory of network configurations of its own, which is not looked at."""
     added: Reading[Added]
@@ -127,8 +144,12 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     """Each folder from `/` down to where the tasks of containerd lie; absent for other runtimes."""
     state_dir: Reading[Place]
     root_dir: Reading[Place]
+    folders: tuple[Reading[Place], ...] = ()
+    """Where containerd makes something for each Pod, below its root and elsewhere; or what exists above."""
     temporary: Reading[Place]
     """$TMPDIR or /tmp."""
+    hosts: Reading[Place] = NO_PLACE
+    """/etc/hosts, which containerd copies for each Pod."""
     devices: tuple[Reading[Place], ...]
     dev: Reading[Place]
     """The directory that holds them."""
@@ -154,13 +175,20 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     """Whether systemd is the node's process 1, as sd_booted(3) asks."""
 
 
+_NO_LIMITS: Reading[dict[str, Limit]] = Reading("the kubelet's limits", None, "not looked for", "not-tried")
+
+
 class KubeletAround(Struct, frozen=True, kw_only=True):
     """What binds the kubelet, and how its mounts reach the runtime."""
 
     effective_capabilities: Reading[int]
     propagation: Reading[Propagation]
     root_dir: Reading[Place]
+    pods_dir: Reading[Place] = NO_PLACE
+    """Where each Pod gets a directory."""
     logs_dir: Reading[Place]
     """`podLogsDir`, or the folder above in which the kubelet makes it."""
+    limits: Reading[dict[str, Limit]] = _NO_LIMITS
+    """By the names of getrlimit(2)."""
     cgroup_driver: Reading[str]
     """`systemd` or `cgroupfs`, as configured; absent when nothing is said."""

@@ -15,7 +15,7 @@ from probe.facts.boot.mounts import gather_mounts
 from probe.facts.boot.sysctls import gather_boot_sysctls
 from probe.facts.defaults import KUBELET_ROOT, RUNTIME_ROOT
 from probe.facts.filesystems import attempts
-from probe.facts.filesystems.revealing import cgroup2_options, visibility, writable_sysfs
+from probe.facts.filesystems.revealing import cgroup2_options, cgroup_controllers, visibility, writable_sysfs
 from probe.facts.filesystems.survey import Row, try_node, without_vanished
 from probe.facts.hooks import gather_hooks
 from probe.facts.ids.absent import gather_getsubids_missing
@@ -83,7 +83,8 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     namespace = trials.namespace(probe)
     ids = kubelet.then(lambda known: gather_ids(host, known))
     root_dir = (kubelet.value.root_dir.value if kubelet.value else None) or KUBELET_ROOT
-    runtime = gather_runtime(host, endpoint, trials.cri_answer(endpoint), root_dir)
+    logs_dir = (kubelet.value.logs_dir.value if kubelet.value else None) or ""
+    runtime = gather_runtime(host, endpoint, trials.cri_answer(endpoint), root_dir, logs_dir)
     bench = trials.bench(runtime)
     kernel = gather_kernel(host)
     sysctls = gather_boot_sysctls(host, kernel.namespace_limits)
@@ -140,7 +141,7 @@ def in_node(
 
     *kept* is the trial of an earlier probe.
     """
-    own_proc = open_own_proc()
+    own_proc = host.own_proc = open_own_proc()
     with BackgroundChild(lambda receive: _sandbox(settings, own_proc, receive)) as sandbox:
         if settings.try_pod:
             load_pod_trial()
@@ -191,12 +192,19 @@ def _mount_facts(
         proc=visibility(table, "proc"),
         sysfs=visibility(table, "sysfs"),
         pods_options=pods.parse(lambda path: _options_of(table, path)),
+        pods_unbindable=bool(pods.value and _is_unbindable(table, pods.value)),
         root_mode=host.status("/").parse(lambda root: stat.S_IMODE(root.mode)),
         idmapped_layers=sum(os.path.basename(mount.mount_point).startswith(_IDMAPPED_LAYER) for mount in mounts),
         cgroup2_options=cgroup2_options(mounts),
+        cgroup_controllers=cgroup_controllers(table),
         writable_sysfs=writable_sysfs(mounts),
         at_boot=gather_mounts(host, table, held),
     )
+
+
+def _is_unbindable(table: MountTable, path: str) -> bool:
+    mount = table.mount_of(path)
+    return mount is not None and "unbindable" in mount.propagation
 
 
 def _options_of(table: MountTable, path: str) -> tuple[str, ...]:

@@ -76,12 +76,16 @@ class MountFacts(Struct, frozen=True, kw_only=True):
     sysfs: Visibility
     pods_options: Reading[tuple[str, ...]]
     """Options of the mount that holds `<kubelet root>/pods`, as mount(8) spells them: `ro`, `noexec`, `nosymfollow`."""
+    pods_unbindable: bool = False
+    """Whether that mount is unbindable, as mount_namespaces(7) has it."""
     root_mode: Reading[int]
     """Permission bits of the node's root directory, as chmod(2) takes them."""
     idmapped_layers: int = 0
     """Mounts of layers that containerd makes for a moment while a Pod with a user namespace starts."""
     cgroup2_options: tuple[str, ...] | None = None
     """Options of the file system cgroup2 on /sys/fs/cgroup; None when another one is mounted there."""
+    cgroup_controllers: tuple[str, ...] = ()
+    """Controllers of the cgroup v1 hierarchies that are mounted and not covered."""
     writable_sysfs: tuple[str, ...] = ()
     """Mount points of sysfs, other than /sys, that can be written."""
     at_boot: tuple[MountAtBoot, ...] = ()

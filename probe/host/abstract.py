@@ -33,6 +33,8 @@ LISTING_LIMIT = 20_000
 class Host(ABC):
     """One node. A test double that leaves out a question cannot be made, so none reaches the machine of the tests."""
 
+    own_proc = -1
+    """Descriptor of a /proc that has all of the kernel's files; without one, those of the node's /proc are all."""
     deadline = math.inf
     """In seconds of time.monotonic(): from then on whatever does not answer at once is not waited for."""
     slowness = 1.0

@@ -38,6 +38,8 @@ _AT_ONCE = 0.1  # seconds for a file or a program when the time for all of them 
 
 # The kernel's own files answer without a server; anything else may lie on a file system that hangs.
 _KERNEL_FILE = re.compile(r"/(proc|sys)/(?!(self|\d+)/(root|cwd|exe|fd|task|map_files)(/|$))(?!.*\.\.)")
+_WITHOUT_PROCESSES = re.compile(r"/proc/(?!self/|\d+/|net/|sys/net/)(?!.*\.\.)(.+)")
+"""Files of /proc that say the same in each of its mounts, whatever the namespaces of the reader."""
 _KERNEL_LINK = re.compile(r"/proc/(self|\d+)/(root|cwd|exe|ns/\w+)")
 
 
@@ -63,8 +65,15 @@ class LocalHost(Host):
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """A regular file, whole. A larger, missing or hanging one, or anything but a file, is a problem."""
         if _KERNEL_FILE.match(path):
-            return reading_of(path, lambda: files.read_file(path, files.open_path(path), limit))
+            reading = reading_of(path, lambda: files.read_file(path, files.open_path(path), limit))
+            return self._read_own(path, limit) if reading.kind == "absent" and self.own_proc >= 0 else reading
         return reading_of(path, lambda: self._touch(path, "read_path", path, limit, limit=limit))
+
+    def _read_own(self, path: str, limit: int) -> Reading[bytes]:
+        """The same of `own_proc`: the node's /proc may show processes alone (proc(5), option `subset`)."""
+        found = _WITHOUT_PROCESSES.fullmatch(path)
+        place = f"/proc/self/fd/{self.own_proc}/{found[1]}" if found else path
+        return reading_of(path, lambda: files.read_file(place, files.open_path(place), limit))
 
     def mountinfo(self, owner: int | str) -> Reading[bytes]:
         """The same; read again only after it has changed."""

@@ -73,7 +73,8 @@ def attempt_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
             return -1, NamespaceAnswer("threads", errno.EINVAL)
         return _make_user_namespace(own_proc)
     except OSError as error:  # no process or descriptor left
-        return -1, NamespaceAnswer("fork", error.errno or errno.EIO)
+        gone = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        return -1, NamespaceAnswer("proc" if gone else "fork", error.errno or errno.EIO)
 
 
 def _make_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:

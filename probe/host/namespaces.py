@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from probe.host import syscalls
 from probe.reading import Reading
@@ -12,10 +13,14 @@ INITIAL_USER_NAMESPACE = "user:[4026531837]"
 
 
 def open_own_proc() -> int:
-    """Descriptor of our own /proc, opened before entering the node.
+    """Descriptor of our own /proc, opened before entering the node; of a new one where ours shows processes alone.
 
-    Without hostPID, a pid from fork(2) differs from the pid in the /proc of the node.
+    Without hostPID, a pid from fork(2) differs from the pid in the /proc of the node. The new one is detached, so
+    nobody else sees it. *Source*: proc(5), option `subset`.
     """
+    if not os.path.exists("/proc/filesystems"):
+        with suppress(OSError):
+            return syscalls.mount_detached("proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 

@@ -10,8 +10,13 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
+from probe.host import syscalls
+from probe.host.executable import HEAD, why_not_executed
 from probe.host.files import open_path
 from probe.reading import Reading
+
+_BINFMT = "/proc/sys/fs/binfmt_misc"
+"""Names of the handlers that run files of other formats. *Source*: binfmt-misc of the kernel's administration guide."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -36,6 +41,10 @@ class Place(Struct, frozen=True, kw_only=True):
     inodes: int = 0
     """0 where the file system does not count them."""
     free_inodes: int = 0
+    immutable: bool = False
+    """Whether nothing can be made in it, not even by root: FS_IMMUTABLE_FL of chattr(1)."""
+    defect: str = ""
+    """Why execve(2) refuses this executable file; empty for a good one, and for what is none."""
 
     @property
     def read_only(self) -> bool:
@@ -94,7 +103,35 @@ def _place(handle: int, root: str) -> Place:
         free_bytes=mount.f_bfree * mount.f_frsize,
         inodes=mount.f_files,
         free_inodes=mount.f_ffree,
+        immutable=_is_immutable(handle),
+        defect=_defect(own, root, seen.st_size) if stat.S_ISREG(seen.st_mode) and seen.st_mode & 0o111 else "",
     )
+
+
+def _is_immutable(handle: int) -> bool:
+    try:
+        return bool(syscalls.attributes(handle) & syscalls.STATX_ATTR_IMMUTABLE)
+    except OSError:
+        return False
+
+
+def _defect(path: str, root: str, size: int) -> str:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            head = file.read(HEAD) or b""
+        defect = why_not_executed(head, size, os.uname().machine, lambda name: _exists(root, name))
+        handlers = set(os.listdir(_BINFMT)) - {"register", "status"} if defect and os.path.isdir(_BINFMT) else set()
+    except OSError:
+        return ""
+    return "" if handlers else defect  # which may run any file
+
+
+def _exists(root: str, path: str) -> bool:
+    try:
+        os.close(open_path(f"{root}{path}"))
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+    return True
 
 
 def _has_acl(path: str) -> bool:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import signal
+import time
 
 from msgspec import Struct
 
@@ -136,10 +137,13 @@ def _read_command(pid: int, init: str) -> str:
 
 def boot_time() -> float:
     """Boot time of the kernel in whole seconds since the epoch. *Source*: proc_stat(5), btime."""
-    with open("/proc/stat", "rb") as file:
-        for line in file:
-            if line.startswith(b"btime "):
-                return float(line.split()[1])
+    try:
+        with open("/proc/stat", "rb") as file:
+            for line in file:
+                if line.startswith(b"btime "):
+                    return float(line.split()[1])
+    except FileNotFoundError:  # a /proc with the option subset=pid
+        return float(round(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
     raise ValueError("no btime")
 
 

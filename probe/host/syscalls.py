@@ -15,6 +15,7 @@ from typing import NoReturn
 AT_EMPTY_PATH = 0x1000
 AT_FDCWD = -100
 AT_NO_AUTOMOUNT = 0x800
+AT_STATX_DONT_SYNC = 0x4000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWNET = 0x40000000
@@ -48,6 +49,7 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_SET_PDEATHSIG = 1
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_NO_SYMLINKS = 0x04
+STATX_ATTR_IMMUTABLE = 0x10
 
 _UNDER_LINUX32 = {"i686": "x86_64", "armv8l": "aarch64"}
 """What uname(2) says to a 64-bit process of personality PER_LINUX32, whose system calls stay those of 64 bits."""
@@ -70,6 +72,7 @@ _NR_OPENAT2 = 437
 _NR_MOUNT_SETATTR = 442
 _NR_CAPSET = {"x86_64": 126, "aarch64": 91}.get(_ARCHITECTURE, -1)
 _NR_KEYCTL = {"x86_64": 250, "aarch64": 219}.get(_ARCHITECTURE, -1)
+_NR_STATX = {"x86_64": 332, "aarch64": 291}.get(_ARCHITECTURE, -1)
 _NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(_ARCHITECTURE, -1)
 
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -138,6 +141,17 @@ def openat2(dir_fd: int, path: str, flags: int, resolve: int) -> int:
     """
     how = ctypes.create_string_buffer(struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve), 24)
     return _call(_NR_OPENAT2, path, _int(dir_fd), _path(path), how, _int(24))
+
+
+def attributes(fd: int) -> int:
+    """The attributes of the file that *fd* names, as `STATX_ATTR_*` bits, without asking a server.
+
+    *Errors*: ENOSYS before Linux 4.11. *Source*: statx(2).
+    """
+    buffer = ctypes.create_string_buffer(256)
+    _call(_NR_STATX, f"descriptor {fd}", _int(fd), _path(""), _int(AT_EMPTY_PATH | AT_STATX_DONT_SYNC), _int(0), buffer)
+    found: int = struct.unpack_from("=Q", buffer, 8)[0]
+    return found
 
 
 def mount(source: str, target: str, fstype: str | None, flags: int = 0, data: str = "") -> None:

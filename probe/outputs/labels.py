@@ -33,7 +33,7 @@ REASONS: frozenset[str] = frozenset((
     "KeyringQuotaTooSmall", "ProcessLimitTooSmall", "OpenFilesLimitTooSmall", "OomScoreRefused", "RuntimeNotReady",
     "ShimMissing", "MonitorMissing", "CniPluginMissing", "NetworkNotConfigured", "NetworkNotReady",
     "CgroupDriverMismatch", "HybridCgroups", "HookNotExecutable", "SysctlRefused", "MountRefused", "LimitRefused",
-    "LimitTooSmall", "KubeletDirectoryNotWritable",
+    "LimitTooSmall", "KubeletDirectoryNotWritable", "HostsFileMissing", "FileSizeLimitTooSmall", "SandboxerMissing",
     "KubeletConfined", "VolumesNotPropagated", "SandboxRefused", "RootDirectoryClosed",
     "RuntimeTrialFailed", "PodRefused", "PodTmpfsRefused", "RuntimeRootNotIdmappable", "OverlayLayersNotIdmappable",
     "KubeletRootNotIdmappable", "TmpfsNotIdmappable", "LocalVolumesWithoutLinks", "VolumesNotIdmappable",

@@ -9,6 +9,7 @@ FLEETING = frozenset(
     (
         "CniPluginMissing",
         "CriServiceMissing",
+        "HostsFileMissing",
         "MonitorMissing",
         "NetworkNotConfigured",
         "NetworkNotReady",

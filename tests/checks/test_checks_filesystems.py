@@ -21,7 +21,7 @@ from lab.factory import (
 )
 from probe.checks.catalog import judge
 from probe.checks.check import Outcome
-from probe.checks.filesystems import CHECKS, check_local_volumes, check_overlay_layers
+from probe.checks.filesystems import CHECKS, check_kubelet_root, check_local_volumes, check_overlay_layers
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt
 from probe.reading import Reading
@@ -208,3 +208,12 @@ def test_without_a_mount_table_nobody_knows_the_volumes() -> None:
     """None found in a table that nobody read is not none."""
     found = outcome("filesystem-volumes", make_facts(mounts=unread("/proc/1/mountinfo", "timed-out")))
     assert (found.status, found.reason) == ("unknown", "TimedOut")
+
+
+@pytest.mark.parametrize(("oci", "status"), [("crun", "fail"), ("runc", "pass")])
+def test_an_unbindable_root_of_the_kubelet(oci: str, status: str) -> None:
+    """crun binds files of Pods where the mount is unbindable; runc does it in a copy of the mount table."""
+    handlers = Reading("CRI", (make_handler(oci_runtime="runc"), make_handler(name="second", oci_runtime=oci)))
+    facts = make_facts(runtime=make_runtime(handlers=handlers), mounts=make_mounts(pods_unbindable=True))
+    assert check_kubelet_root(facts, "second").status == status
+    assert check_kubelet_root(facts).status == "pass"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -24,10 +25,10 @@ from hypothesis import strategies as st
 from lab.prerequisites import require
 from lab.real import kernel
 from probe.host import host as root
-from probe.host import operations, processes
+from probe.host import operations, processes, syscalls
 from probe.host.child import run_child
 from probe.host.host import LocalHost
-from probe.host.namespaces import read_hostname
+from probe.host.namespaces import open_own_proc, read_hostname
 from probe.host.processes import in_pod_cgroup, parse_status
 from probe.host.syscalls import CLONE_NEWPID, CLONE_NEWUTS
 
@@ -556,3 +557,25 @@ def test_the_host_name_in_another_uts_namespace() -> None:
     with process(rename) as pid:
         assert run_child(lambda: read_hostname(f"/proc/{pid}/ns/uts"), timeout=10) == b"container"
     assert os.uname().nodename == own
+
+
+@pytest.mark.real
+def test_a_proc_of_processes_alone_hides_nothing_that_the_kernel_says_elsewhere() -> None:
+    """proc(5), `subset=pid`: the files of the kernel, and the start of a process, are still read."""
+    require(os.geteuid() == 0, "root")
+    require(kernel.RELEASE >= (5, 8), "a kernel from 5.8 on, with that option")
+
+    def look() -> bytes:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
+        syscalls.mount("proc", "/proc", "proc", 0, "subset=pid")
+        host = LocalHost()
+        before = host.read_text("/proc/filesystems").kind
+        host.own_proc = open_own_proc()
+        after = host.read_text("/proc/filesystems").value or ""
+        gone = host.read_text("/proc/4194305/status").kind
+        return json.dumps([before, "\ttmpfs\n" in after, gone, host.started_at(os.getpid()).value]).encode()
+
+    before, after, gone, started = json.loads(run_child(look, 10))
+    assert (before, after, gone) == ("absent", True, "absent")
+    assert started == pytest.approx(LocalHost().started_at(os.getpid()).value, abs=60)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from lab.prerequisites import require
 from probe.host.host import LocalHost
 from probe.host.places import Place, places
 from probe.reading import Reading
@@ -48,3 +52,26 @@ def test_of_a_process_that_has_ended_nothing_is_known(local_host: LocalHost) -> 
     for pid in (2**22 + 1, zombie):
         assert {each.kind for each in local_host.places(pid, ["/", "/tmp"]).values()} == {"not-readable"}
     os.waitpid(zombie, 0)
+
+
+def test_programs_that_cannot_be_executed(tmp_path: Path) -> None:
+    """A file with the mode of a program is looked into; any other is not."""
+    for name, content, mode in (("good", "#!/bin/sh\n", 0o755), ("bad", "", 0o755), ("data", "", 0o644)):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(mode)
+    found = look(*(f"{tmp_path}/{name}" for name in ("good", "bad", "data")))
+    assert [place.value and place.value.defect for place in found.values()] == ["", "is empty", ""]
+
+
+@pytest.mark.real
+def test_what_chattr_fixed(tmp_path: Path) -> None:
+    """Not even root makes anything in it."""
+    require(os.geteuid() == 0, "root")
+    require(bool(shutil.which("chattr")), "chattr (package e2fsprogs)")
+    done = subprocess.run(["chattr", "+i", tmp_path], check=False)
+    require(done.returncode == 0, "a file system with attributes, and CAP_LINUX_IMMUTABLE")
+    try:
+        found = look(str(tmp_path), "/")
+    finally:
+        subprocess.run(["chattr", "-i", tmp_path], check=True)
+    assert [place.value and place.value.immutable for place in found.values()] == [True, False]

@@ -15,11 +15,15 @@ OF_REASON: dict[str, str] = {
     "KeyringQuotaTooSmall": "Raise the quota:\n  sysctl -w kernel.keys.maxkeys=2000 kernel.keys.maxbytes=2000000",
     "ProcessLimitTooSmall": "Set LimitNPROC=infinity and TasksMax=infinity in the runtime's unit, and restart it.",
     "OpenFilesLimitTooSmall": "Set LimitNOFILE=infinity in the runtime's unit, and restart it.",
+    "FileSizeLimitTooSmall": "Set LimitFSIZE=infinity in the runtime's unit, and restart it.",
     "OomScoreRefused": "Give the runtime CAP_SYS_RESOURCE, or set restrict_oom_score_adj = true in its table of CRI "
     "(containerd, /etc/containerd/config.toml), and restart it.",
     "RuntimeNotReady": "See what the runtime says of itself:\n"
     "  crictl info | head -30; journalctl -u containerd -u crio -n 50 --no-pager",
     "ShimMissing": "Install the shim, which comes with containerd, in a folder of the runtime's PATH.",
+    "HostsFileMissing": "Write the file again:\n  printf '127.0.0.1 localhost\\n::1 localhost\\n' > /etc/hosts",
+    "SandboxerMissing": "Remove sandboxer from the handler's table (containerd, /etc/containerd/config.toml), or "
+    "configure the proxy plugin of that name, and restart containerd.",
     "MonitorMissing": "Install conmon and pinns, which come with CRI-O, where its configuration names them:\n"
     "  crio config | grep -E 'pinns_path|monitor_path'",
     "CniPluginMissing": "Install the network's plugins and configuration where the runtime looks for them:\n"

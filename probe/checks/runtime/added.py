@@ -26,6 +26,7 @@ from probe.checks.runtime.refusals import (
     Refusal,
     is_late_and_missing,
     is_ping_range,
+    refused_device,
     refused_hook,
     refused_limit,
     refused_mount,
@@ -59,9 +60,7 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
     if own.added.value is None and own.added.kind != "absent":
         return Outcome.not_read("what the runtime adds to each container", own.added)
     source, added = own.added.source, own.added.value or Added()
-    whole = Added(
-        hooks=(*added.hooks, *hooks), sysctls=added.sysctls, mounts=added.mounts, limits=added.limits, newer=added.newer
-    )
+    whole = replace(added, hooks=(*added.hooks, *hooks))
     oci_runtime = oci_runtime_of(facts, handler)
     refusals = _refusals(facts, whole, source, oci_runtime)
     refusal = min(refusals, key=lambda each: each.reason not in NOT_MET, default=None)
@@ -95,8 +94,9 @@ def _refusals(facts: Facts, added: Added, source: str, oci_runtime: str) -> Iter
     open_files = (around.open_files.value if around else None) or _NO_LIMIT
     found = (
         *(refused_hook(hook, oci_runtime) for hook in added.hooks),
-        *(refused_sysctl(name, value, ids, source) for name, value in _set(facts, added)),
-        *(refused_mount(mount, ids, source) for mount in added.mounts),
+        *(refused_sysctl(name, value, ids, source, added.now.get(name)) for name, value in _set(facts, added)),
+        *(refused_mount(mount, ids, source, oci_runtime) for mount in added.mounts),
+        *(refused_device(device, oci_runtime) for device in added.devices),
         *(refused_limit(name, one, own, capabilities, open_files, source, oci_runtime) for name, one in added.limits),
     )
     return (refusal for refusal in found if refusal)
@@ -132,14 +132,19 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
     if fitted and _is_crio(facts) and not _fits_the_range(facts):
         message = "whether this CRI-O fits net.ipv4.ping_group_range to the groups of a Pod is unknown: 1.31 does"
         return Outcome.unknown("not-readable", message, Evidence(source, f"net.ipv4.ping_group_range = {fitted[0]}"))
+    if added.unjudged:
+        named = ", ".join(map(inline, added.unjudged[:3]))
+        message = f"whether a user namespace allows {named} of {inline(source)}, which each container gets, is unknown"
+        return Outcome.unknown("not-tried", message, Evidence(source, named))
     for mount in added.mounts:
         if {"idmap", "ridmap"} & set(mount.options):
             message = (
                 f"whether {inline(mount.source.source)}, which each container binds, can be idmapped was not tried"
             )
             return Outcome.unknown("not-tried", message, Evidence(source, f"idmap at {mount.destination}"))
-        if mount.source.value is None and mount.source.kind not in ("absent", "not-tried"):
-            return Outcome.not_read("whether what each container binds is there", mount.source)
+    for source_of in (*(mount.source for mount in added.mounts), *(device.source for device in added.devices)):
+        if source_of.value is None and source_of.kind not in ("absent", "not-tried"):
+            return Outcome.not_read("whether what each container gets from the node is there", source_of)
     return None
 
 
@@ -188,7 +193,13 @@ CHECKS = (
         why="containerd makes each container of a handler from a base specification, CRI-O adds its default sysctls, "
         "limits and hooks. A createContainer hook runs as the Pod's own root, and some sysctls and mounts are refused "
         "in a user namespace.",
-        reasons=("HookNotExecutable", "SysctlRefused", "MountRefused", "LimitRefused", "LimitTooSmall"),
+        reasons=(
+            "HookNotExecutable",
+            "SysctlRefused",
+            "MountRefused",
+            "LimitRefused",
+            "LimitTooSmall",
+        ),
         remediation=AROUND["runtime-base-spec"],
         documentation="OCI runtime specification, config.md; containerd, docs/cri/config.md, base_runtime_spec; "
         "crio.conf(5), default_sysctls, hooks_dir; oci-hooks(5)",

@@ -10,7 +10,9 @@ from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import (
     daemon_of,
+    handler_around,
     is_containerd,
+    oci_runtime_of,
     surroundings_of,
     told_by,
     worst,
@@ -19,7 +21,7 @@ from probe.checks.runtime.names import no_kubelet, runtime_name, snapshotter_of
 from probe.facts.around import Place
 from probe.facts.model import Facts
 from probe.finding import Evidence
-from probe.reading import Reading
+from probe.reading import Reading, problem_of
 
 _LEAST = {
     "runtime's state": (8 << 10, 4),
@@ -31,6 +33,11 @@ of its own, and four directories of its layer; in its state a bundle of two dire
 root three directories and the file `userns`.
 *Source*: containerd, internal/cri/server (sandbox_run.go) and plugins/snapshots/overlay; kubelet, makePodDataDirs.
 """
+_HIERARCHIES = ("cpu", "devices")
+_HIERARCHIES_OF = {"crun": ("cpuset",)}
+"""Controllers of cgroup v1: seen with runc 1.3.6 and crun 1.28, which fail without these and run without others."""
+_SMALL_FILE = 4096
+"""Bytes: /etc/hosts of a Pod, and the kubelet's own state, are hardly smaller."""
 _ONE_FILE = (1, 1)
 _AMPLE = (1 << 20, 64)
 """With less a Pod may start or not."""
@@ -61,18 +68,23 @@ def check_temporary(facts: Facts, handler: str) -> Outcome:
 def _why_no_directory(place: Place | None) -> str:
     if place is None:
         return "does not exist"
+    return _why_nothing_is_made(place) or ("has no free inode" if place.full else "")
+
+
+def _why_nothing_is_made(place: Place) -> str:
+    """Why not even root can make anything in *place*, however much room there is; empty when it can."""
     if not stat.S_ISDIR(place.mode):
         return "is no directory"
     if place.read_only:
-        return "is read-only"
-    return "has no free inode" if place.full else ""
+        return "is on a read-only mount"
+    return "is immutable (chattr +i)" if place.immutable else ""
 
 
 def _place(found: Reading[Place], words: str) -> Reading[Place] | Evidence:
     return Evidence(found.source, words) if found.value else found
 
 
-def check_space(facts: Facts) -> Outcome:
+def check_space(facts: Facts, handler: str) -> Outcome:
     """The runtime needs room for each Pod in its state and root, for a file of libcni, and for cgroups."""
     around, what = surroundings_of(facts), "whether the runtime can write its files"
     if around.value is None:
@@ -81,13 +93,35 @@ def check_space(facts: Facts) -> Outcome:
     if all(cgroup.kind == "absent" for cgroup in cgroups):
         message = "no cgroup hierarchy is mounted where the runtime runs, so no Pod can start"
         return Outcome.fail("DirectoryNotWritable", message, *cgroups)
+    if gone := _missing_hierarchies(facts, handler):
+        message = f"the cgroup hierarchy {gone} is not mounted where the runtime runs, so no Pod can start"
+        return Outcome.fail("DirectoryNotWritable", message, Evidence(facts.mounts.source, f"not mounted: {gone}"))
+    oci, own = oci_runtime_of(facts, handler), handler_around(facts, handler)
+    pods = facts.mounts.value.pods_options if facts.mounts.value else problem_of(facts.mounts)
+    if pods.value and "ro" in pods.value and oci == "runc":
+        message = f"{inline(pods.source)} is read-only where the runtime runs, and runc binds files from it writable"
+        return Outcome.fail("DirectoryNotWritable", message, pods.parse(", ".join))
     found = (
         ("runtime's state", around.value.state_dir),
         ("runtime's root", around.value.root_dir),
         ("networks' cache", around.value.cni_cache),
+        *(("runtime's", folder) for folder in around.value.folders),
+        *([("OCI runtime's", own.oci_root)] if own and own.oci_root.kind != "absent" else []),
         *(("cgroup", cgroup) for cgroup in cgroups),
     )
     return _judge_room("DirectoryNotWritable", what, found)
+
+
+def _missing_hierarchies(facts: Facts, handler: str) -> str:
+    """Hierarchies without which the OCI runtime of *handler* makes no container; empty when all are mounted."""
+    mounts, version = facts.mounts.value, facts.kernel.cgroup_version.value
+    if mounts is None or facts.probe.entered.value is not True:
+        return ""
+    if version == 2:
+        mounted = mounts.cgroup2_options is not None or mounts.cgroup_controllers
+        return "" if mounted else "cgroup2 on /sys/fs/cgroup"
+    needed = [*_HIERARCHIES, *_HIERARCHIES_OF.get(oci_runtime_of(facts, handler), ())] if version == 1 else ()
+    return ", ".join(name for name in needed if name not in mounts.cgroup_controllers)
 
 
 def check_kubelet_space(facts: Facts) -> Outcome:
@@ -95,7 +129,17 @@ def check_kubelet_space(facts: Facts) -> Outcome:
     around, what = facts.kubelet_around, "whether the kubelet can make the directories of Pods"
     if around.value is None:
         return no_kubelet(facts, what, around)
-    found = (("kubelet's root", around.value.root_dir), ("Pods' log", around.value.logs_dir))
+    limit = (around.value.limits.value or {}).get("RLIMIT_FSIZE")
+    if limit and 0 <= limit.soft < _SMALL_FILE:
+        message = f"the kubelet may write no file beyond {limit.soft} bytes, so it makes no files for Pods"
+        return Outcome.fail(
+            "KubeletDirectoryNotWritable", message, Evidence(around.value.limits.source, str(limit.soft))
+        )
+    found = (
+        ("kubelet's root", around.value.root_dir),
+        ("Pods'", around.value.pods_dir),
+        ("Pods' log", around.value.logs_dir),
+    )
     return _judge_room("KubeletDirectoryNotWritable", what, found)
 
 
@@ -106,7 +150,7 @@ def _judge_room(reason: str, what: str, found: Sequence[tuple[str, Reading[Place
         place = reading.value
         if place is None:
             continue
-        why = "is on a read-only mount" if place.read_only else _lacks(place, *_LEAST.get(name, _ONE_FILE))
+        why = _why_nothing_is_made(place) or _lacks(place, *_LEAST.get(name, _ONE_FILE))
         if why:
             message = f"the {name} directory {inline(reading.source)} {why}, so no Pod can start"
             return Outcome.fail(reason, message, Evidence(reading.source, why))
@@ -152,7 +196,7 @@ def check_directories(facts: Facts, handler: str) -> Outcome:
             "KubeletDirectoryNotWritable": check_kubelet_space(facts),
             "TemporaryDirectoryUnusable": check_temporary(facts, handler),
             "UmaskTooStrict": check_umask(facts),
-            "DirectoryNotWritable": check_space(facts),
+            "DirectoryNotWritable": check_space(facts, handler),
         }
     )
 

@@ -26,15 +26,19 @@ _KEYRING_BYTES = 70
 *Source*: runc, `GetSessionRingParams`; security/keys/key.c, quotalen.
 """
 _KEYRINGS_OF_MANY = 20
-_TOO_FEW_PROCESSES = {"runc": 4, "crun": 1}
-"""Each failed with that limit; crun runs with 4, both run with 30."""
-_TOO_FEW_FILES = 24
-"""containerd 2.1.9 starts no Pod with that limit, and does with 64."""
+_TOO_FEW_PROCESSES = {"runc": 5, "crun": 2}
+"""Each failed with that limit; crun runs with 3, runc with 8."""
+_TOO_FEW_FILES = 32
+"""containerd 2.1.9 starts no Pod with that limit, and does with 40."""
+_SMALL_FILES = 1 << 20
+"""Bytes: the database in which containerd notes each container soon gets larger than that, and so do most images."""
+_LARGE_FILES = 10 << 30
 _FEW_FILES = 1024
 _FEW_PROCESSES = 4096
 _TOO_FEW_PIDS = 8
 """Processes: a shim of containerd has more threads than this."""
 _FEW_PIDS = 100
+_UNLIMITED = Limit(-1, -1)
 _SYS_RESOURCE = 24
 _SANDBOX_OOM_SCORE = -998
 """*Source*: Kubernetes, pkg/kubelet/qos, and containerd's defaultSandboxOOMAdj."""
@@ -79,6 +83,21 @@ def check_files(facts: Facts) -> Outcome:
     if limit.soft <= _TOO_FEW_FILES and is_containerd(facts):
         return Outcome.fail("OpenFilesLimitTooSmall", f"{message}, too few to start a Pod", seen)
     return Outcome.warn(f"{message} only, and needs some for each container", seen)
+
+
+def check_file_size(facts: Facts) -> Outcome:
+    """RLIMIT_FSIZE binds root, too: with EFBIG neither the daemon's database nor a layer grows beyond it."""
+    limits = daemon_of(facts).then(lambda daemon: daemon.limits)
+    if limits.value is None:
+        return Outcome.not_read("how large the files of the runtime may get", limits)
+    limit = limits.value.get("RLIMIT_FSIZE", _UNLIMITED)
+    seen = Evidence(limits.source, f"Max file size {'unlimited' if limit.soft < 0 else limit.soft}")
+    if not 0 <= limit.soft < _LARGE_FILES:
+        return Outcome.passed("no limit of the size of files is near", seen)
+    message = f"the runtime may write no file beyond {limit.soft} bytes"
+    if limit.soft <= _SMALL_FILES and is_containerd(facts):
+        return Outcome.fail("FileSizeLimitTooSmall", f"{message}, which its own database is", seen)
+    return Outcome.warn(f"{message}, which larger images have", seen)
 
 
 def _missing(limits: Reading[dict[str, Limit]]) -> Reading[dict[str, Limit]]:
@@ -150,6 +169,7 @@ def check_limits(facts: Facts, handler: str) -> Outcome:
             "KeyringQuotaTooSmall": check_keys(facts, handler),
             "ProcessLimitTooSmall": check_processes(facts, handler),
             "OpenFilesLimitTooSmall": check_files(facts),
+            "FileSizeLimitTooSmall": check_file_size(facts),
             "OomScoreRefused": check_oom_score(facts),
         }
     )
@@ -163,8 +183,14 @@ CHECKS = (
         question="Do quotas and limits leave Pods the keyrings and processes that they need?",
         why="RLIMIT_NPROC of the runtime and the quota of keyrings bind each UID but the node's root: low ones stop "
         "Pods with a user namespace, and no others. pids.max of its cgroup, too few open files, or an oom_score_adj "
-        "that it may not lower without CAP_SYS_RESOURCE, stop every Pod.",
-        reasons=("KeyringQuotaTooSmall", "ProcessLimitTooSmall", "OpenFilesLimitTooSmall", "OomScoreRefused"),
+        "that it may not lower without CAP_SYS_RESOURCE, stop every Pod, and so does a small RLIMIT_FSIZE.",
+        reasons=(
+            "KeyringQuotaTooSmall",
+            "ProcessLimitTooSmall",
+            "OpenFilesLimitTooSmall",
+            "FileSizeLimitTooSmall",
+            "OomScoreRefused",
+        ),
         remediation=AROUND["runtime-limits"],
         documentation="keyrings(7), getrlimit(2), proc_pid_oom_score_adj(5), capabilities(7); cgroup-v2, PID",
         check=lambda facts: check_limits(facts, ""),

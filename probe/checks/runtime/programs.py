@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+
 from msgspec.structs import replace
 
 from probe.checks.check import Check, Outcome
@@ -20,6 +22,8 @@ from probe.facts.model import Facts
 from probe.finding import Evidence
 from probe.reading import problem_of
 
+_SANDBOXERS = ("", "podsandbox")
+"""*Source*: containerd, docs/cri/config.md, `sandboxer`; with `shim`, containerd 2.1.9 and its runc shim make none."""
 _NETWORK_READY = "NetworkReady"
 _DRIVER_FROM_CRI = (1, 31)
 """Since when KubeletCgroupDriverFromCRI is on by default."""
@@ -40,6 +44,27 @@ def check_shim(facts: Facts, handler: str) -> Outcome:
     if own.shim.value is None:
         return Outcome.not_read(f"whether the runtime finds {what}", own.shim)
     return Outcome.passed(f"the runtime finds {inline(own.shim.value)}", own.shim)
+
+
+def check_sandboxer(facts: Facts, handler: str) -> Outcome:
+    """A handler of containerd 2 names what makes its sandboxes: containerd, the handler's shim, or a proxy plugin."""
+    around, own = surroundings_of(facts), handler_around(facts, handler)
+    if around.value is None or own is None or own.sandboxer in _SANDBOXERS:
+        return Outcome.skipped("this handler has the usual sandboxes", told_by(facts))
+    seen = Evidence("CRI Status", f"sandboxer {own.sandboxer}")
+    if own.sandboxer == "shim":
+        if oci_runtime_of(facts, handler) not in ("runc", "crun"):
+            return Outcome.skipped("the handler's own shim makes its sandboxes", seen)
+        message = "the handler's sandboxer is shim, and the shim of runc and crun makes no sandboxes"
+        return Outcome.fail("SandboxerMissing", message, seen, own.shim)
+    proxies = around.value.proxies
+    if proxies.value is None:
+        return Outcome.not_read("whether the handler's sandboxer is there", proxies)
+    if own.sandboxer in proxies.value:
+        return Outcome.passed("the handler's sandboxer is configured", seen)
+    message = f"no plugin of containerd is the sandboxer {inline(own.sandboxer)}, which makes this handler's sandboxes"
+    named = proxies.parse(lambda names: ", ".join(names) or "no proxy plugins")
+    return Outcome.fail("SandboxerMissing", message, seen, named)
 
 
 def check_condition(facts: Facts, name: str, reason: str) -> Outcome:
@@ -98,6 +123,26 @@ def check_network(facts: Facts, handler: str) -> Outcome:
     return Outcome.passed("each CNI plugin that is configured is there", Evidence(cni.value.conf, directories))
 
 
+def check_hosts(facts: Facts) -> Outcome:
+    """Containerd copies the node's /etc/hosts for each Pod, before the kubelet's own takes its place.
+
+    *Source*: containerd, internal/cri/server/sandbox_run_linux.go, `setupSandboxFiles`.
+    """
+    around = surroundings_of(facts)
+    if around.value is None:
+        return Outcome.not_read("whether the runtime can copy /etc/hosts", around)
+    hosts = around.value.hosts
+    if not is_containerd(facts) or hosts.kind == "not-tried":
+        return Outcome.skipped("only containerd copies /etc/hosts for each Pod", told_by(facts))
+    if hosts.kind == "absent" or (hosts.value and not stat.S_ISREG(hosts.value.mode)):
+        why = "is no file" if hosts.value else "does not exist"
+        message = f"containerd copies /etc/hosts for each Pod, and it {why}"
+        return Outcome.fail("HostsFileMissing", message, Evidence(hosts.source, problem=why))
+    if hosts.value is None:
+        return Outcome.not_read("whether the runtime can copy /etc/hosts", hosts)
+    return Outcome.passed("the runtime can copy /etc/hosts", Evidence(hosts.source, "a file"))
+
+
 def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
     """Runc's driver for systemd takes no path of cgroupfs, and asks systemd for each cgroup."""
     around, own = surroundings_of(facts), handler_around(facts, handler)
@@ -134,6 +179,8 @@ def check_parts(facts: Facts, handler: str) -> Outcome:
         {
             "RuntimeNotReady": check_condition(facts, "RuntimeReady", "RuntimeNotReady"),
             "ShimMissing": check_shim(facts, handler),
+            "HostsFileMissing": check_hosts(facts),
+            "SandboxerMissing": check_sandboxer(facts, handler),
             "CniPluginMissing": check_network(facts, handler),
             "NetworkNotReady": check_condition(facts, _NETWORK_READY, "NetworkNotReady"),
             "CgroupDriverMismatch": check_cgroup_driver(facts, handler),
@@ -148,13 +195,16 @@ CHECKS = (
         gating=False,
         question="Is the runtime ready, with its programs, a network and a cgroup driver for Pods?",
         why="The kubelet starts no Pod while CRI's Status says RuntimeReady or NetworkReady false. containerd runs a "
-        "shim for each Pod, CRI-O pinns and a monitor, and both run plugins that the network configuration names. With "
-        "SystemdCgroup = true, runc refuses each container where systemd does not run, or where the kubelet's "
+        "shim for each Pod and copies /etc/hosts, CRI-O runs pinns and a monitor, and both run plugins that the "
+        "network configuration names. With SystemdCgroup = true, runc refuses each container where systemd does not "
+        "run, or where the kubelet's "
         "cgroupDriver is cgroupfs; crun refuses where cgroup v2 has controllers beside v1.",
         reasons=(
             "RuntimeNotReady",
             "ShimMissing",
             "MonitorMissing",
+            "HostsFileMissing",
+            "SandboxerMissing",
             "CniPluginMissing",
             "NetworkNotConfigured",
             "NetworkNotReady",

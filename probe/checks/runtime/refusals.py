@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from msgspec import Struct
 
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import is_closed, is_unclear, mode_of
-from probe.facts.around import AddedMount, Hook, Limit
+from probe.facts.around import AddedDevice, AddedMount, Hook, Limit
 from probe.facts.runtime.limits import NAMES
 from probe.finding import Evidence
+from probe.reading import Reading
 
 AS_THE_POD = ("createContainer",)
 """Hooks that run in the container's namespaces and find their program on the node. *Source*: OCI specification."""
@@ -21,9 +23,20 @@ _LATE = "poststart"
 """Hooks of which the OCI specification only asks for a warning when they fail. With runc 1.3.6 the container fails."""
 
 _PING_RANGE = "net.ipv4.ping_group_range"
-_HIDDEN = re.compile(r"net\.(core\.xfrm_|ipv6\.route\.)")
-"""Not there in a network namespace of another user namespace. *Source*: xfrm_sysctl_init, ipv6_route_sysctl_init."""
+_HIDDEN = re.compile(r"net\.(core\.(xfrm_|[rw]mem_(default|max))|ipv6\.route\.|ipv[46]\.neigh\.default\.gc_)")
+"""Not there in a network namespace of another user namespace, or in none but the node's.
 
+*Source*: xfrm_sysctl_init, ipv6_route_sysctl_init, neigh_sysctl_register, net_core_table.
+"""
+_OF_NAMESPACES = re.compile(
+    r"net\..+|fs\.mqueue\..+|user\..+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced|domainname)"
+)
+"""What a container may have of its own. *Source*: runc, libcontainer/configs/validate, `sysctl`; crun, sysctl.c."""
+
+_OF_INTERFACES = re.compile(r"net\.\w+\.(conf|neigh)\.(?!all\.|default\.)")
+"""A Pod has interfaces of other names than the node."""
+_DIGIT = re.compile(r"\s*-?\d", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,20}", re.ASCII)
 _NOT_IN_USER_NAMESPACES = frozenset(
     {
         *("9p", "autofs", "bpf", "btrfs", "ceph", "cifs", "configfs", "debugfs", "devtmpfs", "efivarfs", "erofs"),
@@ -33,6 +46,9 @@ _NOT_IN_USER_NAMESPACES = frozenset(
     }
 )
 """File systems without FS_USERNS_MOUNT."""
+_NOT_FOR_TMPFS = frozenset(("noswap", "quota", "usrquota", "grpquota"))
+"""*Source*: mm/shmem.c, shmem_parse_one: EINVAL in a user namespace."""
+_CLEARS = {"rw": os.ST_RDONLY, "exec": os.ST_NOEXEC, "suid": os.ST_NOSUID, "dev": os.ST_NODEV}
 _OWNER = re.compile(r"[ug]id=(\d{1,20})")
 _WITH_OWNER = ("tmpfs", "devpts")
 """File systems that refuse an owner that is not mapped, with EINVAL."""
@@ -41,6 +57,9 @@ OPEN_FILES = "RLIMIT_NOFILE"
 _TOO_FEW_FILES = {"runc": 20}
 """runc 1.3.6 keeps one file open for each idmapped mount: it needs 16 more than those, of which each Pod has five, for
 hosts, termination log, hostname, resolv.conf and shm. Beside eight of the kubelet's 24 were too few, and 28 enough."""
+_NOTHING_RUNS_WITHOUT = ("RLIMIT_CPU", "RLIMIT_FSIZE")
+_TOO_FEW_PROCESSES = 2
+"""RLIMIT_NPROC counts the processes of the Pod's UID: root of the node is exempt, and a Pod's own root is not."""
 _SYS_RESOURCE = 24
 
 
@@ -65,6 +84,9 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     if program.kind == "absent":
         message = f"the {hook.when} hook {inline(hook.path)} of each container is not there"
         return Refusal("HookNotExecutable", message, (Evidence(hook.path, problem=program.problem),))
+    if program.value and program.value.defect and oci_runtime != "crun":  # whose execvpe(3) may try a shell
+        message = f"the {hook.when} hook {inline(hook.path)} of each container {program.value.defect}"
+        return Refusal("HookNotExecutable", message, (Evidence(program.source, program.value.defect),))
     shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]
     if hook.when not in AS_THE_POD or not shut:
         return None
@@ -81,10 +103,16 @@ def steps_of(hook: Hook) -> tuple[Evidence, ...]:
     )
 
 
-def refused_sysctl(name: str, value: str, ids: int, source: str) -> Refusal | None:
-    """A sysctl that is not there in a user namespace, or a range of groups that goes beyond its *ids*."""
+def refused_sysctl(name: str, value: str, ids: int, source: str, now: Reading[str] | None = None) -> Refusal | None:
+    """A sysctl that is not there in a user namespace, or a range of groups that goes beyond its *ids*.
+
+    *now* is what the node itself has: what does not exist exists nowhere, and a number takes no other text.
+    """
     key = name.replace("/", ".")
-    if not _HIDDEN.match(key) and not (is_ping_range(name) and _beyond(value, ids)):
+    absent = now is not None and now.kind == "absent" and not _OF_INTERFACES.match(key)
+    hidden = absent or _HIDDEN.match(key) or not _OF_NAMESPACES.fullmatch(key)
+    no_number = now is not None and bool(_NUMBER.fullmatch(now.value or "")) and not _DIGIT.match(value)
+    if not hidden and not no_number and not (is_ping_range(name) and _beyond(value, ids)):
         return None
     message = f"the sysctl {inline(name)} = {inline(value)} of each container is refused in a user namespace"
     return Refusal("SysctlRefused", message, (Evidence(source, f"{name} = {value}"),))
@@ -100,7 +128,16 @@ def _beyond(value: str, ids: int) -> bool:
     return any(number.isdecimal() and int(number[:20]) >= ids for number in value.split())
 
 
-def refused_mount(mount: AddedMount, ids: int, source: str) -> Refusal | None:
+def _cleared(mount: AddedMount) -> str:
+    """The option of a bind mount that would clear a flag of the mount it binds; empty without one.
+
+    *Source*: mount_namespaces(7), locked flags; runc, libcontainer/rootfs_linux.go, `mountFd`, since 1.2.
+    """
+    flags = mount.source.value.flags if mount.source.value else 0
+    return next((option for option, flag in _CLEARS.items() if option in mount.options and flags & flag), "")
+
+
+def refused_mount(mount: AddedMount, ids: int, source: str, oci_runtime: str = "") -> Refusal | None:
     """A bind mount of nothing, a file system of the initial user namespace, or an owner that is not mapped."""
     where = inline(mount.destination)
     if mount.source.kind == "absent":
@@ -109,11 +146,29 @@ def refused_mount(mount: AddedMount, ids: int, source: str) -> Refusal | None:
     if mount.fstype in _NOT_IN_USER_NAMESPACES:
         message = f"each container mounts {mount.fstype} at {where}, which no user namespace may"
         return Refusal("MountRefused", message, (Evidence(source, f"{mount.fstype} at {mount.destination}"),))
+    if lost := sorted(_NOT_FOR_TMPFS.intersection(mount.options)) if mount.fstype == "tmpfs" else []:
+        message = f"each container mounts tmpfs at {where} with {lost[0]}, which no user namespace may"
+        return Refusal("MountRefused", message, (Evidence(source, f"{lost[0]} at {mount.destination}"),))
+    cleared = _cleared(mount) if oci_runtime == "runc" else ""
+    if cleared:
+        message = (
+            f"each container binds {inline(mount.source.source)} at {where} with {cleared}, and its mount there "
+            "forbids that, which runc may not change in a user namespace"
+        )
+        return Refusal("MountRefused", message, (Evidence(mount.source.source, f"{cleared} at {mount.destination}"),))
     owners = [found for option in mount.options if (found := _OWNER.fullmatch(option)) and int(found[1]) >= ids]
     if mount.fstype in _WITH_OWNER and owners:
         message = f"each container mounts {mount.fstype} at {where} with {owners[0][0]}, an ID that no Pod has"
         return Refusal("MountRefused", message, (Evidence(source, f"{owners[0][0]} at {mount.destination}"),))
     return None
+
+
+def refused_device(device: AddedDevice, oci_runtime: str) -> Refusal | None:
+    """A device that the node does not have: in a user namespace runc binds the node's own, and makes none."""
+    if device.source.kind != "absent" or oci_runtime != "runc":
+        return None
+    message = f"each container gets {inline(device.path)} from the node, which has no such device"
+    return Refusal("MountRefused", message, (Evidence(device.path, problem=device.source.problem),))
 
 
 def refused_limit(
@@ -145,6 +200,11 @@ def refused_limit(
         more = Evidence("the runtime's own limit", f"{own.hard}, CapEff {capabilities:016x}")
         message = f"{what} is above that of the runtime, which may not raise it without CAP_SYS_RESOURCE"
         return Refusal("LimitRefused", message, (*seen, more))
+    if name in _NOTHING_RUNS_WITHOUT and soft == 0:
+        return Refusal("LimitTooSmall", f"{what} is 0, with which no program runs", seen)
+    if name == "RLIMIT_NPROC" and soft <= _TOO_FEW_PROCESSES:
+        message = f"{what} leaves {limit.soft} processes to a Pod and its pause program, so none of them can fork"
+        return Refusal("LimitTooSmall", message, seen)
     if name == OPEN_FILES and soft <= _TOO_FEW_FILES.get(oci_runtime, -1):
         return Refusal("LimitTooSmall", f"{what} leaves {soft} open files, too few to start one", seen)
     return None

@@ -159,7 +159,10 @@ def try_overlay(bench: Bench, host: Host, layers: Subject, held: frozenset[str])
     if layers.device in held:
         return layers, not_tried(layers, "timed-out", STILL_HANGS)
     filesystems = host.read_text("/proc/filesystems")
-    if filesystems.value is None or "\toverlay\n" not in filesystems.value:
+    if filesystems.value is None:
+        reason = f"not tried: {filesystems.source}: {filesystems.problem}"
+        return layers, not_tried(layers, "not-readable", reason)
+    if "\toverlay\n" not in filesystems.value:
         return layers, not_tried(layers, "not-tried", "not tried: the overlay module is not loaded")
     return layers, bench.overlay(layers)
 

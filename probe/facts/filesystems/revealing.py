@@ -46,6 +46,13 @@ def cgroup2_options(mounts: Sequence[Mount]) -> tuple[str, ...] | None:
     return tuple(found[-1].super_options.split(",")) if found and found[-1].fstype == "cgroup2" else None
 
 
+def cgroup_controllers(table: MountTable) -> tuple[str, ...]:
+    """Controllers of the cgroup v1 hierarchies that are mounted, `cpu`, `devices`, and `name=systemd`."""
+    mounts = [mount for mount in table if mount.fstype == "cgroup" and table.mount_of(mount.mount_point) == mount]
+    options = {option for mount in mounts for option in mount.super_options.split(",")}
+    return tuple(sorted(options - {"ro", "rw"}))[:COVERING_LIMIT]
+
+
 def writable_sysfs(mounts: Sequence[Mount]) -> tuple[str, ...]:
     """Mount points of sysfs other than /sys, at most ten, that can be written: a hostPath volume may offer one."""
     found = (mount for mount in mounts if mount.fstype == "sysfs" and not mount.read_only)

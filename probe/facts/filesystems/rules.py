@@ -135,6 +135,11 @@ RULES: tuple[Rule, ...] = (
         "the negative control failed: even procfs seemed to accept a mapping",
         when=lambda case: not case.circumstances.proc_refused,
     ),
+    _refused(
+        "the mount is unbindable, and no overlay can be made of layers on it",
+        _DONE,
+        when=lambda case: case.subject.unbindable and case.subject.role == "overlay-layers",
+    ),
     # runc binds in the mount namespace of the container, where the mount is bindable; crun on the node.
     _refused(
         "the mount is unbindable, and crun cannot bind it into a Pod (runc can)",

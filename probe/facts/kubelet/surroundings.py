@@ -5,6 +5,7 @@ from __future__ import annotations
 from probe.facts.around import KubeletAround, Propagation
 from probe.facts.model import KubeletFacts, RuntimeFacts
 from probe.facts.nearest import nearest
+from probe.facts.runtime.limits import parse_limits
 from probe.host.host import Host
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import Mount, parse_mountinfo
@@ -27,6 +28,8 @@ def gather_kubelet_around(
             effective_capabilities=host.process_status(pid).parse(lambda fields: int(fields.get("CapEff", ""), 16)),
             propagation=_propagation(host, pid, runtime, path) if path else problem_of(root_dir),
             root_dir=host.places(pid, [path])[path] if path else problem_of(root_dir),
+            pods_dir=nearest(host, pid, f"{path}/pods") if path else problem_of(root_dir),
+            limits=host.read_text(f"/proc/{pid}/limits").parse(parse_limits),
             logs_dir=_logs(host, pid, kubelet.value.logs_dir),
             cgroup_driver=kubelet.value.cgroup_driver,
         ),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from probe.facts.around import NO_PLACE, Added, AddedMount, Hook, Limit
+from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Hook, Limit
 from probe.facts.runtime.limits import INFINITY
 from probe.host.host import Host
 from probe.host.places import Place, above
@@ -49,8 +50,13 @@ class _Process(Struct):
     rlimits: tuple[_Limit, ...] | None = None
 
 
+class _Device(Struct):
+    path: str = ""
+
+
 class _Linux(Struct):
     sysctl: dict[str, str] | None = None
+    devices: tuple[_Device, ...] | None = None
 
 
 class _Spec(Struct):
@@ -74,12 +80,14 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
     since = (started.value or 0.0) + _START_UNCERTAINTY
     newer = started.value is None or file.value is None or file.value.newest > since
     sources = [mount.source for mount in spec.value.mounts if mount.source.startswith("/")]
+    sources += [device for device in spec.value.devices if device.startswith("/")]
     places = host.places(pid, sources) if sources else {}
     return Reading(
         path,
         Added(
             hooks=place_hooks(host, pid, spec.value.hooks),
             sysctls=spec.value.sysctls,
+            now={name: _now(host, name) for name, _ in spec.value.sysctls},
             mounts=tuple(
                 AddedMount(
                     destination=mount.destination,
@@ -89,10 +97,20 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
                 )
                 for mount in spec.value.mounts
             ),
+            devices=tuple(AddedDevice(path=path, source=places.get(path, NO_PLACE)) for path in spec.value.devices),
             limits=spec.value.limits,
+            unjudged=spec.value.unjudged,
             newer=newer,
         ),
     )
+
+
+def _now(host: Host, name: str) -> Reading[str]:
+    """What /proc/sys has. *Source*: sysctl(8): of a name with slashes the dots are a part."""
+    path = name if "/" in name else name.replace(".", "/")
+    if ".." in path.split("/"):
+        return Reading.without(name, "not-readable", "is no sysctl")
+    return host.read_text(f"/proc/sys/{path}").parse(str.strip)
 
 
 def place_hooks(host: Host, pid: int, hooks: Sequence[tuple[str, str]]) -> tuple[Hook, ...]:
@@ -111,6 +129,35 @@ def _steps(host: Host, pid: int, program: str, places: dict[str, Reading[Place]]
     return tuple(dict.fromkeys((real, *(places[step] for step in steps[:-1]), *more.values())))
 
 
+_JUDGED = {
+    "process": {
+        *("args", "capabilities", "consoleSize", "cwd", "env", "noNewPrivileges", "oomScoreAdj"),
+        *("rlimits", "selinuxLabel", "terminal", "user"),
+    },
+    "linux": {
+        *("cgroupsPath", "devices", "maskedPaths", "mountLabel", "namespaces", "personality", "readonlyPaths"),
+        *("resources", "rootfsPropagation", "seccomp", "sysctl"),
+    },
+    "linux.resources": {"cpu", "devices", "memory"},
+}
+"""Parts of a specification that are judged, that CRI replaces for each container, or with which Pods ran."""
+
+
+def unjudged(text: str) -> tuple[str, ...]:
+    """Names of further parts that are set, `process.scheduler`. *Errors*: ValueError."""
+    spec = msgspec.json.decode(text, type=dict[str, Any])
+    linux = spec.get("linux")
+    spec["linux.resources"] = linux.get("resources") if isinstance(linux, dict) else None
+    parts = ((section, spec.get(section), known) for section, known in _JUDGED.items())
+    return tuple(
+        f"{section}.{name}"
+        for section, fields, known in parts
+        if isinstance(fields, dict)
+        for name, value in fields.items()
+        if value and name not in known and value != {"limit": -1}
+    )
+
+
 class SpecMount(Struct, frozen=True):
     """A mount as the file has it; *source* is empty where nothing is bound, *fstype* where something is."""
 
@@ -127,7 +174,9 @@ class SpecParts(Struct, frozen=True, kw_only=True):
     """By stage and program."""
     sysctls: tuple[tuple[str, str], ...]
     mounts: tuple[SpecMount, ...]
+    devices: tuple[str, ...]
     limits: tuple[tuple[str, Limit], ...]
+    unjudged: tuple[str, ...]
 
 
 def parse_spec(text: str) -> SpecParts:
@@ -145,16 +194,18 @@ def parse_spec(text: str) -> SpecParts:
         hooks=tuple(hooks),
         sysctls=tuple((spec.linux.sysctl or {}).items()) if spec.linux else (),
         mounts=tuple(map(_mount, spec.mounts or ())),
+        devices=tuple(device.path for device in spec.linux.devices or ()) if spec.linux else (),
         limits=tuple(
             (one.type, Limit(_limit(one.soft), _limit(one.hard)))
             for one in (spec.process.rlimits or () if spec.process else ())
         ),
+        unjudged=unjudged(text)[:_ENTRIES],
     )
-    if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.limits)) > _ENTRIES:
+    if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.devices), len(parts.limits)) > _ENTRIES:
         raise ValueError(f"has more than {_ENTRIES} entries")
     if not all(path.startswith("/") and len(path) < _PATH_LIMIT for _, path in hooks):
         raise ValueError("names a hook without an absolute path")
-    if not all(len(mount.source) < _PATH_LIMIT for mount in parts.mounts):
+    if not all(len(path) < _PATH_LIMIT for path in (*(mount.source for mount in parts.mounts), *parts.devices)):
         raise ValueError("binds a path that is too long")
     return parts
 

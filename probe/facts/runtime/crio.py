@@ -47,7 +47,12 @@ def crio_network_dir(config: Reading[RuntimeConfig]) -> str:
 
 
 def gather_crio_networks(host: Host, pid: int, config: Reading[RuntimeConfig]) -> Reading[Cni]:
-    """Absent: which plugins CRI-O runs is not told. Lists the directory of networks, so that `watch` looks at it."""
+    """Absent: which plugins CRI-O runs is not told. Lists the directory of networks, so that `watch` looks at it.
+
+    Status, which is all that is asked since 1.34, does not tell `network_dir`, so then the usual directory is listed.
+    A network elsewhere needs no more: CRI-O watches its own directory, and NetworkReady says what it found there.
+    *Source*: crio.conf(5), `network_dir`; cri-o/ocicni, `monitorConfDir`.
+    """
     directory = crio_network_dir(config)
     host.list_directory(f"/proc/{pid}/root{directory}")
     return Reading.without(directory, "absent", "CRI-O does not tell the plugins of its networks")

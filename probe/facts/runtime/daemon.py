@@ -51,7 +51,9 @@ def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
 def _confirmed(host: Host, pid: int) -> Reading[int]:
     belongs = host.node_daemon(pid)
     if not belongs.need():
-        return Reading.without(belongs.source, "not-readable", f"process {pid} is no daemon of this node")
+        why = "it lacks UID 0, or the node's PID or user namespace, or it is in a Pod"
+        problem = f"process {pid} is no daemon of this node: {why}"
+        return Reading.without(belongs.source, "not-readable", problem)
     return Reading(belongs.source, pid)
 
 

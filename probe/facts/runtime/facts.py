@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import stat
-
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.cgroups import Cgroups, devices_of, gather_cgroups, systemd_of, writable_of
 from probe.facts.runtime.crio import crio_network_dir, gather_crio_handlers, gather_crio_networks
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
-from probe.facts.runtime.handlers import InForce, gather_cni, gather_handlers, parse_in_force, trusted_path
+from probe.facts.runtime.handlers import InForce, gather_cni, gather_handlers, is_program, parse_in_force, trusted_path
 from probe.facts.runtime.mesh import network_directories
 from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings
-from probe.facts.runtime.surroundings import gather_surroundings
+from probe.facts.runtime.surroundings import folders_of_containerd, gather_surroundings
 from probe.host.cri import CriAnswer, CriHandler, no_answer
 from probe.host.host import Host
 from probe.host.processes import START_UNCERTAINTY
@@ -23,9 +21,11 @@ _STATE = ("/run/containerd", "/run/containers", "/run/crio", "/run/k3s", "/run/k
 
 
 def gather_runtime(
-    host: Host, endpoint: str, cri: Reading[CriAnswer], kubelet_root: str = KUBELET_ROOT
+    host: Host, endpoint: str, cri: Reading[CriAnswer], kubelet_root: str = KUBELET_ROOT, logs_dir: str = ""
 ) -> Reading[RuntimeFacts]:
     """The facts of the runtime at *endpoint*; a problem only where no endpoint is known.
+
+    It writes the logs of containers below *logs_dir*.
 
     No program below *kubelet_root* or the runtime's own directories is run, as files of Pods are there, and none at
     all for a daemon that may not belong to the node.
@@ -38,6 +38,9 @@ def gather_runtime(
     root_dir = settings.root_dir()
     in_force = answer.config.parse(parse_in_force) if answer.name.value == "containerd" else _other(answer)
     crio, config = answer.name.value == "cri-o", settings.config()
+    containerd = answer.name.value == "containerd"
+    layers = settings.layers_dir().value or ""
+    folders = folders_of_containerd(root_dir.value or "", settings.state_dir(), layers) if containerd else ()
     surroundings = gather_surroundings(
         host,
         daemon,
@@ -52,6 +55,7 @@ def gather_runtime(
         lambda pid: gather_crio_networks(host, pid, config) if crio else gather_cni(host, pid, in_force),
         settings.proxies(),
         (crio_network_dir(config),) if crio else network_directories(in_force),
+        (*folders, *filter(None, (logs_dir,))),
     )
     forbidden = (kubelet_root, root_dir.value or "", settings.state_dir(), *_STATE)
     cgroups = gather_cgroups(answer)
@@ -120,20 +124,15 @@ def _gather_handler(
 
 @or_problem
 def _gather_executable(host: Host, configured: str, binary: Reading[str], daemon: Reading[int]) -> Reading[bool]:
-    """Whether the configured OCI runtime is executable for the daemon; not tried where the daemon sees other files."""
+    """Whether the configured OCI runtime is executable for the daemon, where it sees it."""
     if not configured:
         return Reading.without(binary.source, "absent", binary.problem)
     pid = daemon.need()
-    own, its = (host.read_link(f"/proc/{each}/ns/mnt") for each in ("self", pid))
-    root = host.read_link(f"/proc/{pid}/root")
-    if its.value is None or its.value != own.value or root.value != "/":
-        return Reading.without(its.source, "not-tried", "the daemon may see other files than the probe")
     if binary.kind == "absent":
         return Reading(binary.source, False)
-    found = host.status(binary.need())
-    if found.kind == "absent":
-        return Reading(found.source, False)
-    return found.parse(lambda file: stat.S_ISREG(file.mode) and bool(file.mode & 0o111))
+    path = binary.need()
+    found = host.places(pid, [path])[path]
+    return Reading(found.source, False) if found.kind == "absent" else found.parse(is_program)
 
 
 @or_problem

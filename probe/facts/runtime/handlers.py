@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from probe.facts.around import Added, Cni, HandlerAround
+from probe.facts.around import NO_PLACE, Added, Cni, HandlerAround
+from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added
 from probe.host.host import Host
 from probe.host.places import Place, above
@@ -30,6 +31,7 @@ _OCI_RUNTIMES = ("runc", "crun")
 class _Options(Struct):
     systemd_cgroup: bool = field(default=False, name="SystemdCgroup")
     no_new_keyring: bool = field(default=False, name="NoNewKeyring")
+    root: str = field(default="", name="Root")
 
 
 class _Runtime(Struct, rename="camel"):
@@ -37,6 +39,7 @@ class _Runtime(Struct, rename="camel"):
     runtime_path: str = ""
     base_runtime_spec: str = ""
     cni_conf_dir: str = ""
+    sandboxer: str = ""
     options: _Options | None = None
 
 
@@ -90,6 +93,8 @@ def gather_handlers(
                 systemd_cgroup=options.systemd_cgroup,
                 own_network=bool(runtime.cni_conf_dir),
                 no_new_keyring=options.no_new_keyring,
+                oci_root=nearest(host, pid, options.root) if options.root.startswith("/") else NO_PLACE,
+                sandboxer=runtime.sandboxer,
                 added=specs[path],
             )
         )
@@ -122,6 +127,8 @@ def first_program(host: Host, pid: int, paths: list[str]) -> Reading[str]:
         place = found[path]
         if place.value and is_program(place.value):
             return Reading(path, path)
+        if place.value and place.value.defect:  # the first that its mode lets execute is taken
+            return Reading.without(path, "absent", f"{path} {place.value.defect}")
         if place.value is None and place.kind != "absent":
             return problem_of(place)
     name = os.path.basename(paths[-1])
@@ -170,7 +177,7 @@ def _is_sticky(place: Place) -> bool:
 
 def is_program(place: Place) -> bool:
     """Whether root can execute it."""
-    return stat.S_ISREG(place.mode) and bool(place.mode & 0o111) and not place.flags & os.ST_NOEXEC
+    return stat.S_ISREG(place.mode) and bool(place.mode & 0o111) and not place.flags & os.ST_NOEXEC and not place.defect
 
 
 def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]:
@@ -204,7 +211,7 @@ def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]
             return problem_of(next(each for each in tried if each.value is None and each.kind != "absent"))
         files = [each.value for each in tried if each.value and stat.S_ISREG(each.value.mode)]
         if not files or not is_program(files[0]):
-            missing.append(name)
+            missing.append(f"{name} ({files[0].defect})" if files and files[0].defect else name)
     return Reading(conf, Cni(conf=conf, missing=tuple(missing), directories=directories))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable
 
 from probe.facts.runtime.config import (
@@ -15,6 +14,7 @@ from probe.facts.runtime.config import (
 )
 from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
 from probe.facts.runtime.daemon import parse_flag, read_arguments, read_search_path
+from probe.facts.runtime.handlers import is_program
 from probe.facts.runtime.model import RuntimePending
 from probe.facts.runtime.oci import read_stdout
 from probe.facts.runtime.pending import differences, gather_executable
@@ -184,13 +184,15 @@ class RuntimeSettings:
         """The first file of that name in the PATH that the daemon has."""
         search_path = read_search_path(self._host, self._daemon.need())
         own = self._printed.value.extra_path if self._printed.value else _CONTAINERD_BIN
-        for directory in (own if self._containerd else "", *search_path.need()):
-            path = os.path.join(directory, name)
-            found = self._host.status(path)
-            if found.value and stat.S_ISREG(found.value.mode) and found.value.mode & 0o111 and directory:
+        folders = (own if self._containerd else "", *search_path.need())
+        paths = [os.path.join(directory, name) for directory in folders if directory]
+        found = self._host.places(self._daemon.need(), paths)
+        for path in paths:
+            place = found[path]
+            if place.value and is_program(place.value):
                 return Reading(search_path.source, path)
-            if found.value is None and found.kind != "absent":
-                return problem_of(found)
+            if place.value is None and place.kind != "absent":
+                return problem_of(place)
         return Reading.without(search_path.source, "absent", f"no executable {name} in the PATH of the daemon")
 
     @or_problem

@@ -18,8 +18,10 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 """The device nodes of each container. *Source*: OCI runtime specification, config-linux.md, Default Devices."""
 
 _TASKS = "io.containerd.runtime.v2.task/k8s.io"
+_CRI = ("io.containerd.grpc.v1.cri/sandboxes", "io.containerd.grpc.v1.cri/containers")
+_FIXED = ("/run/containerd/s", "/run/containerd/runc/k8s.io", "/run/netns")
 _MAX_CGROUPS = 20
-_DEV, _CGROUPS = "/dev", "/sys/fs/cgroup"
+_DEV, _CGROUPS, _HOSTS = "/dev", "/sys/fs/cgroup", "/etc/hosts"
 _CONTROLLERS = tuple(f"{_CGROUPS}/{name}" for name in ("cpuset", "devices", "memory", "pids", "systemd"))
 _CNI_CACHE = "/var/lib/cni/results"
 """What libcni keeps of each network. *Source*: libcni, `CacheDir` and `cacheAdd`, whose error ends RunPodSandbox."""
@@ -36,17 +38,22 @@ def gather_surroundings(
     networks: Callable[[int], Reading[Cni]],
     proxies: Reading[dict[str, tuple[str, ...]]],
     network_dirs: tuple[str, ...] = (),
+    folders: Sequence[str] = (),
 ) -> Reading[Surroundings]:
     """The directories, devices, limits and programs that the daemon uses for containers; a problem without a daemon.
 
-    *handlers* and *networks* get the pid of the daemon; *state_dir* is empty where it is not told.
+    *handlers* and *networks* get the pid of the daemon; *state_dir* is empty where it is not told. In each of *folders*
+    the daemon makes something for each Pod.
     """
     if daemon.value is None:
         return problem_of(daemon)
     pid = daemon.value
     temporary = host.read(f"/proc/{pid}/environ").parse(parse_temporary)
     devices = tuple(f"/dev/{name}" for name in DEVICES)
-    wanted = [*devices, _DEV, _CGROUPS, *_CONTROLLERS, *filter(None, (temporary.value, root_dir.value, state_dir))]
+    named = filter(None, (temporary.value, root_dir.value, state_dir))
+    ways = [above(folder)[:0:-1] for folder in folders]
+    wanted = [*devices, _DEV, _CGROUPS, *_CONTROLLERS, _HOSTS, *(path for path in named if path[0] == "/")]
+    wanted += dict.fromkeys(step for way in ways for step in way)
     found = host.places(pid, wanted)
     return Reading(
         f"/proc/{pid}",
@@ -54,7 +61,9 @@ def gather_surroundings(
             state=_state(host, pid, state_dir),
             state_dir=found.get(state_dir, NO_PLACE),
             root_dir=found[root_dir.value] if root_dir.value else problem_of(root_dir),
-            temporary=found[temporary.value] if temporary.value else problem_of(temporary),
+            folders=tuple(dict.fromkeys(_first(found, way) for way in ways)),
+            temporary=_temporary(temporary.value, found) if temporary.value else problem_of(temporary),
+            hosts=found[_HOSTS],
             devices=tuple(found[path] for path in devices),
             dev=found[_DEV],
             cgroups=tuple(found[path] for path in _CONTROLLERS if found[path].kind != "absent") or (found[_CGROUPS],),
@@ -73,12 +82,35 @@ def gather_surroundings(
     )
 
 
+def folders_of_containerd(root: str, state: str, layers: str) -> tuple[str, ...]:
+    """Where containerd makes something for each Pod; *layers* is the directory of the default snapshotter.
+
+    *Source*: containerd 2.1, internal/cri/server (`getSandboxRootDir`), core/runtime/v2 (`NewBundle`), pkg/shim
+    (`SocketAddress`), pkg/netns; cmd/containerd-shim-runc-v2, RuncRoot.
+    """
+    below = [f"{root}/{name}" for name in (_TASKS, *_CRI)] if root else []
+    below += [f"{state}/{name}" for name in (_TASKS, *_CRI)] if state else []
+    return (*below, *([f"{layers}/snapshots"] if layers else ()), *_FIXED)
+
+
 def parse_temporary(environment: bytes) -> str:
-    """The directory that Go's os.MkdirTemp uses: $TMPDIR, else /tmp. *Errors*: ValueError when it is relative."""
-    path = parse_environment(environment).get("TMPDIR") or "/tmp"  # noqa: S108
-    if not path.startswith("/"):
-        raise ValueError("TMPDIR is no absolute path")
-    return path
+    """The directory in which containerd mounts layers for a moment: $XDG_RUNTIME_DIR, else $TMPDIR, else /tmp.
+
+    *Source*: containerd, core/mount/temp.go, `getTempDir`; Go, os.TempDir.
+    """
+    variables = parse_environment(environment)
+    return variables.get("XDG_RUNTIME_DIR") or variables.get("TMPDIR") or "/tmp"  # noqa: S108
+
+
+def _first(found: dict[str, Reading[Place]], way: Sequence[str]) -> Reading[Place]:
+    """The first that exists on the *way* up; the last where none does."""
+    return next((found[step] for step in way if found[step].kind != "absent"), found[way[-1]])
+
+
+def _temporary(path: str, found: dict[str, Reading[Place]]) -> Reading[Place]:
+    """A relative one is meant from the bundle of each container on, which has no such directory."""
+    nothing: Reading[Place] = Reading.without(path, "absent", "is no absolute path")
+    return found[path] if path.startswith("/") else nothing
 
 
 def _state(host: Host, pid: int, state_dir: str) -> Reading[tuple[Reading[Place], ...]]:

@@ -17,16 +17,19 @@ from lab.factory import (
     make_handler,
     make_handler_around,
     make_hooks,
+    make_kernel,
     make_keys,
     make_kubelet,
     make_kubelet_around,
+    make_mounts,
     make_place,
+    make_probe,
     make_runtime,
     make_surroundings,
     unread,
 )
 from probe.checks.catalog import find, judge
-from probe.facts.around import Added, AddedMount, Cni, Hook, Limit, Propagation
+from probe.facts.around import Added, AddedDevice, AddedMount, Cni, Hook, Limit, Place, Propagation
 from probe.facts.model import Facts, HookFiles
 from probe.host.cri import CriCondition
 from probe.reading import Reading
@@ -290,6 +293,9 @@ def test_keyrings(oci: str, keys: Any, expected: str) -> None:
         ({"limits": limits(NOFILE=24)}, "fail"),
         ({"limits": limits(NOFILE=64)}, "warn"),
         ({"limits": limits(NOFILE=1024)}, "pass"),
+        ({"limits": limits(FSIZE=65536)}, "fail"),
+        ({"limits": limits(FSIZE=1 << 30)}, "warn"),
+        ({"limits": limits(FSIZE=-1)}, "pass"),
         ({"limits": {}}, "unknown"),
         ({"pids_left": 3}, "fail"),
         ({"pids_left": 50}, "warn"),
@@ -303,7 +309,8 @@ def test_processes(told: dict[str, Any], expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("oci", "number", "expected"), [("runc", 4, "fail"), ("crun", 4, "warn"), ("crun", 1, "fail"), ("youki", 1, "warn")]
+    ("oci", "number", "expected"),
+    [("runc", 5, "fail"), ("runc", 8, "warn"), ("crun", 3, "warn"), ("crun", 2, "fail"), ("youki", 1, "warn")],
 )
 def test_processes_by_runtime(oci: str, number: int, expected: str) -> None:
     """crun needs fewer than runc; of others it is not known."""
@@ -556,3 +563,165 @@ def test_around_a_kubelet_that_does_not_run_the_cause_is_the_missing_kubelet(che
     missing = absent("processes of this node")
     facts = make_facts(kubelet=missing, kubelet_around=missing)
     assert status_of(check_id, facts) == ("unknown", "KubeletNotFound")
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [
+        (make_place("/s"), "pass"),
+        (make_place("/s", mode=0o100644), "fail"),
+        (make_place("/s", flags=os.ST_RDONLY), "fail"),
+        (make_place("/s", immutable=True), "fail"),
+        (make_place("/s", free_inodes=0), "fail"),
+        (unread("/s"), "unknown"),
+    ],
+)
+def test_each_folder_in_which_something_is_made_for_each_pod(place: Reading[Place], status: str) -> None:
+    """One that takes nothing more stops each Pod, as the roots themselves do; so does that of the kubelet's Pods."""
+    for facts, reason in (
+        (facts_with(folders=(place,)), "DirectoryNotWritable"),
+        (make_facts(kubelet_around=make_kubelet_around(pods_dir=place)), "KubeletDirectoryNotWritable"),
+    ):
+        found = status_of("runtime-directories", facts)
+        assert found[0] == status
+        assert found[1] == (reason if status == "fail" else found[1])
+    if status == "fail":
+        assert status_of("runtime-directories", facts_with(temporary=place))[1] == "TemporaryDirectoryUnusable"
+
+
+@pytest.mark.parametrize(
+    ("version", "mounted", "oci", "expected"),
+    [
+        (2, {}, "runc", ("pass", "")),
+        (2, {"cgroup2_options": None}, "runc", ("fail", "DirectoryNotWritable")),
+        (2, {"cgroup2_options": None, "cgroup_controllers": ("cpu",)}, "runc", ("pass", "")),
+        (1, {"cgroup_controllers": ("cpu", "devices")}, "runc", ("pass", "")),
+        (1, {"cgroup_controllers": ("cpu", "devices")}, "crun", ("fail", "DirectoryNotWritable")),
+        (1, {"cgroup_controllers": ("cpu", "cpuset", "devices")}, "crun", ("pass", "")),
+        (1, {"cgroup_controllers": ("cpu", "memory")}, "runc", ("fail", "DirectoryNotWritable")),
+        (1, {"cgroup_controllers": ()}, "runc", ("fail", "DirectoryNotWritable")),
+        (unread(), {"cgroup2_options": None}, "runc", ("pass", "")),
+    ],
+)
+def test_hierarchies_of_cgroups(version: Any, mounted: dict[str, Any], oci: str, expected: tuple[str, str]) -> None:
+    """No OCI runtime makes a container without its own; the mount table counts where the node was entered."""
+    runtime = make_runtime(handlers=Reading("CRI", (make_handler(oci_runtime=oci),)))
+    parts = {"runtime": runtime, "kernel": make_kernel(cgroup_version=version), "mounts": make_mounts(**mounted)}
+    assert status_of("runtime-directories", make_facts(**parts)) == expected
+    outside = make_facts(**parts, probe=make_probe(entered=unread("/proc/1/ns/mnt")))
+    assert status_of("runtime-directories", outside)[0] != "fail"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "name", "expected"),
+    [
+        (make_place("/etc/hosts", mode=0o100644), "containerd", ("pass", "")),
+        (absent("/etc/hosts"), "containerd", ("fail", "HostsFileMissing")),
+        (make_place("/etc/hosts", mode=0o40755), "containerd", ("fail", "HostsFileMissing")),
+        (absent("/etc/hosts"), "cri-o", ("pass", "")),
+        (unread("/etc/hosts"), "containerd", ("unknown", "NotPermitted")),
+    ],
+)
+def test_the_file_that_containerd_copies(hosts: Reading[Place], name: str, expected: tuple[str, str]) -> None:
+    """For each Pod, before the kubelet's own takes its place; without it no sandbox starts."""
+    assert status_of("runtime-parts", facts_with(runtime={"name": name}, hosts=hosts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (make_place("/dev/fuse", mode=0o20666), ("pass", "")),
+        (absent("/dev/fuse"), ("fail", "MountRefused")),
+        (unread("/dev/fuse"), ("unknown", "NotPermitted")),
+    ],
+)
+def test_a_device_that_each_container_gets(source: Reading[Place], expected: tuple[str, str]) -> None:
+    """In a user namespace the node's own is bound where other containers get a new one."""
+    added = Reading("/etc/base.json", Added(devices=(AddedDevice(path="/dev/fuse", source=source),)))
+    assert status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),))) == expected
+
+
+@pytest.mark.parametrize(("oci", "expected"), [("runc", ("fail", "HookNotExecutable")), ("crun", ("pass", ""))])
+def test_a_hook_that_the_kernel_does_not_execute(oci: str, expected: tuple[str, str]) -> None:
+    """Its mode lets everyone execute it, and the kernel does not; crun may start a shell for it."""
+    program = make_place("/opt/hook", mode=0o100755, defect="is a program of another architecture")
+    added = Reading("/etc/base.json", Added(hooks=(Hook(when="createRuntime", path="/opt/hook", steps=(program,)),)))
+    assert status_of("runtime-base-spec", facts_with(oci, handlers=(make_handler_around(added=added),))) == expected
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        (Added(sysctls=(("net.a", "1"),), now={"net.a": Reading("a", "2")}), ("pass", "")),
+        (Added(sysctls=(("net.a", "many"),), now={"net.a": Reading("a", "2")}), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("net.a", "cubic"),), now={"net.a": Reading("a", "reno")}), ("pass", "")),
+        (Added(sysctls=(("net.a", "1"),), now={"net.a": absent("a")}), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("net.ipv4.conf.eth0.a", "1"),), now={"net.ipv4.conf.eth0.a": absent("a")}), ("pass", "")),
+        (Added(sysctls=(("net.a", "1 2"),), now={"net.a": Reading("a", "2")}), ("pass", "")),
+        (Added(sysctls=(("kernel.pid_max", "1"),)), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("kernel.hostname", "a"),)), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("kernel.shmmax", "1"),)), ("pass", "")),
+        (Added(sysctls=(("net.core.rmem_max", "1"),)), ("fail", "SysctlRefused")),
+        (Added(limits=(("RLIMIT_NPROC", Limit(2, 2)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("RLIMIT_NPROC", Limit(8, 8)),)), ("pass", "")),
+        (Added(limits=(("RLIMIT_FSIZE", Limit(0, 0)),)), ("fail", "LimitTooSmall")),
+        (Added(unjudged=("process.scheduler",)), ("unknown", "NotTried")),
+    ],
+)
+def test_more_of_a_base_specification(added: Added, expected: tuple[str, str]) -> None:
+    """What no container may have stops each one; what nobody judges leaves the verdict unknown."""
+    handlers = (make_handler_around(added=Reading("/etc/base.json", added)),)
+    assert status_of("runtime-base-spec", facts_with(handlers=handlers)) == expected
+
+
+@pytest.mark.parametrize(
+    ("sandboxer", "oci", "expected"),
+    [
+        ("", "runc", ("pass", "")),
+        ("podsandbox", "runc", ("pass", "")),
+        ("shim", "runc", ("fail", "SandboxerMissing")),
+        ("shim", "youki", ("pass", "")),
+        ("mine", "runc", ("pass", "")),
+        ("nobody", "runc", ("fail", "SandboxerMissing")),
+    ],
+)
+def test_what_makes_the_sandboxes_of_a_handler(sandboxer: str, oci: str, expected: tuple[str, str]) -> None:
+    """containerd itself, the shim of another OCI runtime, or a proxy plugin that is configured."""
+    proxies: Reading[dict[str, tuple[str, ...]]] = Reading("containerd config dump", {"mine": ()})
+    facts = facts_with(oci, handlers=(make_handler_around(sandboxer=sandboxer),), proxies=proxies)
+    assert status_of("runtime-parts", facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "oci", "status"),
+    [
+        (("rbind", "rw"), 0, "runc", "pass"),
+        (("rbind",), os.ST_RDONLY, "runc", "pass"),
+        (("rbind", "rw"), os.ST_RDONLY, "runc", "fail"),
+        (("rbind", "rw"), os.ST_RDONLY, "crun", "pass"),
+        (("bind", "exec"), os.ST_NOEXEC, "runc", "fail"),
+        (("bind", "suid"), os.ST_NOSUID, "runc", "fail"),
+        (("bind", "dev"), os.ST_NODEV, "runc", "fail"),
+    ],
+)
+def test_a_bind_mount_that_allows_more_than_its_source(
+    options: tuple[str, ...], flags: int, oci: str, status: str
+) -> None:
+    """In a user namespace the flags of the source are locked; crun leaves them, and runc refuses."""
+    mount = AddedMount(destination="/extra", options=options, source=make_place("/srv", flags=flags))
+    added = Reading("/etc/base.json", Added(mounts=(mount,)))
+    assert status_of("runtime-base-spec", facts_with(oci, handlers=(make_handler_around(added=added),)))[0] == status
+
+
+@pytest.mark.parametrize(("option", "status"), [("size=1m", "pass"), ("noswap", "fail"), ("usrquota", "fail")])
+def test_a_tmpfs_with_options_of_the_nodes_root(option: str, status: str) -> None:
+    """The kernel refuses them in a user namespace."""
+    added = Reading("/e", Added(mounts=(AddedMount(destination="/x", fstype="tmpfs", options=(option,)),)))
+    assert status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),)))[0] == status
+
+
+@pytest.mark.parametrize(("number", "status"), [(0, "fail"), (1 << 30, "pass"), (-1, "pass")])
+def test_files_of_the_kubelet(number: int, status: str) -> None:
+    """RLIMIT_FSIZE binds root, too: without files of its Pods the kubelet starts none."""
+    around = make_kubelet_around(limits=Reading("limits", limits(FSIZE=number)))
+    assert status_of("runtime-directories", make_facts(kubelet_around=around))[0] == status

@@ -16,6 +16,7 @@ from probe.facts.runtime.config import CrioAdded, RuntimeConfig
 from probe.facts.runtime.crio import gather_crio_networks
 from probe.facts.runtime.facts import gather_runtime
 from probe.host.cri import CriAnswer, CriHandler, no_answer
+from probe.host.places import Place
 from probe.host.program import Output
 from probe.reading import Reading
 
@@ -164,7 +165,7 @@ def test_imitation_gets_nothing_run() -> None:
     assert "/proc/700/environ" not in host.touched
     assert facts.confinement.value is None
     for handler in facts.handlers.value or ():
-        assert handler.oci_idmap.problem == "not run: process 700 is no daemon of this node"
+        assert handler.oci_idmap.problem.startswith("not run: process 700 is no daemon of this node")
     assert facts.slow_chown.value is None
 
 
@@ -411,9 +412,11 @@ def test_whether_the_daemon_can_execute_it(binary: str, modes: dict[str, int], e
 
 
 @pytest.mark.parametrize("links", [{"/proc/700/ns/mnt": "mnt:[1]"}, {"/proc/700/root": "/run/other"}])
-def test_a_daemon_that_sees_other_files_is_not_accused(links: dict[str, str]) -> None:
-    """In its own mount namespace or root the binary may well be there."""
+@pytest.mark.parametrize(("mode", "flags", "executable"), [(0o755, 0, True), (0o644, 0, False), (0o755, 8, False)])
+def test_what_the_daemon_sees_counts(links: dict[str, str], mode: int, flags: int, executable: bool) -> None:
+    """In its own mount namespace or root the binary may well be there, or lie on a mount with noexec."""
     host = make_host()
     host.links |= links
+    host.places_found["/usr/sbin/gone"] = Place(path="/x", mode=0o100000 | mode, uid=0, gid=0, flags=flags)
     handler = _default(host, _info(**RUNC_V2, options={"BinaryName": "/usr/sbin/gone"}))
-    assert handler.executable.value is None
+    assert handler.executable.value is executable

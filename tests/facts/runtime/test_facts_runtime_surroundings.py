@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from lab.fake_host import FakeHost
-from probe.facts.around import Cni, Limit
+from probe.facts.around import Cni, Limit, Surroundings
 from probe.facts.kubelet.surroundings import receives
 from probe.facts.nearest import nearest
-from probe.facts.runtime.base_spec import gather_added, parse_spec
+from probe.facts.runtime.base_spec import gather_added, parse_spec, unjudged
 from probe.facts.runtime.handlers import (
     InForce,
     gather_cni,
@@ -26,6 +26,7 @@ from probe.facts.runtime.handlers import (
 )
 from probe.facts.runtime.limits import NAMES, parse_limits, parse_ulimit
 from probe.facts.runtime.surroundings import (
+    folders_of_containerd,
     gather_surroundings,
     parse_pids_cgroup,
     parse_temporary,
@@ -42,7 +43,13 @@ PROGRAM = Place(path="/", mode=0o100755, uid=0, gid=0)
 
 @pytest.mark.parametrize(
     ("environment", "path"),
-    [(b"", "/tmp"), (b"TMPDIR=\0", "/tmp"), (b"A=b\0TMPDIR=/var/tmp\0", "/var/tmp"), (b"XTMPDIR=/x\0", "/tmp")],
+    [
+        (b"", "/tmp"),
+        (b"TMPDIR=\0", "/tmp"),
+        (b"A=b\0TMPDIR=/var/tmp\0", "/var/tmp"),
+        (b"XTMPDIR=/x\0", "/tmp"),
+        (b"TMPDIR=/x\0XDG_RUNTIME_DIR=/y\0", "/y"),
+    ],
 )
 def test_temporary_directory(environment: bytes, path: str) -> None:
     """As Go's os.TempDir finds it."""
@@ -50,9 +57,11 @@ def test_temporary_directory(environment: bytes, path: str) -> None:
 
 
 def test_a_relative_temporary_directory() -> None:
-    """Where it leads depends on where the daemon is."""
-    with pytest.raises(ValueError, match="absolute"):
-        parse_temporary(b"TMPDIR=x\0")
+    """It would lie in the bundle of each container, where nobody makes it."""
+    host = make_host()
+    host.files[f"/proc/{PID}/environ"] = "TMPDIR=x\0"
+    found = gathered(host)
+    assert (found.temporary.source, found.temporary.kind) == ("x", "absent")
 
 
 def test_limits() -> None:
@@ -119,6 +128,26 @@ ROOT, NO_PROXIES = Reading("root", "/r"), Reading[dict[str, tuple[str, ...]]]("d
 
 def no_networks(_pid: int) -> Reading[Cni]:
     return Reading.without("CRI", "absent", "nothing")
+
+
+def gathered(host: FakeHost, folders: tuple[str, ...] = ()) -> Surroundings:
+    """The surroundings of a containerd of which nothing is told but its folders."""
+    nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
+    pid, state = Reading("pid", PID), "/run/containerd"
+    found = gather_surroundings(host, pid, nothing, ROOT, state, lambda _: (), no_networks, NO_PROXIES, folders)
+    assert found.value
+    return found.value
+
+
+def test_where_something_is_made_for_each_pod() -> None:
+    """Each folder that exists, and the nearest above one that containerd will make; each is named once."""
+    host = make_host()
+    there, made = "/run/containerd/s", "/run/netns"
+    host.places_found[there] = FOLDER
+    assert [place.source for place in gathered(host, (there, made, "/run/more")).folders] == [there, "/run"]
+    named = folders_of_containerd("/root", "/state", "/layers")
+    assert {"/layers/snapshots", "/state/io.containerd.grpc.v1.cri/sandboxes", made} < set(named)
+    assert not any(path.startswith("/io.") for path in folders_of_containerd("", "", ""))
 
 
 def test_surroundings() -> None:
@@ -386,3 +415,36 @@ def test_the_path_of_wrappers() -> None:
     path: Reading[tuple[str, ...]] = Reading("PATH", ("/usr/bin", "/tmp", "/tmp/own", "/home/bin", "/opt/bin", "/gone"))
     pid: Reading[int] = Reading("pid", PID)
     assert trusted_path(host, pid, path) == ("/usr/bin", "/tmp/own")
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ({"process": {"user": {"uid": 0}, "oomScoreAdj": -1000}, "linux": {"sysctl": {"net.a": "1"}}}, ()),
+        ({"process": {"scheduler": {"policy": "SCHED_FIFO"}}}, ("process.scheduler",)),
+        ({"process": {"ioPriority": None}, "linux": {"timeOffsets": {}}}, ()),
+        ({"linux": {"timeOffsets": {"boottime": {"secs": 5}}}}, ("linux.timeOffsets",)),
+        ({"linux": {"resources": {"devices": [{}], "pids": {"limit": 1}}}}, ("linux.resources.pids",)),
+        ({"process": [], "linux": "x"}, ()),
+    ],
+)
+def test_parts_of_a_specification_that_nobody_judges(part: dict[str, object], names: tuple[str, ...]) -> None:
+    """They are named, as each container gets them; what is empty sets nothing."""
+    assert unjudged(json.dumps(part)) == names
+
+
+def test_what_the_node_has_of_the_sysctls() -> None:
+    """By their names; one that leads out of /proc/sys is not looked for."""
+    host = make_host()
+    host.files["/proc/sys/net/ipv4/ip_forward"] = "1\n"
+    sysctl = {"net.ipv4.ip_forward": "1", "net.nobody": "1", "net/../../../etc/passwd": "1"}
+    linux = {"sysctl": sysctl, "devices": [{"path": "/dev/x"}]}
+    host.files["/base.json"] = json.dumps({"linux": linux})
+    added = gather_added(host, PID, "/base.json").value
+    assert added
+    assert [(now.value, now.kind) for now in added.now.values()] == [
+        ("1", None),
+        (None, "absent"),
+        (None, "not-readable"),
+    ]
+    assert [(device.path, device.source.kind) for device in added.devices] == [("/dev/x", "absent")]

@@ -109,6 +109,8 @@ def test_kernel_files_are_known_by_facts_alone() -> None:
     [
         around(root_dir=ample("/root_dir", free_bytes=1 << 20)),
         around(cni_cache=ample("/cni_cache", free_inodes=10)),
+        around(folders=(ample("/state"), ample("/run/containerd/s", free_inodes=10))),
+        replace(WELL, kubelet_around=Reading("kubelet", make_kubelet_around(pods_dir=ample("/pods", free_bytes=1)))),
         around(daemon=make_daemon(pids_left=100)),
         replace(WELL, runtime=unread()),
         replace(WELL, kubelet=unread()),

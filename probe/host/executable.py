@@ -1,0 +1,65 @@
+"""Reasons why execve(2) refuses a file that its mode lets everyone execute."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+
+from probe.host.syscalls import native
+
+HEAD = 4096
+"""Bytes of a file in which its headers and the path of its interpreter lie."""
+
+_ELF = b"\x7fELF"
+_MACHINES = {"x86_64": (62, 3), "aarch64": (183, 40)}
+"""`e_machine` of each architecture, and of the 32-bit one that its kernels may run, too. *Source*: linux/elf-em.h."""
+_PT_LOAD, _PT_INTERP = 1, 3
+_HEADERS_LIMIT = 64
+
+
+def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str], bool]) -> str:
+    """Why a program with these first bytes cannot run on *machine*; empty for one that can, for all that they tell.
+
+    *exists* says whether an interpreter is there. *Source*: execve(2), ENOEXEC and ENOENT; elf(5).
+    """
+    if not head:
+        return "is empty"
+    if head.startswith(b"#!"):
+        return _missing(_script_interpreter(head), exists)
+    if not head.startswith(_ELF):
+        return "is neither a program nor a script with #!"
+    if len(head) < 64:
+        return "is truncated"
+    order = "<" if head[5] == 1 else ">"
+    machines = _MACHINES.get(native(machine, 8))
+    if machines and (order == ">" or struct.unpack_from("<H", head, 18)[0] not in machines):
+        return "is a program of another architecture"
+    if order == ">" or head[4] != 2:
+        return ""
+    headers = list(_program_headers(head))
+    if any(kind == _PT_LOAD and offset + length > size for kind, offset, length in headers):
+        return "is truncated"
+    found = (head[offset : offset + length] for kind, offset, length in headers if kind == _PT_INTERP)
+    return _missing(next(found, b"").rstrip(b"\0").decode(errors="replace"), exists)
+
+
+def _missing(interpreter: str, exists: Callable[[str], bool]) -> str:
+    if not interpreter.startswith("/") or exists(interpreter):
+        return ""
+    return f"needs {interpreter[:100]}, which is not there"
+
+
+def _script_interpreter(head: bytes) -> str:
+    words = head[2:].partition(b"\n")[0].split()
+    return words[0].decode(errors="replace") if words else ""
+
+
+def _program_headers(head: bytes) -> Iterator[tuple[int, int, int]]:
+    """Type, offset and length in the file of each segment of a 64-bit, little-endian program."""
+    table, (entry, count) = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<HH", head, 54)
+    for number in range(min(count, _HEADERS_LIMIT)):
+        start = table + entry * number
+        if start + 56 > len(head):
+            return
+        kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", head, start)
+        yield kind, offset, length
