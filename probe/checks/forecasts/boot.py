@@ -24,6 +24,8 @@ _NESTED: Reading[Any] = Reading.without(
     "the next boot", "not-tried", "this node is a container: kernel, sysctls and mounts are those of the machine around"
 )
 _DEFAULT = "the kernel's default"
+_HIERARCHIES = ("cpu", "cpuset", "devices", "memory", "pids")
+"""Controllers of cgroup v1 that every distribution's kernel has and systemd mounts."""
 _ZERO_BY_DEFAULT = re.compile(r"3\.10\.0-.*el7")
 
 
@@ -70,7 +72,7 @@ def _after(facts: Facts, boot: BootFacts, limits: dict[str, Reading[int]]) -> Fa
             cgroup_version=Reading(source, version) if version else kernel.cgroup_version,
         ),
         user_namespace=namespace,
-        mounts=facts.mounts.parse(_options_after),
+        mounts=facts.mounts.parse(lambda mounts: _cgroups_after(_options_after(mounts), kernel, version)),
         attempts=attempts_after(facts, release),
     )
 
@@ -159,7 +161,17 @@ def _options_after(mounts: MountFacts) -> MountFacts:
     root = next((each for each in mounts.at_boot if each.role == "kubelet-root"), None)
     if root is None or root.then.value is None or root.then.value.options == root.now.options:
         return mounts
-    return replace(mounts, pods_options=Reading(root.then.source, root.then.value.options))
+    options = tuple(option for option in root.then.value.options if option != "ro")  # that one is a stop of its own
+    return replace(mounts, pods_options=Reading(root.then.source, options))
+
+
+def _cgroups_after(mounts: MountFacts, kernel: KernelFacts, version: int | None) -> MountFacts:
+    """*mounts* with the hierarchies that systemd mounts for that *version* of cgroups."""
+    if version is None or version == kernel.cgroup_version.value:
+        return mounts
+    if version == 2:
+        return replace(mounts, cgroup2_options=(), cgroup_controllers=())
+    return replace(mounts, cgroup2_options=None, cgroup_controllers=_HIERARCHIES)
 
 
 def _stops(mounts: tuple[MountAtBoot, ...]) -> Iterator[Stop]:

@@ -37,8 +37,8 @@ def gather_surroundings(
     handlers: Callable[[int], tuple[HandlerAround, ...]],
     networks: Callable[[int], Reading[Cni]],
     proxies: Reading[dict[str, tuple[str, ...]]],
-    network_dirs: tuple[str, ...] = (),
     folders: Sequence[str] = (),
+    network_dirs: tuple[str, ...] = (),
 ) -> Reading[Surroundings]:
     """The directories, devices, limits and programs that the daemon uses for containers; a problem without a daemon.
 
