@@ -22,6 +22,8 @@ from probe.facts.around import (
     Surroundings,
 )
 from probe.facts.boot.model import BootEntry, BootFacts, MountAtBoot, Under
+from probe.facts.devices.model import CdiFolders, CdiSettings, CdiSpecification, DeviceFacts
+from probe.facts.devices.toolkit import NO_TOOLKIT
 from probe.facts.model import (
     Confinement,
     DropIn,
@@ -94,6 +96,7 @@ def make_facts(**overrides: Any) -> Facts:
         "pod_trial": POD_NOT_ASKED,
         "pods": make_pods(),
         "hooks": make_hooks(),
+        "devices": make_device_facts(),
         "kubelet_around": make_kubelet_around(),
         "nested": make_nested(),
         "userns_pod_runs": Reading("processes of Pods", False),
@@ -107,6 +110,7 @@ def make_facts(**overrides: Any) -> Facts:
         "ids": f"/proc/{KUBELET_PID}",
         "pods": f"{KUBELET_ROOT}/pods/*/userns",
         "hooks": "device hooks",
+        "devices": "CDI",
         "kubelet_around": f"/proc/{KUBELET_PID}",
         "userns_pod_runs": "processes of Pods",
         "boot": "files of the next boot",
@@ -281,8 +285,19 @@ def make_pods(**overrides: Any) -> PodFacts:
 def make_hooks(**overrides: Any) -> HookFacts:
     """A node without devices."""
     nothing = Reading("specifications", HookFiles(found=0, hooked=0, unread=0))
-    fields: dict[str, Any] = {"toolkit": Reading("NVIDIA's programs", ()), "cdi": nothing, "oci_hooks": nothing}
+    fields: dict[str, Any] = {"toolkit": Reading("NVIDIA's programs", ()), "oci_hooks": nothing}
     return HookFacts(**fields | overrides)
+
+
+def make_device_facts(*specifications: CdiSpecification, **overrides: Any) -> DeviceFacts:
+    """A node with these CDI specifications in one folder; containerd 2.1.9 adds no mapping to mounts."""
+    folders = (specifications,) if specifications else ()
+    fields: dict[str, Any] = {
+        "cdi": Reading("/etc/cdi, /var/run/cdi (CRI Status)", CdiFolders(folders=folders, found=len(specifications))),
+        "maps_mounts": Reading("CRI", False),
+        "toolkit": NO_TOOLKIT,
+    }
+    return DeviceFacts(**fields | overrides)
 
 
 @_made_once
@@ -386,13 +401,14 @@ def make_runtime(**overrides: Any) -> RuntimeFacts:
         "surroundings": make_surroundings(),
         "allowed_devices": absent(f"CRI {ENDPOINT}"),
         "pending": make_pending(),
+        "cdi": CdiSettings(folders=("/etc/cdi", "/var/run/cdi")),
     }
     call = f"CRI {ENDPOINT}"
     sources = dict.fromkeys(
         ("name", "version", "handlers", "conditions", "root_dir", "layers_dir", "pause_image", "snapshotter"), call
     )
     own = ("confinement", "surroundings", "pending")
-    sources |= {"slow_chown": call} | dict.fromkeys(own, f"/proc/{RUNTIME_PID}")
+    sources |= {"slow_chown": call, "cdi": call} | dict.fromkeys(own, f"/proc/{RUNTIME_PID}")
     return RuntimeFacts(**_readings(fields | overrides, sources))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lab import factory
 from probe.checks.nested.catalog import judge_nested
+from probe.devices import DeviceCause, DeviceKind
 from probe.finding import Evidence, Finding
 from probe.forecast import EVENTS, Event, EventForecast
 from probe.nested import Base, Nested
@@ -196,6 +197,7 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
         "contradictions": (),
         "proof": Proof(),
         "facts": make_facts(),
+        "devices": (),
         "nested": _nested(base),
     }
     return Report(**fields | overrides)
@@ -397,6 +399,50 @@ def old_containerd() -> Report:
     )
 
 
+_CLOSED = DeviceCause(
+    outcome="fails",
+    reason="DeviceMode",
+    message="/dev/kfd has mode 0660 and owner 0:44, which no Pod has: open(2) fails with EACCES",
+    remediation="Let others open the device:\n  chmod 0666 /dev/kfd",
+    devices=1,
+    example="0",
+)
+_NOT_TRIED = DeviceCause(
+    outcome="unknown",
+    reason="HookNotTried",
+    message="the createContainer hook /usr/bin/audit runs as the Pod's root, and its work there was not tried",
+    remediation="Run one such Pod with hostUsers: false.",
+    devices=2,
+    example="0",
+)
+
+
+def make_device_kind(**overrides: Any) -> DeviceKind:
+    """Two devices of a kind by CDI, of which one fails with runc."""
+    fields: dict[str, Any] = {
+        "kind": "amd.com/gpu",
+        "handler": "",
+        "way": "cdi",
+        "outcome": "partly",
+        "message": _CLOSED.message,
+        "tried": False,
+        "devices": {"0": "fails", "1": "unknown"},
+        "omitted": 0,
+        "causes": (_CLOSED, _NOT_TRIED),
+    }
+    return DeviceKind(**fields | overrides)
+
+
+_WORKS = "a Pod gets all mounts, and it can use device nodes"
+_DEVICES = (
+    make_device_kind(),
+    make_device_kind(
+        kind="devices.kubevirt.io/kvm", way="device-plugin", outcome="works", devices={}, causes=(), message=_WORKS
+    ),
+    make_device_kind(handler="crun", outcome="unknown", devices={"0": "unknown", "1": "unknown"}, causes=(_NOT_TRIED,)),
+)
+
+
 def several_handlers() -> Report:
     """Each handler is judged by itself; the node by its default one."""
     oci = (("", "runc", "1.3.6"), ("runc", "runc", "1.3.6"), ("crun", "crun", "1.28"), ("oldrunc", "runc", "1.1.15"))
@@ -425,6 +471,7 @@ def several_handlers() -> Report:
                 make_oci_runtime(handler="kata", name="", version="", idmap=None, user_namespaces=None),
             ),
         ),
+        devices=_DEVICES,
     )
 
 

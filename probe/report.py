@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from probe.devices import DeviceKind
 from probe.finding import Finding
 from probe.forecast import EventForecast
 from probe.nested import Nested
@@ -186,6 +187,8 @@ class Report(Struct, frozen=True, kw_only=True):
     facts: ReportFacts
     nested: Nested | None
     """What builders and engines inside a Pod can do; None when the report expired."""
+    devices: tuple[DeviceKind, ...]
+    """Kinds of devices that the node offers: rows of the default handler, and those of others that differ."""
 
 
 def decisive_finding(report: Report) -> Finding | None:

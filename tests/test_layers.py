@@ -20,7 +20,7 @@ FLOORS = (
     ("probe.tables",),
     ("probe.settings", "probe.finding"),
     ("probe.verdict",),
-    ("probe.forecast", "probe.nested"),
+    ("probe.devices", "probe.forecast", "probe.nested"),
     ("probe.report",),
     ("probe.pod",),
     ("probe.host",),

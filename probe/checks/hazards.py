@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
+from probe.checks.devices.check import check_device_hooks, judge_device_hooks
 from probe.checks.faults import IMAGE_VOLUMES
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.node import delete_holder, keep_devices, replace_pods
+from probe.checks.remedies.node import delete_holder, replace_pods
 from probe.checks.remedies.runtime import upgrade_containerd, upgrade_runc
 from probe.checks.runtime.names import find_handler, handlers_told, no_runtime, oci_name, runtime_name
-from probe.facts.model import Facts, HookFacts, PodFacts
+from probe.facts.model import Facts, PodFacts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
 
@@ -74,58 +75,6 @@ def check_image_volumes(facts: Facts) -> Outcome:
         runtime.version,
         remediation=upgrade_containerd(facts, wanted),
     )
-
-
-def check_device_hooks(facts: Facts) -> Outcome:
-    """An installed hook only means that containers may use it."""
-    if facts.hooks.value is None:
-        return Outcome.not_read("whether device hooks are installed", facts.hooks)
-    return judge_device_hooks(facts.hooks.value, facts)
-
-
-_IN_THE_CONTAINER = ("createContainer", "startContainer")
-_RUN_AS_THE_POD = (
-    "Run one Pod with hostUsers: false. Where it fails, let others read and execute the hook's program, or give it a "
-    "narrower “when”; this shows the hooks:\n"
-    "  grep -l '\"always\"' /usr/share/containers/oci/hooks.d/*.json /etc/containers/oci/hooks.d/*.json"
-)
-
-
-def judge_device_hooks(hooks: HookFacts, facts: Facts) -> Outcome:
-    """A node shows only installed hooks; the Pods that request such devices are known to the API server."""
-    with_oci_hooks = facts.runtime.value is None or facts.runtime.value.name.value != "containerd"
-    files = (hooks.cdi, *((hooks.oci_hooks,) if with_oci_hooks else ()))
-    found = []
-    if hooks.toolkit.value:
-        found.append(Evidence(hooks.toolkit.source, f"NVIDIA container toolkit: {', '.join(hooks.toolkit.value)}"))
-    for reading, kind in zip(files, ("CDI specifications", "OCI hooks"), strict=False):
-        if reading.value and reading.value.hooked:
-            makers = f" ({', '.join(reading.value.makers)})" if reading.value.makers else ""
-            text = f"{reading.value.hooked} of {reading.value.found} {kind} run a hook inside the container{makers}"
-            found.append(Evidence(reading.source, text))
-    general = hooks.oci_hooks.value.always if hooks.oci_hooks.value and with_oci_hooks else ()
-    always = len({hook.path for hook in general if hook.when in _IN_THE_CONTAINER})
-    if always:
-        message = (
-            f"{always} OCI hooks that match each container run in it, with its Pod's own IDs: "
-            "where such a hook needs root of the node, no Pod with a user namespace starts"
-        )
-        return Outcome.warn(message, *found, remediation=_RUN_AS_THE_POD)
-    if found:
-        message = (
-            "device hooks are installed that run with a Pod's own IDs; NVIDIA's fail so: a Pod with a user namespace "
-            "that is given such a device does not start"
-        )
-        return Outcome.warn(message, *found, remediation=keep_devices(facts))
-    for reading in (hooks.toolkit, *files):
-        if reading.value is None:
-            return Outcome.not_read("whether device hooks are installed", reading)
-    unread = [(reading, reading.value.unread) for reading in files if reading.value and reading.value.unread]
-    if unread:
-        message = f"whether device hooks are installed is unknown: {unread[0][1]} files could not be read"
-        return Outcome.unknown("not-readable", message, Evidence(unread[0][0].source, problem="not read"))
-    seen = Evidence(hooks.cdi.source, f"{hooks.cdi.value.found if hooks.cdi.value else 0} CDI specifications")
-    return Outcome.passed("no device hook is installed that would run with a Pod's own IDs", seen)
 
 
 def check_mapping_ignored(facts: Facts) -> Outcome:
@@ -211,12 +160,15 @@ CHECKS = (
         id="hazard-device-hooks",
         level="stateless",
         gating=False,
-        question="Is the node free of device hooks, which would run with a Pod's own IDs?",
-        why="A createContainer hook runs in the container's namespaces. In a user namespace it lacks the rights for "
-        "its work, such as reading the container's files; NVIDIA does not support such Pods.",
+        question="Can Pods with a user namespace use the devices that this node offers?",
+        why="runc binds the node's own device file, so its mode must let others in; crun makes one for the Pod's root. "
+        "Since CDI 1.1.0 mounts of a device need a mapping, which overlay takes from Linux 7.3 on, and a "
+        "createContainer hook runs as the Pod's root: NVIDIA does not support that. Pods without devices are not "
+        "concerned.",
         remediation=GENERIC["hazard-device-hooks"],
-        documentation="OCI runtime specification, config.md, POSIX-platform Hooks; NVIDIA GPU Operator release notes",
+        documentation="Container Device Interface, SPEC.md; https://github.com/NVIDIA/nvidia-container-toolkit/issues/648",
         check=check_device_hooks,
+        per_handler=judge_device_hooks,
     ),
     Check(
         id="hazard-mapping-ignored",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from probe.report import Report
 
 
+DEVICES = "hazard-device-hooks"
+"""The check whose explanation takes a report: it has a row for each kind of device."""
 NESTED = "nested"
 """In place of a CHECK: what is nested inside a Pod."""
 REPORT_LIMIT = 16 << 20
@@ -63,7 +65,8 @@ def _fits(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[
     "report_file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="With `nested --for` and `upgrade`: probe nothing, read the report that `report -o json` printed. - is stdin.",
+    help="With `nested --for` and `upgrade`: probe nothing, read the report that `report -o json` printed. With "
+    "hazard-device-hooks: show the devices of that report, with all reasons and fixes. - is stdin.",
 )
 @upgrade_options
 @click.option(
@@ -100,9 +103,12 @@ def explain(
       userns-probe explain volumes --for 6.12
       userns-probe explain pod-limits -o json
       userns-probe explain upgrade --kernel 6.12 --kubernetes 1.36
+      userns-probe -o json | userns-probe explain hazard-device-hooks --report -
     """
-    if report_file and check != UPGRADE and not (check == NESTED and fit):
-        raise click.UsageError("--report needs `nested --for NAME` or `upgrade`")
+    if report_file and check not in (UPGRADE, DEVICES) and not (check == NESTED and fit):
+        raise click.UsageError(f"--report needs `nested --for NAME`, `upgrade` or {DEVICES}")
+    if report_file and check == DEVICES and output == "json":
+        raise click.UsageError("the report is JSON already: leave -o json out")
     if check != UPGRADE and any(versions.values()):
         raise click.UsageError("a version needs `upgrade`, as in `explain upgrade --kernel 6.12`")
     if check == UPGRADE:
@@ -138,6 +144,10 @@ def explain(
         text = render_nested_catalog(NESTED_CHECKS, width=columns, colour=colours)
     elif chosen:
         text = render_check(chosen, width=columns, colour=colours, platform=fit or "")
+        if report_file:
+            from probe.outputs.devices import render_devices
+
+            text += render_devices(_read_report(report_file), width=columns, colour=colours)
     else:
         text = render_catalog(CHECKS, width=columns, colour=colours)
     if output == "json":

@@ -14,6 +14,7 @@ from probe.facts.boot.gather import gather_boot
 from probe.facts.boot.mounts import gather_mounts
 from probe.facts.boot.sysctls import gather_boot_sysctls
 from probe.facts.defaults import KUBELET_ROOT, RUNTIME_ROOT
+from probe.facts.devices.gather import gather_devices
 from probe.facts.filesystems import attempts
 from probe.facts.filesystems.revealing import cgroup2_options, cgroup_controllers, visibility, writable_sysfs
 from probe.facts.filesystems.survey import Row, try_node, without_vanished
@@ -99,6 +100,8 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     pod_runs = pods.parse(lambda found: found.youngest_started_at > running_since(host, runtime))
     distribution = gather_distribution(host)
     sandbox = trials.sandbox()
+    nested = gather_nested(host, probe, sandbox, root_dir)
+    devices = gather_devices(host, runtime, hooks, nested.device_plugins, bench, probe, kernel)
     mounts = mounts_of_node(mounts, probe.entered, tried)
     runtime = of_node(runtime, probe.entered)
     ids = of_node(ids, probe.entered)
@@ -120,8 +123,9 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
         pod_trial=POD_NOT_ASKED,
         pods=of_node(pods, probe.entered),
         hooks=of_node(hooks, probe.entered),
+        devices=of_node(devices, probe.entered),
         kubelet_around=of_node(kubelet_around, probe.entered),
-        nested=gather_nested(host, probe, sandbox, root_dir),
+        nested=nested,
         userns_pod_runs=of_node(pod_runs, probe.entered),
         boot=of_node(Reading("files of the next boot", boot), probe.entered),
     )

@@ -9,15 +9,13 @@ from probe.reading import Reading
 
 
 class HookFiles(Struct, frozen=True, kw_only=True):
-    """The specifications in some directories, counted."""
+    """The OCI hooks in some directories, counted."""
 
     found: int
     hooked: int
     """Those with a hook that runs in the container's namespaces, with the container's IDs."""
     unread: int
     """Those that could not be read, or that were too many to be read."""
-    makers: tuple[str, ...] = ()
-    """Of the hooked CDI specifications, the first part of `kind`: `nvidia.com`."""
     always: tuple[Hook, ...] = ()
     """The OCI hooks that match each container: `when: always` of oci-hooks(5), and what says the same."""
 
@@ -27,6 +25,5 @@ class HookFacts(Struct, frozen=True, kw_only=True):
 
     toolkit: Reading[tuple[str, ...]]
     """Paths of NVIDIA's programs."""
-    cdi: Reading[HookFiles]
     oci_hooks: Reading[HookFiles]
     """Only CRI-O looks at them."""

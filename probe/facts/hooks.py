@@ -1,4 +1,4 @@
-"""Hooks into the creation of containers: CDI device specifications, OCI hooks, NVIDIA's container toolkit."""
+"""Hooks into the creation of containers: OCI hooks and the programs of NVIDIA's container toolkit."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import re
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from probe.facts.around import Hook
 from probe.facts.model import HookFacts, HookFiles, RuntimeFacts
 from probe.facts.runtime.base_spec import place_hooks
 from probe.host.host import Host
-from probe.reading import Reading, or_problem, problem_of
+from probe.reading import Reading, problem_of
 
-CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
-"""Directories in which runtimes look for CDI specifications. *Source*: Container Device Interface, SPEC.md."""
 OCI_HOOK_DIRECTORIES = ("/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d")
 """Directories in which CRI-O looks for OCI hooks. *Source*: crio.conf(5), hooks_dir; oci-hooks(5)."""
 TOOLKIT_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/usr/local/nvidia/toolkit")
@@ -30,33 +27,17 @@ _TOOLKIT = (
 )
 _FILES = 300  # maximum files read of one directory; a driver that writes one per claim may leave thousands
 _FILE_LIMIT = 1 << 17
-_MAKERS = 5
 _STAGES = 6
 _GENERAL = 50
 _PATH_LIMIT = 4095
 
-# Searched, not parsed: parsing a YAML document of this size takes a second, and a hostile one far longer.
-_COMMENT = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
-_CDI_HOOK = re.compile(rb"\bhookName[\"']?[ \t]*:\s*[\"']?(createContainer|startContainer)\b")
-_CDI_MAKER = re.compile(rb"\bkind[\"']?[ \t]*:\s*[\"']?([a-z0-9][a-z0-9.-]{0,62})/")
 _OCI_HOOK = re.compile(rb"\"(createContainer|startContainer)\"|nvidia")
 
 
 def gather_hooks(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[HookFacts]:
     """Installed hooks, used by a container or not. Each part is a Reading of its own."""
-    facts = HookFacts(toolkit=_gather_toolkit(host), cdi=_gather_cdi(host), oci_hooks=_gather_oci_hooks(host, runtime))
+    facts = HookFacts(toolkit=_gather_toolkit(host), oci_hooks=_gather_oci_hooks(host, runtime))
     return Reading("device hooks", facts)
-
-
-def has_cdi_hook(content: bytes) -> bool:
-    """True when a CDI specification (JSON or YAML) has a hook that runs in the container's namespaces."""
-    return bool(_CDI_HOOK.search(_COMMENT.sub(b"", content)))
-
-
-def cdi_maker(content: bytes) -> str:
-    """Vendor of a CDI specification: `nvidia.com` of `kind: nvidia.com/gpu`; empty for a malformed kind."""
-    found = _CDI_MAKER.search(_COMMENT.sub(b"", content))
-    return found[1].decode() if found else ""
 
 
 def has_oci_hook(content: bytes) -> bool:
@@ -120,14 +101,6 @@ def _gather_toolkit(host: Host) -> Reading[tuple[str, ...]]:
     return Reading(", ".join(TOOLKIT_DIRECTORIES), tuple(found))
 
 
-@or_problem
-def _gather_cdi(host: Host) -> Reading[HookFiles]:
-    contents = _read_directories(host, CDI_DIRECTORIES, (".json", ".yaml", ".yml"))
-    hooked = [content for content in contents.need() if content and has_cdi_hook(content)]
-    makers = tuple(sorted({maker for content in hooked if (maker := cdi_maker(content))}))
-    return contents.parse(lambda read: _count(read, len(hooked), makers[:_MAKERS]))
-
-
 def _gather_oci_hooks(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[HookFiles]:
     known = runtime.value
     if known and known.name.value == "containerd":
@@ -144,26 +117,9 @@ def _gather_oci_hooks(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[Hoo
         placed = tuple(Hook(when=when, path=path, steps=()) for when, path in general)
         if confinement:
             placed = place_hooks(host, confinement.pid, general)
-        return replace(_count(read, len(hooked)), always=placed)
+        return HookFiles(found=len(read), hooked=len(hooked), unread=read.count(None), always=placed)
 
     return files.parse(count)
-
-
-def _count(contents: list[bytes | None], hooked: int, makers: tuple[str, ...] = ()) -> HookFiles:
-    return HookFiles(found=len(contents), hooked=hooked, unread=contents.count(None), makers=makers)
-
-
-def _read_directories(
-    host: Host, directories: tuple[str, ...], endings: tuple[str, ...]
-) -> Reading[list[bytes | None]]:
-    """Content of each file of all directories."""
-    contents: list[bytes | None] = []
-    for directory in directories:
-        files = _read_files(host, (directory,), endings)
-        if files.value is None:
-            return problem_of(files)
-        contents += files.value.values()
-    return Reading(", ".join(directories), contents)
 
 
 def _read_files(host: Host, directories: tuple[str, ...], endings: tuple[str, ...]) -> Reading[dict[str, bytes | None]]:

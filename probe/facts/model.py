@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from probe.facts.around import KubeletAround, Surroundings
 from probe.facts.boot.model import NOT_LOOKED_AT, BootFacts, MountAtBoot
+from probe.facts.devices.model import CdiSettings, DeviceFacts
 from probe.facts.hook_files import HookFacts as HookFacts
 from probe.facts.hook_files import HookFiles as HookFiles
 from probe.facts.nested.model import NestedFacts
@@ -207,6 +208,7 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     surroundings: Reading[Surroundings]
     allowed_devices: Reading[tuple[str, ...]]
     """Devices that CRI-O gives to Pods which ask by annotation; absent for containerd, which has no such list."""
+    cdi: Reading[CdiSettings]
     pending: Reading[RuntimePending] = NOT_PENDING
     """What the next start of the daemon makes take effect."""
 
@@ -313,6 +315,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     pod_trial: Reading[PodTrialFacts]
     pods: Reading[PodFacts]
     hooks: Reading[HookFacts]
+    devices: Reading[DeviceFacts]
     kubelet_around: Reading[KubeletAround]
     nested: NestedFacts
     """What builders and engines inside a Pod need."""

@@ -62,6 +62,7 @@ def unknown_facts(node_name: str | None, kind: ProblemKind, problem: str) -> Fac
         pod_trial=POD_NOT_ASKED,
         pods=unread,
         hooks=unread,
+        devices=unread,
         kubelet_around=unread,
         nested=unknown_nested(unread),
         userns_pod_runs=unread,

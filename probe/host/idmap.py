@@ -60,6 +60,8 @@ class Target(Struct, frozen=True):
     """True to try in a new mount namespace, as runc does: there unbindable mounts can be bound."""
     server: str = ""
     """Device of the parent mount whose server must answer the path lookup; empty when there is none."""
+    recursive: bool = False
+    """True to map all mounts below, too, as runtimes do for the option `ridmap`."""
 
 
 def attempt_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
@@ -130,17 +132,18 @@ def _map_and_open(own_proc: int, pid: int) -> tuple[int, NamespaceAnswer]:
 
 
 def attempt_idmap(target: Target, userns_fd: int) -> Answer:
-    """Try an idmapped mount of *target*, as OCI runtimes do: of the top mount only.
+    """Try an idmapped mount of *target*, as OCI runtimes do: of the top mount only, unless it is recursive.
 
     A control call first changes the same clone without MOUNT_ATTR_IDMAP, so a later EINVAL can only concern the
     mapping. *Source*: mount_setattr(2), NOTES.
     """
     flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | syscalls.AT_NO_AUTOMOUNT
+    recursive = syscalls.AT_RECURSIVE if target.recursive else 0
     try:
-        clone = syscalls.open_tree(syscalls.AT_FDCWD, target.path, flags)
+        clone = syscalls.open_tree(syscalls.AT_FDCWD, target.path, flags | recursive)
     except OSError as error:
         return Answer("open_tree", error.errno or errno.EIO)
-    return _map_clone(clone, userns_fd, target.ask_owner)
+    return _map_clone(clone, userns_fd, target.ask_owner, recursive)
 
 
 def attempt_tmpfs(userns_fd: int) -> Answer:
@@ -193,17 +196,17 @@ def enter_own_mount_namespace() -> None:
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
 
 
-def _map_clone(clone: int, userns_fd: int, ask_owner: bool) -> Answer:
-    """Set the mapping on a detached mount, then close it."""
+def _map_clone(clone: int, userns_fd: int, ask_owner: bool, flags: int = 0) -> Answer:
+    """Set the mapping on a detached mount, then close it. *flags*: AT_RECURSIVE for all mounts of a tree."""
     step = "control"
     before = after = -1
     try:
-        syscalls.mount_setattr(clone, syscalls.MOUNT_ATTR_NOSUID)
+        syscalls.mount_setattr(clone, syscalls.MOUNT_ATTR_NOSUID, flags=flags)
         if ask_owner:
             step = "fstat"
             before = os.fstat(clone).st_uid
         step = "mount_setattr"
-        syscalls.mount_setattr(clone, syscalls.MOUNT_ATTR_IDMAP, userns_fd)
+        syscalls.mount_setattr(clone, syscalls.MOUNT_ATTR_IDMAP, userns_fd, flags=flags)
         if ask_owner:
             step = "fstat"
             after = os.fstat(clone).st_uid

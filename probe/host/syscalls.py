@@ -16,6 +16,7 @@ AT_EMPTY_PATH = 0x1000
 AT_FDCWD = -100
 AT_NO_AUTOMOUNT = 0x800
 AT_STATX_DONT_SYNC = 0x4000
+AT_RECURSIVE = 0x8000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWNET = 0x40000000
@@ -97,15 +98,17 @@ def open_tree(dir_fd: int, path: str, flags: int) -> int:
     return _call(_NR_OPEN_TREE, path, _int(dir_fd), _path(path), _int(flags))
 
 
-def mount_setattr(fd: int, attr_set: int, userns_fd: int = 0) -> None:
+def mount_setattr(fd: int, attr_set: int, userns_fd: int = 0, flags: int = 0) -> None:
     """Set attributes of mount *fd*; with MOUNT_ATTR_IDMAP, map its IDs by user namespace *userns_fd*.
+
+    With AT_RECURSIVE in *flags*, of all mounts of its tree, or of none when one refuses.
 
     *Errors*: EINVAL when the file system cannot be idmapped (among a dozen other causes); EPERM without
     CAP_SYS_ADMIN over the file system, or when it is idmapped already; ENOSYS before Linux 5.12.
     *Source*: mount_setattr(2).
     """
     attributes = ctypes.create_string_buffer(struct.pack("=QQQQ", attr_set, 0, 0, userns_fd), 32)
-    _call(_NR_MOUNT_SETATTR, None, _int(fd), _path(""), _int(AT_EMPTY_PATH), attributes, _int(32))
+    _call(_NR_MOUNT_SETATTR, None, _int(fd), _path(""), _int(AT_EMPTY_PATH | flags), attributes, _int(32))
 
 
 def move_mount(from_fd: int, path: str) -> None:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from probe import __version__
 from probe.finding import Finding
 from probe.outputs import view
+from probe.outputs.devices import device_rows
 from probe.outputs.forecasts import forecast_rows
 from probe.outputs.links import links
 from probe.outputs.nested import nested_rows
@@ -94,6 +95,7 @@ def render_page(
         handlers=_handlers(seen) if seen else [],
         nested=nested_rows(seen) if seen else [],
         forecasts=forecast_rows(seen) if seen else [],
+        devices=device_rows(seen) if seen else [],
         filesystems=filesystems,
         volumes=[_volume(row) for row in seen.volumes] if seen else [],
         version=__version__,

@@ -102,4 +102,5 @@ def expired(report: Report) -> Report:
         forecasts=(),
         contradictions=(),
         nested=None,
+        devices=(),
     )

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from probe.finding import Finding
 from probe.outputs import view
 from probe.outputs.about_to_change import add_forecasts
+from probe.outputs.devices import add_devices
 from probe.outputs.filesystems import add_filesystems, add_volumes, render_paths
 from probe.outputs.nested import add_nested
 from probe.outputs.preflight import preflight
@@ -31,6 +32,7 @@ def render_report(report: Report, *, width: int | None, colour: bool, verbose: i
     _add_stack(page, report, verbose)
     _add_levels(page, report)
     add_nested(page, report, verbose)
+    add_devices(page, report, verbose)
     add_filesystems(page, report, verbose)
     add_volumes(page, report.volumes, verbose)
     add_forecasts(page, report, verbose)

@@ -105,6 +105,7 @@ def absent_report(node_name: str, boot_id: str) -> Report:
         proof=Proof(),
         facts=facts,
         nested=None,
+        devices=(),
     )
 
 

@@ -8,19 +8,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from lab.factory import absent, make_facts, make_handler, make_hooks, make_kernel, make_kubelet, make_runtime, unread
+from lab.factory import absent, make_facts, make_handler, make_kernel, make_kubelet, make_runtime, unread
 from probe.checks import hazards
 from probe.checks.check import Outcome
 from probe.checks.hazards import (
     CHECKS,
     check_image_volumes,
     check_selinux_runc,
-    judge_device_hooks,
     judge_last_block,
     judge_mapping_ignored,
 )
-from probe.facts.around import Hook
-from probe.facts.model import Facts, HookFacts, HookFiles, PodFacts
+from probe.facts.model import Facts, PodFacts
 from probe.reading import Reading
 
 ENFORCING = make_kernel(selinux_enforcing=True)
@@ -168,66 +166,6 @@ class TestImageVolumes:
         assert said(check_image_volumes(facts)) == ("unknown", reason)
 
 
-def hooks(**parts: Any) -> HookFacts:
-    """A node without any; a part takes its value bare."""
-    fields = {
-        "toolkit": (),
-        "cdi": HookFiles(found=1, hooked=0, unread=0),
-        "oci_hooks": HookFiles(found=0, hooked=0, unread=0),
-    } | parts
-    return HookFacts(
-        **{name: one if isinstance(one, Reading) else Reading(f"/{name}", one) for name, one in fields.items()}
-    )
-
-
-HOOKED = HookFiles(found=3, hooked=2, unread=0, makers=("example.com", "nvidia.com"))
-UNREAD = HookFiles(found=3, hooked=0, unread=2)
-CRIO = make_facts(runtime=make_runtime(name="cri-o"))
-
-
-class TestDeviceHooks:
-    @pytest.mark.parametrize(
-        ("found", "facts", "evidence"),
-        [
-            (hooks(toolkit=("/usr/bin/nvidia-ctk",)), make_facts(), "NVIDIA container toolkit: /usr/bin/nvidia-ctk"),
-            (
-                hooks(cdi=HOOKED),
-                make_facts(),
-                "2 of 3 CDI specifications run a hook inside the container (example.com, ",
-            ),
-            (hooks(oci_hooks=HOOKED), CRIO, "2 of 3 OCI hooks run a hook inside the container"),
-            (hooks(oci_hooks=HOOKED), make_facts(runtime=unread()), "2 of 3 OCI hooks"),
-            (hooks(cdi=HOOKED, toolkit=unread()), make_facts(), "2 of 3 CDI specifications"),
-        ],
-    )
-    def test_warn(self, found: HookFacts, facts: Facts, evidence: str) -> None:
-        """Whatever else could not be read."""
-        outcome = judge_device_hooks(found, facts)
-        assert said(outcome) == ("warn", "")
-        assert [one.value.startswith(evidence) for one in outcome.evidence] == [True]
-        assert LIST in outcome.remediation
-
-    @pytest.mark.parametrize(
-        "found", [hooks(), hooks(oci_hooks=HOOKED), hooks(oci_hooks=unread()), hooks(oci_hooks=UNREAD)]
-    )
-    def test_pass(self, found: HookFacts) -> None:
-        """containerd looks at no OCI hooks."""
-        assert said(judge_device_hooks(found, make_facts())) == ("pass", "")
-
-    @pytest.mark.parametrize(
-        ("found", "facts", "reason"),
-        [
-            (hooks(toolkit=unread()), make_facts(), "NotPermitted"),
-            (hooks(cdi=unread(kind="timed-out")), make_facts(), "TimedOut"),
-            (hooks(oci_hooks=unread()), CRIO, "NotPermitted"),
-            (hooks(cdi=UNREAD), make_facts(), "NotReadable"),
-            (hooks(oci_hooks=UNREAD), CRIO, "NotReadable"),
-        ],
-    )
-    def test_unknown(self, found: HookFacts, facts: Facts, reason: str) -> None:
-        assert said(judge_device_hooks(found, facts)) == ("unknown", reason)
-
-
 def pods(**fields: int) -> PodFacts:
     """Three Pods that asked and got it."""
     known = {"recorded": 3, "unread": 0, "own_namespace": 3, "host_namespace": 0, "last_block": 0}
@@ -292,7 +230,6 @@ class TestLastBlock:
 
 
 FIELDS = {
-    "check_device_hooks": ("hooks", hooks(), "pass"),
     "check_mapping_ignored": ("pods", pods(), "pass"),
     "check_last_block": ("pods", pods(), "pass"),
 }
@@ -317,14 +254,3 @@ def test_the_declared_remediation_is_prose_or_a_command(check: Any) -> None:
     assert check.remediation.endswith(".")
     assert check.why.endswith(".")
     assert check.question.endswith("?")
-
-
-def test_a_hook_for_each_container_is_no_device_hook() -> None:
-    """Every Pod of CRI-O runs it, with its own IDs."""
-    always = (Hook(when="createContainer", path="/usr/bin/audit", steps=()),)
-    hooks = make_hooks(oci_hooks=Reading("hooks.d", HookFiles(found=1, hooked=1, unread=0, always=always)))
-    facts = make_facts(hooks=hooks, runtime=make_runtime(name="cri-o"))
-    outcome = judge_device_hooks(hooks, facts)
-    assert outcome.status == "warn"
-    assert "each container" in outcome.message
-    assert judge_device_hooks(hooks, make_facts(hooks=hooks)).status == "pass"

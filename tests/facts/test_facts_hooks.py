@@ -12,14 +12,11 @@ from hypothesis import strategies as st
 
 from lab.factory import absent, make_runtime
 from lab.fake_host import FakeHost
-from lab.samples import DRA_JSON, NVIDIA_YAML
-from probe.facts import hooks as hazards
-from probe.facts.hooks import cdi_maker, gather_hooks, has_cdi_hook, has_oci_hook, parse_general_hook
+from probe.facts.hooks import gather_hooks, has_oci_hook, parse_general_hook
 from probe.facts.model import HookFacts, HookFiles, RuntimeFacts
 from probe.host.host import Host, LocalHost
 from probe.reading import Reading
 
-HOST_HOOK = b'{"kind":"example.com/x","containerEdits":{"hooks":[{"hookName":"createRuntime","path":"/bin/x"}]}}'
 # As the package nvidia-container-toolkit ships it for podman and CRI-O.
 NVIDIA_HOOK = (
     b'{"version":"1.0.0","hook":{"path":"/usr/bin/nvidia-container-toolkit","args":["x","prestart"]},'
@@ -39,7 +36,7 @@ def gather(host: Host) -> HookFacts:
 
 def test_a_node_without_any() -> None:
     found = gather(FakeHost(files={"/usr/bin/runc": "x"}))
-    assert (found.toolkit.value, found.cdi.value, found.oci_hooks.value) == ((), NOTHING, NOTHING)
+    assert (found.toolkit.value, found.oci_hooks.value) == ((), NOTHING)
 
 
 def test_the_toolkit_is_found_wherever_it_is_put() -> None:
@@ -47,16 +44,6 @@ def test_the_toolkit_is_found_wherever_it_is_put() -> None:
     names = ("/usr/bin/nvidia-ctk", "/usr/local/nvidia/toolkit/nvidia-container-runtime")
     files = dict.fromkeys((*names, "/usr/bin/nvidia-smi", "/usr/bin/nvidia-ctk.bak", "/opt/nvidia-ctk"), "x")
     assert gather(FakeHost(files=files)).toolkit.value == names
-
-
-def test_specifications_with_hooks_are_counted_with_their_makers() -> None:
-    files = {
-        "/etc/cdi/nvidia.yaml": NVIDIA_YAML,
-        "/etc/cdi/README": NVIDIA_YAML,
-        "/var/run/cdi/claim.json": DRA_JSON,
-        "/var/run/cdi/host.yml": HOST_HOOK,
-    }
-    assert gather(FakeHost(files=files)).cdi.value == HookFiles(found=3, hooked=1, unread=0, makers=("nvidia.com",))
 
 
 def test_oci_hooks_are_counted() -> None:
@@ -78,80 +65,19 @@ def test_where_nobody_looks_at_oci_hooks_the_probe_does_not_either() -> None:
     assert not [path for path in host.touched if "hooks.d" in path]
 
 
-@pytest.mark.parametrize(
-    ("content", "hooked"),
-    [
-        (NVIDIA_YAML, True),
-        (b'{"containerEdits":{"hooks":[{"hookName" : "startContainer"}]}}', True),
-        (b'{"hookName":\n"createContainer"}', True),
-        (b"hookName: 'createContainer'", True),
-        (HOST_HOOK, False),
-        (DRA_JSON, False),
-        (b"  # - hookName: createContainer\n", False),
-        (b"hookName: createContainers\n", False),
-        (b"hookname: createContainer\n", False),
-        (b"", False),
-    ],
-)
-def test_hooks_of_the_container_are_told_from_those_of_the_host(content: bytes, hooked: bool) -> None:
-    assert has_cdi_hook(content) is hooked
-
-
-@pytest.mark.parametrize(
-    ("content", "maker"),
-    [
-        (NVIDIA_YAML, "nvidia.com"),
-        (b'{"kind": "vendor-1.example/class"}', "vendor-1.example"),
-        (b"kind: nvidia.com\n", ""),
-        (b"kind: <b>x</b>/gpu\n", ""),
-        (b"kind: \x1b[31m/gpu\n", ""),
-        (b"kind: " + b"a" * 10_000 + b"/gpu\n", ""),
-        (b"", ""),
-    ],
-)
-def test_only_a_name_as_specified_is_kept(content: bytes, maker: str) -> None:
-    assert cdi_maker(content) == maker
-
-
 @given(st.binary())
 def test_any_content_has_a_hook_or_not(content: bytes) -> None:
-    assert has_cdi_hook(content) in (True, False)
     assert has_oci_hook(content) in (True, False)
-    assert len(cdi_maker(content)) <= 63
-
-
-@pytest.mark.parametrize(
-    "piece", [b"\n", b" ", b"#", b"hookName", b"hookName:", b"hookName: \n", b"kind:", b"kind: a", b"- &a [*a,*a]\n"]
-)
-def test_a_large_file_of_one_thing_is_searched_all_the_same(piece: bytes) -> None:
-    """Only the watchdog of this test would notice content that makes the search take for ever."""
-    content = piece * (hazards._FILE_LIMIT // len(piece))
-    assert not has_cdi_hook(content)
-    assert cdi_maker(content) == ""
-
-
-def test_files_that_cannot_be_read_are_counted() -> None:
-    files: dict[str, bytes | str | int] = {
-        "/etc/cdi/a.json": errno.EIO,
-        "/etc/cdi/b.json": b"x" * (hazards._FILE_LIMIT + 1),
-    }
-    assert gather(FakeHost(files=files)).cdi.value == HookFiles(found=2, hooked=0, unread=2)
-
-
-def test_of_very_many_files_some_are_read() -> None:
-    files: dict[str, bytes | str | int] = {f"/var/run/cdi/{number:05}.json": NVIDIA_YAML for number in range(1000)}
-    found = gather(FakeHost(files=files)).cdi.value
-    assert found == HookFiles(found=1000, hooked=300, unread=700, makers=("nvidia.com",))
 
 
 @pytest.mark.parametrize(
     ("directory", "part"),
-    [("/etc/cdi", "cdi"), ("/etc/containers/oci/hooks.d", "oci_hooks"), ("/usr/local/bin", "toolkit")],
+    [("/etc/containers/oci/hooks.d", "oci_hooks"), ("/usr/local/bin", "toolkit")],
 )
 def test_a_directory_that_cannot_be_listed_is_a_problem(directory: str, part: str) -> None:
     """Of that part alone."""
     found = gather(FakeHost(files={directory: errno.EACCES}))
-    problems = {name for name in ("cdi", "oci_hooks", "toolkit") if getattr(found, name).kind == "not-permitted"}
+    problems = {name for name in ("oci_hooks", "toolkit") if getattr(found, name).kind == "not-permitted"}
     assert problems == {part}
 
 
@@ -159,22 +85,6 @@ def test_a_toolkit_that_was_found_is_not_forgotten() -> None:
     """Because of another directory."""
     files: dict[str, bytes | str | int] = {"/usr/bin/nvidia-ctk": "x", "/usr/local/bin": errno.EACCES}
     assert gather(FakeHost(files=files)).toolkit.value == ("/usr/bin/nvidia-ctk",)
-
-
-def test_hostile_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_host: LocalHost) -> None:
-    """Links, FIFOs, directories, strange names: none is followed, waited for, or carried into a report."""
-    secret = tmp_path / "secret"
-    secret.write_bytes(NVIDIA_YAML)
-    cdi = tmp_path / "cdi"
-    (cdi / "directory.json").mkdir(parents=True)
-    (cdi / "link.json").symlink_to(secret)
-    (cdi / "zero.json").symlink_to("/dev/zero")
-    (cdi / "good.yaml").write_bytes(NVIDIA_YAML)
-    os.mkfifo(cdi / "fifo.yaml")
-    for name in (b"\xff.json", b"\x1b[31m.json"):
-        Path(os.fsdecode(os.fsencode(cdi) + b"/" + name)).write_bytes(NVIDIA_YAML)
-    monkeypatch.setattr(hazards, "CDI_DIRECTORIES", (str(cdi), str(tmp_path / "absent")))
-    assert gather(local_host).cdi.value == HookFiles(found=7, hooked=1, unread=6, makers=("nvidia.com",))
 
 
 def general(when: str, stages: str = '"createContainer"') -> bytes:

@@ -45,6 +45,26 @@ def test_a_file_that_changes_looks_different(tmp_path: Path, change: Callable[[P
     assert look("file", str(path)) != before
 
 
+class Hung(RecordingHost):
+    """A node on which each file waits for its server."""
+
+    asked: tuple[str, ...] = ()
+
+    def _touch(self, path: str, operation: str, *arguments: object, **bounds: object) -> bytes:
+        self.asked = (*self.asked, operation)
+        self._stuck |= {path}
+        raise TimeoutError
+
+
+def test_of_many_files_that_hang_one_is_waited_for() -> None:
+    """A look at none of them shows a change."""
+    host = Hung({})
+    found = host.places(1, ("/dev/a", "/dev/b", "/dev/c"))
+    assert {reading.kind for reading in found.values()} == {"timed-out"}
+    assert host.asked == ("look", "places")
+    assert [seen for kind, _, seen in host.sources() if kind == "place"] == [UNSEEN] * 3
+
+
 def test_a_file_that_appears_looks_different(tmp_path: Path) -> None:
     """That there is none is something that can be seen."""
     path = str(tmp_path / "file")

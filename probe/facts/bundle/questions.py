@@ -50,7 +50,7 @@ class Answers:
 
 
 def of_target(target: Target) -> list[Any]:
-    return [target.path, target.device, target.fstype]
+    return [target.path, target.device, target.fstype, *(["recursive"] if target.recursive else [])]
 
 
 def question_of(signature: inspect.Signature, *arguments: Any, **named: Any) -> list[Any]:

@@ -141,6 +141,7 @@ def try_subjects(
             ask_owner=subject.role in ("kubelet-root", "runtime-root") and not is_served(subject.fstype),
             unbindable=subject.unbindable,
             server=table.server_above(subject.path),
+            recursive=subject.recursive,
         )
         if subject.device in held or target.server in held:
             outcome[index] = not_tried(subject, "timed-out", STILL_HANGS)

@@ -42,6 +42,8 @@ class Subject(Struct, frozen=True, kw_only=True):
     plugin: str = ""
     linked: bool = False
     """Whether a driver publishes the volume by a symbolic link to *path*, which then is no mount point."""
+    recursive: bool = False
+    """True to map all mounts below, too."""
 
 
 class Circumstances(Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
+from probe.facts.runtime.cdi import gather_cdi_settings
 from probe.facts.runtime.cgroups import Cgroups, devices_of, gather_cgroups, systemd_of, writable_of
 from probe.facts.runtime.crio import crio_network_dir, gather_crio_handlers, gather_crio_networks
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
@@ -83,6 +84,7 @@ def gather_runtime(
             surroundings=surroundings,
             allowed_devices=devices_of(cgroups),
             pending=daemon.then(lambda pid: Reading(f"/proc/{pid}", settings.pending())),
+            cdi=gather_cdi_settings(answer),
         ),
     )
 

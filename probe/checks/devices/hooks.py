@@ -1,0 +1,80 @@
+"""Judge of hooks: a createContainer hook runs as the Pod's root, a createRuntime hook as root of the node.
+
+Seen with runc 1.3.6, crun 1.21 and 1.28. *Source* of the rest: NVIDIA/nvidia-container-toolkit#648.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Literal
+
+from probe.checks.devices.fault import Circumstances, Fault, not_looked_at
+from probe.checks.remedies.devices import NVIDIA_CRUN, NVIDIA_HOOK, NVIDIA_LEGACY, OPEN_HOOK
+from probe.checks.remedies.platforms import inline
+from probe.checks.runtime.around import is_closed, is_unclear, mode_of
+from probe.facts.devices.model import CdiHook
+from probe.facts.runtime.oci import parse_version_number
+
+_AS_THE_POD, _IN_THE_IMAGE, _LATE, _AFTER = "createContainer", "startContainer", "poststart", "poststop"
+_NVIDIA = ("nvidia-cdi-hook", "nvidia-ctk")
+_NVIDIA_LEGACY = ("nvidia-container-runtime-hook", "nvidia-container-toolkit")
+_TELLS_ROOT_AFTER = (1, 20, 0)
+"""Last release whose hooks read the bundle; later ones take the container's root from crun, which alone tells it."""
+
+
+def is_legacy(program: str) -> bool:
+    """True for NVIDIA's prestart hook, under both of its names."""
+    return os.path.basename(program) in _NVIDIA_LEGACY
+
+
+def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
+    """Faults of one hook."""
+    path = inline(hook.program)
+    if hook.when == _AFTER:
+        return
+    if hook.when == _IN_THE_IMAGE:
+        yield Fault("unknown", "HookNotTried", f"the startContainer hook {path} is a program of the image")
+        return
+    way = seen.way(hook.program)
+    if not way or (way[0].value is None and way[0].kind != "absent"):
+        yield not_looked_at("the hook", path, way[0] if way else None)
+        return
+    if way[0].value is None:
+        late = hook.when == _LATE and seen.oci_runtime != "runc"
+        yield Fault("unknown" if late else "fails", "HookMissing", f"the {hook.when} hook {path} does not exist")
+        return
+    if is_legacy(hook.program):
+        message = f"{path} mounts into the container from outside, which NVIDIA never supported with user namespaces"
+        yield Fault("fails", "NvidiaLegacyHook", message, NVIDIA_LEGACY)
+    elif hook.when == _AS_THE_POD:
+        yield _as_the_pod(hook, seen)
+
+
+def _as_the_pod(hook: CdiHook, seen: Circumstances) -> Fault:
+    path, way = inline(hook.program), seen.way(hook.program)
+    shut = [step for step in way if step.value and is_closed(step.value)]
+    if shut and shut[0].value:
+        what = "execute it" if shut[0] is way[0] else f"search {inline(shut[0].source)}"
+        message = f"the createContainer hook {path} runs as the Pod's root, which may not {what}"
+        evidence = mode_of(shut[0].value, shut[0].source)
+        outcome: Literal["fails", "unknown"] = "unknown" if is_unclear(shut[0].value) else "fails"
+        return Fault(outcome, "HookNotExecutable", message, OPEN_HOOK, evidence)
+    if os.path.basename(hook.program) in _NVIDIA:
+        return _nvidia(path, seen)
+    message = f"the createContainer hook {path} runs as the Pod's root, and its work there was not tried"
+    return Fault("unknown", "HookNotTried", message, "Run one such Pod with hostUsers: false.")
+
+
+def _nvidia(path: str, seen: Circumstances) -> Fault:
+    """NVIDIA's hook reads config.json of the bundle, which CRI-O closes to the Pod's root and containerd does not."""
+    number = parse_version_number(seen.toolkit_version)
+    name = f"{path}, NVIDIA container toolkit {inline(seen.toolkit_version) or 'of unknown version'},"
+    if seen.runtime_name == "cri-o":
+        if seen.oci_runtime == "runc" or (number and number <= _TELLS_ROOT_AFTER):
+            message = f"{name} cannot read the bundle of CRI-O as the Pod's root, so the container does not start"
+            return Fault("fails", "NvidiaHook", message, NVIDIA_CRUN)
+        message = f"{name} works with crun from the release after 1.20.0 on; not tried here"
+        return Fault("unknown", "NvidiaHook", message, NVIDIA_CRUN)
+    message = f"{name} runs as the Pod's root; NVIDIA does not support that, and it was not tried here"
+    return Fault("unknown", "NvidiaHook", message, NVIDIA_HOOK)
