@@ -49,7 +49,7 @@ class Judge:
             uid=ADMITTED,
             assume=True,
             handler=self._handlers.get(name) if self._handlers is not None and name else None,
-            devices=shape.devices,
+            devices=dict.fromkeys(shape.devices, ""),
             claims=shape.claims,
             classes=self._classes,
         )

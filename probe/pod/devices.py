@@ -1,28 +1,85 @@
-"""Devices and image volumes of a Pod against the hazards of the node."""
+"""Devices and image volumes of a Pod against the devices and hazards of the node."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from probe.devices import DeviceKind
 from probe.pod.api import minor_version
-from probe.pod.model import Hazard, Node, Pod, Reason
+from probe.pod.model import Hazard, Node, Origin, Pod, Reason
+from probe.pod.spec import Container
 from probe.pod.walk import KEEP_HOST, containers, reason
 
 _NATIVE = "kubernetes.io"
+_OF_PLUGINS = "k8s.device-plugin."
+"""Beginning of the CDI kinds that NVIDIA's device plugin writes for itself: `k8s.device-plugin.nvidia.com/gpu`."""
+_NAMES = 50
 _IMAGE_VOLUMES_SINCE = {"containerd": (2, 1), "cri-o": (1, 31)}
 _IMAGE_VOLUMES_ON_SINCE = (1, 35)
 """First release of Kubernetes with the gate ImageVolume on."""
 
 
 def judge_devices(pod: Pod, node: Node) -> Iterator[Reason]:
-    """A Reason for each device that something else gives the Pod: what comes with it was not tried."""
+    """A Reason for each device that the Pod requests, by the node's kinds of devices where one is surely meant."""
+    for field, names, runs_as_root in _devices(pod):
+        if not names:
+            yield _not_known(field, node, "which device its driver gives the Pod is not known before it has a node")
+        for name in names:
+            yield _judge(field, name, runs_as_root, pod, node)
+
+
+def _judge(field: str, name: str, runs_as_root: bool, pod: Pod, node: Node) -> Reason:
+    """The Reason of a resource `nvidia.com/gpu`, or of a CDI device `nvidia.com/gpu=0`."""
+    resource, _, device = name.partition("=")
+    handler = pod.handler if pod.spec.runtime_class_name else ""
+    if handler is None:
+        return _not_known(field, node, f"{name} depends on the runtime handler, which is not known")
+    rows = _rows(resource, handler, node)
+    if not rows:
+        return _not_known(field, node, _why_no_row(resource, node))
+    answers = [(row, row.devices.get(device, "unknown") if device else row.outcome) for row in rows]
+    failing = next((row for row, answer in answers if answer == "fails"), None)
+    doubtful = next((row for row, answer in answers if answer != "works"), None)
+    if failing is not None and (len(answers) == 1 or all(answer == "fails" for _, answer in answers)):
+        cause = failing.causes[0] if failing.causes else None
+        word, way = (cause.reason, cause.remediation) if cause else ("DeviceFails", "")
+        origin: Origin = "tried" if word == "MountNotIdmappable" else "rule"
+        return reason(field, "fails", origin, word, f"{name}: {failing.message}", way or KEEP_HOST)
+    if doubtful is not None:
+        if device and device not in doubtful.devices:
+            return _not_known(field, node, f"no CDI specification that the probe read names {name}")
+        return _not_known(field, node, f"{name} is {doubtful.outcome} here: {doubtful.message}")
+    row = rows[0]
+    if not runs_as_root and node.oci_runtimes.get(handler) == "crun":
+        message = f"{name}: crun makes device nodes that belong to the Pod's root, and this container has another user"
+        return _not_known(field, node, message)
+    return reason(field, "runs", "tried" if row.tried else "rule", "DeviceWorks", f"{name}: {row.message}")
+
+
+def _rows(resource: str, handler: str, node: Node) -> list[DeviceKind]:
+    """Rows of that kind for the Pod's handler; the kind that a plugin of the vendor writes for itself is the same."""
+    kinds = (resource, _OF_PLUGINS + resource)
+    found = [row for row in node.devices or () if row.kind in kinds]
+    own = {(row.kind, row.way): row for row in found if not row.handler}
+    own |= {(row.kind, row.way): row for row in found if row.handler == handler}
+    return list(own.values())
+
+
+def _why_no_row(resource: str, node: Node) -> str:
+    vendor = resource.rpartition("/")[0]
+    if node.devices is None:
+        return "the node's devices are not known"
+    others = sorted({row.kind for row in node.devices if row.kind.rpartition("/")[0] == vendor})
+    if others:
+        return f"no device of this node is called {resource}; of the same vendor it has {', '.join(others[:5])}"
+    return f"no CDI specification of this node has the kind {resource}, so what comes with it was not tried"
+
+
+def _not_known(field: str, node: Node, why: str) -> Reason:
     hazard = node.hazards.get("hazard-device-hooks")
-    words = "what comes with a device was not tried; its node is usable only if others may read and write it"
-    if hazard and hazard.status == "warn":
-        words += "; " + (hazard.message or "this node has device hooks, which run with the Pod's own IDs")
-    way = f"run one such Pod here, or {KEEP_HOST}"
-    for field in _devices(pod):
-        yield reason(field, "unknown", "unknown", "DeviceNotTried", words, way)
+    if node.devices is None and hazard and hazard.status == "warn":
+        why += "; " + (hazard.message or "this node has devices that Pods with a user namespace cannot use")
+    return reason(field, "unknown", "unknown", "DeviceNotTried", why, f"run one such Pod here, or {KEEP_HOST}")
 
 
 def judge_image_volume(field: str, node: Node) -> Reason:
@@ -51,18 +108,28 @@ def judge_image_volume(field: str, node: Node) -> Reason:
     return reason(field, "runs", "kernel-and-driver", "ImageVolumes", f"{runtime} maps volumes of type image")
 
 
-def _devices(pod: Pod) -> Iterator[str]:
-    for name in pod.devices:
-        yield f"metadata.annotations[{name!r}]"
+def _devices(pod: Pod) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+    """(field, names of what is requested, whether as root); without names where only a driver knows them."""
+    for key, value in pod.devices.items():
+        names = tuple(name.strip() for name in value.split(",") if "=" in name)[:_NAMES]
+        yield f"metadata.annotations[{key!r}]", names, True
     for index, _ in enumerate(pod.spec.resource_claims or ()):
-        yield f"{pod.path}.resourceClaims[{index}]"
+        yield f"{pod.path}.resourceClaims[{index}]", (), True
     for path, container in containers(pod):
         resources = container.resources
         if resources is None:
             continue
         for name in {**(resources.limits or {}), **(resources.requests or {})}:
             if _is_extended(name):
-                yield f"{path}.resources.limits[{name!r}]"
+                yield f"{path}.resources.limits[{name!r}]", (name,), _runs_as_root(pod, container)
+
+
+def _runs_as_root(pod: Pod, container: Container) -> bool:
+    """False when the container is known to run as another user; an image may also name one, which nobody sees here."""
+    own = container.security_context.run_as_user if container.security_context else None
+    whole = pod.spec.security_context.run_as_user if pod.spec.security_context else None
+    user = whole if own is None else own
+    return not user
 
 
 def _is_extended(name: str) -> bool:

@@ -70,7 +70,7 @@ class _Draft(Struct, frozen=True, kw_only=True):
     spec: PodSpec | None = None
     path: str = ""
     uid: str = ""
-    devices: tuple[str, ...] = ()
+    devices: dict[str, str] = {}
     templates: dict[str, ClaimSpec | None] = {}
     complete: bool = True
 
@@ -156,10 +156,16 @@ def _with_spec(named: Workload, value: Mapping[str, Any], keys: tuple[str, ...],
         spec=msgspec.convert(template["spec"], PodSpec),
         path=path,
         uid=text_of(value, "metadata", "uid") if named.kind == "Pod" else "",
-        devices=tuple(key for key in (annotations if isinstance(annotations, dict) else ()) if key.startswith(_CDI)),
+        devices=_annotated(annotations),
         templates=templates,
         complete=native and "" not in templates,
     )
+
+
+def _annotated(annotations: Any) -> dict[str, str]:
+    """Annotations that name CDI devices."""
+    found = annotations.items() if isinstance(annotations, dict) else ()
+    return {key: value if isinstance(value, str) else "" for key, value in found if key.startswith(_CDI)}
 
 
 def _workload(draft: _Draft, context: Context, assume: bool) -> Workload:

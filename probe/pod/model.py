@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from probe.devices import DeviceKind
 from probe.pod.spec import PersistentVolumeSpec, PodSpec
 from probe.report import FilesystemRow, VolumeRow
 from probe.terms import Level, Status
@@ -53,8 +54,8 @@ class Pod(Struct, frozen=True, kw_only=True):
     """Handler of its RuntimeClass; None: not known, which does not matter without `runtimeClassName`."""
     token: bool | None = None
     """What its ServiceAccount says of automountServiceAccountToken; None: nothing, or not known."""
-    devices: tuple[str, ...] = ()
-    """CDI devices of its annotations (`cdi.k8s.io/...`)."""
+    devices: dict[str, str] = field(default_factory=dict)
+    """Annotation (`cdi.k8s.io/...`) -> the CDI devices that it names; empty: not known."""
     claims: dict[str, Claim] = field(default_factory=dict)
     """Name of a PersistentVolumeClaim of its namespace -> what is known of it."""
     classes: dict[str, Claim] = field(default_factory=dict)
@@ -118,6 +119,8 @@ class Node(Struct, frozen=True, kw_only=True):
     mounted: dict[tuple[str, str], list[FilesystemRow]] = field(default_factory=dict)
     """Plugin, as the kubelet's directory spells it (`kubernetes.io~csi`), and name of a PersistentVolume that is
     mounted there -> what was tried of it."""
+    devices: tuple[DeviceKind, ...] | None = None
+    """Kinds of devices; None: not known."""
     hazards: dict[str, Hazard] = field(default_factory=dict)
     """Id of a check `hazard-*` -> its outcome."""
 

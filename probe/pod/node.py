@@ -57,6 +57,7 @@ def node_of_report(
         volumes=report.volumes,
         mounts={row.path: row for row in mounts if row.path},
         mounted=_by_volume(report.filesystems),
+        devices=report.devices,
         hazards={
             one.id: Hazard(status=one.status, message=one.message, remediation=one.remediation)
             for one in report.findings

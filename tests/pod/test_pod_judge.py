@@ -9,8 +9,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lab.reports import REPORTS
+from probe.devices import DeviceCause, DeviceKind, KindOutcome
 from probe.outputs.annotations import PREFIX as PUBLISHED_PREFIX
 from probe.outputs.annotations import node_annotations
 from probe.outputs.staleness import expired
@@ -626,6 +628,74 @@ def test_devices() -> None:
     assert judgement.outcome == "unknown"
     assert "nvidia.com/gpu" in judgement.reasons[0].field
     assert judge(pod(resourceClaims=[{"name": "gpu"}]), NODE).outcome == "unknown"
+
+
+def kind(outcome: KindOutcome, name: str = "nvidia.com/gpu", **fields: Any) -> DeviceKind:
+    """A kind of device as a report has it."""
+    cause = DeviceCause(outcome="fails", reason="DeviceMode", message="m", remediation="chmod", devices=1, example="0")
+    known: dict[str, Any] = {"handler": "", "way": "cdi", "message": "m", "tried": False, "devices": {}, "omitted": 0}
+    causes = (cause,) if outcome == "fails" else ()
+    return DeviceKind(kind=name, outcome=outcome, **known | {"causes": causes} | fields)
+
+
+def gpu(**fields: Any) -> Pod:
+    """A Pod that requests a GPU."""
+    return pod(containers=[{"resources": {"limits": {"nvidia.com/gpu": 1}}, **fields}])
+
+
+@pytest.mark.parametrize(
+    ("devices", "outcome"),
+    [
+        (None, "unknown"),
+        ((), "unknown"),
+        ((kind("works"),), "runs"),
+        ((kind("fails"),), "fails"),
+        ((kind("partly"),), "unknown"),
+        ((kind("unknown"),), "unknown"),
+        ((kind("works", "k8s.device-plugin.nvidia.com/gpu"),), "runs"),
+        ((kind("works"), kind("fails", "k8s.device-plugin.nvidia.com/gpu")), "unknown"),
+        ((kind("works", "nvidia.com/mig"),), "unknown"),
+        ((kind("works", "amd.com/gpu"),), "unknown"),
+        ((kind("fails"), kind("works", handler="crun")), "fails"),
+        ((kind("works"), kind("unknown", way="legacy")), "unknown"),
+    ],
+)
+def test_a_resource_by_the_kinds_of_the_node(devices: tuple[DeviceKind, ...] | None, outcome: str) -> None:
+    """Only the very kind counts, and where two ways lead to the device, both."""
+    assert judge(gpu(), with_(devices=devices)).outcome == outcome
+
+
+def test_a_device_by_its_handler_and_user() -> None:
+    """A row of the handler precedes; the node that crun makes belongs to the Pod's root."""
+    by_crun = with_(devices=(kind("fails"), kind("works", handler="crun")), oci_runtimes={"": "runc", "crun": "crun"})
+    by_crun = replace(by_crun, handlers={"": READY, "crun": READY})
+    asking = replace(gpu(), handler="crun")
+    asking = replace(asking, spec=replace(asking.spec, runtime_class_name="crun"))
+    assert judge(asking, by_crun).outcome == "runs"
+    assert judge(replace(asking, handler=None), by_crun).outcome == "unknown"
+    other = replace(gpu(securityContext={"runAsUser": 1000}), handler="crun")
+    other = replace(other, spec=replace(other.spec, runtime_class_name="crun"))
+    assert judge(other, by_crun).outcome == "unknown"
+    assert judge(gpu(securityContext={"runAsUser": 1000}), with_(devices=(kind("works"),))).outcome == "runs"
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        ("nvidia.com/gpu=0", "runs"),
+        ("nvidia.com/gpu=1", "fails"),
+        ("nvidia.com/gpu=0,nvidia.com/gpu=1", "fails"),
+        ("nvidia.com/gpu=2", "unknown"),
+        ("nvidia.com/gpu", "unknown"),
+        ("", "unknown"),
+        ("=" * 5000, "unknown"),
+    ],
+)
+def test_an_annotation_names_devices(value: str, outcome: str) -> None:
+    asking = replace(pod(), devices={"cdi.k8s.io/gpu": value})
+    cause = kind("fails").causes
+    devices = (kind("partly", devices={"0": "works", "1": "fails"}, causes=cause),)
+    assert judge(asking, with_(devices=devices)).outcome == outcome
 
 
 def test_tokens() -> None:

@@ -157,9 +157,14 @@ def test_handlers_tokens_devices_and_identity() -> None:
         made("Pod", spec, uid="u", annotations=annotations),
         runtime_class,
     )
-    assert (pod.handler, pod.token, pod.devices, pod.uid) == ("crun", False, ("cdi.k8s.io/gpu",), "u")
+    assert (pod.handler, pod.token, pod.devices, pod.uid) == (
+        "crun",
+        False,
+        {"cdi.k8s.io/gpu": "vendor.com/gpu=0"},
+        "u",
+    )
     pod = only(made("Deployment", spec, "apps/v1", uid="u"))
-    assert (pod.handler, pod.token, pod.devices, pod.uid) == (None, None, (), "")
+    assert (pod.handler, pod.token, pod.devices, pod.uid) == (None, None, {}, "")
 
 
 def test_malformed_objects_count_as_not_given() -> None:
