@@ -35,7 +35,7 @@ esac
 _CONFIG = """
 [plugins."io.containerd.cri.v1.runtime"]
   disable_apparmor = true
-  restrict_oom_score_adj = true
+{settings}  restrict_oom_score_adj = true
 [plugins."io.containerd.cri.v1.runtime".cni]
   bin_dirs = ["{home}"]
   conf_dir = "{home}/conf"
@@ -57,16 +57,20 @@ def pod_runtime(
     *,
     image: bool = True,
     more: str = "",
+    settings: str = "",
     wrapper: tuple[str, ...] = (),
 ) -> Iterator[str]:
-    """As `Node.containerd`, with a network and, unless *image* is False, the pause image; *more* is configuration."""
+    """As `Node.containerd`, with a network and, unless *image* is False, the pause image.
+
+    *settings* are lines of the CRI plugin's table, *more* is other configuration.
+    """
     home = node.path("cni")
     os.makedirs(f"{home}/conf")
     for name in ("loopback", "own"):
         Path(home, name).write_text(_PLUGIN)
         os.chmod(f"{home}/{name}", 0o755)
     Path(home, "conf/10-own.conf").write_text('{"cniVersion":"1.0.0","name":"own","type":"own"}')
-    config = _CONFIG.format(home=home, image=PAUSE_IMAGE) + more
+    config = _CONFIG.format(home=home, image=PAUSE_IMAGE, settings=settings) + more
     with node.containerd(containerd, handlers, more=config, wrapper=wrapper) as endpoint:
         if image:
             archive = f"{home}/pause.tar"
