@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from lab import lanes
+from lab.command import ROOT
 
 WORDS = {
     "passed": "===== 2 passed, 5 deselected, 1 warning in 0.10s =====",
@@ -47,6 +48,13 @@ def test_one_summary(ended: tuple[str, ...], code: int, words: str) -> None:
     assert output[len(output) - len(failures(ended)) :] == failures(ended)
     assert words in last
     assert last.startswith("===")
+
+
+def test_each_fast_test_is_in_one_half() -> None:
+    """What one lane is told to collect, the other one is told to ignore."""
+    one, other = (command[command.index(lanes.FAST) + 1 :] for command in lanes.commands("fast"))
+    assert other == tuple(f"--ignore={folder}" for folder in one)
+    assert all((ROOT / folder).is_dir() for folder in one)
 
 
 def test_each_test_is_in_one_lane(request: pytest.FixtureRequest) -> None:
