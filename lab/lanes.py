@@ -29,6 +29,8 @@ from lab.real.kernel import die_with_parent
 
 LANES = ("qemu", "real and not qemu", "not real")
 """Expressions for `pytest -m`; each test is in exactly one lane."""
+QEMU = ("tests/faults", "tests/kernels")
+"""Folders of the tests that boot kernels: that lane need not collect all others."""
 FAST = "not real and not slow"
 HALF = tuple(f"tests/{name}" for name in ("bundle", "fleet", "host", "publish", "serve"))
 """Folders whose fast tests take half of the CPU of all."""
@@ -113,7 +115,8 @@ def commands(extent: str) -> list[tuple[str, ...]]:
     python, pytest = (sys.executable, "-m"), (sys.executable, "-m", "pytest", "-m")
     if extent == "fast":
         return [(*pytest, FAST, *HALF), (*pytest, FAST, *(f"--ignore={folder}" for folder in HALF))]
-    found = [(*(GIVE_WAY if lane == LANES[-1] else ()), *pytest, lane) for lane in LANES]
+    qemu, real, other = LANES
+    found: list[tuple[str, ...]] = [(*pytest, qemu, *QEMU), (*pytest, real), (*GIVE_WAY, *pytest, other)]
     if os.geteuid() == 0:  # chroot(2) needs root, as the real tests do, which skip without it
         suites = (deploy.SUITE, NEWEST) if extent == "all" else (deploy.SUITE,)
         found += [(*GIVE_WAY, *python, "lab.pythons", suite) for suite in suites]
