@@ -9,6 +9,7 @@ import pytest
 
 from lab import lanes
 from lab.command import ROOT
+from tests.conftest import COLLECTED
 
 WORDS = {
     "passed": "===== 2 passed, 5 deselected, 1 warning in 0.10s =====",
@@ -60,6 +61,6 @@ def test_each_fast_test_is_in_one_half() -> None:
 def test_each_test_is_in_one_lane(request: pytest.FixtureRequest) -> None:
     """What boots a kernel needs root, so it is `real` as well: no test is run twice, none is left out."""
     assert lanes.LANES == ("qemu", "real and not qemu", "not real")
-    booting = [item for item in request.session.items if item.get_closest_marker("qemu")]
+    booting = [item for item in request.config.stash[COLLECTED] if item.get_closest_marker("qemu")]
     assert all(item.get_closest_marker("real") for item in booting)
     assert all(item.nodeid.startswith(tuple(f"{folder}/" for folder in lanes.QEMU)) for item in booting)
