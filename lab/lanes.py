@@ -5,6 +5,8 @@ they run one after another, as some compare the whole machine (loop devices, mod
 after. All other tests change nothing of it; those of the product run once more on the Python of the image. These give
 way to the first two lanes, which would end last. A lane's output is printed when it has ended. In the end come all
 failures once more, and a last line that counts the tests of all lanes, as pytest does.
+
+`scripts/test --fast` has two lanes of its own: half of the folders each, so that no test is collected twice.
 """
 
 from __future__ import annotations
@@ -27,6 +29,11 @@ from lab.real.kernel import die_with_parent
 
 LANES = ("qemu", "real and not qemu", "not real")
 """Expressions for `pytest -m`; each test is in exactly one lane."""
+QEMU = ("tests/faults", "tests/kernels")
+"""Folders of the tests that boot kernels: that lane need not collect all others."""
+FAST = "not real and not slow"
+HALF = tuple(f"tests/{name}" for name in ("bundle", "fleet", "host", "publish", "serve"))
+"""Folders whose fast tests take half of the CPU of all."""
 GIVE_WAY = ("nice", "-n", "5")
 """Not more, or a test that takes seconds of CPU could run into its timeout."""
 NEWEST = "sid"
@@ -103,18 +110,26 @@ def summary(outputs: Iterable[str], seconds: float) -> str:
     return f" {', '.join(told) or 'no tests ran'} in {seconds:.2f}s ".center(100, "=")
 
 
+def commands(extent: str) -> list[tuple[str, ...]]:
+    """One for each lane; *extent* is that of tests/extent.py."""
+    python, pytest = (sys.executable, "-m"), (sys.executable, "-m", "pytest", "-m")
+    if extent == "fast":
+        return [(*pytest, FAST, *HALF), (*pytest, FAST, *(f"--ignore={folder}" for folder in HALF))]
+    qemu, real, other = LANES
+    found: list[tuple[str, ...]] = [(*pytest, qemu, *QEMU), (*pytest, real), (*GIVE_WAY, *pytest, other)]
+    if os.geteuid() == 0:  # chroot(2) needs root, as the real tests do, which skip without it
+        suites = (deploy.SUITE, NEWEST) if extent == "all" else (deploy.SUITE,)
+        found += [(*GIVE_WAY, *python, "lab.pythons", suite) for suite in suites]
+    return found
+
+
 def main() -> int:
     def terminated(*_: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, terminated)
     try:
-        pytest = (sys.executable, "-m", "pytest", "-m")
-        commands: list[tuple[str, ...]] = [(*(GIVE_WAY if lane == LANES[-1] else ()), *pytest, lane) for lane in LANES]
-        if os.geteuid() == 0:  # chroot(2) needs root, as the real tests do, which skip without it
-            suites = (deploy.SUITE, NEWEST) if os.environ.get("USERNS_PROBE_TESTS") == "all" else (deploy.SUITE,)
-            commands += [(*GIVE_WAY, sys.executable, "-m", "lab.pythons", suite) for suite in suites]
-        return run(commands, sys.stdout)
+        return run(commands(os.environ.get("USERNS_PROBE_TESTS", "")), sys.stdout)
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Proof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What proves that Pods with a user namespace run, and for which life of the container runtime's daemon."""
+    """Proof that Pods with a user namespace run, for one life of the container runtime's daemon."""
 
     kind: Literal["attempts", "running-pod", "pod-trial"] = "attempts"
     """attempts: what the probe tried; running-pod: such a Pod ran; pod-trial: the runtime made one for the probe."""

@@ -1,4 +1,4 @@
-"""What a probe may be told: typed, frozen, checked before any work."""
+"""Settings of a probe: typed, frozen, checked before any work."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GRACE = timedelta(seconds=5)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """How one probe is made."""
+    """Settings of one probe."""
 
     node_name: str | None = None
     """As Kubernetes names the node; never guessed from the host name."""
@@ -46,12 +46,12 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def slowness(self) -> float:
-        """How many times as long as usual each single wait may take: who gives more time has a slow node."""
+        """Factor on each timeout: a budget above the default means a slow node."""
         return max(1.0, self.budget / BUDGET)
 
     @property
     def lifetime(self) -> timedelta:
-        """How long a report lives: through three intervals, or three probes that each use all of their time."""
+        """Lifetime of a report: three intervals, or three probes that each use their whole budget."""
         return 3 * max(self.interval, self.budget + GRACE)
 
     def __post_init__(self) -> None:

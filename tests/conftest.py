@@ -33,8 +33,14 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+COLLECTED = pytest.StashKey[list[pytest.Item]]()
+"""All tests, also those that -m leaves out."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the tests that compare the whole machine before and after: nothing settles yet."""
+    config.stash[COLLECTED] = [*items]
     items.sort(key=lambda item: not item.get_closest_marker("whole_machine"))
 
 

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from lab import lanes
+from lab.command import ROOT
+from tests.conftest import COLLECTED
 
 WORDS = {
     "passed": "===== 2 passed, 5 deselected, 1 warning in 0.10s =====",
@@ -49,8 +51,16 @@ def test_one_summary(ended: tuple[str, ...], code: int, words: str) -> None:
     assert last.startswith("===")
 
 
+def test_each_fast_test_is_in_one_half() -> None:
+    """What one lane is told to collect, the other one is told to ignore."""
+    one, other = (command[command.index(lanes.FAST) + 1 :] for command in lanes.commands("fast"))
+    assert other == tuple(f"--ignore={folder}" for folder in one)
+    assert all((ROOT / folder).is_dir() for folder in one)
+
+
 def test_each_test_is_in_one_lane(request: pytest.FixtureRequest) -> None:
     """What boots a kernel needs root, so it is `real` as well: no test is run twice, none is left out."""
     assert lanes.LANES == ("qemu", "real and not qemu", "not real")
-    for item in request.session.items:
-        assert item.get_closest_marker("real") or not item.get_closest_marker("qemu"), item
+    booting = [item for item in request.config.stash[COLLECTED] if item.get_closest_marker("qemu")]
+    assert all(item.get_closest_marker("real") for item in booting)
+    assert all(item.nodeid.startswith(tuple(f"{folder}/" for folder in lanes.QEMU)) for item in booting)

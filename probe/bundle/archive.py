@@ -34,7 +34,7 @@ class BundleError(ValueError):
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """How the probe was made."""
+    """Settings and versions of the recorded probe."""
 
     format: str = FORMAT
     agent_version: str
@@ -49,7 +49,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
 
 class Bundle(Struct, frozen=True):
-    """What a bundle holds, apart from the report, which can be made of it."""
+    """Content of a bundle apart from the report, which follows from it."""
 
     manifest: Manifest
     asked: tuple[Asked, ...]

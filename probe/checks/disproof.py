@@ -1,4 +1,4 @@
-"""What a Pod with a user namespace that ran here disproves.
+"""Findings that a Pod with a user namespace disproves by having run here.
 
 A finding that says otherwise was either seen, as what the probe tried itself, or it is a claim: what files, limits and
 versions were read to mean. Of a claim, a `fail` becomes a warning. An `unknown` of either kind becomes a `pass`. No Pod

@@ -88,7 +88,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
 
 
 def _settle(facts: Facts, kubelet: KubeletFacts) -> str:
-    """What tells whether the gate is on; empty where the probe lacks a permission."""
+    """Fix that reveals the state of the gate; empty where the probe lacks a permission."""
     if kubelet.gate.kind != "not-readable":
         return ""
     return f"{PROVE_IT} Or: {restart_it(facts, ', then probe again')}" if _changed(kubelet) else PROVE_IT

@@ -229,6 +229,6 @@ def prune(
 
 
 def kubeconfig_at_home() -> str | None:
-    """Where kubectl has it; a Pod has its service account instead."""
+    """Path of kubectl's kubeconfig; None in a Pod, which has a service account."""
     path = os.path.expanduser("~/.kube/config")
     return path if not os.environ.get("KUBERNETES_SERVICE_HOST") and os.path.exists(path) else None

@@ -68,7 +68,7 @@ def complain_of_bug(error: Exception) -> None:
 
 def discard(stream: TextIO) -> None:
     """Drop unwritten output; otherwise the interpreter tries again at exit, complains, and exits with 120."""
-    from probe.host.child import open_null
+    from probe.host.in_child import open_null
 
     os.dup2(open_null(), stream.fileno())
 

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def make_publisher(parts: str, node_name: str | None) -> Callable[[Any, str], Any]:
-    """What makes the publisher of these parts."""
+    """Factory of a publisher of *parts*."""
     from probe.publish.libraries import load
 
     load()

@@ -1,4 +1,4 @@
-"""Where a daemon will make a directory that may not exist yet."""
+"""Nearest existing parent of a directory that a daemon will make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known when the gathering process did not come back: nothing, and why."""
+"""Facts of a failed gathering: each Reading carries the same problem."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Controller(Struct, frozen=True, gc=False):
 
 
 class Shape(Struct, frozen=True):
-    """What Pods of one template have in common."""
+    """Fields that Pods of one template share."""
 
     spec: PodSpec
     claims: dict[str, Claim]

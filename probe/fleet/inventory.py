@@ -38,7 +38,7 @@ Safe = Literal["yes", "no", "unknown"]
 
 
 class Section(Struct, frozen=True, kw_only=True):
-    """What was read of one kind of object."""
+    """Outcome of reading one kind of object."""
 
     name: str
     state: Literal["read", "partial", "unknown", "not-served"]

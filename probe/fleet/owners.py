@@ -48,7 +48,7 @@ class Owners:
         return Workload(controller.namespace, kind, name)
 
     def resolved(self, controller: Controller) -> Resolved:
-        """How the workload of *controller* is found; see WorkloadRow.resolved."""
+        """Way from *controller* to its workload; see WorkloadRow.resolved."""
         if controller.kind in ("Pod", "StaticPod"):
             return "pod" if controller.kind == "Pod" else "mirror"
         has_above = controller.group.startswith(ABOVE.get(controller.kind, "-"))

@@ -78,7 +78,7 @@ def _row(kind: str, document: Document, bindings: Bindings) -> PolicyRow:
 
 
 def _effect(spec: Any) -> Effect:
-    """What all parts of the policy that mention the field agree on."""
+    """Effect on which all parts of the policy that mention the field agree."""
     found = set(_effects(spec))
     return found.pop() if len(found) == 1 else "unclear"
 

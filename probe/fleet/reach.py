@@ -23,7 +23,7 @@ Terms = tuple[wire.Term, ...]
 
 
 class Placement(Struct, frozen=True):
-    """Where a Pod may be scheduled."""
+    """Nodes on which a Pod may be scheduled."""
 
     selector: tuple[tuple[str, str], ...]
     terms: Terms | None

@@ -127,7 +127,7 @@ def _host_namespaces(shapes: list[Shape]) -> tuple[str, ...]:
 
 
 def _needs(judged: Judged, shapes: list[Shape], tight: bool) -> tuple[str, ...]:
-    """What to change besides setting the field."""
+    """Changes that a workload needs besides hostUsers: false."""
     explicit = any(shape.spec.host_users for shape in shapes)
     return ((_EXPLICIT,) if explicit else ()) + ((_SELECTOR,) if (judged.fails or judged.unknown) and not tight else ())
 

@@ -78,7 +78,7 @@ class Host(ABC):
 
     @abstractmethod
     def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
-        """What that process has at each absolute path, in its mount namespace and root; a hang leaves all unknown."""
+        """File at each absolute path in the mount namespace and root of process *pid*; a hang leaves all unknown."""
 
     @abstractmethod
     def run(

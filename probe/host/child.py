@@ -15,16 +15,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import NoReturn
 
-from probe.host import syscalls
+from probe.host.in_child import live
 
 DEFAULT_LIMIT = 1 << 20
 """Bytes that a child may hand back."""
 
 _GRACE = 0.2  # seconds in which a killed child that can still die does
-
-_to_parent = -1  # where this process writes to its parent, if it is a child itself
 
 
 class ChildError(Exception):
@@ -55,7 +52,7 @@ class Child:
             raise
         if self.pid == 0:
             os.close(read_end)
-            _run(function, write_end, parent, lifetime)
+            live(function, write_end, parent, lifetime)
         os.close(write_end)
         self._read_end = read_end
         self._reaped: int | None = None
@@ -188,56 +185,6 @@ def enclose(function: Callable[[], bytes]) -> bytes:
         return b"%s %d\n" % (b"value" if isinstance(error, ValueError) else b"child", len(text)) + text
 
 
-def _run(function: Callable[[Callable[[bytes], None]], None], write_end: int, parent: int, lifetime: float) -> NoReturn:
-    """The child's life. It never returns, and never runs the parent's cleanup."""
-    status = 1
-    try:
-        # A terminal's Ctrl-C goes to the whole group; the parent decides, and kills.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        gc.disable()  # it lives for a moment, and all that it makes goes with it
-        die_with_parent(parent)
-        if lifetime:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.setitimer(signal.ITIMER_REAL, lifetime)
-        _let_go(write_end)
-        function(lambda data: _write_all(write_end, data))
-        status = 0
-    except BrokenPipeError:
-        pass
-    except BaseException as error:  # its traceback would belong to nobody; the parent sees the exit status
-        if os.environ.get("USERNS_PROBE_DEBUG"):
-            import traceback
-
-            traceback.print_exception(error)
-    finally:
-        os._exit(status)
-
-
-def _let_go(write_end: int) -> None:
-    """Close what somebody waits to see closed: a child that gets stuck in the kernel would keep them waiting for ever.
-
-    That is whoever reads what the command prints, and in a child's child the pipe of the former.
-    """
-    global _to_parent
-    if _to_parent >= 0:
-        os.close(_to_parent)
-    else:
-        null = open_null()
-        for stream in (0, 1) if os.environ.get("USERNS_PROBE_DEBUG") else (0, 1, 2):
-            os.dup2(null, stream)
-        os.close(null)
-    _to_parent = write_end
-
-
-def open_null() -> int:
-    """A descriptor of /dev/null, or of an empty file in memory where a root directory has no /dev."""
-    try:
-        return os.open(os.devnull, os.O_RDWR)
-    except OSError:
-        return os.memfd_create("null")
-
-
 def wait_readable(files: Sequence[int], deadline: float) -> list[int]:
     """Those of *files* that can be read or are at their end, once there is one; none at *deadline*.
 
@@ -253,20 +200,6 @@ def keep_ended_children() -> None:
     """Let children be waited for, even if whoever started us had SIGCHLD ignored: then the kernel forgets them."""
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask to be killed when *parent* ends; to be asked again after a change of credentials clears it."""
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    # 0: the parent is outside our PID namespace. If it ended meanwhile, the next write to it says so.
-    if os.getppid() not in (parent, 0):
-        os._exit(1)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _describe(status: int | None) -> str:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from probe.host import syscalls
-from probe.host.child import Child, ChildError, die_with_parent
+from probe.host.child import Child, ChildError
+from probe.host.in_child import die_with_parent
 
 FIRST_HOST_ID = 65536 * 32767
 """First host ID of the attempted map: a block of the kubelet's default pool, far above the IDs of accounts."""

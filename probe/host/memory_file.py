@@ -9,7 +9,7 @@ MEMORY_LIMIT = 1 << 20
 
 
 def take_memory(fd: int) -> bytes:
-    """What the last probe left there, which is gone then: a probe that fails leaves nothing to look at."""
+    """Take the last probe's content out of the file: a probe that fails leaves nothing to look at."""
     os.set_inheritable(fd, False)
     content = os.pread(fd, MEMORY_LIMIT, 0)
     os.ftruncate(fd, 0)

@@ -14,7 +14,8 @@ from typing import NoReturn
 from msgspec import Struct
 
 from probe.host import syscalls
-from probe.host.child import ChildError, die_with_parent, keep_ended_children, wait_readable
+from probe.host.child import ChildError, keep_ended_children, wait_readable
+from probe.host.in_child import die_with_parent
 
 OUTPUT_LIMIT = 1 << 20
 """Maximum bytes of stdout, and of stderr."""

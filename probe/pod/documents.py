@@ -102,7 +102,7 @@ def _too_many() -> Document:
 
 
 def _space_after(text: str, at: int) -> int:
-    """Where the blanks after *at* end."""
+    """End of the blanks after *at*."""
     found = _BLANKS.match(text, at)
     return found.end() if found else at
 

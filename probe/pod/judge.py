@@ -19,7 +19,7 @@ _WEAKEST_FIRST: tuple[Origin, ...] = ("unknown", "kernel-and-driver", "rule", "t
 
 
 def judge(pod: Pod, node: Node) -> Judgement:
-    """What becomes of *pod* on *node*, and why. Nothing that was not tried there is called tried.
+    """Outcome of *pod* on *node* with its reasons. Nothing that was not tried there is called tried.
 
     A Pod that keeps the node's users needs nothing that is judged here: it runs, unless the API server refuses it.
     """

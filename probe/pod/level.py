@@ -22,7 +22,7 @@ _WHY: dict[Level, str] = {
 
 
 class Levels:
-    """What the node says of each level for the handler of one Pod."""
+    """Answers of the node to each level for the handler of one Pod."""
 
     def __init__(self, pod: Pod, node: Node) -> None:
         self.handler, self._answers = _answers(pod, node)

@@ -1,4 +1,4 @@
-"""What can be published to a Node."""
+"""Parts that can be published to a Node."""
 
 from __future__ import annotations
 

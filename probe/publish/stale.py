@@ -23,7 +23,7 @@ SETTLED = 900.0
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
-    """What one Node says by label and condition, and of when that is."""
+    """Label and condition of one Node, with the time of their last refresh."""
 
     name: str
     version: str

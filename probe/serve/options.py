@@ -1,4 +1,4 @@
-"""What `serve` may be told, checked before anything is imported to do it."""
+"""Options of `serve`, checked before anything else is imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[\w.-]*):(?P<port>
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What `serve` was told."""
+    """Options of one `serve`."""
 
     report_file: str
     listen: str = DEFAULT_LISTEN

@@ -1,1 +1,1 @@
-"""What an engine or a builder inside a Pod with a user namespace can do on this node."""
+"""Checks of engines and builders that run inside a Pod with a user namespace."""

@@ -13,7 +13,7 @@ _TMPFS = PodRequest(
 
 
 def check_idmap_again(facts: Facts, handler: str) -> NestedOutcome:
-    """What the runtime mapped for the Pod cannot be mapped again from inside; what the Pod mounts itself can."""
+    """Idmap a volume again from inside the Pod: refused for mounts of the runtime, accepted for the Pod's own."""
     trial = facts.nested.trial
     if trial.value is None:
         return judge(Outcome.not_read("whether inner Pods can have ID mappings", trial), _TMPFS)

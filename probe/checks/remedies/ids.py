@@ -40,7 +40,7 @@ _ANY_GETSUBIDS = f"{_GETSUBIDS['debian']} || dnf install -y shadow-utils-subid"
 
 
 def install_getsubids(facts: Facts) -> str:
-    """How this distribution gets getsubids(1) onto the PATH of the kubelet."""
+    """Commands of this distribution that install getsubids(1) on the PATH of the kubelet."""
     system = (facts.distribution.value or "").partition(" ")[0]
     unit = kubelet_unit(facts)
     return (

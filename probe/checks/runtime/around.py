@@ -1,4 +1,4 @@
-"""What the checks of the daemon's surroundings share."""
+"""Helpers of the checks of the daemon's surroundings."""
 
 from __future__ import annotations
 

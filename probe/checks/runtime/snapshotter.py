@@ -94,7 +94,7 @@ def _proxies(runtime: RuntimeFacts) -> Reading[dict[str, tuple[str, ...]]]:
 
 
 def _unread(proxies: Reading[dict[str, tuple[str, ...]]]) -> Reading[Any]:
-    """Why the capabilities are not known: they were not read, or have no entry of that name."""
+    """Reason for unknown capabilities: not read, or no entry of that name."""
     absent: Reading[Any] = Reading.without(proxies.source, "not-readable", "proxy_plugins has no entry of that name")
     return proxies if proxies.value is None else absent
 

@@ -1,4 +1,4 @@
-"""Why a kubelet that does not run may not start: its account exists, and the program that tells its IDs does not.
+"""A stopped kubelet that cannot start: its account exists, and getsubids(1), which prints its IDs, does not.
 
 *Source*: kubelet, `getKubeletMappings`: `exec: "getsubids": executable file not found in $PATH` ends it.
 """

@@ -1,1 +1,1 @@
-"""What is known of nested containers."""
+"""Facts about nested containers."""

@@ -1,4 +1,4 @@
-"""Which handlers give a container a cgroup of its own, as the verbose Status of CRI tells."""
+"""Handlers that give a container a cgroup of its own, from the verbose Status of CRI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What containerd's configuration in force names beside OCI runtimes: shims, base specifications, CNI."""
+"""Shims, base specifications and CNI directories in containerd's configuration in force."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def gather_handlers(
 
 
 def _shim(host: Host, pid: int, runtime: _Runtime, search_path: Reading[tuple[str, ...]]) -> Reading[str]:
-    """Where the shim lies; absent where the daemon finds none.
+    """Path of the shim; absent where the daemon finds none.
 
     *Source*: containerd, `BinaryName` and `resolveRuntimePath`: the last two words of the type make the name, which is
     looked for along PATH, then in the folder of containerd itself.

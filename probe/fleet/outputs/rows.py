@@ -107,7 +107,7 @@ class PolicyLine(Struct, frozen=True, kw_only=True):
 
 
 class SectionLine(Struct, frozen=True, kw_only=True):
-    """What was read: rows of a section that is not `read` are missing or not all there."""
+    """Outcome of reading one section; a section that is not `read` lacks some or all rows."""
 
     record: str = "section"
     cluster: str

@@ -60,7 +60,7 @@ def why(row: WorkloadRow) -> str:
 
 
 def breaks(row: EnforceRow) -> str:
-    """What breaks, or is unknown, in one line."""
+    """Objects that break, or are unknown, in one line."""
     found = row.breaks or row.unknown
     return "; ".join(f"{one.what}{one.reason and ' '}{one.reason}" for one in found[:3]) + (
         f"; and {len(found) - 3} more" if len(found) > 3 else ""
@@ -68,7 +68,7 @@ def breaks(row: EnforceRow) -> str:
 
 
 def problems(inventory: Inventory) -> list[str]:
-    """What could not be read, one line each; APIs that the server does not have are none."""
+    """Sections that could not be read, one line each; an API that the server lacks is no problem."""
     lines = [
         f"{one.name}: {one.problem}"
         for one in inventory.sections

@@ -9,8 +9,8 @@ from itertools import islice
 from typing import TypeVar
 
 from probe.host import syscalls
-from probe.host.child import die_with_parent
 from probe.host.idmap import attempt_user_namespace
+from probe.host.in_child import die_with_parent
 from probe.host.sandbox.steps import StepAnswer, parse_filesystems
 
 T = TypeVar("T")
