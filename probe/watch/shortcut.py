@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
@@ -20,8 +21,8 @@ from probe.host.look import look, reachable
 
 Source = tuple[str, str, str]
 """Kind and path of a look, and the look itself."""
-_Known = tuple[str, Callable[[os.stat_result], object], object]
-"""A path, the fields of its stat(2) that count, and their values."""
+_State = tuple[Callable[[str], object], str, object]
+"""A function of a path, the path, and the result that the function had."""
 
 _LOCAL = frozenset(
     ("bcachefs", "btrfs", "devtmpfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "overlay", "squashfs", "tmpfs", "xfs")
@@ -31,78 +32,81 @@ _SETTLED = 1_000_000_000
 """Nanoseconds, more than the granularity of st_ctime: a directory that changed before gets another time."""
 _ABSENT = "errno 2"
 
-_ROOT = attrgetter("st_dev", "st_ino")
+_INODE = attrgetter("st_dev", "st_ino")
 _PLACE = attrgetter("st_dev", "st_ino", "st_mode")
 _DIRECTORY = attrgetter("st_dev", "st_ino", "st_mode", "st_ctime_ns")
 _FILE = attrgetter("st_dev", "st_ino", "st_mode", "st_uid", "st_size", "st_mtime_ns", "st_ctime_ns")
-_FIELDS: dict[str, Callable[[os.stat_result], object] | None] = {"file": _FILE, "link": None, "place": _PLACE}
-"""Fields of the file itself that a look of this kind covers."""
 
 
 class Shortcut:
-    """The state in which an exact look finds nothing."""
+    """The states in which an exact look finds nothing."""
 
-    def __init__(self, known: Iterable[_Known], others: Iterable[Source]) -> None:
+    def __init__(self, states: Iterable[_State], others: Iterable[Source]) -> None:
         """*others*: the sources at which each look is exact."""
-        self._known = tuple(known)
+        self._states = tuple(states)
         self._others = tuple(others)
 
-    def holds(self) -> bool:
-        """Whether the state is the same; False also after an error."""
-        stat = os.stat
-        roots: dict[str, bool] = {}
+    def difference(self) -> str:
+        """The first path that is in another state, or cannot be looked at; empty when all is the same."""
+        path = ""
         try:
-            for path, fields, values in self._known:
-                if fields(stat(path)) != values:
-                    return False
-            return all(_is_absent(source) or look(*source[:2], roots) == source[2] for source in self._others)
+            for state, path, result in self._states:
+                if state(path) != result:
+                    return path
+            roots: dict[str, bool] = {}
+            for kind, path, seen in self._others:
+                if not _is_still_absent(kind, path, seen) and look(kind, path, roots) != seen:
+                    return path
         except OSError:
-            return False
+            return path
+        return ""
 
 
-def find_shortcut(sources: Iterable[Source], types: Mapping[str, str]) -> Shortcut | None:
+def find_shortcut(sources: Iterable[Source], types: Mapping[str, str], busy: Iterable[str] = ()) -> Shortcut | None:
     """The short cut for *sources*, to be found before an exact look; None while anything changed within a second.
 
-    *types*: device as `major:minor` -> type of its file system, of the mounts in this mount namespace.
+    *types*: device as `major:minor` -> type of its file system, of the mounts in this mount namespace. *busy*:
+    directories in which other entries change often, so each entry that a path names is compared instead of the times.
     """
     latest = time.time_ns() - _SETTLED
-    finder = _Finder(types)
+    finder = _Finder(types, busy)
     others = [source for source in sources if not finder.add(*source)]
-    if finder.latest_change > latest:
-        return None
-    return Shortcut(finder.known(), others)
+    states = tuple(finder.states())
+    return Shortcut(states, others) if finder.latest_change <= latest else None
 
 
 class _Finder:
     """The states that looks at sources on local file systems depend on."""
 
-    def __init__(self, types: Mapping[str, str]) -> None:
+    def __init__(self, types: Mapping[str, str], busy: Iterable[str]) -> None:
         self.latest_change = 0
-        """The latest st_ctime of all, in nanoseconds since the epoch."""
+        """The latest st_ctime that is compared, in nanoseconds since the epoch."""
         self._types = types
-        self._states: dict[tuple[object, object], _Known] = {}  # by what counts, and device and inode
-        self._same_root: dict[str, bool] = {}
+        self._busy = {_INODE(os.stat(path)) for path in busy if os.path.isdir(path)}
+        self._states: dict[tuple[object, object], _State] = {}  # by function, and inode or path
+        self._names: dict[str, set[str]] = {}  # directory -> paths of its entries that are looked up
         self._passed: dict[str, frozenset[str]] = {"/": frozenset()}
+        self._same_root: dict[str, bool] = {}
 
-    def known(self) -> Iterator[_Known]:
-        """All states; that of a place which is one of the directories, once."""
-        for (fields, inode), known in self._states.items():
-            if fields is not _PLACE or (_DIRECTORY, inode) not in self._states:
-                yield known
+    def states(self) -> Iterator[_State]:
+        """All states; none of a place that is one of the directories."""
+        for (function, inode), state in self._states.items():
+            if function is not _place or (_directory, inode) not in self._states:
+                yield state
 
     def add(self, kind: str, path: str, seen: str) -> bool:
-        """Whether the source has a short cut: its look depends on nothing but states that are `known` afterwards."""
-        if kind not in _FIELDS or (seen.startswith("errno") and seen != _ABSENT):
+        """Whether a look at the source depends on nothing but `states`, which are more afterwards."""
+        if kind not in ("file", "link", "place") or (seen.startswith("errno") and seen != _ABSENT):
             return False
         try:
             reached = reachable(path, self._same_root)
             for directory in self._passes(reached):
                 self._add_directory(directory)
-            if seen != _ABSENT and (fields := _FIELDS[kind]):
-                self._add(reached, fields, os.stat(reached))
+            if seen != _ABSENT and kind != "link":
+                self._add(_file if kind == "file" else _place, reached, os.stat(reached))
             if reached != path:
                 root = path[: -len(reached)]
-                self._add(root, _ROOT, os.stat(root))
+                self._states[_inode, root] = _inode, root, _inode(root)
         except (OSError, ValueError, RecursionError):  # RecursionError: symlinks in a circle, or thousands of names
             return False
         return True
@@ -112,6 +116,7 @@ class _Finder:
         if path not in self._passed:
             parent = path.rpartition("/")[0] or "/"
             passed = self._passes(parent) | {parent}
+            self._names.setdefault(parent, set()).add(path)
             with contextlib.suppress(OSError):  # EINVAL when it is no symlink, ENOENT
                 passed |= self._passes(os.path.join(parent, os.readlink(path)))
             self._passed[path] = passed
@@ -128,15 +133,52 @@ class _Finder:
         kind = self._types.get(device, "btrfs" if "btrfs" in self._types.values() else "")
         if kind not in _LOCAL:
             raise ValueError(f"{path} is on {kind or device}")
-        self._add(path, _DIRECTORY, status)
+        if _INODE(status) not in self._busy:
+            self._add(_directory, path, status)
+            return
+        self._add(_place, path, status)
+        for entry in self._names[path]:
+            self._states[_entry, entry] = _entry, entry, _entry(entry)
 
-    def _add(self, path: str, fields: Callable[[os.stat_result], object], status: os.stat_result) -> None:
-        self._states[fields, path if fields is _ROOT else _ROOT(status)] = path, fields, fields(status)
-        if fields in (_DIRECTORY, _FILE):
+    def _add(self, function: Callable[[str], object], path: str, status: os.stat_result) -> None:
+        self._states[function, _INODE(status)] = function, path, _FIELDS[function](status)
+        if function is not _place:
             self.latest_change = max(self.latest_change, status.st_ctime_ns)
 
 
-def _is_absent(source: Source) -> bool:
+def _inode(path: str) -> object:
+    return _INODE(os.stat(path))
+
+
+def _place(path: str) -> object:
+    return _PLACE(os.stat(path))
+
+
+def _directory(path: str) -> object:
+    return _DIRECTORY(os.stat(path))
+
+
+def _file(path: str) -> object:
+    return _FILE(os.stat(path))
+
+
+def _entry(path: str) -> object:
+    """Identity and mode of an entry of a directory, of a symlink its time of change, too; None without an entry."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    # A new symlink may have the inode number of the old one.
+    return _DIRECTORY(status) if stat.S_ISLNK(status.st_mode) else _PLACE(status)
+
+
+_FIELDS: dict[Callable[[str], object], Callable[[os.stat_result], object]] = {
+    _place: _PLACE,
+    _directory: _DIRECTORY,
+    _file: _FILE,
+}
+
+
+def _is_still_absent(kind: str, path: str, seen: str) -> bool:
     """Whether it is a file of the kernel that was and is absent: access(2) takes a fifth of the time of open(2)."""
-    kind, path, seen = source
     return kind == "content" and seen == _ABSENT and not os.access(path, os.F_OK)
