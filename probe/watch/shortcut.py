@@ -27,9 +27,10 @@ _State = tuple[Callable[[str], object], str, object]
 _LOCAL = frozenset(
     ("bcachefs", "btrfs", "devtmpfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "overlay", "squashfs", "tmpfs", "xfs")
 )
-"""File systems that set st_ctime of a directory with each change of an entry; servers and the kernel's own may not."""
+"""File systems that set st_ctime of a directory with each change of an entry; servers and the kernel's own may not: of
+a directory there, each entry that a path names is compared."""
 _SETTLED = 1_000_000_000
-"""Nanoseconds, more than the granularity of st_ctime: a directory that changed before gets another time."""
+"""Nanoseconds, more than the granularity of st_ctime: a directory that changed so long ago gets another time."""
 _ABSENT = "errno 2"
 
 _INODE = attrgetter("st_dev", "st_ino")
@@ -62,26 +63,23 @@ class Shortcut:
         return ""
 
 
-def find_shortcut(sources: Iterable[Source], types: Mapping[str, str], busy: Iterable[str] = ()) -> Shortcut | None:
-    """The short cut for *sources*, to be found before an exact look; None while anything changed within a second.
+def find_shortcut(sources: Iterable[Source], types: Mapping[str, str], busy: Iterable[str] = ()) -> Shortcut:
+    """The short cut for *sources*, to be found before an exact look.
 
     *types*: device as `major:minor` -> type of its file system, of the mounts in this mount namespace. *busy*:
-    directories in which other entries change often, so each entry that a path names is compared instead of the times.
+    directories in which other entries change often; each entry that a path names is compared there.
     """
-    latest = time.time_ns() - _SETTLED
     finder = _Finder(types, busy)
     others = [source for source in sources if not finder.add(*source)]
-    states = tuple(finder.states())
-    return Shortcut(states, others) if finder.latest_change <= latest else None
+    return Shortcut(finder.states(), others)
 
 
 class _Finder:
-    """The states that looks at sources on local file systems depend on."""
+    """The states that looks at sources outside of /proc depend on."""
 
     def __init__(self, types: Mapping[str, str], busy: Iterable[str]) -> None:
-        self.latest_change = 0
-        """The latest st_ctime that is compared, in nanoseconds since the epoch."""
         self._types = types
+        self._settled = time.time_ns() - _SETTLED
         self._busy = {_INODE(os.stat(path)) for path in busy if os.path.isdir(path)}
         self._states: dict[tuple[object, object], _State] = {}  # by function, and inode or path
         self._names: dict[str, set[str]] = {}  # directory -> paths of its entries that are looked up
@@ -89,9 +87,11 @@ class _Finder:
         self._same_root: dict[str, bool] = {}
 
     def states(self) -> Iterator[_State]:
-        """All states; none of a place that is one of the directories."""
+        """All states; none of a place that another state covers, as a directory or an entry of one."""
         for (function, inode), state in self._states.items():
-            if function is not _place or (_directory, inode) not in self._states:
+            _, path, result = state
+            entry = self._states.get((_entry, path))
+            if function is not _place or not ((_directory, inode) in self._states or (entry and entry[2] == result)):
                 yield state
 
     def add(self, kind: str, path: str, seen: str) -> bool:
@@ -123,27 +123,29 @@ class _Finder:
         return self._passed[path]
 
     def _add_directory(self, path: str) -> None:
-        """*Errors*: ValueError on another file system; OSError."""
+        """*Errors*: ValueError in /proc, where a link may lead anywhere; OSError."""
         try:
             status = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):  # before it appears, a directory above it changes
             return
-        device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-        # A subvolume of btrfs has a device that is in no mount table.
-        kind = self._types.get(device, "btrfs" if "btrfs" in self._types.values() else "")
-        if kind not in _LOCAL:
-            raise ValueError(f"{path} is on {kind or device}")
-        if _INODE(status) not in self._busy:
+        kind = self._type(status.st_dev)
+        if kind == "proc":
+            raise ValueError(f"{path} has magic links")
+        if kind in _LOCAL and status.st_ctime_ns < self._settled and _INODE(status) not in self._busy:
             self._add(_directory, path, status)
             return
         self._add(_place, path, status)
         for entry in self._names[path]:
             self._states[_entry, entry] = _entry, entry, _entry(entry)
 
+    def _type(self, device: int) -> str:
+        """The type of the file system; a subvolume of btrfs has a device that is in no mount table."""
+        types = self._types
+        name = f"{os.major(device)}:{os.minor(device)}"
+        return types.get(name, "btrfs" if "btrfs" in types.values() else "")
+
     def _add(self, function: Callable[[str], object], path: str, status: os.stat_result) -> None:
         self._states[function, _INODE(status)] = function, path, _FIELDS[function](status)
-        if function is not _place:
-            self.latest_change = max(self.latest_change, status.st_ctime_ns)
 
 
 def _inode(path: str) -> object:
