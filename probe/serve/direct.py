@@ -1,7 +1,7 @@
-"""Plain requests as Prometheus and curl send them, answered without a worker and without a wait for the client.
+"""Plain requests, as Prometheus, kubelet and curl send them: answered without a worker, and without a wait.
 
-A request is plain when all of it has come in one piece and it has no header but those below, each once and short. It
-means the same to cheroot, which gets every other request.
+A request is plain when it is for a short resource, has come in one piece, and has no headers but those below, each
+once. A worker reads every other request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from email.utils import formatdate
 
 _LIMIT = 4096
 """Maximum bytes of a plain request."""
-_LINE = re.compile(r"GET (/[a-z./]*) HTTP/1\.1", re.ASCII)
+_LINE = re.compile(r"GET (/metrics|/healthz|/readyz) HTTP/1\.1", re.ASCII)
 _HEADER = re.compile(r"([A-Za-z-]+): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)", re.ASCII)
 _HEADERS = frozenset(
     ("accept", "accept-encoding", "connection", "host", "user-agent", "x-prometheus-scrape-timeout-seconds")
@@ -24,8 +24,8 @@ _END = b"\r\n\r\n"
 Environ = dict[str, str]
 
 
-def read_plain(connection: socket.socket) -> Environ | None:
-    """The plain request that has come, as the application takes it; None when what has come is left unread.
+def peek(connection: socket.socket) -> bytes:
+    """What has come and is still unread, up to a limit; empty when nothing has.
 
     *Errors*: OSError when the connection is broken; EOFError when the client has closed it.
     """
@@ -33,20 +33,17 @@ def read_plain(connection: socket.socket) -> Environ | None:
     connection.setblocking(False)  # with a timeout, recv would wait for the first byte
     try:
         content = connection.recv(_LIMIT, socket.MSG_PEEK)
-        if not content:
-            raise EOFError
-        environ = parse_plain(content)
-        if environ:
-            connection.recv(len(content))
-        return environ
     except BlockingIOError:
-        return None
+        return b""
     finally:
         connection.settimeout(timeout)
+    if not content:
+        raise EOFError
+    return content
 
 
 def parse_plain(content: bytes) -> Environ | None:
-    """The plain request in *content*; None when it is not exactly one."""
+    """The plain request in *content*, as the application takes it; None when it is not exactly one."""
     if not content.endswith(_END) or content.find(_END) != len(content) - len(_END):
         return None
     line, *fields = content[: -len(_END)].decode("latin-1").split("\r\n")
@@ -63,12 +60,15 @@ def parse_plain(content: bytes) -> Environ | None:
     return {"REQUEST_METHOD": "GET", "PATH_INFO": request[1], "HTTP_ACCEPT": headers.get("accept", "")}
 
 
-def render_head(status: str, headers: Iterable[tuple[str, str]], server: str) -> bytes:
-    """Status line and headers as cheroot writes them for a connection that stays open."""
-    fields = [*headers, ("Date", formatdate(usegmt=True)), ("Server", server)]
-    return "".join((f"HTTP/1.1 {status}\r\n", *(f"{name}: {value}\r\n" for name, value in fields), "\r\n")).encode(
-        "latin-1"
-    )
+def render_head(start: tuple[str, Iterable[tuple[str, str]]], server: str) -> bytes:
+    """Status line and headers as cheroot writes them for a connection that stays open.
+
+    *start*: status and headers, as of start_response of PEP 3333.
+    """
+    status, headers = start
+    fields = (*headers, ("Date", formatdate(usegmt=True)), ("Server", server))
+    lines = (f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields))
+    return "\r\n".join((*lines, "\r\n")).encode("latin-1")
 
 
 def send_now(connection: socket.socket, content: bytes) -> bytes:
