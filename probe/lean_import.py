@@ -71,7 +71,7 @@ def stand_in(module: str, **attributes: Any) -> Iterator[None]:
         yield
         return
     parent, _, own_name = module.rpartition(".")
-    package = importlib.import_module(parent) if parent else None
+    package = sys.modules.get(parent)
     stand = ModuleType(module)
 
     def give_way() -> None:
