@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -96,6 +97,33 @@ def stand_in(module: str, **attributes: Any) -> Iterator[None]:
         yield
     finally:
         give_way()
+
+
+@contextmanager
+def late_patterns() -> Iterator[None]:
+    """Let packages that are imported in this block compile each regular expression when it is used first.
+
+    Half of the time that yaml takes to import are its patterns; most of them belong to a reader that libyaml replaces.
+    """
+    compile_now = re.compile
+    re.compile = _LatePattern  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        re.compile = compile_now
+
+
+class _LatePattern:
+    """A regular expression (re.Pattern) that is compiled when somebody asks for an attribute."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._arguments, self._options = arguments, options
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = self.__dict__[name] = getattr(re.compile(*self._arguments, **self._options), name)
+        return found
 
 
 def without_logging() -> AbstractContextManager[None]:
