@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -124,6 +125,13 @@ class _LatePattern:
             raise AttributeError(name)
         found = self.__dict__[name] = getattr(re.compile(*self._arguments, **self._options), name)
         return found
+
+
+@contextmanager
+def msgspec_alone() -> Iterator[None]:
+    """Let msgspec be imported in this block without what only schemas need, and uuid without platform."""
+    with left_out("typing_extensions"), stand_in("platform", system=lambda: os.uname().sysname):
+        yield
 
 
 def without_logging() -> AbstractContextManager[None]:
