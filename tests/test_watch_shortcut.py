@@ -114,37 +114,44 @@ def test_a_change_that_an_exact_look_finds_ends_it(tree: Path, change: Callable[
     assert found.difference()
 
 
-def test_a_change_in_a_busy_directory_leads_to_an_exact_look_that_finds_nothing(tree: Path) -> None:
-    """And to a new short cut."""
-    looks = Looks(json.dumps({"sources": [("mounts", TABLE, look("mounts", TABLE)), *sources_of(tree)]}).encode())
-    assert looks.changed() == ""
-    first = looks._shortcut
-    (tree / "usr/sbin/other").touch()
-    assert looks.changed() == ""
-    assert looks._shortcut not in (None, first)
-    (tree / "usr/sbin/runc").unlink()
-    assert looks.changed().startswith(("file ", "place "))
+def test_other_entries_of_a_directory_come_and_go(tree: Path) -> None:
+    """That ends nothing, however often; what happens to an entry that a path names still does."""
+    found = find_shortcut(sources_of(tree), types_here())
+    for number in range(3):
+        for path in (tree, tree / "usr/sbin", tree / "usr/bin", tree / "etc"):
+            Path(path, f"other file {number}").touch()
+        assert not found.difference()
+    (tree / "etc/absent").touch()
+    assert found.difference() == f"{tree}/etc"
 
 
-def test_a_busy_directory_is_compared_by_the_entries_that_paths_name(tree: Path) -> None:
-    """Other entries come and go without an exact look from then on; none of those that count goes unseen."""
-    sources = sources_of(tree)
-    busy = [str(path) for path in (tree, tree / "usr/sbin", tree / "usr/bin", tree / "etc")]
-    found = find_shortcut(sources, types_here(), busy)
-    assert found._others == ()
-    for path in busy:
-        Path(path, "other file").touch()
-    assert not found.difference()
-
-
+@pytest.mark.parametrize("settled", [True, False])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_change_in_a_busy_directory_ends_it(tree: Path, change: Callable[[Path], object]) -> None:
-    """Each change of above, with every directory busy."""
-    busy = [str(tree), *(str(path) for path in tree.rglob("*") if path.is_dir())]
-    found = find_shortcut(sources_of(tree), types_here(), busy)
+def test_a_change_after_other_entries_changed_ends_it(
+    tree: Path, change: Callable[[Path], object], settled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each change of above, whether the new times of the directories count already or not."""
+    found = find_shortcut(sources_of(tree), types_here())
+    if not settled:
+        monkeypatch.setattr(shortcut, "_SETTLED", 10**12)
+    for path in (tree, *filter(Path.is_dir, list(tree.rglob("*")))):
+        if path.name != "drop-ins":
+            Path(path, "other file").touch()
     assert not found.difference()
     change(tree)
     assert found.difference()
+
+
+def test_a_directory_with_two_paths_has_the_entries_of_both(tree: Path) -> None:
+    """What the symlink `sbin` leads to and `usr/sbin` are one; both name entries."""
+    (tree / "usr/sbin/crun").write_text("program")
+    sources = [("place", path, look("place", path)) for path in (f"{tree}/sbin/crun", f"{tree}/usr/sbin/runc")]
+    for name in ("crun", "runc"):
+        found = find_shortcut(sources, types_here())
+        assert not found.difference()
+        _replace(tree / "usr/sbin" / name)
+        assert found.difference()
+        sources = [("place", path, look("place", path)) for _, path, _ in sources]
 
 
 def test_no_exact_look_is_made_while_it_holds(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,6 @@ class Looks:
         self._sources: list[Source] = []
         self._files: list[KernelFile] = []
         self._shortcut: Shortcut | None = None
-        self._busy: set[str] = set()  # what differed without a change of a source
         self._namespace = os.stat("/proc/self/ns/mnt").st_ino
         self._tables: dict[int, MountTable] = {}  # by mount namespace: usually one for process 1 and the runtime
         for kind, path, seen in sources:
@@ -45,17 +44,14 @@ class Looks:
         moved = [table for table in self._tables.values() if table.moved()]
         if differs := next((f"mounts {table.path}" for table in moved if table.changed()), ""):
             return differs
-        if self._shortcut and not moved:
-            differs = self._shortcut.difference()
-            if not differs:
-                return ""
-            self._busy.add(differs)
+        if self._shortcut and not moved and not self._shortcut.difference():
+            return ""
         return self._exact_look()
 
     def _exact_look(self) -> str:
         """The first change of a source that is no file of the kernel; after none, the next look takes a short cut."""
         own = self._tables.get(self._namespace)
-        shortcut = find_shortcut(self._sources, own.types, self._busy) if own else None
+        shortcut = find_shortcut(self._sources, own.types) if own else None
         self._shortcut = None
         roots: dict[str, bool] = {}
         for kind, path, seen in self._sources:

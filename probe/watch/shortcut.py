@@ -1,8 +1,8 @@
 """The short cut of a look: fewer system calls than an exact look, which tell whether that would find a change.
 
 A path leads elsewhere only after a change of a mount, or of an entry of a directory in which the kernel looks up a name
-of the path; that sets the time of change (st_ctime) of the directory. So an exact look would find nothing while these
-directories, the files that are sources, and the sources on other file systems are as they were.
+of the path; that sets the time of change (st_ctime) of the directory. So an exact look would find nothing while the
+times of these directories, or the entries in question, and the files at the ends of the paths are as they were.
 
 inotify(7) would take one of 128 instances by default (fs.inotify.max_user_instances), which kubelet, container runtime
 and systemd need, and it reports no write through mmap(2).
@@ -14,14 +14,15 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
+from typing import Any
 
 from probe.host.look import look, reachable
 
 Source = tuple[str, str, str]
 """Kind and path of a look, and the look itself."""
-_State = tuple[Callable[[str], object], str, object]
+_State = tuple[Callable[[str], Any], str, Any]
 """A function of a path, the path, and the result that the function had."""
 
 _LOCAL = frozenset(
@@ -42,17 +43,21 @@ _FILE = attrgetter("st_dev", "st_ino", "st_mode", "st_uid", "st_size", "st_mtime
 class Shortcut:
     """The states in which an exact look finds nothing."""
 
-    def __init__(self, states: Iterable[_State], others: Iterable[Source]) -> None:
-        """*others*: the sources at which each look is exact."""
-        self._states = tuple(states)
+    def __init__(
+        self, states: Iterable[_State], entries: Mapping[str, Sequence[_State]], others: Iterable[Source]
+    ) -> None:
+        """*entries*: directory -> the states of the entries that paths name. *others*: each look at them is exact."""
+        self._states = list(states)
+        self._entries = entries
         self._others = tuple(others)
 
     def difference(self) -> str:
         """The first path that is in another state, or cannot be looked at; empty when all is the same."""
         path = ""
         try:
-            for state, path, result in self._states:
-                if state(path) != result:
+            for index, (state, path, result) in enumerate(self._states):
+                found = state(path)
+                if found != result and not self._is_same_directory(index, found):
                     return path
             roots: dict[str, bool] = {}
             for kind, path, seen in self._others:
@@ -62,27 +67,37 @@ class Shortcut:
             return path
         return ""
 
+    def _is_same_directory(self, index: int, found: Any) -> bool:
+        """Whether it is a directory in which no entry changed that a path names; its new time counts from then on."""
+        state, path, result = self._states[index]
+        if state is not _directory or found[:-1] != result[:-1]:
+            return False
+        if any(same(entry) != before for same, entry, before in self._entries[path]):
+            return False
+        if found[-1] < time.time_ns() - _SETTLED:
+            self._states[index] = state, path, found
+        return True
 
-def find_shortcut(sources: Iterable[Source], types: Mapping[str, str], busy: Iterable[str] = ()) -> Shortcut:
+
+def find_shortcut(sources: Iterable[Source], types: Mapping[str, str]) -> Shortcut:
     """The short cut for *sources*, to be found before an exact look.
 
-    *types*: device as `major:minor` -> type of its file system, of the mounts in this mount namespace. *busy*:
-    directories in which other entries change often; each entry that a path names is compared there.
+    *types*: device as `major:minor` -> type of its file system, of the mounts in this mount namespace.
     """
-    finder = _Finder(types, busy)
+    finder = _Finder(types)
     others = [source for source in sources if not finder.add(*source)]
-    return Shortcut(finder.states(), others)
+    return Shortcut(finder.states(), finder.entries(), others)
 
 
 class _Finder:
     """The states that looks at sources outside of /proc depend on."""
 
-    def __init__(self, types: Mapping[str, str], busy: Iterable[str]) -> None:
+    def __init__(self, types: Mapping[str, str]) -> None:
         self._types = types
         self._settled = time.time_ns() - _SETTLED
-        self._busy = {_INODE(os.stat(path)) for path in busy if os.path.isdir(path)}
         self._states: dict[tuple[object, object], _State] = {}  # by function, and inode or path
         self._names: dict[str, set[str]] = {}  # directory -> paths of its entries that are looked up
+        self._paths: dict[object, set[str]] = {}  # inode of a directory -> its paths
         self._passed: dict[str, frozenset[str]] = {"/": frozenset()}
         self._same_root: dict[str, bool] = {}
 
@@ -93,6 +108,14 @@ class _Finder:
             entry = self._states.get((_entry, path))
             if function is not _place or not ((_directory, inode) in self._states or (entry and entry[2] == result)):
                 yield state
+
+    def entries(self) -> dict[str, list[_State]]:
+        """Directory that is compared by its time -> the states of its entries that paths name."""
+        return {
+            path: [(_entry, entry, _entry(entry)) for each in self._paths[inode] for entry in self._names[each]]
+            for (function, inode), (_, path, _) in self._states.items()
+            if function is _directory
+        }
 
     def add(self, kind: str, path: str, seen: str) -> bool:
         """Whether a look at the source depends on nothing but `states`, which are more afterwards."""
@@ -131,8 +154,9 @@ class _Finder:
         kind = self._type(status.st_dev)
         if kind == "proc":
             raise ValueError(f"{path} has magic links")
-        if kind in _LOCAL and status.st_ctime_ns < self._settled and _INODE(status) not in self._busy:
+        if kind in _LOCAL and status.st_ctime_ns < self._settled:
             self._add(_directory, path, status)
+            self._paths.setdefault(_INODE(status), set()).add(path)
             return
         self._add(_place, path, status)
         for entry in self._names[path]:
