@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -71,7 +73,7 @@ def stand_in(module: str, **attributes: Any) -> Iterator[None]:
         yield
         return
     parent, _, own_name = module.rpartition(".")
-    package = importlib.import_module(parent) if parent else None
+    package = sys.modules.get(parent)
     stand = ModuleType(module)
 
     def give_way() -> None:
@@ -96,6 +98,40 @@ def stand_in(module: str, **attributes: Any) -> Iterator[None]:
         yield
     finally:
         give_way()
+
+
+@contextmanager
+def late_patterns() -> Iterator[None]:
+    """Let packages that are imported in this block compile each regular expression when it is used first.
+
+    Half of the time that yaml takes to import are its patterns; most of them belong to a reader that libyaml replaces.
+    """
+    compile_now = re.compile
+    re.compile = _LatePattern  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        re.compile = compile_now
+
+
+class _LatePattern:
+    """A regular expression (re.Pattern) that is compiled when somebody asks for an attribute."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._arguments, self._options = arguments, options
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = self.__dict__[name] = getattr(re.compile(*self._arguments, **self._options), name)
+        return found
+
+
+@contextmanager
+def msgspec_alone() -> Iterator[None]:
+    """Let msgspec be imported in this block without what only schemas need, and uuid without platform."""
+    with left_out("typing_extensions"), stand_in("platform", system=lambda: os.uname().sysname):
+        yield
 
 
 def without_logging() -> AbstractContextManager[None]:

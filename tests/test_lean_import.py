@@ -139,3 +139,21 @@ print("logging" in sys.modules, logging.WARNING, "logging" in sys.modules)
 """
     part = "import logging\nlog = logging.getLogger(__name__)"
     assert run_with(tmp_path, program, __init__="", part=part) == "False 30 True"
+
+
+def test_a_pattern_that_is_compiled_late_is_the_same(tmp_path: Path) -> None:
+    """Its flags count, an error comes at its first use, and outside of the block nothing is late."""
+    program = """
+import re
+from probe.lean_import import late_patterns
+with late_patterns():
+    from parcel import heavy
+print(type(heavy.word).__name__, heavy.word.fullmatch("AB")[0], heavy.word.flags & re.IGNORECASE == re.IGNORECASE)
+try:
+    heavy.wrong.search("")
+except re.error:
+    print("error")
+print(re.compile("a") is re.compile("a"), isinstance(re.compile("a"), re.Pattern))
+"""
+    heavy = "import re\nword = re.compile('[a-z]+', flags=re.I)\nwrong = re.compile('(')\n"
+    assert run_with(tmp_path, program, heavy=heavy) == "_LatePattern AB True\nerror\nTrue True"

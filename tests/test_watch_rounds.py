@@ -15,7 +15,8 @@ from probe.checks.catalog import CHECKS
 from probe.host.look import look
 from probe.watch import rounds as module
 from probe.watch.fleeting import FLEETING, fleeting_reasons
-from probe.watch.looker import KernelFile, Looker, Looks, MountTable, NoAnswer
+from probe.watch.looker import Looker, NoAnswer
+from probe.watch.looks import KernelFile, Looks, MountTable
 from probe.watch.report_file import NoReport, ReportFile
 from probe.watch.rounds import Rounds
 from probe.watch.supervisor import ProbeFailed, Supervisor

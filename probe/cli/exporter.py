@@ -16,9 +16,9 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file_
 if __name__ == "__main__" and _ROOT not in sys.path:  # run by its path
     sys.path.insert(0, _ROOT)
 
-from probe.lean_import import left_out  # noqa: E402
+from probe.lean_import import msgspec_alone  # noqa: E402
 
-with left_out("typing_extensions"):  # as in probe.cli.start
+with msgspec_alone():
     import msgspec  # noqa: F401
 
 from probe.cli.console import UNFORESEEN, USAGE, complain, complain_of_bug  # noqa: E402

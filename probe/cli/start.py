@@ -10,9 +10,9 @@ import signal
 import sys
 from typing import NoReturn
 
-from probe.lean_import import left_out
+from probe.lean_import import msgspec_alone
 
-with left_out("typing_extensions"):  # msgspec needs nothing of it, and it imports inspect, ast and tokenize
+with msgspec_alone():
     import msgspec  # noqa: F401
 
 from probe.cli.console import UNFORESEEN, NotWritten, complain, complain_of_bug, discard

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import re
 import shlex
 
@@ -44,7 +44,7 @@ def gather_kernel(host: Host) -> KernelFacts:
     """Version, limits and settings of the kernel."""
     return KernelFacts(
         release=_read_word(host, "/proc/sys/kernel/osrelease"),
-        architecture=_read_word(host, "/proc/sys/kernel/arch").value or platform.machine(),  # file since Linux 6.1
+        architecture=_read_word(host, "/proc/sys/kernel/arch").value or os.uname().machine,  # file since Linux 6.1
         hostname=_hostname(host),
         boot_id=host.read_text("/proc/sys/kernel/random/boot_id").parse(parse_boot_id),
         user_namespace_file=host.read_link("/proc/self/ns/user"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from typing import Any
 
 from probe.facts.model import Facts, KernelFacts, ProbeFacts
@@ -32,7 +32,7 @@ def unknown_facts(node_name: str | None, kind: ProblemKind, problem: str) -> Fac
         ),
         kernel=KernelFacts(
             release=unread,
-            architecture=platform.machine(),
+            architecture=os.uname().machine,
             boot_id=unread,
             user_namespace_file=unread,
             namespace_limits={},

@@ -39,7 +39,7 @@ def look(kind: str, path: str, roots: dict[str, bool] | None = None) -> str:
     """
     try:
         if kind in _BEHIND_ROOTS:
-            return _BEHIND_ROOTS[kind](_reachable(path, {} if roots is None else roots))
+            return _BEHIND_ROOTS[kind](reachable(path, {} if roots is None else roots))
         return _KINDS[kind](path) if kind in _KINDS else meaning(kind, _read(path))
     except OSError as error:
         return f"errno {error.errno}"
@@ -113,10 +113,11 @@ def _read(path: str, limit: int = _LIMIT) -> bytes:
     return bytes(content)
 
 
-def _reachable(path: str, roots: dict[str, bool]) -> str:
-    """The path of a file below /proc/PID/root as this process reaches it.
+def reachable(path: str, roots: dict[str, bool]) -> str:
+    """The path of a file below /proc/PID/root as this process reaches it; *roots* as of `look`.
 
-    *Errors*: ValueError for a symlink in another root: its target would be resolved from the root of this process.
+    *Errors*: ValueError for a symlink in another root: its target would be resolved from the root of this process;
+    OSError.
     """
     through = _THROUGH_A_ROOT.fullmatch(path)
     if not through:

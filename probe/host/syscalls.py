@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
 from typing import NoReturn
 
@@ -61,7 +60,7 @@ def native(machine: str, pointer: int) -> str:
     return _UNDER_LINUX32.get(machine, machine) if pointer == 8 else machine
 
 
-_ARCHITECTURE = native(platform.machine(), struct.calcsize("P"))
+_ARCHITECTURE = native(os.uname().machine, struct.calcsize("P"))
 # Numbers from 424 on are the same on all architectures except alpha; only these two were tested.
 SUPPORTED_ARCHITECTURE = _ARCHITECTURE in ("x86_64", "aarch64") and struct.calcsize("P") == 8
 _NR_OPEN_TREE = 428

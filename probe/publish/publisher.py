@@ -14,31 +14,22 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Protocol
 
-from probe.outputs.metrics import PUBLISH_RESULTS, Publishing, PublishResult
+from probe.outputs.metrics import Publishing
 from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing, may_pass
 from probe.publish.apply import write_metadata, write_status
-from probe.publish.desired import (
-    Desired,
-    Observed,
-    absent_report,
-    desired_of,
-    in_sync,
-    labelled,
-    parse_observed,
-)
+from probe.publish.decision import Decision
+from probe.publish.desired import Desired, Observed, in_sync, parse_observed
 from probe.publish.events import EventRecorder
+from probe.publish.outcomes import Outcomes
 from probe.publish.parts import Part
-from probe.publish.schedule import Backoff, Debounce, Pace, Refresh
+from probe.publish.schedule import Debounce, Pace, Refresh
 from probe.report import Report
 from probe.serve.report_file import Snapshot, boot_time
-from probe.verdict import Verdict
 from probe.watch.log import log
 
 in_cluster = partial(connect, Access())
 """The API server with the service account of this Pod."""
-
-
 _SOON = 0.05  # minimum seconds between steps
 
 
@@ -66,18 +57,18 @@ class Publisher:
         clock: Callable[[], float] = boot_time,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._source, self._node, self._boot_id, self._parts = source, node_name or "", boot_id, parts
+        self._source, self._node, self._parts = source, node_name or "", parts
         self._connect, self._pace = connect, pace or Pace()
         self._clock, self._wall_clock = clock, wall_clock
 
         self._stopping = threading.Event()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = None
-        self._debounce = Debounce(self._pace.debounce)
-        self._backoff = Backoff(self._pace.backoff, self._pace.backoff_limit, self._pace.retry_after_limit)
+        self._outcomes = Outcomes(source, self._node, self._pace)
         self._not_before = clock() + random.uniform(0, self._pace.start_within)  # noqa: S311 - spreads load
         self._look_at = clock() + self._pace.look
         self._renew_at = clock() + random.uniform(0, self._pace.renew_within)  # noqa: S311 - spreads load
+        self._decision = Decision(self._node, boot_id, parts, Debounce(self._pace.debounce), self._renew_at)
         self._observed: Observed | None = None
         self._done: Desired | None = None
         """Desired state that the server accepted last; not sent again even if the server dropped a part."""
@@ -89,27 +80,16 @@ class Publisher:
         """The half of the Node that contains the time of the last write."""
         self._left_behind: set[str] = set()
         """Halves of the Node that are no longer published, but may not be removed (403)."""
-        self._known: Verdict = "unknown"
-        """The last verdict of this boot that was not unknown: the label fails static."""
-        self._rendered: tuple[Report, Verdict, Desired] | None = None
-        self._counted = ""
-        self._results: dict[PublishResult, int] = dict.fromkeys(PUBLISH_RESULTS, 0)
-        self._last_success: float | None = None
-        self._complaints: list[dict[str, object]] = []
 
     def start(self) -> None:
         """Publish from a thread of its own until `stop`; without a Node name, log an error and publish nothing."""
         if not self._parts:
             return
         if not self._node:
-            log(
-                "publish_disabled",
-                "error",
-                problem="NoNodeName",
-                remediation="set NODE_NAME to the Pod's spec.nodeName",
-            )
+            remediation = "set NODE_NAME to the Pod's spec.nodeName"
+            log("publish_disabled", "error", problem="NoNodeName", remediation=remediation)
             return
-        self._tell()
+        self._outcomes.tell()
         log("publishing", node=self._node, parts=sorted(self._parts))
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
@@ -144,7 +124,7 @@ class Publisher:
                 if refused:
                     self._failed(*refused)
             else:
-                self._count_unchanged(report)
+                self._outcomes.unchanged(report)
         except Failure as failure:
             self._failed(failure)
         except Exception as error:  # the next step may work
@@ -184,27 +164,8 @@ class Publisher:
         return desired is not None and (desired != self._done or now >= self._refresh.due_at)
 
     def _decide(self, report: Report | None, now: float) -> Desired | None:
-        """Desired state now; None while a second probe must confirm it, or until the turn of this node after a boot."""
-        observed = self._observed
-        assert observed is not None
-        said = self._effective(report)
-        if said.verdict != "unknown":
-            self._known = said.verdict
-        elif self._known == "unknown":
-            self._known = labelled(observed, self._boot_id)
-        known = observed.verdict in ("ready", "not-ready")
-        of_this_boot = observed.boot_id == self._boot_id or (not observed.boot_id and self._done is not None)
-        if not self._debounce.lets_pass(report, known_before=known and of_this_boot, now=now):
-            return None
-        of_another_boot = observed.boot_id not in ("", self._boot_id)
-        if of_another_boot and said.verdict == observed.verdict and now < self._renew_at:
-            return None
-        if self._rendered is None or self._rendered[:2] != (said, self._known):
-            self._rendered = (said, self._known, desired_of(said, self._parts, self._known))
-        return self._rendered[2]
-
-    def _effective(self, report: Report | None) -> Report:
-        return absent_report(self._node, self._boot_id) if report is None else report
+        assert self._observed is not None
+        return self._decision.desired(report, self._observed, now, written=self._done is not None)
 
     def _publish(self, api: Api, report: Report | None) -> list[Failure]:
         """Read the Node if needed, then write each half that differs, even if the other half is refused.
@@ -216,7 +177,7 @@ class Publisher:
         assert self._observed is not None
         desired = self._decide(report, self._clock())
         if desired is None:
-            self._recovered()
+            self._outcomes.recovered()
             return []
         now, wall = self._clock(), self._wall_clock()
         wrote, refused = self._record_event(api, report, wall)
@@ -244,7 +205,8 @@ class Publisher:
         if not refused:
             if refresh and self._bears_time is None:
                 self._refresh.written(now, wall)
-            self._finish(desired, wrote)
+            self._done = desired
+            self._outcomes.succeeded(desired.verdict, self._wall_clock() if wrote else None)
         return refused
 
     def _record_event(self, api: Api, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
@@ -253,7 +215,7 @@ class Publisher:
             return False, []
         assert self._observed is not None
         try:
-            return self._recorder.record(api, self._effective(report), self._observed, wall), []
+            return self._recorder.record(api, self._decision.effective(report), self._observed, wall), []
         except Failure as failure:
             if may_pass(failure) and self._recorder.is_waited_for:
                 raise
@@ -266,8 +228,7 @@ class Publisher:
             self._recorder.found(self._observed.verdict)
         written, wall = self._observed.refreshed_at, self._wall_clock()
         self._refresh.found(written if self._bears_time else wall, self._clock(), wall)
-        if self._last_success is None:
-            self._last_success = written
+        self._outcomes.found(written)
 
     def _leave_behind(self, what: str, failure: Failure) -> None:
         """Log once that retired content cannot be removed; the next refresh tries again."""
@@ -276,39 +237,7 @@ class Publisher:
             remediation = f"userns-probe prune --node-name {self._node}, with an administrator's kubeconfig, removes it"
             log("publish_left_behind", "warning", **explain_failure(failure, self._node) | {"remediation": remediation})
 
-    def _finish(self, desired: Desired, wrote: bool) -> None:
-        self._done = desired
-        self._recovered()
-        if wrote:
-            self._last_success = self._wall_clock()
-            log("published", node=self._node, verdict=desired.verdict)
-        self._count("success" if wrote else "skipped")
-
-    def _recovered(self) -> None:
-        if self._backoff.failures:
-            log("publish_recovered", failures=self._backoff.failures)
-        self._backoff.reset()
-        self._complaints = []
-
     def _failed(self, *failures: Failure) -> None:
-        """Drop the observed state, back off, and log the failures once, not at each retry."""
+        """Drop the observed state, and back off."""
         self._observed = None
-        pause = self._backoff.pause(max((failure.retry_after or 0.0 for failure in failures), default=None))
-        self._not_before = self._clock() + pause
-        complaints = [explain_failure(failure, self._node) for failure in failures]
-        for complaint in complaints if complaints != self._complaints else ():
-            log("publish_failed", "error", **complaint, retry_in_seconds=round(pause, 1))
-        self._complaints = complaints
-        self._count("error")
-
-    def _count_unchanged(self, report: Report | None) -> None:
-        if report is not None and report.probed_at != self._counted:
-            self._count("skipped")
-            self._counted = report.probed_at
-
-    def _count(self, result: PublishResult) -> None:
-        self._results[result] += 1
-        self._tell()
-
-    def _tell(self) -> None:
-        self._source.publishing = Publishing(results=dict(self._results), last_success=self._last_success)
+        self._not_before = self._clock() + self._outcomes.failed(failures)

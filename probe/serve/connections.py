@@ -93,10 +93,17 @@ class Limiter:
         """Drop connections at their timeout, for ever; sleeps without connections."""
         while True:
             self._any.wait()
-            if self._any_waiting.wait(0.5):
+            if self._any_waiting.wait(self._pause()):
                 time.sleep(_TICK)
             with self._lock:
                 self._make_room()
+
+    def _pause(self) -> float:
+        """Seconds until the first timeout, at most the shortest one: connections may come or move meanwhile."""
+        with self._lock:
+            now = time.monotonic()
+            left = [one.since + TIMEOUTS[one.phase] - now for one in self._connections]
+        return max(0.0, min((*left, *TIMEOUTS.values()))) + _TICK
 
     def _make_room(self) -> None:
         now = time.monotonic()

@@ -2,13 +2,15 @@
 
 Cheroot gives each connection a worker until the response is written or a timeout passes, so a few silent clients could
 occupy all workers. Here a connection gets a worker only after it has sent data, and loses it when the worker waits for
-the client while other connections wait. Normal clients never notice.
+the client while other connections wait. Normal clients never notice. The thread that waits for connections answers the
+plain requests of scrapers and kubelets itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import socket
 import time
@@ -16,12 +18,15 @@ from typing import Any
 
 from probe.serve import cheroot
 from probe.serve.connections import WAITING_LIMIT, WORKERS, Limiter, Tracked
+from probe.serve.direct import parse_plain, peek, render_head, send_now
 from probe.watch.log import log
 
 HEADER_LIMIT = 16 << 10
 """Maximum bytes of request line and headers; ten times those of a browser."""
 BACKLOG = 128
 """Backlog of listen(2): connections that wait for accept(2)."""
+_DIRECT_LIMIT = 64 << 10
+"""Maximum bytes of a response that may have to wait for a worker to be sent."""
 _KEEP_ALIVE = 10  # maximum connections kept open between two requests
 
 
@@ -58,10 +63,14 @@ class Connection(Tracked, cheroot.HTTPConnection):
     """A connection that can be dropped in every phase."""
 
     RequestHandlerClass = Request
+    unsent = b""
+    """The rest of a response that a worker has to send."""
 
     def communicate(self) -> bool:
         """Read one request and answer it; True when the connection stays open."""
         try:
+            if self.unsent:
+                return self._send_rest()
             if not self.server.limiter.move(self, "reading"):
                 return False
             if self.server.ssl_adapter is not None:
@@ -70,6 +79,13 @@ class Connection(Tracked, cheroot.HTTPConnection):
             return bool(super().communicate()) and not self.dropped  # type: ignore[no-untyped-call]
         except OSError:
             return False  # the client disconnected, or does not speak TLS
+
+    def _send_rest(self) -> bool:
+        if not self.server.limiter.move(self, "sending"):
+            return False
+        rest, self.unsent = self.unsent, b""
+        self.socket.sendall(rest)
+        return not self.dropped
 
     def close(self) -> None:
         """Close the connection; an error of an already closed one must not end the worker."""
@@ -112,10 +128,35 @@ class Server(cheroot.Server):
         """Handle a connection that is new or readable."""
         if connection.dropped:
             connection.close()
+        elif self.ssl_adapter is None and not connection.rfile.has_data() and self._answer_directly(connection):
+            pass
         elif connection.phase == "new":
             self.put_conn(connection)  # no worker before it has sent data
         else:
             self._to_worker(connection)
+
+    def _answer_directly(self, connection: Connection) -> bool:
+        """Answer a plain request here, without a wait for anything; False when a worker has to read the request."""
+        try:
+            content = peek(connection.socket)
+            environ = parse_plain(content) if self.can_add_keepalive_connection else None
+            if not environ:
+                return False
+            head: list[bytes] = []
+            body = self.wsgi_app(environ, lambda *start: head.append(render_head(start, self.server_name)))
+            answer = b"".join((*head, *body))
+            if len(answer) > _DIRECT_LIMIT or not self.limiter.move(connection, "answering"):
+                return False
+            os.read(connection.socket.fileno(), len(content))
+            connection.unsent = send_now(connection.socket, answer)
+        except (OSError, EOFError):
+            connection.close()
+            return True
+        if connection.unsent:
+            self._to_worker(connection)
+        else:
+            self.put_conn(connection)
+        return True
 
     def put_conn(self, connection: Connection) -> None:
         """Wait until a connection is readable."""

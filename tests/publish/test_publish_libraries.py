@@ -18,7 +18,7 @@ with httpx2.Client(verify=False) as client:
         client.get("http://127.0.0.1:1/")
     except httpx2.ConnectError:
         print(client.headers["User-Agent"])
-heavy = ("asyncio", "anyio", "importlib.metadata", "click")
+heavy = ("asyncio", "anyio", "h2", "idna", "importlib.metadata", "lightkube.models.core_v1", "yaml", "click")
 print(*(name for name in heavy if name in sys.modules))
 """
 
@@ -28,3 +28,20 @@ def test_the_publisher_speaks_http_without_what_it_does_not_use() -> None:
     done = subprocess.run([sys.executable, "-c", PUBLISHER], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "python-httpx2/userns-probe\n\n"
+
+
+LATER = """
+from probe.publish.libraries import load
+load()
+import lightkube.core.generic_client as client
+import lightkube.resources.core_v1 as resources
+import lightkube.config.kubeconfig as kubeconfig
+import httpx2
+print(client.core_v1_res.Pod is resources.Pod, kubeconfig.yaml.safe_load("[1]"), httpx2.URL("http://b\u00fccher.example").raw_host)
+"""
+
+
+def test_what_is_left_out_is_there_when_it_is_needed_after_all() -> None:
+    """Resources, YAML and other host names."""
+    done = subprocess.run([sys.executable, "-c", LATER], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "True [1] b'xn--bcher-kva.example'\n", done.stderr

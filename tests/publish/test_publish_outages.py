@@ -25,6 +25,7 @@ from lab.serve.api_store import condition_of
 from lab.serve.publishing import NODE, World
 from probe.outputs.annotations import node_annotations, node_condition, node_label
 from probe.publish.api import client as kube
+from probe.publish.api.answers import judged
 from probe.publish.api.client import Access, Failure
 from probe.publish.api.errors import explain_failure
 
@@ -482,7 +483,7 @@ def test_whatever_a_server_answers_is_an_object_or_a_failure(status: int, body: 
     import httpx2
 
     try:
-        document = msgspec.json.decode(kube._judged(status, body))
+        document = msgspec.json.decode(judged(status, body))
     except httpx2.RemoteProtocolError:
         assert status in (200, 201)
     else:

@@ -11,10 +11,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import yaml
 from msgspec import Struct
 
+from probe.lean_import import late_patterns
 from probe.reading import Reading, or_problem
+
+with late_patterns():
+    import yaml
 
 T = TypeVar("T", str, int, bool)
 Flags = dict[str, tuple[str, ...]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Iterable
@@ -68,7 +67,9 @@ def identity_of(facts: Facts, sources: Iterable[Source]) -> str:
         facts.hooks,
         files,
     )
-    return hashlib.sha256(encode(met)).hexdigest()
+    from hashlib import sha256
+
+    return sha256(encode(met)).hexdigest()
 
 
 def keep(facts: Facts, before: KeptTrial | None) -> KeptTrial | None:

@@ -17,18 +17,13 @@ import httpx2
 import msgspec
 from lightkube import ApiError, Client, ConfigError, SingleConfig
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT
-from lightkube.core.resource import ApiInfo, ResourceDef
-from lightkube.generic_resource import (
-    GenericGlobalResource,
-    GenericGlobalStatus,
-    GenericNamespacedResource,
-    create_api_info,
-)
 from lightkube.types import PatchType
 from msgspec import Struct
 
 from probe.outputs.annotations import FIELD_MANAGER
+from probe.publish.api.answers import judged, node_of
 from probe.publish.api.kubeconfig import from_kubeconfig, from_pod
+from probe.publish.api.resources import CoreEvent, Node, NodeStatus
 from probe.publish.api.transport import Guard, tls_context
 
 EVENT_NAMESPACE = "default"
@@ -48,30 +43,6 @@ UNREACHABLE = "Unreachable"
 _NO_TOKEN = (LookupError, TypeError, AttributeError, json.JSONDecodeError)
 """Exceptions of lightkube for a credential plugin whose output is not a token."""
 _ADVICE = "a kubeconfig with a token, such as `kubectl create token` gives, needs no plugin"
-
-
-class Node(GenericGlobalResource):
-    """A Node as plain JSON, so that no field of a newer server can fail to decode."""
-
-    _api_info = create_api_info("", "v1", "Node", "nodes")
-
-
-class NodeStatus(GenericGlobalStatus):
-    """The status subresource of a Node."""
-
-    _api_info = ApiInfo(
-        resource=ResourceDef("", "v1", "Node"),
-        parent=ResourceDef("", "v1", "Node"),
-        plural="nodes",
-        verbs=["get", "patch"],
-        action="status",
-    )
-
-
-class CoreEvent(GenericNamespacedResource):
-    """A core/v1 Event."""
-
-    _api_info = create_api_info("", "v1", "Event", "events")
 
 
 class Access(Struct, frozen=True, kw_only=True):
@@ -109,7 +80,7 @@ class Api:
     def get_node(self, name: str) -> dict[str, Any]:
         """Read the Node."""
         with self._failures():
-            return _node(self._client.get(Node, name), name)
+            return node_of(self._client.get(Node, name), name)
 
     def apply_metadata(self, name: str, metadata: dict[str, Any], *, force: bool) -> dict[str, Any]:
         """Apply *metadata* as exactly our annotations and labels; returns the Node."""
@@ -174,7 +145,7 @@ class Api:
             patched = self._client.patch(
                 resource, name, body, patch_type=patch_type, field_manager=FIELD_MANAGER, **more
             )
-            return _node(patched, name)
+            return node_of(patched, name)
 
 
 @contextlib.contextmanager
@@ -182,7 +153,7 @@ def connect(access: Access) -> Iterator[Api]:
     """Client with the current token, CA and address. *Errors*: Failure."""
     with failures(LookupError, TypeError, AttributeError):  # raised for a malformed kubeconfig
         config = config_of(access)
-        guard = Guard(tls_context(config), deadline=access.deadline, limit=_limit, judge=_judged)
+        guard = Guard(tls_context(config), deadline=access.deadline, limit=_limit, judge=judged)
         client = Client(config, timeout=httpx2.Timeout(access.silence), transport=guard)
     try:
         yield Api(client, config.user.exec.command if config.user and config.user.exec else "")
@@ -204,37 +175,6 @@ def config_of(access: Access) -> SingleConfig:
 
 def _limit(request: httpx2.Request) -> int:
     return PAGE_LIMIT if "limit" in request.url.params else RESPONSE_LIMIT
-
-
-class _Told(Struct, kw_only=True):
-    """Relevant fields of a Status. It decodes from any JSON object without memory for other fields."""
-
-    reason: Any = ""
-    message: Any = ""
-
-
-def _judged(status: int, body: bytes) -> bytes:
-    """*body* if it is a valid answer of Kubernetes; any other refusal, such as the page of a proxy, as a Status."""
-    granted = status in (200, 201)
-    try:
-        told = msgspec.json.decode(body, type=_Told)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        if granted:
-            raise httpx2.RemoteProtocolError("an answer that is no JSON object") from error
-        told = _Told()
-    if granted:
-        return body
-    reason, message = (text if isinstance(text, str) else "" for text in (told.reason, told.message))
-    message = message or f"HTTP status {status}, which says nothing that Kubernetes would say"
-    return msgspec.json.encode({"kind": "Status", "apiVersion": "v1", "reason": reason, "message": message})
-
-
-def _node(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """*document* if it is Node *name*; an error otherwise, since a proxy may answer 200 without writing anything."""
-    metadata = document.get("metadata")
-    if document.get("kind") != "Node" or not isinstance(metadata, dict) or metadata.get("name") != name:
-        raise httpx2.RemoteProtocolError(f"an answer that is not the Node {name}")
-    return document
 
 
 @contextlib.contextmanager

@@ -10,13 +10,11 @@ import json
 import os
 from typing import Any
 
-import yaml
 from lightkube import ConfigError, KubeConfig, SingleConfig
 from lightkube.config.models import NameValue, User, UserExec
 
 _CLUSTER = ("proxy-url", "tls-server-name")
 _USER = ("as", "as-uid", "as-groups", "as-user-extra", "auth-provider")
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml limits nesting
 _EXEC_V1, _EXEC_V1BETA1 = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
 
 
@@ -68,8 +66,11 @@ def _read(path: str) -> Any:
         raise ConfigError(f"Configuration file {path} not found")
     with open(path) as file:
         content = file.read()
+    import yaml  # which a Pod with a service account never needs
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml limits nesting
     try:
-        return yaml.load(content, _Loader)  # noqa: S506 - each is a safe one
+        return yaml.load(content, loader)  # noqa: S506 - each is a safe one
     except (yaml.YAMLError, RecursionError) as error:  # its text quotes the file, with secrets
         raise ConfigError(f"{path} is no YAML") from error
 

@@ -1,0 +1,120 @@
+"""Looks at the sources of a probe: exact ones, and short ones that tell whether an exact one is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+
+from probe.host.look import UNSEEN, look, meaning
+from probe.watch.shortcut import Shortcut, Source, find_shortcut
+
+_PAGE = 4096
+_TYPE = re.compile(rb"^\d+ \d+ (\d+:\d+) .*? - (\S+) ", re.MULTILINE)
+
+
+class Looks:
+    """The sources of the last probe, each with its look at that time."""
+
+    def __init__(self, memory: bytes) -> None:
+        """*Errors*: ValueError when *memory* names no source, or one whose changes cannot be detected."""
+        sources = [(kind, path, seen) for kind, path, seen in json.loads(memory)["sources"]]
+        if not sources or any(not isinstance(word, str) or word == UNSEEN for source in sources for word in source):
+            raise ValueError("it is not known what to look at")
+        self._sources: list[Source] = []
+        self._files: list[KernelFile] = []
+        self._shortcut: Shortcut | None = None
+        self._namespace = os.stat("/proc/self/ns/mnt").st_ino
+        self._tables: dict[int, MountTable] = {}  # by mount namespace: usually one for process 1 and the runtime
+        for kind, path, seen in sources:
+            if kind == "mounts":
+                self._tables[os.stat(f"{os.path.dirname(path)}/ns/mnt").st_ino] = MountTable(path, seen)
+            elif kind in ("content", "start", "status") and not seen.startswith("errno"):
+                self._files.append(KernelFile(kind, path, seen))
+            else:
+                self._sources.append((kind, path, seen))
+
+    def changed(self) -> str:
+        """Kind and path of the first source whose look differs; empty when none does. *Errors*: OSError."""
+        for file in self._files:
+            if file.changed():
+                return f"{file.kind} {file.path}"
+        # No short cut after a mount or umount: either may change where any path leads.
+        moved = [table for table in self._tables.values() if table.moved()]
+        if differs := next((f"mounts {table.path}" for table in moved if table.changed()), ""):
+            return differs
+        if self._shortcut and not moved and not self._shortcut.difference():
+            return ""
+        return self._exact_look()
+
+    def _exact_look(self) -> str:
+        """The first change of a source that is no file of the kernel; after none, the next look takes a short cut."""
+        own = self._tables.get(self._namespace)
+        shortcut = find_shortcut(self._sources, own.types) if own else None
+        self._shortcut = None
+        roots: dict[str, bool] = {}
+        for kind, path, seen in self._sources:
+            if look(kind, path, roots) != seen:
+                return f"{kind} {path}"
+        self._shortcut = shortcut
+        return ""
+
+
+class KernelFile:
+    """A file of /proc or /sys that stays open: reading it again costs a tenth of opening it."""
+
+    def __init__(self, kind: str, path: str, seen: str) -> None:
+        """*kind* and *seen* are those of its look. A file that cannot be opened counts as changed."""
+        self.kind = kind
+        self.path = path
+        self._seen = seen
+        try:
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._file = -1
+
+    def changed(self) -> bool:
+        """Whether the look differs; always for a process that has ended."""
+        try:
+            content = os.pread(self._file, _PAGE, 0)
+        except OSError:
+            return True
+        if len(content) < _PAGE:  # more does not come at once
+            try:
+                return meaning(self.kind, content) != self._seen
+            except LookupError:
+                return True
+        return look(self.kind, self.path) != self._seen
+
+
+class MountTable:
+    """A mount table that is read again only after the kernel reports a change (poll(2), POLLPRI)."""
+
+    def __init__(self, path: str, seen: str) -> None:
+        """*Errors*: OSError."""
+        self.path = path
+        self._seen = seen
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._file, select.POLLPRI | select.POLLERR)
+        self._unread = True
+        self.types: dict[str, str] = {}
+        """Device as `major:minor` -> type of the file system, of all mounts that were read last."""
+
+    def moved(self) -> bool:
+        """Whether any mount was added, removed or changed since `changed` read the table."""
+        self._unread = bool(self._poll.poll(0)) or self._unread
+        return self._unread
+
+    def changed(self) -> bool:
+        """Whether the look differs. *Errors*: OSError."""
+        if not self.moved():
+            return False
+        self._unread = False
+        os.lseek(self._file, 0, os.SEEK_SET)
+        content = bytearray()
+        while chunk := os.read(self._file, 1 << 16):
+            content += chunk
+        self.types = {found[1].decode(): found[2].decode("latin-1") for found in _TYPE.finditer(content)}
+        return meaning("mounts", bytes(content)) != self._seen

@@ -1,0 +1,210 @@
+"""The short cut of a look: fewer system calls than an exact look, which tell whether that would find a change.
+
+A path leads elsewhere only after a change of a mount, or of an entry of a directory in which the kernel looks up a name
+of the path; that sets the time of change (st_ctime) of the directory. So an exact look would find nothing while the
+times of these directories, or the entries in question, and the files at the ends of the paths are as they were.
+
+inotify(7) would take one of 128 instances by default (fs.inotify.max_user_instances), which kubelet, container runtime
+and systemd need, and it reports no write through mmap(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from probe.host.look import look, reachable
+
+Source = tuple[str, str, str]
+"""Kind and path of a look, and the look itself."""
+_State = tuple[Callable[[str], Any], str, Any]
+"""A function of a path, the path, and the result that the function had."""
+
+_LOCAL = frozenset(
+    ("bcachefs", "btrfs", "devtmpfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "overlay", "squashfs", "tmpfs", "xfs")
+)
+"""File systems that set st_ctime of a directory with each change of an entry; servers and the kernel's own may not: of
+a directory there, each entry that a path names is compared."""
+_SETTLED = 1_000_000_000
+"""Nanoseconds, more than the granularity of st_ctime: a directory that changed so long ago gets another time."""
+_ABSENT = "errno 2"
+
+_INODE = attrgetter("st_dev", "st_ino")
+_PLACE = attrgetter("st_dev", "st_ino", "st_mode")
+_DIRECTORY = attrgetter("st_dev", "st_ino", "st_mode", "st_ctime_ns")
+_FILE = attrgetter("st_dev", "st_ino", "st_mode", "st_uid", "st_size", "st_mtime_ns", "st_ctime_ns")
+
+
+class Shortcut:
+    """The states in which an exact look finds nothing."""
+
+    def __init__(
+        self, states: Iterable[_State], entries: Mapping[str, Sequence[_State]], others: Iterable[Source]
+    ) -> None:
+        """*entries*: directory -> the states of the entries that paths name. *others*: each look at them is exact."""
+        self._states = list(states)
+        self._entries = entries
+        self._others = tuple(others)
+
+    def difference(self) -> str:
+        """The first path that is in another state, or cannot be looked at; empty when all is the same."""
+        path = ""
+        try:
+            for index, (state, path, result) in enumerate(self._states):
+                found = state(path)
+                if found != result and not self._is_same_directory(index, found):
+                    return path
+            roots: dict[str, bool] = {}
+            for kind, path, seen in self._others:
+                if not _is_still_absent(kind, path, seen) and look(kind, path, roots) != seen:
+                    return path
+        except OSError:
+            return path
+        return ""
+
+    def _is_same_directory(self, index: int, found: Any) -> bool:
+        """Whether it is a directory in which no entry changed that a path names; its new time counts from then on."""
+        state, path, result = self._states[index]
+        if state is not _directory or found[:-1] != result[:-1]:
+            return False
+        if any(same(entry) != before for same, entry, before in self._entries[path]):
+            return False
+        if found[-1] < time.time_ns() - _SETTLED:
+            self._states[index] = state, path, found
+        return True
+
+
+def find_shortcut(sources: Iterable[Source], types: Mapping[str, str]) -> Shortcut:
+    """The short cut for *sources*, to be found before an exact look.
+
+    *types*: device as `major:minor` -> type of its file system, of the mounts in this mount namespace.
+    """
+    finder = _Finder(types)
+    others = [source for source in sources if not finder.add(*source)]
+    return Shortcut(finder.states(), finder.entries(), others)
+
+
+class _Finder:
+    """The states that looks at sources outside of /proc depend on."""
+
+    def __init__(self, types: Mapping[str, str]) -> None:
+        self._types = types
+        self._settled = time.time_ns() - _SETTLED
+        self._states: dict[tuple[object, object], _State] = {}  # by function, and inode or path
+        self._names: dict[str, set[str]] = {}  # directory -> paths of its entries that are looked up
+        self._paths: dict[object, set[str]] = {}  # inode of a directory -> its paths
+        self._passed: dict[str, frozenset[str]] = {"/": frozenset()}
+        self._same_root: dict[str, bool] = {}
+
+    def states(self) -> Iterator[_State]:
+        """All states; none of a place that another state covers, as a directory or an entry of one."""
+        for (function, inode), state in self._states.items():
+            _, path, result = state
+            entry = self._states.get((_entry, path))
+            if function is not _place or not ((_directory, inode) in self._states or (entry and entry[2] == result)):
+                yield state
+
+    def entries(self) -> dict[str, list[_State]]:
+        """Directory that is compared by its time -> the states of its entries that paths name."""
+        return {
+            path: [(_entry, entry, _entry(entry)) for each in self._paths[inode] for entry in self._names[each]]
+            for (function, inode), (_, path, _) in self._states.items()
+            if function is _directory
+        }
+
+    def add(self, kind: str, path: str, seen: str) -> bool:
+        """Whether a look at the source depends on nothing but `states`, which are more afterwards."""
+        if kind not in ("file", "link", "place") or (seen.startswith("errno") and seen != _ABSENT):
+            return False
+        try:
+            reached = reachable(path, self._same_root)
+            for directory in self._passes(reached):
+                self._add_directory(directory)
+            if seen != _ABSENT and kind != "link":
+                self._add(_file if kind == "file" else _place, reached, os.stat(reached))
+            if reached != path:
+                root = path[: -len(reached)]
+                self._states[_inode, root] = _inode, root, _inode(root)
+        except (OSError, ValueError, RecursionError):  # RecursionError: symlinks in a circle, or thousands of names
+            return False
+        return True
+
+    def _passes(self, path: str) -> frozenset[str]:
+        """The directories in which the kernel looks up the names of the absolute *path*, each by a path of its own."""
+        if path not in self._passed:
+            parent = path.rpartition("/")[0] or "/"
+            passed = self._passes(parent) | {parent}
+            self._names.setdefault(parent, set()).add(path)
+            with contextlib.suppress(OSError):  # EINVAL when it is no symlink, ENOENT
+                passed |= self._passes(os.path.join(parent, os.readlink(path)))
+            self._passed[path] = passed
+        return self._passed[path]
+
+    def _add_directory(self, path: str) -> None:
+        """*Errors*: ValueError in /proc, where a link may lead anywhere; OSError."""
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):  # before it appears, a directory above it changes
+            return
+        kind = self._type(status.st_dev)
+        if kind == "proc":
+            raise ValueError(f"{path} has magic links")
+        if kind in _LOCAL and status.st_ctime_ns < self._settled:
+            self._add(_directory, path, status)
+            self._paths.setdefault(_INODE(status), set()).add(path)
+            return
+        self._add(_place, path, status)
+        for entry in self._names[path]:
+            self._states[_entry, entry] = _entry, entry, _entry(entry)
+
+    def _type(self, device: int) -> str:
+        """The type of the file system; a subvolume of btrfs has a device that is in no mount table."""
+        types = self._types
+        name = f"{os.major(device)}:{os.minor(device)}"
+        return types.get(name, "btrfs" if "btrfs" in types.values() else "")
+
+    def _add(self, function: Callable[[str], object], path: str, status: os.stat_result) -> None:
+        self._states[function, _INODE(status)] = function, path, _FIELDS[function](status)
+
+
+def _inode(path: str) -> object:
+    return _INODE(os.stat(path))
+
+
+def _place(path: str) -> object:
+    return _PLACE(os.stat(path))
+
+
+def _directory(path: str) -> object:
+    return _DIRECTORY(os.stat(path))
+
+
+def _file(path: str) -> object:
+    return _FILE(os.stat(path))
+
+
+def _entry(path: str) -> object:
+    """Identity and mode of an entry of a directory, of a symlink its time of change, too; None without an entry."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    # A new symlink may have the inode number of the old one.
+    return _DIRECTORY(status) if stat.S_ISLNK(status.st_mode) else _PLACE(status)
+
+
+_FIELDS: dict[Callable[[str], object], Callable[[os.stat_result], object]] = {
+    _place: _PLACE,
+    _directory: _DIRECTORY,
+    _file: _FILE,
+}
+
+
+def _is_still_absent(kind: str, path: str, seen: str) -> bool:
+    """Whether it is a file of the kernel that was and is absent: access(2) takes a fifth of the time of open(2)."""
+    return kind == "content" and seen == _ABSENT and not os.access(path, os.F_OK)

@@ -1,0 +1,240 @@
+"""The short cut of a look: whatever an exact look would find makes it fail, and without a change it holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from probe.host.look import look
+from probe.watch import looks as module
+from probe.watch import shortcut
+from probe.watch.looks import Looks
+from probe.watch.shortcut import Shortcut, Source, find_shortcut
+
+TABLE = "/proc/self/mountinfo"
+
+
+def types_here() -> dict[str, str]:
+    looks = Looks(json.dumps({"sources": [("mounts", TABLE, look("mounts", TABLE))]}).encode())
+    looks.changed()
+    return looks._tables[looks._namespace].types
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Directories, a program that a symlink leads to, and a configuration; all of them old enough for a short cut."""
+    monkeypatch.setattr(shortcut, "_SETTLED", -(10**12))
+    for directory in ("usr/sbin", "usr/bin", "etc/drop-ins", "other"):
+        (tmp_path / directory).mkdir(parents=True)
+    (tmp_path / "sbin").symlink_to("usr/sbin")
+    (tmp_path / "usr/sbin/runc").write_text("program")
+    (tmp_path / "usr/bin/runc").symlink_to("../sbin/runc")
+    (tmp_path / "etc/config").write_text("one.")
+    return tmp_path
+
+
+def sources_of(tree: Path) -> list[Source]:
+    """Sources as a probe names them: files, places through symlinks, symlinks, and what is absent."""
+    named = [
+        *(("file", name) for name in ("etc/config", "etc/drop-ins", "usr/sbin/runc", "etc/absent", "run/absent/too")),
+        *(("place", name) for name in ("sbin/runc", "usr/bin/runc", "usr/sbin", "other", "opt/runc")),
+        ("link", "usr/bin/runc"),
+    ]
+    paths = [(kind, f"{tree}/{name}") for kind, name in named]
+    paths.append(("place", f"/proc/{os.getpid()}/root{tree}/usr/bin/runc"))
+    return [(kind, path, look(kind, path)) for kind, path in paths]
+
+
+def shortcut_of(sources: list[Source]) -> Shortcut:
+    return find_shortcut(sources, types_here())
+
+
+def test_without_a_change_it_holds_and_looks_at_no_path_of_its_own(tree: Path) -> None:
+    """Also when it is asked again; all sources of a local file system are covered by states."""
+    found = shortcut_of(sources_of(tree))
+    assert not found.difference()
+    assert not found.difference()
+    assert found._others == ()
+
+
+def _replace(path: Path) -> None:
+    """The same content, size and time of modification, in another file."""
+    seen = path.stat()
+    new = path.with_name("new")
+    new.write_bytes(path.read_bytes())
+    os.utime(new, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    new.rename(path)
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def _change_symlink(tree: Path) -> None:
+    (tree / "sbin").unlink()
+    (tree / "sbin").symlink_to("other")
+
+
+def _move_directory(tree: Path) -> None:
+    """The same files by the same paths, which resolve to others: a look at a place sees that."""
+    (tree / "usr/sbin").rename(tree / "other/sbin")
+    (tree / "usr/sbin").symlink_to("../other/sbin")
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "written": lambda tree: (tree / "etc/config").write_text("two."),
+    "replaced": lambda tree: _replace(tree / "etc/config"),
+    "removed": lambda tree: (tree / "etc/config").unlink(),
+    "drop-in": lambda tree: (tree / "etc/drop-ins/10.conf").touch(),
+    "program replaced": lambda tree: _replace(tree / "usr/sbin/runc"),
+    "program not executable": lambda tree: (tree / "usr/sbin/runc").chmod(0o600),
+    "directory not searchable": lambda tree: (tree / "usr/sbin").chmod(0o700),
+    "place not searchable": lambda tree: (tree / "other").chmod(0o700),
+    "appeared": lambda tree: _make(tree / "etc/absent"),
+    "appeared with its directories": lambda tree: _make(tree / "run/absent/too"),
+    "symlink elsewhere": _change_symlink,
+    "symlink appeared": lambda tree: (tree / "opt").symlink_to("usr/sbin"),
+    "directory moved": _move_directory,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_that_an_exact_look_finds_ends_it(tree: Path, change: Callable[[Path], object]) -> None:
+    """Whatever it is; the exact look afterwards names it."""
+    sources = sources_of(tree)
+    found = shortcut_of(sources)
+    change(tree)
+    assert any(look(kind, path) != seen for kind, path, seen in sources)
+    assert found.difference()
+
+
+def test_other_entries_of_a_directory_come_and_go(tree: Path) -> None:
+    """That ends nothing, however often; what happens to an entry that a path names still does."""
+    found = find_shortcut(sources_of(tree), types_here())
+    for number in range(3):
+        for path in (tree, tree / "usr/sbin", tree / "usr/bin", tree / "etc"):
+            Path(path, f"other file {number}").touch()
+        assert not found.difference()
+    (tree / "etc/absent").touch()
+    assert found.difference() == f"{tree}/etc"
+
+
+@pytest.mark.parametrize("settled", [True, False])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_after_other_entries_changed_ends_it(
+    tree: Path, change: Callable[[Path], object], settled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each change of above, whether the new times of the directories count already or not."""
+    found = find_shortcut(sources_of(tree), types_here())
+    if not settled:
+        monkeypatch.setattr(shortcut, "_SETTLED", 10**12)
+    for path in (tree, *filter(Path.is_dir, list(tree.rglob("*")))):
+        if path.name != "drop-ins":
+            Path(path, "other file").touch()
+    assert not found.difference()
+    change(tree)
+    assert found.difference()
+
+
+def test_a_directory_with_two_paths_has_the_entries_of_both(tree: Path) -> None:
+    """What the symlink `sbin` leads to and `usr/sbin` are one; both name entries."""
+    (tree / "usr/sbin/crun").write_text("program")
+    sources = [("place", path, look("place", path)) for path in (f"{tree}/sbin/crun", f"{tree}/usr/sbin/runc")]
+    for name in ("crun", "runc"):
+        found = find_shortcut(sources, types_here())
+        assert not found.difference()
+        _replace(tree / "usr/sbin" / name)
+        assert found.difference()
+        sources = [("place", path, look("place", path)) for _, path, _ in sources]
+
+
+def test_no_exact_look_is_made_while_it_holds(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is what it is for."""
+    looks = Looks(json.dumps({"sources": [("mounts", TABLE, look("mounts", TABLE)), *sources_of(tree)]}).encode())
+    assert looks.changed() == ""
+    monkeypatch.setattr(module, "look", lambda *_: pytest.fail("an exact look"))
+    assert looks.changed() == ""
+
+
+def test_the_time_of_a_directory_that_just_changed_does_not_count(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next change may come within the granularity of the time, and leave it the same: entries are compared."""
+    monkeypatch.undo()
+    (tree / "usr/sbin/other").touch()
+    seen = (tree / "usr/sbin").stat()
+    found = find_shortcut(sources_of(tree), types_here())
+    assert (shortcut._directory, f"{tree}/usr/sbin") not in {state[:2] for state in found._states}
+    (tree / "usr/sbin/runc").unlink()
+    os.utime(tree / "usr/sbin", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert found.difference()
+
+
+def test_a_mount_ends_it(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount may hide any directory of a path without a change of its times."""
+    looks = Looks(json.dumps({"sources": [("mounts", TABLE, look("mounts", TABLE)), *sources_of(tree)]}).encode())
+    assert looks.changed() == ""
+    first = looks._shortcut
+    for table in looks._tables.values():
+        monkeypatch.setattr(table, "_poll", Moved())
+    assert looks.changed() == ""
+    assert looks._shortcut is not first
+
+
+class Moved:
+    """A mount table in which something happened that does not count."""
+
+    def poll(self, _timeout: int) -> list[int]:
+        return [1]
+
+
+@pytest.mark.parametrize("types", [{}, dict.fromkeys(types_here(), "nfs4"), dict.fromkeys(types_here(), "fuse.sshfs")])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_times_of_directories_on_servers_do_not_count(
+    tree: Path, types: dict[str, str], change: Callable[[Path], object]
+) -> None:
+    """They may be the same after a change, as those of a file system of unknown type: entries are compared."""
+    found = find_shortcut(sources_of(tree), types)
+    assert not any(state is shortcut._directory for state, _, _ in found._states)
+    assert not found.difference()
+    change(tree)
+    assert found.difference()
+
+
+def test_files_of_processes_are_looked_at_exactly(tree: Path) -> None:
+    """A magic link leads elsewhere without a change of any directory."""
+    with subprocess.Popen(["sleep", "100"]) as process:
+        sources = [(kind, path, look(kind, path)) for kind, path in [("link", f"/proc/{process.pid}/exe")]]
+        found = shortcut_of(sources)
+        assert list(found._others) == sources
+        assert not found.difference()
+        process.kill()
+    assert found.difference()
+
+
+def test_symlinks_in_a_circle_have_no_short_cut(tree: Path) -> None:
+    """Nor is there an endless search for where they lead."""
+    (tree / "a").symlink_to("b/a")
+    (tree / "b").symlink_to(".")
+    (tree / "c").symlink_to("c")
+    sources = [("file", path, look("file", path)) for path in (f"{tree}/a", f"{tree}/c")]
+    assert all(seen.startswith("errno") for _, _, seen in sources)
+    assert list(shortcut_of(sources)._others) == sources
+
+
+def test_without_the_table_of_its_own_mounts_every_look_is_exact(tree: Path) -> None:
+    """Nobody would tell it of a mount."""
+    looks = Looks(json.dumps({"sources": sources_of(tree)}).encode())
+    assert looks.changed() == ""
+    assert looks._shortcut is None
+
+
+@pytest.mark.parametrize("seen", ["errno 2", "0\n"])
+def test_a_file_of_the_kernel_that_is_absent(seen: str) -> None:
+    """It counts as long as it is; one that appears does not."""
+    path = "/proc/sys/kernel/no-such-file" if seen == "errno 2" else "/proc/sys/kernel/osrelease"
+    assert shortcut_of([("content", path, "errno 2")]).difference() == ("" if seen == "errno 2" else path)
