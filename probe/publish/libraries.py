@@ -16,5 +16,4 @@ def load() -> None:
         stand_in("asyncio.subprocess"),
         stand_in("importlib.metadata", version=lambda _name: "userns-probe"),
     ):
-        import httpcore2  # noqa: F401 - which httpx2 imports with its first client
         import lightkube  # noqa: F401
