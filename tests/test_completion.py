@@ -81,11 +81,24 @@ def completed(command: Path, bash_script: str, line: str) -> list[str]:
         ("userns-probe serve --publish label,", [f"label,{part}" for part in PARTS if part != "label"]),
         ("userns-probe serve --publish label,ev", ["label,events"]),
         ("userns-probe path -o y", ["yaml"]),
+        ("userns-probe fleet --fail-on fails,unk", ["fails,unknown"]),
     ],
 )
 def test_bash_offers_what_fits(command: Path, bash_script: str, line: str, offered: list[str]) -> None:
     """The names that the word begins with, and no others."""
     assert sorted(completed(command, bash_script, line)) == sorted(offered)
+
+
+@pytest.mark.slow
+def test_fish_offers_what_fits(command: Path) -> None:
+    """By the script that the command prints for fish."""
+    require(shutil.which("fish") is not None, "fish")
+    script = "_USERNS_PROBE_COMPLETE=fish_source userns-probe | source; complete -C 'userns-probe explain nested-d'"
+    environment = os.environ | {"PATH": f"{command}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["nested-devices"], done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import yaml
+
 from lab.fleet.objects import (
     HTTP_NOW,
     Document,
@@ -31,6 +33,10 @@ VERSION = {"major": "1", "minor": "36", "gitVersion": "v1.36.2"}
 def nodes() -> list[Document]:
     """Seven pools; each way in which annotations are worth nothing."""
     general = [node(f"gen-{index}", ready(), labels={GKE: "general", LABEL: "true"}) for index in range(6)]
+    general[0]["metadata"]["annotations"] |= {
+        "cluster.x-k8s.io/cluster-name": "prod",
+        "cluster.x-k8s.io/cluster-namespace": "capi",
+    }
     old = [
         node(f"old-{index}", not_ready(), labels={EKS: "old", LABEL: "false"}, kernel="5.15.0") for index in range(4)
     ]
@@ -286,6 +292,9 @@ def lists() -> dict[str, tuple[str, Documents]]:
         f"{admission}/mutatingadmissionpolicybindings": ("MutatingAdmissionPolicyBinding", Documents([])),
         "/apis/kyverno.io/v1/clusterpolicies": ("ClusterPolicy", kyverno()),
         "/apis/karpenter.sh/v1/nodepools": ("NodePool", node_pools()),
+        "/apis/cluster.x-k8s.io/v1beta2/machinedeployments": ("MachineDeployment", machine_deployments()),
+        "/apis/cluster.x-k8s.io/v1beta1/machinesets": ("MachineSet", Documents([machines("set", "prod")])),
+        "/api/v1/namespaces/kube-system/configmaps": ("ConfigMap", Documents([autoscaler_status()])),
     }
 
 
@@ -363,6 +372,44 @@ def node_pools() -> Documents:
             for name, found in labels.items()
         ]
     )
+
+
+def machines(name: str, cluster: str, annotations: dict[str, str] | None = None, **spec: Any) -> Document:
+    """Machines that cluster-autoscaler may scale."""
+    scaled = {f"cluster.x-k8s.io/cluster-api-autoscaler-node-group-{end}-size": "0" for end in ("min", "max")}
+    meta = metadata(name, "capi", annotations=scaled if annotations is None else scaled | annotations)
+    return {"metadata": meta, "spec": {"clusterName": cluster, "replicas": 0, "template": {}, **spec}}
+
+
+def machine_deployments() -> Documents:
+    """Of size 0: with and without a promise, of another cluster, not scaled; and one with a machine."""
+    labels = "capacity.cluster-autoscaler.kubernetes.io/labels"
+    by_hand = machines("by-hand", "prod")
+    by_hand["metadata"]["annotations"] = {}
+    return Documents(
+        [
+            machines("bare", "prod"),
+            machines("promising", "prod", {labels: f"zone=a, {LABEL}=true"}),
+            machines("denying", "prod", {labels: f"{LABEL}=false,{LABEL}x=true"}),
+            machines("other", "staging"),
+            by_hand,
+            machines("live", "prod", replicas=1),
+        ]
+    )
+
+
+def autoscaler_status() -> Document:
+    """Of cluster-autoscaler: a group with nodes, two without, of which one can have none, and one of Cluster API."""
+    sizes = {"asg-live": (2, 3), "asg-empty": (0, 3), "asg-off": (0, 0), "MachineDeployment/capi/bare": (0, 3)}
+    groups = [
+        {"name": name, "health": {"status": "Healthy", "cloudProviderTarget": size, "minSize": 0, "maxSize": largest}}
+        for name, (size, largest) in sizes.items()
+    ]
+    status = {"time": "2026-11-21", "autoscalerStatus": "Running", "clusterWide": {}, "nodeGroups": groups}
+    return {
+        "metadata": metadata("cluster-autoscaler-status", "kube-system"),
+        "data": {"status": yaml.safe_dump(status)},
+    }
 
 
 def small() -> ListServer:

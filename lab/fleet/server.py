@@ -21,6 +21,8 @@ import yaml
 from lab.serve.api_store import status
 
 GROUPS = ("apps/v1", "batch/v1", "node.k8s.io/v1", "storage.k8s.io/v1")
+GO_BUFFER = 2048
+"""Bytes that Go's net/http collects before it writes a chunk."""
 Objects = Sequence[bytes]
 """Objects of one kind as JSON, in the order of their keys."""
 
@@ -88,8 +90,8 @@ class ListServer:
         self.authority = trustme.CA()
         self.lock = threading.Lock()
 
-    def answer(self, asked: Asked) -> tuple[int, bytes, dict[str, str]]:
-        """Status, body and headers."""
+    def answer(self, asked: Asked) -> tuple[int, bytes | list[bytes], dict[str, str]]:
+        """Status, body or the writes that it is made of, and headers."""
         if asked.headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
             return self.refuse(401, "Unauthorized", "Unauthorized")
         if asked.method != "GET":
@@ -141,7 +143,7 @@ class ListServer:
         chosen = [each for each in objects if json.loads(each)["metadata"].get("namespace") == namespace]
         return kind, chosen
 
-    def _page(self, asked: Asked, kind: str, objects: Objects) -> tuple[int, bytes, dict[str, str]]:
+    def _page(self, asked: Asked, kind: str, objects: Objects) -> tuple[int, bytes | list[bytes], dict[str, str]]:
         limit, first = int(asked.params.get("limit", len(objects) or 1)), _index(asked.params.get("continue", ""))
         if limit > self.largest and asked.path in self.slow:
             return self.refuse(504, "Timeout", "the server was unable to return a response in the time allotted")
@@ -158,10 +160,26 @@ class ListServer:
             if "fieldSelector" not in asked.params:  # of a filtered list no API server tells what remains
                 metadata["remainingItemCount"] = len(objects) - first - limit
         head = f'{{"kind":"{kind}List","apiVersion":"v1","metadata":{json.dumps(metadata)},"items":['.encode()
-        return 200, b"".join((head, b",".join(items), b"]}")), {}
+        parts = [part for item in items for part in (b",", item)]
+        return 200, [head, *parts[1:], b"]}"], {}
 
     def _token(self, index: int) -> str:
         return base64.urlsafe_b64encode(f"{self.revision}:{index}".encode()).decode()
+
+
+def _chunked(writes: Sequence[bytes]) -> bytes:
+    """The chunks of Go's net/http, to which API servers since 1.34 write each item of a list, and each comma."""
+    chunks, held = [], b""
+    for write in writes:
+        if held and len(held) + len(write) > GO_BUFFER:
+            room = GO_BUFFER - len(held)
+            chunks.append(held + write[:room])
+            held, write = b"", write[room:]
+        if len(write) > GO_BUFFER and not held:
+            chunks.append(write)
+        else:
+            held += write
+    return b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (*chunks, held) if each) + b"0\r\n\r\n"
 
 
 def _index(token: str) -> int:
@@ -196,13 +214,14 @@ class _Handler(BaseHTTPRequestHandler):
             asked.status, content, headers = served.answer(asked)
             if served.keep_requests:
                 served.requests.append(asked)
+        pieces = isinstance(content, list)
+        length = {"Transfer-Encoding": "chunked"} if pieces else {"Content-Length": str(len(content))}
         self.send_response(asked.status)
-        sent = {"Content-Type": "application/json", "Content-Length": str(len(content)), **served.headers, **headers}
-        for name, value in sent.items():
+        for name, value in ({"Content-Type": "application/json"} | length | served.headers | headers).items():
             self.send_header(name, value)
         self.end_headers()
         with suppress(OSError):
-            self.wfile.write(content)
+            self.wfile.write(_chunked(content) if isinstance(content, list) else content)
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 

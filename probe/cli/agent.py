@@ -13,6 +13,7 @@ import click
 from probe.cli.console import NotWritten, complain, write
 from probe.cli.options import (
     Duration,
+    lists_of,
     node_name_option,
     probing_options,
     report_file_option,
@@ -83,11 +84,9 @@ def watch(
 
 
 def _parts(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """The lists that *incomplete* begins: with each part that it does not have yet."""
     from probe.publish.parts import PARTS
 
-    done, comma, last = incomplete.rpartition(",")
-    return [f"{done}{comma}{part}" for part in PARTS if part.startswith(last) and part not in done.split(",")]
+    return lists_of(PARTS, incomplete)
 
 
 @click.command(short_help="Serve the report as page and metrics, and publish it.")

@@ -12,7 +12,7 @@ import click
 
 from probe.cli.agent import kubeconfig_at_home
 from probe.cli.console import USAGE, coloured, complain, width, write
-from probe.cli.options import colour_option
+from probe.cli.options import colour_option, lists_of
 
 if TYPE_CHECKING:
     from probe.fleet.diff import Diff
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 UNREAD = 2
 """Exit code when the cluster could not be read."""
 FORMATS = ("table", "json", "ndjson", "csv", "html", "prom", "openreports")
+
+
+def _conditions(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    from probe.fleet.conditions import CONDITIONS
+
+    return lists_of(CONDITIONS, incomplete)
 
 
 @click.command(short_help="Take the inventory of a cluster.")
@@ -59,6 +65,7 @@ FORMATS = ("table", "json", "ndjson", "csv", "html", "prom", "openreports")
     "--fail-on",
     default="",
     metavar="CONDITION,...",
+    shell_complete=_conditions,
     help="Exit with 1 if one holds: fails, not-ready, unknown, unconfined, contradiction, unsafe, worse.",
 )
 @colour_option

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -88,6 +88,12 @@ try_pod_option = click.option(
     help="Let the node's own container runtime make a Pod with a user namespace, start its pause image, look at it and "
     "remove it. Nothing is pulled; it costs an IP address for a second, and entries in logs: see docs/pod-trial.md.",
 )
+
+
+def lists_of(names: Iterable[str], incomplete: str) -> list[str]:
+    """The lists with commas that *incomplete* begins: with each of *names* that it does not have yet."""
+    done, comma, last = incomplete.rpartition(",")
+    return [f"{done}{comma}{name}" for name in names if name.startswith(last) and name not in done.split(",")]
 
 
 def probing_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from probe.fleet import wire_nodes
+from probe.fleet.empty import Empty
 from probe.fleet.fold import Fold
 from probe.fleet.inventory import Breaks, EnforceRow, List, PoolRow, WorkloadRow
-from probe.fleet.nodes import KARPENTER, Place
 from probe.fleet.owners import Owners, Workload
 from probe.fleet.reach import selects
 from probe.outputs.annotations import LABEL
@@ -57,10 +56,10 @@ def namespace_rows(
 def pool_rows(
     pools: Iterable[PoolRow],
     workloads: Iterable[WorkloadRow],
-    templates: Mapping[str, Mapping[str, str]],
+    empty: Iterable[Empty],
     problem: str,
 ) -> tuple[EnforceRow, ...]:
-    """A row for each pool, with those of size 0, of which only *templates* (name -> labels) are known.
+    """A row for each pool, with those of size 0.
 
     *problem*: why nodes or workloads are not known in full; empty when they are.
     """
@@ -73,8 +72,7 @@ def pool_rows(
         breaks = [*(breaks if pool.not_ready else ()), *_workloads(bad.get(pool.name, []), "CannotRun")]
         unknown = [*(unknown if pool.unknown else ()), *_workloads(open_.get(pool.name, []), "NotKnown")]
         rows.append(_row("pool", pool.name, breaks, unknown, problem))
-    for name in sorted(set(templates) - seen):
-        rows.append(_empty_pool(name, templates[name].get(LABEL) == "true"))
+    rows += [_empty_pool(each) for each in sorted(empty, key=lambda each: each.name) if each.name not in seen]
     return tuple(rows)
 
 
@@ -94,13 +92,11 @@ def _workloads(names: list[str], reason: str) -> list[Breaks]:
     return [Breaks(what=_many(len(names), "workload"), reason=reason, message=words)] if names else []
 
 
-def _empty_pool(name: str, promised: bool) -> EnforceRow:
-    """A Karpenter pool without nodes."""
-    if promised:
-        words = f"its template promises {LABEL}, and no node proves it"
-        return _row("pool", shown(name, SHOWN), [], [Breaks(what="size 0", reason="NotTried", message=words)], "")
-    words = f"its template does not promise {LABEL}: a selector on that label never makes it grow"
-    return _row("pool", shown(name, SHOWN), [Breaks(what="size 0", reason="LabelNotPromised", message=words)], [], "")
+def _empty_pool(pool: Empty) -> EnforceRow:
+    reason = {True: "NotTried", False: "LabelNotPromised", None: "TemplateNotVisible"}[pool.promised]
+    found = [Breaks(what="size 0", reason=reason, message=pool.words)]
+    bad, unknown = (found, []) if pool.promised is False else ([], found)
+    return _row("pool", shown(pool.name, SHOWN), bad, unknown, "")
 
 
 def restart_kills(fold: Fold, owners: Owners) -> dict[Workload, int]:
@@ -121,16 +117,6 @@ def selected_daemonsets(fold: Fold, owners: Owners) -> set[Workload]:
         for index, controller in enumerate(fold.controllers)
         if controller.kind == "DaemonSet"
         and any(selects(fold.shapes[cell.shape].placement) for cell in fold.cells(index))
-    }
-
-
-def template_labels(pools: Iterable[wire_nodes.NodePool], nodes: Iterable[Place]) -> dict[str, dict[str, str]]:
-    """Name of a Karpenter NodePool of which no node is among *nodes* -> labels of its template."""
-    live = {value for labels in {place.labels for place in nodes} for key, value in labels if key == KARPENTER}
-    return {
-        pool.metadata.name: (pool.spec.template.metadata.labels if pool.spec.template.metadata else None) or {}
-        for pool in pools
-        if pool.metadata.name not in live
     }
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct, field
 
 from probe.fleet import wire, wire_nodes
+from probe.fleet.empty import Empty, NodeGroups, of_cluster_api, of_karpenter
 from probe.fleet.fold import Fold
 from probe.fleet.inventory import Section
 from probe.fleet.kinds import BINDINGS, POLICIES
@@ -29,6 +30,11 @@ NODES_PAGE = 250
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 CORE, APPS, BATCH = "/api/v1", "/apis/apps/v1", "/apis/batch/v1"
 
+CLUSTER_API = tuple(
+    (kind, tuple(f"/apis/cluster.x-k8s.io/{version}/{kind.lower()}s" for version in ("v1beta2", "v1beta1")))
+    for kind in ("MachineDeployment", "MachineSet", "MachinePool")
+)
+AUTOSCALER = "cluster-autoscaler-status"
 NODE_POOLS = ("/apis/karpenter.sh/v1/nodepools", "/apis/karpenter.sh/v1beta1/nodepools")
 
 T = TypeVar("T")
@@ -77,7 +83,7 @@ class Cluster(Struct, kw_only=True):
     namespaces: list[wire.Meta] = field(default_factory=list)
     policies: list[tuple[str, Document]] = field(default_factory=list)
     bindings: dict[str, Bindings] = field(default_factory=dict)
-    node_pools: list[wire_nodes.NodePool] = field(default_factory=list)
+    empty: list[Empty] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
 
 
@@ -163,7 +169,7 @@ def gather(server: Server, now: float, pool_label: str, namespace: str, progress
     for kind, paths in BINDINGS:
         found = read(paths[0].rpartition("/")[2], paths, Document, Kept[Document]).objects
         bindings[kind] = Bindings(found, complete=reader.sections[-1].state in ("read", "not-served"))
-    pools = read("nodepools", NODE_POOLS, wire_nodes.NodePool, Kept[wire_nodes.NodePool])
+    empty = empty_pools(reader, nodes)
     known = next((section.state == "read" for section in reader.sections if section.name == "runtimeclasses"), False)
     return Cluster(
         nodes=nodes,
@@ -174,9 +180,21 @@ def gather(server: Server, now: float, pool_label: str, namespace: str, progress
         namespaces=[one.metadata for one in namespaces.objects],
         policies=policies,
         bindings=bindings,
-        node_pools=pools.objects,
+        empty=empty,
         sections=reader.sections,
     )
+
+
+def empty_pools(reader: Reader, nodes: Nodes) -> list[Empty]:
+    """Pools of size 0, as far as the API shows them. Machines are read unless no Node is of Cluster API."""
+    found = reader.read("nodepools", NODE_POOLS, wire_nodes.NodePool, Kept[wire_nodes.NodePool]).objects
+    pools = [*of_karpenter(found, nodes)]
+    known = all(section.state == "read" for section in reader.sections if section.name == "nodes")
+    for kind, paths in () if known and not nodes.clusters else CLUSTER_API:
+        machines = reader.read(f"{kind.lower()}s", paths, wire_nodes.Machines, Kept[wire_nodes.Machines]).objects
+        pools += of_cluster_api(kind, machines, nodes)
+    path, selector = f"{CORE}/namespaces/kube-system/configmaps", f"metadata.name={AUTOSCALER}"
+    return pools + reader.read(AUTOSCALER, (path,), wire_nodes.ConfigMap, NodeGroups, selector=selector).empty
 
 
 def problem_of(failure: Failure) -> str:

@@ -87,6 +87,8 @@ class Nodes:
         """*now*: seconds since the epoch. *pool_label*: the label that names the pool; empty: those of the clouds."""
         self._now, self._pool_labels = now, (pool_label,) if pool_label else POOL_LABELS
         self.rows: list[NodeRow] = []
+        self.clusters: set[tuple[str, str]] = set()
+        """(Namespace, name) of the Cluster of Cluster API that Nodes say they are of."""
         self.places: dict[str, Place] = {}
         self.profiles: list[model.Node] = []
         self.groups: list[Group] = []
@@ -125,6 +127,8 @@ class Nodes:
             agent_version=self._word(said.agent_version if said else ""),
         )
         self.rows.append(row)
+        if said and said.cluster_api_name:
+            self.clusters.add((said.cluster_api_namespace, said.cluster_api_name))
         host = labels.pop(HOSTNAME, row.name)
         others = tuple(sorted(labels.items()))
         self.places[row.name] = Place(

@@ -14,7 +14,8 @@ from lightkube.config.client_adapter import Client, ConnectionParams
 from msgspec import Struct, field
 
 from probe.publish.api.client import UNREACHABLE, Access, Failure, config_of, failures, seconds_of
-from probe.publish.api.transport import Guard, TooLarge, tls_context
+from probe.publish.api.connection import TooLarge
+from probe.publish.api.transport import Guard, tls_context
 from probe.publish.schedule import Backoff
 
 T = TypeVar("T")

@@ -138,10 +138,9 @@ def _enforcement(
     names = {row.name for row in spaces}
     problem = "; ".join(problems.values())
     of_spaces = enforce.namespace_rows(names, workloads, kills, selected, problem)
-    templates = enforce.template_labels(cluster.node_pools, cluster.nodes.places.values())
     if namespace:
         problem = "; ".join(filter(None, (f"only the namespace {shown(namespace, 120)} was read", problem)))
-    of_pools = enforce.pool_rows(pools, workloads, templates, problem)
+    of_pools = enforce.pool_rows(pools, workloads, cluster.empty, problem)
     return (*of_pools, *of_spaces)
 
 

@@ -15,8 +15,11 @@ OWN_KEYS = {name: f"{PREFIX}{name.replace('_', '-')}" for name in (
 )}  # fmt: skip
 
 
-class OwnAnnotations(Struct, kw_only=True, rename=OWN_KEYS.get, gc=False):
-    """Annotations of userns-probe on a Node; empty: absent."""
+CLUSTER_API = {f"cluster_api_{name}": f"cluster.x-k8s.io/cluster-{name}" for name in ("name", "namespace")}
+
+
+class OwnAnnotations(Struct, kw_only=True, rename=(OWN_KEYS | CLUSTER_API).get, gc=False):
+    """Annotations of userns-probe on a Node, and those that name its Cluster of Cluster API; empty: absent."""
 
     verdict: str = ""
     reason: str = ""
@@ -30,6 +33,8 @@ class OwnAnnotations(Struct, kw_only=True, rename=OWN_KEYS.get, gc=False):
     boot_id: str = ""
     agent_version: str = ""
     refreshed_at: str = ""
+    cluster_api_name: str = ""
+    cluster_api_namespace: str = ""
 
 
 class ManagedMetadata(Struct, rename={"annotations": "f:annotations"}):
@@ -141,3 +146,30 @@ class NodePool(Struct):
 
     metadata: Meta
     spec: NodePoolSpec = field(default_factory=NodePoolSpec)
+
+
+class MachinesSpec(Struct, rename="camel"):
+    """Spec of a MachineDeployment, MachineSet or MachinePool."""
+
+    cluster_name: str = ""
+    replicas: int | None = None
+
+
+class MachinesStatus(Struct):
+    """Status of one."""
+
+    replicas: int | None = None
+
+
+class Machines(Struct):
+    """A MachineDeployment, MachineSet or MachinePool of Cluster API."""
+
+    metadata: Meta
+    spec: MachinesSpec = field(default_factory=MachinesSpec)
+    status: MachinesStatus = field(default_factory=MachinesStatus)
+
+
+class ConfigMap(Struct):
+    """A ConfigMap."""
+
+    data: dict[str, str] | None = None

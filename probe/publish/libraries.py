@@ -22,5 +22,4 @@ def load() -> None:
         stand_in("lightkube.resources.core_v1"),
         stand_in("yaml"),
     ):
-        import httpcore2  # noqa: F401 - which httpx2 imports with its first client
         import lightkube  # noqa: F401

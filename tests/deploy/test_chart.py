@@ -65,6 +65,46 @@ def test_publishing_all_is_the_component_signals(rendered: Callable[..., Objects
     assert ordered(every) == ordered(rendered("signals"))
 
 
+def added(*values: str) -> Objects:
+    """What these values add."""
+    without = template()
+    return [each for each in template(*values) if each not in without]
+
+
+def test_what_it_can_add_are_the_files_of_deploy() -> None:
+    """The CronJob against stale labels, monitoring and each policy; none of them unless it is asked for."""
+    asked = {
+        "stale=true": ["stale/rights", "stale/cronjob"],
+        'prometheus={"podMonitor":true}': ["prometheus/podmonitor"],
+        'prometheus={"rules":true}': ["prometheus/prometheusrule"],
+    } | {f'policies=["{file.stem}"]': [f"policies/{file.stem}"] for file in (CHECKOUT / "deploy/policies").iterdir()}
+    for value, files in asked.items():
+        wanted = [each for file in files for each in documents((CHECKOUT / f"deploy/{file}.yaml").read_text())]
+        assert ordered(added(value)) == ordered(wanted), value
+
+
+def test_what_it_adds_is_where_the_values_say() -> None:
+    """Namespace, image and labels reach each of them; nothing names the default namespace or image."""
+    made = added(
+        "stale=true",
+        'policies=["select","deny"]',
+        'namespace={"name":"other"}',
+        'image={"repository":"r/x","tag":"1","pullSecrets":[{"name":"s"}]}',
+        'prometheus={"podMonitor":true,"rules":true,"labels":{"release":"stack"}}',
+    )
+    kinds = {each["kind"]: each for each in made}
+    pod = kinds["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert (pod["containers"][0]["image"], pod["imagePullSecrets"]) == ("r/x:1", [{"name": "s"}])
+    for kind in ("PodMonitor", "PrometheusRule"):
+        assert kinds[kind]["metadata"]["labels"]["release"] == "stack"
+        assert kinds[kind]["metadata"]["labels"]["app.kubernetes.io/name"] == "userns-probe"
+    assert {each["metadata"].get("namespace") for each in made} <= {None, "other"}
+    text = json.dumps(made)
+    assert "system:serviceaccount:other:userns-probe-prune" in text
+    assert '"values": ["kube-system", "other"]' in text
+    assert "serviceaccount:userns-probe:" not in text
+
+
 @pytest.mark.parametrize("version", ["1.30", "1.36"])
 def test_whatever_is_set_kubernetes_knows_it(version: str) -> None:
     """Every value at once, against Kubernetes' own types."""
@@ -104,6 +144,8 @@ def test_whatever_is_set_kubernetes_knows_it(version: str) -> None:
         'image={"repository":"x","digest":"sha256:1"}',
         'images={"repository":"x"}',
         'namespace={"name":"Not A Name"}',
+        'policies=["denny"]',
+        'prometheus={"podmonitor":true}',
     ],
 )
 def test_a_wrong_value_is_refused(value: str) -> None:

@@ -30,13 +30,17 @@ def test_the_rights_are_what_is_asked_for(tmp_path: Path) -> None:
     for each in server.requests:
         if found := re.fullmatch(r"/(?:api/v1|apis/([^/]+)/[^/]+)/([a-z]+)", each.path):
             asked.add((found[1] or "", found[2]))
-    assert len(asked) == len({each.path.rpartition("/")[2] for each in server.requests} - {"version"})
+    assert len(asked) == len({each.path.rpartition("/")[2] for each in server.requests} - {"version", "configmaps"})
     (role,) = (each for each in RBAC if each["kind"] == "ClusterRole")
     granted = {
         (group, resource) for rule in role["rules"] for group in rule["apiGroups"] for resource in rule["resources"]
     }
     assert granted == asked
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list"}
+    (status,) = (rule for each in RBAC if each["kind"] == "Role" for rule in each["rules"])
+    (listed,) = (each for each in server.requests if each.path.endswith("/configmaps"))
+    assert status["verbs"] == ["list"]
+    assert listed.params["fieldSelector"] == f"metadata.name={status['resourceNames'][0]}"
     assert not any("/" in resource or "*" in resource for _, resource in granted)
 
 

@@ -223,8 +223,14 @@ def test_enforcement(inventory: Inventory) -> None:
         "odd": "unknown",
         "empty": "no",
         "promised": "unknown",
+        "asg-empty": "unknown",
+        "MachineDeployment/capi/bare": "no",
+        "MachineDeployment/capi/denying": "no",
+        "MachineDeployment/capi/promising": "unknown",
+        "MachineSet/capi/set": "no",
     }
     assert {name: found["pool", name].safe for name in pools} == pools
+    assert {name for of, name in found if of == "pool"} - set(pools) == {"(none)", "windows"}
     blocked = {
         row.name for row in inventory.workloads if row.list in ("blocked", "fails") and "general" in str(row.pools)
     }

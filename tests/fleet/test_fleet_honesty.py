@@ -253,7 +253,7 @@ def test_a_karpenter_pool_with_nodes_is_not_empty(take: Take) -> None:
     """Whatever label names the pools."""
     host = node("karp-0", ready(), labels={KARPENTER: "karp", "team": "a"})
     found = take([host], [], pool_label="team")
-    assert {one.name for one in found.enforcement if one.of == "pool"} == {"a", "empty", "promised"}
+    assert {one.name for one in found.enforcement if one.of == "pool"} == {"a", "empty", "promised", "asg-empty"}
 
 
 @pytest.mark.parametrize("key", ["fsType", "fstype", "FSTYPE", "csi.storage.k8s.io/fstype"])

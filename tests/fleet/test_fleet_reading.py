@@ -200,6 +200,24 @@ def test_nobody_may_read_anything(tmp_path: Path) -> None:
     assert found.summary.nodes == found.summary.workloads == 0
 
 
+@pytest.mark.parametrize(
+    "status", ["Cluster-autoscaler status at 2024:\nCluster-wide: Healthy", "[]", "", "{nodeGroups: 1}"]
+)
+def test_another_status_of_the_autoscaler(tmp_path: Path, status: str) -> None:
+    """A text that is not that of 1.30 and later, or none, is a problem of its section; no pool is made of it."""
+    server = small()
+    document = {
+        "metadata": {"name": "cluster-autoscaler-status", "namespace": "kube-system"},
+        "data": {"status": status},
+    }
+    server.lists["/api/v1/namespaces/kube-system/configmaps"] = ("ConfigMap", Documents([document]))
+    with taking(server, tmp_path) as take_now:
+        found = take_now()
+    section = section_of(found, "cluster-autoscaler-status")
+    assert (section.state, bool(section.problem)) == ("partial", True)
+    assert not any("asg" in one.name for one in found.enforcement)
+
+
 def test_one_namespace(inventory: Inventory, tmp_path: Path) -> None:
     """Its workloads are the same as those among all."""
     with taking(small(), tmp_path) as take_now:

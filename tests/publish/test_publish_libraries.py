@@ -12,13 +12,19 @@ PUBLISHER = """
 import sys
 from probe.cli.exporter import make_publisher
 make_publisher("annotations", "node-1")
+import ssl
 import httpx2
-with httpx2.Client(verify=False) as client:
+from probe.publish.api.transport import Guard
+guard = Guard(ssl.create_default_context(), deadline=9, limit=lambda _: 9, judge=lambda _, body: body)
+with httpx2.Client(transport=guard) as client:
     try:
         client.get("http://127.0.0.1:1/")
     except httpx2.ConnectError:
         print(client.headers["User-Agent"])
-heavy = ("asyncio", "anyio", "h2", "idna", "importlib.metadata", "lightkube.models.core_v1", "yaml", "click")
+heavy = (
+    *("asyncio", "anyio", "h2", "h11", "httpcore2", "idna", "importlib.metadata", "lightkube.models.core_v1"),
+    *("yaml", "click"),
+)
 print(*(name for name in heavy if name in sys.modules))
 """
 

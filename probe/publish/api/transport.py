@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import ssl
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import httpx2
 from lightkube import SingleConfig
 from lightkube.config.client_adapter import verify_cluster
 
-
-class TooLarge(httpx2.RemoteProtocolError):
-    """A response has more bytes than its limit."""
+from probe.publish.api.connection import Connection
 
 
 def tls_context(config: SingleConfig) -> ssl.SSLContext:
@@ -44,50 +39,24 @@ class Guard(httpx2.BaseTransport):
         limit: Callable[[httpx2.Request], int],
         judge: Callable[[int, bytes], bytes],
     ) -> None:
-        self._inner = httpx2.HTTPTransport(verify=context)
+        self._connection = Connection(context)
         self._deadline, self._limit, self._judge = deadline, limit, judge
-        self._socket: socket.socket | None = None
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send *request*; returns the response, read to its end."""
         request.headers["Accept-Encoding"] = "identity"
-        request.extensions["trace"] = self._note_socket
-        hang_up = threading.Timer(self._deadline, self._hang_up)
+        hang_up = threading.Timer(self._deadline, self._connection.hang_up)
         hang_up.daemon = True
         hang_up.start()
         try:
-            response = self._inner.handle_request(request)
-            try:
-                body = _read(response, self._limit(request))
-            finally:
-                response.close()
+            response, body = self._connection.exchange(request, self._limit(request))
         finally:
             hang_up.cancel()
-        headers = {name: response.headers[name] for name in ("Retry-After", "Date") if name in response.headers}
+        headers = {name: value for name in ("Retry-After", "Date") if (value := response.getheader(name)) is not None}
         headers["Content-Type"] = "application/json"
-        content = self._judge(response.status_code, body)
-        return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
+        content = self._judge(response.status, body)
+        return httpx2.Response(response.status, headers=headers, content=content, request=request)
 
     def close(self) -> None:
-        """Close all connections."""
-        self._inner.close()
-
-    def _note_socket(self, event: str, info: dict[str, Any]) -> None:
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._socket = info["return_value"].get_extra_info("socket")
-
-    def _hang_up(self) -> None:
-        """Shut the socket down to wake its reader; a close here could let another connection reuse the descriptor."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-
-def _read(response: httpx2.Response, limit: int) -> bytes:
-    content = bytearray()
-    assert isinstance(response.stream, httpx2.SyncByteStream)
-    for chunk in response.stream:
-        content += chunk
-        if len(content) > limit:
-            raise TooLarge(f"a response of more than {limit} bytes")
-    return bytes(content)
+        """Close the connection."""
+        self._connection.close()
