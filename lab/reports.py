@@ -14,7 +14,6 @@ from probe.forecast import EVENTS, Event, EventForecast
 from probe.nested import Base, Nested
 from probe.proof import Proof
 from probe.report import (
-    Change,
     Difference,
     FilesystemRow,
     HandlerVerdict,
@@ -25,6 +24,7 @@ from probe.report import (
     Report,
     ReportFacts,
     RestartForecast,
+    VerdictChange,
     VolumeRow,
 )
 from probe.terms import LEVELS
@@ -509,8 +509,8 @@ def changed() -> Report:
         Difference(what="check filesystem-tmpfs", before="", after="fail TmpfsNotIdmappable"),
     )
     changes = (
-        Change(at=None, before=Previous(verdict="unknown", reason="TimedOut"), after=ready, difference=()),
-        Change(at="2026-11-21T20:00:00Z", before=ready, after=refused, difference=difference),
+        VerdictChange(at=None, before=Previous(verdict="unknown", reason="TimedOut"), after=ready, difference=()),
+        VerdictChange(at="2026-11-21T20:00:00Z", before=ready, after=refused, difference=difference),
     )
     return replace(report, since="2026-11-21T20:00:00Z", changes=changes)
 

@@ -156,7 +156,7 @@ class Difference(Struct, frozen=True, kw_only=True):
     after: str
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class VerdictChange(Struct, frozen=True, kw_only=True):
     """A change of the verdict or its reason."""
 
     at: str | None
@@ -187,7 +187,7 @@ class Report(Struct, frozen=True, kw_only=True):
     """RFC 3339, UTC: the probe of this boot since which verdict and reason are the same. None outside of `watch`."""
     previous: Previous | None
     """Verdict and reason until then. None when `watch` knows of no other in this boot."""
-    changes: tuple[Change, ...]
+    changes: tuple[VerdictChange, ...]
     """The last changes of the verdict, the newest last, also of earlier boots. Empty outside of `watch`."""
     changes_problem: str
     """Why earlier changes, which the Node's annotations keep, are not among them; empty without a problem."""

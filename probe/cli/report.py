@@ -85,13 +85,13 @@ def after_watch(made: Report, path: str) -> Report:
     from msgspec import ValidationError, convert, to_builtins
     from msgspec.structs import replace
 
-    from probe.report import Change, Previous
+    from probe.report import Previous, VerdictChange
     from probe.watch.report_file import NoReport, history, own_content, parse_report
 
     try:
         last = parse_report(own_content(path))
         known = history(to_builtins(made), last) if last.get("since") else {}
-        kinds = {"since": str, "previous": Previous | None, "changes": tuple[Change, ...]}
+        kinds = {"since": str, "previous": Previous | None, "changes": tuple[VerdictChange, ...]}
         return replace(made, **{name: convert(value, kinds[name]) for name, value in known.items()})
     except (NoReport, ValidationError):
         return made

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from probe.changes import rank
 from probe.outputs.text import spaced
-from probe.report import Change, Difference, Previous, Report
+from probe.report import Difference, Previous, Report, VerdictChange
 from probe.verdict import Verdict
 
 _FEW = 3  # differences in one line of text
@@ -61,7 +61,7 @@ def between(report: Report, before: Verdict) -> tuple[Difference, ...]:
     return _joined(changes[starts[-1] :]) if starts else ()
 
 
-def _joined(changes: Sequence[Change]) -> tuple[Difference, ...]:
+def _joined(changes: Sequence[VerdictChange]) -> tuple[Difference, ...]:
     """The differences over all *changes*, without checks that only an earlier one names: they may have turned back."""
     last = {one.what for one in changes[-1].difference}
     found: dict[str, Difference] = {}

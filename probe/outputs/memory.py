@@ -18,7 +18,7 @@ from probe import changes as diff
 from probe.outputs.annotations import PREFIX
 from probe.outputs.staleness import STALE
 from probe.outputs.text import visible
-from probe.report import Change, Difference, Previous, Report
+from probe.report import Difference, Previous, Report, VerdictChange
 from probe.verdict import Verdict
 
 CHANGES, FACTS = f"{PREFIX}changes", f"{PREFIX}facts"
@@ -38,7 +38,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     """The answer before it in that boot."""
     seen: dict[str, str] = {}
     """The fingerprint of that probe's report."""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[VerdictChange, ...] = ()
     problem: str = ""
     """Why earlier changes are not known; empty without a problem."""
 
@@ -141,17 +141,17 @@ def _answer(report: Report) -> Previous:
     return Previous(verdict=report.verdict, reason=diff.clipped(report.reason))
 
 
-def _bridge(memory: Memory, report: Report, after: Previous, *, known: bool) -> Change:
+def _bridge(memory: Memory, report: Report, after: Previous, *, known: bool) -> VerdictChange:
     """The change from *memory* to the answer *after*; *known*: the facts of *report* explain that answer."""
     assert memory.answer is not None
     if not known:
-        return Change(at=None, before=memory.answer, after=after, difference=())
+        return VerdictChange(at=None, before=memory.answer, after=after, difference=())
     found = diff.difference(memory.seen, diff.fingerprint(msgspec.to_builtins(report)))
     at = diff.dated(report.since or report.probed_at, report.probed_at)
-    return Change(at=at, before=memory.answer, after=after, difference=tuple(Difference(**one) for one in found))
+    return VerdictChange(at=at, before=memory.answer, after=after, difference=tuple(Difference(**one) for one in found))
 
 
-def _before(older: tuple[Change, ...], own: tuple[Change, ...]) -> tuple[tuple[Change, ...], bool]:
+def _before(older: tuple[VerdictChange, ...], own: tuple[VerdictChange, ...]) -> tuple[tuple[VerdictChange, ...], bool]:
     """(the changes of *older* that *own* lacks, True when both overlap)."""
     for length in range(min(len(older), len(own)), 0, -1):
         if all(_same(*pair) for pair in zip(older[-length:], own[:length], strict=True)):
@@ -159,22 +159,22 @@ def _before(older: tuple[Change, ...], own: tuple[Change, ...]) -> tuple[tuple[C
     return older, False
 
 
-def _same(one: Change, other: Change) -> bool:
+def _same(one: VerdictChange, other: VerdictChange) -> bool:
     times = one.at == other.at or None in (one.at, other.at)
     return times and (one.before, one.after) == (other.before, other.after)
 
 
-def _parse_changes(text: str) -> tuple[Change, ...]:
+def _parse_changes(text: str) -> tuple[VerdictChange, ...]:
     found = _decoded(CHANGES, text, Any)
     if not isinstance(found, list) or len(found) > diff.KEPT or not all(map(diff.is_change, found)):
         raise _Unusable(f"the annotation {CHANGES} has no list of changes")
-    changes: tuple[Change, ...] = msgspec.convert(found, tuple[Change, ...])
+    changes: tuple[VerdictChange, ...] = msgspec.convert(found, tuple[VerdictChange, ...])
     if any(one.after != other.before for one, other in itertools.pairwise(changes)):
         raise _Unusable(f"the changes of the annotation {CHANGES} do not follow each other")
     return changes
 
 
-def _parse_facts(text: str, changes: tuple[Change, ...]) -> Memory:
+def _parse_facts(text: str, changes: tuple[VerdictChange, ...]) -> Memory:
     facts = _decoded(FACTS, text, _Facts)
     answer = Previous(verdict=facts.verdict, reason=facts.reason)
     texts = [answer.reason, facts.previous.reason if facts.previous else "", *facts.seen, *facts.seen.values()]

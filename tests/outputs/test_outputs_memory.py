@@ -16,7 +16,7 @@ from probe.outputs.annotations import VALUE_LIMIT, node_annotations, node_event
 from probe.outputs.changes import since_words
 from probe.outputs.memory import CHANGES, FACTS, LIMIT, Memory, continued, memory_of, parse_memory, render_memory
 from probe.outputs.staleness import expired
-from probe.report import Change, Difference, Previous, Report
+from probe.report import Difference, Previous, Report, VerdictChange
 from tests.outputs.test_outputs_terminal import evil, hostile_reports
 
 READY = make_report()
@@ -35,8 +35,8 @@ def on(report: Report, minute: int, **fields: Any) -> Report:
     return replace(report, **{"probed_at": at(minute), "since": at(minute)} | fields)
 
 
-def change(minute: int, before: Previous, after: Previous) -> Change:
-    return Change(at=at(minute), before=before, after=after, difference=(KERNEL,))
+def change(minute: int, before: Previous, after: Previous) -> VerdictChange:
+    return VerdictChange(at=at(minute), before=before, after=after, difference=(KERNEL,))
 
 
 def after(*reports: Report, memory: Memory | None = None) -> Memory:

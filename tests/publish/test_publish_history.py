@@ -13,7 +13,7 @@ from lab.reports import make_facts
 from lab.serve.api_store import MERGE, Request
 from lab.serve.publishing import BOOT, NODE, OTHER_BOOT, World
 from probe.outputs.memory import CHANGES, FACTS, LIMIT
-from probe.report import Change, Report
+from probe.report import Report, VerdictChange
 
 
 def probe(world: World, verdict: str, minute: int, **overrides: Any) -> None:
@@ -31,7 +31,7 @@ def said(world: World) -> Report:
     return found
 
 
-def told(changes: tuple[Change, ...]) -> list[tuple[str | None, str, str]]:
+def told(changes: tuple[VerdictChange, ...]) -> list[tuple[str | None, str, str]]:
     return [((one.at or "")[11:16], one.before.verdict, one.after.verdict) for one in changes]
 
 
