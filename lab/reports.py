@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from msgspec.structs import replace
+
 from lab import factory
 from probe.checks.nested.catalog import judge_nested
 from probe.devices import DeviceCause, DeviceKind
@@ -13,14 +15,17 @@ from probe.forecast import EVENTS, Event, EventForecast
 from probe.nested import Base, Nested
 from probe.proof import Proof
 from probe.report import (
+    Difference,
     FilesystemRow,
     HandlerVerdict,
     IdRange,
     Node,
     OciRuntime,
+    Previous,
     Report,
     ReportFacts,
     RestartForecast,
+    VerdictChange,
     VolumeRow,
 )
 from probe.terms import LEVELS
@@ -175,6 +180,8 @@ def make_report(*changed: Finding, **overrides: Any) -> Report:
         "confirmed_at": None,
         "since": None,
         "previous": None,
+        "changes": (),
+        "changes_problem": "",
         "duration_seconds": 0.31,
         "verdict": conclusion.verdict,
         "reason": conclusion.reason,
@@ -538,6 +545,23 @@ PATH_ROWS = (
     ),
 )  # fmt: skip
 
+
+def changed() -> Report:
+    """Debian 12 after a boot of an older kernel: what was before, and what was different."""
+    report = tmpfs_refused()
+    ready, refused = Previous(verdict="ready", reason=""), Previous(verdict=report.verdict, reason=report.reason)
+    difference = (
+        Difference(what="boot", before="0f5a3c1e-7b1d-4f0e-9a55-2d7f3c0a9b11", after=report.node.boot_id),
+        Difference(what="kernel", before="6.12.38+deb13-amd64", after="6.1.0-44-amd64"),
+        Difference(what="check filesystem-tmpfs", before="", after="fail TmpfsNotIdmappable"),
+    )
+    changes = (
+        VerdictChange(at=None, before=Previous(verdict="unknown", reason="TimedOut"), after=ready, difference=()),
+        VerdictChange(at="2026-11-21T20:00:00Z", before=ready, after=refused, difference=difference),
+    )
+    return replace(report, since="2026-11-21T20:00:00Z", changes=changes)
+
+
 REPORTS: dict[str, Report] = {
     "ready": make_report(),
     "tmpfs-refused": tmpfs_refused(),
@@ -548,4 +572,5 @@ REPORTS: dict[str, Report] = {
     "containerd-1.7": old_containerd(),
     "several-handlers": several_handlers(),
     "many-volumes": many_volumes(),
+    "changed": changed(),
 }

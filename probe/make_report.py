@@ -71,6 +71,8 @@ def make_report(
         message=conclusion.message,
         since=None,
         previous=None,
+        changes=(),
+        changes_problem="",
         levels=conclusion.levels,
         handlers=tuple(_handler_verdict(name, found) for name, found in by_handler.items()),
         findings=findings,

@@ -30,7 +30,7 @@ INCLUDED: dict[NestedLevel, tuple[NestedLevel, ...]] = {
 
 Field = Literal[
     "capability", "seccomp", "apparmor", "selinux", "proc-mount", "escalation", "volume", "tmpfs", "annotation",
-    "runtime-class", "device", "environment", "entrypoint", "subordinate-ids",
+    "runtime-class", "device", "environment", "entrypoint", "subordinate-ids", "file-capability",
 ]  # fmt: skip
 """The part of a Pod's manifest that a request is about."""
 

@@ -141,10 +141,31 @@ class ReportFacts(Struct, frozen=True, kw_only=True):
 
 
 class Previous(Struct, frozen=True, kw_only=True):
-    """The verdict before the present one."""
+    """A verdict with its reason."""
 
     verdict: Verdict
     reason: str
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """A difference between the reports before and after a change of the verdict."""
+
+    what: str
+    """`boot`, `kernel`, `kubelet`, `runtime`, `setting user/max_user_namespaces`, `filesystem tmpfs`, `check ID`, …"""
+    before: str
+    """Empty: absent or not known; of a check: no problem."""
+    after: str
+
+
+class VerdictChange(Struct, frozen=True, kw_only=True):
+    """A change of the verdict or its reason."""
+
+    at: str | None
+    """RFC 3339, UTC: the first probe with the new verdict. None when the clock was wrong then."""
+    before: Previous
+    after: Previous
+    difference: tuple[Difference, ...]
+    """The likeliest causes first."""
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -167,6 +188,10 @@ class Report(Struct, frozen=True, kw_only=True):
     """RFC 3339, UTC: the probe of this boot since which verdict and reason are the same. None outside of `watch`."""
     previous: Previous | None
     """Verdict and reason until then. None when `watch` knows of no other in this boot."""
+    changes: tuple[VerdictChange, ...]
+    """The last changes of the verdict, the newest last, also of earlier boots. Empty outside of `watch`."""
+    changes_problem: str
+    """Why earlier changes, which the Node's annotations keep, are not among them; empty without a problem."""
     levels: dict[str, Verdict]
     handlers: tuple[HandlerVerdict, ...]
     findings: tuple[Finding, ...]

@@ -56,7 +56,7 @@ class Supervised:
         self.folder = folder
         self.package = folder / "probe"
         self.package.mkdir()
-        for name in ("__init__.py", "host/__init__.py", "host/look.py"):
+        for name in ("__init__.py", "changes.py", "host/__init__.py", "host/look.py"):
             (self.package / name).parent.mkdir(exist_ok=True)
             shutil.copy(SOURCE.parent / name, self.package / name)
         shutil.copytree(SOURCE, self.package / "watch", ignore=shutil.ignore_patterns("__pycache__"))
@@ -143,7 +143,9 @@ def test_probes_are_out_of_step_and_leave_the_node_a_rest() -> None:
 def test_it_imports_the_standard_library_alone() -> None:
     """Nothing that a package index could slip into the part that holds the privileges for ever."""
     imported = {
-        module for path in (*SOURCE.glob("*.py"), SOURCE.parent / "host/look.py") for module in modules_of(path)
+        module
+        for path in (*SOURCE.glob("*.py"), SOURCE.parent / "host/look.py", SOURCE.parent / "changes.py")
+        for module in modules_of(path)
     }
     assert imported - {"probe"} <= sys.stdlib_module_names
 

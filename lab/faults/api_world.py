@@ -24,6 +24,7 @@ from lab.serve.api_double import ApiDouble
 from lab.serve.api_store import condition_of
 from lab.serve.serving import ROOT, Serving, put_report, wait_for
 from probe.outputs.annotations import LABEL, LABEL_VALUES, node_annotations, node_condition, node_label
+from probe.outputs.memory import REMEMBERED
 from probe.outputs.staleness import STALE, expired
 from probe.publish.desired import REFRESHED_AT, absent_report
 from probe.report import Report
@@ -31,6 +32,7 @@ from probe.serve.report_file import boot_time, read_boot_id
 from probe.verdict import Verdict
 
 NODE = "k8slab"
+_UNCOMPARED = REMEMBERED | {REFRESHED_AT}
 RULES = {("get", "nodes"), ("patch", "nodes"), ("patch", "nodes/status"), ("create", "events")}
 REQUESTS = 4
 """Requests of one publication at most: metadata, keys that are no longer wanted, status, an Event."""
@@ -127,7 +129,7 @@ class World:
         node = self.api.store.nodes.get(NODE)
         if node is None:
             return "the Node is gone"
-        annotations = {key: text for key, text in node["metadata"]["annotations"].items() if key != REFRESHED_AT}
+        annotations = {key: text for key, text in node["metadata"]["annotations"].items() if key not in _UNCOMPARED}
         wanted = {"node.alpha.kubernetes.io/ttl": "0"} | node_annotations(self.wanted)
         if differing := {key for key in {**annotations, **wanted} if annotations.get(key) != wanted.get(key)}:
             return f"annotations: {[(key, annotations.get(key), wanted.get(key)) for key in differing]}"[:500]

@@ -12,16 +12,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 from lab.faults.kills import expect_a_part, kill, may_gather
-from lab.faults.stage import CHECKOUT, BrokenError, Stage, demand, document, own_stage
+from lab.faults.stage import CHECKOUT, ENOUGH, BrokenError, Stage, demand, document, own_stage
 from lab.real.leftovers import State, look, settled
 from lab.real.node import Node, descendants, environment
 from lab.waiting import wait_for
 
 _SPREAD = 1.2  # of a whole probe, so that some are killed when they are done
 _SHIM = "containerd-shim"
+_INNER = 2  # PID namespaces below the probe's: only the trial of nested containers has so many
+_TRIAL = 0.1  # seconds from its first process that deep to its last one
 _MEASURED_AGAIN = 100  # how often a whole probe shows how long a life is now
 
 
@@ -40,6 +43,23 @@ def probe_is_killed(stage: Stage, chance: random.Random) -> None:
         expect_a_part(stage, probed, gatherer)
     demand(not probed.stderr, f"said {probed.stderr[-300:]!r} on stderr")
     demand(probed.code in (0, 2, -9, 137), f"exit code {probed.code}")
+
+
+def nested_trial_is_killed(stage: Stage, chance: random.Random) -> None:
+    """Processes of the trial of nested containers, alone or with those above: nothing else becomes unknown."""
+    began = time.monotonic()
+    probe = stage.start()
+    tree = _after_nesting(chance, probe)
+    inner = [pid for pid in tree if _depth(pid) >= _depth(tree[0]) + _INNER]
+    stage.hits += bool(inner)
+    alone = bool(inner) and chance.random() < 0.5
+    for pid in [chance.choice(inner)] if alone else chance.choice((tree, tree[:1])):
+        kill(pid)
+    probed = stage.finish(probe, began)
+    if alone:
+        stage.expect(probed, "ready", unknown=())
+    demand(not probed.stderr, f"said {probed.stderr[-300:]!r} on stderr")
+    demand(probed.code in (0, -9, 137), f"exit code {probed.code}")
 
 
 def trial_is_killed(stage: Stage, chance: random.Random) -> None:
@@ -89,6 +109,7 @@ def watch_is_killed(stage: Stage, chance: random.Random) -> None:
 
 KINDS: dict[str, Callable[[Stage, random.Random], None]] = {
     "probe": probe_is_killed,
+    "nested": nested_trial_is_killed,
     "trial": trial_is_killed,
     "pod": pod_trial_is_killed,
     "watch": watch_is_killed,
@@ -103,6 +124,24 @@ def _after(stage: Stage, chance: random.Random, command: subprocess.Popen[str], 
         time.sleep(0.001)
     time.sleep(chance.uniform(0, stage.life * longer * _SPREAD))
     return descendants(tree[1]) if os.path.exists(f"/proc/{tree[1]}") else []
+
+
+def _after_nesting(chance: random.Random, command: subprocess.Popen[str]) -> list[int]:
+    """The same at a random instant of its trial of nested containers; none when it is over."""
+    while command.poll() is None:
+        tree = descendants(command.pid)[1:]
+        if any(_depth(pid) >= _depth(tree[0]) + _INNER for pid in tree):
+            time.sleep(chance.uniform(0, _TRIAL))
+            return descendants(tree[0]) if os.path.exists(f"/proc/{tree[0]}") else []
+        time.sleep(0.0005)
+    return []
+
+
+def _depth(pid: int) -> int:
+    """Number of PID namespaces that the process has a number in; 0 when it is gone."""
+    with suppress(OSError), open(f"/proc/{pid}/status") as file:
+        return next((len(line.split()) - 1 for line in file if line.startswith("NSpid:")), 0)
+    return 0
 
 
 def _look(kind: str, node: Node) -> State:
@@ -130,6 +169,8 @@ def _kill_all(kind: str, seed: str, count: int) -> Iterator[dict[str, object]]:
                     stage.expect_clean()
             except BrokenError as problem:
                 problems.append(str(problem))
+            if kind == "nested" and number == count - 1 >= ENOUGH - 1 and not stage.hits:
+                problems.append(f"none of {count} was killed during its trial of nested containers")
             if left := settled(stage.node, before, own_look):
                 problems.append(f"left behind: {left}")
                 before = own_look(stage.node)

@@ -18,6 +18,7 @@ WORKERS = 2
 
 KILLED = (
     ("SIGKILL of a probe, or any of its processes, at any instant", "probe", 10_000),
+    ("SIGKILL during the trial of nested containers", "nested", 2_000),
     ("SIGKILL during a trial of the runtime; then the next probe", "trial", 500),
     ("SIGKILL during a trial of a Pod; then the next probe with one", "pod", 1_000),
     ("SIGKILL of `watch` at any instant", "watch", 500),

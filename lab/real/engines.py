@@ -17,6 +17,10 @@ from lab.sabotage.images import make_archive
 IMAGE = "local.test/engines:1"
 FIRST = 65536 * 3000  # the host's first ID of the first Pod
 USER = 1000
+MAPPERS = {"newuidmap": ("/usr/bin/newuidmap", 7), "newgidmap": ("/usr/bin/newgidmap", 6)}
+"""Program of this machine and its capability: CAP_SETUID, CAP_SETGID. *Source*: linux/capability.h."""
+CAPABLE, SETUID = "capable", "setuid"
+"""Directories of the image with these programs: with file capabilities, and setuid as Debian has them."""
 
 MASKED = (
     "/proc/acpi",
@@ -35,6 +39,8 @@ _ETC = {
     "group": "root:x:0:\nuser:x:1000:\n",
     "hosts": "127.0.0.1 localhost\n",
     "resolv.conf": "nameserver 127.0.0.1\n",
+    "subuid": "user:1001:64535\n",
+    "subgid": "user:1001:64535\n",
     "containers/policy.json": '{"default": [{"type": "insecureAcceptAnything"}]}\n',
     "containers/registries.conf": "",
     "containers/storage.conf": '[storage]\ndriver = "overlay"\nrunroot = "/run/containers"\ngraphroot = "/store"\n'
@@ -53,7 +59,7 @@ REACHED = "reached"
 _SCRIPT = """
 set -e
 exec > /out/log 2>&1
-export PATH=/usr/bin:/opt/buildah/usr/bin XDG_RUNTIME_DIR=/run/user HOME=/home/user TMPDIR=/store
+export PATH=/{programs}:/usr/bin:/opt/buildah/usr/bin XDG_RUNTIME_DIR=/run/user HOME=/home/user TMPDIR=/store
 /busybox mkdir /store/context
 cd /store/context
 /busybox cp /busybox busybox
@@ -82,21 +88,29 @@ class Ask:
 
 
 def write_image(path: str) -> None:
-    """The image: a static shell, configuration, and mount points for all else."""
+    """The image: a static shell, newuidmap(1) in both forms, configuration, and mount points for all else."""
     names = "proc sys dev tmp run var var/tmp etc etc/containers etc/systemd etc/systemd/system usr opt opt/buildah"
-    directories = [*names.split(), "out", "store", "home", "root"]
+    directories = [*names.split(), "out", "store", "home", "root", CAPABLE, SETUID]
     files = {f"etc/{name}": (content.encode(), 0o644) for name, content in _ETC.items()}
     files["etc/systemd/system/reached.service"] = (_UNIT.encode(), 0o644)
+    capabilities: dict[str, int] = {}
     files["busybox"] = (Path("/bin/busybox").read_bytes(), 0o755)
+    for name, (program, capability) in MAPPERS.items():
+        content = Path(program).read_bytes()
+        files[f"{CAPABLE}/{name}"], files[f"{SETUID}/{name}"] = (content, 0o755), (content, 0o4755)
+        capabilities[f"{CAPABLE}/{name}"] = capability
     links = {name: f"usr/{name}" for name in ("bin", "sbin", "lib", "lib64")}
     owned = {"home/user": USER, "run/user": USER}
-    Path(path).write_bytes(make_archive(IMAGE, directories, files, links, owned))
+    Path(path).write_bytes(make_archive(IMAGE, directories, files, links, owned, capabilities))
 
 
-def run_engine(node: Node, number: int, ask: Ask, podman: Path, buildah: Path) -> str:
-    """What the inner container printed, `first second` when all works; else the last lines of what the engines said."""
+def run_engine(node: Node, number: int, ask: Ask, podman: Path, buildah: Path, programs: str = CAPABLE) -> str:
+    """What the inner container printed, `first second` when all works; else the last lines of what the engines said.
+
+    *programs*: directory of newuidmap(1) and newgidmap(1) in the image.
+    """
     volumes = [Volume(f"{podman}/usr", "/usr", readonly=True), Volume(f"{buildah}", "/opt/buildah", readonly=True)]
-    script = _SCRIPT.format(build=_BUILD, run=_RUN)
+    script = _SCRIPT.format(build=_BUILD, run=_RUN, programs=programs)
     return run_pod(node, number, ask, volumes, ("/busybox", "sh", "-c", f"({script}); /busybox echo $? > /out/status"))
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+import struct
 import tarfile
 from collections.abc import Iterable, Mapping
 
@@ -46,19 +47,30 @@ def make_archive(
     files: Mapping[str, tuple[bytes, int]],
     links: Mapping[str, str],
     owned: Mapping[str, int],
+    capabilities: Mapping[str, int] = {},
 ) -> bytes:
-    """An image of one layer for `ctr images import`; *files* have content and mode, *owned* directories a UID."""
+    """An image of one layer for `ctr images import`; *files* have content and mode, *owned* directories a UID.
+
+    *capabilities*: file -> the one capability that it gets when it is executed, as setcap(8) `CAPABILITY=ep`.
+    """
     entries: dict[tarfile.TarInfo, bytes] = {_directory(name): b"" for name in directories}
     entries |= {_directory(name, owner): b"" for name, owner in owned.items()}
     for name, (content, mode) in files.items():
         file = _file(name, content)
         file.mode = mode
+        if name in capabilities:
+            file.pax_headers = {"SCHILY.xattr.security.capability": _file_capability(capabilities[name])}
         entries[file] = content
     for name, target in links.items():
         link = tarfile.TarInfo(name)
         link.type, link.linkname = tarfile.SYMTYPE, target
         entries[link] = b""
     return _archive(reference, _tar(entries))
+
+
+def _file_capability(number: int) -> str:
+    """vfs_cap_data of revision 2, effective: magic, permitted and inheritable, low words first; capabilities(7)."""
+    return struct.pack("<5I", 0x02000001, 1 << number, 0, 0, 0).decode("utf-8", "surrogateescape")
 
 
 def _directory(name: str, owner: int = 0) -> tarfile.TarInfo:

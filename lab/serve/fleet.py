@@ -27,6 +27,7 @@ from probe.publish.parts import Part
 from probe.publish.publisher import Pace, Publisher
 from probe.publish.schedule import REFRESH
 from probe.report import Node, Report
+from probe.serve.history import History
 from probe.serve.report_file import Snapshot
 from probe.watch.pace import next_probe
 
@@ -84,6 +85,7 @@ class Member:
         self.finds = reports.tmpfs_refused()
         """What a probe comes to."""
         self.report: Report | None = None
+        self.history = History()
         self.publisher: Publisher | None = None
         self._looked = self._due = 0.0
         self._reached = False  # whether the server answered last time
@@ -97,6 +99,7 @@ class Member:
         fleet = self.fleet
         self._boot_id = f"{fleet.dice.getrandbits(128):032x}"
         self._reached = False
+        self.history = History()
         self.publisher = Publisher(
             self,
             node_name=self.name,
@@ -137,7 +140,8 @@ class Member:
 
     def snapshot(self) -> Snapshot:
         """What holds now."""
-        return Snapshot(state="valid" if self.report else "missing", message="", effective=self.report)
+        report = self.report and self.history.continued(self.report)
+        return Snapshot(state="valid" if report else "missing", message="", effective=report)
 
     def is_right(self) -> bool:
         """Whether the Node says what the report says."""

@@ -14,6 +14,7 @@ from probe.publish.api.client import Access, connect
 from probe.publish.parts import Part
 from probe.publish.publisher import Pace, Publisher
 from probe.report import Report
+from probe.serve.history import History
 from probe.serve.report_file import Snapshot
 
 NODE = "k8slab"
@@ -30,9 +31,11 @@ class Source:
     def __init__(self) -> None:
         self.publishing: Publishing | None = None
         self.report: Report | None = None
+        self.history = History()
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(state="valid" if self.report else "missing", message="", effective=self.report)
+        report = self.report and self.history.continued(self.report)
+        return Snapshot(state="valid" if report else "missing", message="", effective=report)
 
 
 class World:
@@ -67,6 +70,7 @@ class World:
     def restart(self, *parts: Part) -> None:
         """The process is gone, and all it knew; a new one starts."""
         self.parts = frozenset(parts) or self.parts
+        self.source.history = History()
         self.publisher = self.make_publisher()
 
     def probe(self, verdict: str, boot_id: str = BOOT) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
@@ -22,6 +23,8 @@ _RENDERERS = {
 }
 OUTPUTS = tuple(_RENDERERS)
 COLOURS = ("auto", "always", "never")
+WATCHED = "/run/userns-probe/report.json"
+"""The report file of `watch` as its unit and the DaemonSet have it."""
 EXIT_CODES = {"ready": 0, "not-ready": 1, "unknown": 2}
 
 
@@ -60,6 +63,7 @@ def _rendered(made: Report, request: Request) -> str:
     if request.output == "text":
         from probe.outputs.terminal import render_report
 
+        made = after_watch(made, os.environ.get("USERNS_PROBE_REPORT_FILE", WATCHED))
         return render_report(made, width=width(), colour=coloured(request.colour), verbose=request.verbose)
     if request.output == "prom":
         from probe.outputs.metrics import render_prom
@@ -72,3 +76,22 @@ def _rendered(made: Report, request: Request) -> str:
 
         return render_features(builtins(made), own_features(request.output_file) if request.output_file else "")
     return render_json(made) if request.output == "json" else render_yaml(made)
+
+
+def after_watch(made: Report, path: str) -> Report:
+    """*made* with what the report file of `watch` at *path* knows of earlier verdicts; *made* itself without one."""
+    if not os.path.exists(path):
+        return made
+    from msgspec import ValidationError, convert, to_builtins
+    from msgspec.structs import replace
+
+    from probe.report import Previous, VerdictChange
+    from probe.watch.report_file import NoReport, history, own_content, parse_report
+
+    try:
+        last = parse_report(own_content(path))
+        known = history(to_builtins(made), last) if last.get("since") else {}
+        kinds = {"since": str, "previous": Previous | None, "changes": tuple[VerdictChange, ...]}
+        return replace(made, **{name: convert(value, kinds[name]) for name, value in known.items()})
+    except (NoReport, ValidationError):
+        return made

@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from probe.changes import PER_POD
 from probe.finding import Finding
+from probe.outputs.changes import between, difference_words
 from probe.outputs.labels import CHECK_IDS, blocking_reason, filesystem_results, shown
 from probe.outputs.text import WORST_FIRST, spaced
 from probe.report import OciRuntime, Report
@@ -25,9 +27,9 @@ FIELD_MANAGER = "userns-probe"
 """Owner of the fields that are published, as managedFields name it."""
 KEYS = (
     "verdict", "reason", "message", "levels", "handlers", "filesystems", "oci-runtimes", "id-range", "nested",
-    "forecasts", "warnings", "report", "boot-id", "agent-version",
+    "forecasts", "warnings", "report", "boot-id", "agent-version", "changes", "facts",
 )  # fmt: skip
-"""Every name that node_annotations() can give; the publisher adds `refreshed-at`, outside of the digest."""
+"""Every name that node_annotations() and render_memory() can give; the publisher adds `refreshed-at`."""
 LABEL = f"{PREFIX}ready"
 LABEL_VALUES: dict[Verdict, str] = {"ready": "true", "not-ready": "false", "unknown": "unknown"}
 LABEL_KEYS = frozenset({f"{PREFIX}verdict", f"{PREFIX}boot-id"})
@@ -37,8 +39,6 @@ REPORT_LIMIT = 8 << 10
 """Bytes of the `report` annotation."""
 VALUE_LIMIT = 1 << 10
 """Bytes of any other value, of a condition's message and of an Event's."""
-PER_POD = frozenset({"ids-slots", "hazard-last-block", "hazard-mapping-ignored"})
-"""Checks whose answer depends on the Pods that run here, beside those of the level `volumes`."""
 
 _STABLE_LEVELS = tuple(level for level in LEVELS if level != "volumes")
 _TOKEN = re.compile(r"[^A-Za-z0-9._-]+")
@@ -119,6 +119,8 @@ def node_event(previous: Verdict | None, report: Report) -> Event | None:
     }
     reason = blocking_reason(report)
     change = f"was {spaced(previous)}, is {spaced(report.verdict)}{reason and ', '}{reason}: {message(report)}"
+    if found := between(report, previous):
+        change = f"{shown(change, VALUE_LIMIT // 2)}; changed: {difference_words(found)}"
     return Event(
         type="Normal" if report.verdict == "ready" else "Warning",
         reason=reasons[report.verdict],

@@ -84,6 +84,9 @@ def _pod(out: _Lines, name: str, workload: Workload, wanted: list[PodRequest], h
 
     for one in of("subordinate-ids"):
         out.say(f"In the image, /etc/subuid and /etc/subgid of UID {workload.user or 1000} say {one.value}: {one.why}.")
+    for one in of("file-capability"):
+        program, _, capability = one.value.partition("=")
+        out.say(f"In the image, setcap {capability}=ep /usr/bin/{program}: {one.why}.")
     for one in of("device"):
         out.say(f"{one.value}, if a device plugin or CDI hands it out: {one.why}.")
     for note in workload.notes:

@@ -34,6 +34,7 @@ _FIELDS = {
     "environment": "environment",
     "entrypoint": "entry script:",
     "subordinate-ids": "subordinate IDs",
+    "file-capability": "file capability",
 }
 
 

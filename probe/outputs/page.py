@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from probe import __version__
+from probe.changes import KEPT
 from probe.finding import Finding
 from probe.outputs import view
+from probe.outputs.changes import answer_words, difference_words, since_of
 from probe.outputs.devices import device_rows
 from probe.outputs.forecasts import forecast_rows
 from probe.outputs.links import links
@@ -86,6 +88,8 @@ def render_page(
         causes=view.causes(report) if report else [],
         service=view.silent_runtime(decisive) if decisive else "",
         restart=view.restart(seen) if seen else None,
+        since=since_of(report) if report else None,
+        changes=report.changes[: -KEPT - 1 : -1] if report else (),
         preflight=preflight(report) if report else [],
         verdict=report.verdict if report else "unknown",
         problems=_problems([one for one in findings if one not in told], decisive),
@@ -133,6 +137,8 @@ def _template() -> jinja2.Template:
     environment.filters |= {
         "spaced": spaced,
         "remediation": _remediation,
+        "answer": answer_words,
+        "difference": difference_words,
         "moment": _moment,
         "machine_time": _machine_time,
         "links": links,

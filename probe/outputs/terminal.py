@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from probe.finding import Finding
 from probe.outputs import view
 from probe.outputs.about_to_change import add_forecasts
+from probe.outputs.changes import since_words
 from probe.outputs.devices import add_devices
 from probe.outputs.filesystems import add_filesystems, add_volumes, render_paths
 from probe.outputs.nested import add_nested
@@ -42,11 +43,13 @@ def render_report(report: Report, *, width: int | None, colour: bool, verbose: i
 
 
 def _add_verdict(page: Page, report: Report, decisive: Finding | None, others: list[Finding], verbose: int) -> None:
-    """The answer, its reason and cause, whether the kubelet will start again, and what to do now."""
+    """The answer, its reason and cause, since when, whether the kubelet will start again, and what to do now."""
     page.line(*_headline(report))
     page.line(report.message, indent=2)
     for cause in view.causes(report):
         page.line(cause.message, indent=2)
+    if since := since_words(report):
+        page.line(since, indent=2)
     restart = view.restart(report)
     if restart is not None:
         page.table([[mark(restart.status), f"{restart.name}: {restart.words}"]], marked=True)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from probe import __version__
 from probe.outputs.annotations import (
@@ -22,6 +23,7 @@ from probe.outputs.annotations import (
     node_condition,
     node_label,
 )
+from probe.outputs.memory import REMEMBERED
 from probe.outputs.staleness import STALE, parse_time
 from probe.proof import Proof
 from probe.publish.api.client import EVENT_NAMESPACE
@@ -30,6 +32,7 @@ from probe.report import Node, Report, ReportFacts
 from probe.verdict import Verdict
 
 REFRESHED_AT = f"{PREFIX}refreshed-at"
+_UNCOMPARED = REMEMBERED | {REFRESHED_AT}
 
 
 class Desired(Struct, frozen=True, kw_only=True):
@@ -55,6 +58,8 @@ class Observed(Struct, frozen=True, kw_only=True):
     refreshed_at: float | None
     """Seconds since the epoch."""
     uid: str
+    foreign: frozenset[str] = frozenset()
+    """Names of our annotations that another field manager wrote."""
 
 
 def desired_of(report: Report, parts: frozenset[Part], known: Verdict = "unknown") -> Desired:
@@ -67,6 +72,13 @@ def desired_of(report: Report, parts: frozenset[Part], known: Verdict = "unknown
         labels=node_label(report, known) if "label" in parts else {},
         condition=node_condition(report) if "condition" in parts else None,
     )
+
+
+def remembering(desired: Desired, annotations: Mapping[str, str], parts: frozenset[Part]) -> Desired:
+    """*desired* with the *annotations* that keep the history, to be written; compare without them."""
+    if "annotations" not in parts:
+        return desired
+    return replace(desired, annotations=desired.annotations | dict(annotations))
 
 
 def absent_report(node_name: str, boot_id: str) -> Report:
@@ -89,6 +101,8 @@ def absent_report(node_name: str, boot_id: str) -> Report:
         confirmed_at=None,
         since=None,
         previous=None,
+        changes=(),
+        changes_problem="",
         duration_seconds=0.0,
         verdict="unknown",
         reason=STALE,
@@ -116,15 +130,17 @@ def parse_observed(node: Any) -> Observed:
     owned, owned_status = _owned(node, "", "f:metadata"), _owned(node, "status", "f:status")
     heartbeat = condition.get("lastHeartbeatTime") if condition else None
     refreshed_at = annotations.get(REFRESHED_AT) or (heartbeat if isinstance(heartbeat, str) else "")
+    own = _names(owned.get("f:annotations"))
     return Observed(
         verdict=_verdict(annotations, labels, condition),
         boot_id=annotations.get(f"{PREFIX}boot-id", ""),
-        annotations={key: annotations[key] for key in _names(owned.get("f:annotations")) if key in annotations},
+        annotations={key: annotations[key] for key in own if key in annotations},
         labels={key: labels[key] for key in _names(owned.get("f:labels")) if key in labels},
         condition=condition,
         owns_condition=f'k:{{"type":"{CONDITION}"}}' in _mapping(owned_status.get("f:conditions")),
         refreshed_at=parse_time(refreshed_at),
         uid=str(_at(node, "metadata", "uid") or ""),
+        foreign=frozenset(key for key in annotations if key.startswith(PREFIX) and key not in own),
     )
 
 
@@ -136,8 +152,8 @@ def labelled(observed: Observed, boot_id: str) -> Verdict:
 
 
 def in_sync(desired: Desired, observed: Observed) -> tuple[bool, bool]:
-    """(metadata, status): True for a half of the Node that is as desired, refresh times aside."""
-    annotations = {key: value for key, value in observed.annotations.items() if key != REFRESHED_AT}
+    """(metadata, status): True for a half of the Node that is as desired, refresh times and the history aside."""
+    annotations = {key: value for key, value in observed.annotations.items() if key not in _UNCOMPARED}
     metadata = annotations == desired.annotations and observed.labels == desired.labels
     if desired.condition is None:
         return metadata, not observed.owns_condition

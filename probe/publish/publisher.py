@@ -19,12 +19,13 @@ from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing, may_pass
 from probe.publish.apply import write_metadata, write_status
 from probe.publish.decision import Decision
-from probe.publish.desired import Desired, Observed, in_sync, parse_observed
+from probe.publish.desired import Desired, Observed, in_sync, parse_observed, remembering
 from probe.publish.events import EventRecorder
 from probe.publish.outcomes import Outcomes
 from probe.publish.parts import Part
 from probe.publish.schedule import Debounce, Pace, Refresh
 from probe.report import Report
+from probe.serve.history import History
 from probe.serve.report_file import Snapshot, boot_time
 from probe.watch.log import log
 
@@ -37,6 +38,7 @@ class Source(Protocol):
     """Source of snapshots and receiver of the publishing state; implemented by `report_file.Current`."""
 
     publishing: Publishing | None
+    history: History
 
     def snapshot(self) -> Snapshot:
         """Current state of the report file."""
@@ -174,6 +176,7 @@ class Publisher:
         """
         if self._observed is None:
             self._synchronise(api)
+            report = self._source.snapshot().effective  # with the history that the Node keeps
         assert self._observed is not None
         desired = self._decide(report, self._clock())
         if desired is None:
@@ -182,6 +185,7 @@ class Publisher:
         now, wall = self._clock(), self._wall_clock()
         wrote, refused = self._record_event(api, report, wall)
         refresh = now >= self._refresh.due_at
+        whole = remembering(desired, self._source.history.annotations(), self._parts)
         metadata_in_sync, status_in_sync = in_sync(desired, self._observed)
         for what, write, unchanged, retracts in (
             ("metadata", write_metadata, metadata_in_sync, not (desired.annotations or desired.labels)),
@@ -190,7 +194,7 @@ class Publisher:
             if (unchanged and (retracts or not refresh)) or (what in self._left_behind and not refresh):
                 continue
             try:
-                self._observed = write(api, self._node, desired, self._observed, wall)
+                self._observed = write(api, self._node, whole, self._observed, wall)
                 wrote = True
             except Failure as failure:
                 if may_pass(failure):
@@ -224,6 +228,7 @@ class Publisher:
     def _synchronise(self, api: Api) -> None:
         """Read the observed state, so that a restart without changes writes nothing."""
         self._observed = parse_observed(api.get_node(self._node))
+        self._source.history.recall(self._observed.annotations, self._observed.foreign)
         if self._recorder:
             self._recorder.found(self._observed.verdict)
         written, wall = self._observed.refreshed_at, self._wall_clock()

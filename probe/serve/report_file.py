@@ -21,6 +21,7 @@ from probe.outputs.metrics import Publishing
 from probe.outputs.staleness import MESSAGE, effective, foreign, lifetime
 from probe.outputs.text import visible
 from probe.report import SCHEMA, Report
+from probe.serve.history import History
 from probe.watch.log import log
 
 LIMIT = 1 << 20
@@ -86,6 +87,7 @@ class Current:
     def __init__(
         self, path: str, *, boot_id: str, node_name: str | None = None, uptime: Callable[[], float] | None = None
     ) -> None:
+        self.history = History()
         self._path = path
         self._boot_id = boot_id
         self.node_name = node_name
@@ -117,6 +119,8 @@ class Current:
         content = self._content
         if isinstance(content, Unusable):
             return Snapshot(state=content.state, message=content.message)
+        if not foreign(content, boot_id=self._boot_id, node_name=self.node_name):
+            content = self.history.continued(content)
         now = judge(content, now=self._uptime(), boot_id=self._boot_id, node_name=self.node_name)
         if now.state == "expired":
             if self._expired is None or self._expired.report is not content:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 
+from probe.changes import followed
 from probe.watch.atomic import replace_file
 from probe.watch.feature_file import FeatureFile
 
@@ -34,7 +35,8 @@ class ReportFile:
         """Put the report of a probe in place; its verdict. *Errors*: NoReport; OSError."""
         report = parse_report(content)
         if "since" in report:
-            report |= _history(report, parse_report(self._content) if self._content else self._last())
+            last = parse_report(self._content) if self._content else self._last()
+            report |= history(report, last)
             content = json.dumps(report, indent=2).encode() + b"\n"
         replace_file(self._directory, self._name, content)
         self._content = content
@@ -63,24 +65,32 @@ class ReportFile:
         return {}
 
     def _left(self) -> bytes:
-        """The report that an earlier `watch` left; empty unless we alone could write it."""
-        with contextlib.suppress(OSError):
-            fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory)
-            with open(fd, "rb") as file:
-                seen = os.fstat(fd)
-                if seen.st_uid == os.geteuid() and not seen.st_mode & _FOREIGN_WRITERS:
-                    return file.read(REPORT_LIMIT)
-        return b""
+        return own_content(self._name, self._directory)
 
 
-def _history(report: Mapping[str, object], last: Mapping[str, object]) -> dict[str, object]:
-    """Since when the verdict of *report* holds and what it was before, from the *last* report of this boot."""
+def own_content(name: str, directory: int | None = None) -> bytes:
+    """The report that an earlier `watch` left at *name*; empty unless we alone could write it."""
+    with contextlib.suppress(OSError):
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        with open(fd, "rb") as file:
+            seen = os.fstat(fd)
+            if seen.st_uid == os.geteuid() and not seen.st_mode & _FOREIGN_WRITERS:
+                return file.read(REPORT_LIMIT)
+    return b""
+
+
+def history(report: Mapping[str, object], last: Mapping[str, object]) -> dict[str, object]:
+    """Since when the verdict of *report* holds, what it was before, and its changes, after the *last* report.
+
+    `since` and `previous` are of this boot; `changes` also of earlier ones.
+    """
+    changes = {"changes": followed(last, report)}
     if not last.get("since") or _boot(last) != _boot(report):
-        return {"since": report["probed_at"], "previous": None}
+        return {"since": report["probed_at"], "previous": None} | changes
     said = {"verdict": last.get("verdict"), "reason": last.get("reason")}
     if said == {"verdict": report.get("verdict"), "reason": report.get("reason")}:
-        return {"since": last["since"], "previous": last.get("previous")}
-    return {"since": report["probed_at"], "previous": said}
+        return {"since": last["since"], "previous": last.get("previous")} | changes
+    return {"since": report["probed_at"], "previous": said} | changes
 
 
 def _boot(report: Mapping[str, object]) -> object:

@@ -29,6 +29,7 @@ from lab.serve.api_store import condition_of
 from lab.serve.serving import wait_for
 from probe import __version__
 from probe.outputs.annotations import LABEL, PREFIX, node_annotations
+from probe.outputs.memory import REMEMBERED
 from probe.publish.desired import REFRESHED_AT
 from probe.report import Report
 from tests.extent import ALL
@@ -65,9 +66,10 @@ def permit(api: ApiDouble, found: list[dict[str, Any]]) -> None:
 
 
 def published(api: ApiDouble) -> dict[str, str]:
-    """Our annotations on the Node, without the time."""
+    """Our annotations on the Node, without the time and the history."""
+    unsaid = REMEMBERED | {REFRESHED_AT}
     annotations = api.store.nodes[NODE_NAME]["metadata"]["annotations"]
-    return {key: text for key, text in annotations.items() if key.startswith(PREFIX) and key != REFRESHED_AT}
+    return {key: text for key, text in annotations.items() if key.startswith(PREFIX) and key not in unsaid}
 
 
 def said(report: dict[str, Any]) -> dict[str, str]:

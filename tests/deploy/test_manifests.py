@@ -22,6 +22,7 @@ from lab.deploy.pod_to_oci import quantity
 from probe import __version__
 from probe.cli import verbs as cli
 from probe.outputs.annotations import CONDITION, LABEL, PREFIX
+from probe.outputs.memory import REMEMBERED
 from probe.publish.api.client import EVENT_NAMESPACE
 from probe.serve.options import DEFAULT_LISTEN
 from probe.watch.report_file import REPORT_LIMIT
@@ -224,6 +225,7 @@ FOREIGN_CONDITION = {"type": "Other", "status": "True"}
 CASES: dict[str, tuple[Callable[[Any], None], list[str]]] = {
     "nothing": (lambda node: None, []),
     "our annotation": (_set("metadata", "annotations", f"{PREFIX}verdict", to="ready"), []),
+    "our history": (_annotate(**dict.fromkeys(REMEMBERED, "[]")), []),
     "our label": (_set("metadata", "labels", LABEL, to="true"), []),
     "our condition": (_set("status", "conditions", OURS, "status", to="False"), []),
     "our condition away": (_drop("status", "conditions", OURS), []),

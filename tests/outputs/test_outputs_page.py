@@ -336,3 +336,23 @@ def test_contrast(scheme: str) -> None:
         pairs += [(status, f"{status}-tint"), (status, "card")]
     for text, ground in pairs:
         assert contrast(named[text], named[ground]) >= 4.5, f"{text} on {ground}"
+
+
+def test_changes_of_the_verdict() -> None:
+    """Since when, what was before, and of each change the time, both answers and the difference; the newest first."""
+    reader = Reader(render_page(REPORTS["changed"]))
+    text = " ".join(" ".join(reader.text).split())
+    assert "Since 2026-11-21 20:00:00 UTC , before: ready" in text
+    changes = text[text.index("Changes of the verdict") :]
+    assert changes.index("2026-11-21 20:00:00 UTC") < changes.index("At an unknown time")
+    assert "kernel from 6.12.38+deb13-amd64 to 6.1.0-44-amd64" in changes
+    assert "check filesystem-tmpfs from no problem to fail TmpfsNotIdmappable" in changes
+    assert "before: unknown, because TimedOut" in changes
+    assert "Changes of the verdict" not in render_page(REPORTS["tmpfs-refused"])
+
+
+def test_changes_that_are_not_known() -> None:
+    """The page says why."""
+    problem = "the annotation userns-probe.io/changes cannot be read"
+    page = render_page(replace(make_report(), changes_problem=problem))
+    assert f"Earlier changes are not known: {problem}." in page

@@ -24,6 +24,7 @@ from lab.serve.api_double import ApiDouble, Drip, Fault, Flood, Raw, Refuse, Res
 from lab.serve.api_store import condition_of
 from lab.serve.publishing import NODE, World
 from probe.outputs.annotations import node_annotations, node_condition, node_label
+from probe.outputs.memory import REMEMBERED
 from probe.publish.api import client as kube
 from probe.publish.api.answers import judged
 from probe.publish.api.client import Access, Failure
@@ -91,6 +92,7 @@ def assert_said(world: World) -> None:
     assert report
     node = world.api.store.nodes[NODE]
     said = {key: text for key, text in world.node["annotations"].items() if key.startswith("userns-probe.io/")}
+    said = {key: text for key, text in said.items() if key not in REMEMBERED}
     said.pop("userns-probe.io/refreshed-at")
     assert said == (node_annotations(report) if "annotations" in world.parts else {})
     assert {"kubernetes.io/hostname": NODE} | (node_label(report) if "label" in world.parts else {}) == node[

@@ -13,6 +13,7 @@ from lab.serve.api_double import ApiDouble, Fault, Refuse, Reset, Stall
 from lab.serve.api_store import KINDS, MERGE, OURS, Request, condition_of
 from lab.serve.publishing import BOOT, DAY, NODE, OTHER_BOOT, PACE, World
 from probe.outputs.annotations import node_annotations, node_condition
+from probe.outputs.memory import FACTS, REMEMBERED
 from probe.publish.desired import parse_observed
 from probe.publish.events import ATTEMPTS
 from probe.publish.parts import parse_parts
@@ -23,8 +24,10 @@ ALL = ("annotations", "label", "condition", "events")
 
 
 def observed(world: World) -> dict[str, str]:
-    """Our annotations without the time."""
+    """Our annotations without the time and the history."""
     found = {key: text for key, text in world.node["annotations"].items() if key.startswith("userns-probe.io/")}
+    assert FACTS in found or world.parts == {"label"}
+    found = {key: text for key, text in found.items() if key not in REMEMBERED}
     assert found.pop("userns-probe.io/refreshed-at")
     return found
 

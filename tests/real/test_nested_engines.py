@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ CGROUP_V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 def node(bare_node: Callable[..., AbstractContextManager[Node]]) -> Iterator[Node]:
     """A node with containerd, runc, a kubelet, and the image of the engines."""
     require(pods.can_run_pods(), "a pause program for this machine")
+    require(all(os.path.exists(program) for program, _ in engines.MAPPERS.values()), "newuidmap")
     containerd = packages.containerd()
     handlers = {"runc": packages.runtime("runc", (1, 2)).path}
     more = WRITABLE.format(crun=packages.runtime("crun", (1, 9)).path) if CGROUP_V2 else ""
@@ -76,6 +78,37 @@ def test_a_builder_as_the_pods_root(node: Node, levels: dict[str, Any]) -> None:
 def test_a_builder_that_asks_for_less(node: Node) -> None:
     """Without SYS_ADMIN it fails, so the level asks for nothing in vain."""
     assert engines.run_engine(node, 2, Ask(), *packages.engines()) != WORKS
+
+
+def rootless(levels: dict[str, Any]) -> Ask:
+    """The Pod that asks for all that `rootless` needs, and runs as another user."""
+    assert levels["rootless"]["verdict"] == "ready", levels["rootless"]
+    return replace(asked(levels["rootless"]), user=engines.USER)
+
+
+def test_a_rootless_engine(node: Node, levels: dict[str, Any]) -> None:
+    """`rootless` is ready, and with what it asks for buildah and podman work as UID 1000 in a second user namespace."""
+    ask = rootless(levels)
+    assert ask == Ask(capabilities=("SETUID", "SETGID"), user=engines.USER, unmasked=True)
+    assert "newuidmap=cap_setuid" in [one["value"] for one in levels["rootless"]["pod"]]
+    assert engines.run_engine(node, 3, ask, *packages.engines()) == WORKS
+
+
+@pytest.mark.parametrize("more", [(), ("SYS_ADMIN",)], ids=["as asked", "with SYS_ADMIN"])
+def test_a_rootless_engine_without_file_capabilities(node: Node, levels: dict[str, Any], more: tuple[str, ...]) -> None:
+    """newuidmap setuid root fails in the Pod that the level asks for, and needs SYS_ADMIN."""
+    ask = rootless(levels)
+    ask = replace(ask, capabilities=(*ask.capabilities, *more))
+    fate = engines.run_engine(node, 6 + len(more), ask, *packages.engines(), engines.SETUID)
+    assert (fate == WORKS) == bool(more), fate
+    assert more or "newuidmap" in fate
+
+
+def test_a_rootless_engine_behind_masks(node: Node, levels: dict[str, Any]) -> None:
+    """With procMount: Default it fails where the probe says that Unmasked is needed, and works where it does not."""
+    ask = rootless(levels)
+    fate = engines.run_engine(node, 4, replace(ask, unmasked=False), *packages.engines())
+    assert (fate == WORKS) == (not ask.unmasked), fate
 
 
 def test_systemd_as_process_1(node: Node) -> None:

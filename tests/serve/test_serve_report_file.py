@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
-from lab.reports import make_report
+from lab.reports import make_report, tmpfs_refused
 from lab.serve.serving import changed, put, put_report, with_node
 from probe.outputs.documents import render_json
+from probe.outputs.memory import Memory, memory_of, render_memory
 from probe.report import Node, Report
 from probe.serve import report_file
 from probe.serve.report_file import LIMIT, Current, Unusable, boot_time, judge, parse_report, read_boot_id
@@ -378,3 +380,25 @@ def test_messages_of_states_are_json(tmp_path: Path) -> None:
     """Whatever the report says, a snapshot's message can be logged."""
     put(tmp_path / "r", changed(a_report(), verdict="\ud800"))
     json.dumps(current(tmp_path / "r").snapshot().message).encode()
+
+
+def test_history_reaches_page_and_document(tmp_path: Path) -> None:
+    """What the Node remembers joins the report, before and after its expiry; a report of another boot has no part."""
+    file, clock = tmp_path / "report.json", Clock()
+    refused = replace(tmpfs_refused(), node=a_report().node, since="2026-11-21T21:30:00Z")
+    put_report(file, replace(refused, node=replace(refused.node, boot_id="another")))
+    seen = current(file, uptime=clock)
+    assert seen.snapshot().effective is None
+    put_report(file, refused)
+    seen.refresh()
+    assert seen.snapshot().effective == refused
+    earlier = memory_of(a_report(), Memory())
+    seen.history.recall(render_memory(earlier), ())
+    now = seen.snapshot().effective
+    assert now is seen.snapshot().effective
+    assert now
+    assert [(one.before.verdict, one.after.verdict) for one in now.changes] == [("ready", "not-ready")]
+    clock.now += LIFETIME
+    stale = seen.snapshot().effective
+    assert stale
+    assert (stale.verdict, stale.changes) == ("unknown", now.changes)

@@ -19,7 +19,9 @@ _IDS = PodRequest(
 _SETID = (
     PodRequest("capability", "SETUID", "newuidmap(1) writes the second map"),
     PodRequest("capability", "SETGID", "newgidmap(1) writes the second map"),
-    PodRequest("escalation", "true", "newuidmap(1) and newgidmap(1) have file capabilities"),
+    PodRequest("escalation", "true", "newuidmap(1) and newgidmap(1) get their capabilities when they are executed"),
+    PodRequest("file-capability", "newuidmap=cap_setuid", "setuid root, as in Debian, it needs SYS_ADMIN too (EPERM)"),
+    PodRequest("file-capability", "newgidmap=cap_setgid", "setuid root, as in Debian, it needs SYS_ADMIN too (EPERM)"),
 )
 _LIMIT = (
     "Raise the limit, which counts at each ancestor, also for the next boot.\n"
@@ -69,7 +71,7 @@ CHECKS = (
         why="A rootless engine makes a user namespace below that of the Pod and maps subordinate IDs into it, which "
         "must exist in the Pod. Each such namespace counts for its maker and for whoever made those above it.",
         reasons=("NestedNamespaceLimit", "NestedNamespaceRefused"),
-        documentation="user_namespaces(7), subuid(5), KEP-127 (idsPerPod)",
+        documentation="user_namespaces(7), newuidmap(1), subuid(5), KEP-127 (idsPerPod)",
         check=check_user_namespace,
     ),
 )

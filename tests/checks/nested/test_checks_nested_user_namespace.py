@@ -20,3 +20,12 @@ def test_subordinate_ids_must_lie_in_the_pods_own() -> None:
     own = "subordinate-ids 1001:64535"
     assert own in asked(judged("nested-user-namespace"))
     assert own not in asked(judged("nested-user-namespace", kubelet=make_kubelet(ids_per_pod=196_608)))
+
+
+def test_the_programs_need_file_capabilities() -> None:
+    """setuid root they would need SYS_ADMIN: the Pod's root does not own the namespace of its user."""
+    wanted = asked(judged("nested-user-namespace"))
+    assert "file-capability newuidmap=cap_setuid" in wanted
+    assert "file-capability newgidmap=cap_setgid" in wanted
+    assert "escalation true" in wanted
+    assert "capability SYS_ADMIN" not in wanted
