@@ -18,7 +18,7 @@ _SYSCTL_CONF = "/etc/sysctl.conf"
 """Read last by `sysctl --system`; by systemd only where a directory has a link to it."""
 _FILES = 200
 _LIMIT = 64 << 10
-_NUMBER = re.compile(r"(0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9})(?:[ \t]|$)")
+_NUMBER = r"(0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9})(?:[ \t]|$)"
 _LARGEST = (1 << 31) - 1
 _SWAP = str.maketrans("./", "/.")
 _NOT_A_FILE = "is not a regular file"  # a link to /dev/null masks a file
@@ -101,7 +101,7 @@ def winners(assigned: Mapping[str, tuple[str | None, str]], names: Collection[st
 
 def kernel_number(value: str) -> int | None:
     """Number that the kernel reads: decimal, octal or hexadecimal, from 0 to 2147483647; None when it refuses it."""
-    found = _NUMBER.match(value)
+    found = re.match(_NUMBER, value)
     if not found:
         return None
     word = found[1]
