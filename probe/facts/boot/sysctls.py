@@ -86,16 +86,18 @@ def parse_sysctls(text: str) -> list[tuple[str, str | None]]:
 def winners(assigned: Mapping[str, tuple[str | None, str]], names: Collection[str]) -> dict[str, Reading[int]]:
     """Number that is written for each of *names*; a glob sets only what no line names. *Source*: sysctl.d(5).
 
-    A value that the kernel refuses sets nothing.
+    A value that the kernel refuses sets nothing, and leaves what an earlier glob has set.
     """
     globs = [(key.split("/"), rest) for key, rest in assigned.items() if any(char in key for char in "*?[")]
     found: dict[str, Reading[int]] = {}
     for name in names:
         path = name.replace(".", "/")
-        last = assigned.get(path) or next((rest for keys, rest in reversed(globs) if _matches(path, keys)), None)
-        number = kernel_number(last[0]) if last and last[0] is not None else None
-        if last and number is not None:
-            found[name] = Reading(last[1], number)
+        own = assigned.get(path)
+        for value, file in [own] if own else (rest for keys, rest in reversed(globs) if _matches(path, keys)):
+            number = kernel_number(value or "")
+            if number is not None:
+                found[name] = Reading(file, number)
+                break
     return found
 
 
