@@ -14,6 +14,7 @@ from lab import tables
 from lab.recorded import Recording
 from lab.tables import table as _table
 from probe.checks.catalog import CHECKS
+from probe.checks.forecasts.catalog import CHECKS as FORECASTS
 from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
 from probe.cli import verbs as cli
 from probe.outputs.metrics import Publishing, families
@@ -72,6 +73,11 @@ def nested() -> str:
     return _table(("check", "levels", "question", "reasons of a failure"), rows)
 
 
+def forecasts() -> str:
+    """A row for each forecast."""
+    return _table(("forecast", "question"), ((f"`{check.id}`", check.question) for check in FORECASTS))
+
+
 def options() -> str:
     """A row for each option of each verb."""
     rows = (
@@ -108,6 +114,7 @@ PARTS: dict[str, Part] = {
     "summary": Part(README, summary),
     "report": Part(DOCS / "troubleshooting.md", report),
     "checks": Part(DOCS / "checks.md", checks),
+    "forecasts": Part(DOCS / "checks.md", forecasts),
     "nested": Part(DOCS / "nested.md", nested),
     "drivers": Part(DOCS / "volumes.md", tables.drivers),
     "filesystems": Part(DOCS / "volumes.md", tables.filesystems),

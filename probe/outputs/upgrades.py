@@ -69,8 +69,15 @@ def render_upgrade_json(upgrade: Upgrade) -> str:
 
 
 def upgrade_words(report: Report) -> str:
-    """`Linux 6.3: tmpfs`: what starts to work with newer versions, the lowest of each component; empty for nothing."""
-    steps = [step for step in judge_upgrade(report, Target()).steps if step.effect == "starts"]
+    """`Linux 6.3: tmpfs`: what starts to work with newer versions, the lowest of each component; empty for nothing.
+
+    What is nested inside of Pods is left out: it has its own block.
+    """
+    steps = [
+        step
+        for step in judge_upgrade(report, Target()).steps
+        if step.effect == "starts" and not step.subject.startswith("nested-")
+    ]
     words = []
     for component, of_it in groupby(steps, key=lambda step: step.component):
         first = min(of_it, key=lambda step: tuple(map(int, step.version.split("."))))

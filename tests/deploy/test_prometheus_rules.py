@@ -196,9 +196,16 @@ def test_reports_that_go_stale(tmp_path: Path) -> None:
 def test_what_a_report_warns_of(tmp_path: Path) -> None:
     """Forecast, slots and contradictions, each by pool and only while it lasts."""
     fails = RestartForecast(outcome="fails", reason="RangeTooSmall", message="")
-    bad = replace(READY, forecast=fails, id_ranges=(FULL,), contradictions=("runtime-kernel-claim",))
+    coming = (
+        reports.make_forecast("boot", outcome="turns", verdict="not-ready"),
+        reports.make_forecast("runtime-restart"),
+    )
+    bad = replace(READY, forecast=fails, forecasts=coming, id_ranges=(FULL,), contradictions=("runtime-kernel-claim",))
     series = [*fleet(), node_series("bad", LENGTH, always(bad)), node_series("worse", LENGTH, always(bad))]
-    forecast: dict[str, Any] = {"UserNamespacesKubeletRestart": [POOL]}
+    forecast: dict[str, Any] = {
+        "UserNamespacesKubeletRestart": [POOL],
+        "UserNamespacesForecast": [POOL | {"event": "boot"}],
+    }
     slots = forecast | {"UserNamespacesSlotsLow": [POOL]}
     contradiction = slots | {"UserNamespacesContradiction": [POOL | {"check": "runtime-kernel-claim"}]}
     check(tmp_path, RULES, series, {10: {}, 20: forecast, 40: slots, 70: contradiction})

@@ -26,7 +26,7 @@ _NESTED: Reading[Any] = Reading.without(
 _DEFAULT = "the kernel's default"
 _HIERARCHIES = ("cpu", "cpuset", "devices", "memory", "pids")
 """Controllers of cgroup v1 that every distribution's kernel has and systemd mounts."""
-_ZERO_BY_DEFAULT = re.compile(r"3\.10\.0-.*el7")
+_ZERO_BY_DEFAULT = r"3\.10\.0-.*el7"
 
 
 def plan_boot(facts: Facts) -> Plan:
@@ -84,7 +84,7 @@ def _limits(kernel: KernelFacts, boot: BootFacts) -> tuple[dict[str, Reading[int
     limit above 0 that no file sets counts as unchanged.
     """
     given = {name: Reading(boot.entry.source, value) for name, value in sysctls_of(_options(boot)).items()}
-    zero = _ZERO_BY_DEFAULT.match(release_then(boot) or kernel.release.value or "")
+    zero = re.match(_ZERO_BY_DEFAULT, release_then(boot) or kernel.release.value or "")
     limits, changes = dict(kernel.namespace_limits), []
     for name, limit in kernel.namespace_limits.items():
         wins = kernel.boot_limits.get(name) or given.get(name)

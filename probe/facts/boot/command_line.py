@@ -22,8 +22,8 @@ _KNOWN = frozenset(
     )
 )
 """*Source*: Documentation/admin-guide/kernel-parameters.txt; kernel-command-line(7)."""
-_SYSCTL = re.compile(r"sysctl[./](user[./]max_[a-z]{1,10}_namespaces)")
-_WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_SYSCTL = r"sysctl[./](user[./]max_[a-z]{1,10}_namespaces)"
+_WORD = r'(?:[^\s"]|"[^"]*"?)+'
 _WORDS_LIMIT = 2000
 _TRUE, _FALSE = frozenset(("1", "yes", "y", "true", "t", "on")), frozenset(("0", "no", "n", "false", "f", "off"))
 
@@ -34,9 +34,10 @@ def parse_command_line(text: str) -> tuple[str, ...]:
     Parameters after `--` are those of process 1, and systemd reads them, too.
     """
     found = []
-    for word in _WORD.findall(text)[:_WORDS_LIMIT]:
+    words = re.findall(_WORD, text) if '"' in text else text.split()
+    for word in words[:_WORDS_LIMIT]:
         name, _, value = word.replace('"', "").partition("=")
-        if name in _KNOWN or _SYSCTL.fullmatch(name):
+        if name in _KNOWN or _sysctl(name):
             found.append(f"{name}={value[:100]}")
     return tuple(found)
 
@@ -59,10 +60,16 @@ def sysctls_of(options: Sequence[str]) -> dict[str, int]:
     found = {}
     for option in options:
         name, _, value = option.partition("=")
-        sysctl, number = _SYSCTL.fullmatch(name), kernel_number(value)
+        sysctl, number = _sysctl(name), kernel_number(value)
         if sysctl and number is not None:
-            found[sysctl[1].replace("/", ".")] = number
+            found[sysctl] = number
     return found
+
+
+def _sysctl(name: str) -> str:
+    """Sysctl that a parameter sets, where checks know it; else empty."""
+    found = re.fullmatch(_SYSCTL, name) if name.startswith("sysctl") else None
+    return found[1].replace("/", ".") if found else ""
 
 
 def cgroup_version_of(options: Sequence[str]) -> int | None:

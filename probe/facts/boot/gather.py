@@ -13,11 +13,11 @@ from probe.host.host import Host
 from probe.reading import Reading
 
 _BOOT = "/boot"
-_IMAGES = re.compile(r"(?:vmlinu[xz]|kernel)-.+")
-_INITRAMFS = re.compile(r"(?:initrd\.img|initrd|initramfs)-(.+?)(?:\.img)?")
+_IMAGES = ("vmlinuz-", "vmlinux-", "kernel-")
+_INITRAMFS = r"(?:initrd\.img|initrd|initramfs)-(.+?)(?:\.img)?"
 _CONFIGURED = ("/etc/default/grub", "/etc/kernel/cmdline")
-_GRUB_LINE = re.compile(r"^[ \t]*GRUB_CMDLINE_LINUX(?:_DEFAULT)?=(.*)$", re.MULTILINE)
-_BUILT = re.compile(rb"^(?:CONFIG_USER_NS=(y)|# CONFIG_USER_NS is not set)$", re.MULTILINE)
+_GRUB_LINE = r"(?m)^[ \t]*GRUB_CMDLINE_LINUX(?:_DEFAULT)?=(.*)$"
+_BUILT = rb"(?m)^(?:CONFIG_USER_NS=(y)|# CONFIG_USER_NS is not set)$"
 _REBOOT_REQUIRED = "/run/reboot-required"
 _SMALL = 64 << 10
 _CONFIG_LIMIT = 2 << 20
@@ -43,9 +43,9 @@ def gather_boot(host: Host, running: Reading[str], unread_sysctls: tuple[Reading
 def _installed(host: Host) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Releases in /boot, the newest first, and those of them that lack the initramfs which others have."""
     names = host.list_directory(_BOOT).value or ()
-    images = {release_of(name) for name in names if _IMAGES.fullmatch(name)} - {""}
+    images = {release_of(name) for name in names if name.startswith(_IMAGES)} - {""}
     found = sorted(images, key=version_key, reverse=True)[:_IMAGES_LIMIT]
-    initramfs = {match[1] for name in names if (match := _INITRAMFS.fullmatch(name))}
+    initramfs = {match[1] for name in names if name.startswith("init") and (match := re.fullmatch(_INITRAMFS, name))}
     some = any(release in initramfs for release in found)
     return tuple(found), tuple(release for release in found if some and release not in initramfs)
 
@@ -71,7 +71,7 @@ def _configured(host: Host) -> Reading[tuple[str, ...]]:
 
 
 def _command_line_of(content: str) -> str:
-    values = _GRUB_LINE.findall(content)
+    values = re.findall(_GRUB_LINE, content)
     return " ".join(value.strip().strip("'\"") for value in values) if "GRUB_" in content else content
 
 
@@ -85,7 +85,7 @@ def _built_in(host: Host, running: Reading[str], entry: Reading[BootEntry]) -> R
 
 def parse_built(content: bytes) -> bool:
     """Whether a kernel's configuration has user namespaces. *Errors*: ValueError when it does not tell."""
-    found = _BUILT.search(content)
+    found = re.search(_BUILT, content)
     if not found:
         raise ValueError("no line about CONFIG_USER_NS")
     return found[1] is not None

@@ -23,12 +23,12 @@ _STAGED = "/run/ostree/staged-deployment"
 _LIMIT = 1 << 20
 _ENTRY_LIMIT = 64 << 10
 _MENU_LIMIT = 500
-_IMAGE = re.compile(r"(?:vmlinu[xz]|kernel|linux|Image)-(\d[\w.+~^-]{0,120})")
-_BLOCK = re.compile(r"^\s*(menuentry|submenu)\s+(?:'([^'\n]*)'|\"([^\"\n]*)\"|(\S+))(.*)\{\s*$")
-_ID = re.compile(r"(?:\$\{?menuentry_id_option\}?|--id)\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+))")
-_LINUX = re.compile(r"^\s*linux(?:16|efi)?\s+(\S+)[ \t]*(.*)$")
-_DEFAULT = re.compile(r"^[ \t]*set[ \t]+default=(?:\"([^\"\n]*)\"|'([^'\n]*)'|(\S*))[ \t]*$", re.MULTILINE)
-_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+_IMAGE = r"(?:vmlinu[xz]|kernel|linux|Image)-(\d[\w.+~^-]{0,120})"
+_BLOCK = r"^\s*(menuentry|submenu)\s+(?:'([^'\n]*)'|\"([^\"\n]*)\"|(\S+))(.*)\{\s*$"
+_ID = r"(?:\$\{?menuentry_id_option\}?|--id)\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+))"
+_LINUX = r"^\s*linux(?:16|efi)?\s+(\S+)[ \t]*(.*)$"
+_DEFAULT = r"(?m)^[ \t]*set[ \t]+default=(?:\"([^\"\n]*)\"|'([^'\n]*)'|(\S*))[ \t]*$"
+_VARIABLE = r"\$\{?(\w+)\}?"
 
 
 class MenuEntry(Struct):
@@ -81,10 +81,10 @@ def parse_menu(text: str) -> list[MenuEntry]:
     stack: list[list[MenuEntry] | None] = [top]
     count = 0
     for line in text.split("\n"):
-        block = _BLOCK.match(line) if "menu" in line else None
+        block = re.match(_BLOCK, line) if "menu" in line else None
         if block and count < _MENU_LIMIT:
             count += 1
-            identity = _ID.search(block[5])
+            identity = re.search(_ID, block[5])
             entry = MenuEntry(_one(block.groups()[1:4]), _one(identity.groups()) if identity else "")
             if stack[-1] is not None:
                 stack[-1].append(entry)
@@ -93,7 +93,7 @@ def parse_menu(text: str) -> list[MenuEntry]:
             stack.append(None)
         elif line.strip() == "}" and len(stack) > 1:
             stack.pop()
-        elif (linux := _LINUX.match(line)) and len(stack) > 1 and (owner := _owner(stack)):
+        elif "linux" in line and (linux := re.match(_LINUX, line)) and len(stack) > 1 and (owner := _owner(stack)):
             owner.image = owner.image or linux[1]
             owner.arguments = owner.arguments or linux[2]
     return top
@@ -107,7 +107,7 @@ def _owner(stack: Sequence[list[MenuEntry] | None]) -> MenuEntry | None:
 
 def _default(text: str, variables: dict[str, str]) -> str:
     """Default of the menu: a number, a title or an identity; in a submenu `A>B`."""
-    named = [_one(groups) for groups in _DEFAULT.findall(text)]
+    named = [_one(groups) for groups in re.findall(_DEFAULT, text)]
     chosen = [each for each in named if "next_entry" not in each]
     return (_expand(chosen[-1], variables) if chosen else "") or "0"
 
@@ -174,13 +174,13 @@ def parse_entry(text: str, variables: dict[str, str]) -> BootEntry:
 
 def release_of(image: str) -> str:
     """`6.12.9-amd64` of `/boot/vmlinuz-6.12.9-amd64`; empty when the name has none."""
-    found = _IMAGE.fullmatch(image.rpartition("/")[2].removesuffix(".old").removesuffix(".efi"))
+    found = re.fullmatch(_IMAGE, image.rpartition("/")[2].removesuffix(".old").removesuffix(".efi"))
     return found[1] if found else ""
 
 
 def _expand(text: str, variables: dict[str, str]) -> str:
     """*text* with the values of its variables; unknown ones are empty."""
-    return _VARIABLE.sub(lambda found: variables.get(found[1], ""), text)
+    return re.sub(_VARIABLE, lambda found: variables.get(found[1], ""), text) if "$" in text else text
 
 
 def _one(groups: Sequence[str | None]) -> str:

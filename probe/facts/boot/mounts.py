@@ -19,7 +19,7 @@ _FSTAB = "/etc/fstab"
 _LIMIT = 1 << 20
 _LINES = 2000
 _DEPTH = 4  # bind mounts of bind mounts
-_ESCAPE = re.compile(r"\\(040|011|012|134)")
+_ESCAPE = r"\\(040|011|012|134)"
 _UNITS = (
     "/etc/systemd/system",
     "/usr/local/lib/systemd/system",
@@ -183,7 +183,7 @@ def _escaped(char: str, index: int) -> str:
 
 
 def _unescaped(field: str) -> str:
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), field)
+    return re.sub(_ESCAPE, lambda found: chr(int(found[1], 8)), field) if "\\" in field else field
 
 
 def _plain(path: str) -> str:

@@ -18,7 +18,7 @@ _SYSCTL_CONF = "/etc/sysctl.conf"
 """Read last by `sysctl --system`; by systemd only where a directory has a link to it."""
 _FILES = 200
 _LIMIT = 64 << 10
-_NUMBER = re.compile(r"(0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9})(?:[ \t]|$)")
+_NUMBER = r"(0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9})(?:[ \t]|$)"
 _LARGEST = (1 << 31) - 1
 _SWAP = str.maketrans("./", "/.")
 _NOT_A_FILE = "is not a regular file"  # a link to /dev/null masks a file
@@ -86,22 +86,24 @@ def parse_sysctls(text: str) -> list[tuple[str, str | None]]:
 def winners(assigned: Mapping[str, tuple[str | None, str]], names: Collection[str]) -> dict[str, Reading[int]]:
     """Number that is written for each of *names*; a glob sets only what no line names. *Source*: sysctl.d(5).
 
-    A value that the kernel refuses sets nothing.
+    A value that the kernel refuses sets nothing, and leaves what an earlier glob has set.
     """
     globs = [(key.split("/"), rest) for key, rest in assigned.items() if any(char in key for char in "*?[")]
     found: dict[str, Reading[int]] = {}
     for name in names:
         path = name.replace(".", "/")
-        last = assigned.get(path) or next((rest for keys, rest in reversed(globs) if _matches(path, keys)), None)
-        number = kernel_number(last[0]) if last and last[0] is not None else None
-        if last and number is not None:
-            found[name] = Reading(last[1], number)
+        own = assigned.get(path)
+        for value, file in [own] if own else (rest for keys, rest in reversed(globs) if _matches(path, keys)):
+            number = kernel_number(value or "")
+            if number is not None:
+                found[name] = Reading(file, number)
+                break
     return found
 
 
 def kernel_number(value: str) -> int | None:
     """Number that the kernel reads: decimal, octal or hexadecimal, from 0 to 2147483647; None when it refuses it."""
-    found = _NUMBER.match(value)
+    found = re.match(_NUMBER, value)
     if not found:
         return None
     word = found[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_PART = re.compile(r"\d{1,18}|[A-Za-z]{1,40}|~")
+_PART = r"\d{1,18}|[A-Za-z]{1,40}|~"
 _LIMIT = 128
 
 Key = tuple[tuple[int, int, str], ...]
@@ -17,6 +17,7 @@ def version_key(release: str) -> Key:
     """
     text = re.sub(r"[._-](pre|rc|alpha|beta|trunk)", r"~\1", release[:_LIMIT])
     parts = [
-        (1, int(part), "") if part.isdecimal() else (-1 if part == "~" else 0, 0, part) for part in _PART.findall(text)
+        (1, int(part), "") if part.isdecimal() else (-1 if part == "~" else 0, 0, part)
+        for part in re.findall(_PART, text)
     ]
     return (*parts, (0, 0, ""))

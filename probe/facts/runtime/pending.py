@@ -12,7 +12,7 @@ from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
 _DAEMONS = ("containerd", "crio")
-_VERSION = re.compile(r"\s[vV]?(\d{1,4}\.\d{1,4}\.\d{1,6}[\w.+~-]{0,60})(?=\s|$)")
+_VERSION = r"\s[vV]?(\d{1,4}\.\d{1,4}\.\d{1,6}[\w.+~-]{0,60})(?=\s|$)"
 _DELETED = " (deleted)"
 
 
@@ -34,7 +34,7 @@ def gather_executable(host: Host, daemon: Reading[int]) -> tuple[Reading[str], b
 
 def parse_version(text: str) -> str:
     """`2.1.9` of `containerd containerd.io v2.1.9 abc`, or of `crio version 1.35.0`. *Errors*: ValueError."""
-    found = _VERSION.search(text[:1000])
+    found = re.search(_VERSION, text[:1000])
     if not found:
         raise ValueError("no version")
     return found[1]
