@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from probe.cli.console import coloured, width, write
+from probe.cli.explain_check import has_platforms, json_of, known_checks, text_of
 from probe.cli.options import colour_option, settings_of
 from probe.cli.probing import probe_node
 from probe.cli.upgrade import UPGRADE, check_versions, explain_upgrade, upgrade_options
 
 if TYPE_CHECKING:
     from probe.report import Report
-
 
 DEVICES = "hazard-device-hooks"
 """The check whose explanation takes a report: it has a row for each kind of device."""
@@ -24,18 +24,15 @@ REPORT_LIMIT = 16 << 20
 """Bytes of a report that are read."""
 
 
-def _checks(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    from probe.checks.catalog import CHECKS
-    from probe.checks.forecasts.catalog import CHECKS as FORECASTS
-    from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
+def _names() -> list[str]:
+    """All that can stand in place of CHECK."""
     from probe.outputs.topics import TOPICS
 
-    ids = [*_ids(CHECKS), *_ids(NESTED_CHECKS), *_ids(FORECASTS)]
-    return [name for name in (*ids, NESTED, UPGRADE, *TOPICS) if name.startswith(incomplete)]
+    return [*known_checks(), NESTED, UPGRADE, *TOPICS]
 
 
-def _ids(checks: Sequence[Any]) -> list[str]:
-    return [check.id for check in checks]
+def _beginning(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in _names() if name.startswith(incomplete)]
 
 
 def _fits(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -51,7 +48,7 @@ def _fits(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[
 
 
 @click.command()
-@click.argument("check", required=False, shell_complete=_checks)
+@click.argument("check", required=False, shell_complete=_beginning)
 @click.option(
     "--for",
     "fit",
@@ -115,46 +112,25 @@ def explain(
         return _upgrade(versions, fit, report_file, output, colour)
     if check == NESTED and fit:
         return _manifest(fit, report_file, output)
-    from probe.checks.catalog import CHECKS, find
-    from probe.checks.forecasts.catalog import CHECKS as FORECASTS
-    from probe.checks.forecasts.catalog import find as find_forecast
-    from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
-    from probe.checks.nested.catalog import find as find_nested
     from probe.checks.remedies.platforms import PLATFORMS
-    from probe.outputs.explain import render_catalog, render_check, render_checks_json
-    from probe.outputs.explain_forecasts import render_forecast_check, render_forecasts_json
-    from probe.outputs.explain_nested import render_nested_catalog, render_nested_check, render_nested_json
     from probe.outputs.topics import TOPICS
 
     if check in TOPICS:
         return _topic(check, fit, output, colour)
-    chosen, nested = (find(check), find_nested(check)) if check else (None, None)
-    forecast = find_forecast(check) if check else None
-    if check and check != NESTED and chosen is None and nested is None and forecast is None:
-        ids = [*_ids(CHECKS), *_ids(NESTED_CHECKS), *_ids(FORECASTS), NESTED, UPGRADE, *TOPICS]
-        raise click.UsageError(f"no check is called {check!r}: {_meant(check, ids)}")
-    if fit and (chosen is None or fit not in PLATFORMS):
+    found = known_checks().get(check or "")
+    if check and check != NESTED and found is None:
+        raise click.UsageError(f"no check is called {check!r}: {_meant(check, _names())}")
+    if fit and (fit not in PLATFORMS or not has_platforms(found)):
         raise click.UsageError(f"--for needs a CHECK and one of {', '.join(PLATFORMS)}")
-    columns, colours = width(), coloured(colour)
-    if forecast:
-        text = render_forecast_check(forecast, width=columns, colour=colours)
-    elif nested:
-        text = render_nested_check(nested, width=columns, colour=colours)
-    elif check == NESTED:
-        text = render_nested_catalog(NESTED_CHECKS, width=columns, colour=colours)
-    elif chosen:
-        text = render_check(chosen, width=columns, colour=colours, platform=fit or "")
-        if report_file:
-            from probe.outputs.devices import render_devices
-
-            text += render_devices(_read_report(report_file), width=columns, colour=colours)
-    else:
-        text = render_catalog(CHECKS, width=columns, colour=colours)
     if output == "json":
-        of_nested = (nested,) if nested else NESTED_CHECKS if check == NESTED else ()
-        text = render_nested_json(of_nested) if of_nested else render_checks_json((chosen,) if chosen else CHECKS)
-        text = render_forecasts_json((forecast,)) if forecast else text
-    write(text, people=output == "text")
+        write(json_of(found, nested=check == NESTED), people=False)
+        return 0
+    text = text_of(found, fit or "", nested=check == NESTED, colours=coloured(colour))
+    if report_file:
+        from probe.outputs.devices import render_devices
+
+        text += render_devices(_read_report(report_file), width=width(), colour=coloured(colour))
+    write(text)
     return 0
 
 
