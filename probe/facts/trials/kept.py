@@ -109,7 +109,7 @@ def _without_room(around: Surroundings) -> Any:
     return found
 
 
-_NUMBERS = ("free_bytes", "free_inodes", "pids_left")
+_NUMBERS = ("free_bytes", "free_inodes", "pids_left", "pods_left")
 
 
 def _forget(value: Any) -> None:

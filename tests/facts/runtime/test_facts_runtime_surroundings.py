@@ -156,6 +156,8 @@ def test_surroundings() -> None:
     host.files[f"/proc/{PID}/status"] = "Uid:\t0\t0\t0\t0\nUmask:\t0027\nNoNewPrivs:\t1\nCapEff:\t0\n"
     host.files[f"/proc/{PID}/cgroup"] = "0::/a\n"
     host.files |= {"/sys/fs/cgroup/a/pids.max": "10\n", "/sys/fs/cgroup/a/pids.current": "7\n"}
+    pods = "/sys/fs/cgroup/kubepods.slice"
+    host.files |= {f"{pods}/pids.max": "10\n", f"{pods}/pids.current": "9\n"}
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
     found = gather_surroundings(
         host,
@@ -172,6 +174,7 @@ def test_surroundings() -> None:
     assert found.value.daemon.value.umask.value == 0o027
     assert found.value.daemon.value.no_new_privileges.value is True
     assert found.value.daemon.value.pids_left.value == 3
+    assert found.value.pods_left.value == 1
     assert found.value.temporary.value == FOLDER
     assert {each.kind for each in found.value.devices} == {"absent"}
     assert found.value.root_dir.kind == "absent"
