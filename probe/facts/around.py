@@ -149,6 +149,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     root_dir: Reading[Place]
     folders: tuple[Reading[Place], ...] = ()
     """Where containerd makes something for each Pod, below its root and elsewhere; or what exists above."""
+    logs_dir: Reading[Place] = NO_PLACE
+    """Where the runtime writes the logs of containers, as the kubelet asks it to; or what exists above."""
     temporary: Reading[Place]
     """$TMPDIR or /tmp."""
     hosts: Reading[Place] = NO_PLACE

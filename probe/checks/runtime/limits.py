@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.runtime.around import (
@@ -118,7 +120,7 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
     pods = around.value.pods_left if around.value else left
     if pods.value is not None and pods.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0):
         message = f"the cgroup of all Pods may get {max(pods.value, 0)} more processes, too few for one to start"
-        return Outcome.fail("ProcessLimitTooSmall", message, pods)
+        return replace(Outcome.fail("ProcessLimitTooSmall", message, pods), stands=True)  # a trial has its own cgroup
     limit = limits.value.get("RLIMIT_NPROC") if limits.value else None
     if limit is None:
         return Outcome.not_read("how many processes the runtime may start", _missing(limits))

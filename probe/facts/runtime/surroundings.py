@@ -38,12 +38,13 @@ def gather_surroundings(
     networks: Callable[[int], Reading[Cni]],
     proxies: Reading[dict[str, tuple[str, ...]]],
     folders: Sequence[str] = (),
+    logs_dir: str = "",
     network_dirs: tuple[str, ...] = (),
 ) -> Reading[Surroundings]:
     """The directories, devices, limits and programs that the daemon uses for containers; a problem without a daemon.
 
     *handlers* and *networks* get the pid of the daemon; *state_dir* is empty where it is not told. In each of *folders*
-    the daemon makes something for each Pod.
+    the daemon makes something for each Pod; it writes logs of containers below *logs_dir*.
     """
     if daemon.value is None:
         return problem_of(daemon)
@@ -61,6 +62,7 @@ def gather_surroundings(
             state=_state(host, pid, state_dir),
             state_dir=found.get(state_dir, NO_PLACE),
             root_dir=found[root_dir.value] if root_dir.value else problem_of(root_dir),
+            logs_dir=nearest(host, pid, logs_dir) if logs_dir else NO_PLACE,
             folders=tuple(dict.fromkeys(_first(found, way) for way in ways)),
             temporary=_temporary(temporary.value, found) if temporary.value else problem_of(temporary),
             hosts=found[_HOSTS],
