@@ -665,6 +665,8 @@ def test_a_hook_that_the_kernel_does_not_execute(oci: str, expected: tuple[str, 
         (Added(limits=(("RLIMIT_NPROC", Limit(2, 2)),)), ("fail", "LimitTooSmall")),
         (Added(limits=(("RLIMIT_NPROC", Limit(8, 8)),)), ("pass", "")),
         (Added(limits=(("RLIMIT_FSIZE", Limit(0, 0)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("pids.limit", Limit(1, 1)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("pids.limit", Limit(100, 100)),)), ("pass", "")),
         (Added(unjudged=("process.scheduler",)), ("unknown", "NotTried")),
     ],
 )

@@ -427,7 +427,7 @@ def test_the_path_of_wrappers() -> None:
         ({"process": {"scheduler": {"policy": "SCHED_FIFO"}}}, ("process.scheduler",)),
         ({"process": {"ioPriority": None}, "linux": {"timeOffsets": {}}}, ()),
         ({"linux": {"timeOffsets": {"boottime": {"secs": 5}}}}, ("linux.timeOffsets",)),
-        ({"linux": {"resources": {"devices": [{}], "pids": {"limit": 1}}}}, ("linux.resources.pids",)),
+        ({"linux": {"resources": {"devices": [{}], "blockIO": {"weight": 1}}}}, ("linux.resources.blockIO",)),
         ({"process": [], "linux": "x"}, ()),
     ],
 )
@@ -441,10 +441,11 @@ def test_what_the_node_has_of_the_sysctls() -> None:
     host = make_host()
     host.files["/proc/sys/net/ipv4/ip_forward"] = "1\n"
     sysctl = {"net.ipv4.ip_forward": "1", "net.nobody": "1", "net/../../../etc/passwd": "1"}
-    linux = {"sysctl": sysctl, "devices": [{"path": "/dev/x"}]}
+    linux = {"sysctl": sysctl, "devices": [{"path": "/dev/x"}], "resources": {"pids": {"limit": 1}}}
     host.files["/base.json"] = json.dumps({"linux": linux})
     added = gather_added(host, PID, "/base.json").value
     assert added
+    assert added.limits == (("pids.limit", Limit(1, 1)),)
     assert [(now.value, now.kind) for now in added.now.values()] == [
         ("1", None),
         (None, "absent"),
