@@ -10,6 +10,9 @@ from probe.reading import Reading
 NO_PLACE: Reading[Place] = Reading("the daemon's files", None, "not looked for", "not-tried")
 
 
+_NO_NUMBER: Reading[int] = Reading("cgroup of Pods", None, "not looked for", "not-tried")
+
+
 class Limit(Struct, frozen=True):
     """A resource limit; -1 for RLIM_INFINITY."""
 
@@ -146,6 +149,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     root_dir: Reading[Place]
     folders: tuple[Reading[Place], ...] = ()
     """Where containerd makes something for each Pod, below its root and elsewhere; or what exists above."""
+    logs_dir: Reading[Place] = NO_PLACE
+    """Where the runtime writes the logs of containers, as the kubelet asks it to; or what exists above."""
     temporary: Reading[Place]
     """$TMPDIR or /tmp."""
     hosts: Reading[Place] = NO_PLACE
@@ -156,6 +161,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     cgroups: tuple[Reading[Place], ...]
     """Where cgroups of Pods are made: /sys/fs/cgroup, or on cgroup v1 the directories of its main controllers."""
     daemon: Reading[Daemon]
+    pods_left: Reading[int] = _NO_NUMBER
+    """How many processes the kubelet's cgroup of all Pods may still get; absent where it is not limited."""
     keys: Keys
     restricts_oom_score: Reading[bool]
     """containerd's `restrict_oom_score_adj`."""

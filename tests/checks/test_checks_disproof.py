@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from lab.factory import (
     make_handler_around,
     make_kubelet,
     make_kubelet_around,
+    make_mounts,
     make_place,
     make_refusal,
     make_runtime,
@@ -213,3 +215,16 @@ def test_the_table_names_checks_that_exist() -> None:
     assert not CLAIMS & SEEN.keys()
     assert not {check.id for check in CHECKS if "trial" in check.id} & {*CLAIMS, *SEEN}
     assert all(find(check) for check in FOR_LIFE)
+
+
+@pytest.mark.parametrize(
+    ("check", "facts"),
+    [
+        ("runtime-directories", runtime(logs_dir=make_place("/var/log/pods", flags=os.ST_RDONLY))),
+        ("runtime-directories", {"mounts": make_mounts(pods_options=("ro", "relatime"))}),
+        ("runtime-limits", runtime(pods_left=Reading("pids.max", 0))),
+    ],
+)
+def test_what_the_pod_of_a_trial_does_not_meet(check: str, facts: dict[str, Any]) -> None:
+    """It keeps no log, mounts the kubelet's files read-only, and its cgroup is not among those of Pods."""
+    assert finding(check, make_facts(**facts, pod_trial=tried())).status == "fail"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
@@ -100,11 +102,16 @@ def check_space(facts: Facts, handler: str) -> Outcome:
     pods = facts.mounts.value.pods_options if facts.mounts.value else problem_of(facts.mounts)
     if pods.value and "ro" in pods.value and oci == "runc":
         message = f"{inline(pods.source)} is read-only where the runtime runs, and runc binds files from it writable"
-        return Outcome.fail("DirectoryNotWritable", message, pods.parse(", ".join))
+        return replace(Outcome.fail("DirectoryNotWritable", message, pods.parse(", ".join)), stands=True)
+    logs = ("containers' log", around.value.logs_dir)
+    logged = _judge_room("DirectoryNotWritable", what, [logs])
+    if logged.status == "fail":  # a trial's containers keep no log, and its mounts are read-only
+        return replace(logged, stands=True)
     found = (
         ("runtime's state", around.value.state_dir),
         ("runtime's root", around.value.root_dir),
         ("networks' cache", around.value.cni_cache),
+        logs,
         *(("runtime's", folder) for folder in around.value.folders),
         *([("OCI runtime's", own.oci_root)] if own and own.oci_root.kind != "absent" else []),
         *(("cgroup", cgroup) for cgroup in cgroups),

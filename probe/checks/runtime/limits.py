@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.runtime.around import (
@@ -37,6 +39,8 @@ _FEW_FILES = 1024
 _FEW_PROCESSES = 4096
 _TOO_FEW_PIDS = 8
 """Processes: a shim of containerd has more threads than this."""
+_TOO_FEW_IN_PODS = {"runc": 4, "crun": 2}
+"""Processes and threads with which the OCI runtime itself enters the cgroup of a container."""
 _FEW_PIDS = 100
 _UNLIMITED = Limit(-1, -1)
 _SYS_RESOURCE = 24
@@ -106,13 +110,17 @@ def _missing(limits: Reading[dict[str, Limit]]) -> Reading[dict[str, Limit]]:
 
 def check_processes(facts: Facts, handler: str) -> Outcome:
     """RLIMIT_NPROC binds every UID but the node's root, so Pods with a user namespace only."""
-    daemon = daemon_of(facts)
+    around, daemon = surroundings_of(facts), daemon_of(facts)
     if daemon.value is None:
         return Outcome.not_read("how many processes the runtime may start", daemon)
     limits, left = daemon.value.limits, daemon.value.pids_left
     if left.value is not None and left.value < _TOO_FEW_PIDS:
         message = f"the runtime's cgroup may get {max(left.value, 0)} more processes, fewer than one shim has threads"
         return Outcome.fail("ProcessLimitTooSmall", message, left)
+    pods = around.value.pods_left if around.value else left
+    if pods.value is not None and pods.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0):
+        message = f"the cgroup of all Pods may get {max(pods.value, 0)} more processes, too few for one to start"
+        return replace(Outcome.fail("ProcessLimitTooSmall", message, pods), stands=True)  # a trial has its own cgroup
     limit = limits.value.get("RLIMIT_NPROC") if limits.value else None
     if limit is None:
         return Outcome.not_read("how many processes the runtime may start", _missing(limits))

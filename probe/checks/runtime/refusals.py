@@ -10,7 +10,7 @@ from msgspec import Struct
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import is_closed, is_unclear, mode_of
 from probe.facts.around import AddedDevice, AddedMount, Hook, Limit
-from probe.facts.runtime.limits import NAMES
+from probe.facts.runtime.limits import NAMES, PIDS
 from probe.finding import Evidence
 from probe.reading import Reading
 
@@ -188,6 +188,9 @@ def refused_limit(
     soft, hard = _finite(limit.soft), _finite(limit.hard)
     seen = (Evidence(source, f"{name} {limit.soft}:{limit.hard}"),)
     what = f"the limit {inline(name)} of each container"
+    if name == PIDS:
+        few = f"{what} is {limit.soft}, so nothing in a container can fork"
+        return Refusal("LimitTooSmall", few, seen) if soft < _TOO_FEW_PROCESSES else None
     if name not in NAMES:
         return Refusal("LimitRefused", f"{what} is none of Linux", seen)
     if soft > hard:

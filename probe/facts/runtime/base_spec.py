@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Hook, Limit
-from probe.facts.runtime.limits import INFINITY
+from probe.facts.runtime.limits import INFINITY, PIDS
 from probe.host.host import Host
 from probe.host.places import Place, above
 from probe.reading import Reading
@@ -54,7 +54,16 @@ class _Device(Struct):
     path: str = ""
 
 
+class _Pids(Struct):
+    limit: int = 0
+
+
+class _Resources(Struct):
+    pids: _Pids | None = None
+
+
 class _Linux(Struct):
+    resources: _Resources | None = None
     sysctl: dict[str, str] | None = None
     devices: tuple[_Device, ...] | None = None
 
@@ -138,7 +147,7 @@ _JUDGED = {
         *("cgroupsPath", "devices", "maskedPaths", "mountLabel", "namespaces", "personality", "readonlyPaths"),
         *("resources", "rootfsPropagation", "seccomp", "sysctl"),
     },
-    "linux.resources": {"cpu", "devices", "memory"},
+    "linux.resources": {"cpu", "devices", "memory", "pids"},
 }
 """Parts of a specification that are judged, that CRI replaces for each container, or with which Pods ran."""
 
@@ -154,7 +163,7 @@ def unjudged(text: str) -> tuple[str, ...]:
         for section, fields, known in parts
         if isinstance(fields, dict)
         for name, value in fields.items()
-        if value and name not in known and value != {"limit": -1}
+        if value and name not in known
     )
 
 
@@ -190,14 +199,16 @@ def parse_spec(text: str) -> SpecParts:
         for field in msgspec.structs.fields(_Hooks)
         for hook in getattr(spec.hooks or _Hooks(), field.name) or ()
     ]
+    rlimits = (spec.process.rlimits or ()) if spec.process else ()
+    pids = spec.linux.resources.pids if spec.linux and spec.linux.resources else None
     parts = SpecParts(
         hooks=tuple(hooks),
         sysctls=tuple((spec.linux.sysctl or {}).items()) if spec.linux else (),
         mounts=tuple(map(_mount, spec.mounts or ())),
         devices=tuple(device.path for device in spec.linux.devices or ()) if spec.linux else (),
-        limits=tuple(
-            (one.type, Limit(_limit(one.soft), _limit(one.hard)))
-            for one in (spec.process.rlimits or () if spec.process else ())
+        limits=(
+            *((one.type, Limit(_limit(one.soft), _limit(one.hard))) for one in rlimits),
+            *((PIDS, Limit(pids.limit, pids.limit)) for pids in (pids,) if pids and pids.limit > 0),
         ),
         unjudged=unjudged(text)[:_ENTRIES],
     )

@@ -55,7 +55,8 @@ def gather_runtime(
         ),
         lambda pid: gather_crio_networks(host, pid, config) if crio else gather_cni(host, pid, in_force),
         settings.proxies(),
-        (*folders, *filter(None, (logs_dir,))),
+        folders,
+        logs_dir,
         (crio_network_dir(config),) if crio else network_directories(in_force),
     )
     forbidden = (kubelet_root, root_dir.value or "", settings.state_dir(), *_STATE)

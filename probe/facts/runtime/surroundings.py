@@ -38,12 +38,13 @@ def gather_surroundings(
     networks: Callable[[int], Reading[Cni]],
     proxies: Reading[dict[str, tuple[str, ...]]],
     folders: Sequence[str] = (),
+    logs_dir: str = "",
     network_dirs: tuple[str, ...] = (),
 ) -> Reading[Surroundings]:
     """The directories, devices, limits and programs that the daemon uses for containers; a problem without a daemon.
 
     *handlers* and *networks* get the pid of the daemon; *state_dir* is empty where it is not told. In each of *folders*
-    the daemon makes something for each Pod.
+    the daemon makes something for each Pod; it writes logs of containers below *logs_dir*.
     """
     if daemon.value is None:
         return problem_of(daemon)
@@ -61,6 +62,7 @@ def gather_surroundings(
             state=_state(host, pid, state_dir),
             state_dir=found.get(state_dir, NO_PLACE),
             root_dir=found[root_dir.value] if root_dir.value else problem_of(root_dir),
+            logs_dir=nearest(host, pid, logs_dir) if logs_dir else NO_PLACE,
             folders=tuple(dict.fromkeys(_first(found, way) for way in ways)),
             temporary=_temporary(temporary.value, found) if temporary.value else problem_of(temporary),
             hosts=found[_HOSTS],
@@ -68,6 +70,7 @@ def gather_surroundings(
             dev=found[_DEV],
             cgroups=tuple(found[path] for path in _CONTROLLERS if found[path].kind != "absent") or (found[_CGROUPS],),
             daemon=_daemon(host, pid),
+            pods_left=_pods_left(host),
             keys=Keys(count=_sysctl(host, "maxkeys"), size=_sysctl(host, "maxbytes")),
             restricts_oom_score=in_force.parse(lambda config: config.restrict_oom_score_adj),
             handlers=handlers(pid),
@@ -151,16 +154,25 @@ def _pids_left(host: Host, pid: int) -> Reading[int]:
     cgroup = host.read_text(f"/proc/{pid}/cgroup")
     if cgroup.value is None:
         return problem_of(cgroup)
-    places = parse_pids_cgroup(cgroup.value)
+    return _least_left(host, cgroup.source, parse_pids_cgroup(cgroup.value))
+
+
+def _pods_left(host: Host) -> Reading[int]:
+    """Of `kubepods` below the root of cgroups, by either driver. *Source*: kubelet, pkg/kubelet/cm."""
+    roots = (f"{_CGROUPS}/pids", _CGROUPS)
+    return _least_left(host, _CGROUPS, [f"{root}/{name}" for root in roots for name in ("kubepods", "kubepods.slice")])
+
+
+def _least_left(host: Host, source: str, places: Sequence[str]) -> Reading[int]:
     left: list[tuple[int, str]] = []
     for directory in places:
         limit, now = (host.read_text(f"{directory}/pids.{name}").parse(int) for name in ("max", "current"))
         if limit.value is not None and now.value is not None:  # `max` is no number
             left.append((limit.value - now.value, limit.source))
     if not left:
-        return Reading.without(cgroup.source, "absent", "no cgroup limits its processes")
-    least, source = min(left)
-    return Reading(source, least)
+        return Reading.without(source, "absent", "no cgroup limits its processes")
+    least, limit_file = min(left)
+    return Reading(limit_file, least)
 
 
 def parse_pids_cgroup(text: str) -> list[str]:

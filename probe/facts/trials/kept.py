@@ -89,7 +89,7 @@ def keep(facts: Facts, before: KeptTrial | None) -> KeptTrial | None:
 def _is_scarce(around: Surroundings, facts: Facts) -> bool:
     """Whether so little is left of something that the next Pod may find nothing."""
     kubelet: KubeletAround | None = facts.kubelet_around.value
-    readings = [around.state_dir, around.root_dir, around.temporary, around.cni_cache, *around.folders]
+    readings = [around.state_dir, around.root_dir, around.temporary, around.cni_cache, *around.folders, around.logs_dir]
     readings += [kubelet.root_dir, kubelet.pods_dir, kubelet.logs_dir] if kubelet else []
     places = [one.value for one in readings if one.value]
     left = around.daemon.value.pids_left.value if around.daemon.value else None
@@ -109,7 +109,7 @@ def _without_room(around: Surroundings) -> Any:
     return found
 
 
-_NUMBERS = ("free_bytes", "free_inodes", "pids_left")
+_NUMBERS = ("free_bytes", "free_inodes", "pids_left", "pods_left")
 
 
 def _forget(value: Any) -> None:

@@ -29,6 +29,9 @@ _NO_REFUSALS = {
 }
 _OUT_OF_TIME = re.compile(r"context (deadline exceeded|canceled)")  # as Go's errors end; their code may be UNKNOWN
 
+_SWEPT = re.compile(rf"{POD_CGROUP}.*no such (file|device)", re.IGNORECASE | re.DOTALL)
+"""The trial's own cgroup is gone: a trial of another node on the same machine, which shares its cgroups, removed it."""
+
 Role = Literal["kubelet-root", "tmpfs"]
 Method = Literal["RunPodSandbox", "CreateContainer", "StartContainer", "ContainerStatus"]
 
@@ -94,7 +97,7 @@ class TriedPod(Struct, frozen=True, kw_only=True):
         call = self.failed
         if call is None or self.ended_by_others:
             return False
-        return call.by_runtime and call.code not in _NO_REFUSALS and not call.late
+        return call.by_runtime and call.code not in _NO_REFUSALS and not call.late and not _SWEPT.search(call.words)
 
     @property
     def runs(self) -> bool:

@@ -665,6 +665,8 @@ def test_a_hook_that_the_kernel_does_not_execute(oci: str, expected: tuple[str, 
         (Added(limits=(("RLIMIT_NPROC", Limit(2, 2)),)), ("fail", "LimitTooSmall")),
         (Added(limits=(("RLIMIT_NPROC", Limit(8, 8)),)), ("pass", "")),
         (Added(limits=(("RLIMIT_FSIZE", Limit(0, 0)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("pids.limit", Limit(1, 1)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("pids.limit", Limit(100, 100)),)), ("pass", "")),
         (Added(unjudged=("process.scheduler",)), ("unknown", "NotTried")),
     ],
 )
@@ -725,3 +727,12 @@ def test_files_of_the_kubelet(number: int, status: str) -> None:
     """RLIMIT_FSIZE binds root, too: without files of its Pods the kubelet starts none."""
     around = make_kubelet_around(limits=Reading("limits", limits(FSIZE=number)))
     assert status_of("runtime-directories", make_facts(kubelet_around=around))[0] == status
+
+
+@pytest.mark.parametrize(
+    ("left", "oci", "status"),
+    [(1, "runc", "fail"), (3, "crun", "pass"), (1, "crun", "fail"), (500, "runc", "pass")],
+)
+def test_processes_of_all_pods(left: int, oci: str, status: str) -> None:
+    """pids.max of the kubelet's cgroup binds each Pod; with none left the OCI runtime cannot make a thread in it."""
+    assert status_of("runtime-limits", facts_with(oci, pods_left=Reading("pids.max", left)))[0] == status

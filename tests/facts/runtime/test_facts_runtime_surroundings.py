@@ -156,6 +156,8 @@ def test_surroundings() -> None:
     host.files[f"/proc/{PID}/status"] = "Uid:\t0\t0\t0\t0\nUmask:\t0027\nNoNewPrivs:\t1\nCapEff:\t0\n"
     host.files[f"/proc/{PID}/cgroup"] = "0::/a\n"
     host.files |= {"/sys/fs/cgroup/a/pids.max": "10\n", "/sys/fs/cgroup/a/pids.current": "7\n"}
+    pods = "/sys/fs/cgroup/kubepods.slice"
+    host.files |= {f"{pods}/pids.max": "10\n", f"{pods}/pids.current": "9\n"}
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
     found = gather_surroundings(
         host,
@@ -172,6 +174,7 @@ def test_surroundings() -> None:
     assert found.value.daemon.value.umask.value == 0o027
     assert found.value.daemon.value.no_new_privileges.value is True
     assert found.value.daemon.value.pids_left.value == 3
+    assert found.value.pods_left.value == 1
     assert found.value.temporary.value == FOLDER
     assert {each.kind for each in found.value.devices} == {"absent"}
     assert found.value.root_dir.kind == "absent"
@@ -424,7 +427,7 @@ def test_the_path_of_wrappers() -> None:
         ({"process": {"scheduler": {"policy": "SCHED_FIFO"}}}, ("process.scheduler",)),
         ({"process": {"ioPriority": None}, "linux": {"timeOffsets": {}}}, ()),
         ({"linux": {"timeOffsets": {"boottime": {"secs": 5}}}}, ("linux.timeOffsets",)),
-        ({"linux": {"resources": {"devices": [{}], "pids": {"limit": 1}}}}, ("linux.resources.pids",)),
+        ({"linux": {"resources": {"devices": [{}], "blockIO": {"weight": 1}}}}, ("linux.resources.blockIO",)),
         ({"process": [], "linux": "x"}, ()),
     ],
 )
@@ -438,10 +441,11 @@ def test_what_the_node_has_of_the_sysctls() -> None:
     host = make_host()
     host.files["/proc/sys/net/ipv4/ip_forward"] = "1\n"
     sysctl = {"net.ipv4.ip_forward": "1", "net.nobody": "1", "net/../../../etc/passwd": "1"}
-    linux = {"sysctl": sysctl, "devices": [{"path": "/dev/x"}]}
+    linux = {"sysctl": sysctl, "devices": [{"path": "/dev/x"}], "resources": {"pids": {"limit": 1}}}
     host.files["/base.json"] = json.dumps({"linux": linux})
     added = gather_added(host, PID, "/base.json").value
     assert added
+    assert added.limits == (("pids.limit", Limit(1, 1)),)
     assert [(now.value, now.kind) for now in added.now.values()] == [
         ("1", None),
         (None, "absent"),

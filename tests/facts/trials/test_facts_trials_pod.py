@@ -141,6 +141,7 @@ def test_what_decides(
         (error("PERMISSION_DENIED"), "not-readable"),
         (error("UNKNOWN", "failed to do it: context deadline exceeded"), "timed-out"),
         (error("UNKNOWN", "failed to do it: context canceled"), "timed-out"),
+        (error("UNKNOWN", "openat2 /cpu/userns-probe-pod-trial/3f/cgroup.procs: no such file"), "not-readable"),
     ],
 )
 def test_what_is_no_refusal(failure: TriedPod, kind: str) -> None:
