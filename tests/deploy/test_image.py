@@ -202,27 +202,6 @@ def test_the_command_inside(
         assert comparable(json.loads(done.stdout)) == comparable(bare(node))
 
 
-@pytest.mark.parametrize("running", ["runc", "crun"], indirect=True)
-def test_with_kubectl_debug(running: Callable[..., Any], node: Node) -> None:
-    """The Pod that `kubectl debug node/NODE --profile=sysadmin` makes of README's command says what the node says."""
-    (command,) = re.findall(r"^kubectl debug node/NODE .* -- (.+)$", (CHECKOUT / "README.md").read_text(), re.M)
-    debugger = {
-        "name": "debugger", "image": "userns-probe", "command": ["sleep", "infinity"], "stdin": True, "tty": True,
-        "securityContext": {"privileged": True}, "terminationMessagePolicy": "File",
-        "volumeMounts": [{"name": "host-root", "mountPath": "/host"}],
-    }  # fmt: skip
-    spec = {
-        "containers": [debugger], "hostIPC": True, "hostNetwork": True, "hostPID": True, "nodeName": NODE_NAME,
-        "restartPolicy": "Never", "tolerations": [{"operator": "Exists"}],
-        "volumes": [{"name": "host-root", "hostPath": {"path": "/"}}],
-    }  # fmt: skip
-    with node.kubelet(), running(spec) as pod:
-        words = command.replace("NODE", NODE_NAME).split()
-        done = pod.containers["debugger"].execute(*words, "-o", "json")
-        assert done.returncode == 0, done.stderr
-        assert comparable(json.loads(done.stdout)) == comparable(bare(node))
-
-
 @pytest.mark.parametrize("others", [(), ("before-1.30",), ("openshift",)], ids="+".join)
 def test_entering_finds_out_everything(
     others: tuple[str, ...], running: Callable[..., Any], node: Node, rendered: Rendered
