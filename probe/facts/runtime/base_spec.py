@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -150,21 +149,32 @@ _JUDGED = {
     "linux.resources": {"cpu", "devices", "memory", "pids"},
 }
 """Parts of a specification that are judged, that CRI replaces for each container, or with which Pods ran."""
+_UNSET = (b"null", b"{}", b"[]", b"false", b"0", b'""')
 
 
 def unjudged(text: str) -> tuple[str, ...]:
-    """Names of further parts that are set, `process.scheduler`. *Errors*: ValueError."""
-    spec = msgspec.json.decode(text, type=dict[str, Any])
-    linux = spec.get("linux")
-    spec["linux.resources"] = linux.get("resources") if isinstance(linux, dict) else None
-    parts = ((section, spec.get(section), known) for section, known in _JUDGED.items())
+    """Names of further parts that are set, `process.scheduler`. *Errors*: ValueError, RecursionError."""
+    spec = _fields(text)
+    linux = _fields(spec.get("linux"))
+    sections = {
+        "process": _fields(spec.get("process")),
+        "linux": linux,
+        "linux.resources": _fields(linux.get("resources")),
+    }
     return tuple(
         f"{section}.{name}"
-        for section, fields, known in parts
-        if isinstance(fields, dict)
-        for name, value in fields.items()
-        if value and name not in known
+        for section, known in _JUDGED.items()
+        for name, value in sections[section].items()
+        if name not in known and bytes(value).strip() not in _UNSET
     )
+
+
+def _fields(text: str | msgspec.Raw | None) -> dict[str, msgspec.Raw]:
+    """The fields of a JSON object, undecoded, as a file may have a hundred thousand values; none of anything else."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, msgspec.Raw]) if text else {}
+    except msgspec.ValidationError:
+        return {}
 
 
 class SpecMount(Struct, frozen=True):
@@ -191,7 +201,7 @@ class SpecParts(Struct, frozen=True, kw_only=True):
 def parse_spec(text: str) -> SpecParts:
     """An OCI runtime specification. *Errors*: ValueError for what is none, or has more entries than anybody writes."""
     try:
-        spec = msgspec.json.decode(text, type=_Spec)
+        spec, further = msgspec.json.decode(text, type=_Spec), unjudged(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     hooks = [
@@ -210,7 +220,7 @@ def parse_spec(text: str) -> SpecParts:
             *((one.type, Limit(_limit(one.soft), _limit(one.hard))) for one in rlimits),
             *((PIDS, Limit(pids.limit, pids.limit)) for pids in (pids,) if pids and pids.limit > 0),
         ),
-        unjudged=unjudged(text)[:_ENTRIES],
+        unjudged=further[:_ENTRIES],
     )
     if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.devices), len(parts.limits)) > _ENTRIES:
         raise ValueError(f"has more than {_ENTRIES} entries")

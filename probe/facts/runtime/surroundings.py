@@ -61,7 +61,7 @@ def gather_surroundings(
         Surroundings(
             state=_state(host, pid, state_dir),
             state_dir=found.get(state_dir, NO_PLACE),
-            root_dir=found[root_dir.value] if root_dir.value else problem_of(root_dir),
+            root_dir=_root(root_dir, found),
             logs_dir=nearest(host, pid, logs_dir) if logs_dir else NO_PLACE,
             folders=tuple(dict.fromkeys(_first(found, way) for way in ways)),
             temporary=_temporary(temporary.value, found) if temporary.value else problem_of(temporary),
@@ -91,9 +91,9 @@ def folders_of_containerd(root: str, state: str, layers: str) -> tuple[str, ...]
     *Source*: containerd 2.1, internal/cri/server (`getSandboxRootDir`), core/runtime/v2 (`NewBundle`), pkg/shim
     (`SocketAddress`), pkg/netns; cmd/containerd-shim-runc-v2, RuncRoot.
     """
-    below = [f"{root}/{name}" for name in (_TASKS, *_CRI)] if root else []
-    below += [f"{state}/{name}" for name in (_TASKS, *_CRI)] if state else []
-    return (*below, *([f"{layers}/snapshots"] if layers else ()), *_FIXED)
+    below = [f"{root}/{name}" for name in (_TASKS, *_CRI)] if root.startswith("/") else []
+    below += [f"{state}/{name}" for name in (_TASKS, *_CRI)] if state.startswith("/") else []
+    return (*below, *([f"{layers}/snapshots"] if layers.startswith("/") else ()), *_FIXED)
 
 
 def parse_temporary(environment: bytes) -> str:
@@ -108,6 +108,12 @@ def parse_temporary(environment: bytes) -> str:
 def _first(found: dict[str, Reading[Place]], way: Sequence[str]) -> Reading[Place]:
     """The first that exists on the *way* up; the last where none does."""
     return next((found[step] for step in way if found[step].kind != "absent"), found[way[-1]])
+
+
+def _root(root_dir: Reading[str], found: dict[str, Reading[Place]]) -> Reading[Place]:
+    """A relative one is meant from the working directory of the daemon."""
+    unclear: Reading[Place] = Reading.without(root_dir.source, "not-readable", "is no absolute path")
+    return found.get(root_dir.value, unclear) if root_dir.value else problem_of(root_dir)
 
 
 def _temporary(path: str, found: dict[str, Reading[Place]]) -> Reading[Place]:

@@ -407,6 +407,27 @@ def test_propagation(kubelet: str, runtime: str, others: tuple[str, ...], arrive
     assert receives(mount(kubelet), mount(runtime), tuple(map(mount, others))) is arrives
 
 
+@pytest.mark.parametrize("field", ["linux", "x"])
+def test_a_specification_at_the_limit_of_nesting(field: str) -> None:
+    """Each depth is either read or not understood, whatever part of it the parser of JSON skips."""
+    for depth in range(600, 1100):
+        try:
+            parse_spec(f'{{"{field}":{{"y":{"[" * depth}{"]" * depth}}}}}')
+        except ValueError:
+            continue
+
+
+@pytest.mark.parametrize("root", ["data", "./data"])
+def test_a_relative_root(root: str) -> None:
+    """What lies below the working directory of the daemon is not known, and is no folder below /."""
+    nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
+    told, pid, state = Reading("CRI", root), Reading("pid", PID), "/run/containerd"
+    found = gather_surroundings(make_host(), pid, nothing, told, state, lambda _: (), no_networks, NO_PROXIES)
+    assert found.value
+    assert found.value.root_dir.kind == "not-readable"
+    assert not any("data" in path for path in folders_of_containerd(root, root, root))
+
+
 def test_the_path_of_wrappers() -> None:
     """Only folders that root alone may change, and that have no OCI runtime of anybody else's."""
     host = make_host()
