@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Iterator
 
@@ -39,19 +40,24 @@ def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str
     headers = list(_program_headers(head))
     if any(kind == _PT_LOAD and offset + length > size for kind, offset, length in headers):
         return "is truncated"
-    found = (head[offset : offset + length] for kind, offset, length in headers if kind == _PT_INTERP)
-    return _missing(next(found, b"").rstrip(b"\0").decode(errors="replace"), exists)
+    found = (
+        head[offset : offset + length]
+        for kind, offset, length in headers
+        if kind == _PT_INTERP and offset + length <= len(head)  # patchelf(1) may have moved it further back
+    )
+    return _missing(next(found, b""), exists)
 
 
-def _missing(interpreter: str, exists: Callable[[str], bool]) -> str:
-    if not interpreter.startswith("/") or exists(interpreter):
+def _missing(interpreter: bytes, exists: Callable[[str], bool]) -> str:
+    path = os.fsdecode(interpreter.partition(b"\0")[0])
+    if not path.startswith("/") or exists(path):
         return ""
-    return f"needs {interpreter[:100]}, which is not there"
+    return f"needs {ascii(path[:100])[1:-1]}, which is not there"
 
 
-def _script_interpreter(head: bytes) -> str:
+def _script_interpreter(head: bytes) -> bytes:
     words = head[2:].partition(b"\n")[0].split()
-    return words[0].decode(errors="replace") if words else ""
+    return words[0] if words else b""
 
 
 def _program_headers(head: bytes) -> Iterator[tuple[int, int, int]]:

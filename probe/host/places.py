@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -120,10 +120,21 @@ def _defect(path: str, root: str, size: int) -> str:
         with open(path, "rb", buffering=0) as file:
             head = file.read(HEAD) or b""
         defect = why_not_executed(head, size, os.uname().machine, lambda name: _exists(root, name))
-        handlers = set(os.listdir(_BINFMT)) - {"register", "status"} if defect and os.path.isdir(_BINFMT) else set()
+        if not defect:
+            return ""
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            return "" if handlers(mounts) else defect  # which may run any file
     except OSError:
         return ""
-    return "" if handlers else defect  # which may run any file
+
+
+def handlers(mounts: Iterable[bytes], directory: str = _BINFMT) -> set[str]:
+    """Names of the handlers of other formats, where the lines of mountinfo have their file system.
+
+    Elsewhere *directory* is not listed, as systemd's automount would mount it. *Errors*: OSError.
+    """
+    mounted = any(b" - binfmt_misc " in line for line in mounts)
+    return set(os.listdir(directory)) - {"register", "status"} if mounted else set()
 
 
 def _exists(root: str, path: str) -> bool:

@@ -54,6 +54,21 @@ def test_what_the_first_bytes_tell(head: bytes, size: int, words: str) -> None:
     assert bool(found) == bool(words)
 
 
+@pytest.mark.parametrize(
+    ("path", "size", "words"),
+    [(b"/lib/there\0and-more", 0, ""), (b"/lib/gone\0/there", 0, "/lib/gone,"), (b"/lib/there", HEAD - 181, "")],
+)
+def test_the_path_of_an_interpreter(path: bytes, size: int, words: str) -> None:
+    """It ends at its first NUL; of one that lies beyond the bytes at hand nothing is said."""
+    head = elf(interpreter=path)
+    if size:  # moved: its first half is the end of what was read
+        table = struct.pack("<IIQQQQQQ", 3, 4, HEAD - 5, 0, 0, len(path) + 1, 0, 1)
+        head = head[:120] + table + bytes(HEAD - 181) + path[:5]
+    found = why_not_executed(head[:HEAD], 2 * HEAD, "x86_64", lambda path: path == "/lib/there")
+    assert words in found
+    assert bool(found) == bool(words)
+
+
 def test_an_unknown_machine_is_no_defect() -> None:
     """Of architectures that were never tried, no program is called foreign."""
     assert why_not_executed(elf(243), HEAD, "riscv64", lambda _: True) == ""

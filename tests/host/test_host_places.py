@@ -13,7 +13,7 @@ import pytest
 
 from lab.prerequisites import require
 from probe.host.host import LocalHost
-from probe.host.places import Place, places
+from probe.host.places import Place, handlers, places
 from probe.reading import Reading
 
 
@@ -61,6 +61,15 @@ def test_programs_that_cannot_be_executed(tmp_path: Path) -> None:
         (tmp_path / name).chmod(mode)
     found = look(*(f"{tmp_path}/{name}" for name in ("good", "bad", "data")))
     assert [place.value and place.value.defect for place in found.values()] == ["", "is empty", ""]
+
+
+@pytest.mark.parametrize(("fstype", "names"), [("autofs", set()), ("binfmt_misc", {"qemu-arm"})])
+def test_handlers_of_other_formats(tmp_path: Path, fstype: str, names: set[str]) -> None:
+    """They are listed where their file system is mounted; to list an automount would mount it."""
+    for name in ("register", "status", "qemu-arm"):
+        (tmp_path / name).touch()
+    mounts = [b"21 1 0:5 / /proc rw - proc proc rw\n", f"32 21 0:30 / {tmp_path} rw - {fstype} systemd-1 rw\n".encode()]
+    assert handlers(mounts, str(tmp_path)) == names
 
 
 @pytest.mark.real
