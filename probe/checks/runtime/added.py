@@ -25,6 +25,7 @@ from probe.checks.runtime.refusals import (
     OPEN_FILES,
     Refusal,
     is_late_and_missing,
+    is_of_the_node,
     is_ping_range,
     refused_device,
     refused_hook,
@@ -132,6 +133,9 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
     if fitted and _is_crio(facts) and not _fits_the_range(facts):
         message = "whether this CRI-O fits net.ipv4.ping_group_range to the groups of a Pod is unknown: 1.31 does"
         return Outcome.unknown("not-readable", message, Evidence(source, f"net.ipv4.ping_group_range = {fitted[0]}"))
+    if alone := [name for name, _ in _set(facts, added) if is_of_the_node(name)]:
+        message = f"whether a Pod may set the sysctl {inline(alone[0])}, which each container gets, is unknown"
+        return Outcome.unknown("not-tried", message, Evidence(source, alone[0]))
     if added.unjudged:
         named = ", ".join(map(inline, added.unjudged[:3]))
         message = f"whether a user namespace allows {named} of {inline(source)}, which each container gets, is unknown"

@@ -33,6 +33,15 @@ _OF_NAMESPACES = re.compile(
 )
 """What a container may have of its own. *Source*: runc, libcontainer/configs/validate, `sysctl`; crun, sysctl.c."""
 
+_OF_THE_NODE = re.compile(
+    r"user\..+|net\.core\.(bpf_jit_|busy_|default_qdisc|dev_weight|devconf_|fb_tunnels_|flow_limit_|gro_normal_|high_order_"
+    r"|max_skb_frags|mem_pcpu_rsv|message_|netdev_|optmem_max|rps_sock_flow_|skb_defer_max|warnings)"
+    r"|net\.ipv4\.(cipso_|fib_sync_mem|inet_peer_|ipfrag_secret_|route\.(error_|gc_|max_size|redirect_)|udp_mem$"
+    r"|tcp_(allowed_congestion_control|available_ulp|low_latency|max_orphans|mem$))"
+    r"|net\.ipv6\.(calipso_|ip6frag_secret_|mld_)|net\.ipv[46]\.neigh\.default\."
+    r"|net\.nf_conntrack_max|net\.netfilter\.nf_(log_all_netns|conntrack_(buckets|expect_max|max)$)"
+)
+"""On Linux 6.18 there in the node's network namespace alone, or read-only in others; `user.` is none to runc 1.3."""
 _OF_INTERFACES = re.compile(r"net\.\w+\.(conf|neigh)\.(?!all\.|default\.)")
 """A Pod has interfaces of other names than the node."""
 _DIGIT = re.compile(r"\s*-?\d", re.ASCII)
@@ -111,11 +120,16 @@ def refused_sysctl(name: str, value: str, ids: int, source: str, now: Reading[st
     key = name.replace("/", ".")
     absent = now is not None and now.kind == "absent" and not _OF_INTERFACES.match(key)
     hidden = absent or _HIDDEN.match(key) or not _OF_NAMESPACES.fullmatch(key)
-    no_number = now is not None and bool(_NUMBER.fullmatch(now.value or "")) and not _DIGIT.match(value)
+    no_number = now is not None and bool(_NUMBER.fullmatch(now.value or "")) and bool(value) and not _DIGIT.match(value)
     if not hidden and not no_number and not (is_ping_range(name) and _beyond(value, ids)):
         return None
     message = f"the sysctl {inline(name)} = {inline(value)} of each container is refused in a user namespace"
     return Refusal("SysctlRefused", message, (Evidence(source, f"{name} = {value}"),))
+
+
+def is_of_the_node(name: str) -> bool:
+    """Whether a Pod may have no such sysctl, although a probe in the node's network namespace sees it."""
+    return bool(_OF_THE_NODE.match(name.replace("/", ".")))
 
 
 def is_ping_range(name: str) -> bool:

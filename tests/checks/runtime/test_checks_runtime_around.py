@@ -658,6 +658,9 @@ def test_a_hook_that_the_kernel_does_not_execute(oci: str, expected: tuple[str, 
         (Added(sysctls=(("net.a", "1"),), now={"net.a": absent("a")}), ("fail", "SysctlRefused")),
         (Added(sysctls=(("net.ipv4.conf.eth0.a", "1"),), now={"net.ipv4.conf.eth0.a": absent("a")}), ("pass", "")),
         (Added(sysctls=(("net.a", "1 2"),), now={"net.a": Reading("a", "2")}), ("pass", "")),
+        (Added(sysctls=(("net.a", ""),), now={"net.a": Reading("a", "2")}), ("pass", "")),
+        (Added(sysctls=(("user.max_net_namespaces", "1"),)), ("unknown", "NotTried")),
+        (Added(sysctls=(("net.core.somaxconn", "1"),)), ("pass", "")),
         (Added(sysctls=(("kernel.pid_max", "1"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("kernel.hostname", "a"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("kernel.shmmax", "1"),)), ("pass", "")),
@@ -674,6 +677,17 @@ def test_more_of_a_base_specification(added: Added, expected: tuple[str, str]) -
     """What no container may have stops each one; what nobody judges leaves the verdict unknown."""
     handlers = (make_handler_around(added=Reading("/etc/base.json", added)),)
     assert status_of("runtime-base-spec", facts_with(handlers=handlers)) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["net.core.netdev_max_backlog", "net/ipv4/tcp_mem", "net.ipv4.neigh.default.locktime", "net.nf_conntrack_max"],
+)
+def test_a_sysctl_that_only_the_node_has(name: str) -> None:
+    """A probe in the node's network namespace sees it, and a Pod may have none; where that is seen, it is refused."""
+    for now, status in ((Reading(name, "1"), "unknown"), (absent(name), "fail")):
+        added = Reading("/etc/base.json", Added(sysctls=((name, "1"),), now={name: now}))
+        assert status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),)))[0] == status
 
 
 @pytest.mark.parametrize(
