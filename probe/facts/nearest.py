@@ -8,7 +8,7 @@ from probe.reading import Reading
 
 
 def nearest(host: Host, pid: int, directory: str) -> Reading[Place]:
-    """The first folder that exists on the way from *directory* upwards, as process *pid* sees it."""
-    way = [step for step in above(directory) if step != "/"][::-1]
+    """The first folder that exists on the way from *directory* upwards, as process *pid* sees it; `/` only for `/`."""
+    way = above(directory)[:0:-1] or ["/"]
     found = host.places(pid, way)
     return next((found[step] for step in way if found[step].kind != "absent"), found[way[0]])

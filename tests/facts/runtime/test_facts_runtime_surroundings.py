@@ -199,6 +199,14 @@ def test_where_a_daemon_will_make_a_directory(existing: tuple[str, ...], source:
     assert (found.value is not None) == bool(existing)
 
 
+@pytest.mark.parametrize("directory", ["/", "//"])
+def test_a_daemon_that_makes_nothing_above_the_root_directory(directory: str) -> None:
+    """A configuration may name the root directory itself, as `Root` of an OCI runtime or as podLogsDir."""
+    host = make_host()
+    host.places_found["/"] = FOLDER
+    assert nearest(host, PID, directory) == Reading("/", FOLDER)
+
+
 def test_no_daemon_no_surroundings() -> None:
     """Nothing is read of a daemon that is not surely the node's."""
     host = make_host()
