@@ -24,6 +24,7 @@ from probe.checks.runtime.refusals import (
     IN_THE_IMAGE,
     OPEN_FILES,
     Refusal,
+    is_defective,
     is_late_and_missing,
     is_of_the_node,
     is_ping_range,
@@ -123,6 +124,10 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
     if unclear := [hook for hook in added.hooks if _is_unclear(hook)]:
         message = f"whether a Pod's own root may execute the hook {inline(unclear[0].path)} is unknown"
         return Outcome.unknown("not-readable", message, *steps_of(unclear[0]))
+    if broken := [hook for hook in added.hooks if is_defective(hook)]:
+        message = f"whether the {broken[0].when} hook {inline(broken[0].path)} of each container runs is unknown"
+        seen = broken[0].steps[0].parse(lambda program: program.defect)
+        return Outcome.unknown("not-tried", message, seen)
     if not oci_runtime and (late := _late_and_missing(added)):
         message = f"the poststart hook {inline(late)} of each container is not there; runc fails, and others only warn"
         return Outcome.unknown("not-readable", message, Evidence(late, problem="does not exist"))

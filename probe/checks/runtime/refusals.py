@@ -85,6 +85,12 @@ def is_late_and_missing(hook: Hook) -> bool:
     return hook.when == _LATE and bool(hook.steps) and hook.steps[0].kind == "absent"
 
 
+def is_defective(hook: Hook) -> bool:
+    """Whether execve(2) refuses its program. crun's execvpe(3) then starts a shell, which runs a script and no ELF."""
+    waited_for = hook.when not in (*_NEVER_WAITED_FOR, _LATE)
+    return waited_for and bool(hook.steps) and hook.steps[0].value is not None and bool(hook.steps[0].value.defect)
+
+
 def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     """A program that is not there, or that a Pod's own root may not execute."""
     if not hook.steps or hook.when in _NEVER_WAITED_FOR or (is_late_and_missing(hook) and oci_runtime != "runc"):
@@ -93,7 +99,7 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     if program.kind == "absent":
         message = f"the {hook.when} hook {inline(hook.path)} of each container is not there"
         return Refusal("HookNotExecutable", message, (Evidence(hook.path, problem=program.problem),))
-    if program.value and program.value.defect and oci_runtime != "crun":  # whose execvpe(3) may try a shell
+    if program.value and program.value.defect and oci_runtime == "runc":
         message = f"the {hook.when} hook {inline(hook.path)} of each container {program.value.defect}"
         return Refusal("HookNotExecutable", message, (Evidence(program.source, program.value.defect),))
     shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]

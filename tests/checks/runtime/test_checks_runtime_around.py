@@ -641,11 +641,20 @@ def test_a_device_that_each_container_gets(source: Reading[Place], expected: tup
     assert status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),))) == expected
 
 
-@pytest.mark.parametrize(("oci", "expected"), [("runc", ("fail", "HookNotExecutable")), ("crun", ("pass", ""))])
-def test_a_hook_that_the_kernel_does_not_execute(oci: str, expected: tuple[str, str]) -> None:
-    """Its mode lets everyone execute it, and the kernel does not; crun may start a shell for it."""
+@pytest.mark.parametrize(
+    ("oci", "when", "expected"),
+    [
+        ("runc", "createRuntime", ("fail", "HookNotExecutable")),
+        ("crun", "createRuntime", ("unknown", "NotTried")),
+        ("", "createContainer", ("unknown", "NotTried")),
+        ("crun", "poststart", ("pass", "")),
+        ("runc", "poststop", ("pass", "")),
+    ],
+)
+def test_a_hook_that_the_kernel_does_not_execute(oci: str, when: str, expected: tuple[str, str]) -> None:
+    """Its mode lets everyone execute it, and the kernel does not; crun starts a shell for it, which runs scripts."""
     program = make_place("/opt/hook", mode=0o100755, defect="is a program of another architecture")
-    added = Reading("/etc/base.json", Added(hooks=(Hook(when="createRuntime", path="/opt/hook", steps=(program,)),)))
+    added = Reading("/etc/base.json", Added(hooks=(Hook(when=when, path="/opt/hook", steps=(program,)),)))
     assert status_of("runtime-base-spec", facts_with(oci, handlers=(make_handler_around(added=added),))) == expected
 
 
