@@ -144,7 +144,7 @@ def _moves(mounts: tuple[MountAtBoot, ...]) -> Iterator[Change]:
     for each in mounts:
         now, then = each.now, each.then.value
         if then is not None and (then != now):
-            lost = f", as nothing mounts {inline(then.lost)} again" if then.lost else ""
+            lost = f", as neither fstab nor a unit mounts {inline(then.lost)} again" if then.lost else ""
             yield Change(
                 what=each.role,
                 now=_mount_words(now.fstype, now.mount_point, now.options),
