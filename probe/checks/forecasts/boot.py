@@ -196,6 +196,8 @@ def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> I
         release = boot.entry.value.release
         problem = f"kernel {release} boots next and has no initramfs, as if its package were not configured to the end"
         yield Reading.without("/boot", "not-readable", problem)
+    elif boot.entry.value.options is None:
+        yield Reading.without(boot.entry.source, "not-readable", "does not tell the command line of the kernel")
     if facts.kernel.release.value is None:
         yield facts.kernel.release
     for each in mounts:

@@ -135,6 +135,7 @@ def test_nothing_changes() -> None:
         (boots("6.18.1", incomplete=("6.18.1",)), "unknown", "unknown", "NotReadable"),
         (boots("", installed=(RUNNING, "6.18.1")), "unknown", "unknown", "NotReadable"),
         (boots("", installed=(RUNNING,)), "stays", "ready", ""),
+        ({"boot": make_boot(entry=BootEntry(release=RUNNING, options=None))}, "unknown", "unknown", "NotReadable"),
         ({"boot": unread("the node")}, "unknown", "unknown", "NotPermitted"),
         ({"kernel": make_kernel(container="docker")}, "unknown", "unknown", "NotTried"),
     ],
