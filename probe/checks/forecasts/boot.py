@@ -23,6 +23,12 @@ from probe.reading import Reading
 _NESTED: Reading[Any] = Reading.without(
     "the next boot", "not-tried", "this node is a container: kernel, sysctls and mounts are those of the machine around"
 )
+_IMAGES = ("bottlerocket", "cos", "talos")
+"""`ID` of os-release(5) of systems whose sysctls and mounts come from an API or a program at each boot, not from files
+that stay. *Source*: Bottlerocket, settings.kernel.sysctl; Talos, machine.sysctls; Container-Optimized OS, disks."""
+_IMAGE: Reading[Any] = Reading.without(
+    "the next boot", "not-tried", "this system sets sysctls and mounts file systems by its own configuration"
+)
 _DEFAULT = "the kernel's default"
 _HIERARCHIES = ("cpu", "cpuset", "devices", "memory", "pids")
 """Controllers of cgroup v1 that every distribution's kernel has and systemd mounts."""
@@ -32,8 +38,9 @@ _ZERO_BY_DEFAULT = r"3\.10\.0-.*el7"
 def plan_boot(facts: Facts) -> Plan:
     """Facts after the next boot, as far as files tell them."""
     boot = facts.boot.value
-    if nested(facts) or boot is None:
-        return Plan(event="boot", after=facts, doubts=(_NESTED if nested(facts) else facts.boot,))
+    if nested(facts) or _is_image(facts) or boot is None:
+        doubt = _NESTED if nested(facts) else _IMAGE if _is_image(facts) else facts.boot
+        return Plan(event="boot", after=facts, doubts=(doubt,))
     limits, limit_changes = _limits(facts.kernel, boot)
     options = tuple(_parameters(boot))
     mounts = facts.mounts.value.at_boot if facts.mounts.value else ()
@@ -51,6 +58,11 @@ def plan_boot(facts: Facts) -> Plan:
         pending="the system asks for a reboot (/run/reboot-required)" if boot.reboot_required else "",
         remediation=_remediation(kernel, mounts, limit_changes),
     )
+
+
+def _is_image(facts: Facts) -> bool:
+    """Whether files of sysctl.d(5) and fstab(5) do not decide what the next boot sets."""
+    return (facts.distribution.value or "").partition(" ")[0] in _IMAGES
 
 
 def _after(facts: Facts, boot: BootFacts, limits: dict[str, Reading[int]]) -> Facts:
