@@ -14,6 +14,7 @@ from probe.checks.forecasts.restart import plan_restart
 from probe.checks.kernel import USER_LIMIT
 from probe.checks.remedies.platforms import inline, nested, quoted
 from probe.facts.boot.command_line import cgroup_version_of, sysctls_of, value_of
+from probe.facts.boot.loader import STAGED
 from probe.facts.boot.model import BootFacts, MountAtBoot
 from probe.facts.model import Facts, KernelFacts, MountFacts
 from probe.facts.tried import NamespaceAttempt
@@ -55,7 +56,7 @@ def plan_boot(facts: Facts) -> Plan:
         changes=(*own, *restart.changes),
         doubts=(*_doubts(facts, boot, mounts), *(restart.doubts if facts.runtime.value else ())),
         stops=(*kubelet_stops(after), *_stops(mounts), *restart.stops),
-        pending="the system asks for a reboot (/run/reboot-required)" if boot.reboot_required else "",
+        pending=_pending(boot),
         remediation=_remediation(kernel, mounts, limit_changes),
     )
 
@@ -195,6 +196,12 @@ def _stops(mounts: tuple[MountAtBoot, ...]) -> Iterator[Stop]:
                 message=f"{inline(then.mount_point)}, which holds the {each.role}, will be read-only",
                 remediation=_fix_fstab(then.mount_point),
             )
+
+
+def _pending(boot: BootFacts) -> str:
+    if boot.reboot_required:
+        return "the system asks for a reboot (/run/reboot-required)"
+    return f"a new deployment is staged ({STAGED})" if boot.entry.source == STAGED else ""
 
 
 def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> Iterator[Reading[Any]]:

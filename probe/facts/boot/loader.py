@@ -19,7 +19,7 @@ _GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 _ENTRIES = ("/boot/loader/entries", "/efi/loader/entries", "/boot/efi/loader/entries")
 _FIRMWARE = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")
 """Command line of a Raspberry Pi, whose kernel image has no release in its name."""
-_STAGED = "/run/ostree/staged-deployment"
+STAGED = "/run/ostree/staged-deployment"
 _LIMIT = 1 << 20
 _ENTRY_LIMIT = 64 << 10
 _MENU_LIMIT = 500
@@ -146,8 +146,8 @@ def _from_entries(host: Host, directory: str, variables: dict[str, str]) -> Read
     names = [name for name in listed.value if name.endswith(".conf")]
     if not names:
         return Reading.without(directory, "absent", "has no entry")
-    if any(name.startswith("ostree-") for name in names) and host.status(_STAGED).value:
-        return Reading.without(_STAGED, "not-tried", "a new deployment is staged, whose entry is written at shutdown")
+    if any(name.startswith("ostree-") for name in names) and host.status(STAGED).value:
+        return Reading.without(STAGED, "not-tried", "a new deployment is staged, whose entry is written at shutdown")
     wanted = variables.get("next_entry") or variables.get("saved_entry") or ""
     if not variables:
         loader = host.read_text(f"{os.path.dirname(directory)}/loader.conf", _ENTRY_LIMIT).value or ""

@@ -25,6 +25,7 @@ from lab.factory import (
 )
 from probe.checks.catalog import judge
 from probe.checks.forecasts.catalog import CHECKS, find, forecast_events
+from probe.facts.boot.loader import STAGED
 from probe.facts.boot.model import BootEntry
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt
@@ -205,6 +206,13 @@ def test_volumes_turn_without_the_verdict() -> None:
 def test_a_needed_reboot_is_told() -> None:
     """Debian and Ubuntu mark it."""
     assert "reboot" in forecast(make_facts(boot=make_boot(reboot_required=True))).pending
+
+
+def test_a_staged_deployment_is_told() -> None:
+    """OSTree makes it the next one at shutdown; what it holds is unknown."""
+    staged = forecast(make_facts(boot=make_boot(entry=unread(STAGED, "not-tried"))))
+    assert staged.outcome == "unknown"
+    assert "staged" in staged.pending
 
 
 def test_hostile_names_stay_on_their_line() -> None:
