@@ -12,7 +12,7 @@ from probe.checks.forecasts.kernels import attempts_after, release_then
 from probe.checks.forecasts.plan import Plan, Stop, kubelet_stops
 from probe.checks.forecasts.restart import plan_restart
 from probe.checks.kernel import USER_LIMIT
-from probe.checks.remedies.platforms import inline, nested, quoted
+from probe.checks.remedies.platforms import inline, is_image, nested, quoted
 from probe.facts.boot.command_line import cgroup_version_of, sysctls_of, value_of
 from probe.facts.boot.loader import STAGED
 from probe.facts.boot.model import BootFacts, MountAtBoot
@@ -24,9 +24,6 @@ from probe.reading import Reading
 _NESTED: Reading[Any] = Reading.without(
     "the next boot", "not-tried", "this node is a container: kernel, sysctls and mounts are those of the machine around"
 )
-_IMAGES = ("bottlerocket", "cos", "talos")
-"""`ID` of os-release(5) of systems whose sysctls and mounts come from an API or a program at each boot, not from files
-that stay. *Source*: Bottlerocket, settings.kernel.sysctl; Talos, machine.sysctls; Container-Optimized OS, disks."""
 _IMAGE: Reading[Any] = Reading.without(
     "the next boot", "not-tried", "this system sets sysctls and mounts file systems by its own configuration"
 )
@@ -39,8 +36,8 @@ _ZERO_BY_DEFAULT = r"3\.10\.0-.*el7"
 def plan_boot(facts: Facts) -> Plan:
     """Facts after the next boot, as far as files tell them."""
     boot = facts.boot.value
-    if nested(facts) or _is_image(facts) or boot is None:
-        doubt = _NESTED if nested(facts) else _IMAGE if _is_image(facts) else facts.boot
+    if nested(facts) or is_image(facts) or boot is None:
+        doubt = _NESTED if nested(facts) else _IMAGE if is_image(facts) else facts.boot
         return Plan(event="boot", after=facts, doubts=(doubt,))
     limits, limit_changes = _limits(facts.kernel, boot)
     options = tuple(_parameters(boot))
@@ -59,11 +56,6 @@ def plan_boot(facts: Facts) -> Plan:
         pending=_pending(boot),
         remediation=_remediation(kernel, mounts, limit_changes),
     )
-
-
-def _is_image(facts: Facts) -> bool:
-    """Whether files of sysctl.d(5) and fstab(5) do not decide what the next boot sets."""
-    return (facts.distribution.value or "").partition(" ")[0] in _IMAGES
 
 
 def _after(facts: Facts, boot: BootFacts, limits: dict[str, Reading[int]]) -> Facts:
