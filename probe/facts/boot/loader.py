@@ -17,6 +17,9 @@ from probe.reading import Reading, problem_of
 
 _GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 _ENTRIES = ("/boot/loader/entries", "/efi/loader/entries", "/boot/efi/loader/entries")
+_UNIFIED = ("/boot/EFI/Linux", "/efi/EFI/Linux", "/boot/efi/EFI/Linux")
+"""Unified kernel images, which systemd-boot and the firmware start beside entries. *Source*: Boot Loader Specification,
+type 2."""
 _FIRMWARE = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")
 """Command line of a Raspberry Pi, whose kernel image has no release in its name."""
 STAGED = "/run/ostree/staged-deployment"
@@ -56,6 +59,10 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
             return text.parse(lambda menu: parse_grub(menu, variables))  # noqa: B023
         if text.kind != "absent":
             return problem_of(text)
+    for directory in _UNIFIED:
+        if any(name.endswith(".efi") for name in host.list_directory(directory).value or ()):
+            problem = "has unified kernel images, whose kernels and command lines are not read"
+            return Reading.without(directory, "not-readable", problem)
     for directory in _ENTRIES:
         if host.list_directory(directory).value:
             return _from_entries(host, directory, _unread_grub_variables(host, directory))

@@ -128,6 +128,16 @@ def test_a_staged_deployment_is_not_known_yet() -> None:
     assert boot({**files, "/run/ostree/staged-deployment": "{}"}).entry.kind == "not-tried"
 
 
+@pytest.mark.parametrize("directory", ["/boot/EFI/Linux", "/efi/EFI/Linux", "/boot/efi/EFI/Linux"])
+def test_unified_kernel_images_are_not_read(directory: str) -> None:
+    """They may be the default in place of an entry or of what lies in /boot; GRUB is asked first."""
+    image = {f"{directory}/abc-6.1.0.efi": ""}
+    running = {f"/boot/vmlinuz-{RUNNING.value}": ""}
+    assert boot(ENTRIES | image).entry.kind == "not-readable"
+    assert boot({**running, **image}).entry.kind == "not-readable"
+    assert boot({GRUB: DEBIAN.replace("DEFAULT", "0"), **image}).entry.value == NEW
+
+
 def test_other_boot_loaders() -> None:
     """A Raspberry Pi's file has the command line; a link or the newest image tells the kernel alone."""
     line = boot({"/boot/firmware/cmdline.txt": "console=tty1 cgroup_no_v1=all rootwait\n"}).entry
