@@ -209,6 +209,8 @@ def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> I
         yield Reading.without("/boot", "not-readable", problem)
     elif boot.entry.value.options is None:
         yield Reading.without(boot.entry.source, "not-readable", "does not tell the command line of the kernel")
+    elif cgroup_version_of(boot.running_options.value or ()) and not cgroup_version_of(_options(boot)):
+        yield Reading.without(boot.entry.source, "not-tried", "leaves the version of cgroups to systemd's default")
     if facts.kernel.release.value is None:
         yield facts.kernel.release
     for each in mounts:

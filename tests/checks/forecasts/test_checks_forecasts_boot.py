@@ -138,6 +138,8 @@ def test_nothing_changes() -> None:
         (boots("", installed=(RUNNING,)), "stays", "ready", ""),
         ({"boot": make_boot(entry=BootEntry(release=RUNNING, options=None))}, "unknown", "unknown", "NotReadable"),
         ({"boot": unread("the node")}, "unknown", "unknown", "NotPermitted"),
+        (boots(RUNNING, running_options=("cgroup_no_v1=all",)), "unknown", "unknown", "NotTried"),
+        (boots(RUNNING, "cgroup_no_v1=all", running_options=("cgroup_no_v1=all",)), "stays", "ready", ""),
         (sysctl(0) | {"distribution": "bottlerocket 1.51.0"}, "unknown", "unknown", "NotTried"),
         ({"kernel": limited(0), "user_namespace": OFF, "distribution": "talos 1.12"}, "unknown", "unknown", "NotTried"),
         ({"kernel": make_kernel(container="docker")}, "unknown", "unknown", "NotTried"),
