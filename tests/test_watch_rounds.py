@@ -386,3 +386,10 @@ def test_a_report_says_since_when_and_what_was_before(report: ReportFile, tmp_pa
     assert history(tmp_path) == ("2", was)
     restarted.put(probed_as("ready", "", "5", boot="two"))
     assert history(tmp_path) == ("5", None)
+
+
+def test_a_verdict_never_holds_since_the_future(report: ReportFile, tmp_path: Path) -> None:
+    """Where the clock was set back since it came, it is known to hold since now."""
+    for at, since in (("5", "5"), ("3", "3"), ("4", "3")):
+        report.put(probed_as("ready", "", at))
+        assert history(tmp_path) == (since, None)

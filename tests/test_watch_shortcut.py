@@ -125,6 +125,19 @@ def test_other_entries_of_a_directory_come_and_go(tree: Path) -> None:
     assert found.difference() == f"{tree}/etc"
 
 
+@pytest.mark.parametrize("target", ["config/through-a-file", "n" * 300], ids=["file", "long"])
+def test_a_symlink_that_leads_nowhere_blinds_no_look(tree: Path, target: str) -> None:
+    """Neither through a file as if it were a directory nor to a name that is too long."""
+    (tree / "etc/odd").symlink_to(target)
+    sources = [("mounts", TABLE, look("mounts", TABLE)), *sources_of(tree)]
+    sources += [(kind, f"{tree}/etc/odd", look(kind, f"{tree}/etc/odd")) for kind in ("link", "place")]
+    looks = Looks(json.dumps({"sources": sources}).encode())
+    assert [looks.changed() for _ in range(3)] == [""] * 3
+    (tree / "etc/odd").unlink()
+    (tree / "etc/odd").symlink_to("config")
+    assert looks.changed().endswith("/etc/odd")
+
+
 @pytest.mark.parametrize("settled", [True, False])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_after_other_entries_changed_ends_it(

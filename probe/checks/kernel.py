@@ -9,7 +9,7 @@ from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC, GRANT
 from probe.checks.remedies.limits import raise_limits
 from probe.checks.remedies.node import NOT_BUILT, READ_THE_LOG
-from probe.checks.remedies.platforms import inline, nested, platforms_of
+from probe.checks.remedies.platforms import inline, is_image, nested, platforms_of
 from probe.checks.remedies.table import fitting
 from probe.facts.model import Facts
 from probe.facts.tried import NamespaceAttempt
@@ -27,7 +27,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
     link = kernel.user_namespace_file
     winner = kernel.boot_limits.get(USER_LIMIT)
     seen: list[Evidence | Reading[Any]] = [_attempt_evidence(attempt), limit, link, *([winner] if winner else [])]
-    if attempt.result == "supported" and winner and winner.value == 0 and not nested(facts):
+    if attempt.result == "supported" and winner and winner.value == 0 and not (nested(facts) or is_image(facts)):
         message = (
             f"a user namespace was made, and none can be after a boot: {inline(winner.source)} sets {USER_LIMIT} = 0"
         )

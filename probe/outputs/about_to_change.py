@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from probe.forecast import EventForecast
 from probe.outputs.forecasts import forecast_rows
 from probe.outputs.text import Cell, Page, mark
 from probe.outputs.upgrades import upgrade_words
@@ -9,10 +10,10 @@ from probe.report import Report
 
 
 def add_forecasts(page: Page, report: Report, verbose: int) -> None:
-    """The events; without *verbose* only those that change something, or of which that is unknown."""
+    """The events; without *verbose* only where one changes something or is due, or an unread file may hide that."""
     rows = forecast_rows(report)
     newer = upgrade_words(report)
-    quiet = all(row.status == "pass" and not row.changes and not row.pending for row in rows)
+    quiet = all(map(_says_nothing, report.forecasts))
     if not rows or (quiet and not newer and not verbose):
         return
     page.heading(("ABOUT TO CHANGE", "bold"), "  the verdict of today does not depend on it")
@@ -26,3 +27,9 @@ def add_forecasts(page: Page, report: Report, verbose: int) -> None:
             page.remediation(("fix  ", "dim"), row.remediation)
     if newer:
         page.line((f"Works with newer versions: {newer}; userns-probe explain upgrade", "dim"), indent=2)
+
+
+def _says_nothing(forecast: EventForecast) -> bool:
+    """Whether a healthy node says the same: nothing changes, or nodes of this kind tell nothing, as in containers."""
+    told = forecast.outcome == "turns" or (forecast.outcome == "unknown" and forecast.reason != "NotTried")
+    return not (told or forecast.changes or forecast.pending)

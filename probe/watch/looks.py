@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -51,7 +52,9 @@ class Looks:
     def _exact_look(self) -> str:
         """The first change of a source that is no file of the kernel; after none, the next look takes a short cut."""
         own = self._tables.get(self._namespace)
-        shortcut = find_shortcut(self._sources, own.types) if own else None
+        shortcut: Shortcut | None = None
+        with contextlib.suppress(OSError):  # each look is exact then
+            shortcut = find_shortcut(self._sources, own.types) if own else None
         self._shortcut = None
         roots: dict[str, bool] = {}
         for kind, path, seen in self._sources:

@@ -89,7 +89,8 @@ def history(report: Mapping[str, object], last: Mapping[str, object]) -> dict[st
         return {"since": report["probed_at"], "previous": None} | changes
     said = {"verdict": last.get("verdict"), "reason": last.get("reason")}
     if said == {"verdict": report.get("verdict"), "reason": report.get("reason")}:
-        return {"since": last["since"], "previous": last.get("previous")} | changes
+        since = min(str(last["since"]), str(report["probed_at"]))  # the clock may have been set back
+        return {"since": since, "previous": last.get("previous")} | changes
     return {"since": report["probed_at"], "previous": said} | changes
 
 

@@ -192,7 +192,7 @@ def _entry(path: str) -> object:
     """Identity and mode of an entry of a directory, of a symlink its time of change, too; None without an entry."""
     try:
         status = os.lstat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     # A new symlink may have the inode number of the old one.
     return _DIRECTORY(status) if stat.S_ISLNK(status.st_mode) else _PLACE(status)

@@ -524,6 +524,8 @@ def test_a_limit_that_the_next_boot_sets_to_zero() -> None:
     assert "/etc/sysctl.d/zz-guidez-99-zz-user.max_user_namespaces.conf" in outcome.remediation
     nested = make_kernel(boot_limits=zero, container=Reading("/run/systemd/container", "lxc"))
     assert check_user_namespaces(make_facts(kernel=nested)).status == "pass"
+    set_elsewhere = make_facts(kernel=make_kernel(boot_limits=zero), distribution="bottlerocket 1.51.0")
+    assert check_user_namespaces(set_elsewhere).status == "pass"
     enough = make_kernel(boot_limits={LIMIT: Reading("/etc/sysctl.d/a.conf", 10)})
     assert check_user_namespaces(make_facts(kernel=enough)).status == "pass"
 

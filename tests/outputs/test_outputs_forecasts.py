@@ -60,6 +60,7 @@ def test_a_turn_for_the_worse() -> None:
         ({"pending": "the system asks for a reboot"}, "pass", True, 1.0),
         ({"changes": (CHANGE,)}, "pass", True, 1.0),
         ({"outcome": "unknown", "verdict": "unknown", "message": "it is unknown: /boot: no"}, "unknown", True, None),
+        ({"outcome": "unknown", "verdict": "unknown", "reason": "NotTried"}, "unknown", False, None),
     ],
 )
 def test_what_is_shown(boot: dict[str, Any], status: str, shown: bool, sample: float | None) -> None:

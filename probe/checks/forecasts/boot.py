@@ -12,8 +12,9 @@ from probe.checks.forecasts.kernels import attempts_after, release_then
 from probe.checks.forecasts.plan import Plan, Stop, kubelet_stops
 from probe.checks.forecasts.restart import plan_restart
 from probe.checks.kernel import USER_LIMIT
-from probe.checks.remedies.platforms import inline, nested, quoted
+from probe.checks.remedies.platforms import inline, is_image, nested, quoted
 from probe.facts.boot.command_line import cgroup_version_of, sysctls_of, value_of
+from probe.facts.boot.loader import STAGED
 from probe.facts.boot.model import BootFacts, MountAtBoot
 from probe.facts.model import Facts, KernelFacts, MountFacts
 from probe.facts.tried import NamespaceAttempt
@@ -22,6 +23,9 @@ from probe.reading import Reading
 
 _NESTED: Reading[Any] = Reading.without(
     "the next boot", "not-tried", "this node is a container: kernel, sysctls and mounts are those of the machine around"
+)
+_IMAGE: Reading[Any] = Reading.without(
+    "the next boot", "not-tried", "this system sets sysctls and mounts file systems by its own configuration"
 )
 _DEFAULT = "the kernel's default"
 _HIERARCHIES = ("cpu", "cpuset", "devices", "memory", "pids")
@@ -32,8 +36,9 @@ _ZERO_BY_DEFAULT = r"3\.10\.0-.*el7"
 def plan_boot(facts: Facts) -> Plan:
     """Facts after the next boot, as far as files tell them."""
     boot = facts.boot.value
-    if nested(facts) or boot is None:
-        return Plan(event="boot", after=facts, doubts=(_NESTED if nested(facts) else facts.boot,))
+    if nested(facts) or is_image(facts) or boot is None:
+        doubt = _NESTED if nested(facts) else _IMAGE if is_image(facts) else facts.boot
+        return Plan(event="boot", after=facts, doubts=(doubt,))
     limits, limit_changes = _limits(facts.kernel, boot)
     options = tuple(_parameters(boot))
     mounts = facts.mounts.value.at_boot if facts.mounts.value else ()
@@ -48,7 +53,7 @@ def plan_boot(facts: Facts) -> Plan:
         changes=(*own, *restart.changes),
         doubts=(*_doubts(facts, boot, mounts), *(restart.doubts if facts.runtime.value else ())),
         stops=(*kubelet_stops(after), *_stops(mounts), *restart.stops),
-        pending="the system asks for a reboot (/run/reboot-required)" if boot.reboot_required else "",
+        pending=_pending(boot),
         remediation=_remediation(kernel, mounts, limit_changes),
     )
 
@@ -144,7 +149,7 @@ def _moves(mounts: tuple[MountAtBoot, ...]) -> Iterator[Change]:
     for each in mounts:
         now, then = each.now, each.then.value
         if then is not None and (then != now):
-            lost = f", as nothing mounts {inline(then.lost)} again" if then.lost else ""
+            lost = f", as neither fstab nor a unit mounts {inline(then.lost)} again" if then.lost else ""
             yield Change(
                 what=each.role,
                 now=_mount_words(now.fstype, now.mount_point, now.options),
@@ -185,6 +190,12 @@ def _stops(mounts: tuple[MountAtBoot, ...]) -> Iterator[Stop]:
             )
 
 
+def _pending(boot: BootFacts) -> str:
+    if boot.reboot_required:
+        return "the system asks for a reboot (/run/reboot-required)"
+    return f"a new deployment is staged ({STAGED})" if boot.entry.source == STAGED else ""
+
+
 def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> Iterator[Reading[Any]]:
     """Readings without value, each of which may hide a change of the verdict."""
     yield from boot.unread_sysctls
@@ -196,6 +207,10 @@ def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> I
         release = boot.entry.value.release
         problem = f"kernel {release} boots next and has no initramfs, as if its package were not configured to the end"
         yield Reading.without("/boot", "not-readable", problem)
+    elif boot.entry.value.options is None:
+        yield Reading.without(boot.entry.source, "not-readable", "does not tell the command line of the kernel")
+    elif cgroup_version_of(boot.running_options.value or ()) and not cgroup_version_of(_options(boot)):
+        yield Reading.without(boot.entry.source, "not-tried", "leaves the version of cgroups to systemd's default")
     if facts.kernel.release.value is None:
         yield facts.kernel.release
     for each in mounts:

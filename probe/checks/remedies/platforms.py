@@ -43,6 +43,10 @@ _OF_ID = {
 }
 """`ID` of os-release(5) -> platform."""
 
+_IMAGES = ("bottlerocket", "cos", "talos")
+"""`ID` of os-release(5) of systems whose sysctls and mounts come from an API or a program at each boot, not from files
+that stay. *Source*: Bottlerocket, settings.kernel.sysctl; Talos, machine.sysctls; Container-Optimized OS, disks."""
+
 _BOTTLEROCKET = "apiclient exec admin sheltie systemctl restart"
 """Command that reaches the host: shells run in containers. *Source*: bottlerocket-admin-container 0.7.3, sheltie."""
 
@@ -70,6 +74,11 @@ def platforms_of(facts: Facts) -> tuple[str, ...]:
     around = nested(facts)
     names = (around, kubernetes) if around else (kubernetes, f"{system}-{version}", system)
     return tuple(each for each in names if each in PLATFORMS)
+
+
+def is_image(facts: Facts) -> bool:
+    """Whether something else than files of sysctl.d(5) and fstab(5) decides what a boot sets."""
+    return (facts.distribution.value or "").partition(" ")[0] in _IMAGES
 
 
 def nested(facts: Facts) -> Literal["", "wsl", "container"]:

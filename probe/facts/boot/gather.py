@@ -10,13 +10,18 @@ from probe.facts.boot.loader import gather_entry, release_of
 from probe.facts.boot.model import BootEntry, BootFacts
 from probe.facts.boot.versions import version_key
 from probe.host.host import Host
-from probe.reading import Reading
+from probe.reading import Reading, problem_of
 
 _BOOT = "/boot"
 _IMAGES = ("vmlinuz-", "vmlinux-", "kernel-")
 _INITRAMFS = r"(?:initrd\.img|initrd|initramfs)-(.+?)(?:\.img)?"
-_CONFIGURED = ("/etc/default/grub", "/etc/kernel/cmdline")
-_GRUB_LINE = r"(?m)^[ \t]*GRUB_CMDLINE_LINUX(?:_DEFAULT)?=(.*)$"
+_DEFAULTS = "/etc/default/grub"
+_KERNEL_INSTALL = "/etc/kernel/cmdline"
+_GRUB_LINE = r"(?m)^[ \t]*(?:export[ \t]+)?(GRUB_CMDLINE_LINUX(?:_DEFAULT)?)=(.*)$"
+_GRUB_VARIABLE = r"\$\{?(GRUB_CMDLINE_LINUX(?:_DEFAULT)?)\}?"
+_DROP_INS = 50
+_ASSIGNMENTS = 100
+_LONGEST = 4096  # COMMAND_LINE_SIZE of the kernel is 4096 at most
 _BUILT = rb"(?m)^(?:CONFIG_USER_NS=(y)|# CONFIG_USER_NS is not set)$"
 _REBOOT_REQUIRED = "/run/reboot-required"
 _SMALL = 64 << 10
@@ -27,11 +32,13 @@ _IMAGES_LIMIT = 100
 def gather_boot(host: Host, running: Reading[str], unread_sysctls: tuple[Reading[str], ...]) -> BootFacts:
     """All that files tell; *running* is the release of the running kernel."""
     installed, incomplete = _installed(host)
-    entry = _with_release(host, gather_entry(host), installed)
+    entry = gather_entry(host)
+    if entry.kind == "absent" and running.value in installed:
+        entry = _with_release(host, installed)
     return BootFacts(
         entry=entry,
         running_options=host.read_text("/proc/cmdline", _SMALL).parse(parse_command_line),
-        configured=_configured(host),
+        configured=_configured(host, entry.source),
         installed=installed,
         incomplete=incomplete,
         built_in=_built_in(host, running, entry),
@@ -50,29 +57,39 @@ def _installed(host: Host) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(found), tuple(release for release in found if some and release not in initramfs)
 
 
-def _with_release(host: Host, entry: Reading[BootEntry], installed: Sequence[str]) -> Reading[BootEntry]:
-    """*entry*; where no boot loader tells it, the kernel that the link /vmlinuz names, else the newest in /boot."""
-    if entry.value is not None or entry.kind != "absent":
-        return entry
+def _with_release(host: Host, installed: Sequence[str]) -> Reading[BootEntry]:
+    """The kernel that the link /vmlinuz names, else the newest in /boot: what an unknown boot loader starts."""
     for link in ("/vmlinuz", "/boot/vmlinuz"):
         release = release_of(host.read_link(link).value or "")
         if release:
             return Reading(link, BootEntry(release=release, options=None))
-    return Reading(_BOOT, BootEntry(release=installed[0], options=None)) if installed else entry
+    return Reading(_BOOT, BootEntry(release=installed[0], options=None))
 
 
-def _configured(host: Host) -> Reading[tuple[str, ...]]:
-    """Parameters from which new entries are made; `absent` where no such file is."""
-    for path in _CONFIGURED:
-        text = host.read_text(path, _SMALL)
-        if text.kind != "absent":
-            return text.parse(lambda content: parse_command_line(_command_line_of(content)))
-    return Reading.without(_CONFIGURED[0], "absent", "nor is /etc/kernel/cmdline there")
+def _configured(host: Host, entry: str) -> Reading[tuple[str, ...]]:
+    """Parameters from which new entries are made; *entry* is the source of the present one. `absent` without a file."""
+    if entry.endswith(".conf"):
+        return host.read_text(_KERNEL_INSTALL, _SMALL).parse(parse_command_line)
+    text = host.read_text(_DEFAULTS, _SMALL)
+    if text.kind == "absent":
+        return host.read_text(_KERNEL_INSTALL, _SMALL).parse(parse_command_line)
+    drop_ins = host.list_directory(f"{_DEFAULTS}.d")
+    if drop_ins.value is None and drop_ins.kind != "absent":
+        return problem_of(drop_ins)
+    names = sorted(name for name in drop_ins.value or () if name.endswith(".cfg"))[:_DROP_INS]
+    texts = [text, *(host.read_text(f"{_DEFAULTS}.d/{name}", _SMALL) for name in names)]
+    if unread := next((each for each in texts if each.value is None), None):
+        return problem_of(unread)
+    return text.parse(lambda _: parse_command_line(grub_command_line("\n".join(each.value or "" for each in texts))))
 
 
-def _command_line_of(content: str) -> str:
-    values = re.findall(_GRUB_LINE, content)
-    return " ".join(value.strip().strip("'\"") for value in values) if "GRUB_" in content else content
+def grub_command_line(content: str) -> str:
+    """GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT of files for the shell, of which the later ones win."""
+    values: dict[str, str] = {}
+    for name, value in re.findall(_GRUB_LINE, content)[:_ASSIGNMENTS]:
+        words = re.sub(_GRUB_VARIABLE, lambda found: values.get(found[1], ""), value[:_LONGEST].strip().strip("'\""))
+        values[name] = words[:_LONGEST]
+    return " ".join(values.values())
 
 
 def _built_in(host: Host, running: Reading[str], entry: Reading[BootEntry]) -> Reading[bool]:

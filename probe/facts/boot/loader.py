@@ -11,15 +11,18 @@ from msgspec import Struct, field
 
 from probe.facts.boot.command_line import parse_command_line
 from probe.facts.boot.model import BootEntry
-from probe.facts.boot.versions import version_key
+from probe.facts.boot.versions import Key, version_key
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
 _GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 _ENTRIES = ("/boot/loader/entries", "/efi/loader/entries", "/boot/efi/loader/entries")
+_UNIFIED = ("/boot/EFI/Linux", "/efi/EFI/Linux", "/boot/efi/EFI/Linux")
+"""Unified kernel images, which systemd-boot and the firmware start beside entries. *Source*: Boot Loader Specification,
+type 2."""
 _FIRMWARE = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")
 """Command line of a Raspberry Pi, whose kernel image has no release in its name."""
-_STAGED = "/run/ostree/staged-deployment"
+STAGED = "/run/ostree/staged-deployment"
 _LIMIT = 1 << 20
 _ENTRY_LIMIT = 64 << 10
 _MENU_LIMIT = 500
@@ -28,6 +31,7 @@ _BLOCK = r"^\s*(menuentry|submenu)\s+(?:'([^'\n]*)'|\"([^\"\n]*)\"|(\S+))(.*)\{\
 _ID = r"(?:\$\{?menuentry_id_option\}?|--id)\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+))"
 _LINUX = r"^\s*linux(?:16|efi)?\s+(\S+)[ \t]*(.*)$"
 _DEFAULT = r"(?m)^[ \t]*set[ \t]+default=(?:\"([^\"\n]*)\"|'([^'\n]*)'|(\S*))[ \t]*$"
+_COUNTED = r"(.*)\+(\d{1,9})(?:-\d+)?"
 _VARIABLE = r"\$\{?(\w+)\}?"
 
 
@@ -55,9 +59,13 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
             return text.parse(lambda menu: parse_grub(menu, variables))  # noqa: B023
         if text.kind != "absent":
             return problem_of(text)
+    for directory in _UNIFIED:
+        if any(name.endswith(".efi") for name in host.list_directory(directory).value or ()):
+            problem = "has unified kernel images, whose kernels and command lines are not read"
+            return Reading.without(directory, "not-readable", problem)
     for directory in _ENTRIES:
         if host.list_directory(directory).value:
-            return _from_entries(host, directory, {})
+            return _from_entries(host, directory, _unread_grub_variables(host, directory))
     for path in _FIRMWARE:
         text = host.read_text(path, _ENTRY_LIMIT)
         if text.value is not None:
@@ -130,6 +138,13 @@ def _grub_variables(host: Host, directory: str) -> dict[str, str]:
     return {name: value.strip() for name, equals, value in pairs if equals}
 
 
+def _unread_grub_variables(host: Host, directory: str) -> dict[str, str]:
+    """Variables of a GRUB whose grub.cfg lies on the EFI system partition, as in RHEL 8; empty for systemd-boot."""
+    if host.status(f"{os.path.dirname(directory)}/loader.conf").value:
+        return {}
+    return next(filter(None, (_grub_variables(host, os.path.dirname(path)) for path in _GRUB)), {})
+
+
 def _from_entries(host: Host, directory: str, variables: dict[str, str]) -> Reading[BootEntry]:
     """The default of the entries of a directory. *Source*: Boot Loader Specification, type 1; loader.conf(5)."""
     listed = host.list_directory(directory)
@@ -138,19 +153,26 @@ def _from_entries(host: Host, directory: str, variables: dict[str, str]) -> Read
     names = [name for name in listed.value if name.endswith(".conf")]
     if not names:
         return Reading.without(directory, "absent", "has no entry")
-    if any(name.startswith("ostree-") for name in names) and host.status(_STAGED).value:
-        return Reading.without(_STAGED, "not-tried", "a new deployment is staged, whose entry is written at shutdown")
+    if any(name.startswith("ostree-") for name in names) and host.status(STAGED).value:
+        return Reading.without(STAGED, "not-tried", "a new deployment is staged, whose entry is written at shutdown")
     wanted = variables.get("next_entry") or variables.get("saved_entry") or ""
     if not variables:
         loader = host.read_text(f"{os.path.dirname(directory)}/loader.conf", _ENTRY_LIMIT).value or ""
         wanted = next((line.split()[1] for line in loader.split("\n") if re.match(r"default\s+\S", line)), "")
-    ordered = sorted(names, key=lambda name: version_key(name.removesuffix(".conf").partition("+")[0]), reverse=True)
+    ordered = sorted(names, key=_order, reverse=True)
     usual = [name for name in ordered if "-rescue" not in name] or ordered
     chosen = next((name for name in ordered if wanted and _fits(name, wanted)), None)
     if chosen is None and wanted.isdecimal():
         chosen = ordered[int(wanted)] if len(wanted) < 4 and int(wanted) < len(ordered) else None
     text = host.read_text(f"{directory}/{chosen or usual[0]}", _ENTRY_LIMIT)
     return text.parse(lambda entry: parse_entry(entry, variables))
+
+
+def _order(name: str) -> tuple[bool, Key]:
+    """Place of an entry in the menu; one that has used up its tries (`NAME+0-3.conf`) is the last."""
+    stem = name.removesuffix(".conf")
+    counted = re.fullmatch(_COUNTED, stem)
+    return (True, version_key(stem)) if not counted else (int(counted[2]) > 0, version_key(counted[1]))
 
 
 def _fits(name: str, wanted: str) -> bool:

@@ -24,12 +24,21 @@ _UNITS = (
     "/etc/systemd/system",
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
+    "/lib/systemd/system",
     "/run/systemd/generator.late",
 )
 """Directories of units that a boot starts anew; those made of fstab lie in /run/systemd/generator."""
 _UNTOLD: Reading[Under] = Reading.without(_FSTAB, "not-tried", "does not tell which file system is mounted there")
+_UNNAMED: Reading[Under] = Reading.without(
+    _FSTAB, "not-tried", "does not tell what mounts the present file system there"
+)
+_SYSTEMD = "/run/systemd/system"
+"""Its presence tells that systemd is process 1. *Source*: sd_booted(3)."""
 _KEPT = ("zfs", "autofs")
 """File systems that services of their own mount at boot."""
+_AUTOMOUNT = frozenset(("x-systemd.automount", "comment=systemd.automount"))
+_MOUNTED_AS = frozenset((("nfs", "nfs4"), ("efs", "nfs4"), ("ntfs", "fuseblk"), ("ntfs-3g", "fuseblk")))
+"""Type in fstab(5) and the type in the mount table that its mount helper makes of it; also `X` and `fuse.X`."""
 _FLAGS: dict[str, tuple[str, bool]] = {
     "ro": ("ro", True),
     "rw": ("ro", False),
@@ -54,6 +63,7 @@ def gather_mounts(host: Host, table: MountTable, directories: Mapping[Role, str]
     fstab = host.read_text(_FSTAB, _LIMIT)
     lines = Reading(_FSTAB, ()) if fstab.kind == "absent" else fstab.parse(parse_fstab)
     kept: dict[str, bool] = {}
+    by_systemd = host.status(_SYSTEMD).kind != "absent"
 
     def is_kept(mount: Mount) -> bool:
         if mount.mount_point not in kept:
@@ -68,7 +78,9 @@ def gather_mounts(host: Host, table: MountTable, directories: Mapping[Role, str]
         then = _then(table, lines.value, path, is_kept) if lines.value is not None else None
         reading: Reading[Under] = problem_of(lines) if lines.value is None else _UNTOLD
         if then is not None:
-            reading = Reading(_FSTAB, then)
+            # Another init, or what makes a read-only system usable, mounts what no file names.
+            unnamed = then.lost and (not by_systemd or ("ro" in then.options and not mount.read_only))
+            reading = _UNNAMED if unnamed else Reading(_FSTAB, then)
         rows.append(MountAtBoot(role=role, now=_of_mount(mount), then=reading))
     return tuple(rows)
 
@@ -82,7 +94,8 @@ def parse_fstab(text: str) -> tuple[Line, ...]:
             continue
         source, point, fstype = map(_unescaped, fields[:3])
         options = tuple((fields[3] if len(fields) > 3 else "defaults").split(",")[:100])
-        if point.startswith("/") and fstype != "swap" and "noauto" not in options:
+        at_boot = "noauto" not in options or _AUTOMOUNT.intersection(options)
+        if point.startswith("/") and fstype != "swap" and at_boot:
             found.append(Line(source, _plain(point), fstype, options))
     return tuple(found)
 
@@ -124,11 +137,16 @@ def _of_line(
             return None
         flags = tuple(sorted({*origin.options, *options}))
         return Under(mount_point=line.mount_point, fstype=origin.fstype, options=flags, lost=origin.lost or lost)
-    if fstype in ("auto", "none"):
-        if not same:
-            return None
-        fstype = now.fstype
+    if not same and (fstype in ("auto", "none") or "," in fstype or "nofail" in line.options):
+        return None
+    if same and (line.mount_point == "/" or fstype in ("auto", "none") or _is_mounted_as(fstype, now.fstype)):
+        fstype = now.fstype  # that of the root is not taken from fstab
     return Under(mount_point=line.mount_point, fstype=fstype, options=options, lost=lost)
+
+
+def _is_mounted_as(fstype: str, now: str) -> bool:
+    """Whether a line of type *fstype* makes a mount of type *now*."""
+    return (fstype, now) in _MOUNTED_AS or now == f"fuse.{fstype}" or now in fstype.split(",")
 
 
 def _of_mount(mount: Mount) -> Under:

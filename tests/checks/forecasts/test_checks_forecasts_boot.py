@@ -25,6 +25,7 @@ from lab.factory import (
 )
 from probe.checks.catalog import judge
 from probe.checks.forecasts.catalog import CHECKS, find, forecast_events
+from probe.facts.boot.loader import STAGED
 from probe.facts.boot.model import BootEntry
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt
@@ -135,7 +136,12 @@ def test_nothing_changes() -> None:
         (boots("6.18.1", incomplete=("6.18.1",)), "unknown", "unknown", "NotReadable"),
         (boots("", installed=(RUNNING, "6.18.1")), "unknown", "unknown", "NotReadable"),
         (boots("", installed=(RUNNING,)), "stays", "ready", ""),
+        ({"boot": make_boot(entry=BootEntry(release=RUNNING, options=None))}, "unknown", "unknown", "NotReadable"),
         ({"boot": unread("the node")}, "unknown", "unknown", "NotPermitted"),
+        (boots(RUNNING, running_options=("cgroup_no_v1=all",)), "unknown", "unknown", "NotTried"),
+        (boots(RUNNING, "cgroup_no_v1=all", running_options=("cgroup_no_v1=all",)), "stays", "ready", ""),
+        (sysctl(0) | {"distribution": "bottlerocket 1.51.0"}, "unknown", "unknown", "NotTried"),
+        ({"kernel": limited(0), "user_namespace": OFF, "distribution": "talos 1.12"}, "unknown", "unknown", "NotTried"),
         ({"kernel": make_kernel(container="docker")}, "unknown", "unknown", "NotTried"),
     ],
 )  # fmt: skip
@@ -202,6 +208,13 @@ def test_volumes_turn_without_the_verdict() -> None:
 def test_a_needed_reboot_is_told() -> None:
     """Debian and Ubuntu mark it."""
     assert "reboot" in forecast(make_facts(boot=make_boot(reboot_required=True))).pending
+
+
+def test_a_staged_deployment_is_told() -> None:
+    """OSTree makes it the next one at shutdown; what it holds is unknown."""
+    staged = forecast(make_facts(boot=make_boot(entry=unread(STAGED, "not-tried"))))
+    assert staged.outcome == "unknown"
+    assert "staged" in staged.pending
 
 
 def test_hostile_names_stay_on_their_line() -> None:

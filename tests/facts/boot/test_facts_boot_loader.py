@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.fake_host import FakeHost
-from probe.facts.boot.gather import gather_boot
+from probe.facts.boot.gather import gather_boot, grub_command_line
 from probe.facts.boot.loader import parse_grub, parse_menu
 from probe.facts.boot.model import BootEntry, BootFacts
 from probe.facts.boot.versions import version_key
@@ -128,16 +128,57 @@ def test_a_staged_deployment_is_not_known_yet() -> None:
     assert boot({**files, "/run/ostree/staged-deployment": "{}"}).entry.kind == "not-tried"
 
 
+@pytest.mark.parametrize("directory", ["/boot/EFI/Linux", "/efi/EFI/Linux", "/boot/efi/EFI/Linux"])
+def test_unified_kernel_images_are_not_read(directory: str) -> None:
+    """They may be the default in place of an entry or of what lies in /boot; GRUB is asked first."""
+    image = {f"{directory}/abc-6.1.0.efi": ""}
+    running = {f"/boot/vmlinuz-{RUNNING.value}": ""}
+    assert boot(ENTRIES | image).entry.kind == "not-readable"
+    assert boot({**running, **image}).entry.kind == "not-readable"
+    assert boot({GRUB: DEBIAN.replace("DEFAULT", "0"), **image}).entry.value == NEW
+
+
 def test_other_boot_loaders() -> None:
     """A Raspberry Pi's file has the command line; a link or the newest image tells the kernel alone."""
     line = boot({"/boot/firmware/cmdline.txt": "console=tty1 cgroup_no_v1=all rootwait\n"}).entry
     assert line.value == BootEntry(release="", options=("cgroup_no_v1=all",))
     images: dict[str, bytes | str | int] = {f"/boot/vmlinuz-{each}": "" for each in ("6.9.1", "6.10.1-rc1", "6.10.1")}
-    assert boot(images).entry == Reading("/boot", BootEntry(release="6.10.1", options=None))
     assert boot(images).installed == ("6.10.1", "6.10.1-rc1", "6.9.1")
+    assert boot(images).entry.kind == "absent", "the running kernel came from elsewhere, as in WSL and small machines"
+    images |= {f"/boot/vmlinuz-{RUNNING.value}": "", "/boot/vmlinuz-6.13.0": ""}
+    assert boot(images).entry == Reading("/boot", BootEntry(release="6.13.0", options=None))
     linked = boot(images, vmlinuz="boot/vmlinuz-6.9.1").entry
     assert linked == Reading("/vmlinuz", BootEntry(release="6.9.1", options=None))
     assert boot({}).entry.kind == "absent"
+
+
+def test_grub_on_the_efi_system_partition() -> None:
+    """RHEL 8 has only the variables below /boot; systemd-boot, which has a loader.conf, knows none of them."""
+    variables = {"/boot/grub2/grubenv": "saved_entry=abc-6.9.5-200.fc40.x86_64\nkernelopts=selinux=0 ro\n"}
+    saved = BootEntry(release="6.9.5-200.fc40.x86_64", options=("selinux=0", "lsm=0"))
+    newest = BootEntry(release="6.10.3-200.fc40.x86_64", options=("lsm=1",))
+    assert boot(ENTRIES | variables).entry.value == saved
+    assert boot(ENTRIES | variables | {"/boot/loader/loader.conf": "timeout 3\n"}).entry.value == newest
+
+
+@pytest.mark.parametrize(
+    ("names", "release"),
+    [
+        (("abc-6.12.41+deb12-amd64", "abc-6.12.41+deb13-amd64"), "6.12.41+deb13-amd64"),
+        (("abc-6.9.1", "abc-6.10.1+3"), "6.10.1"),
+        (("abc-6.9.1", "abc-6.10.1+2-1"), "6.10.1"),
+        (("abc-6.9.1", "abc-6.10.1+0-3"), "6.9.1"),
+        (("abc-6.10.1+0-3",), "6.10.1"),
+    ],
+)
+def test_counted_tries_of_entries(names: tuple[str, ...], release: str) -> None:
+    """An entry that has failed too often starts only where there is no other; `+` also occurs in releases."""
+    files: dict[str, bytes | str | int] = {}
+    for name in names:
+        image = name.removeprefix("abc-")
+        image = image if "deb" in image else image.partition("+")[0]
+        files[f"/boot/loader/entries/{name}.conf"] = f"linux /vmlinuz-{image}\n"
+    assert boot(files).entry.value == BootEntry(release=release, options=())
 
 
 def test_a_kernel_without_its_initramfs() -> None:
@@ -148,9 +189,15 @@ def test_a_kernel_without_its_initramfs() -> None:
     assert boot({**images, "/boot/initramfs-6.9.1.img": "", "/boot/initramfs-6.10.1.img": ""}).incomplete == ()
 
 
+ONE_ENTRY = "menuentry 'a' {\nlinux /vmlinuz-6.9.1\n}\n"
+
+
 def test_the_configuration_of_another_kernel() -> None:
     """Read only where another one boots."""
-    config: dict[str, bytes | str | int] = {"/boot/config-6.9.1": "CONFIG_X=y\n# CONFIG_USER_NS is not set\n"}
+    config: dict[str, bytes | str | int] = {
+        GRUB: ONE_ENTRY,
+        "/boot/config-6.9.1": "CONFIG_X=y\n# CONFIG_USER_NS is not set\n",
+    }
     assert boot({**config, "/boot/vmlinuz-6.9.1": ""}).built_in.value is False
     config["/boot/config-6.9.1"] = "CONFIG_USER_NS=y\n"
     assert boot({**config, "/boot/vmlinuz-6.9.1": ""}).built_in.value is True
@@ -174,6 +221,36 @@ def test_where_new_entries_come_from(path: str, text: str, options: int) -> None
     found = boot({path: text}).configured
     assert len(found.value or ()) == options
     assert not options or found.source == path
+
+
+DROP_IN = "/etc/default/grub.d/50-x.cfg"
+
+
+@pytest.mark.parametrize(
+    ("files", "options"),
+    [
+        (
+            {DROP_IN: 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT apparmor=1"\n'},
+            ("selinux=0", "apparmor=1"),
+        ),
+        ({DROP_IN: "GRUB_CMDLINE_LINUX_DEFAULT='apparmor=1'\n"}, ("apparmor=1",)),
+        ({"/etc/default/grub.d/README": "GRUB_CMDLINE_LINUX=lsm=a\n"}, ("selinux=0",)),
+        ({DROP_IN: errno.EACCES}, None),
+        ({"/boot/loader/entries/a.conf": "linux /vmlinuz-6.9.1\n", "/etc/kernel/cmdline": "lsm=b\n"}, ("lsm=b",)),
+        ({"/boot/loader/entries/a.conf": "linux /vmlinuz-6.9.1\n"}, None),
+    ],
+)
+def test_drop_ins_and_entries_of_kernel_install(
+    files: dict[str, bytes | str | int], options: tuple[str, ...] | None
+) -> None:
+    """Drop-ins extend or replace the values of /etc/default/grub, from which kernel-install makes no entry."""
+    assert boot({"/etc/default/grub": "GRUB_CMDLINE_LINUX_DEFAULT='selinux=0'\n"} | files).configured.value == options
+
+
+def test_a_command_line_that_doubles_stays_small() -> None:
+    """As many assignments of a value to itself as a file can have."""
+    line = f"GRUB_CMDLINE_LINUX={'$GRUB_CMDLINE_LINUX' * 3000} lsm=a\n"
+    assert len(grub_command_line(f"GRUB_CMDLINE_LINUX={'x' * 4000}\n" + line * 200)) <= 4096
 
 
 @pytest.mark.parametrize("problem", [errno.EACCES, b"\xff\xfe", "x" * (1 << 20) + "x", "menuentry 'a' {\n}\n", ""])

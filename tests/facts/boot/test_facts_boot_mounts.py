@@ -24,7 +24,7 @@ def at_boot(fstab: str | None, *mounts: tuple[str, str, str], **files: str) -> M
         for index, (point, fstype, options) in enumerate((ROOT, *mounts))
     ]
     table = MountTable(parse_mountinfo("".join(lines).encode()))
-    host = FakeHost(files={f"/{name}": text for name, text in files.items()})
+    host = FakeHost(files={f"/{name}": text for name, text in files.items()}, modified={"/run/systemd/system": 0.0})
     if fstab is not None:
         host.files["/etc/fstab"] = fstab
     (row,) = gather_mounts(host, table, {"kubelet-root": PODS})
@@ -95,10 +95,51 @@ def test_units_of_mounts(path: str, content: str, kept: bool) -> None:
     assert (then.fstype == "xfs") is kept
 
 
+@pytest.mark.parametrize(
+    ("line", "now", "fstype"),
+    [
+        ("srv:/k /var/lib/kubelet nfs defaults 0 0", "nfs4", "nfs4"),
+        ("fs-1:/ /var/lib/kubelet efs _netdev,tls 0 0", "nfs4", "nfs4"),
+        ("srv:/k /var/lib/kubelet glusterfs defaults 0 0", "fuse.glusterfs", "fuse.glusterfs"),
+        ("/dev/sd1 /var/lib/kubelet ext4,xfs defaults 0 0", "xfs", "xfs"),
+        ("/dev/sd1 /var/lib/kubelet xfs noauto,x-systemd.automount 0 0", "xfs", "xfs"),
+        ("/dev/sd1 /var/lib/kubelet xfs nofail 0 0", "xfs", "xfs"),
+        ("srv:/k /var/lib/kubelet nfs defaults 0 0", "xfs", "nfs"),
+    ],
+)
+def test_what_a_line_makes_of_a_present_mount(line: str, now: str, fstype: str) -> None:
+    """A mount helper that mounts another type, an automount and a line with a list of types change nothing."""
+    row = at_boot(f"{ROOT_LINE}{line}\n", ("/var/lib/kubelet", now, "rw"))
+    assert row.then.value == Under(mount_point="/var/lib/kubelet", fstype=fstype, options=())
+
+
+def test_the_type_of_the_root_is_not_that_of_fstab() -> None:
+    """The initramfs mounts it by root=; systemd only sets the options of the line."""
+    assert at_boot("/dev/root / rootfs noatime,nosuid 0 0\n").then.value == Under(
+        mount_point="/", fstype="ext4", options=("nosuid",)
+    )
+
+
+def test_a_mount_that_no_file_names_is_lost_only_where_systemd_boots() -> None:
+    """The init of Talos mounts /var itself; a read-only root is no place that anybody left for a mount made by hand."""
+    mounts = [(1, "/", "squashfs", "ro"), (2, "/var", "xfs", "rw")]
+    table = MountTable(
+        parse_mountinfo(
+            "".join(
+                f"{n} {n - 1} 8:{n} / {point} {how} - {kind} /dev/sd{n} {how}\n" for n, point, kind, how in mounts
+            ).encode()
+        )
+    )
+    for host in (FakeHost(), FakeHost(modified={"/run/systemd/system": 0.0})):
+        (row,) = gather_mounts(host, table, {"kubelet-root": PODS})
+        assert row.then.kind == "not-tried"
+
+
 def test_what_cannot_be_told() -> None:
     """An unreadable fstab, and a type that the kernel finds out for a file system that is not mounted yet."""
     assert at_boot("\0" * (2 << 20)).then.kind == "not-readable"
     assert at_boot(f"{ROOT_LINE}LABEL=k /var/lib/kubelet auto defaults\n").then.kind == "not-tried"
+    assert at_boot(f"{ROOT_LINE}LABEL=k /var/lib/kubelet xfs nofail\n").then.kind == "not-tried"
     assert at_boot(f"{ROOT_LINE}/var/lib/kubelet /var/lib/kubelet none bind\n").then.kind == "not-tried"
 
 
