@@ -10,9 +10,6 @@ from msgspec import Struct
 
 from probe.facts.devices.model import CdiEdits, CdiHook, CdiMount, CdiNode, CdiSpecification
 
-ENDINGS = (".json", ".yaml")
-"""Names of files that a CDI library reads."""
-
 _DEVICES = 2000
 _EDITS = 2000  # of one file
 _PATH_LIMIT = 4095
