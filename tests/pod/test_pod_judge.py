@@ -236,6 +236,10 @@ def test_host_network_by_the_release_alone(release: str, word: str) -> None:
 
 
 def test_windows() -> None:
+    """A Windows Pod sets no hostUsers at all; one that does not is none of ours."""
+    windows = {"name": "windows"}
+    assert judge(pod(os=windows, hostUsers=True), NODE).outcome == "refused"
+    assert judge(pod(os=windows, hostUsers=None), NODE).outcome == "runs"
     assert judge(pod(os={"name": "windows"}), NODE).outcome == "refused"
 
 
@@ -518,6 +522,22 @@ def test_a_driver_with_two_ways(modes: list[str] | None, outcome: str) -> None:
     for volume in (*volumes, {"portworxVolume": {"volumeID": "v"}}):
         found = volume_reason(claimed(volume, accessModes=modes))
         assert found.outcome == outcome, found
+
+
+def test_what_many_nodes_write_of_a_driver_of_block_devices() -> None:
+    """Nobody knows what it is: no file system of a block device. Other volumes of the driver tell nothing of it."""
+    csi = {"csi": {"driver": "ebs.csi.aws.com", "fsType": "ext4"}}
+    other = {"csi": {"driver": "who.knows", "fsType": "ext4"}}
+    tried = [
+        VolumeRow(driver=name, fstype="ext4", result="supported", usable="yes", reason="", count=1)
+        for name in ("ebs.csi.aws.com", "who.knows")
+    ]
+    for volume in (csi, other):
+        found = volume_reason(claimed(volume, accessModes=["ReadWriteMany"]), with_(volumes=tuple(tried)))
+        assert found.outcome == "unknown", found
+        assert volume_reason(claimed(volume), with_(volumes=tuple(tried))).source == "tried"
+    iscsi = {"iscsi": {"targetPortal": "192.0.2.1", "iqn": "iqn.x", "lun": 0}}
+    assert volume_reason(claimed(iscsi, accessModes=["ReadWriteMany"])).outcome == "runs"
 
 
 def test_volumes_that_were_tried() -> None:
