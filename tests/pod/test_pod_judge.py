@@ -650,6 +650,24 @@ def test_devices() -> None:
     assert judge(pod(resourceClaims=[{"name": "gpu"}]), NODE).outcome == "unknown"
 
 
+@pytest.mark.parametrize("quantity", [0, 0.0, "0", "0.0", "00"])
+def test_no_device_of_a_kind(quantity: str | float) -> None:
+    """As charts write it where no GPU is wanted."""
+    none = {"limits": {"nvidia.com/gpu": quantity}, "requests": {"nvidia.com/gpu": quantity}}
+    assert judge(pod(containers=[{"resources": none}]), with_(devices=(kind("fails"),))).outcome == "runs"
+
+
+@pytest.mark.parametrize("part", ["limits", "requests"])
+def test_a_device_has_the_field_that_names_it(part: str) -> None:
+    """Of an init container, too."""
+    judged = pod(initContainers=[{"resources": {part: {"nvidia.com/gpu": "1"}}}])
+    found = judge(judged, with_(devices=(kind("fails"),)))
+    assert (found.outcome, found.reasons[0].field) == (
+        "fails",
+        f"spec.initContainers[0].resources.{part}['nvidia.com/gpu']",
+    )
+
+
 def kind(outcome: KindOutcome, name: str = "nvidia.com/gpu", **fields: Any) -> DeviceKind:
     """A kind of device as a report has it."""
     cause = DeviceCause(outcome="fails", reason="DeviceMode", message="m", remediation="chmod", devices=1, example="0")
@@ -707,6 +725,10 @@ def test_a_device_by_its_handler_and_user() -> None:
         ("nvidia.com/gpu=0,nvidia.com/gpu=1", "fails"),
         ("nvidia.com/gpu=2", "unknown"),
         ("nvidia.com/gpu", "unknown"),
+        ("nvidia.com/gpu=", "unknown"),
+        ("nvidia.com/gpu=0,", "unknown"),
+        ("nvidia.com/gpu=0,gpu", "unknown"),
+        (",".join(["nvidia.com/gpu=0"] * 60), "unknown"),
         ("", "unknown"),
         ("=" * 5000, "unknown"),
     ],
