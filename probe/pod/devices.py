@@ -121,9 +121,14 @@ def _devices(pod: Pod) -> Iterator[tuple[str, tuple[str, ...], bool]]:
             continue
         limits, requests = resources.limits or {}, resources.requests or {}
         for name, quantity in {**requests, **limits}.items():
-            if _is_extended(name) and str(quantity).strip("0."):  # charts write 0 for no device
+            if _is_extended(name) and not is_zero(quantity):
                 part = "limits" if name in limits else "requests"
                 yield f"{path}.resources.{part}[{name!r}]", (name,), _runs_as_root(pod, container)
+
+
+def is_zero(quantity: str | float) -> bool:
+    """True for the quantity 0, which charts write where no device is wanted."""
+    return not str(quantity).strip("0.")
 
 
 def _is_device(name: str) -> bool:

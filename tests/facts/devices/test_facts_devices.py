@@ -125,6 +125,9 @@ class TestParser:
         [
             b"",
             b"[]",
+            json.dumps({"kind": "example.com/gpu", "devices": [DEVICE]}).encode(),
+            specification(containerEdits={"deviceNodes": [{"path": "/dev/x", "permissions": "none"}]}),
+            specification(containerEdits={"deviceNodes": [{"path": "/dev/x", "type": "s"}]}),
             b"null",
             b"{}",
             b"\xff",
