@@ -99,7 +99,7 @@ class Volumes:
     def _driven(self, path: str, volume: VolumeSources | None, claim: Claim, mounted: Mounted) -> Reason:
         """A volume of a driver: this very one, another one of the driver, or what the tables say."""
         field, name, fstype = source_of(volume) if volume is not None else ("", "", "")
-        name, fstype = name or claim.provisioner, fstype or claim.fstype
+        name, fstype = name if field else claim.provisioner, fstype or claim.fstype
         if rows := self._mounted(field, name, claim.volume_name):
             return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
         driver = csi_driver(name) if field == "csi" else IN_TREE.get(field) if field else driver_of_provisioner(name)

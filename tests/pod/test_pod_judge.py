@@ -540,6 +540,19 @@ def test_what_many_nodes_write_of_a_driver_of_block_devices() -> None:
     assert volume_reason(claimed(iscsi, accessModes=["ReadWriteMany"])).outcome == "runs"
 
 
+def test_a_volume_outranks_its_class() -> None:
+    """A PersistentVolume of another type than its StorageClass makes; what was tried of that driver says nothing."""
+    fast = {"kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": "ebs.csi.aws.com"}
+    bound = {"kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": {"storageClassName": "fast"}}
+    iscsi = {"storageClassName": "fast", "claimRef": {"name": "c"}, "iscsi": {"fsType": "ext4"}}
+    volume = {"kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": iscsi}
+    ebs = VolumeRow(driver="ebs.csi.aws.com", fstype="ext4", result="refused", usable="no", reason="", count=1)
+    judged = with_volume(fast, bound, volume, persistentVolumeClaim={"claimName": "c"})
+    found = volume_reason(judged, with_(volumes=(ebs,)))
+    assert (found.outcome, found.source) == ("runs", TABLE)
+    assert found.message.startswith("iscsi")
+
+
 def test_volumes_that_were_tried() -> None:
     """This very volume, mounted on the node, counts before others of its driver, and these before any table."""
     csi = {"csi": {"driver": "ebs.csi.aws.com"}}
