@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from probe.checks.catalog import CHECKS, judge, judge_again
-from probe.checks.devices.kinds import rows_of_handlers
+from probe.checks.devices.offered import kinds_of_handlers
 from probe.checks.forecasts.catalog import forecast_events
 from probe.checks.ids import expect
 from probe.checks.nested.catalog import judge_nested
@@ -89,7 +89,7 @@ def make_report(
         proof=facts.proof,
         facts=_report_facts(facts),
         nested=judge_nested(facts, {"": _base(findings)} | bases),
-        devices=rows_of_handlers(facts),
+        devices=kinds_of_handlers(facts),
     )
 
 

@@ -53,6 +53,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["path"], "Missing argument"),
         (["explain", "no-such-check"], "no check is called"),
         (["explain", "tmpfs"], "did you mean filesystem-tmpfs?"),
+        (["explain", "volume"], "did you mean volumes or"),
         (["explain", "filesystem-tmfps"], "did you mean filesystem-tmpfs"),
     ],
 )

@@ -201,6 +201,8 @@ def _meant(word: str, names: Sequence[str]) -> str:
     """The names that *word* is a part of or is similar to, as a question; else how to see all of them."""
     import difflib  # only for what went wrong
 
-    similar = [name for name in names if word and word.lower() in name]
+    similar = sorted(
+        (name for name in names if word and word.lower() in name), key=lambda name: not name.startswith(word.lower())
+    )
     similar = similar or difflib.get_close_matches(word.lower(), names, 3)
     return f"did you mean {' or '.join(similar[:3])}?" if similar else "`userns-probe explain` lists them all"

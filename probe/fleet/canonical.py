@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from probe.pod.devices import is_zero
 from probe.pod.model import Claim
 from probe.pod.spec import ClaimReference, Container, Named, PodSpec, Resources, VolumeMount
 
@@ -48,8 +49,9 @@ def _mount(mount: VolumeMount, names: Mapping[str, str]) -> VolumeMount:
 
 
 def _resources(resources: Resources) -> Resources | None:
-    """Extended resources alone, such as `nvidia.com/gpu`: they are devices, whatever their number."""
-    names = sorted({name for part in (resources.limits, resources.requests) for name in part or () if "/" in name})
+    """Extended resources alone, such as `nvidia.com/gpu`: they are devices, whatever their number above 0."""
+    asked = {**(resources.requests or {}), **(resources.limits or {})}
+    names = sorted(name for name, quantity in asked.items() if "/" in name and not is_zero(quantity))
     if not names and not resources.claims:
         return None
     return Resources(limits=dict.fromkeys(names, 1), claims=resources.claims)

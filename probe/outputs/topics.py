@@ -50,7 +50,7 @@ def _write_gates(page: Page, _release: str) -> None:
 
 
 def _stage(stage: Stage) -> list[Cell]:
-    on = "on, locked" if stage.stage == "stable" else {True: "on", False: "off", None: "not known"}[stage.default]
+    on = {True: "on", False: "off", None: "not known"}[stage.default] + (", locked" if stage.locked else "")
     return [spelled(stage.since), stage.stage, on, (stage.source, "dim")]
 
 
@@ -64,7 +64,13 @@ def _gates(_release: str) -> list[dict[str, Any]]:
             "name": gate.name,
             "about": gate.about,
             "stages": [
-                {"since": spelled(one.since), "stage": one.stage, "default": one.default, "source": one.source}
+                {
+                    "since": spelled(one.since),
+                    "stage": one.stage,
+                    "default": one.default,
+                    "locked": one.locked,
+                    "source": one.source,
+                }
                 for one in gate.stages
             ],
             "gone": spelled(gate.gone) if gate.gone else None,

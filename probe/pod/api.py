@@ -28,9 +28,7 @@ def refusals(pod: Pod, node: Node) -> Iterator[Reason]:
     """What an API server refuses of a Pod with a user namespace. It is as old as the kubelet, or newer."""
     spec, version = pod.spec, minor_version(node.kubelet_version)
     forbidden = "Forbidden: when `hostUsers` is false"
-    if spec.os is not None and spec.os.name == "windows":
-        message = "Forbidden: a Windows Pod has no hostUsers"
-        yield _refused(f"{pod.path}.hostUsers", message, "leave hostUsers out")
+    yield from _of_windows(pod)
     for name, value in (("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)):
         if value:
             yield _refused(f"{pod.path}.{name}", forbidden, f"take {name} out, or {KEEP_HOST}")
@@ -44,8 +42,17 @@ def refusals(pod: Pod, node: Node) -> Iterator[Reason]:
             yield _refused(f"{path}.securityContext.procMount", "Unsupported value", "Default or Unmasked")
 
 
+def _of_windows(pod: Pod) -> Iterator[Reason]:
+    """A Windows Pod may not set hostUsers, neither to false nor to true."""
+    if pod.spec.os is not None and pod.spec.os.name == "windows":
+        message = "Forbidden: a Windows Pod has no hostUsers"
+        yield _refused(f"{pod.path}.hostUsers", message, "leave hostUsers out")
+
+
 def refusals_with_host_users(pod: Pod) -> Iterator[Reason]:
     """What an API server refuses of a Pod without a user namespace."""
+    if pod.spec.host_users is not None:
+        yield from _of_windows(pod)
     for path, container in containers(pod):
         if container.security_context and container.security_context.proc_mount == "Unmasked":
             message = "Invalid value: `hostUsers` must be false to use `Unmasked`"

@@ -111,17 +111,30 @@ def judge_image_volume(field: str, node: Node) -> Reason:
 def _devices(pod: Pod) -> Iterator[tuple[str, tuple[str, ...], bool]]:
     """(field, names of what is requested, whether as root); without names where only a driver knows them."""
     for key, value in pod.devices.items():
-        names = tuple(name.strip() for name in value.split(",") if "=" in name)[:_NAMES]
-        yield f"metadata.annotations[{key!r}]", names, True
+        names = tuple(name.strip() for name in value.split(",", _NAMES))
+        yield f"metadata.annotations[{key!r}]", names if all(map(_is_device, names)) else (), True
     for index, _ in enumerate(pod.spec.resource_claims or ()):
         yield f"{pod.path}.resourceClaims[{index}]", (), True
     for path, container in containers(pod):
         resources = container.resources
         if resources is None:
             continue
-        for name in {**(resources.limits or {}), **(resources.requests or {})}:
-            if _is_extended(name):
-                yield f"{path}.resources.limits[{name!r}]", (name,), _runs_as_root(pod, container)
+        limits, requests = resources.limits or {}, resources.requests or {}
+        for name, quantity in {**requests, **limits}.items():
+            if _is_extended(name) and not is_zero(quantity):
+                part = "limits" if name in limits else "requests"
+                yield f"{path}.resources.{part}[{name!r}]", (name,), _runs_as_root(pod, container)
+
+
+def is_zero(quantity: str | float) -> bool:
+    """True for the quantity 0, which charts write where no device is wanted."""
+    return not str(quantity).strip("0.")
+
+
+def _is_device(name: str) -> bool:
+    """True for a CDI device `nvidia.com/gpu=0`; runtimes refuse a container with any other name."""
+    kind, _, device = name.partition("=")
+    return "/" in kind and bool(device) and "," not in device
 
 
 def _runs_as_root(pod: Pod, container: Container) -> bool:

@@ -39,6 +39,8 @@ class Context(Struct, kw_only=True):
 
     _claims: dict[tuple[str, str], ClaimSpec] = field(default_factory=dict)
     _volumes: dict[str, PersistentVolumeSpec] = field(default_factory=dict)
+    _reserved: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Claim that the `claimRef` of a PersistentVolume names -> that volume; also without the claim's namespace."""
     _classes: dict[str, _StorageClass] = field(default_factory=dict)
     _default_class: str = ""
     _handlers: dict[str, str] = field(default_factory=dict)
@@ -54,6 +56,9 @@ class Context(Struct, kw_only=True):
             if spec := _convert(value.get("spec"), ClaimSpec):
                 self._claims[key] = spec
         elif kind == "PersistentVolume":
+            if claim := text_of(value, "spec", "claimRef", "name"):
+                for namespace in ("", text_of(value, "spec", "claimRef", "namespace")):
+                    self._reserved[namespace, claim] = name
             volume = _convert(value.get("spec"), PersistentVolumeSpec)
             if volume and len(sources_of(volume)) < 2:
                 self._volumes[name] = volume
@@ -85,7 +90,7 @@ class Context(Struct, kw_only=True):
         if self._resolved is None:
             self._resolved = {}
             for (space, name), spec in self._claims.items():
-                self._resolved.setdefault(space, {})[name] = self.claim(spec)
+                self._resolved.setdefault(space, {})[name] = self.claim(spec, self._reserved.get((space, name), ""))
         return self._resolved.get(namespace, {})
 
     def classes(self) -> dict[str, Claim]:
@@ -100,15 +105,16 @@ class Context(Struct, kw_only=True):
             self._claims_of_class = found
         return self._claims_of_class
 
-    def claim(self, spec: ClaimSpec) -> Claim:
-        """What is known of a claim."""
-        volume = self._volumes.get(spec.volume_name or "")
+    def claim(self, spec: ClaimSpec, reserved: str = "") -> Claim:
+        """What is known of a claim; *reserved* is the PersistentVolume that names it, where it names none itself."""
+        volume_name = spec.volume_name or reserved
+        volume = self._volumes.get(volume_name)
         name = self._default_class if spec.storage_class_name is None else spec.storage_class_name
         storage = self._classes.get(name)
         return Claim(
             block=spec.volume_mode == "Block",
             shared=_says_nfs(storage, volume) or is_shared(spec.access_modes, volume.access_modes if volume else None),
-            volume_name=spec.volume_name or "",
+            volume_name=volume_name,
             volume=volume,
             provisioner=storage.provisioner if storage else "",
             fstype=_fstype(storage) if storage else "",

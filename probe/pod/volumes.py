@@ -15,7 +15,7 @@ from probe.pod.spec import ClaimSpec, HostPath, Volume, VolumeSources
 from probe.pod.tried import Mounted, judge_driver, judge_mount, mounted_at, try_there, way_around
 from probe.pod.walk import mounts_of, reason
 from probe.report import FilesystemRow
-from probe.tables.driver import Driver
+from probe.tables.driver import NOT_SHARED, Driver
 from probe.tables.drivers import IN_TREE, csi_driver, driver_of_provisioner, plugin_of, says_nfs
 
 _PROBE = "probe a node that has such a volume"
@@ -99,11 +99,15 @@ class Volumes:
     def _driven(self, path: str, volume: VolumeSources | None, claim: Claim, mounted: Mounted) -> Reason:
         """A volume of a driver: this very one, another one of the driver, or what the tables say."""
         field, name, fstype = source_of(volume) if volume is not None else ("", "", "")
-        name, fstype = name or claim.provisioner, fstype or claim.fstype
+        name, fstype = name if field else claim.provisioner, fstype or claim.fstype
         if rows := self._mounted(field, name, claim.volume_name):
             return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
         driver = csi_driver(name) if field == "csi" else IN_TREE.get(field) if field else driver_of_provisioner(name)
-        kinds = driver.kinds(fstype, claim.shared) if driver else (fstype,) if fstype else ()
+        if claim.shared and driver is not None and driver.serves_one_node:
+            if field in ("", "csi"):
+                return reason(path, "unknown", "unknown", "FilesystemNotKnown", f"{name}: {NOT_SHARED}", _PROBE)
+            claim = replace(claim, shared=False)  # the kubelet mounts the block device, whatever the claim says
+        kinds = driver.kinds(fstype, claim.shared) if driver else (fstype,) if fstype and not claim.shared else ()
         tried = judge_driver(path, name or plugin_of(field), kinds, self._node, self.notes)
         if tried is not None:
             return tried

@@ -13,6 +13,7 @@ DEFAULT_FILESYSTEM = "ext4"
 ASKED = ""
 """In place of a file system: the one that is asked for, on a block device."""
 NOT_TRIED = "by kernel and driver, not tried"
+NOT_SHARED = "of this driver only block devices for one node are known, and ReadWriteMany is something else"
 GENERAL = "known in general, not read in its sources"
 LIST = "kubernetes-csi/docs book/src/drivers.md (name, access modes); the rest is known in general"
 """The list of drivers, of rows whose sources were not read."""
@@ -49,8 +50,15 @@ class Driver(Struct, frozen=True, kw_only=True):
             return own
         return self.shared if shared else tuple(dict.fromkeys((*own, *self.shared)))
 
+    @property
+    def serves_one_node(self) -> bool:
+        """Whether only block devices of it are known, whose file system one node at a time mounts."""
+        return ASKED in self.filesystems and not self.shared
+
     def judge(self, release: str, fstype: str = "", shared: bool | None = None) -> Verdict:
         """Whether the kernel *release* takes an idmapped mount of such a volume."""
+        if shared and self.serves_one_node:
+            return Verdict("unknown", NOT_SHARED)
         kinds = self.kinds(fstype, shared)
         if not kinds:
             return Verdict("unknown", "it is a directory of the node, whose file system decides")

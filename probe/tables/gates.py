@@ -19,8 +19,10 @@ class Stage(Struct, frozen=True):
     since: Version
     stage: StageName
     default: bool | None
-    """Whether the gate is on where nobody sets it; None: not known. A stable gate is locked to it."""
+    """Whether the gate is on where nobody sets it; None: not known."""
     source: str
+    locked: bool = False
+    """Whether nobody can set it."""
 
 
 class Gate(Struct, frozen=True, kw_only=True):
@@ -45,8 +47,11 @@ class Gate(Struct, frozen=True, kw_only=True):
 
 
 def _gate(name: str, kep: str, about: str, *stages: tuple[int, StageName, bool | None], gone: int = 0) -> Gate:
-    """A gate whose stages are all in the `kep.yaml` of its KEP."""
-    rows = tuple(Stage((1, minor), stage, default, f"{kep}, kep.yaml") for minor, stage, default in stages)
+    """A gate whose stages are all in the `kep.yaml` of its KEP, and that is locked as soon as it is stable."""
+    rows = tuple(
+        Stage((1, minor), stage, default, f"{kep}, kep.yaml", locked=stage == "stable")
+        for minor, stage, default in stages
+    )
     return Gate(name=name, about=about, stages=rows, gone=(1, gone) if gone else None)
 
 
@@ -63,7 +68,7 @@ SUPPORT = Gate(
         Stage((1, 28), "alpha", False, "KEP-127, renamed in 1.28"),
         Stage((1, 30), "beta", False, "KEP-127: from 1.30 on CRI is asked first"),
         Stage((1, 33), "beta", True, "KEP-127, on by default in 1.33"),
-        Stage((1, 36), "stable", True, "KEP-127, stable and locked in 1.36"),
+        Stage((1, 36), "stable", True, "KEP-127, stable and locked in 1.36", locked=True),
     ),
 )
 POD_SECURITY = _gate(
@@ -107,7 +112,7 @@ GATES: tuple[Gate, ...] = (
         "KEP-2033",
         "a kubelet that runs in a user namespace itself",
         (22, "alpha", False),
-        (37, "beta", None),
+        (37, "beta", True),
     ),
     _gate(
         "ImageVolume",
@@ -134,13 +139,16 @@ GATES: tuple[Gate, ...] = (
         (33, "beta", True),
         (35, "stable", True),
     ),
-    _gate(
-        "DynamicResourceAllocation",
-        "KEP-4381",
-        "devices by claims, which reach containers through CDI",
-        (30, "alpha", False),
-        (32, "beta", False),
-        (34, "stable", True),
+    Gate(
+        name="DynamicResourceAllocation",
+        about="devices by claims, which reach containers through CDI",
+        stages=(
+            Stage((1, 26), "alpha", False, "KEP-3063"),
+            Stage((1, 30), "alpha", False, "KEP-4381, which replaced KEP-3063"),
+            Stage((1, 32), "beta", False, "KEP-4381, kep.yaml"),
+            Stage((1, 34), "stable", True, "KEP-4381; pkg/features/kube_features.go, not locked"),
+            Stage((1, 35), "stable", True, "KEP-4381; pkg/features/kube_features.go, locked in 1.35", locked=True),
+        ),
     ),
     _gate(
         "DevicePluginCDIDevices",
@@ -155,12 +163,23 @@ GATES: tuple[Gate, ...] = (
         "AtomicWriteVolumeUserFields", "KEP-5936", "owners in volumes, which are the Pod's IDs", (37, "alpha", False)
     ),
     _gate("CgroupOptions", "KEP-5474", "a writable cgroup; planned for 1.38", (38, "alpha", False)),
-    _gate("ContainerUlimits", "KEP-5758", "limits of containers; nproc counts for each Pod", (37, "alpha", False)),
     _gate(
-        "PodLevelCheckpointRestore", "KEP-5823", "checkpoints; says nothing of user namespaces", (37, "alpha", False)
+        "ContainerUlimits",
+        "KEP-5758",
+        "limits of containers; nproc counts for each Pod; planned for 1.38",
+        (38, "alpha", False),
+    ),
+    _gate(
+        "PodLevelCheckpointRestore",
+        "KEP-5823",
+        "checkpoints; says nothing of user namespaces; planned for 1.38",
+        (38, "alpha", False),
     ),
 )
-"""Every gate that is known to bear upon them, those of user namespaces first."""
+"""Every gate that is known to bear upon them, those of user namespaces first.
+
+Held against the feature gates of Kubernetes 1.37: kubernetes/website, content/en/docs/reference.
+"""
 
 
 def spelled(version: Version) -> str:

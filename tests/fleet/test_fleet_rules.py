@@ -17,6 +17,7 @@ from lab.fleet.cluster import HOSTILE, KARPENTER
 from lab.fleet.objects import NOW, managed, published, ready, uid
 from probe.fleet import wire, wire_nodes
 from probe.fleet.ask import Judge
+from probe.fleet.canonical import canonical
 from probe.fleet.evidence import LEAST, evidence_rows, samples
 from probe.fleet.fold import Fold
 from probe.fleet.namespaces import namespace_row, version_of
@@ -28,6 +29,7 @@ from probe.fleet.server import Page, decoded
 from probe.fleet.volumes import Volumes
 from probe.fleet.workloads import workload_rows
 from probe.outputs.annotations import LABEL, PREFIX
+from probe.pod.spec import PodSpec
 from probe.publish.api.client import Failure
 
 Json = dict[str, Any]
@@ -478,3 +480,15 @@ def test_who_may_write_a_volume(
     volumes = Volumes()
     volumes.add([msgspec.convert({"spec": spec}, wire.PersistentVolume)])
     assert volumes.claims["a", "c"].shared is shared
+
+
+def test_workloads_that_ask_for_no_device() -> None:
+    """A quantity of 0, which charts write, makes no device; any other number is the same question."""
+
+    def asked(quantity: str | int) -> Any:
+        limits = {"nvidia.com/gpu": quantity, "cpu": 1}
+        found, _ = canonical(msgspec.convert({"containers": [{"resources": {"limits": limits}}]}, PodSpec), {})
+        return found.containers
+
+    assert asked(0) == asked("0") == canonical(msgspec.convert({"containers": [{}]}, PodSpec), {})[0].containers
+    assert asked(1) == asked("8") != asked(0)

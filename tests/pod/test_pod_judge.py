@@ -236,6 +236,10 @@ def test_host_network_by_the_release_alone(release: str, word: str) -> None:
 
 
 def test_windows() -> None:
+    """A Windows Pod sets no hostUsers at all; one that does not is none of ours."""
+    windows = {"name": "windows"}
+    assert judge(pod(os=windows, hostUsers=True), NODE).outcome == "refused"
+    assert judge(pod(os=windows, hostUsers=None), NODE).outcome == "runs"
     assert judge(pod(os={"name": "windows"}), NODE).outcome == "refused"
 
 
@@ -520,6 +524,35 @@ def test_a_driver_with_two_ways(modes: list[str] | None, outcome: str) -> None:
         assert found.outcome == outcome, found
 
 
+def test_what_many_nodes_write_of_a_driver_of_block_devices() -> None:
+    """Nobody knows what it is: no file system of a block device. Other volumes of the driver tell nothing of it."""
+    csi = {"csi": {"driver": "ebs.csi.aws.com", "fsType": "ext4"}}
+    other = {"csi": {"driver": "who.knows", "fsType": "ext4"}}
+    tried = [
+        VolumeRow(driver=name, fstype="ext4", result="supported", usable="yes", reason="", count=1)
+        for name in ("ebs.csi.aws.com", "who.knows")
+    ]
+    for volume in (csi, other):
+        found = volume_reason(claimed(volume, accessModes=["ReadWriteMany"]), with_(volumes=tuple(tried)))
+        assert found.outcome == "unknown", found
+        assert volume_reason(claimed(volume), with_(volumes=tuple(tried))).source == "tried"
+    iscsi = {"iscsi": {"targetPortal": "192.0.2.1", "iqn": "iqn.x", "lun": 0}}
+    assert volume_reason(claimed(iscsi, accessModes=["ReadWriteMany"])).outcome == "runs"
+
+
+def test_a_volume_outranks_its_class() -> None:
+    """A PersistentVolume of another type than its StorageClass makes; what was tried of that driver says nothing."""
+    fast = {"kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": "ebs.csi.aws.com"}
+    bound = {"kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": {"storageClassName": "fast"}}
+    iscsi = {"storageClassName": "fast", "claimRef": {"name": "c"}, "iscsi": {"fsType": "ext4"}}
+    volume = {"kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": iscsi}
+    ebs = VolumeRow(driver="ebs.csi.aws.com", fstype="ext4", result="refused", usable="no", reason="", count=1)
+    judged = with_volume(fast, bound, volume, persistentVolumeClaim={"claimName": "c"})
+    found = volume_reason(judged, with_(volumes=(ebs,)))
+    assert (found.outcome, found.source) == ("runs", TABLE)
+    assert found.message.startswith("iscsi")
+
+
 def test_volumes_that_were_tried() -> None:
     """This very volume, mounted on the node, counts before others of its driver, and these before any table."""
     csi = {"csi": {"driver": "ebs.csi.aws.com"}}
@@ -630,6 +663,24 @@ def test_devices() -> None:
     assert judge(pod(resourceClaims=[{"name": "gpu"}]), NODE).outcome == "unknown"
 
 
+@pytest.mark.parametrize("quantity", [0, 0.0, "0", "0.0", "00"])
+def test_no_device_of_a_kind(quantity: str | float) -> None:
+    """As charts write it where no GPU is wanted."""
+    none = {"limits": {"nvidia.com/gpu": quantity}, "requests": {"nvidia.com/gpu": quantity}}
+    assert judge(pod(containers=[{"resources": none}]), with_(devices=(kind("fails"),))).outcome == "runs"
+
+
+@pytest.mark.parametrize("part", ["limits", "requests"])
+def test_a_device_has_the_field_that_names_it(part: str) -> None:
+    """Of an init container, too."""
+    judged = pod(initContainers=[{"resources": {part: {"nvidia.com/gpu": "1"}}}])
+    found = judge(judged, with_(devices=(kind("fails"),)))
+    assert (found.outcome, found.reasons[0].field) == (
+        "fails",
+        f"spec.initContainers[0].resources.{part}['nvidia.com/gpu']",
+    )
+
+
 def kind(outcome: KindOutcome, name: str = "nvidia.com/gpu", **fields: Any) -> DeviceKind:
     """A kind of device as a report has it."""
     cause = DeviceCause(outcome="fails", reason="DeviceMode", message="m", remediation="chmod", devices=1, example="0")
@@ -687,6 +738,10 @@ def test_a_device_by_its_handler_and_user() -> None:
         ("nvidia.com/gpu=0,nvidia.com/gpu=1", "fails"),
         ("nvidia.com/gpu=2", "unknown"),
         ("nvidia.com/gpu", "unknown"),
+        ("nvidia.com/gpu=", "unknown"),
+        ("nvidia.com/gpu=0,", "unknown"),
+        ("nvidia.com/gpu=0,gpu", "unknown"),
+        (",".join(["nvidia.com/gpu=0"] * 60), "unknown"),
         ("", "unknown"),
         ("=" * 5000, "unknown"),
     ],

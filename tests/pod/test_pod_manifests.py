@@ -136,6 +136,19 @@ def test_claims() -> None:
     assert only(made("Pod", SPEC, namespace="other"), claim()).claims == {}
 
 
+@pytest.mark.parametrize("namespace", ["s", ""])
+def test_a_volume_that_names_its_claim(namespace: str) -> None:
+    """It is bound to no other, whatever the StorageClass of both would make; that of another namespace is not meant."""
+    asking = claim(storageClassName="fast")
+    asking["metadata"]["namespace"] = namespace
+    reserved = {"storageClassName": "fast", "nfs": {}, "claimRef": {"name": "c", "namespace": "s"}}
+    volume = {"kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": reserved}
+    pod = only(asking, made("Pod", SPEC, namespace=namespace), volume, STORAGE_CLASS)
+    assert (pod.claims["c"].volume_name, bool(pod.claims["c"].volume)) == ("pv", True)
+    other = {**volume, "spec": {**reserved, "claimRef": {"name": "c", "namespace": "t"}}}
+    assert only(claim(), made("Pod", SPEC), other, STORAGE_CLASS).claims["c"].volume is None
+
+
 def test_templates_of_claims() -> None:
     """Those of a StatefulSet, and those of ephemeral volumes."""
     spec = SPEC | {"volumes": [{"name": "e", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]}

@@ -80,6 +80,14 @@ def test_who_shares_by_nfs_is_refused_whatever_its_block_devices_do() -> None:
     assert {driver.judge("7.3", shared=True).taken for driver in sharing} == {"no"}
 
 
+def test_nothing_is_supported_for_many_nodes_of_a_driver_of_block_devices() -> None:
+    """Whatever file system is asked for."""
+    block = [driver for driver in EVERY.values() if driver.serves_one_node]
+    assert block
+    for fstype in ("", "ext4", "xfs"):
+        assert {driver.judge("7.3", fstype, shared=True).taken for driver in block} == {"unknown"}
+
+
 def test_no_name_is_in_two_tables() -> None:
     """A name of a CSI driver is no name of another provisioner."""
     assert not CSI.keys() & PROVISIONERS.keys()

@@ -35,6 +35,17 @@ def test_gates(name: str, from_1_30_on: str) -> None:
     assert "".join(LETTERS[one.stage, bool(one.default)] if one else "-" for one in stages) == from_1_30_on
 
 
+def test_a_stable_gate_may_be_set_for_one_more_version() -> None:
+    """DynamicResourceAllocation is stable in 1.34 and locked in 1.35; it came in 1.26, with another API."""
+    gate = BY_NAME["DynamicResourceAllocation"]
+    found = {minor: gate.at((1, minor)) for minor in (25, 26, 33, 34, 35)}
+    assert [one and (one.stage, one.locked) for one in found.values()] == [
+        *(None, ("alpha", False), ("beta", False), ("stable", False), ("stable", True)),
+    ]
+    assert all(one.default for one in (found[34], found[35]) if one)
+    assert not any(one.locked for each in GATES for one in each.stages if one.stage != "stable")
+
+
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.name)
 def test_a_gate_only_rises(gate: Gate) -> None:
     """Versions and stages rise, each stage has a source, and what is stable is on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.check import Outcome
-from probe.checks.devices.kinds import device_kinds
+from probe.checks.devices.offered import kinds_offered
 from probe.checks.remedies.node import keep_devices
 from probe.checks.remedies.platforms import inline
 from probe.devices import DeviceKind
@@ -31,7 +31,7 @@ def judge_device_hooks(facts: Facts, handler: str) -> Outcome:
     for reading in (facts.hooks, facts.devices):
         if reading.value is None:
             return Outcome.not_read(what, reading)
-    rows = device_kinds(facts, handler)
+    rows = kinds_offered(facts, handler)
     seen = [_evidence(row) for row in rows]
     hooks = facts.hooks.value
     failing = [row for row in rows if row.outcome in ("fails", "partly")]

@@ -83,7 +83,7 @@ def _judge(mount: CdiMount, maps: bool, place: Place, seen: Circumstances) -> Fa
         return Fault("fails" if seen.oci_runtime else "unknown", "MountRefused", message)
     if mapping:
         return _mapped(mount.source, mapping == "ridmap" and recursive, seen)
-    needed = 5 if stat.S_ISDIR(place.mode) else 4
+    needed = 5 if stat.S_ISDIR(place.mode) else 2 if stat.S_ISSOCK(place.mode) else 4  # connect(2) writes
     evidence = mode_of(place, mount.source)
     if place.mode & needed != needed:
         message = f"{source} is mounted without a mapping, and its mode {stat.S_IMODE(place.mode):04o} keeps others out"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from probe.facts.devices.listing import CdiListing, list_folders, root_of
 from probe.facts.devices.model import CdiFolders, CdiSpecification
-from probe.facts.devices.specification import ENDINGS, parse_specification
+from probe.facts.devices.specification import parse_specification
 from probe.facts.model import RuntimeFacts
-from probe.facts.runtime.cdi import DEFAULT_FOLDERS
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
@@ -19,28 +21,19 @@ EDITS = 20_000
 _SHOWN = 5
 
 
-def root_of(runtime: Reading[RuntimeFacts]) -> tuple[int, str]:
-    """Pid of the runtime's daemon, and the path of its root directory; those of process 1 where it is not known."""
-    confinement = runtime.value.confinement.value if runtime.value else None
-    return (confinement.pid, f"/proc/{confinement.pid}/root") if confinement else (1, "")
-
-
 def gather_folders(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[CdiFolders]:
     """Specifications in the folders that the runtime names, else in the default ones."""
-    _, root = root_of(runtime)
-    settings = runtime.value.cdi if runtime.value else problem_of(runtime)
-    folders = settings.value.folders if settings.value else DEFAULT_FOLDERS
-    told = "CRI Status" if settings.value else "default folders"
-    source = f"{', '.join(folders)} ({told})"
+    listed = list_folders(host, runtime)
+    return listed.parse(lambda listing: read_folders(host, root_of(runtime)[1], listing, listed.source))
+
+
+def read_folders(host: Host, root: str, listing: CdiListing, source: str) -> CdiFolders:
+    """Specifications that *listing* names, below the directory *root*; *source* is that of the listing."""
     budget, room = YAML_LIMIT, EDITS
     specifications: list[tuple[CdiSpecification, ...]] = []
     unread: list[Reading[str]] = []
     found = not_read = 0
-    for folder in folders:
-        names = host.list_directory(f"{root}{folder}")
-        if names.value is None and names.kind != "absent":
-            return Reading(folder, None, names.problem, names.kind)
-        wanted = [name for name in names.value or () if name.endswith(ENDINGS)]
+    for folder, wanted in listing.folders.items():
         read = _read(host, root, folder, wanted)
         found += len(wanted)
         not_read += len(wanted) - len(read)
@@ -67,14 +60,11 @@ def gather_folders(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[CdiFol
         specifications.append(tuple(parsed))
     if len(unread) + not_read and not unread:
         unread = [Reading.without(source, "not-readable", f"more than {FILES} files, or names that are no text")]
-    return Reading(
-        source,
-        CdiFolders(
-            folders=tuple(specifications),
-            found=found,
-            unread=tuple(unread[:_SHOWN]),
-            unread_count=not_read + len([one for one in unread if one.source != source]),
-        ),
+    return CdiFolders(
+        folders=tuple(specifications),
+        found=found,
+        unread=tuple(unread[:_SHOWN]),
+        unread_count=not_read + len([one for one in unread if one.source != source]),
     )
 
 
@@ -84,7 +74,7 @@ def _size(one: CdiSpecification) -> int:
     return sum(1 + len(part.nodes) + len(part.mounts) + len(part.hooks) for part in parts)
 
 
-def _read(host: Host, root: str, folder: str, names: list[str]) -> dict[str, Reading[bytes]]:
+def _read(host: Host, root: str, folder: str, names: Sequence[str]) -> dict[str, Reading[bytes]]:
     """Name -> content; of names that are no text, and of those beyond FILES, nothing."""
     asked = [name for name in names if name.isprintable()][:FILES]
     return host.read_all_beneath(f"{root}{folder}", asked, FILE_LIMIT) if asked else {}

@@ -1,31 +1,15 @@
-"""From the host to the facts of its devices."""
+"""From the host to the facts of its devices. A node that offers none pays for a look at folders, and for no import."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-
-from msgspec.structs import replace
-
-from probe.facts.devices.folders import gather_folders, root_of
-from probe.facts.devices.model import CdiEdits, CdiFolders, CdiSpecification, DeviceFacts, MountTry, Way
-from probe.facts.devices.mounts import SOURCES, try_mounts, wanted_tries
-from probe.facts.devices.plugins import known_devices
-from probe.facts.devices.toolkit import NO_TOOLKIT, gather_toolkit, is_nvidia_runtime
+from probe.facts.devices.listing import list_folders
+from probe.facts.devices.model import CdiFolders, DeviceFacts
+from probe.facts.devices.toolkit import NO_TOOLKIT, has_nvidia_runtime
 from probe.facts.filesystems.attempts import Bench
 from probe.facts.model import HookFacts, KernelFacts, ProbeFacts, RuntimeFacts
-from probe.facts.runtime.base_spec import place_hooks
 from probe.facts.runtime.cdi import gather_maps_mounts
-from probe.facts.runtime.namespace import read_mountinfo
 from probe.host.host import Host
-from probe.host.mount_table import MountTable
-from probe.host.mountinfo import parse_mountinfo
 from probe.reading import Reading, problem_of
-
-PATHS = 500
-"""Maximum number of device nodes, mount sources and hooks that are looked at."""
-_HANGING = 2  # folders after which no other one is asked
-_NVIDIA = "nvidia"
 
 
 def gather_devices(
@@ -38,77 +22,15 @@ def gather_devices(
     kernel: KernelFacts,
 ) -> Reading[DeviceFacts]:
     """CDI specifications and what the runtime finds of them; *sockets* are those of device plugins."""
-    cdi = gather_folders(host, runtime)
-    known = runtime.value
-    maps = gather_maps_mounts(known.name, known.version) if known else problem_of(runtime)
-    edits = list(edits_of(cdi.value))
-    plugins = known_devices(host, sockets.value or ())
-    paths = list(dict.fromkeys((*_paths(edits), *(path for one in plugins for path in one.nodes))))
-    pid, _ = root_of(runtime)
-    ways = _ways(host, pid, paths[:PATHS])
-    mounts = [mount for one in edits for mount in one.mounts]
-    # Where the version is unknown, both are tried: the same source may be bound with a mapping or without.
-    wanted = list(wanted_tries(mounts, maps_mounts=maps.value is not False))
-    tries: tuple[MountTry, ...] = ()
-    below: dict[str, int] = {}
-    if mounts:
-        table = read_mountinfo(host, runtime).parse(parse_mountinfo).parse(MountTable)
-        tries = try_mounts(host, bench, table.value, wanted, ways, probe, kernel) if table.value else ()
-        below = {one.source: _below(table.value, ways, one.source) for one in mounts}
-    facts = DeviceFacts(
-        cdi=cdi,
-        maps_mounts=maps,
-        ways=ways,
-        mounts=tries,
-        below={source: number for source, number in below.items() if number},
+    listed, known = list_folders(host, runtime), runtime.value
+    seen = DeviceFacts(
+        cdi=listed.parse(lambda listing: CdiFolders(folders=((),) * len(listing.folders), found=0)),
+        maps_mounts=gather_maps_mounts(known.name, known.version) if known else problem_of(runtime),
         toolkit=NO_TOOLKIT,
-        plugins=plugins,
-        omitted=max(len(paths) - PATHS, 0) + max(len(wanted) - SOURCES, 0),
     )
-    by_runtime = any(map(is_nvidia_runtime, (known.handlers.value if known else None) or ()))
-    if by_runtime or any(_NVIDIA in hook.program for one in edits for hook in one.hooks):
-        programs = hooks.value.toolkit if hooks.value else problem_of(hooks)
-        facts = replace(facts, toolkit=gather_toolkit(host, programs, by_runtime))
-    return Reading(cdi.source, facts)
+    empty = listed.value is None or listed.value.is_empty()
+    if empty and not sockets.value and not has_nvidia_runtime(runtime):
+        return Reading(listed.source, seen)
+    from probe.facts.devices.offered import gather_offered  # few nodes need it
 
-
-def _ways(host: Host, pid: int, paths: Sequence[str]) -> dict[str, Way]:
-    """What lies at each path, asked folder by folder: a folder that hangs leaves the files of others known."""
-    folders: dict[str, list[str]] = {}
-    for path in paths:
-        folders.setdefault(os.path.dirname(path), []).append(path)
-    found: dict[str, Way] = {}
-    hanging = 0
-    for names in folders.values():
-        if hanging < _HANGING:
-            placed = place_hooks(host, pid, [("", path) for path in names])
-            found |= {one.path: one.steps for one in placed}
-            hanging += any(one.steps[0].kind == "timed-out" for one in placed)
-    return found
-
-
-def _below(table: MountTable | None, ways: dict[str, Way], path: str) -> int:
-    place = ways[path][0].value if path in ways else None
-    return -1 if table is None or place is None else table.below(place.path)
-
-
-def specifications_of(folders: CdiFolders | None) -> Iterator[CdiSpecification]:
-    """All specifications, those of the last folder last."""
-    for folder in folders.folders if folders else ():
-        yield from folder
-
-
-def edits_of(folders: CdiFolders | None) -> Iterator[CdiEdits]:
-    """Edits of all specifications and devices."""
-    for one in specifications_of(folders):
-        yield one.edits
-        yield from one.devices.values()
-
-
-def _paths(edits: Sequence[CdiEdits]) -> Iterator[str]:
-    """Absolute paths that the runtime uses on the node."""
-    for one in edits:
-        named = [path for node in one.nodes for path in (node.path, node.host_path)]
-        named += [mount.source for mount in one.mounts]
-        named += [hook.program for hook in one.hooks]
-        yield from (path for path in named if path.startswith("/"))
+    return gather_offered(host, runtime, hooks, sockets.value or (), bench, probe, kernel, seen, listed)

@@ -10,9 +10,6 @@ from msgspec import Struct
 
 from probe.facts.devices.model import CdiEdits, CdiHook, CdiMount, CdiNode, CdiSpecification
 
-ENDINGS = (".json", ".yaml")
-"""Names of files that a CDI library reads."""
-
 _DEVICES = 2000
 _EDITS = 2000  # of one file
 _PATH_LIMIT = 4095
@@ -61,6 +58,7 @@ class _Device(Struct, rename="camel"):
 
 
 class _Specification(Struct, rename="camel"):
+    cdi_version: str
     kind: str
     devices: tuple[_Device, ...] | None = None
     container_edits: _Edits | None = None
@@ -126,6 +124,8 @@ def _edits(edits: _Edits) -> CdiEdits:
 
 
 def _node(node: _Node) -> CdiNode:
+    if not set(node.permissions or "") <= set("rwm") or (node.type or "b") not in ("b", "c", "u", "p"):
+        raise ValueError("has a device node of a malformed type or malformed permissions")
     host_path, number = node.host_path or node.path, node.major or 0
     typed = bool(node.type) and (number != 0 or node.type == "p")
     return CdiNode(node.path, host_path, typed, node.permissions or "rwm")

@@ -8,7 +8,7 @@ import re
 from msgspec import Struct, field
 
 from probe.facts.devices.model import Toolkit
-from probe.facts.model import Handler
+from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.config import decode_toml
 from probe.facts.runtime.oci import read_stdout
 from probe.host.host import Host
@@ -21,8 +21,8 @@ RUNTIME = "nvidia-container-runtime"
 _LIMIT = 1 << 16
 _PROGRAMS = ("nvidia-ctk", "nvidia-cdi-hook")
 """Programs of the toolkit that print its version."""
-_VERSION = re.compile(r"version:?\s+v?(\d{1,9}\.\d{1,9}\.\d{1,9}[\w.+~-]{0,40})")
-_MODE = re.compile(r"[a-z-]{1,20}")
+_VERSION = r"version:?\s+v?(\d{1,9}\.\d{1,9}\.\d{1,9}[\w.+~-]{0,40})"
+_MODE = r"[a-z-]{1,20}"
 _NOT_NEEDED: Reading[str] = Reading.without(RUNTIME, "not-tried", "nothing on this node needs it")
 NO_TOOLKIT = Toolkit(version=_NOT_NEEDED, mode=_NOT_NEEDED)
 
@@ -40,6 +40,11 @@ def is_nvidia_runtime(handler: Handler) -> bool:
     return os.path.basename(handler.binary.value or "").startswith(RUNTIME)
 
 
+def has_nvidia_runtime(runtime: Reading[RuntimeFacts]) -> bool:
+    """True when a handler of *runtime* runs NVIDIA's OCI runtime."""
+    return any(map(is_nvidia_runtime, (runtime.value.handlers.value if runtime.value else None) or ()))
+
+
 def gather_toolkit(host: Host, programs: Reading[tuple[str, ...]], by_runtime: bool) -> Toolkit:
     """Version that one of *programs* prints, and with *by_runtime* the mode in its configuration."""
     known = sorted(path for path in programs.value or () if os.path.basename(path) in _PROGRAMS)
@@ -53,7 +58,7 @@ def gather_toolkit(host: Host, programs: Reading[tuple[str, ...]], by_runtime: b
 
 def parse_version(text: str) -> str:
     """Version in the output of `nvidia-ctk --version`. *Errors*: ValueError."""
-    found = _VERSION.search(text[:1000])
+    found = re.search(_VERSION, text[:1000])
     if not found:
         raise ValueError("prints no version")
     return found[1]
@@ -62,7 +67,7 @@ def parse_version(text: str) -> str:
 def parse_mode(text: str) -> str:
     """`mode` of the runtime, `auto` where none is set. *Errors*: ValueError."""
     mode = decode_toml(text, _Configuration).runtime.mode
-    if not _MODE.fullmatch(mode):
+    if not re.fullmatch(_MODE, mode):
         raise ValueError("names no mode")
     return mode
 

@@ -37,7 +37,7 @@ VERSION_RULES = (
             gate=gate.name,
             stage=stage.stage,
             default=bool(stage.default),
-            locked=stage.stage == "stable",
+            locked=stage.locked,
             unable="refuses" if stage.since >= _REFUSES_SINCE else "ignores",
             source=stage.source,
         )

@@ -153,6 +153,8 @@ class TestMounts:
         [
             (mount("rbind"), OPEN, ("works", "")),
             (mount("bind"), {"/run/driver": place("/run/driver", 0o100644)}, ("works", "")),
+            (mount("bind"), {"/run/driver": place("/run/driver", 0o140666)}, ("works", "")),
+            (mount("bind"), {"/run/driver": place("/run/driver", 0o140755)}, ("fails", "MountNotReadable")),
             (mount("rbind"), {"/run/driver": place("/run/driver", 0o40750)}, ("fails", "MountNotReadable")),
             (mount("rbind"), {"/run/driver": place("/run/driver", 0o40750, acl=True)}, ("unknown", "MountNotReadable")),
             (mount("rbind"), {"/run/driver": place("/run/driver", 0o40755, 0o700)}, ("unknown", "MountNotReadable")),

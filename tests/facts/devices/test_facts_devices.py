@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from lab.fake_host import FakeHost
 from lab.samples import DRA_JSON, NVIDIA_YAML
 from probe.facts.devices import folders
 from probe.facts.devices.folders import gather_folders
-from probe.facts.devices.gather import gather_devices, specifications_of
+from probe.facts.devices.gather import gather_devices
 from probe.facts.devices.model import CdiFolders, CdiSettings, DeviceFacts, mapping_of
+from probe.facts.devices.offered import specifications_of
 from probe.facts.devices.specification import parse_specification
 from probe.facts.devices.toolkit import CONFIGURATION, parse_mode, parse_version
 from probe.facts.filesystems.attempts import Bench
@@ -122,6 +125,9 @@ class TestParser:
         [
             b"",
             b"[]",
+            json.dumps({"kind": "example.com/gpu", "devices": [DEVICE]}).encode(),
+            specification(containerEdits={"deviceNodes": [{"path": "/dev/x", "permissions": "none"}]}),
+            specification(containerEdits={"deviceNodes": [{"path": "/dev/x", "type": "s"}]}),
             b"null",
             b"{}",
             b"\xff",
@@ -175,7 +181,31 @@ class TestParser:
         assert (mapping_of(mount, maps_mounts=False), mapping_of(mount, maps_mounts=True)) == (before, since)
 
 
+WITHOUT_DEVICES = """
+import sys
+from lab.factory import make_facts
+from lab.fake_host import FakeHost
+from probe.checks.devices.check import check_device_hooks
+from probe.facts.devices.gather import gather_devices
+from probe.make_report import make_report
+from probe.reading import Reading
+facts = make_facts()
+hooks, sockets = Reading("hooks", facts.hooks), Reading("device-plugins", ())
+gather_devices(FakeHost(), facts.runtime, hooks, sockets, None, facts.probe, facts.kernel)
+print(check_device_hooks(facts).status)
+print(*sorted(name for name in sys.modules if name.startswith(("probe.facts.devices.", "probe.checks.devices."))))
+"""
+
+
 class TestFolders:
+    def test_a_node_without_any_imports_no_reader_and_no_judge(self) -> None:
+        """Of those nodes there are most, and each probe of theirs would pay."""
+        done = subprocess.run([sys.executable, "-c", WITHOUT_DEVICES], capture_output=True, text=True, check=True)
+        status, modules = done.stdout.splitlines()
+        facts = [f"probe.facts.devices.{name}" for name in ("gather", "listing", "model", "toolkit")]
+        assert status == "pass"
+        assert modules.split() == ["probe.checks.devices.check", "probe.checks.devices.offered", *facts]
+
     def test_a_node_without_any_pays_two_listings(self) -> None:
         """Of the folders, and of nothing else."""
         host = FakeHost()
