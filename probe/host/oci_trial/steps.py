@@ -204,8 +204,9 @@ class Trial:
             os.setsid()
             for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
-            null = os.open("/dev/null", os.O_RDONLY)
-            for source, target in ((null, 0), (log, 1), (log, 2)):
+            # No /dev/null: crun before 1.24 gives the file on stdin to the container, and so the node's own device.
+            empty = os.open(f"{self._place}/said/nothing", os.O_RDONLY | os.O_CREAT, 0o600)
+            for source, target in ((empty, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
             for name in os.listdir("/proc/self/fd"):  # what whoever started the probe left open
                 with suppress(OSError):

@@ -127,7 +127,10 @@ def test_prediction_and_trial_agree(name: str, filesystem: str, oci: Get, volume
 @real
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_nothing_remains(name: str, oci: Get, workspace: str) -> None:
-    """Processes, namespaces, mounts, cgroups and descriptors are afterwards exactly what they were before."""
+    """Processes, namespaces, mounts, cgroups and descriptors are afterwards exactly what they were before.
+
+    So is the owner of /dev/null, which crun before 1.24 would give to the container that has it as its stdin.
+    """
     path = oci(name).path
 
     def before_and_after() -> list[Any]:
@@ -158,6 +161,7 @@ def snapshot() -> dict[str, Any]:
         "controllers": [file.read_text() for file in CONTROLLERS if file.exists()],
         "modules": sorted(os.listdir("/sys/module")),
         "descriptors": len(os.listdir("/proc/self/fd")),
+        "null": (os.stat("/dev/null").st_uid, os.stat("/dev/null").st_mode),
     }
 
 
