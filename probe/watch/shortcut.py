@@ -189,13 +189,13 @@ def _file(path: str) -> object:
 
 
 def _entry(path: str) -> object:
-    """Identity and mode of an entry of a directory, of a symlink its time of change, too; None without an entry."""
+    """Identity and mode of an entry of a directory, of a symlink its target, too; None without an entry."""
     try:
         status = os.lstat(path)
+        # A new symlink may have the inode number of the old one, and its time within a tick of the clock.
+        return (_PLACE(status), os.readlink(path)) if stat.S_ISLNK(status.st_mode) else _PLACE(status)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    # A new symlink may have the inode number of the old one.
-    return _DIRECTORY(status) if stat.S_ISLNK(status.st_mode) else _PLACE(status)
 
 
 _FIELDS: dict[Callable[[str], object], Callable[[os.stat_result], object]] = {
