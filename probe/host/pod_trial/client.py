@@ -13,7 +13,11 @@ from probe.host.cri import IMAGE_SERVICE, RUNTIME_SERVICE, connect
 from probe.host.grpc import RpcError, call_all
 from probe.host.pod_trial.messages import LABEL, own_sandboxes
 
-_SETTLED = 3.0  # seconds after which what cannot be removed is left
+SETTLED = 3.0
+"""Seconds after which what cannot be removed is left."""
+LEFT_SETTLED = 8.0
+"""The same of what a killed trial left: its calls, which containerd then ends, keep a container busy for seconds."""
+
 _PAUSE = 0.1
 
 M = TypeVar("M", bound=Message)
@@ -61,12 +65,13 @@ class Runtime:
         request = cri_pb2.ListPodSandboxRequest(filter=chosen)
         return own_sandboxes(self.call("ListPodSandbox", request, cri_pb2.ListPodSandboxResponse))
 
-    def sweep(self) -> str:
+    def sweep(self, patience: float = SETTLED) -> str:
         """Remove every sandbox of the trial; why one is left, else empty.
 
-        Tried again for a while: a container whose start was cut off cannot be removed before the start has failed.
+        Tried again for *patience* seconds: a container whose start or removal was cut off is in a state between, in
+        which containerd neither stops nor removes it.
         """
-        deadline = min(self._deadline, time.monotonic() + _SETTLED)
+        deadline = min(self._deadline, time.monotonic() + patience)
         while (left := self._remove_all()) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
         return left
