@@ -24,7 +24,6 @@ from probe.checks.runtime.refusals import (
     CPU_TIME,
     IN_THE_IMAGE,
     OPEN_FILES,
-    STACK,
     Refusal,
     is_defective,
     is_late_and_missing,
@@ -50,8 +49,8 @@ _NAMESPACED = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net.")
 """Sysctls that CRI-O sets at all. *Source*: CRI-O, `pkg/config/sysctl.go`."""
 _NO_LIMIT = 1 << 64
 _FEW_FILES = 64
-_SMALL = {CPU_TIME: 1, STACK: 64 << 10}
-"""Limits from which on Pods ran: seconds, bytes."""
+_SMALL = {CPU_TIME: 1, "RLIMIT_STACK": 64 << 10, "RLIMIT_DATA": 1 << 20, "RLIMIT_AS": _NO_LIMIT}
+"""Seconds or bytes from which on each Pod ran. 1 GiB of address space was too little for runc, and for crun not."""
 
 
 def check_base_spec(facts: Facts, handler: str) -> Outcome:
