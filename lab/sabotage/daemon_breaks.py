@@ -14,7 +14,7 @@ LIMITS = rows(
             *(("nofile", number) for number in (24, 32, 40, 64, 256, 1024)),
             *(("fsize", number) for number in (0, 4096, 65536, 1 << 20)),
             *(("memlock", number) for number in (0, 65536)),
-            *(("stack", number) for number in (8192, 16384, 24576, 32768, 65536, 8388608)),
+            *(("stack", number) for number in (16384, 24576, 65536, 8388608)),
             ("sigpending", 0),
             ("msgqueue", 0),
             ("as", 1 << 31),

@@ -110,7 +110,7 @@ ACLS = rows(
     "after",
     {
         f"acl-{who}-{what}-{name}": f"acl {path} {ids} {rights}"
-        for name, path in (("state", STATE), ("snapshots", f"{_SNAPSHOTS}/snapshots"), ("pods", f"{_KUBELET}/pods"))
+        for name, path in (("state", STATE), ("pods", f"{_KUBELET}/pods"))
         for who, ids in (("of-a-pod", 65536 * 1000), ("of-a-user", 1000))
         for what, rights in (("denies", 0), ("allows", 7))
     },

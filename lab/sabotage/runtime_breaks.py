@@ -119,10 +119,10 @@ CONFIGURATIONS = rows(
 )
 _MORE_LIMITS = (
     *(("CPU", number) for number in (0, 1)),
-    *(("STACK", number) for number in (0, 8192, 65536)),
-    *(("AS", number) for number in (0, 1 << 20, 1 << 30)),
+    *(("STACK", number) for number in (8192, 65536)),
+    *(("AS", number) for number in (1 << 20, 1 << 30)),
     *(("DATA", number) for number in (0, 1 << 20)),
-    *(("NOFILE", number) for number in (0, 3, 8)),
+    *(("NOFILE", number) for number in (3, 8)),
     *((name, 0) for name in ("MEMLOCK", "SIGPENDING", "MSGQUEUE", "CORE", "LOCKS", "RTTIME", "NICE")),
 )
 """Of each container: what is left of getrlimit(2)."""
