@@ -68,22 +68,26 @@ class Runtime:
     def sweep(self, patience: float = SETTLED) -> str:
         """Remove every sandbox of the trial; why one is left, else empty.
 
-        Tried again for *patience* seconds: a container whose start or removal was cut off is in a state between, in
-        which containerd neither stops nor removes it.
+        Tried again for *patience* seconds where the runtime refuses: while containerd ends a start or a removal that
+        was cut off, it neither stops nor removes the container.
         """
-        deadline = min(self._deadline, time.monotonic() + patience)
-        while (left := self._remove_all()) and time.monotonic() < deadline:
+        began = time.monotonic()
+        while error := self._remove_all():
+            waited = patience if error.by_server else min(patience, SETTLED)
+            if time.monotonic() >= min(self._deadline, began + waited):
+                return str(error)
             time.sleep(_PAUSE)
-        return left
+        return ""
 
-    def _remove_all(self) -> str:
+    def _remove_all(self) -> RpcError | None:
+        """Try it once; the first error, after which the others are left for the next time."""
         try:
             for sandbox in self.sandboxes():
                 self._change("StopPodSandbox", cri_pb2.StopPodSandboxRequest(pod_sandbox_id=sandbox.id))
                 self._change("RemovePodSandbox", cri_pb2.RemovePodSandboxRequest(pod_sandbox_id=sandbox.id))
         except RpcError as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
     def _change(self, method: str, request: Any) -> None:
         """A call whose answer says nothing; what is gone already has been removed by somebody else."""
