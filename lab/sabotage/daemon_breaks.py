@@ -14,7 +14,7 @@ LIMITS = rows(
             *(("nofile", number) for number in (24, 32, 40, 64, 256, 1024)),
             *(("fsize", number) for number in (0, 4096, 65536, 1 << 20)),
             *(("memlock", number) for number in (0, 65536)),
-            *(("stack", number) for number in (65536, 8388608)),
+            *(("stack", number) for number in (16384, 24576, 65536, 8388608)),
             ("sigpending", 0),
             ("msgqueue", 0),
             ("as", 1 << 31),
@@ -128,12 +128,30 @@ SYSTEMD = rows(
         "NoExecPaths-var": "slave; remount noexec /var/lib/containerd",
     },
 )
+_ANOTHER = """
+printf 'version = 3\nroot = "/srv/root"\nstate = "/srv/state"\n[grpc]\naddress = "/srv/socket"\n' > /srv/config.toml
+prlimit --nofile=24 containerd --config /srv/config.toml > /srv/log 2>&1 &
+while ! [ -e /srv/socket ]; do sleep 0.05; done
+"""
+"""One more, which the kubelet does not talk to and in which no Pod would start."""
+_DEVICE_POLICY = """
+closed=/sys/fs/cgroup/devices/$CGROUP/daemon
+mkdir -p $closed
+echo a > $closed/devices.deny
+for each in 1:3 1:5 1:7 1:8 1:9 5:0 5:2 136:*; do echo "c $each rwm" > $closed/devices.allow; done
+echo $$ > $closed/cgroup.procs
+"""
+"""The devices that systemd leaves to the unit. *Source*: systemd.resource-control(5)."""
 _UMASKS = ("002", "007", "027", "077")
 UMASKS = rows("umask", "daemon", {f"umask-{mask}": f"umask {mask}" for mask in _UMASKS})
 DAEMONS = (
     Break("containerd-stopped", "daemon", after="kill -STOP $(pidof containerd)"),
     Break("containerd-killed", "daemon", after="kill -KILL $(pidof containerd); sleep 0.2"),
     Break("path-without-programs", "daemon", environment={"PATH": "/usr/bin:/bin"}),
+    Break("ld-preload-gone", "daemon", environment={"LD_PRELOAD": "/nowhere.so"}),
+    Break("ld-library-path-gone", "daemon", environment={"LD_LIBRARY_PATH": "/nowhere"}),
+    Break("DevicePolicy-closed", "daemon", daemon=_DEVICE_POLICY),
+    Break("another-containerd", "daemon", after=_ANOTHER),
     Break("xdg-runtime-dir-gone", "daemon", environment={"XDG_RUNTIME_DIR": "/nowhere"}),
     Break("containerd-replaced", "daemon", after="cp /usr/local/bin/containerd /x; mv /x /usr/local/bin/containerd"),
 )

@@ -46,6 +46,11 @@ INSIDE = (
         "after",
         {
             "pods-is-a-file": f"rm -rf {_KUBELET}/pods; : > {_KUBELET}/pods",
+            **{
+                f"{name}-dangling-link": f"rm -rf {FOLDERS[name]}; mkdir -p $(dirname {FOLDERS[name]}); "
+                f"ln -s /nowhere/at/all {FOLDERS[name]}"
+                for name in ("pods", "state-tasks", "root-containers", "cni-cache", "pod-logs", "netns")
+            },
             "netns-is-a-file": "rm -rf /run/netns; : > /run/netns",
             "shims-is-a-file": f"rm -rf {STATE}/s; : > {STATE}/s",
             "cni-cache-is-a-file": "rm -rf /var/lib/cni; : > /var/lib/cni",
@@ -100,4 +105,15 @@ FLAGS = rows(
         "noexec-cni": "remount noexec /opt/cni/bin",
     },
 )
-PLACES: tuple[Break, ...] = (*INSIDE, *FLAGS)
+ACLS = rows(
+    "acl",
+    "after",
+    {
+        f"acl-{who}-{what}-{name}": f"acl {path} {ids} {rights}"
+        for name, path in (("state", STATE), ("pods", f"{_KUBELET}/pods"))
+        for who, ids in (("of-a-pod", 65536 * 1000), ("of-a-user", 1000))
+        for what, rights in (("denies", 0), ("allows", 7))
+    },
+)
+"""Entries of acl(5) of the first ID of the first Pod, and of a user of the node."""
+PLACES: tuple[Break, ...] = (*INSIDE, *FLAGS, *ACLS)

@@ -12,7 +12,7 @@ from lab.real.node import MOUNTED
 from lab.sabotage import pods
 from lab.sabotage.fate import Fates, none_runs
 from lab.sabotage.judge import NO_REPORT, Claim, judge, judge_row
-from lab.sabotage.machine import BIN, DidNotStartError, Lab, Machine
+from lab.sabotage.machine import BIN, CGROUP, DidNotStartError, Lab, Machine
 from lab.sabotage.row import HELPERS, Break
 
 _TIMEOUT = 90
@@ -94,7 +94,7 @@ def _on(machine: Machine, broken: Break, probes: Sequence[Sequence[str]]) -> tup
     if broken.specification:
         config["runtime"] = _base_specification(machine, broken.specification)
     _break(machine, broken.before)
-    environment = {"PYTHON": machine.node.python, "CHECKOUT": MOUNTED, **broken.environment}
+    environment = {"PYTHON": machine.node.python, "CHECKOUT": MOUNTED, "CGROUP": CGROUP, **broken.environment}
     try:
         with machine.containerd(config, wrapper(broken), environment):
             try:

@@ -102,6 +102,10 @@ CONFIGURATIONS = rows(
         "binary-relative": {"binary": 'BinaryName = "./{name}"'},
         "runc-root-elsewhere": {"options": 'Root = "/srv/runc"'},
         "runc-root-is-a-file": {"options": 'Root = "/etc/hosts/x"'},
+        "runc-root-on-proc": {"options": 'Root = "/proc/runc"'},
+        "runc-root-on-sys": {"options": 'Root = "/sys/runc"'},
+        "shim-cgroup-gone": {"options": 'ShimCgroup = "/nowhere"'},
+        "shim-cgroup-root": {"options": 'ShimCgroup = "/"'},
         "sandboxer-shim": {"runtime": 'sandboxer = "shim"'},
         "sandboxer-unknown": {"runtime": 'sandboxer = "nobody"'},
         "handler-snapshotter-native": {"runtime": 'snapshotter = "native"'},
@@ -113,6 +117,15 @@ CONFIGURATIONS = rows(
         "base-specification-gone": {"runtime": 'base_runtime_spec = "/nowhere.json"'},
     },
 )
+_MORE_LIMITS = (
+    *(("CPU", number) for number in (0, 1)),
+    *(("STACK", number) for number in (8192, 65536)),
+    *(("AS", number) for number in (1 << 20, 1 << 30)),
+    *(("DATA", number) for number in (0, 1 << 20)),
+    *(("NOFILE", number) for number in (3, 8)),
+    *((name, 0) for name in ("MEMLOCK", "SIGPENDING", "MSGQUEUE", "CORE", "LOCKS", "RTTIME", "NICE")),
+)
+"""Of each container: what is left of getrlimit(2)."""
 _SOURCES = """
 mkdir -p /srv/ro /srv/noexec /srv/shared /srv/unbindable /srv/private/inner
 chmod 700 /srv/private
@@ -155,7 +168,7 @@ _SPECIFICATIONS = rows(
         "sysctl-bad-value": {"linux": {"sysctl": {"net.ipv4.ip_forward": "many"}}},
         **{
             f"rlimit-{name.lower()}-{value}": {"process": {"rlimits": [_limit(name, value)]}}
-            for name, value in (("NPROC", 1), ("NPROC", 2), ("NPROC", 8), ("FSIZE", 0))
+            for name, value in (("NPROC", 1), ("NPROC", 2), ("NPROC", 8), ("FSIZE", 0), *_MORE_LIMITS)
         },
         "apparmor-profile-gone": {"process": {"apparmorProfile": "nobody"}},
         "scheduler-fifo": {"process": {"scheduler": {"policy": "SCHED_FIFO", "priority": 5}}},

@@ -98,6 +98,9 @@ class Added(Struct, frozen=True, kw_only=True):
     """Whether the file changed after the daemon had read it."""
 
 
+NO_SHIM_CGROUP: Reading[str] = Reading("ShimCgroup", None, "not configured", "not-tried")
+
+
 class HandlerAround(Struct, frozen=True, kw_only=True):
     """What a handler needs beside its OCI runtime."""
 
@@ -109,6 +112,8 @@ class HandlerAround(Struct, frozen=True, kw_only=True):
     no_new_keyring: bool
     oci_root: Reading[Place] = NO_PLACE
     """Where its OCI runtime keeps state, if configured, or what exists above."""
+    shim_cgroup: Reading[str] = NO_SHIM_CGROUP
+    """The cgroup that each shim joins; absent where no hierarchy has it."""
     sandboxer: str = ""
     """containerd's plugin that makes its sandboxes; empty for the usual one."""
     own_network: bool
@@ -166,6 +171,10 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     keys: Keys
     restricts_oom_score: Reading[bool]
     """containerd's `restrict_oom_score_adj`."""
+    missing_libraries: tuple[str, ...] = ()
+    """Libraries in LD_PRELOAD of the daemon that are not there: ld.so(8) complains of them on stderr."""
+    linked_shims: tuple[str, ...] = ()
+    """Shims that ld.so(8) starts; looked for only where a library is missing."""
     handlers: tuple[HandlerAround, ...]
     cni: Reading[Cni]
     istio_cni: Reading[IstioCni] = NO_ISTIO

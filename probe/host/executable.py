@@ -12,6 +12,7 @@ HEAD = 4096
 """Bytes of a file in which its headers and the path of its interpreter lie."""
 
 _ELF = b"\x7fELF"
+_ELF64_LITTLE = b"\2\1"
 _MACHINES = {"x86_64": (62, 3), "aarch64": (183, 40)}
 """`e_machine` of each architecture, and of the 32-bit one that its kernels may run, too. *Source*: linux/elf-em.h."""
 _PT_LOAD, _PT_INTERP = 1, 3
@@ -46,6 +47,13 @@ def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str
         if kind == _PT_INTERP and offset + length <= len(head)  # patchelf(1) may have moved it further back
     )
     return _missing(next(found, b""), exists)
+
+
+def is_linked(head: bytes) -> bool:
+    """Whether a 64-bit, little-endian program names a dynamic linker; False for anything else."""
+    if not head.startswith(_ELF) or len(head) < 64 or head[4:6] != _ELF64_LITTLE:
+        return False
+    return any(kind == _PT_INTERP for kind, _, _ in _program_headers(head))
 
 
 def _missing(interpreter: bytes, exists: Callable[[str], bool]) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.host import syscalls
-from probe.host.executable import HEAD, why_not_executed
+from probe.host.executable import HEAD, is_linked, why_not_executed
 from probe.host.files import open_path
 from probe.reading import Reading
 
@@ -43,6 +43,8 @@ class Place(Struct, frozen=True, kw_only=True):
     free_inodes: int = 0
     immutable: bool = False
     """Whether nothing can be made in it, not even by root: FS_IMMUTABLE_FL of chattr(1)."""
+    linked: bool = False
+    """Whether it is an executable file that a dynamic linker starts, ld.so(8)."""
     defect: str = ""
     """Why execve(2) refuses this executable file; empty for a good one, and for what is none."""
 
@@ -90,6 +92,8 @@ def _place(handle: int, root: str) -> Place:
     own = f"/proc/self/fd/{handle}"
     seen, mount = os.fstat(handle), os.fstatvfs(handle)
     is_device = stat.S_ISCHR(seen.st_mode) or stat.S_ISBLK(seen.st_mode)
+    is_program = stat.S_ISREG(seen.st_mode) and bool(seen.st_mode & 0o111)
+    defect, linked = _execution(own, root, seen.st_size) if is_program else ("", False)
     target = os.fsencode(os.readlink(own)).decode("utf-8", "backslashreplace")
     return Place(
         path=target.removeprefix(root) or "/",
@@ -104,7 +108,8 @@ def _place(handle: int, root: str) -> Place:
         inodes=mount.f_files,
         free_inodes=mount.f_ffree,
         immutable=_is_immutable(handle),
-        defect=_defect(own, root, seen.st_size) if stat.S_ISREG(seen.st_mode) and seen.st_mode & 0o111 else "",
+        linked=linked,
+        defect=defect,
     )
 
 
@@ -115,17 +120,18 @@ def _is_immutable(handle: int) -> bool:
         return False
 
 
-def _defect(path: str, root: str, size: int) -> str:
+def _execution(path: str, root: str, size: int) -> tuple[str, bool]:
+    """Why execve(2) refuses the program, and whether a dynamic linker starts it."""
     try:
         with open(path, "rb", buffering=0) as file:
             head = file.read(HEAD) or b""
         defect = why_not_executed(head, size, os.uname().machine, lambda name: _exists(root, name))
         if not defect:
-            return ""
+            return "", is_linked(head)
         with open("/proc/self/mountinfo", "rb") as mounts:
-            return "" if handlers(mounts) else defect  # which may run any file
+            return "" if handlers(mounts) else defect, False  # handlers may run any file
     except OSError:
-        return ""
+        return "", False
 
 
 def handlers(mounts: Iterable[bytes], directory: str = _BINFMT) -> set[str]:

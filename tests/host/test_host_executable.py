@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.host.executable import HEAD, why_not_executed
+from probe.host.executable import HEAD, is_linked, why_not_executed
 
 MACHINE = platform.machine()
 
@@ -67,6 +67,21 @@ def test_the_path_of_an_interpreter(path: bytes, size: int, words: str) -> None:
     found = why_not_executed(head[:HEAD], 2 * HEAD, "x86_64", lambda path: path == "/lib/there")
     assert words in found
     assert bool(found) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("head", "linked"),
+    [
+        (elf(interpreter=b"/lib/there"), True),
+        (elf(), False),
+        (elf(interpreter=b"/lib/there", order=">"), False),
+        (b"#!/bin/sh\n", False),
+        (b"", False),
+    ],
+)
+def test_a_dynamic_linker(head: bytes, linked: bool) -> None:
+    """A static program names none, and a script is none."""
+    assert is_linked(head) is linked
 
 
 def test_an_unknown_machine_is_no_defect() -> None:

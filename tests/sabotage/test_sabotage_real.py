@@ -36,7 +36,8 @@ SAMPLE = (
     *("runc-gone", "runc-lies", "shim-gone", "snapshotter-native", "no-restrict-oom-score-adj"),
     *("hook-works", "hook-fails", "dev-full-gone", "tmpdir-gone", "umask-027"),
     *("kubelet-root-overlay", "runtime-root-ext4", "state-noexec", "run-full", "containerd-killed"),
-    *("snapshots-read-only", "unbindable-runtime-root"),
+    *("snapshots-read-only", "unbindable-runtime-root", "acl-of-a-user-denies-state", "cni-cache-dangling-link"),
+    "ld-preload-gone",
     *(MORE if ALL else ()),
 )
 

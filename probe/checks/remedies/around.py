@@ -16,11 +16,16 @@ OF_REASON: dict[str, str] = {
     "ProcessLimitTooSmall": "Set LimitNPROC=infinity and TasksMax=infinity in the runtime's unit, and restart it.",
     "OpenFilesLimitTooSmall": "Set LimitNOFILE=infinity in the runtime's unit, and restart it.",
     "FileSizeLimitTooSmall": "Set LimitFSIZE=infinity in the runtime's unit, and restart it.",
+    "StackLimitTooSmall": "Set LimitSTACK=8M in the runtime's unit, and restart it.",
     "OomScoreRefused": "Give the runtime CAP_SYS_RESOURCE, or set restrict_oom_score_adj = true in its table of CRI "
     "(containerd, /etc/containerd/config.toml), and restart it.",
     "RuntimeNotReady": "See what the runtime says of itself:\n"
     "  crictl info | head -30; journalctl -u containerd -u crio -n 50 --no-pager",
     "ShimMissing": "Install the shim, which comes with containerd, in a folder of the runtime's PATH.",
+    "PreloadMissing": "Install the library, or take LD_PRELOAD out of the environment of the runtime's unit, and "
+    "restart it:\n  systemctl show -p Environment,EnvironmentFiles containerd",
+    "ShimCgroupMissing": "Make the cgroup at each boot, or remove ShimCgroup from the handler's options (containerd, "
+    "/etc/containerd/config.toml) and restart containerd:\n  containerd config dump | grep ShimCgroup",
     "HostsFileMissing": "Write the file again:\n  printf '127.0.0.1 localhost\\n::1 localhost\\n' > /etc/hosts",
     "SandboxerMissing": "Remove sandboxer from the handler's table (containerd, /etc/containerd/config.toml), or "
     "configure the proxy plugin of that name, and restart containerd.",

@@ -21,6 +21,7 @@ from probe.checks.runtime.around import (
 )
 from probe.checks.runtime.refusals import (
     AS_THE_POD,
+    CPU_TIME,
     IN_THE_IMAGE,
     OPEN_FILES,
     Refusal,
@@ -48,6 +49,8 @@ _NAMESPACED = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net.")
 """Sysctls that CRI-O sets at all. *Source*: CRI-O, `pkg/config/sysctl.go`."""
 _NO_LIMIT = 1 << 64
 _FEW_FILES = 64
+_SMALL = {CPU_TIME: 1, "RLIMIT_STACK": 64 << 10, "RLIMIT_DATA": 1 << 20, "RLIMIT_AS": _NO_LIMIT}
+"""Seconds or bytes from which on each Pod ran. 1 GiB of address space was too little for runc, and for crun not."""
 
 
 def check_base_spec(facts: Facts, handler: str) -> Outcome:
@@ -141,6 +144,10 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
     if alone := [name for name, _ in _set(facts, added) if is_of_the_node(name)]:
         message = f"whether a Pod may set the sysctl {inline(alone[0])}, which each container gets, is unknown"
         return Outcome.unknown("not-tried", message, Evidence(source, alone[0]))
+    for name, one in added.limits:
+        if 0 <= one.soft < _SMALL.get(name, 0):
+            message = f"whether programs of Pods run with the limit {name} {one.soft} of each container is unknown"
+            return Outcome.unknown("not-tried", message, Evidence(source, f"{name} {one.soft}"))
     if added.unjudged:
         named = ", ".join(map(inline, added.unjudged[:3]))
         message = f"whether a user namespace allows {named} of {inline(source)}, which each container gets, is unknown"

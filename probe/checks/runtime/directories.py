@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Sequence
 
@@ -38,6 +39,8 @@ root three directories and the file `userns`.
 _HIERARCHIES = ("cpu", "devices")
 _HIERARCHIES_OF = {"crun": ("cpuset",)}
 """Controllers of cgroup v1: seen with runc 1.3.6 and crun 1.28, which fail without these and run without others."""
+_OF_THE_KERNEL = re.compile(r"(/proc|/sys(?!/fs/))(?:/|$)")
+"""proc and sysfs, in which mkdir(2) answers ENOENT or EPERM; below /sys/fs other file systems are mounted."""
 _SMALL_FILE = 4096
 """Bytes: /etc/hosts of a Pod, and the kubelet's own state, are hardly smaller."""
 _ONE_FILE = (1, 1)
@@ -75,6 +78,10 @@ def _why_no_directory(place: Place | None) -> str:
 
 def _why_nothing_is_made(place: Place) -> str:
     """Why not even root can make anything in *place*, however much room there is; empty when it can."""
+    if stat.S_ISLNK(place.mode):
+        return "is a symlink to nothing"
+    if kernels := _OF_THE_KERNEL.match(place.path):
+        return f"is in {kernels[1]}, where nothing can be made"
     if not stat.S_ISDIR(place.mode):
         return "is no directory"
     if place.read_only:

@@ -37,6 +37,9 @@ _SMALL_FILES = 1 << 20
 _LARGE_FILES = 10 << 30
 _FEW_FILES = 1024
 _FEW_PROCESSES = 4096
+_TOO_SMALL_STACK = 16 << 10
+"""Bytes with which shims of containerd 2.1.9 crash."""
+_SMALL_STACK = 64 << 10
 _TOO_FEW_PIDS = 8
 """Processes: a shim of containerd has more threads than this."""
 _TOO_FEW_IN_PODS = {"runc": 4, "crun": 2}
@@ -102,6 +105,21 @@ def check_file_size(facts: Facts) -> Outcome:
     if limit.soft <= _SMALL_FILES and is_containerd(facts):
         return Outcome.fail("FileSizeLimitTooSmall", f"{message}, which its own database is", seen)
     return Outcome.warn(f"{message}, which larger images have", seen)
+
+
+def check_stack(facts: Facts) -> Outcome:
+    """RLIMIT_STACK binds root, too: shims and OCI runtimes that outgrow it end with SIGSEGV."""
+    limits = daemon_of(facts).then(lambda daemon: daemon.limits)
+    if limits.value is None:
+        return Outcome.not_read("how large the stacks of shims may get", limits)
+    limit = limits.value.get("RLIMIT_STACK", _UNLIMITED)
+    seen = Evidence(limits.source, f"Max stack size {'unlimited' if limit.soft < 0 else limit.soft}")
+    if not 0 <= limit.soft < _SMALL_STACK:
+        return Outcome.passed("no limit of the size of stacks is near", seen)
+    message = f"the runtime hands on a limit of {limit.soft} bytes to the stack of each process"
+    if limit.soft <= _TOO_SMALL_STACK and is_containerd(facts):
+        return Outcome.fail("StackLimitTooSmall", f"{message}, with which shims crash", seen)
+    return Outcome.warn(f"{message}, with which shims may crash", seen)
 
 
 def _missing(limits: Reading[dict[str, Limit]]) -> Reading[dict[str, Limit]]:
@@ -178,6 +196,7 @@ def check_limits(facts: Facts, handler: str) -> Outcome:
             "ProcessLimitTooSmall": check_processes(facts, handler),
             "OpenFilesLimitTooSmall": check_files(facts),
             "FileSizeLimitTooSmall": check_file_size(facts),
+            "StackLimitTooSmall": check_stack(facts),
             "OomScoreRefused": check_oom_score(facts),
         }
     )
@@ -191,12 +210,14 @@ CHECKS = (
         question="Do quotas and limits leave Pods the keyrings and processes that they need?",
         why="RLIMIT_NPROC of the runtime and the quota of keyrings bind each UID but the node's root: low ones stop "
         "Pods with a user namespace, and no others. pids.max of its cgroup, too few open files, or an oom_score_adj "
-        "that it may not lower without CAP_SYS_RESOURCE, stop every Pod, and so does a small RLIMIT_FSIZE.",
+        "that it may not lower without CAP_SYS_RESOURCE, stop every Pod, and so does a small RLIMIT_FSIZE or "
+        "RLIMIT_STACK.",
         reasons=(
             "KeyringQuotaTooSmall",
             "ProcessLimitTooSmall",
             "OpenFilesLimitTooSmall",
             "FileSizeLimitTooSmall",
+            "StackLimitTooSmall",
             "OomScoreRefused",
         ),
         remediation=AROUND["runtime-limits"],

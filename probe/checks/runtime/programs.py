@@ -17,6 +17,7 @@ from probe.checks.runtime.around import (
     told_by,
     worst,
 )
+from probe.checks.runtime.shims import check_preloaded, check_shim, check_shim_cgroup
 from probe.facts.kubelet.versions import parse_release
 from probe.facts.model import Facts
 from probe.finding import Evidence
@@ -27,23 +28,6 @@ _SANDBOXERS = ("", "podsandbox")
 _NETWORK_READY = "NetworkReady"
 _DRIVER_FROM_CRI = (1, 31)
 """Since when KubeletCgroupDriverFromCRI is on by default."""
-
-
-def check_shim(facts: Facts, handler: str) -> Outcome:
-    """Containerd runs a shim for each Pod, which runs the OCI runtime; CRI-O runs pinns and a monitor."""
-    around, own = surroundings_of(facts), handler_around(facts, handler)
-    crio = told_by(facts).value == "cri-o"
-    what = "pinns or its monitor" if crio else "its shim"
-    if around.value is None:
-        return Outcome.not_read(f"whether the runtime finds {what}", around)
-    if own is None or own.shim.kind == "not-tried":
-        return Outcome.skipped("this runtime tells no shim or monitor of this handler", told_by(facts))
-    if own.shim.kind == "absent":
-        message = f"the runtime cannot execute {what}: {own.shim.problem}"
-        return Outcome.fail("MonitorMissing" if crio else "ShimMissing", message, own.shim)
-    if own.shim.value is None:
-        return Outcome.not_read(f"whether the runtime finds {what}", own.shim)
-    return Outcome.passed(f"the runtime finds {inline(own.shim.value)}", own.shim)
 
 
 def check_sandboxer(facts: Facts, handler: str) -> Outcome:
@@ -179,6 +163,8 @@ def check_parts(facts: Facts, handler: str) -> Outcome:
         {
             "RuntimeNotReady": check_condition(facts, "RuntimeReady", "RuntimeNotReady"),
             "ShimMissing": check_shim(facts, handler),
+            "PreloadMissing": check_preloaded(facts, handler),
+            "ShimCgroupMissing": check_shim_cgroup(facts, handler),
             "HostsFileMissing": check_hosts(facts),
             "SandboxerMissing": check_sandboxer(facts, handler),
             "CniPluginMissing": check_network(facts, handler),
@@ -203,6 +189,8 @@ CHECKS = (
             "RuntimeNotReady",
             "ShimMissing",
             "MonitorMissing",
+            "PreloadMissing",
+            "ShimCgroupMissing",
             "HostsFileMissing",
             "SandboxerMissing",
             "CniPluginMissing",

@@ -63,10 +63,17 @@ _WITH_OWNER = ("tmpfs", "devpts")
 """File systems that refuse an owner that is not mapped, with EINVAL."""
 
 OPEN_FILES = "RLIMIT_NOFILE"
-_TOO_FEW_FILES = {"runc": 20}
+_TOO_FEW_FILES = {"runc": 20, "crun": 8}
 """runc 1.3.6 keeps one file open for each idmapped mount: it needs 16 more than those, of which each Pod has five, for
-hosts, termination log, hostname, resolv.conf and shm. Beside eight of the kubelet's 24 were too few, and 28 enough."""
-_NOTHING_RUNS_WITHOUT = ("RLIMIT_CPU", "RLIMIT_FSIZE")
+hosts, termination log, hostname, resolv.conf and shm. Beside eight of the kubelet's 24 were too few, and 28 enough.
+crun 1.28 failed with 8."""
+CPU_TIME = "RLIMIT_CPU"
+"""With a limit of 0 the kernel kills a process at its first tick: crun always lived until then, runc at times.
+
+*Source*: setrlimit(2); kernel/time/posix-cpu-timers.c.
+"""
+_TOO_SMALL = {"RLIMIT_STACK": 8 << 10, "RLIMIT_AS": 1 << 20, "RLIMIT_DATA": 0}
+"""Bytes with which no program of a Pod ran, with either OCI runtime."""
 _TOO_FEW_PROCESSES = 2
 """RLIMIT_NPROC counts the processes of the Pod's UID: root of the node is exempt, and a Pod's own root is not."""
 _SYS_RESOURCE = 24
@@ -223,8 +230,10 @@ def refused_limit(
         more = Evidence("the runtime's own limit", f"{own.hard}, CapEff {capabilities:016x}")
         message = f"{what} is above that of the runtime, which may not raise it without CAP_SYS_RESOURCE"
         return Refusal("LimitRefused", message, (*seen, more))
-    if name in _NOTHING_RUNS_WITHOUT and soft == 0:
+    if soft == 0 and (name == "RLIMIT_FSIZE" or (name == CPU_TIME and oci_runtime == "crun")):
         return Refusal("LimitTooSmall", f"{what} is 0, with which no program runs", seen)
+    if soft <= _TOO_SMALL.get(name, -1):
+        return Refusal("LimitTooSmall", f"{what} is {limit.soft} bytes, with which no program of a Pod ran", seen)
     if name == "RLIMIT_NPROC" and soft <= _TOO_FEW_PROCESSES:
         message = f"{what} leaves {limit.soft} processes to a Pod and its pause program, so none of them can fork"
         return Refusal("LimitTooSmall", message, seen)

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from probe.facts.around import NO_PLACE, Added, Cni, HandlerAround
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added
+from probe.facts.runtime.shim_cgroup import gather_shim_cgroup
 from probe.host.host import Host
 from probe.host.places import Place, above
 from probe.reading import Reading, problem_of
@@ -32,6 +33,7 @@ class _Options(Struct):
     systemd_cgroup: bool = field(default=False, name="SystemdCgroup")
     no_new_keyring: bool = field(default=False, name="NoNewKeyring")
     root: str = field(default="", name="Root")
+    shim_cgroup: str = field(default="", name="ShimCgroup")
 
 
 class _Runtime(Struct, rename="camel"):
@@ -94,6 +96,7 @@ def gather_handlers(
                 own_network=bool(runtime.cni_conf_dir),
                 no_new_keyring=options.no_new_keyring,
                 oci_root=nearest(host, pid, options.root) if options.root.startswith("/") else NO_PLACE,
+                shim_cgroup=gather_shim_cgroup(host, pid, options.shim_cgroup),
                 sandboxer=runtime.sandboxer,
                 added=specs[path],
             )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 from probe.facts.around import NO_PLACE, Cni, Daemon, HandlerAround, Keys, Surroundings
-from probe.facts.nearest import nearest
+from probe.facts.nearest import first_existing, nearest
 from probe.facts.runtime.handlers import InForce
 from probe.facts.runtime.limits import parse_limits
 from probe.facts.runtime.mesh import gather_istio_cni
@@ -21,6 +22,7 @@ _TASKS = "io.containerd.runtime.v2.task/k8s.io"
 _CRI = ("io.containerd.grpc.v1.cri/sandboxes", "io.containerd.grpc.v1.cri/containers")
 _FIXED = ("/run/containerd/s", "/run/containerd/runc/k8s.io", "/run/netns")
 _MAX_CGROUPS = 20
+_MAX_LIBRARIES = 20
 _DEV, _CGROUPS, _HOSTS = "/dev", "/sys/fs/cgroup", "/etc/hosts"
 _CONTROLLERS = tuple(f"{_CGROUPS}/{name}" for name in ("cpuset", "devices", "memory", "pids", "systemd"))
 _CNI_CACHE = "/var/lib/cni/results"
@@ -49,13 +51,16 @@ def gather_surroundings(
     if daemon.value is None:
         return problem_of(daemon)
     pid = daemon.value
-    temporary = host.read(f"/proc/{pid}/environ").parse(parse_temporary)
+    environment = host.read(f"/proc/{pid}/environ")
+    temporary, preloaded = environment.parse(parse_temporary), environment.parse(parse_preloaded).value or ()
     devices = tuple(f"/dev/{name}" for name in DEVICES)
     named = filter(None, (temporary.value, root_dir.value, state_dir))
     ways = [above(folder)[:0:-1] for folder in folders]
-    wanted = [*devices, _DEV, _CGROUPS, *_CONTROLLERS, _HOSTS, *(path for path in named if path[0] == "/")]
+    wanted = [*devices, _DEV, _CGROUPS, *_CONTROLLERS, _HOSTS, *preloaded, *(path for path in named if path[0] == "/")]
     wanted += dict.fromkeys(step for way in ways for step in way)
     found = host.places(pid, wanted)
+    missing = tuple(path for path in preloaded if found[path].kind == "absent")
+    around = handlers(pid)
     return Reading(
         f"/proc/{pid}",
         Surroundings(
@@ -63,7 +68,7 @@ def gather_surroundings(
             state_dir=found.get(state_dir, NO_PLACE),
             root_dir=_root(root_dir, found),
             logs_dir=nearest(host, pid, logs_dir) if logs_dir else NO_PLACE,
-            folders=tuple(dict.fromkeys(_first(found, way) for way in ways)),
+            folders=tuple(dict.fromkeys(first_existing(host, pid, found, way) for way in ways)),
             temporary=_temporary(temporary.value, found) if temporary.value else problem_of(temporary),
             hosts=found[_HOSTS],
             devices=tuple(found[path] for path in devices),
@@ -73,7 +78,9 @@ def gather_surroundings(
             pods_left=_pods_left(host),
             keys=Keys(count=_sysctl(host, "maxkeys"), size=_sysctl(host, "maxbytes")),
             restricts_oom_score=in_force.parse(lambda config: config.restrict_oom_score_adj),
-            handlers=handlers(pid),
+            missing_libraries=missing,
+            linked_shims=_linked(host, pid, (one.shim.value for one in around)) if missing else (),
+            handlers=around,
             cni=networks(pid),
             istio_cni=gather_istio_cni(host, pid, network_dirs),
             cni_cache=nearest(host, pid, _CNI_CACHE),
@@ -105,9 +112,20 @@ def parse_temporary(environment: bytes) -> str:
     return variables.get("XDG_RUNTIME_DIR") or variables.get("TMPDIR") or "/tmp"  # noqa: S108
 
 
-def _first(found: dict[str, Reading[Place]], way: Sequence[str]) -> Reading[Place]:
-    """The first that exists on the *way* up; the last where none does."""
-    return next((found[step] for step in way if found[step].kind != "absent"), found[way[-1]])
+def parse_preloaded(environment: bytes) -> tuple[str, ...]:
+    """Paths of the libraries that ld.so(8) loads before all others.
+
+    Names without a folder are left out, as are those with `$ORIGIN` and the like.
+    """
+    named = re.split(r"[ :]", parse_environment(environment).get("LD_PRELOAD", ""))
+    return tuple(path for path in named if path.startswith("/") and "$" not in path)[:_MAX_LIBRARIES]
+
+
+def _linked(host: Host, pid: int, programs: Iterable[str | None]) -> tuple[str, ...]:
+    """Those that ld.so(8) starts."""
+    paths = sorted({path for path in programs if path})
+    found = host.places(pid, paths)
+    return tuple(path for path in paths if (place := found[path].value) and place.linked)
 
 
 def _root(root_dir: Reading[str], found: dict[str, Reading[Place]]) -> Reading[Place]:

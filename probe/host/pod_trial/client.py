@@ -13,7 +13,11 @@ from probe.host.cri import IMAGE_SERVICE, RUNTIME_SERVICE, connect
 from probe.host.grpc import RpcError, call_all
 from probe.host.pod_trial.messages import LABEL, own_sandboxes
 
-_SETTLED = 3.0  # seconds after which what cannot be removed is left
+SETTLED = 3.0
+"""Seconds after which what cannot be removed is left."""
+LEFT_SETTLED = 8.0
+"""The same of what a killed trial left: its calls, which containerd then ends, keep a container busy for seconds."""
+
 _PAUSE = 0.1
 
 M = TypeVar("M", bound=Message)
@@ -61,24 +65,29 @@ class Runtime:
         request = cri_pb2.ListPodSandboxRequest(filter=chosen)
         return own_sandboxes(self.call("ListPodSandbox", request, cri_pb2.ListPodSandboxResponse))
 
-    def sweep(self) -> str:
+    def sweep(self, patience: float = SETTLED) -> str:
         """Remove every sandbox of the trial; why one is left, else empty.
 
-        Tried again for a while: a container whose start was cut off cannot be removed before the start has failed.
+        Tried again for *patience* seconds where the runtime refuses: while containerd ends a start or a removal that
+        was cut off, it neither stops nor removes the container.
         """
-        deadline = min(self._deadline, time.monotonic() + _SETTLED)
-        while (left := self._remove_all()) and time.monotonic() < deadline:
+        began = time.monotonic()
+        while error := self._remove_all():
+            waited = patience if error.by_server else min(patience, SETTLED)
+            if time.monotonic() >= min(self._deadline, began + waited):
+                return str(error)
             time.sleep(_PAUSE)
-        return left
+        return ""
 
-    def _remove_all(self) -> str:
+    def _remove_all(self) -> RpcError | None:
+        """Try it once; the first error, after which the others are left for the next time."""
         try:
             for sandbox in self.sandboxes():
                 self._change("StopPodSandbox", cri_pb2.StopPodSandboxRequest(pod_sandbox_id=sandbox.id))
                 self._change("RemovePodSandbox", cri_pb2.RemovePodSandboxRequest(pod_sandbox_id=sandbox.id))
         except RpcError as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
     def _change(self, method: str, request: Any) -> None:
         """A call whose answer says nothing; what is gone already has been removed by somebody else."""

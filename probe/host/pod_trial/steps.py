@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from probe.host import cri_pb2
 from probe.host.grpc import RpcError
-from probe.host.pod_trial.client import Runtime
+from probe.host.pod_trial.client import LEFT_SETTLED, Runtime
 from probe.host.pod_trial.inspect import choose_sources, read_binds, read_maps, read_pid
 from probe.host.pod_trial.messages import container_config, sandbox_config
 from probe.host.pod_trial.plan import SOURCE, Call, Method, PodAnswer, PodPlan, Role, TriedPod
@@ -55,7 +55,7 @@ class Trial:
 
     def _prepare(self) -> Reading[bool] | None:
         """Remove what an earlier trial left; why nothing can be tried. *Errors*: RpcError, OSError."""
-        if left := self._remover.sweep():
+        if left := self._remover.sweep(min(LEFT_SETTLED, self._last_call - time.monotonic())):
             problem = f"what an earlier trial left cannot be removed: {left}"
             return Reading.without(SOURCE, "not-readable", problem[:_WORDS])
         self._image = self._runtime.image_id(self._plan.pause_image)

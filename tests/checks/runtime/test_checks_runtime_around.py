@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any
 
 import msgspec
@@ -235,6 +236,11 @@ def test_cgroups() -> None:
         ("root_dir", {"free_bytes": 8192}, "fail"),
         ("root_dir", {"free_bytes": 1 << 19}, "warn"),
         ("cni_cache", {"flags": os.ST_RDONLY}, "fail"),
+        ("cni_cache", {"mode": stat.S_IFLNK | 0o777}, "fail"),
+        ("cni_cache", {"path": "/proc"}, "fail"),
+        ("cni_cache", {"path": "/sys/kernel"}, "fail"),
+        ("cni_cache", {"path": "/sys/fs/cgroup"}, "pass"),
+        ("cni_cache", {"path": "/process"}, "pass"),
         ("cni_cache", {"free_inodes": 1}, "warn"),
         ("root_dir", {"inodes": 0, "free_inodes": 0}, "pass"),
         ("root_dir", {"size": 0, "free_bytes": 0}, "pass"),
@@ -242,7 +248,7 @@ def test_cgroups() -> None:
 )
 def test_space(field: str, overrides: dict[str, Any], expected: str) -> None:
     """What cannot be written, or has no room for one Pod, stops each; a file system that counts none lacks none."""
-    changed: dict[str, Any] = {field: make_place("/run/containerd", **overrides)}
+    changed: dict[str, Any] = {field: make_place(**{"path": "/run/containerd"} | overrides)}
     facts = facts_with(**changed)
     assert status_of("runtime-directories", facts)[0] == expected
 
@@ -251,6 +257,7 @@ def test_space(field: str, overrides: dict[str, Any], expected: str) -> None:
     ("field", "place", "expected"),
     [
         ("root_dir", make_place("/x", flags=os.ST_RDONLY), ("fail", "KubeletDirectoryNotWritable")),
+        ("pods_dir", make_place("/x", mode=stat.S_IFLNK | 0o777), ("fail", "KubeletDirectoryNotWritable")),
         ("root_dir", make_place("/x", free_inodes=3), ("fail", "KubeletDirectoryNotWritable")),
         ("logs_dir", make_place("/x", flags=os.ST_RDONLY), ("fail", "KubeletDirectoryNotWritable")),
         ("logs_dir", make_place("/x", free_bytes=0), ("fail", "KubeletDirectoryNotWritable")),
@@ -296,6 +303,9 @@ def test_keyrings(oci: str, keys: Any, expected: str) -> None:
         ({"limits": limits(FSIZE=65536)}, "fail"),
         ({"limits": limits(FSIZE=1 << 30)}, "warn"),
         ({"limits": limits(FSIZE=-1)}, "pass"),
+        ({"limits": limits(STACK=16 << 10)}, "fail"),
+        ({"limits": limits(STACK=32 << 10)}, "warn"),
+        ({"limits": limits(STACK=8 << 20)}, "pass"),
         ({"limits": {}}, "unknown"),
         ({"pids_left": 3}, "fail"),
         ({"pids_left": 50}, "warn"),
@@ -341,6 +351,38 @@ def test_shim() -> None:
     assert status_of("runtime-parts", facts_with(handlers=gone)) == ("fail", "ShimMissing")
     unknown = (make_handler_around(shim=unread()),)
     assert status_of("runtime-parts", facts_with(handlers=unknown)) == ("unknown", "NotPermitted")
+
+
+SHIM = "/usr/bin/containerd-shim-runc-v2"
+
+
+@pytest.mark.parametrize(
+    ("linked", "name", "expected"),
+    [
+        ((SHIM,), "containerd", ("fail", "PreloadMissing")),
+        (("/another/shim",), "containerd", ("warn", "")),
+        ((), "containerd", ("warn", "")),
+        ((SHIM,), "cri-o", ("pass", "")),
+    ],
+)
+def test_a_preloaded_library_that_is_missing(linked: tuple[str, ...], name: str, expected: tuple[str, str]) -> None:
+    """Only containerd reads stderr of its shim, and only a dynamic linker complains there."""
+    facts = facts_with(missing_libraries=("/x.so",), linked_shims=linked, runtime={"name": name})
+    assert status_of("runtime-parts", facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "expected"),
+    [
+        (Reading("/shims", "/sys/fs/cgroup/shims"), ("pass", "")),
+        (absent("/shims"), ("fail", "ShimCgroupMissing")),
+        (unread(), ("unknown", "NotPermitted")),
+    ],
+)
+def test_the_cgroup_of_shims(cgroup: Any, expected: tuple[str, str]) -> None:
+    """No shim makes the cgroup that it joins."""
+    handlers = (make_handler_around(shim_cgroup=cgroup),)
+    assert status_of("runtime-parts", facts_with(handlers=handlers)) == expected
 
 
 def conditions(**met: bool) -> Reading[tuple[CriCondition, ...]]:
@@ -677,6 +719,16 @@ def test_a_hook_that_the_kernel_does_not_execute(oci: str, when: str, expected: 
         (Added(limits=(("RLIMIT_NPROC", Limit(2, 2)),)), ("fail", "LimitTooSmall")),
         (Added(limits=(("RLIMIT_NPROC", Limit(8, 8)),)), ("pass", "")),
         (Added(limits=(("RLIMIT_FSIZE", Limit(0, 0)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("RLIMIT_CPU", Limit(0, 0)),)), ("unknown", "NotTried")),
+        (Added(limits=(("RLIMIT_AS", Limit(1 << 20, 1 << 20)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("RLIMIT_AS", Limit(1 << 30, 1 << 30)),)), ("unknown", "NotTried")),
+        (Added(limits=(("RLIMIT_AS", Limit(-1, -1)),)), ("pass", "")),
+        (Added(limits=(("RLIMIT_DATA", Limit(0, 0)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("RLIMIT_DATA", Limit(1 << 20, 1 << 20)),)), ("pass", "")),
+        (Added(limits=(("RLIMIT_STACK", Limit(8192, 8192)),)), ("fail", "LimitTooSmall")),
+        (Added(limits=(("RLIMIT_STACK", Limit(32768, 32768)),)), ("unknown", "NotTried")),
+        (Added(limits=(("RLIMIT_STACK", Limit(65536, 65536)),)), ("pass", "")),
+        (Added(limits=(("RLIMIT_CPU", Limit(1, 1)),)), ("pass", "")),
         (Added(limits=(("pids.limit", Limit(1, 1)),)), ("fail", "LimitTooSmall")),
         (Added(limits=(("pids.limit", Limit(100, 100)),)), ("pass", "")),
         (Added(unjudged=("process.scheduler",)), ("unknown", "NotTried")),

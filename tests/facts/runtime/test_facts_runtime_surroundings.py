@@ -6,13 +6,16 @@ import errno
 import json
 import os
 import resource
+import stat
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from lab.factory import make_handler_around
 from lab.fake_host import FakeHost
-from probe.facts.around import Cni, Limit, Surroundings
+from probe.facts.around import Cni, HandlerAround, Limit, Surroundings
 from probe.facts.kubelet.surroundings import receives
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added, parse_spec, unjudged
@@ -25,10 +28,12 @@ from probe.facts.runtime.handlers import (
     trusted_path,
 )
 from probe.facts.runtime.limits import NAMES, parse_limits, parse_ulimit
+from probe.facts.runtime.shim_cgroup import gather_shim_cgroup
 from probe.facts.runtime.surroundings import (
     folders_of_containerd,
     gather_surroundings,
     parse_pids_cgroup,
+    parse_preloaded,
     parse_temporary,
 )
 from probe.host.host import LocalHost
@@ -130,11 +135,11 @@ def no_networks(_pid: int) -> Reading[Cni]:
     return Reading.without("CRI", "absent", "nothing")
 
 
-def gathered(host: FakeHost, folders: tuple[str, ...] = ()) -> Surroundings:
+def gathered(host: FakeHost, folders: tuple[str, ...] = (), handlers: tuple[HandlerAround, ...] = ()) -> Surroundings:
     """The surroundings of a containerd of which nothing is told but its folders."""
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
     pid, state = Reading("pid", PID), "/run/containerd"
-    found = gather_surroundings(host, pid, nothing, ROOT, state, lambda _: (), no_networks, NO_PROXIES, folders)
+    found = gather_surroundings(host, pid, nothing, ROOT, state, lambda _: handlers, no_networks, NO_PROXIES, folders)
     assert found.value
     return found.value
 
@@ -205,6 +210,74 @@ def test_a_daemon_that_makes_nothing_above_the_root_directory(directory: str) ->
     host = make_host()
     host.places_found["/"] = FOLDER
     assert nearest(host, PID, directory) == Reading("/", FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("link", "source", "is_link"),
+    [
+        ("/var/lib/cni", "/var/lib/cni", True),
+        ("/data/lib/cni", "/var/lib/cni", True),
+        ("/var/lib/cni/results", "/var/lib", False),
+    ],
+)
+def test_a_symlink_to_nothing_on_the_way(link: str, source: str, is_link: bool) -> None:
+    """Only where a daemon would make its first directory does one stand in the way; the folder's real path counts."""
+    host = make_host()
+    real = "/data/lib" if link.startswith("/data") else "/var/lib"
+    host.places_found = {"/var": FOLDER, "/var/lib": msgspec.structs.replace(FOLDER, path=real)}
+    host.links[f"/proc/{PID}/root{link}"] = "/nowhere"
+    found = nearest(host, PID, "/var/lib/cni/results")
+    assert found.source == source
+    assert found.value
+    assert stat.S_ISLNK(found.value.mode) is is_link
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        ("/a.so:/b.so /c.so", ("/a.so", "/b.so", "/c.so")),
+        ("libc.so /usr/$LIB/x.so", ()),
+        ("", ()),
+    ],
+)
+def test_preloaded_libraries(value: str, paths: tuple[str, ...]) -> None:
+    """Separated by colons or spaces; where ld.so(8) looks for the others is not known."""
+    assert parse_preloaded(f"LD_PRELOAD={value}\0PATH=/bin\0".encode()) == paths
+    assert parse_preloaded(b"PATH=/bin\0") == ()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_preloaded_library_that_is_missing(there: bool) -> None:
+    """Shims are looked at only then."""
+    host = make_host()
+    host.add_process(PID, "/usr/bin/containerd", environment={"LD_PRELOAD": "/x.so"})
+    shim = Reading("PATH", "/usr/bin/shim")
+    host.places_found["/usr/bin/shim"] = msgspec.structs.replace(FOLDER, linked=True)
+    if there:
+        host.places_found["/x.so"] = FOLDER
+    found = gathered(host, handlers=(make_handler_around(shim=shim),))
+    assert found.missing_libraries == (() if there else ("/x.so",))
+    assert found.linked_shims == (() if there else ("/usr/bin/shim",))
+
+
+@pytest.mark.parametrize(
+    ("unified", "existing", "kind", "value"),
+    [
+        (True, ("/sys/fs/cgroup/shims",), None, "/sys/fs/cgroup/shims"),
+        (True, (), "absent", None),
+        (False, ("/sys/fs/cgroup/pids/shims",), None, "/sys/fs/cgroup/pids/shims"),
+        (False, ("/sys/fs/cgroup/shims",), "absent", None),
+    ],
+)
+def test_the_cgroup_of_shims(unified: bool, existing: tuple[str, ...], kind: str | None, value: str | None) -> None:
+    """One hierarchy of cgroup v1 that has it suffices."""
+    host = make_host()
+    names = ("cgroup.controllers",) if unified else ("cpu/x", "pids/x")
+    host.files |= {f"/sys/fs/cgroup/{name}": "" for name in names}
+    host.places_found |= {path: msgspec.structs.replace(FOLDER, path=path) for path in existing}
+    found = gather_shim_cgroup(host, PID, "shims")
+    assert (found.kind, found.value) == (kind, value)
+    assert gather_shim_cgroup(host, PID, "").kind == "not-tried"
 
 
 def test_no_daemon_no_surroundings() -> None:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import grpc
 
 from probe.host import cri_pb2 as cri
+from probe.host.pod_trial.messages import LABEL, NAME, NAMESPACE
 
 OTHER = "somebody-elses"
 
@@ -35,6 +36,9 @@ class Runtime(grpc.GenericRpcHandler):
         self.sandboxes = {
             OTHER: cri.PodSandbox(id=OTHER, metadata=cri.PodSandboxMetadata(name="web", namespace="shop"))
         }
+        if "left" in misbehaviour:
+            labels, metadata = {LABEL: "1"}, cri.PodSandboxMetadata(name=NAME, namespace=NAMESPACE)
+            self.sandboxes["left"] = cri.PodSandbox(id="left", metadata=metadata, labels=labels)
         self.mapped: dict[str, bool] = {}
         self.names = itertools.count(1)
         self.ended = itertools.count(1)
@@ -113,6 +117,9 @@ class Runtime(grpc.GenericRpcHandler):
         say("remove", request.pod_sandbox_id)
         if "keeps" in self.misbehaviour:
             context.abort(grpc.StatusCode.UNKNOWN, "busy")
+        if "busy" in self.misbehaviour:
+            self.misbehaviour.remove("busy")
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "container is already in removing state")
         if self.sandboxes.pop(request.pod_sandbox_id, None) is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "gone")
         return cri.Nothing()

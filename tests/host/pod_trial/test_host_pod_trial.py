@@ -226,6 +226,17 @@ def test_what_cannot_be_removed(play: Play) -> None:
     assert "an earlier trial left" in second.obstacle.problem
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_what_can_be_removed_later(play: Play, left: bool) -> None:
+    """A container that is busy twice is removed the third time, both of an earlier trial and of this one."""
+    runtime = play("busy", "busy", *(["left"] if left else []))
+    answer = runtime.try_pods().value
+    assert answer
+    assert (answer.obstacle, answer.left, [pod.runs for pod in answer.pods]) == (None, "", [True])
+    removed = [line.split()[1] for line in runtime.asked() if line.startswith("remove")]
+    assert removed == (["left", "left", "left", "own-1"] if left else ["own-1"] * 3)
+
+
 def test_another_trial(play: Play) -> None:
     """Of two trials of one runtime the second one does nothing."""
     runtime = play()
