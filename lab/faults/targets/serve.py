@@ -23,9 +23,9 @@ from probe.cli.verbs import cli
 from probe.outputs.documents import render_json
 from probe.outputs.staleness import expired
 from probe.publish import desired as plan
-from probe.publish.api import client as kube
+from probe.publish.api import answers as kube
 from probe.publish.api import errors as refusals
-from probe.publish.api.client import Access, Failure, connect
+from probe.publish.api.client import Access, Failure, connect, seconds_of
 from probe.publish.parts import PARTS, parse_parts
 from probe.report import Report
 from probe.serve.app import App
@@ -78,14 +78,14 @@ def read_answer(data: bytes) -> None:
     """An answer is a Node, a refusal that can be logged, or none of Kubernetes'; then nothing was written."""
     node: dict[str, Any] = {}
     with suppress(httpx2.RemoteProtocolError, ValueError, RecursionError):
-        node = kube._node(json.loads(kube._judged(200, data)), "k8slab")
+        node = kube.node_of(json.loads(kube.judged(200, data)), "k8slab")
     observed = plan.parse_observed(node)
     desired = plan.desired_of(_READY, frozenset(PARTS))
     plan.in_sync(desired, observed)
     if desired.condition:
         json.dumps(plan.render_condition(desired.condition, observed, 1.8e9))
     for status in (401, 403, 409, 422, 500):
-        told = json.loads(kube._judged(status, data))
+        told = json.loads(kube.judged(status, data))
         failure = Failure(status, told["reason"], told["message"])
         line = json.dumps(refusals.explain_failure(failure, "k8slab"))
         assert line.isprintable()
@@ -97,7 +97,7 @@ def read_answer(data: bytes) -> None:
 
 def read_wait(data: bytes) -> None:
     """Retry-After is a number of seconds from now on, or nothing."""
-    seconds = kube.seconds_of(data.decode("latin-1"))
+    seconds = seconds_of(data.decode("latin-1"))
     assert seconds is None or seconds >= 0
 
 
