@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from probe.pod.model import Origin, Outcome, Pod, Reason
 from probe.pod.spec import Container, VolumeMount
 
-KEEP_HOST = "leave hostUsers: true in this Pod"
+KEEP_HOST = "set hostUsers: true in this Pod"
 
 
 def containers(pod: Pod) -> Iterator[tuple[str, Container]]:
