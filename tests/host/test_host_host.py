@@ -578,4 +578,4 @@ def test_a_proc_of_processes_alone_hides_nothing_that_the_kernel_says_elsewhere(
 
     before, after, gone, started = json.loads(run_child(look, 10))
     assert (before, after, gone) == ("absent", True, "absent")
-    assert started == pytest.approx(LocalHost().started_at(os.getpid()).value, abs=60)
+    assert started == pytest.approx(time.time(), abs=60)
