@@ -17,7 +17,7 @@ RUNTIME = (
     | {
         *("runtime-confinement", "runtime-kernel-claim", "runtime-snapshotter"),
         *("filesystem-runtime-root", "filesystem-overlay-layers", "hazard-image-volumes", "hazard-crio-restart"),
-        *("hazard-declared-volumes", "hazard-leaked-mounts"),
+        *("hazard-declared-volumes", "hazard-leaked-mounts", "hazard-istio-cni"),
     }
 )
 """What is asked of the container runtime, and where its files lie."""
