@@ -55,8 +55,12 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
     for finding in same["findings"]:
         finding["evidence"] = [each for each in finding["evidence"] if not each.get("value", "").startswith("took ")]
         for each in finding["evidence"]:
-            if _FREE.fullmatch(each.get("value", "")):  # anybody may write to the disk between two probes
+            if _FREE.fullmatch(each.get("value", "")):  # anybody may write to the disk between two looks
                 each["value"] = "free"
+        # Two looks of one probe are one line when they say the same.
+        finding["evidence"] = [
+            each for n, each in enumerate(finding["evidence"]) if each not in finding["evidence"][:n]
+        ]
     return same
 
 
