@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from probe.facts.devices.model import CdiSettings
-from probe.facts.runtime.config import decode_json
+from probe.facts.runtime.config import decode_json, parse_status
 from probe.facts.runtime.oci import parse_version_number
 from probe.host.cri import CriAnswer
 from probe.reading import Reading, problem_of
@@ -35,13 +35,7 @@ class _CrioInfo(Struct):
 
 def gather_cdi_settings(answer: CriAnswer) -> Reading[CdiSettings]:
     """Folders and switch of CDI; a problem when the runtime does not tell them."""
-    if answer.name.value == "containerd":
-        return answer.config.parse(parse_containerd)
-    if answer.name.value == "cri-o":
-        return answer.config.parse(parse_crio)
-    if answer.name.value is None:
-        return problem_of(answer.name)
-    return Reading.without(answer.name.source, "not-readable", f"how {answer.name.value[:60]} tells its configuration")
+    return parse_status(answer, parse_containerd, parse_crio)
 
 
 def parse_containerd(text: str) -> CdiSettings:

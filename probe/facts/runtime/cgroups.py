@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-import msgspec
 from msgspec import Struct, field
 
+from probe.facts.runtime.config import decode_json, parse_status
 from probe.host.cri import CriAnswer
-from probe.reading import Reading, problem_of
-
-T = TypeVar("T")
+from probe.reading import Reading
 
 ANNOTATIONS = frozenset(("cgroup2-mount-hierarchy-rw.crio.io", "io.kubernetes.cri-o.cgroup2-mount-hierarchy-rw"))
 """CRI-O's annotation that asks for a writable cgroup, and its old name."""
@@ -69,18 +65,12 @@ class _CrioInfo(Struct):
 
 def gather_cgroups(answer: CriAnswer) -> Reading[Cgroups]:
     """Cgroup settings in force."""
-    if answer.name.value == "containerd":
-        return answer.config.parse(parse_containerd)
-    if answer.name.value == "cri-o":
-        return answer.config.parse(parse_crio)
-    if answer.name.value is None:
-        return problem_of(answer.name)
-    return Reading.without(answer.name.source, "not-readable", f"how {answer.name.value[:60]} tells its configuration")
+    return parse_status(answer, parse_containerd, parse_crio)
 
 
 def parse_containerd(text: str) -> Cgroups:
     """`config` of containerd's verbose Status. *Errors*: ValueError for anything else."""
-    known = _decode(text, _Info).containerd
+    known = decode_json(text, _Info).containerd
     runtimes = (known.runtimes or {}).items()
     return Cgroups(
         default_handler=known.default_runtime_name,
@@ -93,7 +83,7 @@ def parse_containerd(text: str) -> Cgroups:
 
 def parse_crio(text: str) -> Cgroups:
     """`config` of CRI-O's verbose Status, with one cgroup driver for all handlers. *Errors*: as above."""
-    known = _decode(text, _CrioInfo).crio
+    known = decode_json(text, _CrioInfo).crio
     systemd = known.cgroup_manager_name == "systemd" if known.cgroup_manager_name else None
     return Cgroups(
         default_handler=known.default_runtime,
@@ -135,10 +125,3 @@ def _told(value: bool | None, what: str) -> bool:
     if value is None:
         raise ValueError(f"nothing is said of {what}")
     return value
-
-
-def _decode(text: str, wanted: type[T]) -> T:
-    try:
-        return msgspec.json.decode(text, type=wanted)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error

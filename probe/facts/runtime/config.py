@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, field
+
+from probe.host.cri import CriAnswer
+from probe.reading import Reading, problem_of
 
 T = TypeVar("T")
 
@@ -195,6 +199,17 @@ def _containerd_handler(configured: _InfoRuntime | _DumpRuntime) -> ConfiguredHa
     options = configured.options or _Options()
     binary = (options.binary or "runc") if configured.runtime_type in _CONTAINERD_SHIMS else ""
     return ConfiguredHandler(binary, configured.runtime_type, configured.snapshotter)
+
+
+def parse_status(answer: CriAnswer, containerd: Callable[[str], T], crio: Callable[[str], T]) -> Reading[T]:
+    """`config` of the verbose Status, by the parser of the runtime that answered; a problem for any other runtime."""
+    if answer.name.value == "containerd":
+        return answer.config.parse(containerd)
+    if answer.name.value == "cri-o":
+        return answer.config.parse(crio)
+    if answer.name.value is None:
+        return problem_of(answer.name)
+    return Reading.without(answer.name.source, "not-readable", f"how {answer.name.value[:60]} tells its configuration")
 
 
 def decode_json(text: str, wanted: type[T]) -> T:
