@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from probe.checks.upgrades.model import Step, Version, reached, text_of
 from probe.report import FilesystemRow, Report, VolumeRow
-from probe.tables.filesystems import FUSE_SINCE, LAYERS_SINCE, SINCE, parse_release
+from probe.tables.filesystems import FUSE_SINCE, LAYERS_SINCE, SINCE, is_fuse, parse_release
 
 REMOVED: dict[str, tuple[tuple[int, int], str]] = {
     "bcachefs": ((6, 18), "bcachefs left the mainline kernel; DKMS may build it"),
@@ -35,7 +35,7 @@ def kernel_steps(report: Report, target: str) -> Iterator[Step]:
 
 
 def _of_row(row: FilesystemRow | VolumeRow, subject: str, now: Version | None, then: Version | None) -> Iterator[Step]:
-    fuse = _is_fuse(row.fstype)
+    fuse = is_fuse(row.fstype)
     since = _since(row)
     if since is not None:
         layers = since == LAYERS_SINCE and isinstance(row, FilesystemRow) and row.role == "overlay-layers"
@@ -65,12 +65,8 @@ def _since(row: FilesystemRow | VolumeRow) -> tuple[int, int] | None:
     layers = isinstance(row, FilesystemRow) and row.role == "overlay-layers"
     if layers and row.fstype in ("", "overlay"):
         return LAYERS_SINCE
-    since = FUSE_SINCE if _is_fuse(row.fstype) else SINCE.get(row.fstype)
+    since = FUSE_SINCE if is_fuse(row.fstype) else SINCE.get(row.fstype)
     return max(since, LAYERS_SINCE) if layers and since else since
-
-
-def _is_fuse(fstype: str) -> bool:
-    return fstype in ("fuse", "fuseblk", "virtiofs") or fstype.startswith("fuse.")
 
 
 def _subject(row: FilesystemRow | VolumeRow) -> str:

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from probe.checks.faults import CRIO_RESTART, IMAGE_DECLARED_VOLUMES, IMAGE_VOLUMES, LEAKS, Fault
 from probe.checks.remedies.runtime import MINIMUM_RUNTIME
 from probe.checks.upgrades.model import Component, Effect, Step, Target, reached, text_of
-from probe.facts.kubelet.versions import GATE, VERSION_RULES, parse_release, version_rule
+from probe.facts.kubelet.versions import FAIL_CGROUP_V1_SINCE, GATE, VERSION_RULES, parse_release, version_rule
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Finding
 from probe.report import Report
 
 _ON = next(rule for rule in VERSION_RULES if rule.default)
 _LOCKED = next(rule for rule in VERSION_RULES if rule.locked)
-_FAIL_CGROUP_V1 = (1, 35)
 _FEATURES_OF_ALL = (2, 4)
 _FAULTS: dict[str, Fault] = {
     "hazard-crio-restart": CRIO_RESTART,
@@ -40,9 +39,9 @@ def kubernetes_steps(report: Report, target: str) -> Iterator[Step]:
         why = f"the gate {GATE} is locked, and a kubelet that is configured to switch it off ends at its start"
         yield _kubernetes(_LOCKED.since, "stops", "kubelet-gate-restart", why, _LOCKED.source)
     cgroup = findings.get("kubelet-cgroup-v1")
-    if cgroup is not None and cgroup.status in ("pass", "warn") and reached(now, _FAIL_CGROUP_V1, then):
+    if cgroup is not None and cgroup.status in ("pass", "warn") and reached(now, FAIL_CGROUP_V1_SINCE, then):
         why = "on cgroup v1 the kubelet starts only with failCgroupV1: false"
-        yield _kubernetes(_FAIL_CGROUP_V1, "unknown", cgroup.id, why, "KEP-4569; KubeletConfiguration v1beta1")
+        yield _kubernetes(FAIL_CGROUP_V1_SINCE, "unknown", cgroup.id, why, "KEP-4569; KubeletConfiguration v1beta1")
     if then is not None and then < now and own is not None and own.status == "pass" and not version_rule(then).default:
         why = f"kubelet {text_of(then)} has the gate {GATE} off unless it is configured"
         yield _kubernetes(_ON.since, "stops", own.id, why, version_rule(then).source)

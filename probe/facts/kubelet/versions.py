@@ -47,7 +47,7 @@ VERSION_RULES = (
 )
 """The stages of its gate, with what the kubelet does without support."""
 
-_FAIL_CGROUP_V1_SINCE = (1, 35)  # KubeletConfiguration v1beta1, failCgroupV1; the field exists since 1.31
+FAIL_CGROUP_V1_SINCE = (1, 35)  # KubeletConfiguration v1beta1, failCgroupV1; the field exists since 1.31
 _IDS_PER_POD_SINCE = (1, 33)  # KubeletConfiguration v1beta1, userNamespaces.idsPerPod
 _PRINTED = re.compile(r"(?:Kubernetes|k3s version) v([0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,5}[0-9A-Za-z.+~_-]{0,60})(?:\s|$)")
 _RELEASE = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.|$)")
@@ -87,7 +87,7 @@ def gate_in_force(rule: VersionRule, gates: Mapping[str, bool]) -> bool:
 
 def fails_on_cgroup_v1(release: tuple[int, int]) -> bool:
     """Default of `failCgroupV1`."""
-    return release >= _FAIL_CGROUP_V1_SINCE
+    return release >= FAIL_CGROUP_V1_SINCE
 
 
 def knows_ids_per_pod(release: tuple[int, int]) -> bool:
