@@ -83,7 +83,7 @@ def check_files(facts: Facts) -> Outcome:
     limit = limits.value.get("RLIMIT_NOFILE") if limits.value else None
     if limit is None:
         return Outcome.not_read("how many files the runtime may open", _missing(limits))
-    seen = Evidence(limits.source, f"Max open files {'unlimited' if limit.soft < 0 else limit.soft}")
+    seen = _told("Max open files", limit, limits.source)
     if not 0 <= limit.soft < _FEW_FILES:
         return Outcome.passed("no limit of open files is near", seen)
     message = f"the runtime may open {limit.soft} files"
@@ -98,7 +98,7 @@ def check_file_size(facts: Facts) -> Outcome:
     if limits.value is None:
         return Outcome.not_read("how large the files of the runtime may get", limits)
     limit = limits.value.get("RLIMIT_FSIZE", _UNLIMITED)
-    seen = Evidence(limits.source, f"Max file size {'unlimited' if limit.soft < 0 else limit.soft}")
+    seen = _told("Max file size", limit, limits.source)
     if not 0 <= limit.soft < _LARGE_FILES:
         return Outcome.passed("no limit of the size of files is near", seen)
     message = f"the runtime may write no file beyond {limit.soft} bytes"
@@ -113,13 +113,18 @@ def check_stack(facts: Facts) -> Outcome:
     if limits.value is None:
         return Outcome.not_read("how large the stacks of shims may get", limits)
     limit = limits.value.get("RLIMIT_STACK", _UNLIMITED)
-    seen = Evidence(limits.source, f"Max stack size {'unlimited' if limit.soft < 0 else limit.soft}")
+    seen = _told("Max stack size", limit, limits.source)
     if not 0 <= limit.soft < _SMALL_STACK:
         return Outcome.passed("no limit of the size of stacks is near", seen)
     message = f"the runtime hands on a limit of {limit.soft} bytes to the stack of each process"
     if limit.soft <= _TOO_SMALL_STACK and is_containerd(facts):
         return Outcome.fail("StackLimitTooSmall", f"{message}, with which shims crash", seen)
     return Outcome.warn(f"{message}, with which shims may crash", seen)
+
+
+def _told(name: str, limit: Limit, source: str) -> Evidence:
+    """A soft limit as /proc/PID/limits prints it."""
+    return Evidence(source, f"{name} {'unlimited' if limit.soft < 0 else limit.soft}")
 
 
 def _missing(limits: Reading[dict[str, Limit]]) -> Reading[dict[str, Limit]]:
@@ -142,7 +147,7 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
     limit = limits.value.get("RLIMIT_NPROC") if limits.value else None
     if limit is None:
         return Outcome.not_read("how many processes the runtime may start", _missing(limits))
-    seen = Evidence(limits.source, f"Max processes {'unlimited' if limit.soft < 0 else limit.soft}")
+    seen = _told("Max processes", limit, limits.source)
     if 0 <= limit.soft <= _TOO_FEW_PROCESSES.get(oci_runtime_of(facts, handler), 0):
         message = f"the runtime hands on a limit of {limit.soft} processes to each UID of a Pod, too few"
         return Outcome.fail("ProcessLimitTooSmall", message, seen)
