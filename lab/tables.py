@@ -8,13 +8,14 @@ from probe.tables import host_network
 from probe.tables.csi import CSI
 from probe.tables.driver import Driver
 from probe.tables.drivers import IN_TREE, PROVISIONERS
-from probe.tables.filesystems import FUSE_SINCE, KNOWN_TO, NEVER, OUT_OF_TREE, READS_ONLY, SINCE, spelled
+from probe.tables.filesystems import FUSE_SINCE, KNOWN_TO, NEVER, OUT_OF_TREE, READS_ONLY, SINCE
 from probe.tables.gates import GATES, Gate
 from probe.tables.gates import KNOWN_TO as GATES_TO
 from probe.tables.pod_limits import LIMITS
 from probe.tables.pod_security import CONTROLS
 from probe.tables.pod_security import SINCE as POLICY_SINCE
 from probe.tables.servers import SERVERS
+from probe.tables.version import spelled
 
 OLDEST_GATES = 30
 """The first minor version with a column of its own."""
@@ -84,8 +85,7 @@ def pod_security() -> str:
 
 def host_networks() -> str:
     """Container runtimes by release."""
-    spell = host_network.spelled
-    rows = ((one.name, spell(one.supports), spell(one.says), one.source) for one in host_network.RUNTIMES)
+    rows = ((one.name, spelled(one.supports), spelled(one.says), one.source) for one in host_network.RUNTIMES)
     return table(("runtime", "runs them since", "says so since", "source"), rows)
 
 

@@ -18,10 +18,10 @@ from probe.tables.filesystems import (
     SINCE,
     Taken,
     Verdict,
-    spelled,
     what_works,
 )
 from probe.tables.servers import SERVERS
+from probe.tables.version import spelled
 from probe.terms import Status
 
 _STATUS: dict[Taken, Status] = {"yes": "pass", "no": "fail", "unknown": "unknown"}

@@ -11,9 +11,10 @@ from probe.outputs.documents import render_json
 from probe.outputs.text import Cell, Page
 from probe.outputs.topic_volumes import volume_document, write_volumes
 from probe.tables import host_network
-from probe.tables.gates import GATES, KNOWN_TO, Gate, Stage, spelled
+from probe.tables.gates import GATES, KNOWN_TO, Gate, Stage
 from probe.tables.pod_limits import LIMITS
 from probe.tables.pod_security import CONTROLS, SINCE
+from probe.tables.version import spelled
 
 
 class Topic(Struct, frozen=True):
@@ -118,8 +119,7 @@ def _write_host_network(page: Page, _release: str) -> None:
     page.blank()
     head: list[Cell] = [("runtime", "dim"), ("runs them since", "dim"), ("says so since", "dim"), ("source", "dim")]
     rows: list[list[Cell]] = [
-        [one.name, host_network.spelled(one.supports), host_network.spelled(one.says), (one.source, "dim")]
-        for one in host_network.RUNTIMES
+        [one.name, spelled(one.supports), spelled(one.says), (one.source, "dim")] for one in host_network.RUNTIMES
     ]
     page.table([head, *rows])
     page.blank()
@@ -134,8 +134,8 @@ def _host_network(_release: str) -> list[dict[str, Any]]:
     return [
         {
             "runtime": one.name,
-            "supports_since": host_network.spelled(one.supports),
-            "says_since": host_network.spelled(one.says),
+            "supports_since": spelled(one.supports),
+            "says_since": spelled(one.says),
             "source": one.source,
         }
         for one in host_network.RUNTIMES

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from probe.pod.model import HostNetwork, Node, Pod, Reason
 from probe.pod.walk import KEEP_HOST, reason
-from probe.tables.gates import HOST_NETWORK, spelled
+from probe.tables.gates import HOST_NETWORK
 from probe.tables.host_network import RUNTIMES, supports
-from probe.tables.host_network import spelled as spelled_release
+from probe.tables.version import spelled
 
 GATE = HOST_NETWORK.name
 _SINCE = spelled(HOST_NETWORK.stages[0].since)
@@ -45,7 +45,7 @@ def _claim(told: HostNetwork) -> str:
 
 
 def _release(node: Node, told: HostNetwork) -> str:
-    since = next((spelled_release(one.supports) for one in RUNTIMES if one.name == node.runtime_name), "")
+    since = next((spelled(one.supports) for one in RUNTIMES if one.name == node.runtime_name), "")
     name = f"{node.runtime_name} {node.runtime_version}".strip()
     if told.supported is None or not since:
         return "whether the container runtime supports it is not known"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from probe.pod.api import dropped_proc_mount
 from probe.pod.model import Node, Note, Pod
 from probe.pod.walk import containers
-from probe.tables.gates import spelled
 from probe.tables.pod_security import SINCE
+from probe.tables.version import spelled
 
 VOID = frozenset((
     "AUDIT_CONTROL", "AUDIT_READ", "BLOCK_SUSPEND", "BPF", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "MKNOD",

@@ -12,6 +12,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from probe.tables.version import spelled
+
 Taken = Literal["yes", "no", "unknown"]
 
 
@@ -141,8 +143,3 @@ def _reached(number: tuple[int, int], since: tuple[int, int], release: str) -> T
     if number >= since:
         return "yes"
     return "unknown" if re.search(_BACKPORTED, release) else "no"
-
-
-def spelled(number: tuple[int, int]) -> str:
-    """`6.12` for (6, 12)."""
-    return f"{number[0]}.{number[1]}"

@@ -180,8 +180,3 @@ GATES: tuple[Gate, ...] = (
 
 Held against the feature gates of Kubernetes 1.37: kubernetes/website, content/en/docs/reference.
 """
-
-
-def spelled(version: Version) -> str:
-    """`1.36` for (1, 36)."""
-    return f"{version[0]}.{version[1]}"

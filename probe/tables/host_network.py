@@ -50,8 +50,3 @@ def supports(name: str, version: str) -> bool | None:
     if runtime is None or found is None:
         return None
     return (int(found[1]), int(found[2]), int(found[3])) >= runtime.supports
-
-
-def spelled(version: Version) -> str:
-    """`2.3.0` for (2, 3, 0)."""
-    return ".".join(map(str, version))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probe.checks.upgrades.model import Step, Version, reached, text_of
+from probe.checks.upgrades.model import Step, Version, reached
 from probe.report import FilesystemRow, Report, VolumeRow
 from probe.tables.filesystems import FUSE_SINCE, LAYERS_SINCE, SINCE, is_fuse, parse_release
+from probe.tables.version import spelled
 
 REMOVED: dict[str, tuple[tuple[int, int], str]] = {
     "bcachefs": ((6, 18), "bcachefs left the mainline kernel; DKMS may build it"),
@@ -39,7 +40,7 @@ def _of_row(row: FilesystemRow | VolumeRow, subject: str, now: Version | None, t
     since = _since(row)
     if since is not None:
         layers = since == LAYERS_SINCE and isinstance(row, FilesystemRow) and row.role == "overlay-layers"
-        words = f"Linux maps {'layers below overlay' if layers else row.fstype} since {text_of(since)}"
+        words = f"Linux maps {'layers below overlay' if layers else row.fstype} since {spelled(since)}"
         if row.result == "refused" and reached(now, since, then):
             need = ", if its server offers FUSE_ALLOW_IDMAP" if fuse else ""
             yield _step(since, "unknown" if fuse else "starts", subject, words + need, _MOUNT_SETATTR)
@@ -57,7 +58,7 @@ def _of_nested(report: Report, now: Version | None, then: Version | None) -> Ite
         why = "a new /proc with subset=pid needs no other one in sight, so rootless engines need no procMount: Unmasked"
         yield _step(_PROC_SUBSET, "starts", "nested-proc", why, "proc(5), subset=")
     if again is not None and again.status == "fail" and reached(now, SINCE[_TMPFS], then):
-        why = f"Linux maps tmpfs since {text_of(SINCE[_TMPFS])}, which inner Pods need"
+        why = f"Linux maps tmpfs since {spelled(SINCE[_TMPFS])}, which inner Pods need"
         yield _step(SINCE[_TMPFS], "starts", "nested-idmap-again", why, _MOUNT_SETATTR)
 
 
@@ -78,7 +79,7 @@ def _subject(row: FilesystemRow | VolumeRow) -> str:
 def _step(since: tuple[int, int], effect: str, subject: str, why: str, source: str) -> Step:
     return Step(
         component="kernel",
-        version=text_of(since),
+        version=spelled(since),
         effect=effect,  # type: ignore[arg-type]
         subject=subject,
         why=why,

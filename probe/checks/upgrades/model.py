@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -40,8 +39,3 @@ def reached(now: Version | None, since: Version, target: Version | None) -> bool
     if now is None or (target is not None and target < since):
         return False
     return now < since
-
-
-def text_of(version: Sequence[int]) -> str:
-    """`6.12` of (6, 12)."""
-    return ".".join(map(str, version))

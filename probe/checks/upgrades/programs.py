@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from probe.checks.faults import CRIO_RESTART, IMAGE_DECLARED_VOLUMES, IMAGE_VOLUMES, LEAKS, Fault
 from probe.checks.remedies.runtime import MINIMUM_RUNTIME
-from probe.checks.upgrades.model import Component, Effect, Step, Target, reached, text_of
+from probe.checks.upgrades.model import Component, Effect, Step, Target, reached
 from probe.facts.kubelet.versions import FAIL_CGROUP_V1_SINCE, GATE, VERSION_RULES, parse_release, version_rule
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Finding
 from probe.report import Report
+from probe.tables.version import spelled
 
 _ON = next(rule for rule in VERSION_RULES if rule.default)
 _LOCKED = next(rule for rule in VERSION_RULES if rule.locked)
@@ -43,12 +44,12 @@ def kubernetes_steps(report: Report, target: str) -> Iterator[Step]:
         why = "on cgroup v1 the kubelet starts only with failCgroupV1: false"
         yield _kubernetes(FAIL_CGROUP_V1_SINCE, "unknown", cgroup.id, why, "KEP-4569; KubeletConfiguration v1beta1")
     if then is not None and then < now and own is not None and own.status == "pass" and not version_rule(then).default:
-        why = f"kubelet {text_of(then)} has the gate {GATE} off unless it is configured"
+        why = f"kubelet {spelled(then)} has the gate {GATE} off unless it is configured"
         yield _kubernetes(_ON.since, "stops", own.id, why, version_rule(then).source)
 
 
 def _kubernetes(since: tuple[int, int], effect: Effect, subject: str, why: str, source: str) -> Step:
-    return Step(component="kubernetes", version=text_of(since), effect=effect, subject=subject, why=why, source=source)
+    return Step(component="kubernetes", version=spelled(since), effect=effect, subject=subject, why=why, source=source)
 
 
 def runtime_steps(report: Report, target: Target) -> Iterator[Step]:
@@ -84,7 +85,7 @@ def _of_fault(
     if affected and (then is None or (then > now and fault.affects(then) is False)):
         yield _runtime(component, _fixed(fault, now), "starts", finding.id, "the fault is fixed", source)
     elif not affected and then is not None and fault.affects(then) and finding.status == "pass":
-        yield _runtime(component, then, "stops", finding.id, f"{component} {text_of(then)} has the fault", source)
+        yield _runtime(component, then, "stops", finding.id, f"{component} {spelled(then)} has the fault", source)
 
 
 def _fixed(fault: Fault, now: tuple[int, int, int]) -> tuple[int, ...]:
@@ -94,4 +95,4 @@ def _fixed(fault: Fault, now: tuple[int, int, int]) -> tuple[int, ...]:
 
 
 def _runtime(component: Component, since: tuple[int, ...], effect: Effect, subject: str, why: str, source: str) -> Step:
-    return Step(component=component, version=text_of(since), effect=effect, subject=subject, why=why, source=source)
+    return Step(component=component, version=spelled(since), effect=effect, subject=subject, why=why, source=source)
