@@ -114,7 +114,7 @@ def filesystem_row(attempt: Attempt, volume_paths: bool = True, release: str = "
 
 
 def _expected(attempt: Attempt, release: str) -> str:
-    """What kernel and driver lead to where a volume could not be tried; empty for all else, and where they do not."""
+    """The answer by kernel and driver for a volume that could not be tried; empty for all else, and without one."""
     if attempt.role != "volume" or attempt.result != "unknown" or not attempt.fstype:
         return ""
     from probe.tables.driver import NOT_TRIED  # few reports need these tables

@@ -67,7 +67,7 @@ class Redactor:
 
     @property
     def count(self) -> int:
-        """How many different secrets it met."""
+        """The number of different secrets it met."""
         return len(self._known)
 
     def redact(self, asked: Iterable[Asked]) -> list[Asked]:

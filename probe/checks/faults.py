@@ -21,7 +21,7 @@ LEAKED_MOUNTS = 16
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """Which releases of a program have a fault."""
+    """The releases of a program that have a fault."""
 
     program: str
     """CRI's `runtime_name`: `containerd`, `cri-o`."""

@@ -40,7 +40,7 @@ def check_volumes(facts: Facts) -> Outcome:
 
 
 def _ways(facts: Facts, refused: list[Attempt]) -> str:
-    """What works for the file systems that are refused, and what helps whatever they are."""
+    """Alternatives to the file systems that are refused, and what helps with any of them."""
     release = facts.kernel.release.value or ""
     kinds = sorted({attempt.fstype for attempt in refused})
     ways = [f"{kind}: {way}.\n" for kind in kinds if (way := what_works(kind, release))]

@@ -21,7 +21,7 @@ class Limit(Struct, frozen=True):
 
 
 class Daemon(Struct, frozen=True, kw_only=True):
-    """What binds the runtime's daemon, and with it all that it starts. *Source*: proc(5), pids of cgroup-v2."""
+    """Limits on the runtime's daemon, and with it on all that it starts. *Source*: proc(5), pids of cgroup-v2."""
 
     umask: Reading[int]
     no_new_privileges: Reading[bool]
@@ -82,7 +82,7 @@ class AddedDevice(Struct, frozen=True, kw_only=True):
 
 
 class Added(Struct, frozen=True, kw_only=True):
-    """What a base specification, or CRI-O's configuration, adds to each container."""
+    """The additions of a base specification, or of CRI-O's configuration, to each container."""
 
     hooks: tuple[Hook, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
@@ -102,7 +102,7 @@ NO_SHIM_CGROUP: Reading[str] = Reading("ShimCgroup", None, "not configured", "no
 
 
 class HandlerAround(Struct, frozen=True, kw_only=True):
-    """What a handler needs beside its OCI runtime."""
+    """Files that a handler needs besides its OCI runtime."""
 
     name: str
     """As CRI names it; empty for the default one."""
@@ -146,7 +146,7 @@ NO_ISTIO: Reading[IstioCni] = Reading.without("CNI", "not-tried", "not looked fo
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
-    """What surrounds the runtime's daemon, as the daemon sees it."""
+    """The surroundings of the runtime's daemon, as the daemon sees them."""
 
     state: Reading[tuple[Reading[Place], ...]]
     """Each folder from `/` down to where the tasks of containerd lie; absent for other runtimes."""
@@ -195,7 +195,7 @@ _NO_LIMITS: Reading[dict[str, Limit]] = Reading("the kubelet's limits", None, "n
 
 
 class KubeletAround(Struct, frozen=True, kw_only=True):
-    """What binds the kubelet, and how its mounts reach the runtime."""
+    """Limits on the kubelet, and the way in which its mounts reach the runtime."""
 
     effective_capabilities: Reading[int]
     propagation: Reading[Propagation]

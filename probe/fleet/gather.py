@@ -95,7 +95,7 @@ class Reader:
         self.sections: list[Section] = []
 
     def read(self, name: str, paths: Iterable[str], item: type[T], make: Callable[[], S], **how: Any) -> S:
-        """What *make* gives, with the objects of the first of *paths* that is served added.
+        """The result of *make*, with the objects of the first of *paths* that is served added.
 
         *Errors*: Failure, when there are no credentials.
         """

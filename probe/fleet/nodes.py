@@ -54,7 +54,7 @@ _MESSAGES = {
 
 
 class Place(Struct, frozen=True, gc=False):
-    """What scheduling and the Pod question know of a Node."""
+    """The facts of a Node that scheduling and the Pod question need."""
 
     name: str
     pool: str
@@ -218,7 +218,7 @@ def _verdict(agent: Agent, said: wire_nodes.OwnAnnotations | None, node: wire_no
 
 
 def _profile(row: NodeRow, said: wire_nodes.OwnAnnotations, node: wire_nodes.Node) -> model.Node:
-    """What the Pod question may know of *row*: nothing of the agent's unless its annotations are fresh."""
+    """The facts of *row* for the Pod question: nothing of the agent's unless its annotations are fresh."""
     annotations = {key: getattr(said, name) for name, key in wire_nodes.OWN_KEYS.items()}
     if row.agent != "fresh":
         words = _MESSAGES.get(row.reason, "the agent has published nothing on this Node")

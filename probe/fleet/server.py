@@ -60,7 +60,7 @@ class Page(Struct, Generic[T]):
 
 
 class Listing(Struct, kw_only=True):
-    """What is known about the reading of one list."""
+    """The progress and result of reading one list."""
 
     path: str
     objects: int = 0

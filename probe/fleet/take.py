@@ -41,7 +41,7 @@ TOP = 8
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What to take the inventory of."""
+    """The objects to take the inventory of."""
 
     access: Access
     cluster: str = ""

@@ -41,7 +41,7 @@ class Volumes:
 
 
 def _claim(spec: wire.VolumeSpec) -> Claim:
-    """What the Pod question asks of *spec*, without what differs between equal volumes: paths and attributes."""
+    """The part of *spec* for the Pod question, without what differs between equal volumes: paths and attributes."""
     sources = {name: getattr(spec, name) for name in PersistentVolumeSpec.__struct_fields__}
     if spec.csi is not None:
         sources["csi"] = replace(spec.csi, volume_attributes=None)

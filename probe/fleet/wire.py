@@ -136,7 +136,7 @@ class ClaimRef(Struct, gc=False):
 
 
 class VolumeAffinity(Struct, frozen=True):
-    """Where a PersistentVolume can be mounted."""
+    """The nodes on which a PersistentVolume can be mounted."""
 
     required: Required | None = None
 

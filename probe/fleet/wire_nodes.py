@@ -95,7 +95,7 @@ class NodeInfo(Struct, gc=False, rename={
 
 
 class HandlerFeatures(Struct, rename="camel", gc=False):
-    """What the kubelet says that a handler supports."""
+    """The features of a handler, as the kubelet declares them."""
 
     user_namespaces: bool | None = None
 

@@ -20,7 +20,7 @@ _HEADERS_LIMIT = 64
 
 
 def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str], bool]) -> str:
-    """Why a program with these first bytes cannot run on *machine*; empty for one that can, for all that they tell.
+    """The reason that a program with these first bytes cannot run on *machine*; empty if they show none.
 
     *exists* says whether an interpreter is there. *Source*: execve(2), ENOEXEC and ENOENT; elf(5).
     """

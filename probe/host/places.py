@@ -60,7 +60,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 def places(root: str, paths: Sequence[str]) -> bytes:
-    """What each absolute path leads to below *root* (`/proc/PID/root`), as JSON: path -> Reading of a Place.
+    """The target of each absolute path below *root* (`/proc/PID/root`), as JSON: path -> Reading of a Place.
 
     *Errors*: OSError when the process has ended meanwhile.
     """
@@ -121,7 +121,7 @@ def _is_immutable(handle: int) -> bool:
 
 
 def _execution(path: str, root: str, size: int) -> tuple[str, bool]:
-    """Why execve(2) refuses the program, and whether a dynamic linker starts it."""
+    """The reason for which execve(2) refuses the program, and whether a dynamic linker starts it."""
     try:
         with open(path, "rb", buffering=0) as file:
             head = file.read(HEAD) or b""

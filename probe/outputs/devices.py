@@ -1,4 +1,4 @@
-"""What the Report says of devices, as rows for terminal and page."""
+"""Rows of the Report's devices, for terminal and page."""
 
 from __future__ import annotations
 

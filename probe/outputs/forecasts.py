@@ -1,4 +1,4 @@
-"""What the Report says of events to come, as rows for terminal and page."""
+"""Rows of the Report's forecasts, for terminal and page."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _handler(report: Report, level: NestedLevel) -> str:
 
 
 def _requests(workload: Workload, told: NestedVerdict) -> list[PodRequest]:
-    """What the level and the workload ask for; ALL includes each other capability."""
+    """The requests of the level and the workload; ALL includes each other capability."""
     asked = [one for one in (*told.pod, *workload.more) if one.field not in workload.left]
     wanted = [one for one in asked if one.field == "entrypoint" or _PLAIN.fullmatch(one.value)]
     if any(one.field == "capability" and one.value == "ALL" for one in wanted):

@@ -1,4 +1,4 @@
-"""What the Report says of nested containers, as rows for terminal and page, and as text."""
+"""Rows of the Report's nested containers, for terminal and page, and as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which reports count: none of another boot or node, and none past its expiry.
+"""The rule for which reports count: none of another boot or node, and none past its expiry.
 
 Reports carry wall-clock times, and wall clocks jump. So callers give the age of a report, by the clock of the boot that
 it is from: CLOCK_BOOTTIME only runs forward, and counts suspends.

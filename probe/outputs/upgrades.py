@@ -1,4 +1,4 @@
-"""What an upgrade changes on a node, for people and as JSON."""
+"""The changes by an upgrade of a node, for people and as JSON."""
 
 from __future__ import annotations
 

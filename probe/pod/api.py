@@ -1,4 +1,4 @@
-"""What the API server refuses. *Source*: Kubernetes' validation.go; held against what a 1.36.2 server said."""
+"""The API server's refusals. *Source*: Kubernetes' validation.go; held against what a 1.36.2 server said."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def minor_version(text: str) -> tuple[int, int] | None:
 
 
 def refusals(pod: Pod, node: Node) -> Iterator[Reason]:
-    """What an API server refuses of a Pod with a user namespace. It is as old as the kubelet, or newer."""
+    """An API server's refusals of a Pod with a user namespace. The server is as old as the kubelet, or newer."""
     spec, version = pod.spec, minor_version(node.kubelet_version)
     forbidden = "Forbidden: when `hostUsers` is false"
     yield from _of_windows(pod)
@@ -50,7 +50,7 @@ def _of_windows(pod: Pod) -> Iterator[Reason]:
 
 
 def refusals_with_host_users(pod: Pod) -> Iterator[Reason]:
-    """What an API server refuses of a Pod without a user namespace."""
+    """An API server's refusals of a Pod without a user namespace."""
     if pod.spec.host_users is not None:
         yield from _of_windows(pod)
     for path, container in containers(pod):
@@ -60,7 +60,7 @@ def refusals_with_host_users(pod: Pod) -> Iterator[Reason]:
 
 
 def faults(pod: Pod) -> Iterator[Reason]:
-    """What an API server refuses of any Pod, and the merge of two manifests leaves: see ValidatePodSpec.
+    """An API server's refusals of any Pod that the merge of two manifests leaves: see ValidatePodSpec.
 
     Where something may add what is missing the Reason is unknown: a controller of another API, or a Pod that is
     admitted and given in part.

@@ -26,7 +26,7 @@ def judge_host_network(pod: Pod, node: Node, forbidden: str) -> Reason:
 
 
 def _told(pod: Pod, node: Node) -> HostNetwork:
-    """What is known of the Pod's handler; of one that is in no report, the runtime's release alone."""
+    """The facts of the Pod's handler; of one that is in no report, the runtime's release alone."""
     handler = pod.handler if pod.spec.runtime_class_name else ""
     if handler is not None and handler in node.host_network:
         return node.host_network[handler]

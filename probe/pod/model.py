@@ -25,7 +25,7 @@ Kubernetes and the node's settings, for which nothing needs to be tried; `unknow
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """What is known of a PersistentVolumeClaim, or of those of one StorageClass."""
+    """The facts of a PersistentVolumeClaim, or of those of one StorageClass."""
 
     block: bool = False
     """volumeMode: Block."""
@@ -67,7 +67,7 @@ class Pod(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What a node says of one level of Pods."""
+    """A node's answer for one level of Pods."""
 
     verdict: Verdict
     reason: str = ""
@@ -84,7 +84,7 @@ class Hazard(Struct, frozen=True, kw_only=True):
 
 
 class HostNetwork(Struct, frozen=True, kw_only=True):
-    """What a handler does with hostNetwork beside a user namespace."""
+    """A handler's answers for hostNetwork together with a user namespace."""
 
     claimed: bool | None = None
     """What CRI says; None: nothing, or not known."""
@@ -93,7 +93,7 @@ class HostNetwork(Struct, frozen=True, kw_only=True):
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """What is known of a node, whoever told it; empty and None: not known. See probe.pod.node for its makers."""
+    """The facts of a node, from any source; empty and None: not known. See probe.pod.node for its makers."""
 
     told_by: Literal["probe", "report", "annotations"]
     name: str = ""
@@ -126,7 +126,7 @@ class Node(Struct, frozen=True, kw_only=True):
 
 
 class Reason(Struct, frozen=True, kw_only=True):
-    """What one field of a Pod leads to on that node."""
+    """The consequence of one field of a Pod on that node."""
 
     field: str
     """`spec.volumes[2].nfs`."""
@@ -140,14 +140,14 @@ class Reason(Struct, frozen=True, kw_only=True):
 
 
 class Note(Struct, frozen=True, kw_only=True):
-    """What a field means with a user namespace, without a bearing on whether the Pod runs."""
+    """The meaning of a field with a user namespace, where it does not decide whether the Pod runs."""
 
     field: str
     message: str
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
-    """What becomes of a Pod on a node."""
+    """The fate of a Pod on a node."""
 
     outcome: Outcome
     asks: bool

@@ -143,7 +143,7 @@ def _by_volume(rows: Iterable[FilesystemRow]) -> dict[tuple[str, str], list[File
 
 
 def _answer(report: Report, level: Level) -> Answer:
-    """What *report* says of one level alone: a Pod without a token does not fail for tmpfs."""
+    """The answer of *report* for one level alone: a Pod without a token does not fail for tmpfs."""
     said = report.levels.get(level)
     if said == "ready":
         return Answer(verdict="ready")
@@ -200,7 +200,7 @@ def _from_levels(levels: Mapping[str, str], reason: str, message: str) -> dict[L
 
 
 def _offered(handler: str, able: bool | None) -> dict[Level, Answer]:
-    """What the kubelet's own word about a handler is worth: a denial holds, a promise is only one."""
+    """Weighs the kubelet's own claim about a handler: a denial holds, support is only claimed."""
     if able is False:
         message = "the kubelet says that " + (
             f"the handler {handler} does" if handler else "the default handler of this container runtime does"

@@ -1,4 +1,4 @@
-"""What fields of a Pod mean with a user namespace, without a bearing on whether it runs."""
+"""The meaning of a Pod's fields with a user namespace, where they do not decide whether it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other objects in the same manifests tell of a Pod: its volumes, its runtime handler, its token."""
+"""Facts of a Pod from other objects in the same manifests: its volumes, its runtime handler, its token."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Context(Struct, kw_only=True):
         return self._handlers.get(runtime_class)
 
     def token(self, namespace: str, account: str) -> bool | None:
-        """What a ServiceAccount says of automountServiceAccountToken."""
+        """A ServiceAccount's value of automountServiceAccountToken."""
         return self._tokens.get((namespace, account))
 
     def claims_of(self, namespace: str) -> dict[str, Claim]:
@@ -106,7 +106,7 @@ class Context(Struct, kw_only=True):
         return self._claims_of_class
 
     def claim(self, spec: ClaimSpec, reserved: str = "") -> Claim:
-        """What is known of a claim; *reserved* is the PersistentVolume that names it, where it names none itself."""
+        """The facts of a claim; *reserved* is the PersistentVolume that names it, where it names none itself."""
         volume_name = spec.volume_name or reserved
         volume = self._volumes.get(volume_name)
         name = self._default_class if spec.storage_class_name is None else spec.storage_class_name

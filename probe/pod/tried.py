@@ -1,4 +1,4 @@
-"""What was tried on a node of a volume: at its path, or of others of its driver."""
+"""Attempts on a node with a volume: at its path, or with others of its driver."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def judge_driver(field: str, driver: str, kinds: Sequence[str], node: Node, note
 
 
 def try_there(path: str) -> str:
-    """What to run on the node that has *path*."""
+    """The command to run on the node that has *path*."""
     return with_command("try it on that node", "userns-probe path {}", path)
 
 
 def way_around(fstype: str, release: str = "") -> str:
-    """What to change for a volume on a file system that cannot be idmapped."""
+    """The change that a volume needs on a file system that cannot be idmapped."""
     way = what_works(fstype, release)
     if fstype in ("ext2", "ext3"):
         return f"{way}; name it as fsType, in a StorageClass csi.storage.k8s.io/fstype: ext4"

@@ -124,7 +124,7 @@ class Volumes:
         return self._by_kernel(path, driver, claim, fstype, name or field)
 
     def _mounted(self, field: str, driver: str, volume: str) -> list[FilesystemRow]:
-        """What was tried of the PersistentVolume *volume*; of CSI only where *driver* has such a file system there."""
+        """Attempts with the PersistentVolume *volume*; of CSI only where *driver* has such a file system there."""
         if field != "csi" and (field or not driver or driver.startswith("kubernetes.io/")):
             return self._node.mounted.get((plugin_of(field), volume), [])
         rows = self._node.mounted.get(("kubernetes.io~csi", volume), [])

@@ -25,7 +25,7 @@ Environ = dict[str, str]
 
 
 def peek(connection: socket.socket) -> bytes:
-    """What has come and is still unread, up to a limit; empty when nothing has.
+    """The bytes that have come and are still unread, up to a limit; empty when none have.
 
     *Errors*: OSError when the connection is broken; EOFError when the client has closed it.
     """

@@ -1,4 +1,4 @@
-"""How the volumes of one driver reach the node, and what follows from that by kernel."""
+"""The file system as which a driver's volumes reach the node, and the answer that follows by kernel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIST = "kubernetes-csi/docs book/src/drivers.md (name, access modes); the rest i
 
 
 class Driver(Struct, frozen=True, kw_only=True):
-    """How the volumes of one driver reach the node."""
+    """The file system as which the volumes of one driver reach the node."""
 
     filesystems: tuple[str, ...] = (ASKED,)
     """Those that it mounts; more than one where the volume alone tells which."""

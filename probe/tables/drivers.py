@@ -59,7 +59,7 @@ PROVISIONERS: dict[str, Driver] = {
 
 
 def csi_driver(name: str) -> Driver | None:
-    """How the volumes of a CSI driver reach the node; None when it is in no row."""
+    """The row of a CSI driver: the way its volumes reach the node; None when it is in no row."""
     if name in CSI:
         return CSI[name]
     if name.startswith("org.democratic-csi."):
@@ -68,7 +68,7 @@ def csi_driver(name: str) -> Driver | None:
 
 
 def driver_of_provisioner(provisioner: str) -> Driver | None:
-    """How the volumes of a StorageClass reach the node; None when its provisioner is in no row."""
+    """The row of a StorageClass: the way its volumes reach the node; None when its provisioner is in no row."""
     return PROVISIONERS.get(provisioner) or csi_driver(provisioner)
 
 

@@ -1,4 +1,4 @@
-"""Which file systems take an idmapped mount, by kernel: what is said of a volume that was not tried.
+"""File systems that take an idmapped mount, by kernel: the answer for a volume that was not tried.
 
 A version says less than an attempt: distributions port changes back, and the server of a FUSE file system has a say.
 *Source*: the flag FS_ALLOW_IDMAP in the kernel's sources, tried on 6.1, 6.12, 6.16 to 6.18, 7.2 and 7.3.
@@ -103,7 +103,7 @@ def judge_any(fstypes: Sequence[str], release: str, offered: bool | None = None)
 
 
 def what_works(fstype: str, release: str = "") -> str:
-    """What makes a refused file system of that type take an idmapped mount; empty where nothing is known to.
+    """The change that makes a refused file system of that type take an idmapped mount; empty where none is known.
 
     Without *release*, kernels that every node has by now are left out.
     """

@@ -1,4 +1,4 @@
-"""Which container runtimes run Pods with `hostNetwork: true` and a user namespace, and which of them say so.
+"""Container runtimes that run Pods with `hostNetwork: true` and a user namespace, and those of them that say so.
 
 CRI says it of the runtime as a whole, in `features.user_namespaces_host_network` of Status, and of each handler only
 whether it supports user namespaces. The kubelet declares the feature on the Node where CRI says so and its gate is on.

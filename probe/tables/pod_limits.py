@@ -1,4 +1,4 @@
-"""What Pods with a user namespace cannot do, or do otherwise, whatever node they run on: no node shows any of it."""
+"""Limits of Pods with a user namespace that hold on each node: no node shows any of them."""
 
 from __future__ import annotations
 

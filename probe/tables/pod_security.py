@@ -1,4 +1,4 @@
-"""What Pod Security no longer asks of a Pod with `hostUsers: false`, by the version of the policy.
+"""The fields that Pod Security no longer asks of a Pod with `hostUsers: false`, by the version of the policy.
 
 The version is that of the namespace's label `pod-security.kubernetes.io/enforce-version`; `latest` is the API server's.
 *Source*: k8s.io/pod-security-admission policy/check_*.go; kubernetes/kubernetes#132157, #135305.

@@ -1,4 +1,4 @@
-"""Which FUSE servers offer FUSE_ALLOW_IDMAP, without which Linux idmaps none of their mounts."""
+"""FUSE servers that offer FUSE_ALLOW_IDMAP, without which Linux idmaps none of their mounts."""
 
 from __future__ import annotations
 

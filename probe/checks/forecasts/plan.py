@@ -121,7 +121,7 @@ def _unproven(facts: Facts) -> Facts:
 
 
 def kubelet_stops(after: Facts) -> tuple[Stop, ...]:
-    """What ends the next start of the kubelet: its own checks, with the facts of then."""
+    """The reasons that end the next start of the kubelet: its own checks, with the facts of then."""
     expected = expect(after)
     if expected is None or expected.outcome != "fails" or expected.cause is None:
         return ()

@@ -61,7 +61,7 @@ def _after(runtime: RuntimeFacts, pending: RuntimePending) -> RuntimeFacts:
 def _handlers(
     runtime: RuntimeFacts, pending: RuntimePending, told: dict[str, str], version: Reading[str]
 ) -> Reading[tuple[Handler, ...]]:
-    """What CRI will say of each handler; nothing is known of a runtime that begins to tell it."""
+    """CRI's future answer for each handler; unknown for a runtime that begins to tell it."""
     old, new = (_tells_handlers(runtime, each) for each in (runtime.version, version))
     if not new:
         return runtime.handlers.parse(lambda _: ())

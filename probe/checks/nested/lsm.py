@@ -48,7 +48,7 @@ def check_lsm(facts: Facts, handler: str) -> NestedOutcome:
 
 
 def _of_rootless(outcome: Outcome, requests: list[PodRequest]) -> NestedOutcome:
-    """What a process without capabilities meets is no matter to the Pod's own root."""
+    """The Pod's own root is not affected by refusals for a process without capabilities."""
     return NestedOutcome(outcome=outcome, pod=tuple(requests), decides=("rootless",))
 
 

@@ -48,7 +48,7 @@ def _denied(trial: NestedTrial) -> NestedStep | None:
 
 
 def _of_meshes(trial: NestedTrial) -> str:
-    """What NAT means for istio-init and linkerd-init, which make its rules with nf_tables or ip_tables."""
+    """The consequence of NAT for istio-init and linkerd-init, which make its rules with nf_tables or ip_tables."""
     if any(trial.step(name).result == "passed" for name in _NAT):
         return "init containers of a mesh (istio-init, linkerd-init) can redirect their Pod"
     if denied := _denied(trial):

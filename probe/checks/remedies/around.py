@@ -1,4 +1,4 @@
-"""What to do about what surrounds the container runtime, where a check knows nothing more."""
+"""Remediations for the surroundings of the container runtime, where a check knows nothing more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the runtime adds to each container: containerd's base specification, CRI-O's own configuration and hooks."""
+"""Additions of the runtime to each container: containerd's base specification, CRI-O's own configuration and hooks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SMALL = {CPU_TIME: 1, "RLIMIT_STACK": 64 << 10, "RLIMIT_DATA": 1 << 20, "RLIMIT
 
 
 def check_base_spec(facts: Facts, handler: str) -> Outcome:
-    """What all may execute and set is harmless; the rest stops each container."""
+    """Passes what everyone may execute and set; the rest stops each container."""
     around, own = surroundings_of(facts), handler_around(facts, handler)
     if around.value is None:
         return Outcome.not_read("what the runtime adds to each container", around)
@@ -90,7 +90,7 @@ def _general_hooks(facts: Facts) -> tuple[Hook, ...]:
 
 
 def _refusals(facts: Facts, added: Added, source: str, oci_runtime: str) -> Iterator[Refusal]:
-    """What stops each container, in the order of hooks, sysctls, mounts and limits."""
+    """The reasons that stop each container, in the order of hooks, sysctls, mounts and limits."""
     ids = (facts.kubelet.value.ids_per_pod.value if facts.kubelet.value else None) or _IDS_PER_POD
     daemon, around = daemon_of(facts).value, surroundings_of(facts).value
     own = (daemon.limits.value if daemon else None) or {}
@@ -123,7 +123,7 @@ def _is_crio(facts: Facts) -> bool:
 
 
 def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome | None:
-    """What may stop each container, for all that is known."""
+    """The reasons that may stop each container, for all that is known."""
     if unclear := [hook for hook in added.hooks if _is_unclear(hook)]:
         message = f"whether a Pod's own root may execute the hook {inline(unclear[0].path)} is unknown"
         return Outcome.unknown("not-readable", message, *steps_of(unclear[0]))

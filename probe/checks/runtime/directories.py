@@ -77,7 +77,7 @@ def _why_no_directory(place: Place | None) -> str:
 
 
 def _why_nothing_is_made(place: Place) -> str:
-    """Why not even root can make anything in *place*, however much room there is; empty when it can."""
+    """The reason that not even root can make anything in *place*, however much room there is; empty when it can."""
     if stat.S_ISLNK(place.mode):
         return "is a symlink to nothing"
     if kernels := _OF_THE_KERNEL.match(place.path):
@@ -180,7 +180,7 @@ def _judge_room(reason: str, what: str, found: Sequence[tuple[str, Reading[Place
 
 
 def _lacks(place: Place, least_bytes: int, least_inodes: int) -> str:
-    """What *place* has too little of; empty when it has both, or does not count them."""
+    """The resources that *place* has too little of; empty when it has both, or does not count them."""
     if place.inodes > 0 and place.free_inodes < least_inodes:
         return f"has {place.free_inodes} free inodes" if place.free_inodes else "has no free inode"
     if place.size > 0 and place.free_bytes < least_bytes:

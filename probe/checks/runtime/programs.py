@@ -158,7 +158,7 @@ def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
 
 
 def check_parts(facts: Facts, handler: str) -> Outcome:
-    """What the runtime says of itself, its shim, the network, and the cgroup driver."""
+    """Judges the runtime's own status, its shim, the network, and the cgroup driver."""
     return worst(
         {
             "RuntimeNotReady": check_condition(facts, "RuntimeReady", "RuntimeNotReady"),

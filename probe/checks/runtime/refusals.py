@@ -1,4 +1,4 @@
-"""What of a base specification, or of CRI-O's configuration, a container with a user namespace is refused."""
+"""Parts of a base specification, or of CRI-O's configuration, that a container with a user namespace is refused."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ _SYS_RESOURCE = 24
 
 
 class Refusal(Struct, frozen=True):
-    """Why each container with a user namespace fails."""
+    """The reason that each container with a user namespace fails."""
 
     reason: str
     message: str

@@ -1,1 +1,1 @@
-"""What another kernel, kubelet or container runtime would change on the node of a Report: pure."""
+"""Changes that another kernel, kubelet or container runtime would bring to the node of a Report: pure."""

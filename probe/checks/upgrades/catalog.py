@@ -11,7 +11,7 @@ from probe.report import Report
 
 
 class Upgrade(Struct, frozen=True, kw_only=True):
-    """What versions change on one node."""
+    """Changes that other versions bring to one node."""
 
     kernel: str
     """Release of the node now; empty where it is not known, like the next ones."""

@@ -1,4 +1,4 @@
-"""What another kernel changes: file systems that it maps, file systems that it no longer has, /proc for engines."""
+"""Changes by another kernel: file systems that it maps, file systems that it no longer has, /proc for engines."""
 
 from __future__ import annotations
 

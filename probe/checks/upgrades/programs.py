@@ -1,4 +1,4 @@
-"""What another kubelet or container runtime changes."""
+"""Changes by another kubelet or container runtime."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def gather_offered(
 
 
 def _ways(host: Host, pid: int, paths: Sequence[str]) -> dict[str, Way]:
-    """What lies at each path, asked folder by folder: a folder that hangs leaves the files of others known."""
+    """The file at each path, asked folder by folder: a folder that hangs leaves the files of others known."""
     folders: dict[str, list[str]] = {}
     for path in paths:
         folders.setdefault(os.path.dirname(path), []).append(path)

@@ -109,7 +109,7 @@ def _words(case: Case) -> dict[str, object]:
 
 
 def _unproven(subject: Subject, result: Answered) -> str:
-    """What an accepted mapping does not prove: no attempt writes through it."""
+    """The limits of an accepted mapping as proof: no attempt writes through it."""
     return READS_ONLY.get(subject.fstype, "") if result == "supported" else ""
 
 

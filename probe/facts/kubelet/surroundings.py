@@ -1,4 +1,4 @@
-"""What binds the kubelet, and whether the container runtime sees what the kubelet mounts."""
+"""Limits on the kubelet, and whether the container runtime sees the kubelet's mounts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from probe.reading import Reading, problem_of
 def gather_kubelet_around(
     host: Host, kubelet: Reading[KubeletFacts], runtime: Reading[RuntimeFacts]
 ) -> Reading[KubeletAround]:
-    """What the kubelet meets where it makes the volumes of Pods; a problem where no kubelet is known."""
+    """The conditions in which the kubelet makes the volumes of Pods; a problem where no kubelet is known."""
     if kubelet.value is None:
         return problem_of(kubelet)
     pid = kubelet.value.pid

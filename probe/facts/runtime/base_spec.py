@@ -75,7 +75,7 @@ class _Spec(Struct):
 
 
 def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
-    """What the file at *path* adds; absent without one. A missing file is `not-readable`: no container is made."""
+    """Additions of the file at *path*; absent without one. A missing file is `not-readable`: no container is made."""
     if not path:
         return Reading.without("CRI Status", "absent", "no base specification is configured")
     if not path.startswith("/"):
@@ -114,7 +114,7 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
 
 
 def _now(host: Host, name: str) -> Reading[str]:
-    """What /proc/sys has. *Source*: sysctl(8): of a name with slashes the dots are a part."""
+    """The present value in /proc/sys. *Source*: sysctl(8): of a name with slashes the dots are a part."""
     path = name if "/" in name else name.replace(".", "/")
     if ".." in path.split("/"):
         return Reading.without(name, "not-readable", "is no sysctl")
@@ -187,7 +187,7 @@ class SpecMount(Struct, frozen=True):
 
 
 class SpecParts(Struct, frozen=True, kw_only=True):
-    """What a specification has of what may be refused."""
+    """Those parts of a specification that may be refused."""
 
     hooks: tuple[tuple[str, str], ...]
     """By stage and program."""

@@ -44,7 +44,7 @@ class ConfiguredHandler(Struct, frozen=True):
 
 
 class CrioAdded(Struct, frozen=True, kw_only=True):
-    """What CRI-O adds to each Pod, and which programs it needs for that. *Source*: crio.conf(5)."""
+    """CRI-O's additions to each Pod, and the programs that it needs for them. *Source*: crio.conf(5)."""
 
     sysctls: tuple[str, ...] = ()
     """`default_sysctls`: `net.ipv4.ping_group_range=0 0`."""

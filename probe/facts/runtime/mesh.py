@@ -22,7 +22,7 @@ _RELEASE = r"(?a:v?(\d{1,3})\.(\d{1,3})(?:\.\d{1,4})?(?:[-+.].{0,60})?)"
 
 
 def network_directories(in_force: Reading[InForce]) -> tuple[str, ...]:
-    """Where containerd looks for networks: one directory for all handlers, and those of single ones."""
+    """The directories in which containerd looks for networks: one for all handlers, and those of single ones."""
     if in_force.value is None:
         return ()
     own = (runtime.cni_conf_dir for runtime in (in_force.value.containerd.runtimes or {}).values())
@@ -31,7 +31,7 @@ def network_directories(in_force: Reading[InForce]) -> tuple[str, ...]:
 
 
 def gather_istio_cni(host: Host, pid: int, directories: tuple[str, ...]) -> Reading[IstioCni]:
-    """What is known of istio-cni; absent where no network names it. *pid* is the runtime's daemon, which runs it."""
+    """The state of istio-cni; absent where no network names it. *pid* is the runtime's daemon, which runs it."""
     if not directories:
         return Reading.without("CNI", "not-tried", "the directory of networks is not told")
     doubt: Reading[IstioCni] | None = None

@@ -1,4 +1,4 @@
-"""What a restart of the container runtime makes take effect: another program, another configuration."""
+"""Changes that a restart of the container runtime puts in force: another program, another configuration."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class RuntimeSettings:
         return self._search(name)
 
     def config(self) -> Reading[RuntimeConfig]:
-        """What is in force, else what was printed."""
+        """The settings in force, else those that were printed."""
         return self._best
 
     def changed_file(self) -> str:
@@ -135,7 +135,7 @@ class RuntimeSettings:
         return self._changed_file(printed) if printed and self._in_force.value is None else ""
 
     def pending(self) -> RuntimePending:
-        """What the next start of the daemon makes take effect; CRI-O's files are printed only after a change."""
+        """The settings of the daemon's next start; CRI-O's files are printed only after a change."""
         executable, replaced, version = gather_executable(self._host, self._daemon)
         printed, changed = self._printed, self._changed_file(self._printed.value or RuntimeConfig())
         if changed and not self._containerd and self._answer.name.value == "cri-o" and self._in_force.value:

@@ -93,7 +93,7 @@ def gather_surroundings(
 
 
 def folders_of_containerd(root: str, state: str, layers: str) -> tuple[str, ...]:
-    """Where containerd makes something for each Pod; *layers* is the directory of the default snapshotter.
+    """The directories in which containerd makes something for each Pod; *layers* is that of the default snapshotter.
 
     *Source*: containerd 2.1, internal/cri/server (`getSandboxRootDir`), core/runtime/v2 (`NewBundle`), pkg/shim
     (`SocketAddress`), pkg/netns; cmd/containerd-shim-runc-v2, RuncRoot.

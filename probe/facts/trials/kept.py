@@ -73,7 +73,7 @@ def identity_of(facts: Facts, sources: Iterable[Source]) -> str:
 
 
 def keep(facts: Facts, before: KeptTrial | None) -> KeptTrial | None:
-    """What the next probe may take for its own: a trial in which the Pod ran, and every other handler had an answer."""
+    """A trial that the next probe may take for its own: the Pod ran in it, and every other handler had an answer."""
     trial = facts.pod_trial.value
     if trial is None or not trial.identity:
         return None

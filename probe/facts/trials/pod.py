@@ -50,7 +50,7 @@ def gather_pod_trial(
 
 
 def proof_of(trial: Reading[PodTrialFacts]) -> Reading[bool] | None:
-    """That a Pod with a user namespace runs here with the default handler, if the trial has shown it."""
+    """The proof that a Pod with a user namespace runs here with the default handler, if the trial has shown it."""
     found = trial.value.of("") if trial.value else None
     if found is None or found.result != "runs" or "kubelet-root" not in found.mounts:
         return None
