@@ -115,6 +115,11 @@ class FakeHost(Host):
         """The same contents."""
         return {path: self.read_beneath(directory, path, limit) for path in paths}
 
+    def read_sections(self, path: str) -> Reading[dict[str, str]]:
+        """The file that the test gave, in which each line is `SECTION TEXT`, with \\n for a line break."""
+        pairs = self.read_text(path).parse(lambda text: [line.partition(" ") for line in text.splitlines()])
+        return pairs.parse(lambda found: {name: text.replace("\\n", "\n") for name, _, text in found})
+
     def resolve(self, path: str, automounts: Sequence[str] = ()) -> Reading[str]:
         """The path itself, or where a link that the test gave leads, if there is anything."""
         target = self.links.get(path, path)

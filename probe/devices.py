@@ -21,6 +21,8 @@ DeviceReason = Literal[
 ]  # fmt: skip
 """Reason of a cause; docs/troubleshooting.md has what each means."""
 
+OF_PLUGINS = "k8s.device-plugin."
+"""Beginning of the CDI kinds that NVIDIA's device plugin writes for itself: `k8s.device-plugin.nvidia.com/gpu`."""
 NAMES = 256
 """Devices of a kind that are named in a report."""
 
@@ -45,6 +47,8 @@ class DeviceKind(Struct, frozen=True, kw_only=True):
     """CDI kind, or the name of the resource: `nvidia.com/gpu`."""
     handler: str
     """Name of the handler as CRI has it; empty for the default one."""
+    also: tuple[str, ...] = ()
+    """Other handlers with the same answer. A handler that no row names was not judged, or its Pods get no device."""
     way: DeviceWay
     outcome: KindOutcome
     message: str
@@ -56,6 +60,11 @@ class DeviceKind(Struct, frozen=True, kw_only=True):
     omitted: int
     """Number of devices beyond that."""
     causes: tuple[DeviceCause, ...]
+
+
+def is_of(kind: DeviceKind, handler: str) -> bool:
+    """True when *kind* holds for Pods of that *handler*."""
+    return handler == kind.handler or handler in kind.also
 
 
 def merged(outcomes: set[DeviceOutcome]) -> KindOutcome:

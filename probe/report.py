@@ -213,7 +213,7 @@ class Report(Struct, frozen=True, kw_only=True):
     nested: Nested | None
     """What builders and engines inside a Pod can do; None when the report expired."""
     devices: tuple[DeviceKind, ...]
-    """Kinds of devices that the node offers: rows of the default handler, and those of others that differ."""
+    """Kinds of devices that the node offers: a row holds for the handlers that it names, and for no other."""
 
 
 def decisive_finding(report: Report) -> Finding | None:

@@ -61,6 +61,10 @@ class Host(ABC):
         """The same for many small files, by one child; when it hangs, none of them was read."""
 
     @abstractmethod
+    def read_sections(self, path: str) -> Reading[dict[str, str]]:
+        """Texts of a unified kernel image by the name of their section: `.cmdline`, `.osrel`, `.uname`."""
+
+    @abstractmethod
     def resolve(self, path: str, automounts: Sequence[str] = ()) -> Reading[str]:
         """The path without symlinks; absent when it does not exist. A way into one of *automounts* ends there."""
 

@@ -96,6 +96,11 @@ class LocalHost(Host):
             return {path: Reading(f"{directory}/{path}", None, answer.problem, answer.kind) for path in paths}
         return msgspec.json.decode(answer.value, type=dict[str, Reading[bytes]])
 
+    def read_sections(self, path: str) -> Reading[dict[str, str]]:
+        """Texts of a unified kernel image by the name of their section: `.cmdline`, `.osrel`, `.uname`."""
+        answer = reading_of(path, lambda: self._touch(path, "read_sections", path))
+        return answer.parse(lambda content: msgspec.json.decode(content, type=dict[str, str]))
+
     def resolve(self, path: str, automounts: Sequence[str] = ()) -> Reading[str]:
         """The path without symlinks; absent when it does not exist. A way into one of *automounts* ends there."""
         return reading_of(path, lambda: os.fsdecode(self._touch(path, "real_path", path, tuple(automounts))))

@@ -49,6 +49,12 @@ def _read_all_beneath(directory: str, paths: Sequence[str], limit: int) -> bytes
     return msgspec.json.encode(read)
 
 
+def _read_sections(path: str) -> bytes:
+    from probe.host.unified import read_sections  # few nodes need it
+
+    return read_sections(path)
+
+
 def _list_processes(init: str) -> bytes:
     pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
     return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
@@ -64,6 +70,7 @@ OPERATIONS: dict[str, Callable[..., bytes]] = {
     "read_beneath": files.read_beneath,
     "read_link": lambda path: os.fsencode(os.readlink(path)),
     "read_path": files.read_path,
+    "read_sections": _read_sections,
     "real_path": files.real_path,
     "run": _run,
     "status": files.status,

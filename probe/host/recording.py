@@ -97,6 +97,11 @@ class RecordingHost(LocalHost):
             self._note("file", f"{directory}/{path}")
         return super().read_all_beneath(directory, paths, limit)
 
+    def read_sections(self, path: str) -> Reading[dict[str, str]]:
+        """As of Host."""
+        self._note("file", path)
+        return super().read_sections(path)
+
     def resolve(self, path: str, automounts: Sequence[str] = ()) -> Reading[str]:
         """As of Host."""
         self._note("place", path)

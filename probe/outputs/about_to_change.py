@@ -10,11 +10,14 @@ from probe.report import Report
 
 
 def add_forecasts(page: Page, report: Report, verbose: int) -> None:
-    """The events; without *verbose* only where one changes something or is due, or an unread file may hide that."""
-    rows = forecast_rows(report)
-    newer = upgrade_words(report)
-    quiet = all(map(_says_nothing, report.forecasts))
-    if not rows or (quiet and not newer and not verbose):
+    """The events, without *verbose* only those that change something, are due, or may hide a change in an unread file.
+
+    Newer versions have a line of their own.
+    """
+    newer = upgrade_words(report) if report.forecasts else ""
+    pairs = zip(report.forecasts, forecast_rows(report), strict=True)
+    rows = [row for forecast, row in pairs if verbose or not _says_nothing(forecast)]
+    if not rows and not newer:
         return
     page.heading(("ABOUT TO CHANGE", "bold"), "  the verdict of today does not depend on it")
     table: list[list[Cell]] = [[mark(row.status), row.name, row.answer, (row.why, "dim")] for row in rows]

@@ -33,7 +33,8 @@ def device_rows(report: Report) -> list[DeviceRow]:
 def _row(kind: DeviceKind) -> DeviceRow:
     number = len(kind.devices) + kind.omitted
     counted = [f"{number} device{'s' if number > 1 else ''}"] if number else []
-    handler = [f"handler {kind.handler}"] if kind.handler else []
+    more = f" and {len(kind.also)} more" if kind.also else ""
+    handler = [f"handler {kind.handler}{more}"] if kind.handler else []
     why = tuple(_cause(cause.message, cause.devices, number, cause.example) for cause in kind.causes)
     answer = {"partly": "some fail"}.get(kind.outcome, kind.outcome)
     about = ", ".join((_WAYS[kind.way], *counted, *handler))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probe.devices import DeviceKind
+from probe.devices import OF_PLUGINS, DeviceKind, is_of
 from probe.pod.api import minor_version
 from probe.pod.model import Hazard, Node, Origin, Pod, Reason
 from probe.pod.spec import Container
 from probe.pod.walk import KEEP_HOST, containers, reason
 
 _NATIVE = "kubernetes.io"
-_OF_PLUGINS = "k8s.device-plugin."
-"""Beginning of the CDI kinds that NVIDIA's device plugin writes for itself: `k8s.device-plugin.nvidia.com/gpu`."""
 _NAMES = 50
 _IMAGE_VOLUMES_SINCE = {"containerd": (2, 1), "cri-o": (1, 31)}
 _IMAGE_VOLUMES_ON_SINCE = (1, 35)
@@ -36,7 +34,7 @@ def _judge(field: str, name: str, runs_as_root: bool, pod: Pod, node: Node) -> R
         return _not_known(field, node, f"{name} depends on the runtime handler, which is not known")
     rows = _rows(resource, handler, node)
     if not rows:
-        return _not_known(field, node, _why_no_row(resource, node))
+        return _not_known(field, node, _why_no_row(resource, handler, node))
     answers = [(row, row.devices.get(device, "unknown") if device else row.outcome) for row in rows]
     failing = next((row for row, answer in answers if answer == "fails"), None)
     doubtful = next((row for row, answer in answers if answer != "works"), None)
@@ -58,21 +56,21 @@ def _judge(field: str, name: str, runs_as_root: bool, pod: Pod, node: Node) -> R
 
 def _rows(resource: str, handler: str, node: Node) -> list[DeviceKind]:
     """Rows of that kind for the Pod's handler; the kind that a plugin of the vendor writes for itself is the same."""
-    kinds = (resource, _OF_PLUGINS + resource)
-    found = [row for row in node.devices or () if row.kind in kinds]
-    own = {(row.kind, row.way): row for row in found if not row.handler}
-    own |= {(row.kind, row.way): row for row in found if row.handler == handler}
-    return list(own.values())
+    kinds = (resource, OF_PLUGINS + resource)
+    return [row for row in node.devices or () if row.kind in kinds and is_of(row, handler)]
 
 
-def _why_no_row(resource: str, node: Node) -> str:
+def _why_no_row(resource: str, handler: str, node: Node) -> str:
     vendor = resource.rpartition("/")[0]
     if node.devices is None:
         return "the node's devices are not known"
-    others = sorted({row.kind for row in node.devices if row.kind.rpartition("/")[0] == vendor})
+    own = [row for row in node.devices if is_of(row, handler)]
+    if handler and node.devices and not own:
+        return f"the node's report tells of no device for the handler {handler}"
+    others = sorted({row.kind for row in own if row.kind.rpartition("/")[0] == vendor})
     if others:
         return f"no device of this node is called {resource}; of the same vendor it has {', '.join(others[:5])}"
-    return f"no CDI specification of this node has the kind {resource}, so what comes with it was not tried"
+    return f"the node's report has no device of the kind {resource}, so what comes with it was not tried"
 
 
 def _not_known(field: str, node: Node, why: str) -> Reason:

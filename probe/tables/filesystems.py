@@ -89,8 +89,8 @@ def judge_filesystem(fstype: str, release: str, offered: bool | None = None) -> 
     since = SINCE[fstype]
     words = f"{fstype} takes an idmapped mount since Linux {spelled(since)}"
     if number is None:
-        return Verdict("unknown", f"{words}, and the node's kernel is not known")
-    return Verdict(_reached(number, since, release), f"{words}; the node has {release}")
+        return Verdict("unknown", f"{words}, and the kernel is not known")
+    return Verdict(_reached(number, since, release), f"{words}; the kernel is {release}")
 
 
 def judge_any(fstypes: Sequence[str], release: str, offered: bool | None = None) -> Verdict:
@@ -123,7 +123,7 @@ def judge_layers(fstype: str, release: str) -> Verdict:
     of_layer, number = judge_filesystem(fstype, release), parse_release(release)
     if of_layer.taken != "yes" or number is None:
         return of_layer
-    words = f"overlay takes idmapped layers since Linux {spelled(LAYERS_SINCE)}; the node has {release}"
+    words = f"overlay takes idmapped layers since Linux {spelled(LAYERS_SINCE)}; the kernel is {release}"
     return Verdict(_reached(number, LAYERS_SINCE, release), words)
 
 
@@ -132,11 +132,11 @@ def _fuse(fstype: str, release: str, number: tuple[int, int] | None, offered: bo
     if offered is False:
         return Verdict("no", f"{words}, which this one does not in the releases known")
     if number is None:
-        return Verdict("unknown", f"{words}, and the node's kernel is not known")
+        return Verdict("unknown", f"{words}, and the kernel is not known")
     reached = _reached(number, FUSE_SINCE, release)
     if reached == "yes" and offered is None:
         return Verdict("unknown", f"{words}, which is not known of this one")
-    return Verdict(reached, f"{words}; the node has {release}")
+    return Verdict(reached, f"{words}; the kernel is {release}")
 
 
 def _reached(number: tuple[int, int], since: tuple[int, int], release: str) -> Taken:

@@ -72,6 +72,15 @@ def test_what_is_shown(boot: dict[str, Any], status: str, shown: bool, sample: f
     assert samples(made).get("boot") == sample
 
 
+def test_an_event_that_changes_nothing_is_not_shown_beside_one_that_does() -> None:
+    """Not even where newer versions or the other event have something to say; -v shows both."""
+    made = report(changes=(CHANGE,))
+    text, verbose = (render_report(made, width=100, colour=False, verbose=level) for level in (0, 1))
+    assert "next boot" in text
+    assert "next runtime restart" not in text
+    assert "next runtime restart" in verbose
+
+
 def test_a_turn_for_the_better_is_no_warning() -> None:
     """A node that is not ready now may be afterwards."""
     better = make_forecast("boot", outcome="turns", verdict="ready")

@@ -730,6 +730,16 @@ def test_a_device_by_its_handler_and_user() -> None:
     assert judge(gpu(securityContext={"runAsUser": 1000}), with_(devices=(kind("works"),))).outcome == "runs"
 
 
+def test_rows_of_other_handlers_tell_nothing() -> None:
+    """Neither a row of the default handler nor one that names others holds for a handler that it does not name."""
+    devices = (kind("works", also=("runc",)), kind("fails", "amd.com/gpu", way="legacy"))
+    node = with_(devices=devices, handlers=dict.fromkeys(("", "runc", "eleventh"), READY))
+    for handler, outcome in (("runc", "runs"), ("eleventh", "unknown")):
+        asking = replace(gpu(), handler=handler)
+        found = judge(replace(asking, spec=replace(asking.spec, runtime_class_name="x")), node)
+        assert found.outcome == outcome
+
+
 @pytest.mark.parametrize(
     ("value", "outcome"),
     [

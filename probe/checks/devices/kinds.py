@@ -18,28 +18,13 @@ from probe.facts.devices.model import CdiEdits, CdiNode, DeviceFacts
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number
 
-_ROWS = 200
 _FAULTS = 20  # distinct ones of one part of a specification
 _CAUSES = 6
-_HANDLERS = 10
 _NVIDIA_KIND = "nvidia.com/gpu"
 _JIT_CDI = (1, 18, 0)
 """First release of the toolkit in which the mode `auto` means CDI. *Source*: its release notes."""
 _FROM_OUTSIDE = "mounts into the container from outside: NVIDIA never supported that with user namespaces"
 _CONFLICT = Fault("fails", "CdiConflict", "two CDI specifications of one folder name the device, so neither counts")
-
-
-def rows_of_handlers(facts: Facts) -> tuple[DeviceKind, ...]:
-    """Rows for the default handler, and for each other handler those that differ."""
-    rows = device_kinds(facts, "")
-    known = {(row.kind, row.way): row for row in rows}
-    handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
-    for handler in [one for one in handlers if one.name][:_HANDLERS]:
-        for row in device_kinds(facts, handler.name):
-            default = known.get((row.kind, row.way))
-            if default is None or (row.outcome, row.causes) != (default.outcome, default.causes):
-                rows = (*rows, row)
-    return rows[:_ROWS]
 
 
 def device_kinds(facts: Facts, handler: str) -> tuple[DeviceKind, ...]:
@@ -190,7 +175,7 @@ def _legacy(facts: Facts, seen: Circumstances) -> Iterator[DeviceKind]:
 
 
 def _legacy_fault(facts: Facts, seen: Circumstances) -> Fault | None:
-    hooked = next((hook.path for hook in _hooks_of_all(facts, seen.handler) if is_legacy(hook.path)), "")
+    hooked = legacy_hook(facts, seen.handler)
     if hooked:
         message = f"{inline(hooked)} {_FROM_OUTSIDE}"
         return Fault("fails", "NvidiaLegacyHook", message, NVIDIA_LEGACY)
@@ -203,6 +188,11 @@ def _legacy_fault(facts: Facts, seen: Circumstances) -> Fault | None:
     told = f"its mode is {mode.value}" if mode.value else f"its mode is unknown: {mode.problem}"
     message = f"NVIDIA's runtime makes a CDI specification for each container, and that was not seen; {told}"
     return Fault("unknown", "NvidiaRuntime", message)
+
+
+def legacy_hook(facts: Facts, handler: str) -> str:
+    """Path of NVIDIA's prestart hook, where each container of *handler* runs it."""
+    return next((hook.path for hook in _hooks_of_all(facts, handler) if is_legacy(hook.path)), "")
 
 
 def _hooks_of_all(facts: Facts, handler: str) -> Iterator[Hook]:

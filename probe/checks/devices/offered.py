@@ -18,10 +18,10 @@ def kinds_offered(facts: Facts, handler: str) -> tuple[DeviceKind, ...]:
 
 
 def kinds_of_handlers(facts: Facts) -> tuple[DeviceKind, ...]:
-    """Rows for the default handler, and for each other handler those that differ."""
+    """A row for each kind of device, for Pods of all handlers."""
     if not _offers_devices(facts):
         return ()
-    from probe.checks.devices.kinds import rows_of_handlers  # few nodes need it
+    from probe.checks.devices.handlers import rows_of_handlers  # few nodes need it
 
     return rows_of_handlers(facts)
 

@@ -199,6 +199,7 @@ def _pending(boot: BootFacts) -> str:
 def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> Iterator[Reading[Any]]:
     """Readings without value, each of which may hide a change of the verdict."""
     yield from boot.unread_sysctls
+    yield from boot.unsettled
     if boot.entry.value is None:
         yield boot.entry
     elif not boot.entry.value.release and set(boot.installed) - {facts.kernel.release.value}:

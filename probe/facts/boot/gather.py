@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from probe.facts.boot.command_line import parse_command_line
 from probe.facts.boot.loader import gather_entry, release_of
 from probe.facts.boot.model import BootEntry, BootFacts
+from probe.facts.boot.packages import gather_unsettled
 from probe.facts.boot.versions import version_key
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
@@ -43,6 +44,7 @@ def gather_boot(host: Host, running: Reading[str], unread_sysctls: tuple[Reading
         incomplete=incomplete,
         built_in=_built_in(host, running, entry),
         unread_sysctls=unread_sysctls,
+        unsettled=gather_unsettled(host, running.value or "", entry.value.release if entry.value else ""),
         reboot_required=host.status(_REBOOT_REQUIRED).value is not None,
     )
 
@@ -68,7 +70,7 @@ def _with_release(host: Host, installed: Sequence[str]) -> Reading[BootEntry]:
 
 def _configured(host: Host, entry: str) -> Reading[tuple[str, ...]]:
     """Parameters from which new entries are made; *entry* is the source of the present one. `absent` without a file."""
-    if entry.endswith(".conf"):
+    if entry.endswith((".conf", ".efi")):
         return host.read_text(_KERNEL_INSTALL, _SMALL).parse(parse_command_line)
     text = host.read_text(_DEFAULTS, _SMALL)
     if text.kind == "absent":

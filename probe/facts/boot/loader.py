@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from probe.facts.boot.command_line import parse_command_line
 from probe.facts.boot.model import BootEntry
-from probe.facts.boot.versions import Key, version_key
+from probe.facts.boot.versions import menu_order
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
@@ -31,7 +31,6 @@ _BLOCK = r"^\s*(menuentry|submenu)\s+(?:'([^'\n]*)'|\"([^\"\n]*)\"|(\S+))(.*)\{\
 _ID = r"(?:\$\{?menuentry_id_option\}?|--id)\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+))"
 _LINUX = r"^\s*linux(?:16|efi)?\s+(\S+)[ \t]*(.*)$"
 _DEFAULT = r"(?m)^[ \t]*set[ \t]+default=(?:\"([^\"\n]*)\"|'([^'\n]*)'|(\S*))[ \t]*$"
-_COUNTED = r"(.*)\+(\d{1,9})(?:-\d+)?"
 _VARIABLE = r"\$\{?(\w+)\}?"
 
 
@@ -60,9 +59,11 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
         if text.kind != "absent":
             return problem_of(text)
     for directory in _UNIFIED:
-        if any(name.endswith(".efi") for name in host.list_directory(directory).value or ()):
-            problem = "has unified kernel images, whose kernels and command lines are not read"
-            return Reading.without(directory, "not-readable", problem)
+        images = [name for name in host.list_directory(directory).value or () if name.endswith(".efi")]
+        if images:
+            from probe.facts.boot.unified import gather_unified  # few nodes need it
+
+            return gather_unified(host, directory, images)
     for directory in _ENTRIES:
         if host.list_directory(directory).value:
             return _from_entries(host, directory, _unread_grub_variables(host, directory))
@@ -159,20 +160,13 @@ def _from_entries(host: Host, directory: str, variables: dict[str, str]) -> Read
     if not variables:
         loader = host.read_text(f"{os.path.dirname(directory)}/loader.conf", _ENTRY_LIMIT).value or ""
         wanted = next((line.split()[1] for line in loader.split("\n") if re.match(r"default\s+\S", line)), "")
-    ordered = sorted(names, key=_order, reverse=True)
+    ordered = sorted(names, key=menu_order, reverse=True)
     usual = [name for name in ordered if "-rescue" not in name] or ordered
     chosen = next((name for name in ordered if wanted and _fits(name, wanted)), None)
     if chosen is None and wanted.isdecimal():
         chosen = ordered[int(wanted)] if len(wanted) < 4 and int(wanted) < len(ordered) else None
     text = host.read_text(f"{directory}/{chosen or usual[0]}", _ENTRY_LIMIT)
     return text.parse(lambda entry: parse_entry(entry, variables))
-
-
-def _order(name: str) -> tuple[bool, Key]:
-    """Place of an entry in the menu; one that has used up its tries (`NAME+0-3.conf`) is the last."""
-    stem = name.removesuffix(".conf")
-    counted = re.fullmatch(_COUNTED, stem)
-    return (True, version_key(stem)) if not counted else (int(counted[2]) > 0, version_key(counted[1]))
 
 
 def _fits(name: str, wanted: str) -> bool:

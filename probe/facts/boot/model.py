@@ -52,6 +52,8 @@ class BootFacts(Struct, frozen=True, kw_only=True):
     """CONFIG_USER_NS of another kernel than the running one; not tried for the same."""
     unread_sysctls: tuple[Reading[str], ...] = ()
     """Files and directories of sysctl.d(5) that could not be read."""
+    unsettled: tuple[Reading[str], ...] = ()
+    """Package managers that were interrupted, or have not configured the next kernel."""
     reboot_required: bool = False
     """Debian's and Ubuntu's mark /run/reboot-required."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _PART = r"\d{1,18}|[A-Za-z]{1,40}|~"
+_COUNTED = r"(.*)\+(\d{1,9})(?:-\d+)?"
 _LIMIT = 128
 
 Key = tuple[tuple[int, int, str], ...]
@@ -21,3 +22,10 @@ def version_key(release: str) -> Key:
         for part in re.findall(_PART, text)
     ]
     return (*parts, (0, 0, ""))
+
+
+def menu_order(name: str) -> tuple[bool, Key]:
+    """Key that sorts entries of systemd-boot; one that has used up its tries (`NAME+0-3.conf`) is the last."""
+    stem = name.removesuffix(".conf").removesuffix(".efi")
+    counted = re.fullmatch(_COUNTED, stem)
+    return (True, version_key(stem)) if not counted else (int(counted[2]) > 0, version_key(counted[1]))

@@ -18,7 +18,8 @@ from lab.factory import (
     unread,
 )
 from probe.checks.devices.check import judge_device_hooks
-from probe.checks.devices.kinds import device_kinds, rows_of_handlers
+from probe.checks.devices.handlers import rows_of_handlers
+from probe.checks.devices.kinds import device_kinds
 from probe.facts.around import Hook, Place
 from probe.facts.devices.model import (
     CdiEdits,
@@ -386,7 +387,45 @@ class TestKinds:
         crun = make_handler(name="crun", oci_runtime="crun", oci_version="1.28")
         handlers = Reading("CRI", (make_handler(), make_handler(name="runc"), crun))
         facts = facts_of(node(), {"/dev/x": place("/dev/x", 0o20600)}, runtime={"handlers": handlers})
-        assert [(row.handler, row.outcome) for row in rows_of_handlers(facts)] == [("", "fails"), ("crun", "works")]
+        rows = [(row.handler, row.also, row.outcome) for row in rows_of_handlers(facts)]
+        assert rows == [("", ("runc",), "fails"), ("crun", (), "works")]
+
+    def test_no_number_of_handlers_hides_one_that_differs(self) -> None:
+        """Alike ones are judged once, in a row that names them; those beyond the limit are named by none."""
+        alike = [make_handler(name=f"runc-{number}") for number in range(20)]
+        handlers = (make_handler(), *alike, make_handler(name="crun", oci_runtime="crun", oci_version="1.28"))
+        facts = facts_of(node(), {"/dev/x": place("/dev/x", 0o20600)}, runtime={"handlers": Reading("CRI", handlers)})
+        same, other = rows_of_handlers(facts)
+        assert (same.outcome, len(same.also)) == ("fails", 20)
+        assert (other.handler, other.outcome) == ("crun", "works")
+        versions = [
+            make_handler(name=f"crun-{minor}", oci_runtime="crun", oci_version=f"1.{minor}") for minor in range(8, 90)
+        ]
+        facts = facts_of(node(), {"/dev/x": place("/dev/x")}, runtime={"handlers": Reading("CRI", tuple(versions))})
+        named = {name for row in rows_of_handlers(facts) for name in (row.handler, *row.also)}
+        assert len(named) == 10
+
+    def test_no_row_of_a_kind_is_left_out_alone(self) -> None:
+        """Where there are too many rows, all rows of some kinds are missing: a failure never hides behind a success."""
+        kinds = [
+            CdiSpecification(file="/etc/cdi/a.json", kind=f"a.com/{number}", edits=CdiEdits(), devices={"0": node()})
+            for number in range(150)
+        ]
+        crun = make_handler(name="crun", oci_runtime="crun", oci_version="1.28")
+        devices = make_device_facts(*kinds, ways={"/dev/x": place("/dev/x", 0o20600)})
+        runtime = make_runtime(handlers=Reading("CRI", (make_handler(), crun)))
+        rows = rows_of_handlers(make_facts(devices=devices, runtime=runtime))
+        by_kind = {row.kind: [one.handler for one in rows if one.kind == row.kind] for row in rows}
+        assert len(by_kind) == 100
+        assert all(handlers == ["", "crun"] for handlers in by_kind.values())
+
+    def test_the_default_handlers_prestart_hook_is_of_no_other(self) -> None:
+        """NVIDIA's runtime as the default one says nothing of the handler runc."""
+        nvidia = make_handler(binary=Reading("CRI", "/usr/bin/nvidia-container-runtime"))
+        runtime = {"handlers": Reading("CRI", (nvidia, make_handler(name="runc")))}
+        facts = facts_of(node(), {"/dev/x": place("/dev/x")}, runtime=runtime)
+        legacy = [row for row in rows_of_handlers(facts) if row.way == "legacy"]
+        assert [(row.handler, row.also) for row in legacy] == [("", ())]
 
 
 HOOKED = HookFiles(found=3, hooked=2, unread=0)

@@ -77,6 +77,7 @@ def at(file: str, value: int) -> dict[str, Reading[int]]:
 
 
 DOWN = make_runtime(pending=make_pending(replaced=True, version="1.7.24"))
+CUT_OFF = Reading.without("/var/lib/dpkg/status", "not-readable", "is cut off")
 HANGS = unread("/etc/sysctl.d/1.conf", "timed-out")
 OFF = make_namespace_attempt(result="refused", errno="ENOSPC", step="unshare", reason="No space left on device")
 
@@ -134,6 +135,7 @@ def test_nothing_changes() -> None:
         ({"boot": make_boot(entry=unread("/boot/grub/grub.cfg"))}, "unknown", "unknown", "NotPermitted"),
         ({"boot": make_boot(unread_sysctls=(HANGS,))}, "unknown", "unknown", "TimedOut"),
         (boots("6.18.1", incomplete=("6.18.1",)), "unknown", "unknown", "NotReadable"),
+        (boots("6.18.1", unsettled=(CUT_OFF,)), "unknown", "unknown", "NotReadable"),
         (boots("", installed=(RUNNING, "6.18.1")), "unknown", "unknown", "NotReadable"),
         (boots("", installed=(RUNNING,)), "stays", "ready", ""),
         ({"boot": make_boot(entry=BootEntry(release=RUNNING, options=None))}, "unknown", "unknown", "NotReadable"),

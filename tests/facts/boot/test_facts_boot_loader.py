@@ -128,14 +128,72 @@ def test_a_staged_deployment_is_not_known_yet() -> None:
     assert boot({**files, "/run/ostree/staged-deployment": "{}"}).entry.kind == "not-tried"
 
 
+def image(release: str, version: str = "13", options: str = "quiet", more: str = "") -> str:
+    """A unified kernel image of Debian."""
+    return f".osrel ID=debian\\nVERSION_ID={version}\n.cmdline {options}\n.uname {release}\n{more}"
+
+
 @pytest.mark.parametrize("directory", ["/boot/EFI/Linux", "/efi/EFI/Linux", "/boot/efi/EFI/Linux"])
-def test_unified_kernel_images_are_not_read(directory: str) -> None:
-    """They may be the default in place of an entry or of what lies in /boot; GRUB is asked first."""
-    image = {f"{directory}/abc-6.1.0.efi": ""}
+def test_a_unified_kernel_image_needs_systemd_boot(directory: str) -> None:
+    """Else the firmware chooses it, or entries beside it, by what no file tells; GRUB is asked first."""
+    only = {f"{directory}/abc-6.12.0.efi": image("6.12.0", options="quiet cgroup_no_v1=all")}
     running = {f"/boot/vmlinuz-{RUNNING.value}": ""}
-    assert boot(ENTRIES | image).entry.kind == "not-readable"
-    assert boot({**running, **image}).entry.kind == "not-readable"
-    assert boot({GRUB: DEBIAN.replace("DEFAULT", "0"), **image}).entry.value == NEW
+    assert boot({**running, **only}).entry.kind == "not-readable"
+    assert boot({GRUB: DEBIAN.replace("DEFAULT", "0"), **only}).entry.value == NEW
+    started = {f"{directory.removesuffix('Linux')}systemd/systemd-bootx64.efi": ""}
+    entry = BootEntry(release="6.12.0", options=("cgroup_no_v1=all",))
+    assert boot({**running, **only, **started}).entry == Reading(f"{directory}/abc-6.12.0.efi", entry)
+    beside = {f"{directory.removesuffix('/EFI/Linux')}/loader/entries/a.conf": "linux /vmlinuz-6.1.0\n"}
+    assert boot({**only, **started, **beside}).entry.kind == "not-readable"
+
+
+LOADER = {"/efi/loader/loader.conf": "timeout 3\n"}
+ESP = "/efi/EFI/Linux"
+EFIVARS = "/sys/firmware/efi/efivars"
+VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+
+
+@pytest.mark.parametrize(
+    ("files", "release"),
+    [
+        ({"a-6.9.0.efi": image("6.9.0"), "a-6.12.0.efi": image("6.12.0")}, "6.12.0"),
+        ({"a-6.9.0.efi": image("6.9.0"), "a-6.12.0+0-3.efi": image("6.12.0")}, "6.9.0"),
+        ({"a-6.9.0.efi": image("6.9.0", "14"), "a-6.12.0.efi": image("6.12.0")}, "6.9.0"),
+        ({"a.efi": image("6.9.0"), "b.efi": image("6.12.0"), "/efi/loader/loader.conf": "default A*\n"}, "6.9.0"),
+        ({"a.efi": image("6.9.0"), "b.efi": "x", "/efi/loader/loader.conf": "default a.efi\n"}, "6.9.0"),
+        ({"a.efi": image("6.9.0"), "/efi/loader/loader.conf": "default @saved\n"}, None),
+        ({"a.efi": image("6.9.0"), "b.efi": image("6.12.0").replace("debian", "arch")}, None),
+        ({"a.efi": image("6.9.0"), "b.efi": "\0" * (5 << 20)}, None),
+        ({"a.efi": image("")}, ""),
+        ({"a.efi": ".cmdline quiet\n"}, None),
+        ({f"{number}.efi": image("6.9.0") for number in range(20)}, None),
+        ({"a.efi": image("6.9.0"), f"{EFIVARS}/LoaderEntryDefault-{VENDOR}": "x"}, None),
+        ({"a.efi": image("6.9.0"), f"{EFIVARS}/LoaderEntryOneShot-{VENDOR}": "x"}, None),
+    ],
+)
+def test_systemd_boot_sorts_unified_kernel_images(files: dict[str, str], release: str | None) -> None:
+    """The default of loader.conf, else the newest system and name; unknown where it is not certain."""
+    entry = boot(LOADER | {name if name[0] == "/" else f"{ESP}/{name}": text for name, text in files.items()}).entry
+    if not release:
+        assert entry.kind == "not-readable"
+    else:
+        assert entry.value is not None
+        assert entry.value.release == release
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {f"{ESP}/a.efi": image("6.9.0", more=".profile \n")},
+        {f"{ESP}/a.efi": ".uname 6.9.0\n"},
+        {f"{ESP}/a.efi.extra.d/debug.addon.efi": ""},
+        {"/efi/loader/addons/debug.addon.efi": ""},
+    ],
+)
+def test_a_command_line_that_others_extend_is_not_told(more: dict[str, str]) -> None:
+    """By add-ons of systemd-stub, by profiles, or by the firmware in place of a missing one."""
+    entry = boot(LOADER | {f"{ESP}/a.efi": image("6.9.0")} | more).entry
+    assert entry.value == BootEntry(release="6.9.0", options=None)
 
 
 def test_other_boot_loaders() -> None:

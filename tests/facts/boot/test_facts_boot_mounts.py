@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.fake_host import FakeHost
+from probe.facts.boot.fstab import parse_fstab
 from probe.facts.boot.model import MountAtBoot, Under
-from probe.facts.boot.mounts import gather_mounts, parse_fstab, unit_name
+from probe.facts.boot.mounts import gather_mounts
+from probe.facts.boot.units import find_mount_unit, unit_name
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import parse_mountinfo
+from probe.reading import Reading
 
 PODS = "/var/lib/kubelet/pods"
 ROOT = ("/", "ext4", "rw")
@@ -64,7 +69,25 @@ KUBELET = ("/var/lib/kubelet", "xfs", "rw,relatime")
         (
             f"{ROOT_LINE}/a\\040b /var/lib/kubelet xfs\n/c /var/lib/kubelet ext3\n",
             (),
-            ("/var/lib/kubelet", "ext3", (), ""),
+            ("/var/lib/kubelet", "xfs", (), ""),
+        ),
+        (f"{ROOT_LINE}srv:/k /var/lib/kubelet nfs4 noauto,auto\n", (), ("/var/lib/kubelet", "nfs4", (), "")),
+        (f"{ROOT_LINE}srv:/k /var/lib/kubelet nfs4 auto,noauto\n", (), ("/", "ext4", (), "")),
+        (
+            f"{ROOT_LINE}srv:/k /var/lib/kubelet nfs4 noauto,x-systemd.wanted-by=kubelet.service\n",
+            (),
+            ("/var/lib/kubelet", "nfs4", (), ""),
+        ),
+        (f"{ROOT_LINE}/dev/sd1 /var/lib xfs noauto\n", (("/var/lib", "xfs", "rw"),), ("/", "ext4", (), "/var/lib")),
+        (
+            f"{ROOT_LINE}/dev/sd1 /var/lib xfs noauto\n/dev/sd2 /var/lib/kubelet/pki xfs defaults\n",
+            (("/var/lib", "xfs", "rw"),),
+            ("/var/lib", "xfs", (), ""),
+        ),
+        (
+            f"{ROOT_LINE}/dev/sd1 /data xfs noauto,nosuid\n/data/k /var/lib/kubelet none bind\n",
+            (("/data", "xfs", "rw"),),
+            ("/var/lib/kubelet", "xfs", ("nosuid",), ""),
         ),
     ],
 )
@@ -77,22 +100,86 @@ def test_after_a_boot(
     assert at_boot(fstab, *mounts).then.value == expected
 
 
+NAME = "var-lib-kubelet.mount"
+UNIT = "[Unit]\n[Mount]\nWhat=/dev/sd1\nWhere=/var/lib/kubelet\nType=xfs\n[Install]\nWantedBy=local-fs.target\n"
+ETC, VENDOR, RUN = "etc/systemd/system", "usr/lib/systemd/system", "run/systemd"
+ENABLED = {f"{ETC}/local-fs.target.wants/{NAME}": ""}
+LOST = ("/", "ext4", (), "/var/lib/kubelet")
+
+
 @pytest.mark.parametrize(
-    ("path", "content", "kept"),
+    ("files", "then"),
     [
-        ("etc/systemd/system/var-lib-kubelet.mount", "[Mount]", True),
-        ("usr/lib/systemd/system/var-lib-kubelet.mount", "[Mount]", True),
-        ("run/systemd/generator/var-lib-kubelet.mount", "[Unit]\nSourcePath=/etc/fstab\n", False),
-        ("run/systemd/generator/var-lib-kubelet.mount", "[Unit]\nSourcePath=/etc/zfs\n", True),
-        ("run/systemd/generator.late/var-lib-kubelet.mount", "", True),
-        ("etc/systemd/system/var-lib.mount", "", False),
+        ({f"{ETC}/{NAME}": UNIT} | ENABLED, ("/var/lib/kubelet", "xfs", (), "")),
+        (
+            {f"{ETC}/{NAME}": UNIT + "[Mount]\nOptions=\\\nro,nosuid\n"} | ENABLED,
+            ("/var/lib/kubelet", "xfs", ("nosuid", "ro"), ""),
+        ),
+        ({f"{ETC}/{NAME}": UNIT + "[Mount]\nType=nfs4\n"} | ENABLED, ("/var/lib/kubelet", "nfs4", (), "")),
+        (
+            {f"{ETC}/{NAME}": UNIT + "[Mount]\nOptions=ro\n", f"{ETC}/{NAME}.d/rw.conf": "[Mount]\nOptions=rw\n"}
+            | ENABLED,
+            ("/var/lib/kubelet", "xfs", (), ""),
+        ),
+        (
+            {f"{ETC}/{NAME}": UNIT, f"{ETC}/a.target.requires/var-lib-kubelet.automount": ""},
+            ("/var/lib/kubelet", "xfs", (), ""),
+        ),
+        ({f"{VENDOR}/{NAME}": UNIT, f"{VENDOR}/local-fs.target.wants/{NAME}": ""}, ("/var/lib/kubelet", "xfs", (), "")),
+        ({f"{ETC}/{NAME}": UNIT}, None),
+        ({f"{VENDOR}/{NAME}": UNIT}, None),
+        ({f"{ETC}/{NAME}": "", f"{VENDOR}/{NAME}": UNIT} | ENABLED, LOST),
+        ({f"{RUN}/system/{NAME}": UNIT} | ENABLED, LOST),
+        ({f"{RUN}/generator/{NAME}": "[Unit]\nSourcePath=/etc/fstab\n"}, LOST),
+        ({f"{RUN}/generator/{NAME}": "[Unit]\nSourcePath=/etc/zfs\n"}, ("/var/lib/kubelet", "xfs", (), "")),
+        ({f"{RUN}/generator.late/{NAME}": UNIT}, ("/var/lib/kubelet", "xfs", (), "")),
+        ({f"{ETC}/var-lib.mount": UNIT} | ENABLED, LOST),
     ],
 )
-def test_units_of_mounts(path: str, content: str, kept: bool) -> None:
-    """A unit mounts it again, unless it was made of a line of fstab that is gone."""
-    then = at_boot(ROOT_LINE, KUBELET, **{path: content}).then.value
-    assert then is not None
-    assert (then.fstype == "xfs") is kept
+def test_units_of_mounts(files: dict[str, str], then: tuple[str, str, tuple[str, ...], str] | None) -> None:
+    """An enabled unit mounts as it says, a masked one and one of fstab without its line do not.
+
+    Whether one that no target wants is needed by another unit is unknown.
+    """
+    reading = at_boot(ROOT_LINE, KUBELET, **files).then
+    if then is None:
+        assert (reading.kind, reading.source.endswith(NAME)) == ("not-tried", True)
+    else:
+        assert reading.value == Under(mount_point=then[0], fstype=then[1], options=then[2], lost=then[3])
+
+
+@pytest.mark.parametrize(
+    ("content", "then"),
+    [
+        ("", LOST),
+        (UNIT + "[Mount]\nOptions=nosuid\n", ("/var/lib/kubelet", "xfs", ("nosuid",), "")),
+    ],
+)
+def test_a_unit_of_the_administrator_precedes_fstab(content: str, then: tuple[str, str, tuple[str, ...], str]) -> None:
+    """Its settings count, and where it is masked the line mounts nothing; the line is what wants it."""
+    fstab = f"{ROOT_LINE}/dev/sd1 /var/lib/kubelet xfs noexec\n"
+    found = at_boot(fstab, KUBELET, **{f"{ETC}/{NAME}": content}).then.value
+    assert found == Under(mount_point=then[0], fstype=then[1], options=then[2], lost=then[3])
+    vendor = at_boot(fstab, KUBELET, **{f"{VENDOR}/{NAME}": content}).then.value
+    assert vendor == Under(mount_point="/var/lib/kubelet", fstype="xfs", options=("noexec",))
+
+
+class Masked(FakeHost):
+    """A node with a link to /dev/null in place of the unit, as `systemctl mask` makes one."""
+
+    def read(self, path: str, limit: int = 1 << 20) -> Reading[bytes]:
+        """A device, which is no file that can be read."""
+        problem = Reading.without(path, "not-readable", "is not a regular file")
+        return problem if path == f"/{ETC}/{NAME}" else super().read(path, limit)
+
+
+def test_masked_by_a_link() -> None:
+    """Neither the vendor's unit nor a file that hangs counts then."""
+    host = Masked(files={f"/{VENDOR}/{NAME}": UNIT, f"/{VENDOR}/local-fs.target.wants/{NAME}": ""})
+    assert find_mount_unit(host, "/var/lib/kubelet").fate == "masked"
+    for unread in (errno.EACCES, "\0" * (2 << 20)):
+        host = FakeHost(files={f"/{ETC}/{NAME}": unread})
+        assert find_mount_unit(host, "/var/lib/kubelet").fate == "unknown"
 
 
 @pytest.mark.parametrize(
