@@ -12,11 +12,16 @@ from probe.pod.spec import ClaimReference, Container, Named, PodSpec, Resources,
 
 
 def canonical(spec: PodSpec, claims: Mapping[str, Claim]) -> tuple[PodSpec, dict[str, Claim]]:
-    """*spec* and *claims* (by volume) without names, paths in containers and amounts; volumes are called `v0`, `v1`."""
+    """*spec* and *claims* (by volume) without scheduling, names, paths in containers and amounts.
+
+    Volumes are called `v0`, `v1`.
+    """
     names = {volume.name: f"v{index}" for index, volume in enumerate(spec.volumes or ())}
     return replace(
         spec,
         service_account_name=None,
+        node_selector=None,
+        affinity=None,
         volumes=tuple(
             replace(
                 volume,

@@ -18,7 +18,7 @@ from probe.fleet.canonical import canonical
 from probe.fleet.reach import Placement, Terms, placement_of, selects
 from probe.fleet.volumes import Volumes
 from probe.pod.model import Claim
-from probe.pod.spec import ClaimReference, PodSpec, Volume
+from probe.pod.spec import Affinity, ClaimReference, NodeAffinity, PodSpec, Required, Term, Volume
 
 _TOKEN = re.compile(rb"kube-api-access-[a-z0-9]{5}")
 _ENCODER = msgspec.msgpack.Encoder()
@@ -180,11 +180,11 @@ def _controller(pod: wire.Pod) -> Controller:
     return Controller(meta.namespace, "Pod", meta.name, "", "v1", "")
 
 
-def _without_node(affinity: wire.Affinity) -> wire.Affinity | None:
+def _without_node(affinity: Affinity) -> Affinity | None:
     """*affinity* without the name of the node, which the DaemonSet controller puts into each term of each Pod."""
     required = affinity.node_affinity.required if affinity.node_affinity else None
     terms = required.node_selector_terms if required else None
-    kept = tuple(wire.Term(match_expressions=term.match_expressions) for term in terms or ())
+    kept = tuple(Term(match_expressions=term.match_expressions) for term in terms or ())
     if not all(term.match_expressions for term in kept):
         return None
-    return wire.Affinity(wire.NodeAffinity(wire.Required(kept))) if kept else affinity
+    return Affinity(NodeAffinity(Required(kept))) if kept else affinity

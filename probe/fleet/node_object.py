@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from probe.fleet import wire_nodes
 from probe.fleet.nodes import Nodes
@@ -21,4 +22,5 @@ def node_of_object(value: Any, now: float) -> tuple[Node, str]:
     said = found.metadata.annotations
     nodes = Nodes(now)
     nodes.add([found])
-    return nodes.profiles[0], said.refreshed_at if said else ""
+    info = found.status.node_info
+    return replace(nodes.profiles[0], os=info.os, architecture=info.architecture), said.refreshed_at if said else ""

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 from probe.fleet import wire, wire_nodes
 from probe.fleet.nodes import HOSTNAME, Place, labels_of
 from probe.outputs.annotations import LABEL
+from probe.pod.scheduling import OS, term_matches
+from probe.pod.spec import Requirement, Term
 
-OS = "kubernetes.io/os"
 _PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 """Prefixes of taints of a node's state, which pass."""
 
 
-Terms = tuple[wire.Term, ...]
+Terms = tuple[Term, ...]
 """Of a node selector: one of them must match."""
 
 
@@ -68,7 +69,7 @@ def selects(placement: Placement) -> bool:
     return LABEL in keys
 
 
-def _confines(requirement: wire.Requirement) -> bool:
+def _confines(requirement: Requirement) -> bool:
     values = set(requirement.values or ())
     if requirement.key != LABEL:
         return False
@@ -140,7 +141,7 @@ def admits(placement: Placement, labels: dict[str, str], taints: tuple[wire_node
         return False
     if not _selected(placement, labels, name):
         return False
-    if not all(any(_term(term, labels, name) for term in terms) for terms in placement.volumes):
+    if not all(any(term_matches(term, labels, name) for term in terms) for terms in placement.volumes):
         return False
     return all(
         taint.effect == "PreferNoSchedule"
@@ -153,40 +154,7 @@ def admits(placement: Placement, labels: dict[str, str], taints: tuple[wire_node
 def _selected(placement: Placement, labels: dict[str, str], name: str) -> bool:
     if any(labels.get(key) != value for key, value in placement.selector):
         return False
-    return placement.terms is None or any(_term(term, labels, name) for term in placement.terms)
-
-
-def _term(term: wire.Term, labels: dict[str, str], name: str) -> bool:
-    expressions, fields = term.match_expressions or (), term.match_fields or ()
-    if not expressions and not fields:
-        return False
-    return all(_matches(one, labels) for one in expressions) and all(
-        _matches(one, {"metadata.name": name}) for one in fields
-    )
-
-
-def _matches(requirement: wire.Requirement, labels: dict[str, str]) -> bool:
-    value, values = labels.get(requirement.key), requirement.values or ()
-    match requirement.operator:
-        case "In":
-            return value is not None and value in values
-        case "NotIn":
-            return value is None or value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt":
-            return _compares(requirement.operator, value, values)
-    return False
-
-
-def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
-    try:
-        found, limit = int(value or ""), int(values[0])
-    except (ValueError, IndexError):
-        return False
-    return found > limit if operator == "Gt" else found < limit
+    return placement.terms is None or any(term_matches(term, labels, name) for term in placement.terms)
 
 
 def _tolerates(toleration: wire.Toleration, taint: wire_nodes.Taint) -> bool:
@@ -197,7 +165,8 @@ def _tolerates(toleration: wire.Toleration, taint: wire_nodes.Taint) -> bool:
         return False
     if toleration.operator == "Exists":
         return True
-    return bool(toleration.key) and (toleration.value or "") == taint.value
+    equal = toleration.operator in (None, "", "Equal")
+    return equal and bool(toleration.key) and (toleration.value or "") == taint.value
 
 
 def _keys(placement: Placement) -> Iterable[str]:
@@ -205,7 +174,7 @@ def _keys(placement: Placement) -> Iterable[str]:
     yield from (one.key for term in _all_terms(placement) for one in term.match_expressions or ())
 
 
-def _all_terms(placement: Placement) -> Iterable[wire.Term]:
+def _all_terms(placement: Placement) -> Iterable[Term]:
     return chain(placement.terms or (), *placement.volumes)
 
 
@@ -225,6 +194,6 @@ def _hosts(placement: Placement) -> set[str] | None:
     return None
 
 
-def _host_values(term: wire.Term) -> set[str]:
+def _host_values(term: Term) -> set[str]:
     named = (one for one in term.match_expressions or () if one.key == HOSTNAME and one.operator == "In")
     return next((set(one.values or ()) for one in named), set())

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from probe.fleet import wire
 from probe.pod.model import Claim
 from probe.pod.objects import is_shared
-from probe.pod.spec import PersistentVolumeSpec
+from probe.pod.spec import PersistentVolumeSpec, Term
 from probe.tables.drivers import says_nfs
 
 
@@ -17,10 +17,10 @@ class Volumes:
 
     def __init__(self) -> None:
         self.claims: dict[tuple[str, str], Claim] = {}
-        self.terms: dict[tuple[str, str], tuple[wire.Term, ...]] = {}
+        self.terms: dict[tuple[str, str], tuple[Term, ...]] = {}
         """Claim -> terms of its volume's required node affinity."""
         self._known: dict[bytes, Claim] = {}
-        self._terms: dict[tuple[wire.Term, ...], tuple[wire.Term, ...]] = {}
+        self._terms: dict[tuple[Term, ...], tuple[Term, ...]] = {}
 
     def add(self, volumes: list[wire.PersistentVolume]) -> None:
         """Fold a page."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from probe.pod.spec import PersistentVolumeSpec, PodSpec
+from probe.pod.spec import PersistentVolumeSpec, PodSpec, Required
 
 
 class Owner(Struct, rename="camel", gc=False):
@@ -63,39 +63,6 @@ class PodMeta(Struct, rename="camel"):
     owner_references: list[Owner] | None = None
 
 
-class Requirement(Struct, frozen=True, gc=False):
-    """A node selector requirement."""
-
-    key: str
-    operator: str
-    values: tuple[str, ...] | None = None
-
-
-class Term(Struct, frozen=True, rename="camel"):
-    """A node selector term; its requirements are ANDed."""
-
-    match_expressions: tuple[Requirement, ...] | None = None
-    match_fields: tuple[Requirement, ...] | None = None
-
-
-class Required(Struct, frozen=True, rename="camel"):
-    """A node selector; its terms are ORed."""
-
-    node_selector_terms: tuple[Term, ...] | None = None
-
-
-class NodeAffinity(Struct, frozen=True, rename={"required": "requiredDuringSchedulingIgnoredDuringExecution"}):
-    """Node affinity, without preferences."""
-
-    required: Required | None = None
-
-
-class Affinity(Struct, frozen=True, rename="camel"):
-    """Affinity to nodes."""
-
-    node_affinity: NodeAffinity | None = None
-
-
 class Toleration(Struct, frozen=True, gc=False):
     """A toleration."""
 
@@ -109,8 +76,6 @@ class Spec(PodSpec, frozen=True, kw_only=True, rename="camel"):
     """Spec of a Pod: the fields that the Pod question asks for, and those that say where it may run."""
 
     node_name: str = ""
-    node_selector: dict[str, str] | None = None
-    affinity: Affinity | None = None
     tolerations: tuple[Toleration, ...] | None = None
 
 

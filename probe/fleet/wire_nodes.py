@@ -92,6 +92,7 @@ class NodeInfo(Struct, gc=False, rename={
     runtime_version: str = ""
     os: str = ""
     os_image: str = ""
+    architecture: str = ""
 
 
 class HandlerFeatures(Struct, rename="camel", gc=False):

@@ -11,6 +11,7 @@ from probe.pod.level import Levels
 from probe.pod.model import WORST_FIRST, Judgement, Node, Note, Origin, Pod, Reason
 from probe.pod.node import POD_LEVELS
 from probe.pod.notes import notes_of
+from probe.pod.scheduling import judge_scheduling
 from probe.pod.volumes import Volumes
 from probe.pod.walk import reason
 from probe.terms import Level
@@ -32,6 +33,7 @@ def judge(pod: Pod, node: Node) -> Judgement:
     reasons = [
         *refusals(pod, node),
         *faults(pod),
+        *judge_scheduling(pod, node),
         *(levels.judge(field, level) for field, level in needed),
         *judge_ids(pod, node),
         *volumes.judge(),

@@ -153,13 +153,25 @@ def _with_spec(named: Workload, value: Mapping[str, Any], keys: tuple[str, ...],
     templates = claim_templates(value) if named.kind == "StatefulSet" or not native else {}
     return _Draft(
         workload=named,
-        spec=msgspec.convert(template["spec"], PodSpec),
+        spec=msgspec.convert(_with_defaults(template["spec"]), PodSpec),
         path=path,
         uid=text_of(value, "metadata", "uid") if named.kind == "Pod" else "",
         devices=_annotated(annotations),
         templates=templates,
         complete=native and "" not in templates,
     )
+
+
+def _with_defaults(spec: dict[str, Any]) -> dict[str, Any]:
+    """*spec* with an emptyDir for each volume of no type, also one whose type is null. *Source*: SetDefaults_Volume."""
+    volumes = spec.get("volumes")
+    if not isinstance(volumes, list):
+        return spec
+    return {**spec, "volumes": [{**one, "emptyDir": {}} if _has_no_type(one) else one for one in volumes]}
+
+
+def _has_no_type(volume: Any) -> bool:
+    return isinstance(volume, dict) and all(key == "name" or value is None for key, value in volume.items())
 
 
 def _annotated(annotations: Any) -> dict[str, str]:
@@ -173,12 +185,14 @@ def _workload(draft: _Draft, context: Context, assume: bool) -> Workload:
     spec, workload = draft.spec, draft.workload
     if spec is None:
         return workload
+    runtime = context.runtime(spec.runtime_class_name or "")
     pod = Pod(
         spec=spec,
         path=draft.path,
         uid=draft.uid,
         assume=assume,
-        handler=context.handler(spec.runtime_class_name or ""),
+        handler=runtime.handler if runtime else None,
+        class_selector=runtime.selector if runtime else None,
         token=context.token(workload.namespace, spec.service_account_name or "default"),
         devices=draft.devices,
         claims=context.claims_of(workload.namespace),

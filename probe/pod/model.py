@@ -34,6 +34,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     volume_name: str = ""
     """Name of its PersistentVolume, which the kubelet also gives the directory of its mount."""
     volume: PersistentVolumeSpec | None = None
+    unclaimed: tuple[str, ...] = ()
+    """PersistentVolumes of its class that no claim has, of which it may get one; empty for a bound claim."""
     provisioner: str = ""
     """Of its StorageClass."""
     fstype: str = ""
@@ -52,6 +54,8 @@ class Pod(Struct, frozen=True, kw_only=True):
     """Judge it as if it said `hostUsers: false` where it does not say anything."""
     handler: str | None = None
     """Handler of its RuntimeClass; None: not known, which does not matter without `runtimeClassName`."""
+    class_selector: dict[str, str] | None = None
+    """`scheduling.nodeSelector` of its RuntimeClass, which the API server adds to its own."""
     token: bool | None = None
     """What its ServiceAccount says of automountServiceAccountToken; None: nothing, or not known."""
     devices: dict[str, str] = field(default_factory=dict)
@@ -97,6 +101,9 @@ class Node(Struct, frozen=True, kw_only=True):
 
     told_by: Literal["probe", "report", "annotations"]
     name: str = ""
+    os: str = ""
+    architecture: str = ""
+    """As Kubernetes spells them: `linux`, `amd64`."""
     handlers: dict[str, dict[Level, Answer]] = field(default_factory=dict)
     """Handler -> its levels, without `volumes`; the default handler has the empty name."""
     handlers_complete: bool = False

@@ -14,6 +14,7 @@ import msgspec
 
 from probe.finding import Finding
 from probe.pod.model import Answer, Hazard, HostNetwork, Node
+from probe.pod.scheduling import MACHINES
 from probe.report import FilesystemRow, HandlerVerdict, Report
 from probe.terms import LEVELS, Level, Status
 from probe.verdict import Verdict, conclude
@@ -42,6 +43,8 @@ def node_of_report(
     return Node(
         told_by=told_by,
         name=report.node.name or report.node.hostname,
+        os="linux",
+        architecture=MACHINES.get(facts.architecture, ""),
         handlers={**others, "": default},
         handlers_complete=bool(report.handlers),
         oci_runtimes={row.handler: row.name for row in facts.oci_runtimes if row.name},

@@ -26,8 +26,20 @@ class _StorageClass(Struct):
     parameters: dict[str, str] | None = None
 
 
-class _RuntimeClass(Struct):
+class _Scheduling(Struct, rename="camel"):
+    node_selector: dict[str, str] | None = None
+
+
+class RuntimeClass(Struct):
+    """A RuntimeClass."""
+
     handler: str
+    scheduling: _Scheduling | None = None
+
+    @property
+    def selector(self) -> dict[str, str] | None:
+        """What it adds to the nodeSelector of its Pods."""
+        return self.scheduling.node_selector if self.scheduling else None
 
 
 class _ServiceAccount(Struct, rename="camel"):
@@ -39,11 +51,13 @@ class Context(Struct, kw_only=True):
 
     _claims: dict[tuple[str, str], ClaimSpec] = field(default_factory=dict)
     _volumes: dict[str, PersistentVolumeSpec] = field(default_factory=dict)
+    _unclaimed: dict[str, list[str]] = field(default_factory=dict)
+    """Name of a StorageClass, empty for none -> PersistentVolumes of it without `claimRef`."""
     _reserved: dict[tuple[str, str], str] = field(default_factory=dict)
     """Claim that the `claimRef` of a PersistentVolume names -> that volume; also without the claim's namespace."""
     _classes: dict[str, _StorageClass] = field(default_factory=dict)
     _default_class: str = ""
-    _handlers: dict[str, str] = field(default_factory=dict)
+    _runtimes: dict[str, RuntimeClass] = field(default_factory=dict)
     _tokens: dict[tuple[str, str], bool | None] = field(default_factory=dict)
     _resolved: dict[str, dict[str, Claim]] | None = None
     _claims_of_class: dict[str, Claim] | None = None
@@ -62,14 +76,16 @@ class Context(Struct, kw_only=True):
             volume = _convert(value.get("spec"), PersistentVolumeSpec)
             if volume and len(sources_of(volume)) < 2:
                 self._volumes[name] = volume
+                if not claim:
+                    self._unclaimed.setdefault(volume.storage_class_name or "", []).append(name)
         elif kind == "StorageClass":
             if name and (storage := _convert(value, _StorageClass)):
                 self._classes[name] = storage
                 if text_of(value, "metadata", "annotations", _DEFAULT_CLASS) == "true":
                     self._default_class = name
         elif kind == "RuntimeClass":
-            if runtime := _convert(value, _RuntimeClass):
-                self._handlers[name] = runtime.handler
+            if runtime := _convert(value, RuntimeClass):
+                self._runtimes[name] = runtime
         elif kind == "ServiceAccount":
             if account := _convert(value, _ServiceAccount):
                 self._tokens[key] = account.automount_service_account_token
@@ -77,9 +93,9 @@ class Context(Struct, kw_only=True):
             return False
         return True
 
-    def handler(self, runtime_class: str) -> str | None:
-        """The handler of a RuntimeClass; None when it was not given."""
-        return self._handlers.get(runtime_class)
+    def runtime(self, runtime_class: str) -> RuntimeClass | None:
+        """The RuntimeClass of that name; None when it was not given."""
+        return self._runtimes.get(runtime_class)
 
     def token(self, namespace: str, account: str) -> bool | None:
         """A ServiceAccount's value of automountServiceAccountToken."""
@@ -97,7 +113,12 @@ class Context(Struct, kw_only=True):
         """Name of a StorageClass, empty for the default one -> its claims. To be asked when all objects were taken."""
         if self._claims_of_class is None:
             found = {
-                name: Claim(provisioner=one.provisioner, fstype=_fstype(one), shared=_says_nfs(one) or None)
+                name: Claim(
+                    provisioner=one.provisioner,
+                    fstype=_fstype(one),
+                    shared=_says_nfs(one) or None,
+                    unclaimed=tuple(self._unclaimed.get(name, ())),
+                )
                 for name, one in self._classes.items()
             }
             if self._default_class:
@@ -116,6 +137,7 @@ class Context(Struct, kw_only=True):
             shared=_says_nfs(storage, volume) or is_shared(spec.access_modes, volume.access_modes if volume else None),
             volume_name=volume_name,
             volume=volume,
+            unclaimed=() if volume_name else tuple(self._unclaimed.get(name, ())),
             provisioner=storage.provisioner if storage else "",
             fstype=_fstype(storage) if storage else "",
         )

@@ -180,6 +180,39 @@ class Container(Struct, frozen=True, kw_only=True, rename="camel"):
     volume_devices: tuple[Named, ...] | None = None
 
 
+class Requirement(Struct, frozen=True, gc=False):
+    """A node selector requirement."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] | None = None
+
+
+class Term(Struct, frozen=True, rename="camel"):
+    """A node selector term; its requirements are ANDed."""
+
+    match_expressions: tuple[Requirement, ...] | None = None
+    match_fields: tuple[Requirement, ...] | None = None
+
+
+class Required(Struct, frozen=True, rename="camel"):
+    """A node selector; its terms are ORed."""
+
+    node_selector_terms: tuple[Term, ...] | None = None
+
+
+class NodeAffinity(Struct, frozen=True, rename={"required": "requiredDuringSchedulingIgnoredDuringExecution"}):
+    """Node affinity, without preferences."""
+
+    required: Required | None = None
+
+
+class Affinity(Struct, frozen=True, rename="camel"):
+    """Affinity to nodes."""
+
+    node_affinity: NodeAffinity | None = None
+
+
 class PodSpec(Struct, frozen=True, kw_only=True, rename="camel"):
     """Spec of a Pod."""
 
@@ -197,3 +230,5 @@ class PodSpec(Struct, frozen=True, kw_only=True, rename="camel"):
     ephemeral_containers: tuple[Container, ...] | None = None
     volumes: tuple[Volume, ...] | None = None
     resource_claims: tuple[Named, ...] | None = None
+    node_selector: dict[str, str] | None = None
+    affinity: Affinity | None = None

@@ -20,6 +20,7 @@ from probe.tables.drivers import IN_TREE, csi_driver, driver_of_provisioner, plu
 
 _PROBE = "probe a node that has such a volume"
 _HUGE = "HugePages"
+_NAMES = 5
 _NOT_KNOWN = "which volume is behind it is not known"
 _GIVE = "give the PersistentVolumeClaim, its PersistentVolume and its StorageClass in the same files"
 
@@ -91,6 +92,10 @@ class Volumes:
         if claim.block:
             message = "a claim with volumeMode: Block cannot be mounted"
             return reason(path, "fails", "rule", "VolumeDevices", message, "volumeMode: Filesystem")
+        if claim.unclaimed:
+            names = ", ".join(claim.unclaimed[:_NAMES]) + (" …" if len(claim.unclaimed) > _NAMES else "")
+            message = f"which PersistentVolume it gets is not known: it is not bound, and its class has {names}"
+            return reason(path, "unknown", "unknown", "VolumeNotBound", message, "give the claim when it is bound")
         volume = claim.volume
         if volume is not None and (place := volume.local or volume.host_path):
             return self._host_path(path, place, mounted)

@@ -98,6 +98,7 @@ TAINT = wire_nodes.Taint(key="gpu", effect="NoSchedule", value="yes")
         ({"tolerations": [{"key": "gpu", "operator": "Exists"}]}, {}, (TAINT,), True),
         ({"tolerations": [{"key": "gpu", "value": "yes"}]}, {}, (TAINT,), True),
         ({"tolerations": [{"key": "gpu", "value": "no"}]}, {}, (TAINT,), False),
+        ({"tolerations": [{"key": "gpu", "operator": "Lt", "value": "yes"}]}, {}, (TAINT,), False),
         ({"tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute"}]}, {}, (TAINT,), False),
         ({}, {}, (wire_nodes.Taint(key="x", effect="PreferNoSchedule"),), True),
         ({}, {}, (wire_nodes.Taint(key="node.kubernetes.io/not-ready", effect="NoExecute"),), True),

@@ -243,6 +243,60 @@ def test_windows() -> None:
     assert judge(pod(os={"name": "windows"}), NODE).outcome == "refused"
 
 
+HERE = with_(os="linux", architecture="amd64")
+
+
+def required(*terms: list[tuple[str, str, list[str]]]) -> dict[str, Any]:
+    """`affinity` whose ORed *terms* have these requirements."""
+    found = [
+        {"matchExpressions": [{"key": key, "operator": how, "values": values} for key, how, values in term]}
+        for term in terms
+    ]
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": found}}}
+
+
+OS, ARCH = "kubernetes.io/os", "kubernetes.io/arch"
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        ({"nodeSelector": {OS: "windows"}}, "fails"),
+        ({"nodeSelector": {f"beta.{OS}": "windows"}}, "fails"),
+        ({"nodeSelector": {OS: "linux", ARCH: "amd64", "pool": "gpu"}}, "runs"),
+        ({"nodeSelector": {ARCH: "arm64"}}, "fails"),
+        ({"nodeSelector": {"type": "virtual-kubelet"}}, "fails"),
+        ({"nodeSelector": {"type": "large"}}, "runs"),
+        ({"affinity": required([(OS, "In", ["windows"])])}, "fails"),
+        ({"affinity": required([(OS, "In", ["windows", "linux"])])}, "runs"),
+        ({"affinity": required([(OS, "NotIn", ["linux"]), ("pool", "Exists", [])])}, "fails"),
+        ({"affinity": required([(OS, "In", ["windows"])], [("pool", "In", ["gpu"])])}, "runs"),
+        ({"affinity": required([(OS, "In", ["windows"])], [(ARCH, "In", ["arm64", "s390x"])])}, "fails"),
+        ({"affinity": required()}, "runs"),
+        ({"affinity": {"nodeAffinity": {}, "podAffinity": {}}}, "runs"),
+    ],
+)
+def test_pods_for_other_machines(fields: dict[str, Any], outcome: str) -> None:
+    """A Pod that only nodes of another operating system or architecture take never runs here; labels do not count."""
+    judgement = judge(pod(**fields), HERE)
+    assert judgement.outcome == outcome
+    assert outcome == "runs" or (judgement.reasons[0].reason, judgement.source) == ("NotScheduledHere", "rule")
+    assert judge(pod(**fields), NODE).outcome == ("fails" if "virtual-kubelet" in str(fields) else "runs")
+
+
+def test_a_class_for_other_machines() -> None:
+    """A RuntimeClass adds its selector to that of its Pods."""
+    spec = {"hostUsers": False, "containers": [{}], "runtimeClassName": "k"}
+    for os, outcome in (("windows", "fails"), ("linux", "runs")):
+        runtime = {
+            "kind": "RuntimeClass",
+            "metadata": {"name": "k"},
+            "handler": "runc",
+            "scheduling": {"nodeSelector": {OS: os}},
+        }
+        assert judge(manifest([{"kind": "Pod", "spec": spec}, runtime]), HERE).outcome == outcome
+
+
 def test_host_paths() -> None:
     """What was tried at the path decides; the path of another directory, or no attempt, is no evidence."""
     tried = {"/a": row("/a", "supported"), "/b": row("/b", "refused"), "/c": row("/c", "unknown")}
@@ -557,7 +611,7 @@ def test_volumes_that_were_tried() -> None:
     """This very volume, mounted on the node, counts before others of its driver, and these before any table."""
     csi = {"csi": {"driver": "ebs.csi.aws.com"}}
     kind = {"driver": "ebs.csi.aws.com", "fstype": "ext4", "reason": "", "count": 1}
-    other = VolumeRow(result="refused", usable="no", **kind)  # type: ignore[arg-type]
+    other = VolumeRow(result="refused", usable="no", **kind)
     path = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/pv/mount"
     mounted = msgspec.structs.replace(row(path, "supported"), role="volume")
     report = msgspec.structs.replace(REPORTS["ready"], filesystems=(mounted,), volumes=(other,))
@@ -577,7 +631,7 @@ def test_directories_of_one_name() -> None:
     """A directory of another plugin, or of a driver that has no such file system there, is not this volume."""
     nfs, csi = {"nfs": {"server": "s", "path": "/"}}, {"csi": {"driver": "efs.csi.aws.com"}}
     kind = {"fstype": "ext4", "reason": "", "count": 1, "result": "supported", "usable": "yes"}
-    ebs = VolumeRow(driver="ebs.csi.aws.com", **kind)  # type: ignore[arg-type]
+    ebs = VolumeRow(driver="ebs.csi.aws.com", **kind)
 
     def mounted_as(plugin: str) -> Node:
         path = f"/var/lib/kubelet/pods/u/volumes/{plugin}/pv/mount"
@@ -598,7 +652,7 @@ def test_others_of_a_driver() -> None:
     """They say nothing of a file system that was not among them, nor do those of a driver with unknown ways."""
     kind = {"fstype": "ext4", "reason": "", "count": 1, "usable": "yes"}
     longhorn, other = (
-        VolumeRow(driver=name, result="supported", **kind)  # type: ignore[arg-type]
+        VolumeRow(driver=name, result="supported", **kind)
         for name in ("driver.longhorn.io", "who.knows")
     )
     node = with_(volumes=(longhorn, other))
@@ -630,8 +684,38 @@ def test_huge_pages() -> None:
 
 
 def test_a_type_of_tomorrow() -> None:
-    """A volume of a type that nobody knew is no emptyDir."""
+    """A volume of a type that nobody knew is no emptyDir; one of no type, or of null, is."""
     assert volume_reason(with_volume(quantum={"spin": 1})).outcome == "unknown"
+    assert volume_reason(with_volume(quantum={"spin": 1}, secret=None)).outcome == "unknown"
+    for volume in ({}, {"emptyDir": None}, {"secret": None}):
+        judgement = judge(with_volume(**volume), NODE)
+        assert (judgement.outcome, judgement.level) == ("runs", "local")
+
+
+def test_a_claim_that_is_not_bound() -> None:
+    """A PersistentVolume of its class that nobody claimed comes before the provisioner: which one is not known."""
+    claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": {"storageClassName": "fast"}}
+    fast = {"kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": "ebs.csi.aws.com"}
+
+    def answer(reserved: dict[str, str] | None = None, name: str = "fast") -> Reason:
+        spec = {"storageClassName": name, "nfs": {"server": "s", "path": "/"}, "claimRef": reserved}
+        volume = {"kind": "PersistentVolume", "metadata": {"name": "static"}, "spec": spec}
+        return volume_reason(with_volume(claim, fast, volume, persistentVolumeClaim={"claimName": "c"}))
+
+    assert (answer().outcome, answer().reason) == ("unknown", "VolumeNotBound")
+    assert "static" in answer().message
+    assert answer({"name": "c"}).outcome == "fails"
+    assert answer({"name": "other"}).outcome == "runs"
+    assert answer(name="slow").outcome == "runs"
+
+
+def test_an_ephemeral_claim_beside_free_volumes() -> None:
+    """It may get one of them, too."""
+    fast = {"kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": "ebs.csi.aws.com"}
+    free = {"kind": "PersistentVolume", "metadata": {"name": "static"}, "spec": {"storageClassName": "fast", "nfs": {}}}
+    template = {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}
+    assert volume_reason(with_volume(fast, ephemeral=template)).outcome == "runs"
+    assert volume_reason(with_volume(fast, free, ephemeral=template)).reason == "VolumeNotBound"
 
 
 @pytest.mark.parametrize(
@@ -806,17 +890,17 @@ def test_annotations() -> None:
     published = node_annotations(report)
     assert PREFIX == PUBLISHED_PREFIX
     known = {"boot_id": report.node.boot_id, "kubelet_version": "v1.36.2", "offered": {"": True, "crun": True}}
-    assert judge(pod(), node_of_annotations(published, **known)).outcome == "runs"  # type: ignore[arg-type]
-    assert judge(pod(), node_of_annotations(published, **known | {"boot_id": "x"})).outcome == "unknown"  # type: ignore[arg-type]
-    assert judge(pod(), node_of_annotations(published, **known | {"offered": {"": False}})).outcome == "fails"  # type: ignore[arg-type]
+    assert judge(pod(), node_of_annotations(published, **known)).outcome == "runs"
+    assert judge(pod(), node_of_annotations(published, **known | {"boot_id": "x"})).outcome == "unknown"
+    assert judge(pod(), node_of_annotations(published, **known | {"offered": {"": False}})).outcome == "fails"
     named = manifest(
         [
             {"kind": "Pod", "spec": {"hostUsers": False, "runtimeClassName": "fast", "containers": [{}]}},
             RUNTIME_CLASS | {"handler": "crun"},
         ]
     )
-    assert judge(named, node_of_annotations(published, **known)).outcome == "unknown"  # type: ignore[arg-type]
-    assert node_of_annotations(published, **known).ids_per_pod == report.id_ranges[0].ids_per_pod  # type: ignore[arg-type]
+    assert judge(named, node_of_annotations(published, **known)).outcome == "unknown"
+    assert node_of_annotations(published, **known).ids_per_pod == report.id_ranges[0].ids_per_pod
 
 
 @pytest.mark.parametrize(

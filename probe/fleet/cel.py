@@ -1,0 +1,258 @@
+"""Answers of a CEL expression for the three values of a Pod's `hostUsers`; all else in it is unknown. Pure.
+
+*Source*: the CEL specification: errors and unknown operands are absorbed by `false &&` and `true ||`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from probe.fleet.cel_values import (
+    ABSENT,
+    ERROR,
+    UNKNOWN,
+    HostUsers,
+    Maybe,
+    Path,
+    Special,
+    absorbed,
+    chosen,
+    compared,
+    tokens,
+)
+
+LONGEST, DEEPEST = 4000, 30
+"""Characters and nested parts of an expression that is read; a larger one is unknown."""
+
+
+_POD, _FIELD = Path(("pod",)), Path(("pod", "hostUsers"))
+_SPECS = {
+    ("object", "spec"),
+    ("request", "object", "spec"),
+    (*_POD.names, "template", "spec"),
+    (*_POD.names, "jobTemplate", "spec", "template", "spec"),
+}
+"""Paths that are the spec of a Pod, in the one or the other kind of object."""
+_WORDS = {"true": True, "false": False, "null": None}
+_CLOSING = {"(": ")", "[": "]", "[?": "]", "{": "}"}
+
+
+def evaluate(text: str, variables: Mapping[str, str], host_users: HostUsers) -> bool | Special:
+    """The answer of *text* for a Pod with *host_users*: a boolean, ERROR or UNKNOWN.
+
+    *variables*: the expressions of the policy's variables.
+    """
+    root = _Expression("", variables, host_users)
+    found = root.read(_value(text, root))
+    return found if isinstance(found, bool) or found is ERROR else UNKNOWN
+
+
+class _Expression:
+    """An expression that is evaluated while it is read. *Errors*: ValueError, for what is no CEL, or too deep."""
+
+    def __init__(
+        self,
+        text: str,
+        variables: Mapping[str, str],
+        host_users: HostUsers,
+        depth: int = 0,
+        known: dict[str, Any] | None = None,
+    ) -> None:
+        """*depth*: of the parts around it. *known*: variables that were read."""
+        self._tokens, self._variables, self._host_users, self._depth = tokens(text), variables, host_users, depth
+        self._known = {} if known is None else known
+        self._kind, self.token = next(self._tokens)
+
+    def inner(self, text: str) -> _Expression:
+        """The expression of a variable."""
+        return _Expression(text, self._variables, self._host_users, self._depth + 1, self._known)
+
+    def _next(self) -> str:
+        token = self.token
+        if self._kind == "end":
+            raise ValueError("the expression is cut off")
+        self._kind, self.token = next(self._tokens)
+        return token
+
+    def _take(self, *operators: str) -> str:
+        """The next token if it is one of *operators*, else nothing."""
+        return self._next() if self._kind == "operator" and self.token in operators else ""
+
+    def _expect(self, operator: str) -> None:
+        if not self._take(operator):
+            raise ValueError(f"no {operator}")
+
+    def read(self, value: Any) -> Any:
+        """The value of a path, and of an optional one."""
+        if isinstance(value, Maybe):
+            return Maybe(self._host_users if value.value == _FIELD else self.read(value.value))
+        if isinstance(value, Path):
+            return (ERROR if self._host_users is ABSENT else self._host_users) if value == _FIELD else UNKNOWN
+        return value
+
+    def ternary(self) -> Any:
+        """The whole expression, or one in parentheses; a path stays one."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise ValueError("nested too deeply")
+        found = self._or()
+        if self._take("?"):
+            yes = self.ternary()
+            self._expect(":")
+            found = chosen(self.read(found), yes, self.ternary())
+        self._depth -= 1
+        return found
+
+    def _or(self) -> Any:
+        found = self._and()
+        while self._take("||"):
+            found = absorbed(self.read(found), self.read(self._and()), True)
+        return found
+
+    def _and(self) -> Any:
+        found = self._relation()
+        while self._take("&&"):
+            found = absorbed(self.read(found), self.read(self._relation()), False)
+        return found
+
+    def _relation(self) -> Any:
+        found = self._sum()
+        while True:
+            if (self._kind, self.token) == ("name", "in"):
+                self._next()
+                found = self._contained(self.read(found), self._sum())
+            elif operator := self._take("==", "!=", "<", ">", "<=", ">="):
+                found = compared(operator, self.read(found), self.read(self._sum()))
+            else:
+                return found
+
+    def _contained(self, value: Any, whole: Any) -> Any:
+        if whole == _POD and value == "hostUsers":
+            return self._host_users is not ABSENT
+        if isinstance(whole, list) and isinstance(value, bool) and all(isinstance(one, bool) for one in whole):
+            return value in whole
+        return ERROR if value is ERROR else UNKNOWN
+
+    def _sum(self) -> Any:
+        found = self._unary()
+        while self._take("+", "-", "*", "/", "%"):
+            self._unary()
+            found = UNKNOWN
+        return found
+
+    def _unary(self) -> Any:
+        negations, minus = 0, False
+        while operator := self._take("!", "-"):
+            negations, minus = negations + (operator == "!"), minus or operator == "-"
+        found = self._member()
+        if not (negations or minus):
+            return found
+        value = self.read(found)
+        return (value ^ (negations % 2 == 1)) if isinstance(value, bool) else ERROR if value is ERROR else UNKNOWN
+
+    def _member(self) -> Any:
+        found = self._primary()
+        while operator := self._take(".", ".?", "[", "[?", "{"):
+            if operator == "{":
+                self._skip("}")
+                found = UNKNOWN
+            elif operator in ("[", "[?"):
+                key = self.read(self.ternary())
+                self._expect("]")
+                found = self._selected(found, key if isinstance(key, str) else "", operator == "[?")
+            else:
+                name = self._next()
+                called = operator == "." and self._take("(")
+                found = self._called(found, name) if called else self._selected(found, name, operator == ".?")
+        return found
+
+    def _primary(self) -> Any:
+        if self._take("("):
+            found = self.ternary()
+            self._expect(")")
+            return found
+        if self._take("["):
+            return [self.read(one) for one in self._arguments("]")]
+        if self._take("{"):
+            self._skip("}")
+            return UNKNOWN
+        kind, token = self._kind, self._next()
+        if kind == "string":
+            return token[1:-1] if token[0] in "\"'" and "\\" not in token else UNKNOWN
+        if kind != "name":
+            return UNKNOWN if kind == "number" else self._wrong(token)
+        if token in _WORDS:
+            return _WORDS[token]
+        return self._called(None, token) if self._take("(") else Path((token,))
+
+    def _wrong(self, token: str) -> Any:
+        raise ValueError(f"{token} where a value must be")
+
+    def _called(self, value: Any, name: str) -> Any:
+        """A function, or a method of *value*, whose parenthesis is open."""
+        arguments = list(self._arguments(")"))
+        first = arguments[0] if len(arguments) == 1 else UNKNOWN
+        if name == "has" and value is None:
+            return self._host_users is not ABSENT if first == _FIELD else True if first == _POD else UNKNOWN
+        if name == "dyn" and value is None:
+            return first
+        if value == Path(("optional",)):
+            return Maybe(ABSENT if name == "none" else self.read(first) if name == "of" else UNKNOWN)
+        if not isinstance(value, Maybe):
+            return UNKNOWN
+        held = self.read(value).value
+        if name == "orValue":
+            return self.read(first) if held is ABSENT else held
+        if name == "hasValue":
+            return held is not ABSENT if held is not UNKNOWN else UNKNOWN
+        return (ERROR if held is ABSENT else held) if name == "value" else UNKNOWN
+
+    def _selected(self, value: Any, name: str, optional: bool) -> Any:
+        """The field *name* of *value*."""
+        if isinstance(value, Maybe):
+            return Maybe(self._selected(value.value, name, False))
+        if not isinstance(value, Path):
+            return ERROR if value is ERROR else UNKNOWN
+        if value.names == ("variables",):
+            found = self._variable(name)
+        else:
+            names = (*value.names, name)
+            found = _POD if names in _SPECS else Path(names)
+        return Maybe(found) if optional else found
+
+    def _variable(self, name: str) -> Any:
+        """The variable *name*, read once; one that names itself is unknown."""
+        if name not in self._known:
+            self._known[name] = UNKNOWN
+            self._known[name] = _value(self._variables.get(name, ""), self)
+        return self._known[name]
+
+    def _arguments(self, closing: str) -> Iterator[Any]:
+        while not self._take(closing):
+            yield self.ternary()
+            if not self._take(","):
+                self._expect(closing)
+                return
+
+    def _skip(self, closing: str) -> None:
+        """Leave out what is before *closing*, with all that is nested in it."""
+        waiting = [closing]
+        while waiting:
+            kind, token = self._kind, self._next()
+            if kind == "operator" and token in _CLOSING:
+                waiting.append(_CLOSING[token])
+            elif kind == "operator" and token == waiting[-1]:
+                waiting.pop()
+
+
+def _value(text: str, around: _Expression) -> Any:
+    """The value of *text*, a path as it is; UNKNOWN for what is no CEL, too long or too deep."""
+    try:
+        if len(text) > LONGEST:
+            return UNKNOWN
+        expression = around.inner(text)
+        found = expression.ternary()
+        return found if expression.token == "" else UNKNOWN
+    except ValueError:
+        return UNKNOWN

@@ -1,0 +1,86 @@
+"""Tokens and values of CEL, as far as policies on `hostUsers` need them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, NamedTuple
+
+
+class Special(Enum):
+    """A value that is none."""
+
+    ABSENT = "absent"
+    """Of a field that is not set."""
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+ABSENT, ERROR, UNKNOWN = Special.ABSENT, Special.ERROR, Special.UNKNOWN
+HostUsers = bool | Special
+STATES: tuple[HostUsers, ...] = (ABSENT, True, False)
+"""What a Pod may say: nothing, true or false."""
+
+
+class Path(NamedTuple):
+    """A field of the object, not read yet."""
+
+    names: tuple[str, ...]
+
+
+class Maybe(NamedTuple):
+    """An optional value."""
+
+    value: Any
+    """ABSENT for none."""
+
+
+_TOKEN = re.compile(
+    r"""(?:\s|//[^\n]*+)*+(?:
+    (?P<string>[rRbB]{0,2}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'))
+    |(?P<name>[A-Za-z_]\w*)|(?P<number>\d[\w.]*)
+    |(?P<operator>&&|\|\||[=!<>]=|\.\?|\[\?|[-+*/%!<>()\[\]{}.,:?])
+    |(?P<end>\Z))""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def tokens(text: str) -> Iterator[tuple[str, str]]:
+    """(Kind, token), the last of the kind `end`. *Errors*: ValueError."""
+    at = 0
+    while True:
+        found = _TOKEN.match(text, at)
+        if found is None or found.lastgroup is None:
+            raise ValueError("no token of CEL")
+        yield found.lastgroup, found[found.lastgroup]
+        if found.lastgroup == "end":
+            return
+        at = found.end()
+
+
+def chosen(condition: Any, yes: Any, no: Any) -> Any:
+    """`condition ? yes : no`."""
+    if isinstance(condition, bool):
+        return yes if condition else no
+    same = yes == no and type(yes) is type(no)
+    return ERROR if condition is ERROR else yes if same else UNKNOWN
+
+
+def absorbed(left: Any, right: Any, absorbing: bool) -> Any:
+    """`left || right` where *absorbing* is true, `left && right` where it is false."""
+    sides = [side if isinstance(side, bool) or side is ERROR else UNKNOWN for side in (left, right)]
+    for one in (absorbing, UNKNOWN, ERROR):
+        if any(side is one for side in sides):
+            return one
+    return not absorbing
+
+
+def compared(operator: str, left: Any, right: Any) -> Any:
+    """`left == right` and its like."""
+    if ERROR in (left, right):
+        return ERROR
+    if isinstance(left, Maybe) and isinstance(right, Maybe):
+        left, right = left.value, right.value
+    known = all(isinstance(side, bool) or side in (None, ABSENT) for side in (left, right))
+    return (left is right) == (operator == "==") if known and operator in ("==", "!=") else UNKNOWN

@@ -1,0 +1,188 @@
+"""What an admission policy does to `hostUsers`, from its spec. Pure.
+
+Expressions are evaluated for the three values that a Pod may say; what depends on anything else is `unclear`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from probe.fleet.cel import evaluate
+from probe.fleet.cel_values import ABSENT, ERROR, STATES, UNKNOWN, HostUsers, Special
+from probe.fleet.inventory import Effect
+from probe.outputs.annotations import LABEL
+
+FIELD = "hostUsers"
+_LONGEST = 4000
+"""Characters of a mutation that are looked at."""
+_SETS_FALSE = re.compile(r"hostUsers[\"']?(?::|,value:)false|path:[\"']/spec/hostUsers[\"'],value:false")
+_SETS_TRUE = re.compile(r"hostUsers[\"']?(?::|,value:)true|path:[\"']/spec/hostUsers[\"'],value:true")
+_VARIABLE = re.compile(r"\bvariables\s*\.\s*([A-Za-z_]\w*)")
+
+Answer = bool | Special
+
+
+class _Rules(Struct, frozen=True):
+    """Expressions of a policy, and what they share."""
+
+    validations: Sequence[str]
+    mutations: Sequence[str]
+    variables: Mapping[str, str]
+    conditions: Sequence[str]
+    """All of which have to hold for the policy to apply."""
+    errors_pass: bool = False
+    """Whether an expression that fails admits the Pod (`failurePolicy: Ignore`)."""
+
+    def whole(self, text: str) -> str:
+        """*text* with the expressions of all variables that it needs."""
+        found, waiting = {"": text}, [text]
+        while waiting:
+            for name in _VARIABLE.findall(waiting.pop()):
+                if name not in found:
+                    found[name] = self.variables.get(name, "")
+                    waiting.append(found[name])
+        return "\n".join(found.values())
+
+    def answers(self, text: str) -> tuple[Answer, ...]:
+        """The answer of *text* for each of STATES."""
+        return tuple(evaluate(text, self.variables, state) for state in STATES)
+
+    def applies(self, state: HostUsers) -> Answer:
+        """Whether the policy applies to a Pod in *state*; conditions that depend on other things are its scope."""
+        columns = [answers for one in self.conditions if set(answers := self.answers(one)) != {UNKNOWN}]
+        found = [answers[STATES.index(state)] for answers in columns]
+        return next((one for one in (False, ERROR, UNKNOWN) if one in found), True)
+
+
+def effect_of(spec: Any) -> Effect:
+    """Effect on which all parts of the policy that mention the field agree."""
+    found = {*_effects(_rules(spec))}
+    for rule in list_of(at(spec, "rules")):
+        found |= {*_of_kyverno(rule)}
+    return found.pop() if len(found) == 1 else "unclear"
+
+
+def _rules(spec: Any) -> _Rules:
+    return _Rules(
+        validations=_expressions(at(spec, "validations")),
+        mutations=[
+            text
+            for mutation in list_of(at(spec, "mutations"))
+            for how in ("jsonPatch", "applyConfiguration")
+            if (text := text_of(at(mutation, how, "expression")))
+        ],
+        variables=_variables(at(spec, "variables")),
+        conditions=_expressions(at(spec, "matchConditions")),
+        errors_pass=at(spec, "failurePolicy") == "Ignore",
+    )
+
+
+def _effects(rules: _Rules) -> Iterator[Effect]:
+    for text in rules.validations:
+        whole = rules.whole(text)
+        admitted = [_admitted(rules, *one) for one in zip(STATES, rules.answers(text), strict=True)]
+        if LABEL in whole:
+            yield "confine"
+        elif FIELD in whole or {True, False} <= set(admitted):
+            yield _of_answers(admitted)
+    for text in rules.mutations:
+        whole = rules.whole(text)
+        if LABEL in whole:
+            yield "confine"
+        elif FIELD in whole:
+            yield _of_mutation(rules, text)
+
+
+def _admitted(rules: _Rules, state: HostUsers, answer: Answer) -> Answer:
+    """Whether a Pod in *state* is admitted, for which the validation says *answer*."""
+    applies = rules.applies(state)
+    if applies is False:
+        return True
+    if ERROR in (applies, answer):
+        return rules.errors_pass
+    return answer if applies is True or answer is True else UNKNOWN
+
+
+def _of_answers(admitted: Sequence[Answer]) -> Effect:
+    """By whether a Pod without the field, with true and with false is admitted."""
+    absent, true, false = admitted
+    if false is True and absent is False and true is False:
+        return "require"
+    return "forbid" if false is False and absent is True else "unclear"
+
+
+def _of_mutation(rules: _Rules, text: str) -> Effect:
+    plain = re.sub(r"\s+", "", text[:_LONGEST])
+    sets_false, sets_true = _SETS_FALSE.search(plain), _SETS_TRUE.search(plain)
+    if sets_false and not sets_true:
+        return "default" if rules.applies(ABSENT) is True else "unclear"
+    return "forbid" if sets_true and not sets_false and rules.applies(False) is True else "unclear"
+
+
+def _of_kyverno(rule: Any) -> Iterator[Effect]:
+    """Of a rule of a ClusterPolicy or Policy of kyverno.io/v1: patterns, strategic merge patches and CEL."""
+    for found in _values(at(rule, "validate", "pattern")):
+        yield "require" if found is False else "forbid" if found is True else "unclear"
+    for found in _values(at(rule, "mutate", "patchStrategicMerge")):
+        yield "default" if found is False else "forbid" if found is True else "unclear"
+    cel = at(rule, "validate", "cel")
+    conditions = _expressions(at(rule, "celPreconditions"))
+    yield from _effects(_Rules(_expressions(at(cel, "expressions")), (), _variables(at(cel, "variables")), conditions))
+    known = {"validate": ("pattern", "cel"), "mutate": ("patchStrategicMerge",)}
+    for part, names in known.items():
+        rest = {key: value for key, value in mapping(at(rule, part)).items() if key not in names and key != "message"}
+        if FIELD in str(rest):
+            yield "unclear"
+    if FIELD in str([at(rule, name) for name in ("preconditions", "context", "generate")]):
+        yield "unclear"
+
+
+def _values(pattern: Any, depth: int = 0) -> Iterator[Any]:
+    """Values of the keys `hostUsers` and `+(hostUsers)` in *pattern*; None for any other anchor, such as `=()`."""
+    if depth > 20:
+        return
+    if isinstance(pattern, dict):
+        for key, value in pattern.items():
+            if isinstance(key, str) and re.fullmatch(r"hostUsers|\+\(hostUsers\)", key):
+                yield value
+            elif isinstance(key, str) and FIELD in key:
+                yield None
+            else:
+                yield from _values(value, depth + 1)
+    elif isinstance(pattern, list):
+        for one in pattern:
+            yield from _values(one, depth + 1)
+
+
+def _expressions(values: Any) -> list[str]:
+    return [text for one in list_of(values) if (text := text_of(at(one, "expression")))]
+
+
+def _variables(values: Any) -> dict[str, str]:
+    return {text_of(at(one, "name")): text_of(at(one, "expression")) for one in list_of(values)}
+
+
+def at(value: Any, *path: str) -> Any:
+    """What is at *path* of nested mappings; None without it."""
+    for name in path:
+        value = mapping(value).get(name)
+    return value
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """*value*, empty when it is no mapping."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_of(value: Any) -> list[Any]:
+    """*value*, empty when it is no list."""
+    return value if isinstance(value, list) else []
+
+
+def text_of(value: Any) -> str:
+    """*value*, empty when it is no string."""
+    return value if isinstance(value, str) else ""
