@@ -72,6 +72,12 @@ def test_what_is_shown(boot: dict[str, Any], status: str, shown: bool, sample: f
     assert samples(made).get("boot") == sample
 
 
+def test_to_stay_not_ready_is_no_success() -> None:
+    """No tick beside it, and no warning: the verdict of today has said it."""
+    bad = make_report(forecasts=(make_forecast("boot", outcome="stays", verdict="not-ready"),), verdict="not-ready")
+    assert [row.status for row in forecast_rows(bad)] == ["skipped"]
+
+
 def test_a_turn_for_the_better_is_no_warning() -> None:
     """A node that is not ready now may be afterwards."""
     better = make_forecast("boot", outcome="turns", verdict="ready")
