@@ -25,8 +25,8 @@ answers.ndjson   each question and its answer, a line each: files, links, mount 
 report.json      the report that was made of them
 
 Tokens, keys, passwords and their hashes, cloud IDs and environments are replaced by REDACTED-N. Addresses and names
-of hosts, users, Pods and mounts are not: read answers.ndjson before you send it. `userns-probe report --from-bundle FILE`
-prints the report again.
+of hosts, users, Pods and mounts are not: read answers.ndjson before you send it.
+`userns-probe report --from-bundle FILE` prints the report again.
 """
 
 

@@ -51,7 +51,7 @@ def _why(forecast: EventForecast) -> str:
 
 
 def _status(forecast: EventForecast, report: Report) -> Status:
-    """A turn for the worse is a warning: it decides nothing of today. Staying not ready is neither good nor a warning."""
+    """A turn for the worse is a warning: it decides nothing of today. To stay not ready is neither."""
     if forecast.outcome == "unknown":
         return "unknown"
     if forecast.outcome == "stays":

@@ -148,7 +148,7 @@ def test_a_secret_is_one_everywhere() -> None:
 
 
 def test_long_texts_take_no_long_time() -> None:
-    """A mebibyte without a blank, and URLs without an end: twice the length takes twice the time, else a timeout would show it."""
+    """A word of a mebibyte, and URLs without an end: twice the length takes twice the time, or a timeout shows it."""
     for text in ("a" * (1 << 20), "://" * (1 << 15)):
         assert Redactor().text(text) == text
 
