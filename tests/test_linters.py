@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from lab.command import Unavailable
+from lab.deploy import actionlint
 from lab.prerequisites import require
+
+WORKFLOWS = sorted((Path(__file__).parents[1] / ".github/workflows").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("command", [["ruff", "check"], ["mypy"]], ids=lambda command: command[0])
@@ -42,3 +46,24 @@ def test_zizmor_finds_nothing() -> None:
     folder = Path(__file__).parents[1] / ".github/workflows"
     done = subprocess.run([program, "--offline", "--quiet", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def linted(*files: Path) -> list[str]:
+    """The kinds of what actionlint finds."""
+    try:
+        return [each["kind"] for each in actionlint.lint(files)]
+    except Unavailable as problem:
+        require(False, str(problem))
+        raise
+
+
+@pytest.mark.real  # asks a package index
+def test_actionlint_finds_nothing(tmp_path: Path) -> None:
+    """Keys, expressions and references of the workflows; with a mistake of each kind in them it finds these."""
+    assert len(WORKFLOWS) >= 2
+    assert linted(*WORKFLOWS) == []
+    (wrong := tmp_path / "wrong.yaml").write_text(
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n"
+        "      - run: echo ${{ steps.x.outputs.y }}\n        shel: bash\n"
+    )
+    assert sorted(linted(wrong)) == ["expression", "syntax-check"]

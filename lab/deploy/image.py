@@ -70,6 +70,15 @@ def digest(epoch: int) -> str:
             debian.run("buildah", "rmi", tag, environment=environment)
 
 
+def save(file: str, name: str) -> None:
+    """Write the built image to *file* under *name*, as `podman save` does."""
+    cache = debian.cache("images")
+    with debian.locked(cache):
+        target = f"docker-archive:{file}:{name}"
+        built = f"localhost/userns-probe:{__version__}"
+        debian.run("buildah", "push", "--quiet", built, target, environment=_storage(cache))
+
+
 def _storage(cache: Path) -> dict[str, str]:
     """The environment in which buildah keeps everything in *cache*."""
     driver = "vfs" if _is_overlay(cache) else "overlay"

@@ -36,12 +36,15 @@ PROPAGATION = {"None": "rprivate", "HostToContainer": "rslave"}
 UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
 # Of a Pod and of its containers: what is translated, and what changes nothing inside of a container.
-POD_KEYS = {"containers", "volumes", "hostUsers", "serviceAccountName", "automountServiceAccountToken"}
+HOST = {"hostPID": "pid", "hostIPC": "ipc", "hostNetwork": "network"}
+"""Field of a Pod -> the namespace of the node that it keeps."""
+POD_KEYS = {"containers", "volumes", "hostUsers", "serviceAccountName", "automountServiceAccountToken", *HOST}
 POD_IGNORED = {
     *("enableServiceLinks", "priorityClassName", "terminationGracePeriodSeconds", "nodeSelector", "tolerations"),
+    *("nodeName", "restartPolicy"),
 }
-CONTAINER_KEYS = {"name", "image", "args", "env", "securityContext", "resources", "volumeMounts"}
-CONTAINER_IGNORED = {"ports", "livenessProbe", "readinessProbe"}
+CONTAINER_KEYS = {"name", "image", "command", "args", "env", "securityContext", "resources", "volumeMounts"}
+CONTAINER_IGNORED = {"ports", "livenessProbe", "readinessProbe", "stdin", "tty", "terminationMessagePolicy"}
 SECURITY_KEYS = {
     *("runAsUser", "runAsGroup", "runAsNonRoot", "privileged", "allowPrivilegeEscalation", "readOnlyRootFilesystem"),
     *("capabilities", "seccompProfile", "appArmorProfile", "seLinuxOptions"),
@@ -64,7 +67,8 @@ class Surroundings:
 def config(pod: Mapping[str, Any], name: str, around: Surroundings) -> dict[str, Any]:
     """config.json for the container *name* of the Pod's spec."""
     _only(pod, POD_KEYS | POD_IGNORED)
-    assert pod["hostUsers"] is True, "a user namespace is not translated"
+    assert pod.get("hostUsers", True) is True, "a user namespace is not translated"
+    kept = {kind for field, kind in HOST.items() if pod.get(field)}
     container = next(each for each in pod["containers"] if each["name"] == name)
     _only(container, CONTAINER_KEYS | CONTAINER_IGNORED)
     security = container["securityContext"]
@@ -74,12 +78,12 @@ def config(pod: Mapping[str, Any], name: str, around: Surroundings) -> dict[str,
         "ociVersion": "1.0.2",
         "hostname": around.node_name,
         "process": {
-            "args": [*around.image["Entrypoint"], *container["args"]],
+            "args": [*container.get("command", around.image["Entrypoint"]), *container.get("args", ())],
             "env": [*around.image["Env"], *_environment(container, around)],
             "cwd": "/",
-            "user": {"uid": security["runAsUser"], "gid": security.get("runAsGroup", 0)},
+            "user": {"uid": security.get("runAsUser", 0), "gid": security.get("runAsGroup", 0)},
             "capabilities": {
-                each: capabilities if security["runAsUser"] == 0 or each == "bounding" else []
+                each: capabilities if security.get("runAsUser", 0) == 0 or each == "bounding" else []
                 for each in ("bounding", "effective", "permitted")
             },
             "noNewPrivileges": not security.get("allowPrivilegeEscalation", True),
@@ -90,11 +94,11 @@ def config(pod: Mapping[str, Any], name: str, around: Surroundings) -> dict[str,
         "linux": {
             "namespaces": [
                 {"type": "mount"},
-                {"type": "pid"},
-                *({"type": kind, "path": path} for kind, path in around.namespaces.items()),
+                *({"type": kind} for kind in ("pid",) if kind not in kept),
+                *({"type": kind, "path": path} for kind, path in around.namespaces.items() if kind not in kept),
             ],
             "cgroupsPath": f"{around.cgroup}/{name}",
-            "resources": _resources(container["resources"], security),
+            "resources": _resources(container.get("resources", {}), security),
             **_confinement(security, capabilities),
         },
     }
@@ -160,12 +164,13 @@ def _mount(mount: Mapping[str, Any], pod: Mapping[str, Any], around: Surrounding
 
 
 def _resources(resources: Mapping[str, Any], security: Mapping[str, Any]) -> dict[str, Any]:
-    limits = resources["limits"]
-    return {
-        "memory": {"limit": int(quantity(limits["memory"]))},
-        "cpu": {"quota": int(quantity(limits["cpu"]) * 100_000), "period": 100_000},
-        "devices": [{"allow": bool(security.get("privileged")), "access": "rwm"}],
-    }
+    found: dict[str, Any] = {"devices": [{"allow": bool(security.get("privileged")), "access": "rwm"}]}
+    limits = resources.get("limits", {})
+    if "memory" in limits:
+        found["memory"] = {"limit": int(quantity(limits["memory"]))}
+    if "cpu" in limits:
+        found["cpu"] = {"quota": int(quantity(limits["cpu"]) * 100_000), "period": 100_000}
+    return found
 
 
 def _confinement(security: Mapping[str, Any], capabilities: list[str]) -> dict[str, Any]:

@@ -249,11 +249,22 @@ def _use_own_libraries(root: Path, target: Path) -> None:
     empty environment, which neither `ld.so PROGRAM` nor LD_LIBRARY_PATH would survive. RPATH and not RUNPATH, because
     it holds for the libraries' libraries too.
     """
-    loader = loader_of(root).relative_to(root)
-    change = ("--set-interpreter", target / loader, "--force-rpath", "--set-rpath", target / loader.parent)
+    loader = target / loader_of(root).relative_to(root)
     for program in (*root.glob("usr/bin/*"), *root.glob("usr/sbin/*")):
         if not program.is_symlink() and b"ld-linux" in program.read_bytes()[:4096]:
-            run("patchelf", *change, program, failure=Broken)
+            _use_loader(program, loader)
+
+
+def _use_loader(program: Path, loader: Path) -> None:
+    change = ("--set-interpreter", loader, "--force-rpath", "--set-rpath", loader.parent)
+    run("patchelf", *change, program, failure=Broken)
+
+
+def copy_program(root: Path, name: str, directory: str) -> str:
+    """A copy in *directory* of the program *name* of a root directory (see as_root) that runs outside of that root."""
+    program = Path(shutil.copy(root / name, directory))
+    _use_loader(program, loader_of(root))
+    return str(program)
 
 
 def loader_of(root: Path) -> Path:

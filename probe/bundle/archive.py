@@ -24,8 +24,9 @@ manifest.json    when, by which version, with which options
 answers.ndjson   each question and its answer, a line each: files, links, mount tables, outputs of programs, attempts
 report.json      the report that was made of them
 
-Tokens, keys, cloud IDs and environments are replaced by REDACTED-N. Names of hosts, Pods and mounts are not:
-read answers.ndjson before you send it. `userns-probe report --from-bundle FILE` prints the report again.
+Tokens, keys, passwords and their hashes, cloud IDs and environments are replaced by REDACTED-N. Addresses and names
+of hosts, users, Pods and mounts are not: read answers.ndjson before you send it.
+`userns-probe report --from-bundle FILE` prints the report again.
 """
 
 

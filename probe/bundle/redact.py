@@ -10,7 +10,8 @@ from typing import Any
 from probe.facts.bundle.questions import Asked
 
 _NAME = (
-    r"(?:passwd|password|passphrase|(?<![a-z])(?:pass|auth)|secret|token|credentials?|signature|connection[-_.]?string"
+    r"(?:passwd|password|passphrase|(?<![a-z])(?:pass|auth|psk|sig|cookie)|secret|token|credentials?|signature"
+    r"|connection[-_.]?string|provider[-_.]?id"
     r"|(?:private|api|access|client|encryption|account|join|secret|auth)[-_.]?key)(?:[-_.]?(?:hash|data|value|base64|id))?"
 )
 _FLAG = re.compile(rf"--?[\w.-]{{0,80}}{_NAME}", re.IGNORECASE)
@@ -20,12 +21,20 @@ _FLAGGED = re.compile(
 )
 _QUOTED = r"""\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|\\+"[^"\\\n]*\\+"|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'"""
 _NAMED = tuple(
-    re.compile(rf"""({_NAME}\\*["']?[ \t]*{separator}[ \t]*)({_QUOTED}|{bare})""", re.IGNORECASE)
+    re.compile(rf"""({_NAME}\\*["']?[ \t]*{separator}[ \t]*(?:\[\s*(?=\\*["']))?)({_QUOTED}|{bare})""", re.IGNORECASE)
     for separator, bare in (
         (r":(?!/)", r"""[|>][-+]?\n(?:[ \t]+.*\n?)+|[^"'\s\\][^"'\n\0]*"""),  # YAML: to the end of the line
         ("=", r"""[^"'\s\\][^"'\s\0]*"""),
     )
 )
+_AUTHORIZATION = re.compile(
+    r"""(authorization["'\\\[\]:=\s]{1,40}[a-z0-9-]{1,40}[ \t]+)(?!REDACTED-)([^\s"'\\]+)""", re.IGNORECASE
+)
+"""A header of HTTP: its scheme stays."""
+_PROXY = re.compile(
+    r"""(proxy["']?[ \t]*[=:][ \t]*["']?)([^\s"'/@]{1,400}(?:@[^\s"'/@]{1,400})*)(?=@)""", re.IGNORECASE
+)
+"""The userinfo of a proxy without a scheme, which curl(1) takes."""
 _END_OF_WORD = re.compile(r"[\s,;&}\]]")
 _OPEN_VALUE = re.compile(
     r"(?:true|false|null|none|\d{1,6}|\d+m?s|webhook|anonymous|x509|alwaysallow|[\[{]+"
@@ -36,24 +45,31 @@ _OPEN_VALUE = re.compile(
 _SHAPES = re.compile(
     r"-----BEGIN [A-Z0-9 ]+-----[\s\S]*?(?:-----END [A-Z0-9 ]+-----|\Z)"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # JSON Web Token
+    r"|\bLS0tLS1CRUdJT[\w+/=]*"  # PEM in base64, as kubeconfigs have it
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bAIza[\w-]{35}|\bya29\.[\w-]{20,}"
+    r"|\bgithub_pat_\w{16,}|\bgl(?:pat|rt|dt|cbt)-[\w.-]{16,}|\bdckr_[op]at_[\w-]{16,}|\bnpm_\w{30,}"
+    r"|\bhv[bsr]\.[\w-]{20,}|\bsk-[\w-]{20,}|\btskey-[\w-]{12,}"
+    r"|\bgrub\.pbkdf2\.[\w.]+|\$(?:1|2[abxy]?|5|6|7|y|gy|argon2\w*)\$[\w./$=,+-]{8,}"  # hashes of passwords
     r"|\bK10[0-9a-f]{40,}(?:::[\w:.-]+)?"  # of K3s
     r"|\b[a-z0-9]{6}\.[a-z0-9]{16}\b"  # a bootstrap token
     r"|(?i:(?<=bearer )|(?<=basic ))[\w+/.~=-]{12,}"
 )
-_USERINFO = re.compile(r"(?<=://)[^\s\"'@]+(?=@)")
+_USERINFO = re.compile(r"(?<=://)[^\s\"'@]{1,250}(?:@[^\s\"'/@]{1,250})*(?=@)")  # a password may contain @ and /
 _CLOUD = re.compile(
     r"(?<=aws:///)[\w/.-]+|(?<=gce://)[\w/.-]+|(?<=azure:///)[\w/.-]+|(?<=openstack:///)[\w/.-]+|(?<=vsphere://)[\w-]+"
     r"|\barn:aws[\w-]*:[\w:/.*-]+"
     r"|\b(?:i|vol|subnet|vpc|eni|sg|ami|snap|fs|fsap|rtb)-[0-9a-f]{8,17}\b"
-    r"|(?<=subscriptions/)[0-9a-fA-F-]{36}|(?<=projects/)[\w-]+(?=/)|\bocid1\.[\w.-]+"
+    r"|(?<=[-_/]vol)[0-9a-f]{17}\b|\b\d{12}(?=\.dkr\.ecr\.)"
+    r"|(?<=subscriptions/)[0-9a-fA-F-]{36}|(?i:(?<=resourcegroups/))[\w.()-]+|(?<=projects/)[\w-]+(?=/)|\bocid1\.[\w.-]+"
+    r"|(?<=\bgcr\.io/)(?<!k8s\.gcr\.io/)[\w.-]+(?=/)|(?<=\.pkg\.dev/)[\w-]+|(?<=@)[\w-]+(?=\.iam\.gserviceaccount\.)"
 )
 _OPEN_VARIABLES = re.compile(
     r"PATH|TMPDIR|HOME|LANG|LC_\w+|INVOCATION_ID|KUBELET\w*|CONTAINERD\w*|CRIO\w*|GO\w+|CURRENT_AGENT_VERSION|"
     r"(?:K3S|RKE2)_(?!.*TOKEN)\w+|CONTAINER_RUNTIME_ENDPOINT|_?container"
 )
-"""Variables that decide what runs on the node; no other one is kept, not even its name."""
-
+"""Variables that decide what runs on the node; no other one is kept, of a process not even its name."""
+_UNIT_ENVIRONMENT = re.compile(r"(?m)^([ \t]*Environment=)((?:.*\\\n)*.*)$")
+_ASSIGNMENT = re.compile(r""""(\w+)=([^"\n]*)"|'(\w+)=([^'\n]*)'|(?<![\w"'])(\w+)=("[^"\n]*"|'[^'\n]*'|[^\s"'\\]+)""")
 
 _WORTH_LOOKING_FOR = 8
 """Characters of a secret that is looked for everywhere: a shorter one may be a word by chance."""
@@ -83,6 +99,9 @@ class Redactor:
         """*text* without secrets."""
         text = _SHAPES.sub(lambda found: self._hide(found[0]), text)
         text = _USERINFO.sub(lambda found: self._hide(found[0]), text)
+        text = _UNIT_ENVIRONMENT.sub(lambda found: found[1] + _ASSIGNMENT.sub(self._assigned, found[2]), text)
+        for pattern in (_AUTHORIZATION, _PROXY):
+            text = pattern.sub(lambda found: found[1] + self._hide(found[2]), text)
         for pattern in (*_NAMED, _FLAGGED):
             text = pattern.sub(self._named, text)
         return _CLOUD.sub(lambda found: self._hide(found[0]), text)
@@ -153,6 +172,14 @@ class Redactor:
             return f"{before}{word}{self.text(bare[len(word) :])}" if end else found[0]
         opening, _, closing = value.partition(bare)
         return f"{before}{opening}{self._hide(bare)}{closing}"
+
+    def _assigned(self, found: re.Match[str]) -> str:
+        """One variable of a unit's environment."""
+        name, value = (group for group in found.groups() if group is not None)
+        if not value or _OPEN_VARIABLES.fullmatch(name):
+            return found[0]
+        before, _, after = found[0].rpartition(value)
+        return f"{before}{self._hide(value)}{after}"
 
     def _again(self, value: Any) -> Any:
         """*value* without the secrets that were met elsewhere, each at least eight characters long."""

@@ -142,7 +142,7 @@ CHECKS = (
         gating=False,
         question="Do containers of Pods with a user namespace survive a restart of CRI-O?",
         why="After CRI-O was restarted, faulty releases start containers of such Pods again without their ID mappings. "
-        "A node that was healthy so far is hit by its next upgrade.",
+        "A healthy node breaks at its next upgrade of CRI-O.",
         remediation=GENERIC["hazard-crio-restart"],
         documentation="https://github.com/cri-o/cri-o/pull/10075",
         check=_of(
@@ -186,7 +186,7 @@ CHECKS = (
         id="hazard-leaked-mounts",
         level="stateless",
         gating=False,
-        question="Does containerd take away all mounts that it makes for layers?",
+        question="Does containerd remove all mounts that it makes for layers?",
         why="For a Pod with a user namespace containerd mounts each layer idmapped for a moment. Until 2.0.7 and "
         "2.1.5 some stay, one for each layer, until the kernel refuses the next mount.",
         remediation=GENERIC["hazard-leaked-mounts"],

@@ -213,7 +213,7 @@ CHECKS = (
         gating=False,
         question="Can each file system that Pods have mounted here be idmapped?",
         why="A Pod with a user namespace starts only if the top mount of each of its volumes can be idmapped. "
-        "Other Pods of the node are not concerned, so this never decides the node's verdict.",
+        "Other Pods of the node are not affected, so this never decides the node's verdict.",
         reasons=("VolumesNotIdmappable",),
         remediation=GENERIC["filesystem-volumes"],
         documentation="Kubernetes documentation, User Namespaces: limitations",

@@ -151,7 +151,7 @@ CHECKS = (
         gating=False,
         question="Can Pods with a user namespace have volumes of type image?",
         why="containerd before 2.1.7 and 2.2.2 asks the kernel to idmap the mounted overlay, which it refuses, instead "
-        "of its layers. Pods without such volumes are not concerned.",
+        "of its layers. Pods without such volumes are not affected.",
         remediation=GENERIC["hazard-image-volumes"],
         documentation="https://github.com/containerd/containerd/issues/12812",
         check=check_image_volumes,
@@ -187,7 +187,7 @@ CHECKS = (
         gating=False,
         question="Is the last block of IDs unused?",
         why="The default range of the kubelet ends with 4294967295, which is no ID. The kernel refuses the map of the "
-        "Pod that gets this block by chance, and the kubelet retries for ever.",
+        "Pod that gets this block by chance, and the kubelet retries forever.",
         remediation=GENERIC["hazard-last-block"],
         documentation="https://github.com/kubernetes/kubernetes/issues/139916; user_namespaces(7)",
         check=check_last_block,

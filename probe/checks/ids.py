@@ -177,8 +177,8 @@ def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str
     if ids.local_account.value and not pool.configured:
         fault = f"the account kubelet exists, and the kubelet does not find it ({ids.account.source})"
         remediation = (
-            "Drain the node, install getent on the kubelet's PATH, and restart the kubelet. Only where the account is"
-            " there for nothing, not to give Pods a range, may it be removed instead.\n"
+            "Drain the node, install getent on the kubelet's PATH, and restart the kubelet. Remove the account"
+            " instead only if it was not created to give Pods a range.\n"
             "  apt-get install -y libc-bin || dnf install -y glibc-common"
         )
         found.append((f"{fault}, so a range configured for it has no effect", remediation))

@@ -175,7 +175,7 @@ CHECKS = (
         gating=False,
         question="Are the limits of the other namespaces above 0?",
         why="A Pod's sandbox needs mount, PID, network, IPC, UTS and cgroup namespaces too. A limit of 0 stops every "
-        "Pod that wants one of its own, with or without a user namespace.",
+        "Pod that needs that namespace, with or without a user namespace.",
         reasons=("NamespacesDisabled",),
         remediation=GENERIC["kernel-namespace-limits"],
         documentation="namespaces(7), The /proc/sys/user directory",
@@ -187,7 +187,7 @@ CHECKS = (
         gating=False,
         question="Do switches against unprivileged users leave container runtimes alone?",
         why="Debian and Ubuntu have switches against user namespaces of unprivileged users. Container runtimes are "
-        "privileged, so Pods are not concerned, whatever they are set to.",
+        "privileged, so these switches do not affect Pods.",
         remediation=GENERIC["kernel-unprivileged-switches"],
         documentation="user_namespaces(7); Ubuntu security documentation, unprivileged user namespace restrictions",
         check=check_unprivileged_switches,

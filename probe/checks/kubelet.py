@@ -37,7 +37,7 @@ def check_running(facts: Facts) -> Outcome:
     if kubelet.others:
         plural = "kubelet runs" if kubelet.others == 1 else "kubelets run"
         return Outcome.warn(
-            f"{message}; {kubelet.others} more {plural} on this node, of which nothing is said here", seen
+            f"{message}; {kubelet.others} more {plural} on this node, which this report does not cover", seen
         )
     return Outcome.passed(message, seen, kubelet.version)
 

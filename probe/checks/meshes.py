@@ -51,7 +51,7 @@ CHECKS = (
         gating=False,
         question="Does istio-cni redirect the traffic of Pods with a user namespace?",
         why="Their network namespace belongs to their user namespace. istio-cni enters it since 1.30.0, by nsenter; "
-        "before that the init container istio-validation fails in sidecar mode. Nothing is known of ambient mode.",
+        "before that the init container istio-validation fails in sidecar mode. Ambient mode is untested.",
         remediation=GENERIC["hazard-istio-cni"],
         documentation="https://github.com/istio/istio/issues/58750",
         check=check_istio_cni,

@@ -62,7 +62,7 @@ def _confinement(facts: Facts) -> list[str]:
     if probe.threads > 1:
         obstacles.append(f"with {probe.threads} threads, where namespaces cannot be changed")
     if forbidden and not obstacles and probe.entered.value:
-        obstacles.append("by what it cannot see itself, such as a profile of AppArmor or SELinux")
+        obstacles.append("by something that it cannot see, such as a profile of AppArmor or SELinux")
     return obstacles
 
 

@@ -53,7 +53,7 @@ def watch(
 ) -> NoReturn:
     """Probe this node repeatedly: every interval, when something changes on the node, and at once on SIGHUP.
 
-    Every 15 seconds it looks whether anything changed that the last probe read: files, programs, processes, sysctls,
+    Every 15 seconds it checks whether anything changed that the last probe read: files, programs, processes, sysctls,
     mounts. After a change it probes at once, at the earliest a minute after the last probe.
     Each probe is a process of its own; its report replaces the last one in FILE. It opens no network port.
 

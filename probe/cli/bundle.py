@@ -48,15 +48,16 @@ def bundle(
 ) -> int:
     """Probe this node, and write all that was read of it to FILE.tar.gz, for a bug report.
 
-    Tokens, keys, cloud IDs and environments are replaced by REDACTED-N. Names of hosts, Pods and mounts are not: read
-    answers.ndjson in the archive before you send it. FILE is readable by its owner alone; `-` is stdout.
-    `userns-probe report --from-bundle FILE.tar.gz` prints the report again, on any machine.
+    Tokens, keys, passwords and their hashes, cloud IDs and environments are replaced by REDACTED-N. Addresses and names
+    of hosts, users, Pods and mounts are not: read answers.ndjson in the archive before you send it. FILE is readable by
+    its owner alone; `-` is stdout. `userns-probe report --from-bundle FILE.tar.gz` prints the report again, on any
+    machine.
 
     \b
     Examples:
       userns-probe bundle node.tar.gz
       tar -xzOf node.tar.gz answers.ndjson | less
-      kubectl exec -n userns-probe ds/userns-probe -c probe -- userns-probe bundle - > node.tar.gz
+      kubectl exec -n userns-probe POD -c probe -- userns-probe bundle - > node.tar.gz
     """
     from probe.bundle.again import report_again, report_of
     from probe.bundle.archive import Bundle, Manifest, pack

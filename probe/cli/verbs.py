@@ -109,7 +109,7 @@ def cli() -> None:
     "--from-bundle",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="Probe nothing: print the report of a node of which `userns-probe bundle` wrote FILE. - is stdin.",
+    help="Probe nothing: print the report of the node whose answers `userns-probe bundle` saved in FILE. - is stdin.",
 )
 @click.option("--memory", type=int, hidden=True, metavar="FD", help="What a probe of `watch` leaves to the next one.")
 @probing_options

@@ -173,7 +173,7 @@ def connect(connection: socket.socket, endpoint: str, deadline: float) -> Readin
     except BlockingIOError:
         return Reading.without(source, "timed-out", "accepts no connections, its queue is full")
     except ConnectionRefusedError:
-        return Reading.without(source, "not-readable", "nobody listens on it (connection refused)")
+        return Reading.without(source, "not-readable", "no process listens on it (connection refused)")
     except OSError as error:
         if error.errno == errno.EPROTOTYPE:
             return Reading.without(source, "not-readable", "is a socket of another type")

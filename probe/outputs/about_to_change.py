@@ -29,7 +29,7 @@ def add_forecasts(page: Page, report: Report, verbose: int) -> None:
         if row.remediation:
             page.remediation(("fix  ", "dim"), row.remediation)
     if newer:
-        page.line((f"Works with newer versions: {newer}; userns-probe explain upgrade", "dim"), indent=2)
+        page.line((f"Upgrades that help: {newer}; see userns-probe explain upgrade", "dim"), indent=2)
 
 
 def _says_nothing(forecast: EventForecast) -> bool:

@@ -51,12 +51,12 @@ def _why(forecast: EventForecast) -> str:
 
 
 def _status(forecast: EventForecast, report: Report) -> Status:
-    """A turn for the worse is a warning: it decides nothing of today."""
+    """A turn for the worse is a warning: it decides nothing of today. To stay not ready is neither."""
     if forecast.outcome == "unknown":
         return "unknown"
-    if forecast.outcome == "stays" or forecast.verdict == "ready" != report.verdict:
-        return "pass"
-    return "warn"
+    if forecast.outcome == "stays":
+        return "pass" if forecast.verdict == "ready" else "skipped"
+    return "pass" if forecast.verdict == "ready" != report.verdict else "warn"
 
 
 def _answer(forecast: EventForecast) -> str:

@@ -233,7 +233,7 @@ def _times(report: Report) -> Iterator[Metric]:
         ("last_probe_duration_seconds", "Duration of the last probe.", report.duration_seconds),
         (
             "last_confirmed_timestamp_seconds",
-            "Last time at which nothing had changed since the last probe, in Unix time; absent before the first.",
+            "Last time at which nothing had changed since the last probe, in Unix time. Absent before the first one.",
             parse_time(report.confirmed_at or ""),
         ),
         (

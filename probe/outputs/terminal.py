@@ -194,7 +194,7 @@ def _add_details(page: Page, finding: Finding, verbose: int, indent: int) -> Non
         evidence = [*evidence[:_FEW_EVIDENCE], f"and {len(evidence) - _FEW_EVIDENCE} more (-v)"]
     rows: list[list[Cell]] = [[("seen ", "dim"), [*evidence]]] if evidence else []
     if verbose and finding.status not in ("pass", "skipped"):
-        rows.append([("read ", "dim"), finding.documentation])
+        rows.append([("docs ", "dim"), finding.documentation])
     page.table(rows, indent)
 
 

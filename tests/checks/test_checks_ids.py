@@ -313,7 +313,7 @@ def test_a_missing_getsubids_costs_nobody_the_account() -> None:
     """To remove it is another way out, so it is in no line that is pasted."""
     text = start_remediation("getsubids", facts())
     assert not [line for line in text.split("\n") if line.startswith(" ") and "userdel" in line]
-    assert "may it be removed instead" in text
+    assert "Remove the account kubelet" in text
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,12 @@ def test_an_event_that_changes_nothing_is_not_shown_beside_one_that_does() -> No
     assert "next runtime restart" in verbose
 
 
+def test_to_stay_not_ready_is_no_success() -> None:
+    """No tick beside it, and no warning: the verdict of today has said it."""
+    bad = make_report(forecasts=(make_forecast("boot", outcome="stays", verdict="not-ready"),), verdict="not-ready")
+    assert [row.status for row in forecast_rows(bad)] == ["skipped"]
+
+
 def test_a_turn_for_the_better_is_no_warning() -> None:
     """A node that is not ready now may be afterwards."""
     better = make_forecast("boot", outcome="turns", verdict="ready")

@@ -206,7 +206,7 @@ def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> I
         yield Reading.without(boot.entry.source, "not-readable", "its kernel image has no release in its name")
     elif boot.entry.value.release in boot.incomplete:
         release = boot.entry.value.release
-        problem = f"kernel {release} boots next and has no initramfs, as if its package were not configured to the end"
+        problem = f"kernel {release} boots next and has no initramfs, as if installing its package was interrupted"
         yield Reading.without("/boot", "not-readable", problem)
     elif boot.entry.value.options is None:
         yield Reading.without(boot.entry.source, "not-readable", "does not tell the command line of the kernel")
@@ -240,6 +240,6 @@ def _remediation(kernel: tuple[Change, ...], mounts: tuple[MountAtBoot, ...], li
 
 def _fix_fstab(point: str) -> str:
     return (
-        "Give the mount in /etc/fstab the file system and the options that it has now, and see that it is right:\n"
+        "Give the mount in /etc/fstab the file system and the options that it has now, and verify it:\n"
         f"  findmnt -T {quoted(point)}; findmnt --verify; systemctl daemon-reload"
     )

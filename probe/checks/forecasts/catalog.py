@@ -31,8 +31,8 @@ CHECKS: tuple[ForecastCheck, ...] = (
         id="forecast-boot",
         question="Will Pods with a user namespace run after the next boot as they do now?",
         why="Files that changed since the node booted take effect at the next boot: sysctl files, /etc/fstab, the boot "
-        "loader's kernel and command line. A setting made by hand is lost. Kubelet and runtime start anew, too.",
-        remediation="See what the evidence names, and correct it before the node boots:\n"
+        "loader's kernel and command line. A setting made by hand is lost. Kubelet and runtime restart, too.",
+        remediation="Correct what the evidence names before the node reboots:\n"
         "  systemd-analyze cat-config sysctl.d | grep namespaces; findmnt --verify; ls /boot",
         documentation="sysctl.d(5), fstab(5), kernel-command-line(7); Boot Loader Specification; GRUB manual",
         plan=plan_boot,

@@ -46,7 +46,7 @@ def check_cgroup(facts: Facts, handler: str) -> NestedOutcome:
     """The mount must be writable, and the directory must belong to the Pod's root."""
     version, runtime = facts.kernel.cgroup_version, facts.runtime.value
     if version.value == 1:
-        message = "the node uses cgroup v1, which cannot be given to a user namespace"
+        message = "the node uses cgroup v1, which cannot be delegated to a user namespace"
         return judge(Outcome.fail("NestedCgroupV1", message, version, remediation=_V2))
     if version.value is None or runtime is None:
         problem = facts.runtime if version.value is not None else version

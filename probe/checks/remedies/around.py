@@ -19,7 +19,7 @@ OF_REASON: dict[str, str] = {
     "StackLimitTooSmall": "Set LimitSTACK=8M in the runtime's unit, and restart it.",
     "OomScoreRefused": "Give the runtime CAP_SYS_RESOURCE, or set restrict_oom_score_adj = true in its table of CRI "
     "(containerd, /etc/containerd/config.toml), and restart it.",
-    "RuntimeNotReady": "See what the runtime says of itself:\n"
+    "RuntimeNotReady": "Check the status and the log of the runtime:\n"
     "  crictl info | head -30; journalctl -u containerd -u crio -n 50 --no-pager",
     "ShimMissing": "Install the shim, which comes with containerd, in a folder of the runtime's PATH.",
     "PreloadMissing": "Install the library, or take LD_PRELOAD out of the environment of the runtime's unit, and "
@@ -33,7 +33,7 @@ OF_REASON: dict[str, str] = {
     "  crio config | grep -E 'pinns_path|monitor_path'",
     "CniPluginMissing": "Install the network's plugins and configuration where the runtime looks for them:\n"
     "  crictl info | grep -E 'binDir|confDir'",
-    "NetworkNotReady": "See what the network says, and whether its Pods run; NetworkReady is true once its "
+    "NetworkNotReady": "Check the network plugin and its Pods; NetworkReady is true once its "
     "configuration and plugins are there:\n"
     "  crictl info | head -30; ls /etc/cni/net.d /opt/cni/bin; kubectl get pods -n kube-system -o wide",
     "CgroupDriverMismatch": "Give kubelet and runtime the same cgroup driver: SystemdCgroup = true and cgroupDriver: "
@@ -44,9 +44,9 @@ OF_REASON: dict[str, str] = {
 """Of the checks that have several parts."""
 
 AROUND: dict[str, str] = {
-    "runtime-state-search": "Let others search, and not list, each folder above the runtime's state:\n"
+    "runtime-state-search": "Let others search (not list) each directory above the runtime's state:\n"
     "  namei -l /run/containerd/io.containerd.runtime.v2.task/k8s.io\n  chmod o+x FOLDER",
-    "runtime-devices": "Make the node anew, as this does for /dev/full, or restart the node:\n"
+    "runtime-devices": "Recreate the device node, as in this example for /dev/full, or reboot:\n"
     "  mknod -m 0666 /dev/full c 1 7",
     "runtime-base-spec": "Take out of the base specification (containerd, base_runtime_spec), or of default_sysctls, "
     "default_ulimits and hooks_dir (CRI-O), what the evidence names, and restart the runtime:\n"
@@ -54,7 +54,7 @@ AROUND: dict[str, str] = {
     "runtime-mount-propagation": "Start the runtime in the kubelet's mount namespace, or let mounts reach it: remove "
     "MountFlags=private and PrivateMounts= from its unit, then:\n  mount --make-rshared /",
     "kubelet-confinement": "Let the kubelet run with CAP_SYS_ADMIN: remove CapabilityBoundingSet= from its unit.",
-    "runtime-directories": "Mend the mount, umask, space or inodes that the evidence names, and restart the runtime.",
+    "runtime-directories": "Fix the mount, umask, space or inodes that the evidence names, and restart the runtime.",
     "runtime-limits": "Raise the limit that the evidence names:\n"
     "  systemctl show -p LimitNPROC,LimitNOFILE,TasksMax containerd; sysctl kernel.keys",
     "runtime-parts": "Install or configure what the evidence names, and restart the runtime.",

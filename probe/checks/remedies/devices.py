@@ -31,7 +31,7 @@ def open_device(path: str) -> str:
     """Commands that let others open the device node at *path*, now and after each boot."""
     name = os.path.basename(path)
     now = (
-        "Let others open the device, or give these Pods a handler that runs crun, which makes a node of its own:\n"
+        "Let others open the device, or give these Pods a handler that runs crun, which creates its own device node:\n"
         f"  chmod 0666 {quoted(path)}"
     )
     if not _PLAIN.fullmatch(name):

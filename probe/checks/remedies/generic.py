@@ -18,14 +18,14 @@ GENERIC: dict[str, str] = {
     "probe-privileges": GRANT,
     "kernel-user-namespaces": raise_limits({"user.max_user_namespaces": None}),
     "kernel-namespace-limits": raise_limits({"user.max_net_namespaces": None}),
-    "kernel-unprivileged-switches": "Nothing needs to be done.",
+    "kernel-unprivileged-switches": "No action is needed.",
     "kernel-security-modules": "Mount securityfs, which lists them:\n"
     "  mount -t securityfs securityfs /sys/kernel/security",
     "kernel-proc-sysfs": mount_uncovered(["proc"]),
-    "kubelet-running": "Start the kubelet, and see why it ended:\n"
+    "kubelet-running": "Start the kubelet, and find out why it stopped:\n"
     "  systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager",
     "kubelet-user-namespaces": "Upgrade the kubelet to 1.33 or newer, where user namespaces are on by default.",
-    "kubelet-configuration-pending": "Restart the kubelet when it suits you:\n  systemctl restart kubelet",
+    "kubelet-configuration-pending": "Restart the kubelet at a convenient time:\n  systemctl restart kubelet",
     "kubelet-gate-restart": "Before the kubelet restarts, remove UserNamespacesSupport from --feature-gates and "
     "featureGates. This shows where it is set:\n"
     "  tr '\\0' '\\n' </proc/$(pgrep -xo kubelet)/cmdline | grep feature-gates\n"
@@ -43,7 +43,7 @@ GENERIC: dict[str, str] = {
     "runtime-confinement": "Run the container runtime as root in the node's user namespace, without "
     "CapabilityBoundingSet=, SystemCallFilter= or a confining profile in its unit:\n  systemctl cat containerd crio",
     "runtime-oci-features": f"Restart the container runtime (running containers keep running):\n  {RESTART_CONTAINERD}",
-    "runtime-kernel-claim": "See the finding of the layer that refuses. Do not trust .status.runtimeHandlers of this "
+    "runtime-kernel-claim": "Read the finding of the layer that refuses. Do not trust .status.runtimeHandlers of this "
     "node.",
     "runtime-snapshotter": "Use the snapshotter overlayfs (containerd) or the driver overlay (CRI-O).",
     "sandbox-trial": "Look for a refusal in the kernel log and in the audit log:\n"
@@ -83,8 +83,8 @@ GENERIC: dict[str, str] = {
     "hazard-declared-volumes": "Upgrade to containerd 2.0.7, 2.1.5 or newer. Until then mount an emptyDir over the "
     "VOLUME.",
     "hazard-crun-modes": "Install crun 1.29.1 or newer.",
-    "hazard-leaked-mounts": "Upgrade to containerd 2.0.7, 2.1.5 or newer. What was left behind goes away when the node "
-    "boots again:\n"
+    "hazard-leaked-mounts": "Upgrade to containerd 2.0.7, 2.1.5 or newer. A reboot removes the mounts "
+    "that were left behind:\n"
     "  kubectl drain NODE --ignore-daemonsets && systemctl reboot",
     "hazard-last-block": "Delete the Pod; the next one gets another block.",
 }

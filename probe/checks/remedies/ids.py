@@ -44,8 +44,8 @@ def install_getsubids(facts: Facts) -> str:
     system = (facts.distribution.value or "").partition(" ")[0]
     unit = kubelet_unit(facts)
     return (
-        "Install getsubids on the kubelet's PATH before it restarts. Only where the account kubelet is there for"
-        " nothing, not to give Pods a range, may it be removed instead.\n"
+        "Install getsubids on the kubelet's PATH before it restarts. Remove the account kubelet instead only"
+        " if it was not created to give Pods a range.\n"
         f"{_GETSUBIDS.get(system, _ANY_GETSUBIDS)}\n"
         f"  systemctl restart {unit}; journalctl -u {unit} -n 50 --no-pager"
     )

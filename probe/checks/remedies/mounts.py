@@ -10,7 +10,7 @@ def mount_uncovered(fstypes: Iterable[str]) -> str:
     places = [(fstype, f"/run/{fstype}-clean") for fstype in fstypes]
     return "\n".join(
         [
-            "Mount an uncovered one beside it, in the mount namespace of the container runtime, at each boot:",
+            "Mount another, uncovered one in the mount namespace of the container runtime, at each boot:",
             *(f"  mkdir -p {place} && mount -t {fstype} {fstype} {place}" for fstype, place in places),
             "Do not just unmount the cover: without lxcfs, a node that is a container shows the CPUs and memory of the "
             "machine around it, and removing a mask exposes what it hid.",

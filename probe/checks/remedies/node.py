@@ -22,7 +22,7 @@ DISTRUST = (
 )
 LEFT_BEHIND = "Nothing remains of the trial itself. Look for containers that could not be removed:\n  crictl ps -a"
 REFUSED_TO_ALL = "The kernel refuses it to everybody: see what this report says of that file system."
-MOUNT_APART = "Mount what lies below as a volume of its own."
+MOUNT_APART = "Mount each file system below it as a separate volume."
 COPY_LESS = "Use Linux 5.19 or newer with containerd's root on ext4, xfs or btrfs: then nothing is copied."
 CRIO_STORAGE = "Put /var/lib/containers/storage on ext4, xfs or btrfs, with Linux 5.19 or newer."
 
@@ -98,7 +98,7 @@ def delete_holder(facts: Facts, first: int) -> str:
 def keep_devices(facts: Facts) -> str:
     """Remediation for Pods with devices."""
     return (
-        "Pods without such devices are not concerned. Pods with one need hostUsers: true for now; false is set in "
+        "Pods without such devices are not affected. Pods with one need hostUsers: true for now; false is set in "
         f"these:{_list_pods(facts.node_name)}"
     )
 
@@ -107,7 +107,7 @@ def replace_pods(facts: Facts) -> str:
     """Remediation for Pods that run without the requested user namespace."""
     return (
         "Treat these Pods as unprotected. Fix what the findings on kubelet and runtime name (kubelet 1.30 with "
-        "containerd 2.0 or CRI-O 1.30, or newer), then delete them, so that they are created anew:"
+        "containerd 2.0 or CRI-O 1.30, or newer), then delete them, so that they are recreated:"
         f"{_list_pods(facts.node_name)}"
     )
 

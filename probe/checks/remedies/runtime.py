@@ -74,7 +74,7 @@ def upgrade_runtime(facts: Facts) -> str:
 def use_overlay_driver(facts: Facts) -> str:
     """Change of CRI-O's storage driver."""
     return (
-        "On the drained node, which then pulls its images anew, use another driver: set it in "
+        "On the drained node, which then pulls its images again, use another driver: set it in "
         "/etc/containers/storage.conf, in this table, which is there already:\n"
         f'  [storage]\n  driver = "overlay"\n{restart(facts)}'
     )
@@ -83,7 +83,7 @@ def use_overlay_driver(facts: Facts) -> str:
 def use_overlayfs(facts: Facts) -> str:
     """Change of containerd's snapshotter."""
     return (
-        "On the drained node, which then pulls its images anew, use overlayfs in the configuration of containerd "
+        "On the drained node, which then pulls its images again, use overlayfs in the configuration of containerd "
         "(/etc/containerd/config.toml, where the distribution has no other place for it): set it in this table, which "
         "may be there already:\n"
         "  [plugins.'io.containerd.cri.v1.images']\n"

@@ -9,8 +9,8 @@ _UNKNOWN = "architecture of userns-probe: what an unknown says"
 
 UNKNOWN: tuple[Remediation, ...] = (
     row(_NO_KUBELET, "", "kubernetes.io, Troubleshooting kubeadm", """
-        Before this machine joins a cluster nothing is wrong: the report tells what it would allow. On a node, start the
-        kubelet, and see why it ended:
+        Before this machine joins a cluster, this is expected: the report says what the machine would allow. On a node,
+        start the kubelet, and find out why it stopped:
           systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager
         """),
     row(("", "NotPermitted"), "", _UNKNOWN, """

@@ -123,7 +123,7 @@ CHECKS = (
         level="stateless",
         gating=True,
         question="May a Pod's own root search each folder above its root file system?",
-        why="Root of a Pod with a user namespace is one of the others for the node. runc needs to find the container's "
+        why="On the node, root of a Pod with a user namespace is one of the others. runc needs to find the container's "
         "root file system as that root: a folder with mode 0700 on the way stops each such Pod, and no other.",
         reasons=("StateNotSearchable",),
         remediation=AROUND["runtime-state-search"],

@@ -55,7 +55,7 @@ def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
         remediation = upgrade_oci(facts, handler)
         return Outcome.fail("HandlerWithoutUserNamespaces", message, *seen, remediation=remediation)
     if handler.executable.value and handler.oci_idmap.problem == _NO_PROGRAM:
-        message = f"{runtime_name(runtime)} cannot execute {handler.binary.value}: the kernel takes it for no program"
+        message = f"{runtime_name(runtime)} cannot execute {handler.binary.value}: no program for this kernel"
         remediation = upgrade_oci(facts, handler)
         return Outcome.fail("OciRuntimeMissing", message, *seen, handler.oci_idmap, remediation=remediation)
     if handler.executable.value is False and handler.oci_version.value is None:
@@ -83,7 +83,7 @@ def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
     """Outcome for a Status without `runtime_handlers`: the kubelet rejects every Pod with a user namespace."""
     name = runtime.name.value or ""
     seen = Evidence(runtime.handlers.source, "no runtime_handlers")
-    message = f"{runtime_name(runtime)} tells the kubelet nothing of user namespaces"
+    message = f"{runtime_name(runtime)} tells the kubelet nothing about user namespaces"
     if name in MINIMUM_RUNTIME:
         message += f": it does from {name} {MINIMUM_RUNTIME[name]} on"
     elif name == "docker":

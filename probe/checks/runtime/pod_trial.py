@@ -122,7 +122,7 @@ CHECKS = (
         level="stateless",
         gating=True,
         question="Does the node's own container runtime really run a Pod with a user namespace?",
-        why="Between the kernel and a Pod stand the runtime's own base specification, hooks, snapshotter, network "
+        why="Whether a Pod starts also depends on the runtime's base specification, hooks, snapshotter, network "
         "plugins, cgroups, security modules and directories. Only a Pod meets them all.",
         reasons=("PodRefused",),
         remediation=GENERIC["pod-trial"],

@@ -62,7 +62,7 @@ CHECKS = (
         gating=False,
         question="Does the runtime see what the kubelet mounts?",
         why="In a mount namespace without propagation the runtime sees the empty directory below each volume: Pods "
-        "start without their token, and nobody reports an error.",
+        "start without their token, and no error is reported.",
         reasons=("VolumesNotPropagated",),
         remediation=AROUND["runtime-mount-propagation"],
         documentation="mount_namespaces(7), systemd.exec(5), MountFlags=",

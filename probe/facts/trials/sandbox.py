@@ -111,7 +111,7 @@ _OUTCOMES: dict[str, tuple[StepResult, str]] = {
 }
 
 _DOUBTS: dict[Doubt, str] = {
-    "not-permitted": "something confines the probe, so nobody knows whether the runtime may do it",
+    "not-permitted": "something confines the probe, so it is unknown whether the runtime may do it",
     "timed-out": "the kernel did not answer in time",
     "not-readable": "the trial was cut short, or short of memory, processes or files",
     "not-tried": "the probe is threaded",
