@@ -311,6 +311,24 @@ def test_a_pod_that_imitates_a_kubelet_is_none(argv: tuple[str, ...], imitation:
     assert set(host.touched) <= about_it | {"/proc/1/cgroup", "/proc/1/ns/user", "/proc/self/ns/user"}
 
 
+@pytest.mark.parametrize(
+    ("argv0", "exe"),
+    [
+        ("/opt/kubernetes/kubelet-1.36.2", ""),
+        ("/usr/local/bin/kubelet.real", ""),
+        ("/nix/store/0ff1ce-kubernetes-1.36.2/bin/.kubelet-wrapped", ""),
+        ("node-agent", "/usr/bin/kubelet"),
+    ],
+)
+def test_a_kubelet_of_another_name(argv0: str, exe: str) -> None:
+    """It is described; beside one of the usual name it does not count, nor without a kubelet's flags."""
+    host = node(argv0, f"--config={CONFIG}", exe=exe)
+    assert facts(host).pid == 42
+    host.add_process(43, *KUBELET)
+    assert (facts(host).pid, facts(host).others) == (43, 0)
+    assert gather_kubelet(node(argv0, "--listen=:9", exe=exe)).kind == "absent"
+
+
 def test_the_nodes_own_kubelet_is_found_among_imitations() -> None:
     """Whichever has the lower number."""
     host = node()
