@@ -71,7 +71,7 @@ def _finding(check: Check, outcome: Outcome, facts: Facts) -> Finding:
     return Finding(
         id=check.id,
         level=outcome.level or check.level,
-        gating=check.gating,
+        gating=check.gating or outcome.decides,
         status=outcome.status,
         reason=outcome.reason,
         message=clipped(outcome.message),

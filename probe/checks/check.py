@@ -44,6 +44,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """First level that this outcome concerns, if another than the check declares."""
     stands: bool = False
     """True for what no Pod that has run settles: a Pod of another image may meet it."""
+    decides: bool = False
+    """True for an unknown that decides its level and the verdict, although others of its check do not."""
 
     @classmethod
     def passed(cls, message: str, *seen: Reading[Any] | Evidence) -> Outcome:

@@ -13,7 +13,7 @@ from probe.checks.check import NOT_MET, Check, Outcome
 from probe.checks.runtime.pod_trial import trial_of
 from probe.facts.model import Facts
 from probe.facts.trials.pod import SOURCE
-from probe.facts.tried import PodMount
+from probe.facts.tried import HandlerTrial, PodMount
 from probe.finding import Evidence
 
 FOR_LIFE = frozenset({"runtime-confinement"})
@@ -48,6 +48,8 @@ def after_pods(facts: Facts, check: Check, outcome: Outcome, handler: str) -> Ou
     handler = handler if check.per_handler else ""
     if outcome.stands:
         return outcome
+    if outcome.decides and _ran(facts, handler):
+        return replace(outcome, decides=False)
     if outcome.status == "unknown" and check.gating:
         ran = _started_by_the_daemon(facts, check.id) or _made_by_the_trial(facts, check.id, handler)
         return _settled(outcome, ran) if ran else outcome
@@ -74,9 +76,13 @@ def _started_by_the_daemon(facts: Facts, check_id: str) -> Evidence | None:
 
 def _made_by_the_trial(facts: Facts, check_id: str, handler: str) -> Evidence | None:
     needed = SEEN.get(check_id)
-    if check_id not in CLAIMS | SEEN.keys() or facts.pod_trial.value is None:
-        return None
-    tried = trial_of(facts, facts.pod_trial.value, handler)
-    if tried is None or tried.result != "runs" or (needed and needed not in tried.mounts):
+    tried = _ran(facts, handler)
+    if check_id not in CLAIMS | SEEN.keys() or tried is None or (needed and needed not in tried.mounts):
         return None
     return Evidence(SOURCE, tried.reason)
+
+
+def _ran(facts: Facts, handler: str) -> HandlerTrial | None:
+    """The Pod of the trial with that handler, if it ran."""
+    tried = trial_of(facts, facts.pod_trial.value, handler) if facts.pod_trial.value else None
+    return tried if tried and tried.result == "runs" else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from probe.checks.check import Check, Outcome
 from probe.checks.proc_sysfs import step_words
 from probe.checks.remedies.generic import GENERIC
@@ -57,7 +59,8 @@ def _refused(facts: Facts, name: str, failed: list[SandboxStep]) -> Outcome:
         )
     if scarce := [step for step in failed if step.errno == "ENOSPC"]:
         message = f"{_WHAT} is unknown: {_list(scarce)}"
-        return Outcome.unknown("not-tried", message, *_evidence(failed), remediation=repeat_step(scarce[0], limits))
+        found = Outcome.unknown("not-tried", message, *_evidence(failed), remediation=repeat_step(scarce[0], limits))
+        return replace(found, decides=True)  # as for user namespaces, of which kernel-user-namespaces says the same
     message = f"a step of a sandbox with a user namespace is refused that some Pods need: {_list(failed)}"
     return Outcome.warn(message, *_evidence(failed), remediation=repeat_step(failed[0], limits))
 

@@ -47,7 +47,7 @@ from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
 from probe.host.recording import RecordingHost
 from probe.host.sandbox.trial import sandbox_child
-from probe.reading import Reading, encode
+from probe.reading import Reading, encode, problem_of
 from probe.settings import Settings
 from probe.terms import Role
 
@@ -86,6 +86,8 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     root_dir = (kubelet.value.root_dir.value if kubelet.value else None) or KUBELET_ROOT
     logs_dir = (kubelet.value.logs_dir.value if kubelet.value else None) or ""
     runtime = gather_runtime(host, endpoint, trials.cri_answer(endpoint), root_dir, logs_dir)
+    if not endpoint and kubelet.value:
+        runtime = problem_of(kubelet.value.endpoint)
     bench = trials.bench(runtime)
     kernel = gather_kernel(host)
     sysctls = gather_boot_sysctls(host, kernel.namespace_limits)

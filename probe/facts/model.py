@@ -13,6 +13,7 @@ from probe.facts.hook_files import HookFacts as HookFacts
 from probe.facts.hook_files import HookFiles as HookFiles
 from probe.facts.nested.model import NestedFacts
 from probe.facts.runtime.model import NOT_LOOKED_AT as NOT_PENDING
+from probe.facts.runtime.model import Confinement as Confinement
 from probe.facts.runtime.model import RuntimePending
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
 from probe.host.cri import NO_HOST_NETWORK, CriCondition
@@ -168,17 +169,6 @@ class Handler(Struct, frozen=True, kw_only=True):
         """True when both handlers run the same OCI runtime on the same snapshotter; False for an unknown binary."""
         mine, its = (self.binary.value, self.snapshotter.value), (other.binary.value, other.snapshotter.value)
         return self.binary.value is not None and mine == its
-
-
-class Confinement(Struct, frozen=True, kw_only=True):
-    """Confinement of the runtime's daemon, from its pid."""
-
-    pid: int
-    effective_capabilities: Reading[int]
-    seccomp: Reading[int]
-    in_initial_user_namespace: Reading[bool]
-    label: Reading[str]
-    """LSM label of attr/current; `unconfined` or empty binds nothing."""
 
 
 class RuntimeFacts(Struct, frozen=True, kw_only=True):

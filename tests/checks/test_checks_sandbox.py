@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lab.factory import make_facts, make_handler, make_kernel, make_mounts, make_probe, make_runtime, unread
+from probe.checks.catalog import judge
 from probe.checks.check import Outcome
 from probe.checks.sandbox import CHECKS, check_sandbox_trial
 from probe.facts.trials.sandbox import _STEPS
-from probe.facts.tried import SandboxFacts, SandboxStep
+from probe.facts.tried import HandlerTrial, PodTrialFacts, SandboxFacts, SandboxStep
 from probe.reading import Reading
+from probe.verdict import conclude
 
 
 def judge_sandbox_trial(trial: SandboxFacts, **limits: Any) -> Outcome:
@@ -101,6 +104,16 @@ def test_a_limit_stops_every_pod_only_where_it_is_0(limit: Any, status: str) -> 
     """Any other one may be reached now, and not when the next Pod comes."""
     trial = make_sandbox(net_namespace=ENOSPC, sysfs=NOT_TRIED, lo=NOT_TRIED, veth=NOT_TRIED)
     assert judge_sandbox_trial(trial, **{"user.max_net_namespaces": limit}).status == status
+
+
+def test_a_limit_that_is_reached_decides() -> None:
+    """As for user namespaces: a limit of 0 is a failure, and one that is reached for now is unknown."""
+    trial = make_sandbox(net_namespace=ENOSPC, sysfs=NOT_TRIED, lo=NOT_TRIED, veth=NOT_TRIED)
+    facts = make_facts(sandbox=Reading("sandbox trial", trial))
+    assert conclude(judge(facts)).verdict == "unknown"
+    ran = HandlerTrial(handler="", result="runs", reason="it ran", step="x", mounts=("kubelet-root", "tmpfs"))
+    proven = replace(facts, pod_trial=Reading("pod trial", PodTrialFacts(handlers=(ran,), seconds=0.3)))
+    assert conclude(judge(proven)).verdict == "ready"
 
 
 def test_too_many_mounts_for_now_are_no_failure_of_every_pod() -> None:

@@ -110,6 +110,12 @@ def kubelet_unit(facts: Facts) -> str:
     return (unit or "kubelet").removesuffix(".service")
 
 
+def runtime_unit(facts: Facts) -> str:
+    """Name of the systemd unit of the container runtime, from its cgroup; empty when that is not known."""
+    runtime = facts.runtime.value.confinement.value if facts.runtime.value else None
+    return (runtime.unit.value or "").removesuffix(".service") if runtime else ""
+
+
 def own_command(facts: Facts, commands: dict[str, str]) -> str:
     """Command of the first platform of this node in *commands*."""
     return next((commands[each] for each in platforms_of(facts) if each in commands), "")

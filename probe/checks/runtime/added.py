@@ -29,6 +29,7 @@ from probe.checks.runtime.refusals import (
     is_late_and_missing,
     is_of_the_node,
     is_ping_range,
+    is_unclear_mount,
     refused_device,
     refused_hook,
     refused_limit,
@@ -55,7 +56,7 @@ _SMALL = {CPU_TIME: 1, "RLIMIT_STACK": 64 << 10, "RLIMIT_DATA": 1 << 20, "RLIMIT
 
 def check_base_spec(facts: Facts, handler: str) -> Outcome:
     """Passes what everyone may execute and set; the rest stops each container."""
-    around, own = surroundings_of(facts), handler_around(facts, handler)
+    around, own = surroundings_of(facts), handler_around(facts, handler) or handler_around(facts, "")
     if around.value is None:
         return Outcome.not_read("what the runtime adds to each container", around)
     hooks = _general_hooks(facts)
@@ -158,6 +159,11 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
                 f"whether {inline(mount.source.source)}, which each container binds, can be idmapped was not tried"
             )
             return Outcome.unknown("not-tried", message, Evidence(source, f"idmap at {mount.destination}"))
+    if unclear_mounts := [mount for mount in added.mounts if is_unclear_mount(mount)]:
+        first = unclear_mounts[0]
+        what = f"a mount of {inline(first.fstype)}" if first.fstype else "a bind mount of a relative path"
+        message = f"whether a user namespace allows {what} at {inline(first.destination)} of each container is unknown"
+        return Outcome.unknown("not-tried", message, Evidence(source, f"{first.fstype} at {first.destination}"))
     for source_of in (*(mount.source for mount in added.mounts), *(device.source for device in added.devices)):
         if source_of.value is None and source_of.kind not in ("absent", "not-tried"):
             return Outcome.not_read("whether what each container gets from the node is there", source_of)

@@ -84,6 +84,13 @@ def _judge(facts: Facts, confinement: Confinement, name: str) -> Outcome:
     if initial.value is False:
         message = f"{name} runs in a user namespace of its own (rootless), where it may not map the node's file systems"
         return Outcome.fail("RuntimeConfined", message, *seen)
+    if confinement.root.value not in (None, "/"):
+        message = f"{name} runs in a chroot, where the kernel makes no user namespace, not even for root"
+        remediation = (
+            f"Start {name} with the node's own root directory: without chroot(8) or nsenter --root in its unit or in a "
+            "script that starts it. RootDirectory= of systemd 252 or newer is no chroot."
+        )
+        return Outcome.fail("RuntimeConfined", message, *seen, confinement.root, remediation=remediation)
     for part in (capabilities, initial, confinement.seccomp, confinement.label):
         if part.value is None:
             return Outcome.not_read("what confines the container runtime", part, *seen)

@@ -48,18 +48,23 @@ _DIGIT = re.compile(r"\s*-?\d", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,20}", re.ASCII)
 _NOT_IN_USER_NAMESPACES = frozenset(
     {
-        *("9p", "autofs", "bpf", "btrfs", "ceph", "cifs", "configfs", "debugfs", "devtmpfs", "efivarfs", "erofs"),
-        *("exfat", "ext2", "ext3", "ext4", "f2fs", "fusectl", "hugetlbfs", "iso9660", "nfs", "nfs4", "nfsd", "ntfs3"),
-        *("pstore", "rpc_pipefs", "securityfs", "selinuxfs", "smb3", "squashfs", "tracefs", "udf", "vfat", "virtiofs"),
-        *("xfs", "zfs"),
+        *("9p", "afs", "autofs", "bcachefs", "bpf", "btrfs", "ceph", "cifs", "configfs", "cramfs", "debugfs"),
+        *("devtmpfs", "ecryptfs", "efivarfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "fusectl", "gfs2"),
+        *("hfs", "hfsplus", "hugetlbfs", "iso9660", "jffs2", "jfs", "minix", "msdos", "nfs", "nfs4", "nfsd", "nilfs2"),
+        *("ntfs", "ntfs3", "ocfs2", "orangefs", "pstore", "reiserfs", "resctrl", "romfs", "rpc_pipefs", "securityfs"),
+        *("selinuxfs", "smb3", "squashfs", "tracefs", "ubifs", "udf", "ufs", "vfat", "virtiofs", "xfs", "zfs"),
     }
 )
 """File systems without FS_USERNS_MOUNT."""
+_IN_USER_NAMESPACES = frozenset(
+    ("binder", "binfmt_misc", "cgroup", "cgroup2", "devpts", "mqueue", "overlay", "proc", "ramfs", "sysfs", "tmpfs")
+)
+"""File systems with FS_USERNS_MOUNT, of which the OCI runtimes mount cgroups in their own way."""
 _NOT_FOR_TMPFS = frozenset(("noswap", "quota", "usrquota", "grpquota"))
 """*Source*: mm/shmem.c, shmem_parse_one: EINVAL in a user namespace."""
 _CLEARS = {"rw": os.ST_RDONLY, "exec": os.ST_NOEXEC, "suid": os.ST_NOSUID, "dev": os.ST_NODEV}
 _OWNER = re.compile(r"[ug]id=(\d{1,20})")
-_WITH_OWNER = ("tmpfs", "devpts")
+_WITH_OWNER = ("tmpfs", "devpts", "proc")
 """File systems that refuse an owner that is not mapped, with EINVAL."""
 
 OPEN_FILES = "RLIMIT_NOFILE"
@@ -188,6 +193,13 @@ def refused_mount(mount: AddedMount, ids: int, source: str, oci_runtime: str = "
         message = f"each container mounts {mount.fstype} at {where} with {owners[0][0]}, an ID that no Pod has"
         return Refusal("MountRefused", message, (Evidence(source, f"{owners[0][0]} at {mount.destination}"),))
     return None
+
+
+def is_unclear_mount(mount: AddedMount) -> bool:
+    """Whether nothing is known of the file system, or of what is bound by a path that begins in the bundle."""
+    if not mount.fstype:
+        return mount.source.kind == "not-tried"
+    return mount.fstype not in _IN_USER_NAMESPACES
 
 
 def refused_device(device: AddedDevice, oci_runtime: str) -> Refusal | None:

@@ -22,6 +22,7 @@ from probe.facts.kubelet.versions import (
     version_rule,
 )
 from probe.facts.model import DropIn, KubeletFacts
+from probe.facts.unit import parse_unit
 from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.host.namespaces import INITIAL_USER_NAMESPACE
@@ -34,10 +35,6 @@ _CGROUP_DRIVER = Reading("default of cgroupDriver", "cgroupfs")
 _SECCOMP_DEFAULT = Reading("default of seccompDefault", False)
 _SNAP_ARGUMENTS = "/var/snap/microk8s/current/args/kubelet"
 _SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
-_UNIT = re.compile(
-    r"^\d+:(?:name=systemd)?:/(?:[^\n]*/)?([A-Za-z0-9@:._-]{1,100}\.service)(?:/(?:libpod|docker)[^\n]*)?$",
-    re.MULTILINE,
-)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -114,14 +111,6 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         seccomp_default=configuration.find("seccomp-default", "seccompDefault", bool, _SECCOMP_DEFAULT),
         cgroup_driver=configuration.find("cgroup-driver", "cgroupDriver", str, _CGROUP_DRIVER),
     )
-
-
-def parse_unit(cgroup: str) -> str:
-    """The systemd unit that proc_pid_cgroup(5) names. *Errors*: ValueError outside of any service."""
-    found = _UNIT.search(cgroup)
-    if not found:
-        raise ValueError("belongs to no service of systemd")
-    return found[1]
 
 
 def _version(host: Host, daemon: Daemon) -> Reading[str]:

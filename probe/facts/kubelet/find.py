@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -11,6 +13,8 @@ from probe.facts.kubelet.k3s import K3s, gather_k3s, is_k3s
 from probe.host.host import Host, Process
 from probe.reading import Reading
 
+_RENAMED = re.compile(r"\.?kubelet[._-][\w.+-]{1,60}", re.ASCII)
+_OF_A_KUBELET = ("--kubeconfig", "--bootstrap-kubeconfig", "--config")
 Distribution = Literal["kubelet", "k3s", "rke2", "k0s", "microk8s", "microshift", "kubeedge"]
 
 
@@ -31,15 +35,22 @@ class Daemon(Struct, frozen=True):
 def find_kubelets(host: Host, processes: tuple[Process, ...]) -> tuple[list[Daemon], Reading[bool] | None]:
     """All kubelets of the node, and the problem of a process that may be one but could not be read.
 
-    Processes of Pods do not count, whatever their name.
+    Processes of Pods do not count, whatever their name. One of an unusual name counts where there is no other.
     """
+    known = [(process, found) for process in processes if (found := _looks_like(process))]
+    daemons, undecided = _daemons(host, processes, known)
+    if not daemons and undecided is None:
+        daemons, undecided = _daemons(host, processes, [(one, "kubelet") for one in processes if _renamed(host, one)])
+    return daemons, undecided
+
+
+def _daemons(
+    host: Host, processes: tuple[Process, ...], candidates: Sequence[tuple[Process, Distribution]]
+) -> tuple[list[Daemon], Reading[bool] | None]:
     names = {process.pid: process.name for process in processes}
     daemons: list[Daemon] = []
     undecided: Reading[bool] | None = None
-    for process in processes:
-        distribution = _looks_like(process)
-        if distribution is None:
-            continue
+    for process, distribution in candidates:
         ours = host.node_daemon(process.pid)
         if ours.value is None and ours.kind != "absent":
             undecided = ours
@@ -71,6 +82,16 @@ def _looks_like(process: Process) -> Distribution | None:
     if "kubelet" in (process.name, program) or (program == "hyperkube" and process.argv[1:2] == ("kubelet",)):
         return None if {"--version", "--help", "-h"} & set(process.argv) else "kubelet"
     return None
+
+
+def _renamed(host: Host, process: Process) -> bool:
+    """Whether a process is a kubelet under another name: `kubelet-1.34.1`, `.kubelet-wrapped` of NixOS, `exec -a`."""
+    if not any(argument.partition("=")[0] in _OF_A_KUBELET for argument in process.argv[1:]):
+        return False
+    if not host.node_daemon(process.pid).value:
+        return False
+    executable = os.path.basename(host.read_link(f"/proc/{process.pid}/exe").value or "")
+    return executable == "kubelet" or bool(_RENAMED.fullmatch(os.path.basename(process.argv[0])))
 
 
 def _distribution(host: Host, pid: int, names: dict[int, str]) -> Distribution:

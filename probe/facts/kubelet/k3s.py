@@ -98,10 +98,12 @@ def gather_k3s(host: Host, process: Process) -> K3s:
 def parse_exec_start(unit: str) -> list[str]:
     """Arguments after `k3s server` in a systemd.service(5) file; empty without ExecStart.
 
-    ValueError for variables, whose values only systemd knows.
+    ValueError for variables, whose values only systemd knows. *Source*: systemd.syntax(7): a comment between the lines
+    of a continued one is left out.
     """
     command = ""
-    for line in unit.replace("\\\n", " ").split("\n"):
+    lines = (line for line in unit.split("\n") if not line.lstrip().startswith(("#", ";")))
+    for line in "\n".join(lines).replace("\\\n", " ").split("\n"):
         name, equals, value = line.strip().partition("=")
         if equals and name.strip() == "ExecStart":
             command = value.strip().lstrip("@-:+!|")

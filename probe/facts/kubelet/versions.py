@@ -54,10 +54,15 @@ _RELEASE = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.|$)")
 
 
 def parse_version(output: str) -> str:
-    """Version in the output of `--version`: `Kubernetes v1.36.2`, `k3s version v1.33.1+k3s1 (99d91538)`."""
+    """Version in the output of `--version`: `Kubernetes v1.36.2`, `k3s version v1.33.1+k3s1 (99d91538)`.
+
+    *Errors*: ValueError for other text, and for `v0.0.0-master+…` of a build without Kubernetes' own linker flags.
+    """
     found = _PRINTED.match(output)
     if not found:
         raise ValueError(f"no Kubernetes version in {output[:80]!r}")
+    if found[1].startswith("0."):
+        raise ValueError(f"was built without its version: {output[:80]!r}")
     return found[1]
 
 

@@ -61,7 +61,13 @@ class _Resources(Struct):
     pids: _Pids | None = None
 
 
+class _Namespace(Struct):
+    type: str = ""
+    path: str = ""
+
+
 class _Linux(Struct):
+    namespaces: tuple[_Namespace, ...] | None = None
     resources: _Resources | None = None
     sysctl: dict[str, str] | None = None
     devices: tuple[_Device, ...] | None = None
@@ -149,6 +155,8 @@ _JUDGED = {
     "linux.resources": {"cpu", "devices", "memory", "pids"},
 }
 """Parts of a specification that are judged, that CRI replaces for each container, or with which Pods ran."""
+_NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "uts")
+"""Those that CRI sets anew for each container; one that has a path, of a process of the node, may be another's."""
 _UNSET = (b"null", b"{}", b"[]", b"false", b"0", b'""')
 
 
@@ -204,6 +212,8 @@ def parse_spec(text: str) -> SpecParts:
         spec, further = msgspec.json.decode(text, type=_Spec), unjudged(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    if any(one.path or one.type not in _NAMESPACES for one in (spec.linux and spec.linux.namespaces) or ()):
+        further = (*further, "linux.namespaces")
     hooks = [
         (field.encode_name, hook.path)
         for field in msgspec.structs.fields(_Hooks)
@@ -220,7 +230,7 @@ def parse_spec(text: str) -> SpecParts:
             *((one.type, Limit(_limit(one.soft), _limit(one.hard))) for one in rlimits),
             *((PIDS, Limit(pids.limit, pids.limit)) for pids in (pids,) if pids and pids.limit > 0),
         ),
-        unjudged=further[:_ENTRIES],
+        unjudged=further[-_ENTRIES:],
     )
     if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.devices), len(parts.limits)) > _ENTRIES:
         raise ValueError(f"has more than {_ENTRIES} entries")
@@ -234,7 +244,8 @@ def parse_spec(text: str) -> SpecParts:
 def _mount(mount: _Mount) -> SpecMount:
     options = mount.options or ()
     binds = mount.type == "bind" or bool({"bind", "rbind"} & set(options))
-    return SpecMount(mount.destination, "" if binds else mount.type, mount.source if binds else "", options)
+    fstype = "" if binds else mount.type or "none"
+    return SpecMount(mount.destination, fstype, mount.source if binds else "", options)
 
 
 def _limit(number: int) -> int:

@@ -6,13 +6,12 @@ from msgspec.structs import replace
 
 from probe.facts.around import Added, Cni, HandlerAround
 from probe.facts.runtime.config import CrioAdded, RuntimeConfig
-from probe.facts.runtime.handlers import first_program
+from probe.facts.runtime.handlers import HANDLERS_LIMIT, first_program, unknown_handlers
 from probe.facts.runtime.limits import parse_ulimit
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
 _NETWORK_DIR = "/etc/cni/net.d"
-_HANDLERS_LIMIT = 50
 _ENTRIES = 200
 
 
@@ -22,9 +21,10 @@ def gather_crio_handlers(
     """One row per configured handler, and one for the default; *changed* is a file that may not be in force."""
     told = config.value
     if told is None or told.crio is None:
-        return ()
+        return unknown_handlers(config)
     crio = told.crio
     added = Reading(config.source, crio).parse(parse_added).parse(lambda one: replace(one, newer=bool(changed)))
+    default_first = sorted(told.handlers.items(), key=lambda one: one[0] != told.default_handler)
     rows = [
         HandlerAround(
             name=name,
@@ -34,7 +34,7 @@ def gather_crio_handlers(
             own_network=False,
             added=added,
         )
-        for name, handler in list(told.handlers.items())[:_HANDLERS_LIMIT]
+        for name, handler in default_first[:HANDLERS_LIMIT]
     ]
     default = next((row for row in rows if row.name == told.default_handler), None)
     return (*((replace(default, name=""),) if default else ()), *rows)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from probe.facts.model import Confinement
+from probe.facts.unit import parse_unit
 from probe.host.cri import CriAnswer
 from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host
@@ -25,16 +26,21 @@ def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
     """Pid of the daemon that answered on the socket; a problem unless it provably belongs to the node.
 
     SO_PEERCRED names the listener, unless it is in a PID namespace that the probe cannot see; then it is the daemon
-    with the name of the runtime, and of several the one with the listening socket open.
+    with the name of the runtime, and of several the one with the listening socket open. A listener of another name is
+    a proxy of CRI, such as Koordinator's, where a process has the runtime's name; else the runtime is a part of it.
     """
     listener = answer.listener
+    name = _PROCESS_NAMES.get(answer.name.value or "")
     if listener.value is not None and listener.value > 1:  # 0: not visible; 1: socket activation by systemd
-        return _confirmed(host, listener.value)
-    name = _PROCESS_NAMES.get(answer.name.need())
+        behind = [] if name is None or is_called(host, listener.value, name) else _named(host, name)
+        if not any(each.value for each in behind):
+            return _confirmed(host, listener.value)
+    answer.name.need()
     if name is None:
         return Reading.without(answer.name.source, "not-readable", "it is not known how its daemon is called")
     processes = host.processes()
-    named = [_confirmed(host, process.pid) for process in processes.need() if process.name == name]
+    processes.need()
+    named = _named(host, name)
     daemons = [reading for reading in named if reading.value is not None]
     if not daemons:
         nobody: Reading[int] = Reading.without(processes.source, "not-readable", f"no process is called {name}")
@@ -45,6 +51,16 @@ def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
         return daemons[0]
     problem = f"several processes are called {name}, and it is not known which of them listens"
     return Reading.without(processes.source, "not-readable", problem)
+
+
+def is_called(host: Host, pid: int, name: str) -> bool:
+    """Whether *name* is a part of the name of a process or of its executable: `.crio-wrapped`, `containerd-2.1`."""
+    known = next((process.name for process in host.processes().value or () if process.pid == pid), name)
+    return name in known or name in os.path.basename(host.read_link(f"/proc/{pid}/exe").value or "")
+
+
+def _named(host: Host, name: str) -> list[Reading[int]]:
+    return [_confirmed(host, process.pid) for process in host.processes().value or () if process.name == name]
 
 
 @or_problem
@@ -103,6 +119,8 @@ def gather_confinement(host: Host, daemon: Reading[int]) -> Reading[Confinement]
                 lambda link: link == INITIAL_USER_NAMESPACE
             ),
             label=label.parse(lambda text: text.rstrip("\0\n")),
+            root=host.read_link(f"/proc/{pid}/root"),
+            unit=host.read_text(f"/proc/{pid}/cgroup").parse(parse_unit),
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from probe.facts.around import HandlerAround
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.cdi import gather_cdi_settings
@@ -42,17 +43,19 @@ def gather_runtime(
     containerd = answer.name.value == "containerd"
     layers = settings.layers_dir().value or ""
     folders = folders_of_containerd(root_dir.value or "", settings.state_dir(), layers) if containerd else ()
+
+    def around(pid: int) -> tuple[HandlerAround, ...]:
+        if crio:
+            return gather_crio_handlers(host, pid, config, settings.changed_file())
+        return gather_handlers(host, pid, in_force, settings.search_path()) if containerd else ()
+
     surroundings = gather_surroundings(
         host,
         daemon,
         in_force,
         root_dir,
         settings.state_dir(),
-        lambda pid: (
-            gather_crio_handlers(host, pid, config, settings.changed_file())
-            if crio
-            else gather_handlers(host, pid, in_force, settings.search_path())
-        ),
+        around,
         lambda pid: gather_crio_networks(host, pid, config) if crio else gather_cni(host, pid, in_force),
         settings.proxies(),
         folders,

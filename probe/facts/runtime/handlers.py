@@ -23,7 +23,7 @@ CONF_LIMIT = 1 << 20
 _PLUGINS_LIMIT = 100
 _PLAIN = re.compile(r"[\w.-]{1,100}", re.ASCII)
 _LOOPBACK = "loopback"
-_HANDLERS_LIMIT = 50
+HANDLERS_LIMIT = 50
 _PATH_LIMIT = 30
 _OCI_RUNTIMES = ("runc", "crun")
 """What wrappers look for. *Source*: NVIDIA Container Toolkit, `runtimes` of its configuration."""
@@ -76,11 +76,12 @@ def parse_in_force(text: str) -> InForce:
 def gather_handlers(
     host: Host, pid: int, in_force: Reading[InForce], search_path: Reading[tuple[str, ...]]
 ) -> tuple[HandlerAround, ...]:
-    """One row per configured handler, and one for the default."""
+    """One row per configured handler, and one for the default; only the latter when the configuration is not known."""
     if in_force.value is None:
-        return ()
+        return unknown_handlers(in_force)
     containerd = in_force.value.containerd
-    runtimes = dict(list((containerd.runtimes or {}).items())[:_HANDLERS_LIMIT])
+    named = (containerd.runtimes or {}).items()
+    runtimes = dict(sorted(named, key=lambda one: one[0] != containerd.default_runtime_name)[:HANDLERS_LIMIT])
     specs: dict[str, Reading[Added]] = {}
     rows = []
     for name, runtime in runtimes.items():
@@ -103,6 +104,16 @@ def gather_handlers(
         )
     default = next((row for row in rows if row.name == containerd.default_runtime_name), None)
     return (*((msgspec.structs.replace(default, name=""),) if default else ()), *rows)
+
+
+def unknown_handlers(configuration: Reading[Any]) -> tuple[HandlerAround, ...]:
+    """The default handler of a runtime whose configuration could not be read."""
+    kind = "not-readable" if configuration.kind == "absent" else configuration.kind
+    problem: Reading[Any] = Reading(configuration.source, None, configuration.problem, kind)
+    row = HandlerAround(
+        name="", shim=problem, systemd_cgroup=False, no_new_keyring=False, own_network=False, added=problem
+    )
+    return (row,)
 
 
 def _shim(host: Host, pid: int, runtime: _Runtime, search_path: Reading[tuple[str, ...]]) -> Reading[str]:

@@ -1,4 +1,4 @@
-"""Types of what a restart of the container runtime makes take effect."""
+"""Types of the runtime's daemon: what confines it, and what its restart makes take effect."""
 
 from __future__ import annotations
 
@@ -36,3 +36,21 @@ class RuntimePending(Struct, frozen=True, kw_only=True):
 
 
 NOT_LOOKED_AT: Reading[RuntimePending] = Reading.without("the next start of the runtime", "not-tried", "not looked at")
+
+
+NO_LINK: Reading[str] = Reading("the runtime's daemon", None, "not looked for", "not-tried")
+
+
+class Confinement(Struct, frozen=True, kw_only=True):
+    """Confinement of the runtime's daemon, from its pid."""
+
+    pid: int
+    effective_capabilities: Reading[int]
+    seccomp: Reading[int]
+    in_initial_user_namespace: Reading[bool]
+    label: Reading[str]
+    """LSM label of attr/current; `unconfined` or empty binds nothing."""
+    root: Reading[str] = NO_LINK
+    """Its root directory, `/` unless it runs in a chroot(2): of a root that pivot_root(2) made this is `/`, too."""
+    unit: Reading[str] = NO_LINK
+    """Its systemd unit, by its cgroup."""

@@ -13,7 +13,7 @@ from probe.facts.runtime.config import (
     parse_containerd_info,
 )
 from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
-from probe.facts.runtime.daemon import parse_flag, read_arguments, read_search_path
+from probe.facts.runtime.daemon import is_called, parse_flag, read_arguments, read_search_path
 from probe.facts.runtime.handlers import is_program
 from probe.facts.runtime.model import RuntimePending
 from probe.facts.runtime.oci import read_stdout
@@ -201,6 +201,9 @@ class RuntimeSettings:
         pid = self._daemon.need()
         flags = self._flags(pid).need()
         executable = self._host.read_link(f"/proc/{pid}/exe").value or ""
+        if not is_called(self._host, pid, "containerd" if self._containerd else "crio"):
+            problem = "not run: the runtime is a part of another program, or behind it"
+            return Reading.without(executable or f"/proc/{pid}/exe", "not-readable", problem)
         if executable.endswith("/k3s"):  # which is containerd when it is called so
             path = os.path.join(os.path.dirname(executable), "containerd")
             printed = self._host.run(path, *flags, *command, timeout=_TIMEOUT)

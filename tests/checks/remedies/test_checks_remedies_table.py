@@ -18,6 +18,7 @@ from lab.factory import (
     make_attempts,
     make_confinement,
     make_facts,
+    make_handler,
     make_kernel,
     make_kubelet,
     make_namespace_attempt,
@@ -315,6 +316,17 @@ def test_the_kubelets_own_unit_is_restarted() -> None:
     assert finding("kubelet-user-namespaces", on("ubuntu 24.04", kubelet=unknown)).remediation.endswith(
         " restart kubelet"
     )
+
+
+def test_the_runtimes_own_unit_is_restarted() -> None:
+    """Canonical Kubernetes has containerd in a snap; on others it is what /etc/systemd calls so."""
+    own = Reading("/proc/700/cgroup", "snap.k8s.containerd.service")
+    behind = make_handler(user_namespaces=False)
+    handlers = Reading("CRI", (behind,))
+    for unit, name in ((own, "snap.k8s.containerd"), (absent("/proc/700/cgroup"), "containerd")):
+        runtime = make_runtime(handlers=handlers, confinement=make_confinement(unit=unit))
+        text = finding("runtime-user-namespaces", on("ubuntu 24.04", runtime=runtime)).remediation
+        assert text.endswith(f"systemctl restart {name}")
 
 
 NESTED = {

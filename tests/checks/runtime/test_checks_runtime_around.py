@@ -486,6 +486,13 @@ def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -
         (Added(sysctls=(("net.ipv6.route.gc_timeout", "60"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("net.core.somaxconn", "4096"),)), ("pass", "")),
         (Added(mounts=(mount(fstype="debugfs"),)), ("fail", "MountRefused")),
+        (Added(mounts=(mount(fstype="jfs"),)), ("fail", "MountRefused")),
+        (Added(mounts=(mount(fstype="proc", options=("gid=70000",)),)), ("fail", "MountRefused")),
+        (Added(mounts=(mount(fstype="fuse.sshfs"),)), ("unknown", "NotTried")),
+        (Added(mounts=(mount(fstype="NFS"),)), ("unknown", "NotTried")),
+        (Added(mounts=(mount(fstype="none"),)), ("unknown", "NotTried")),
+        (Added(mounts=(mount(),)), ("unknown", "NotTried")),
+        (Added(mounts=(mount(fstype="mqueue"), mount(fstype="cgroup"))), ("pass", "")),
         (Added(mounts=(mount(fstype="tmpfs"),)), ("pass", "")),
         (Added(mounts=(mount(fstype="tmpfs", options=("mode=755", "uid=65536")),)), ("fail", "MountRefused")),
         (Added(mounts=(mount(fstype="devpts", options=("gid=5",)),)), ("pass", "")),
@@ -570,6 +577,13 @@ def test_a_base_spec_that_was_not_read_decides() -> None:
     """What each container gets is then unknown."""
     facts = facts_with(handlers=(make_handler_around(added=unread("/etc/containerd/base.json")),))
     assert conclude(judge(facts)).verdict == "unknown"
+
+
+def test_what_the_default_handler_gets_counts_where_nothing_is_known_of_another() -> None:
+    """A configuration that was not read tells of no handler; none of them is then said to add nothing."""
+    facts = facts_with(handlers=(make_handler_around(added=unread("CRI")),))
+    found = next(each for each in judge(facts, "runc") if each.id == "runtime-base-spec")
+    assert (found.status, found.reason) == ("unknown", "NotPermitted")
 
 
 @pytest.mark.parametrize(("arrives", "expected"), [(True, "pass"), (False, "fail")])

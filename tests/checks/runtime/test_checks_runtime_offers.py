@@ -356,6 +356,7 @@ def confined(facts_of: dict[str, Any] | None = None, **confinement: Any) -> Fact
         ({"effective_capabilities": ALL_CAPABILITIES & ~(1 << 19)}, "runs without CAP_SYS_PTRACE"),
         ({"in_initial_user_namespace": False}, "in a user namespace of its own (rootless)"),
         ({"effective_capabilities": ALL_CAPABILITIES & ~(1 << 21), "seccomp": 2, "label": unread()}, "CAP_SYS_ADMIN"),
+        ({"root": Reading("/proc/700/root", "/sysroot"), "seccomp": 2}, "runs in a chroot"),
     ],
 )
 @pytest.mark.parametrize("pod_runs", [False, True])

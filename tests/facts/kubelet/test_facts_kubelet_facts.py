@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from lab.fake_host import FakeHost
 from lab.samples import HEADER, RECORDED_CONFIG
-from probe.facts.kubelet.facts import gather_kubelet, parse_arguments_file, parse_unit
+from probe.facts.kubelet.facts import gather_kubelet, parse_arguments_file
 from probe.facts.model import DropIn, KubeletFacts
+from probe.facts.unit import parse_unit
 from probe.host.program import Output
 from probe.reading import Reading
 
@@ -309,6 +310,24 @@ def test_a_pod_that_imitates_a_kubelet_is_none(argv: tuple[str, ...], imitation:
     assert gather_kubelet(host).kind == "absent"
     about_it = {"/proc/42/status", "/proc/42/cgroup", "/proc/42/ns/user"}
     assert set(host.touched) <= about_it | {"/proc/1/cgroup", "/proc/1/ns/user", "/proc/self/ns/user"}
+
+
+@pytest.mark.parametrize(
+    ("argv0", "exe"),
+    [
+        ("/opt/kubernetes/kubelet-1.36.2", ""),
+        ("/usr/local/bin/kubelet.real", ""),
+        ("/nix/store/0ff1ce-kubernetes-1.36.2/bin/.kubelet-wrapped", ""),
+        ("node-agent", "/usr/bin/kubelet"),
+    ],
+)
+def test_a_kubelet_of_another_name(argv0: str, exe: str) -> None:
+    """It is described; beside one of the usual name it does not count, nor without a kubelet's flags."""
+    host = node(argv0, f"--config={CONFIG}", exe=exe)
+    assert facts(host).pid == 42
+    host.add_process(43, *KUBELET)
+    assert (facts(host).pid, facts(host).others) == (43, 0)
+    assert gather_kubelet(node(argv0, "--listen=:9", exe=exe)).kind == "absent"
 
 
 def test_the_nodes_own_kubelet_is_found_among_imitations() -> None:

@@ -62,6 +62,15 @@ def test_drop_ins_of_a_unit_are_ordered_by_name_across_directories() -> None:
     assert gather_k3s(host, k3s(host, "/usr/local/bin/k3s server")).flags.value == {"max-pods": ("20",)}
 
 
+def test_a_comment_in_a_continued_command_is_none_of_its_words() -> None:
+    """systemd.syntax(7): an argument that was commented out does not count."""
+    unit = (
+        "[Service]\nExecStart=/usr/local/bin/k3s server \\\n"
+        "  # --kubelet-arg=feature-gates=UserNamespacesSupport=false \\\n; it's off\n  --kubelet-arg=max-pods=7\n"
+    )
+    assert parse_exec_start(unit) == ["--kubelet-arg=max-pods=7"]
+
+
 @pytest.mark.parametrize("prefix", ["", "@", "-", ":", "+", "!", "!!", "|", "-+", "@!!"])
 def test_prefixes_of_a_command_are_none_of_its_words(prefix: str) -> None:
     """systemd.service(5), "Special executable prefixes"."""

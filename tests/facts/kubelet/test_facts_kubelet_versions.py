@@ -41,6 +41,13 @@ def test_other_programs_have_no_kubernetes_version(output: str) -> None:
         parse_version(output)
 
 
+@pytest.mark.parametrize("output", ["Kubernetes v0.0.0-master+0ff1ce\n", "Kubernetes v0.0.0\n"])
+def test_a_build_without_its_version_is_not_old(output: str) -> None:
+    """What `go build` makes of the sources without Kubernetes' own scripts."""
+    with pytest.raises(ValueError, match="without its version"):
+        parse_version(output)
+
+
 @pytest.mark.parametrize(
     ("release", "gate", "default", "locked", "unable"),
     [

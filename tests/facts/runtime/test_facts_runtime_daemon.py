@@ -38,6 +38,28 @@ def test_listener_is_the_daemon() -> None:
     assert find_daemon(host, _answer(701)).value == 701
 
 
+def test_a_proxy_is_not_the_runtime() -> None:
+    """Koordinator's runtime proxy listens for the kubelet, and containerd, which makes the Pods, for the proxy."""
+    host = FakeHost()
+    host.add_process(600, "/usr/local/bin/koord-runtime-proxy", name="koord-runtime-p")
+    assert find_daemon(host, _answer(600)).value == 600  # nothing else is there, so the runtime is a part of it
+    host.add_process(700, "/usr/bin/containerd")
+    assert find_daemon(host, _answer(600)).value == 700
+    host.add_process(701, "/usr/bin/containerd")
+    assert "several processes" in find_daemon(host, _answer(600)).problem
+
+
+@pytest.mark.parametrize(
+    ("name", "exe"), [("containerd-2.1", "/opt/containerd-2.1"), ("x", "/nix/.containerd-wrapped")]
+)
+def test_a_runtime_of_another_name(name: str, exe: str) -> None:
+    """A name that contains the runtime's own is no proxy's."""
+    host = FakeHost()
+    host.add_process(600, exe, name=name)
+    host.add_process(700, "/usr/bin/containerd")
+    assert find_daemon(host, _answer(600)).value == 600
+
+
 @pytest.mark.parametrize(
     "pretence",
     [{"cgroup": POD_CGROUP}, {"uid": 1000}, {"user_namespace": "user:[4026532500]"}, {"nspid": "700 1"}],
@@ -157,6 +179,8 @@ def test_confinement() -> None:
     assert confinement.seccomp.value == 0
     assert confinement.in_initial_user_namespace.value is True
     assert confinement.label.value == "cri-containerd.apparmor.d (enforce)"
+    assert confinement.root.value == "/"
+    assert confinement.unit.value == "kubelet.service"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ from probe.facts.runtime.surroundings import (
 from probe.host.host import LocalHost
 from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.places import Place, above
-from probe.reading import Reading, encode
+from probe.reading import ProblemKind, Reading, encode
 
 PID = 700
 FOLDER = Place(path="/", mode=0o40755, uid=0, gid=0)
@@ -355,6 +355,39 @@ def test_network() -> None:
 
 
 @pytest.mark.parametrize(
+    ("namespaces", "names"),
+    [
+        ([{"type": "pid"}, {"type": "mount"}, {"type": "network"}], ()),
+        ([{"type": "user", "path": "/proc/1/ns/user"}], ("linux.namespaces",)),
+        ([{"type": "ipc", "path": "/proc/1/ns/ipc"}], ("linux.namespaces",)),
+        ([{"type": "time"}], ("linux.namespaces",)),
+    ],
+)
+def test_namespaces_of_a_base_specification(namespaces: list[dict[str, str]], names: tuple[str, ...]) -> None:
+    """Those that CRI makes anew for each container are no matter; others are left to be unknown."""
+    assert parse_spec(json.dumps({"linux": {"namespaces": namespaces}})).unjudged == names
+
+
+@pytest.mark.parametrize("kind", ["not-readable", "absent"])
+def test_the_handler_of_a_configuration_that_was_not_read(kind: ProblemKind) -> None:
+    """It is there, with the problem; that it has no base specification is not said."""
+    unread: Reading[InForce] = Reading.without("CRI Status", kind, "truncated")
+    (row,) = gather_handlers(make_host(), PID, unread, Reading("PATH", ("/usr/bin",)))
+    assert row.name == ""
+    assert (row.added.kind, row.added.problem) == ("not-readable", "truncated")
+
+
+def test_the_default_handler_is_among_however_many() -> None:
+    """It is the one that counts, whatever its place in the alphabet."""
+    runtime = {"runtimeType": "io.containerd.runc.v2"}
+    runtimes = {f"a{number:03}": runtime for number in range(200)} | {"runc": runtime}
+    text = json.dumps({"containerd": {"defaultRuntimeName": "runc", "runtimes": runtimes}})
+    rows = gather_handlers(make_host(), PID, Reading("CRI", parse_in_force(text)), Reading("PATH", ("/usr/bin",)))
+    assert [row.name for row in rows[:2]] == ["", "runc"]
+    assert len(rows) < 100
+
+
+@pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"plugins": []}', '{"type": "../x"}', '{"plugins": [1]}', "[" * 99_999]
 )
 def test_no_plugins(text: str) -> None:
@@ -373,6 +406,7 @@ def test_base_specification() -> None:
             {"destination": "/a", "type": "debugfs"},
             {"destination": "/b", "type": "none", "source": "/gone", "options": ["rbind"]},
             {"destination": "/c", "type": "bind", "source": "relative"},
+            {"destination": "/d", "source": "/etc/hosts"},
         ],
         "process": {"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 18446744073709551615}]},
     }
@@ -392,6 +426,7 @@ def test_base_specification() -> None:
         ("debugfs", "not-tried"),
         ("", "absent"),
         ("", "not-tried"),
+        ("none", "not-tried"),
     ]
     assert added.limits == (("RLIMIT_NOFILE", Limit(1, -1)),)
     assert not added.newer
