@@ -7,7 +7,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any
@@ -130,8 +130,19 @@ class _LatePattern:
 @contextmanager
 def msgspec_alone() -> Iterator[None]:
     """Let msgspec be imported in this block without what only schemas need, and uuid without platform."""
-    with left_out("typing_extensions"), stand_in("platform", system=lambda: os.uname().sysname):
+    schemas = "msgspec._json_schema"
+    with (
+        left_out("typing_extensions"),
+        stand_in("platform", system=lambda: os.uname().sysname),
+        stand_in("msgspec.inspect"),
+        stand_in(schemas, **{name: _later(schemas, name) for name in ("schema", "schema_components")}),
+    ):
         yield
+
+
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """The function of that *name*, whose *module* is imported at its first call."""
+    return lambda *arguments, **options: getattr(importlib.import_module(module), name)(*arguments, **options)
 
 
 def without_logging() -> AbstractContextManager[None]:

@@ -7,7 +7,6 @@ import stat
 import time
 from collections.abc import Callable
 
-import msgspec
 from msgspec.structs import replace
 
 from probe.facts.boot.gather import gather_boot
@@ -18,6 +17,7 @@ from probe.facts.devices.gather import gather_devices
 from probe.facts.filesystems import attempts
 from probe.facts.filesystems.revealing import cgroup2_options, cgroup_controllers, visibility, writable_sysfs
 from probe.facts.filesystems.survey import Row, try_node, without_vanished
+from probe.facts.handover import pack, unpack
 from probe.facts.hooks import gather_hooks
 from probe.facts.ids.absent import gather_getsubids_missing
 from probe.facts.ids.pods import gather_pods
@@ -47,7 +47,7 @@ from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
 from probe.host.recording import RecordingHost
 from probe.host.sandbox.trial import sandbox_child
-from probe.reading import Reading, encode, problem_of
+from probe.reading import Reading, problem_of
 from probe.settings import Settings
 from probe.terms import Role
 
@@ -62,14 +62,8 @@ def gather_facts(settings: Settings, cri: BackgroundChild, meanwhile: Callable[[
     *meanwhile* is done by the caller while the child gathers.
     """
     budget = settings.budget.total_seconds()
-
-    def prepare() -> None:
-        meanwhile()
-        msgspec.json.Decoder(Facts)  # it learns all types now, and not when the answer is there
-
     try:
-        answer = run_child(lambda: encode(_gather(settings, cri)), budget + 1, FACTS_LIMIT, prepare)
-        return msgspec.json.decode(answer, type=Facts)
+        return unpack(run_child(lambda: pack(_gather(settings, cri)), budget + 1, FACTS_LIMIT, meanwhile))
     except TimeoutError:
         return unknown_facts(settings.node_name, "timed-out", f"it did not come back within {budget:g} seconds")
     except (ChildError, OSError, ValueError) as error:

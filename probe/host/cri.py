@@ -122,12 +122,14 @@ def cri_child(read_endpoint: Callable[[], str | None], enter: Callable[[], objec
 def load() -> None:
     """Import h2 and protobuf without what they do not use here, which is half of it.
 
-    protobuf's messages in Python are for machines without its C library. Of `inspect`, dataclasses need one function.
+    protobuf's messages in Python are for machines without its C library. None of CRI's messages is one of the well-known
+    types, such as Timestamp. Of `inspect`, dataclasses need one function.
     """
     with (
         without_logging(),
         stand_in("inspect", get_annotations=_annotations),
         stand_in("google.protobuf.internal.python_message"),
+        stand_in("google.protobuf.internal.well_known_types", WKTBASES={}),
     ):
         from probe.host import cri_pb2, grpc  # noqa: F401
 

@@ -652,8 +652,7 @@ def test_others_of_a_driver() -> None:
     """They say nothing of a file system that was not among them, nor do those of a driver with unknown ways."""
     kind = {"fstype": "ext4", "reason": "", "count": 1, "usable": "yes"}
     longhorn, other = (
-        VolumeRow(driver=name, result="supported", **kind)
-        for name in ("driver.longhorn.io", "who.knows")
+        VolumeRow(driver=name, result="supported", **kind) for name in ("driver.longhorn.io", "who.knows")
     )
     node = with_(volumes=(longhorn, other))
     modes = {"ReadWriteOnce": "runs", "ReadWriteMany": "fails", "ReadOnlyMany": "unknown"}

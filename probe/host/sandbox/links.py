@@ -34,7 +34,13 @@ def load_codec() -> Any:
     *Errors*: ImportError when pyroute2 is not there, or has no such class.
     """
     unused = {"Pipe": None, "Process": None, "Queue": None}
-    with submodules_of("pyroute2"), without_logging(), stand_in("multiprocessing", **unused):
+    unheard = {"format_exc": str, "format_stack": list}  # of what it would log
+    with (
+        submodules_of("pyroute2"),
+        without_logging(),
+        stand_in("multiprocessing", **unused),
+        stand_in("traceback", **unheard),
+    ):
         from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
     return ifinfmsg
 
