@@ -243,7 +243,7 @@ def _make_loop(path: Path) -> None:
         (os.mkfifo, "not-readable", "is not a socket"),
         (os.mkdir, "not-readable", "is not a socket"),
         (_make_loop, "not-readable", "symbolic links"),
-        (_make_stale, "not-readable", "nobody listens"),
+        (_make_stale, "not-readable", "refused"),
         (_make_datagram, "not-readable", "another type"),
     ],
 )
