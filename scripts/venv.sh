@@ -84,7 +84,8 @@ make_venv() {
 # Dependencies from pyproject.toml, the checkout itself by its path, and the command. pip's scratch files lie inside, so
 # that an interrupted run leaves nothing elsewhere.
 fill() {
-    local purpose=$1 new=$2 packages
+    local purpose=$1 new=$2 packages compile=--compile
+    [[ $purpose != test ]] || compile=--no-compile # tests keep byte code elsewhere: see PYTHONPYCACHEPREFIX in scripts/test
     "$python" -I -m venv -- "$new" && mkdir -- "$new/tmp" || return
     "$new/bin/python" -I -c '
 import sys, tomllib
@@ -93,7 +94,7 @@ with open(sys.argv[1], "rb") as file:
 print(*project["dependencies"], *project["optional-dependencies"].get(sys.argv[2], ()), sep="\n")
 ' "$checkout/pyproject.toml" "$purpose" >"$new/requirements.txt" || return
     TMPDIR=$new/tmp "$new/bin/python" -I -m pip --disable-pip-version-check --retries 1 --timeout 20 \
-        install --requirement "$new/requirements.txt" || return
+        install "$compile" --requirement "$new/requirements.txt" || return
     packages=$("$new/bin/python" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || return
     echo "$checkout" >"$packages/userns-probe.pth"
     # shellcheck disable=SC2016
