@@ -7,9 +7,9 @@ import os
 FAST = os.environ.get("USERNS_PROBE_TESTS") == "fast"
 ALL = os.environ.get("USERNS_PROBE_TESTS") == "all"
 
-EXAMPLES = 20 if FAST else 100
+EXAMPLES = 20 if FAST else 100 if ALL else 50
 """Inputs that a property is tried with."""
-HOSTILE_EXAMPLES = 20 if FAST else 150 if ALL else 50
+HOSTILE_EXAMPLES = 20 if FAST else 150 if ALL else 30
 """Hostile reports that a property of the outputs is tried with, which costs most of all."""
 CAMPAIGN_SCALE = 0.001 if FAST else 0.01
 """Share of a whole campaign of faults that needs no node."""

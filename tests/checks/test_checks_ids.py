@@ -18,6 +18,7 @@ from probe.facts.ids.manager import Cause
 from probe.facts.model import Account, DropIn, Mapping, PodUserns, SubIds, UsernsFile
 from probe.host.program import Output
 from probe.reading import Reading
+from tests.extent import EXAMPLES
 
 BLOCK = 65536
 DEFAULT = "default range: 65535 slots of 65536 IDs, 65536 to 4294967295"
@@ -274,7 +275,7 @@ def test_the_range_given_fits_the_kubelet(max_pods: Any, ids_per_pod: Any, first
     assert "Make sure before" not in text
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=EXAMPLES // 2)
 @given_some(
     st.integers(1, 500),
     st.integers(1, 8),

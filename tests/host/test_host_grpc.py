@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe.host.grpc import MESSAGE_LIMIT, Outcome, RpcError, call_all
+from tests.extent import EXAMPLES
 
 HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
 OK = [("grpc-status", "0")]
@@ -291,7 +292,7 @@ FRAMES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=4 * EXAMPLES)
 @given(st.lists(FRAMES, max_size=12), st.booleans())
 def test_any_frames(frames: list[bytes], polite: bool) -> None:
     """Whatever frames come, each call has an outcome and nothing is raised."""

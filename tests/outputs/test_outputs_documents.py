@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lab.reports import PATH_ROWS, REPORTS, make_report
 from probe.outputs.documents import json_schema, render_json, render_yaml
 from probe.report import FilesystemRow, Report
+from tests.extent import EXAMPLES
 from tests.outputs.test_outputs_terminal import hostile_reports
 
 SCHEMA = Path(__file__).parents[2] / "docs/report.schema.json"
@@ -118,7 +119,7 @@ def test_hostile_report_as_documents(report: Report) -> None:
     msgspec.json.decode(text, type=Report, strict=True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES)
 @given(documents)
 def test_yaml_says_what_json_says(document: object) -> None:
     """Loading the YAML gives exactly what loading the JSON gives."""

@@ -164,7 +164,6 @@ def test_hostile_report(report: Report, width: int, colour: bool, verbose: int) 
     assert colour or "\x1b" not in text
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(rows, max_size=5), st.none() | st.integers(40, 200), st.booleans())
 def test_hostile_paths(some: list, width: int | None, colour: bool) -> None:
     """The same holds for the rows of `userns-probe path`, each of which is one line where nothing is folded."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from probe.pod import documents
 from probe.pod.documents import DOCUMENTS, parse_documents
+from tests.extent import EXAMPLES
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -35,7 +36,7 @@ def problems(content: str | bytes) -> list[tuple[int, str]]:
     return [(one.number, one.problem) for one in found if one.problem]
 
 
-@settings(max_examples=40)
+@settings(max_examples=min(40, EXAMPLES))
 @given(st.dictionaries(KEYS, VALUES, min_size=1))
 def test_yaml_is_read_as_others_read_it(value: dict[str, Any]) -> None:
     """What PyYAML writes, with and without anchors, comes back."""

@@ -25,6 +25,7 @@ from probe.outputs.memory import Memory, memory_of, render_memory
 from probe.report import Node, Report
 from probe.serve import report_file
 from probe.serve.report_file import LIMIT, Current, Unusable, boot_time, judge, parse_report, read_boot_id
+from tests.extent import EXAMPLES
 
 BOOT = "0f5a3c1e-7b1d-4f0e-9a55-2d7f3c0a9b11"
 PROBED = 5000.0
@@ -372,7 +373,7 @@ class Life(RuleBasedStateMachine):
         assert said == (verdict if fresh else "unknown")
 
 
-Life.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Life.TestCase.settings = settings(max_examples=min(60, EXAMPLES), stateful_step_count=30, deadline=None)
 TestLife = Life.TestCase
 
 
