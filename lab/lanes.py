@@ -2,11 +2,12 @@
 
 Tests that boot kernels in qemu are one lane, from the first second on. Those on this kernel are another one, in which
 they run one after another, as some compare the whole machine (loop devices, modules, the kernel's log) before and
-after. All other tests change nothing of it; those of the product run once more on the Python of the image. These give
-way to the first two lanes, which would end last. A lane's output is printed when it has ended. In the end come all
-failures once more, and a last line that counts the tests of all lanes, as pytest does.
+after. Each of these two collects only the files with its mark. Other tests change nothing of the machine; those that
+need a program, such as a browser, come last among them. Tests of the product run once more on the Python of the image.
+These give way to the first two lanes, which would end last. A lane's output is printed when it has ended. In the end
+come all failures once more, and a last line that counts the tests of all lanes, as pytest does.
 
-`scripts/test --fast` has two lanes of its own: half of the folders each, so that no test is collected twice.
+`scripts/test --fast` has three lanes of its own, with different folders each, so that no test is collected twice.
 """
 
 from __future__ import annotations
@@ -27,13 +28,11 @@ from lab.command import ROOT
 from lab.deploy import image as deploy
 from lab.real.kernel import die_with_parent
 
-LANES = ("qemu", "real and not qemu", "not real")
+LANES = ("qemu", "real and not qemu and not program", "not real or program")
 """Expressions for `pytest -m`; each test is in exactly one lane."""
-QEMU = ("tests/faults", "tests/kernels")
-"""Folders of the tests that boot kernels: that lane need not collect all others."""
 FAST = "not real and not slow"
-HALF = tuple(f"tests/{name}" for name in ("bundle", "fleet", "host", "publish", "serve"))
-"""Folders whose fast tests take half of the CPU of all."""
+PARTS = (("tests/host",), tuple(f"tests/{name}" for name in ("bundle", "fleet", "publish", "serve")))
+"""Folders of two of the fast lanes: one mostly waits, the other takes half of the CPU that the third one takes."""
 GIVE_WAY = ("nice", "-n", "5")
 """Not more, or a test that takes seconds of CPU could run into its timeout."""
 NEWEST = "sid"
@@ -114,13 +113,26 @@ def commands(extent: str) -> list[tuple[str, ...]]:
     """One for each lane; *extent* is that of tests/extent.py."""
     python, pytest = (sys.executable, "-m"), (sys.executable, "-m", "pytest", "-m")
     if extent == "fast":
-        return [(*pytest, FAST, *HALF), (*pytest, FAST, *(f"--ignore={folder}" for folder in HALF))]
+        others = (f"--ignore={folder}" for part in PARTS for folder in part)
+        return [*((*pytest, FAST, *part) for part in PARTS), (*pytest, FAST, *others)]
     qemu, real, other = LANES
-    found: list[tuple[str, ...]] = [(*pytest, qemu, *QEMU), (*pytest, real), (*GIVE_WAY, *pytest, other)]
+    found: list[tuple[str, ...]] = [
+        (*pytest, qemu, *marked("qemu")),
+        (*pytest, real, *marked("real")),
+        (*GIVE_WAY, *pytest, other),
+    ]
     if os.geteuid() == 0:  # chroot(2) needs root, as the real tests do, which skip without it
-        suites = (deploy.SUITE, NEWEST) if extent == "all" else (deploy.SUITE,)
-        found += [(*GIVE_WAY, *python, "lab.pythons", suite) for suite in suites]
+        if extent == "all":
+            found += [(*GIVE_WAY, *python, "lab.pythons", suite, "-m", "not real") for suite in (deploy.SUITE, NEWEST)]
+        else:
+            found.append((*GIVE_WAY, *python, "lab.pythons", deploy.SUITE, "-m", FAST))
     return found
+
+
+def marked(name: str) -> list[str]:
+    """The files of tests that speak of this mark."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(file.relative_to(ROOT)) for file in files if f"pytest.mark.{name}" in file.read_text()]
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """The tests that need no real kernel, on the Python of another Debian suite: trixie's is the image's, sid's the newest.
 
-    python -m lab.pythons trixie [arguments of pytest]
+    python -m lab.pythons trixie -m 'not real' [other arguments of pytest]
 
 The suite lies in a cache as debootstrap makes it, with the wheels that this machine's pip fetched for its Python; the
 tests run there by chroot(2), in a mount namespace of their own that shows the checkout. Needs root.
@@ -62,7 +62,7 @@ def test(suite: str, arguments: list[str]) -> int:
         "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
     )
     left_out = [f"--ignore=tests/{name}" for name in LEFT_OUT]
-    command = (python, "-m", "pytest", "-m", "not real", "-p", "no:cacheprovider", *left_out, *arguments)
+    command = (python, "-m", "pytest", "-p", "no:cacheprovider", *left_out, *arguments)
     inside = ("unshare", "--mount", "sh", "-c", _INSIDE, "sh", ROOT, root, *variables, *command)
     return subprocess.run(inside, stdin=subprocess.DEVNULL, check=False).returncode
 

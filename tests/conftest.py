@@ -39,9 +39,13 @@ COLLECTED = pytest.StashKey[list[pytest.Item]]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the tests that compare the whole machine before and after: nothing settles yet."""
+    """Begin with the tests that compare the whole machine before and after, as nothing settles yet.
+
+    Tests that run programs come last, when the other process that runs tests no longer compares.
+    """
     config.stash[COLLECTED] = [*items]
-    items.sort(key=lambda item: not item.get_closest_marker("whole_machine"))
+    order = {"whole_machine": -1, "program": 1}
+    items.sort(key=lambda item: sum(order.get(mark.name, 0) for mark in item.iter_markers()))
 
 
 def without_kernel(config: pytest.Config) -> bool:

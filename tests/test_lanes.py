@@ -18,6 +18,7 @@ WORDS = {
     "nothing": "===== 7 deselected in 0.10s =====",
     "dead": "Fatal Python error",
 }
+MARKS = ("real", "qemu", "program", "whole_machine")
 CODES = {"passed": 0, "failed": 1, "broken": 1, "nothing": 5, "dead": -11}
 
 
@@ -51,16 +52,22 @@ def test_one_summary(ended: tuple[str, ...], code: int, words: str) -> None:
     assert last.startswith("===")
 
 
-def test_each_fast_test_is_in_one_half() -> None:
-    """What one lane is told to collect, the other one is told to ignore."""
-    one, other = (command[command.index(lanes.FAST) + 1 :] for command in lanes.commands("fast"))
-    assert other == tuple(f"--ignore={folder}" for folder in one)
-    assert all((ROOT / folder).is_dir() for folder in one)
+def test_each_fast_test_is_in_one_part() -> None:
+    """What one lane is told to collect, the last one is told to ignore."""
+    *parts, other = (command[command.index(lanes.FAST) + 1 :] for command in lanes.commands("fast"))
+    folders = [folder for part in parts for folder in part]
+    assert list(other) == [f"--ignore={folder}" for folder in folders]
+    assert len(folders) == len(set(folders))
+    assert all((ROOT / folder).is_dir() for folder in folders)
 
 
 def test_each_test_is_in_one_lane(request: pytest.FixtureRequest) -> None:
-    """What boots a kernel needs root, so it is `real` as well: no test is run twice, none is left out."""
-    assert lanes.LANES == ("qemu", "real and not qemu", "not real")
-    booting = [item for item in request.config.stash[COLLECTED] if item.get_closest_marker("qemu")]
-    assert all(item.get_closest_marker("real") for item in booting)
-    assert all(item.nodeid.startswith(tuple(f"{folder}/" for folder in lanes.QEMU)) for item in booting)
+    """What boots a kernel or needs a program is `real` as well, in a file that its lane collects, and not both."""
+    assert lanes.LANES == ("qemu", "real and not qemu and not program", "not real or program")
+    collected = request.config.stash[COLLECTED]
+    for name in ("real", "qemu"):
+        files = {item.nodeid.partition("::")[0] for item in collected if item.get_closest_marker(name)}
+        assert files <= set(lanes.marked(name))
+    some = {name: {item.nodeid for item in collected if item.get_closest_marker(name)} for name in MARKS}
+    assert some["qemu"] | some["program"] <= some["real"]
+    assert not some["program"] & (some["qemu"] | some["whole_machine"])

@@ -17,7 +17,7 @@ from lab.prerequisites import require
 from lab.real.debian import Unavailable
 from probe import __version__
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.program]
 
 CHART = CHECKOUT / "deploy/chart"
 DIGEST = "sha256:" + "0" * 64

@@ -136,6 +136,7 @@ def kubelet(attempts: int) -> bytes:
 
 
 @pytest.mark.real
+@pytest.mark.program
 def test_each_query_finds_something(scraped: Scraped) -> None:
     """In the whole fleet; what the rules record and the alerts name, too."""
     assert not scraped.prometheus.query("userns_probe_no_such_metric"), "the control"
@@ -144,6 +145,7 @@ def test_each_query_finds_something(scraped: Scraped) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.program
 def test_the_numbers_are_those_of_the_fleet(scraped: Scraped) -> None:
     """Counted by hand from the reports, for all pools and for one."""
 
@@ -168,6 +170,7 @@ def test_the_numbers_are_those_of_the_fleet(scraped: Scraped) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.program
 def test_alerts_name_their_nodes(scraped: Scraped) -> None:
     """Texts are filled in, and name some of the nodes; one alert for each pool and reason."""
     with urllib.request.urlopen(f"http://127.0.0.1:{scraped.prometheus.port}/api/v1/alerts") as answer:

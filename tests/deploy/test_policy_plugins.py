@@ -17,6 +17,7 @@ from tests.extent import ALL
 
 pytestmark = [
     pytest.mark.real,
+    pytest.mark.program,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(not ALL, reason="takes minutes; scripts/test --all"),
 ]

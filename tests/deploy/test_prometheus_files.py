@@ -87,6 +87,7 @@ def test_they_find_the_pods_of_the_manifest() -> None:
 
 
 @pytest.mark.real
+@pytest.mark.program
 def test_a_real_prometheus_relabels(tmp_path: Path) -> None:
     """Each target gets its node and pool, whichever label its Node has; other Pods and ports are not scraped."""
     put_report(tmp_path / "report.json", report_of_now(name="worker-7"))

@@ -18,7 +18,7 @@ from probe.outputs.metrics import Publishing
 from probe.outputs.staleness import expired
 from probe.report import Report, RestartForecast
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.program]
 
 RULES = CHECKOUT / "deploy/prometheus/rules.yaml"
 READY, REFUSED, UNKNOWN = reports.make_report(), reports.tmpfs_refused(), reports.not_permitted()

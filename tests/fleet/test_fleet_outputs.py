@@ -230,6 +230,7 @@ def test_prom_is_bounded(inventory: Inventory) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.program
 def test_promtool_has_no_complaint(inventory: Inventory) -> None:
     """Prometheus' own linter takes it."""
     hostile = replace(inventory, pools=(replace(inventory.pools[0], name=HOSTILE + '"\\\n'),))

@@ -344,6 +344,7 @@ def test_file_system_names_are_closed(fstype: str, known: str) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.program
 @pytest.mark.parametrize("name", [*REPORTS, "worst", "expired"])
 def test_promtool_finds_nothing(name: str) -> None:
     """Prometheus' own linter has no complaint."""

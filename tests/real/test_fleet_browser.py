@@ -14,7 +14,7 @@ from probe.fleet.outputs.html import render_html
 from tests.fleet.conftest import taking
 from tests.real.test_page_browser import CONTRAST, WIDTHS, Browser, browser
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.program]
 __all__ = ["browser"]
 
 LONG = "a-name-without-any-break-" * 10

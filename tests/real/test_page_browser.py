@@ -28,7 +28,7 @@ from probe.serve.report_file import Current, boot_time, read_boot_id
 from probe.serve.server import Server
 from tests.outputs.test_outputs_page import rich_report
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.program]
 
 PAGES: dict[str, Report | None] = {**REPORTS, "none": None, "stale": rich_report(), "rich": rich_report()}
 WIDTHS = (360, 1280)

@@ -13,7 +13,7 @@ from lab.serve.prometheus import NODES, Series, prometheus, promtool, serving_ea
 from lab.serve.serving import Serving, put_report, report_of_now, serving, wait_for
 from probe.outputs.metrics import SERIES_LIMIT
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.program]
 
 
 def test_prometheus_scrapes_it_and_sees_each_change(tmp_path: Path) -> None:
