@@ -50,7 +50,7 @@ def judge_mount(
             field, "fails", "tried", "FilesystemNotIdmappable", f"{where}: {row.reason}", way_around(row.fstype)
         )
     if row.result == "unknown":
-        way = _try_again(row) if row.path else ""
+        way = try_there(row.path) if row.path else ""
         return reason(field, "unknown", "unknown", "PathNotTried", f"{where}: {row.reason}", way)
     if any(one.mount_read_only for one in rows) and mounted.writable and oci_runtime != "crun":
         return _read_only(field, where, oci_runtime)
@@ -90,15 +90,6 @@ def judge_driver(field: str, driver: str, kinds: Sequence[str], node: Node, note
 def try_there(path: str) -> str:
     """The command to run on the node that has *path*."""
     return with_command("try it on that node", "userns-probe path {}", path)
-
-
-def _try_again(row: FilesystemRow) -> str:
-    """What to try instead of a path that is not there yet: the directory in which it will be made."""
-    if row.errno == "ENOENT" and row.path:
-        return with_command(
-            "it is not there: try the directory above it", "userns-probe path {}", posixpath.dirname(row.path)
-        )
-    return try_there(row.path or "")
 
 
 def way_around(fstype: str, release: str = "") -> str:

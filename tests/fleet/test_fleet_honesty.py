@@ -199,18 +199,22 @@ def test_bindings_of_another_kind(take: Take) -> None:
 
 
 def test_the_policy_narrows_its_scope(take: Take) -> None:
-    """By the selectors of its own matchConstraints, beside those of the binding."""
+    """By its own matchConstraints and matchConditions, beside the selectors of the binding."""
     policy = {
         "metadata": metadata("require"),
         "spec": {
-            "matchConstraints": {"namespaceSelector": {"matchLabels": {"team": "blue"}}},
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"team": "blue"}},
+                "resourceRules": [{"resources": ["deployments"]}],
+            },
+            "matchConditions": [{"name": "not-mine", "expression": "object.metadata.name != 'mine'"}],
             "validations": [{"expression": "object.spec.hostUsers == false"}],
         },
     }
     found = take([good()], [], {f"{ADMISSION}/validatingadmissionpolicies": ("ValidatingAdmissionPolicy", [policy])})
     (scope,) = (one.scope[0] for one in found.policies if one.name == "require")
-    assert "team=blue" in scope
-    assert "kube-system" in scope
+    for word in ("team=blue", "kube-system", "deployments", "not-mine"):
+        assert word in scope
 
 
 def test_namespaced_policies_of_kyverno(take: Take) -> None:
