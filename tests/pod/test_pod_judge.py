@@ -871,6 +871,13 @@ def test_notes() -> None:
     assert judge(careful, NODE).notes == ()
 
 
+@pytest.mark.parametrize(("version", "noted"), [("1.36.2", True), ("", True), ("1.30.4", False)])
+def test_plugins_that_kubelets_no_longer_have(version: str, noted: bool) -> None:
+    """A Pod with such a volume waits, with the node's users too: a note says so."""
+    notes = judge(with_volume(rbd={"image": "i"}), with_(kubelet_version=version)).notes
+    assert any(note.field.endswith(".rbd") for note in notes) == noted
+
+
 def test_the_worst_first() -> None:
     """`refused` before `fails` before `unknown` before `runs`; the outcome is the first one's."""
     judged = pod(
