@@ -196,6 +196,7 @@ def _workload(draft: _Draft, context: Context, assume: bool) -> Workload:
     pod = Pod(
         spec=spec,
         path=draft.path,
+        name=workload.name if workload.kind == "Pod" else "",
         uid=draft.uid,
         assume=assume,
         handler=runtime.handler if runtime else None,

@@ -48,6 +48,8 @@ class Pod(Struct, frozen=True, kw_only=True):
     spec: PodSpec
     path: str = "spec"
     """Field path of the spec in its object: `spec.template.spec` in a Deployment."""
+    name: str = ""
+    """Of a Pod, after which the claims of its ephemeral volumes are called; empty for a template."""
     uid: str = ""
     """Of a Pod that the API server has admitted: its volumes are complete, a token's among them."""
     assume: bool = False

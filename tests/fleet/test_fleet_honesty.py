@@ -148,6 +148,20 @@ def test_a_volume_keeps_its_pod_where_it_is(take: Take, key: str) -> None:
     assert (found.reachable, found.reachable_fails, found.list) == (1, 1, "blocked")
 
 
+def test_the_volume_of_an_ephemeral_claim(take: Take) -> None:
+    """A bound one counts, whatever its class would make; a PersistentVolume of no claim is nobody's."""
+    template = {"volumeClaimTemplate": {"spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}}}
+    made = pod("p", "shop", node="gen-0", volumes=[{"name": "v", "ephemeral": template}])
+    classes = [{"metadata": metadata("fast"), "provisioner": "ebs.csi.aws.com"}]
+    for claim, expected in (("p-v", "blocked"), ("other", "movable"), ("", "movable")):
+        spec = {"claimRef": {"namespace": "shop", "name": claim}, "nfs": {"server": "s", "path": "/"}}
+        lists = {
+            "/api/v1/persistentvolumes": ("PersistentVolume", [{"metadata": metadata("pv"), "spec": spec}]),
+            "/apis/storage.k8s.io/v1/storageclasses": ("StorageClass", classes),
+        }
+        assert row(take([good()], [made], lists), "p").list == expected
+
+
 def test_the_nodes_of_all_volumes_are_counted(take: Take) -> None:
     """A StatefulSet with a volume in each of two zones reaches the nodes of both, each once."""
     hosts = [node(f"{zone}-{index}", ready(), labels={"zone": zone}) for zone in "abc" for index in range(2)]

@@ -708,6 +708,20 @@ def test_a_claim_that_is_not_bound() -> None:
     assert answer(name="slow").outcome == "runs"
 
 
+def test_the_claim_of_an_ephemeral_volume() -> None:
+    """A Pod's own claim is called after Pod and volume, and says more than its StorageClass."""
+    spec = {"hostUsers": False, "containers": [{"volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}
+    spec["volumes"] = [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}]
+    others = [
+        {"kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": "ebs.csi.aws.com"},
+        {"kind": "PersistentVolumeClaim", "metadata": {"name": "p-v"}, "spec": {"volumeName": "pv"}},
+        {"kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": {"nfs": {}}},
+    ]
+    for name, outcome in (("p", "fails"), ("q", "runs")):
+        judged = manifest([{"kind": "Pod", "metadata": {"name": name}, "spec": spec}, *others])
+        assert volume_reason(judged).outcome == outcome
+
+
 def test_an_ephemeral_claim_beside_free_volumes() -> None:
     """It may get one of them, too."""
     fast = {"kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": "ebs.csi.aws.com"}
