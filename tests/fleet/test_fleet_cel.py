@@ -91,6 +91,31 @@ UNSET = {"name": "unset", "expression": f"!has({FIELD})"}
 SET_FALSE = {"applyConfiguration": {"expression": "Object{spec: Object.spec{hostUsers: false}}"}}
 
 
+def patch(value: str, op: str = "add") -> str:
+    return f'[JSONPatch{{op: "{op}", path: "/spec/hostUsers", value: {value}}}]'
+
+
+@pytest.mark.parametrize(
+    ("text", "effect"),
+    [
+        (patch("false"), "default"),
+        (f"has({FIELD}) ? [] : {patch('false')}", "default"),
+        (f"!has({FIELD})\n ? {patch('false')} : []", "default"),
+        (f"has({FIELD}) && {FIELD} ? {patch('false', 'replace')} : []", "unclear"),
+        (f"has({FIELD}) ? {patch('false', 'replace')} : {patch('true')}", "unclear"),
+        (f"object.spec.?hostUsers.orValue(true) ? [] : {patch('true', 'replace')}", "forbid"),
+        (patch("false", "test"), "unclear"),
+        ('[JSONPatch{value: false, op: "add", path: "/spec/hostUsers"}]', "default"),
+        (f"has(object.metadata.labels) ? {patch('false')} : []", "unclear"),
+        ("Object{spec: Object.spec{hostUsers: true}}", "forbid"),
+        (f"Object{{spec: Object.spec{{hostUsers: has({FIELD}) && {FIELD}}}}}", "unclear"),
+    ],
+)
+def test_mutations(text: str, effect: str) -> None:
+    """What counts is the branch for Pods that do not set the field, or for those that ask."""
+    assert effect_of({"mutations": [{"jsonPatch": {"expression": text}}]}) == effect
+
+
 def validation(text: str, **spec: Any) -> dict[str, Any]:
     return {"validations": [{"expression": text}], **spec}
 
