@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probe.pod.api import dropped_proc_mount, minor_version
+from probe.pod.api import BIDIRECTIONAL, dropped_proc_mount, minor_version
 from probe.pod.model import Node, Note, Pod
 from probe.pod.sources import source_of
 from probe.pod.walk import containers
@@ -22,6 +22,10 @@ VOID = frozenset((
 def notes_of(pod: Pod, node: Node) -> Iterator[Note]:
     """Notes on capabilities, privileged, procMount and Pod Security."""
     for path, container in containers(pod):
+        for index, mount in enumerate(container.volume_mounts or ()):
+            if mount.mount_propagation == BIDIRECTIONAL:
+                message = "whether mounts that the container makes there reach the node was not tried"
+                yield Note(field=f"{path}.volumeMounts[{index}].mountPropagation", message=message)
         context = container.security_context
         if context is None:
             continue

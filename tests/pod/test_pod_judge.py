@@ -885,6 +885,18 @@ def test_notes() -> None:
     assert judge(careful, NODE).notes == ()
 
 
+@pytest.mark.parametrize("asks", [False, True])
+def test_bidirectional_mounts(asks: bool) -> None:
+    """The API server takes them of privileged containers alone; whether they reach the node is not known."""
+    for privileged, outcome in ((True, "runs"), (False, "refused"), (None, "refused")):
+        mount = {"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"}
+        container = {"volumeMounts": [mount], "securityContext": {"privileged": privileged}}
+        spec = {"containers": [container], "volumes": [{"name": "v", "emptyDir": {}}], "hostUsers": not asks}
+        judgement = judge(manifest([{"kind": "Pod", "spec": spec}]), NODE)
+        assert judgement.outcome == outcome
+        assert any(note.field.endswith("mountPropagation") for note in judgement.notes) == asks
+
+
 @pytest.mark.parametrize(("version", "noted"), [("1.36.2", True), ("", True), ("1.30.4", False)])
 def test_plugins_that_kubelets_no_longer_have(version: str, noted: bool) -> None:
     """A Pod with such a volume waits, with the node's users too: a note says so."""
