@@ -103,12 +103,10 @@ def _effects(rules: _Rules) -> Iterator[Effect]:
 
 def _admitted(rules: _Rules, state: HostUsers, answer: Answer) -> Answer:
     """Whether a Pod in *state* is admitted, for which the validation says *answer*."""
-    applies = rules.applies(state)
-    if applies is False:
-        return True
-    if ERROR in (applies, answer):
+    applies, passes = rules.applies(state), rules.errors_pass if answer is ERROR else answer
+    if applies is ERROR:
         return rules.errors_pass
-    return answer if applies is True or answer is True else UNKNOWN
+    return True if applies is False or passes is True else passes if applies is True else UNKNOWN
 
 
 def _of_answers(admitted: Sequence[Answer]) -> Effect:

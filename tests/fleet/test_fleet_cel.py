@@ -86,6 +86,7 @@ def test_variables() -> None:
 
 
 REQUIRE, ASKS = f"has({FIELD}) && {FIELD} == false", {"name": "asks", "expression": f"has({FIELD}) && !{FIELD}"}
+SOME = {"name": "some", "expression": f"has({FIELD}) || object.metadata.name == 'x'"}
 DENY = {"expression": "false"}
 UNSET = {"name": "unset", "expression": f"!has({FIELD})"}
 SET_FALSE = {"applyConfiguration": {"expression": "Object{spec: Object.spec{hostUsers: false}}"}}
@@ -138,6 +139,7 @@ def validation(text: str, **spec: Any) -> dict[str, Any]:
         (validation("has(object.metadata.labels.team)", matchConditions=[ASKS]), "unclear"),
         (validation(REQUIRE, matchConditions=[{"name": "n", "expression": "object.metadata.name != 'x'"}]), "require"),
         (validation(REQUIRE, matchConditions=[ASKS]), "unclear"),
+        (validation(f"{FIELD} == false", matchConditions=[SOME]), "unclear"),
         (validation(REQUIRE, matchConditions=[UNSET]), "unclear"),
         ({"validations": [{"expression": REQUIRE}, {"expression": "object.spec.containers.size() < 5"}]}, "require"),
         ({"mutations": [SET_FALSE], "matchConditions": [UNSET]}, "default"),
