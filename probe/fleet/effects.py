@@ -149,13 +149,18 @@ def _of_kyverno(rule: Any) -> Iterator[Effect]:
 
 
 def _values(pattern: Any, depth: int = 0) -> Iterator[Any]:
-    """Values of the keys `hostUsers` and `+(hostUsers)` in *pattern*; None for any other anchor, such as `=()`."""
+    """Values of the keys `hostUsers` and `+(hostUsers)` in *pattern*; None for any other anchor, such as `=()`.
+
+    `X(hostUsers)` takes only Pods without the field, and counts as true.
+    """
     if depth > 20:
         return
     if isinstance(pattern, dict):
         for key, value in pattern.items():
             if isinstance(key, str) and re.fullmatch(r"hostUsers|\+\(hostUsers\)", key):
                 yield value
+            elif key == "X(hostUsers)":
+                yield True
             elif isinstance(key, str) and FIELD in key:
                 yield None
             else:

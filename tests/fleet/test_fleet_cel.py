@@ -145,6 +145,9 @@ def validation(text: str, **spec: Any) -> dict[str, Any]:
         ({"mutations": [SET_FALSE], "matchConditions": [UNSET]}, "default"),
         ({"mutations": [SET_FALSE], "matchConditions": [ASKS]}, "unclear"),
         ({"rules": [{"validate": {"cel": {"expressions": [{"expression": REQUIRE}]}}}]}, "require"),
+        ({"rules": [{"validate": {"pattern": {"spec": {"X(hostUsers)": "null"}}}}]}, "forbid"),
+        ({"rules": [{"validate": {"pattern": {"spec": {"=(hostUsers)": False}}}}]}, "unclear"),
+        ({"rules": [{"validate": {"anyPattern": [{"spec": {"hostUsers": False}}, {"spec": {}}]}}]}, "unclear"),
         ({"rules": [{"validate": {"cel": {"expressions": [DENY]}}, "celPreconditions": [ASKS]}]}, "forbid"),
     ],
 )  # fmt: skip
