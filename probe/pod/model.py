@@ -105,7 +105,7 @@ class Node(Struct, frozen=True, kw_only=True):
     name: str = ""
     os: str = ""
     architecture: str = ""
-    """As Kubernetes spells them: `linux`, `amd64`."""
+    """As Kubernetes spells them: `linux`, `amd64`; empty for a virtual kubelet, which may stand for any."""
     handlers: dict[str, dict[Level, Answer]] = field(default_factory=dict)
     """Handler -> its levels, without `volumes`; the default handler has the empty name."""
     handlers_complete: bool = False

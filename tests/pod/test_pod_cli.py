@@ -287,6 +287,17 @@ def test_a_node_of_another_architecture(tmp_path: Path) -> None:
         assert code(run(text, str(tmp_path / "report.json"))) == expected
 
 
+def test_virtual_kubelets(tmp_path: Path) -> None:
+    """A Pod for one fails on a Node that is none; on one that is, nobody knows."""
+    text = PLAIN.replace("containers", "nodeSelector: {type: virtual-kubelet}, containers")
+    for kind, expected in (("virtual-kubelet", 2), ("large", 1)):
+        node = node_object()
+        node["status"]["nodeInfo"] |= {"operatingSystem": "linux"}
+        node["metadata"]["labels"] = {"type": kind}
+        (tmp_path / "node.json").write_text(json.dumps(node))
+        assert code(run(text, str(tmp_path / "node.json"))) == expected
+
+
 @pytest.mark.parametrize(
     "content",
     [
