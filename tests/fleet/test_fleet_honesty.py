@@ -256,6 +256,19 @@ def test_tokens_that_always_expire(take: Take, path: str) -> None:
     assert sum(each.path == path for each in asked[0].requests) <= 2 * (EXPIRIES + 1)
 
 
+def test_nodes_of_which_a_page_is_missing(take: Take) -> None:
+    """No Pod is isolated or movable while there are nodes that nobody read, and it may be on one of them."""
+    hosts = [*(node(f"n{index:03}", ready(), labels={LABEL: "true"}) for index in range(251)), node("z", not_ready())]
+    pods = [pod("asks", "shop", node="z", hostUsers=False), pod("movable", "shop", node="n000")]
+    failures = [Trouble(500, "InternalError", "no", path="/api/v1/nodes", after=int(one == 0)) for one in range(9)]
+    found = take(hosts, pods, prepare=lambda server: server.troubles.extend(failures))
+    assert found.summary.nodes == 250
+    assert [(one.name, one.list, one.because[0].reason) for one in found.workloads] == [
+        ("asks", "asked-unknown", "NodesNotRead"),
+        ("movable", "unknown", "NodesNotRead"),
+    ]
+
+
 def test_a_replicaset_that_went_between_two_lists(take: Take) -> None:
     """Its Deployment is found by name, the other revision's by reference: one row."""
     pods = [
