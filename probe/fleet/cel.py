@@ -13,6 +13,7 @@ from probe.fleet.cel_values import (
     ERROR,
     UNKNOWN,
     HostUsers,
+    Made,
     Maybe,
     Path,
     Special,
@@ -46,6 +47,14 @@ def evaluate(text: str, variables: Mapping[str, str], host_users: HostUsers) -> 
     root = _Expression("", variables, host_users)
     found = root.read(_value(text, root))
     return found if isinstance(found, bool) or found is ERROR else UNKNOWN
+
+
+def made(text: str, variables: Mapping[str, str], host_users: HostUsers) -> list[str] | None:
+    """Fields of the objects that *text* makes for a Pod with *host_users*, without blanks; None: not known."""
+    root = _Expression("", variables, host_users)
+    found = root.read(_value(text, root))
+    objects = found if isinstance(found, list) else [found]
+    return [one.text for one in objects] if all(isinstance(one, Made) for one in objects) else None
 
 
 class _Expression:
@@ -155,8 +164,7 @@ class _Expression:
         found = self._primary()
         while operator := self._take(".", ".?", "[", "[?", "{"):
             if operator == "{":
-                self._skip("}")
-                found = UNKNOWN
+                found = Made(self._skip("}"))
             elif operator in ("[", "[?"):
                 key = self.read(self.ternary())
                 self._expect("]")
@@ -235,15 +243,17 @@ class _Expression:
                 self._expect(closing)
                 return
 
-    def _skip(self, closing: str) -> None:
-        """Leave out what is before *closing*, with all that is nested in it."""
-        waiting = [closing]
+    def _skip(self, closing: str) -> str:
+        """The text before *closing*, with all that is nested in it."""
+        waiting, found = [closing], []
         while waiting:
             kind, token = self._kind, self._next()
+            found.append(token)
             if kind == "operator" and token in _CLOSING:
                 waiting.append(_CLOSING[token])
             elif kind == "operator" and token == waiting[-1]:
                 waiting.pop()
+        return "".join(found[:-1])
 
 
 def _value(text: str, around: _Expression) -> Any:

@@ -36,6 +36,13 @@ class Maybe(NamedTuple):
     """ABSENT for none."""
 
 
+class Made(NamedTuple):
+    """An object that the expression makes, such as a JSONPatch."""
+
+    text: str
+    """Its fields, without blanks."""
+
+
 _TOKEN = re.compile(
     r"""(?:\s|//[^\n]*+)*+(?:
     (?P<string>[rRbB]{0,2}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'))

@@ -11,16 +11,20 @@ from typing import Any
 
 from msgspec import Struct
 
-from probe.fleet.cel import evaluate
+from probe.fleet.cel import evaluate, made
 from probe.fleet.cel_values import ABSENT, ERROR, STATES, UNKNOWN, HostUsers, Special
 from probe.fleet.inventory import Effect
 from probe.outputs.annotations import LABEL
 
 FIELD = "hostUsers"
-_LONGEST = 4000
-"""Characters of a mutation that are looked at."""
-_SETS_FALSE = re.compile(r"hostUsers[\"']?(?::|,value:)false|path:[\"']/spec/hostUsers[\"'],value:false")
-_SETS_TRUE = re.compile(r"hostUsers[\"']?(?::|,value:)true|path:[\"']/spec/hostUsers[\"'],value:true")
+_SETS = {
+    value: re.compile(
+        rf"hostUsers[\"']?(?::|,value:){word}|value:{word},(?:op:[\"']\w+[\"'],)?path:[\"']/spec/hostUsers"
+    )
+    for value, word in ((False, "false"), (True, "true"))
+}
+"""Value -> an object, or a JSONPatch, that sets it."""
+_TESTS = re.compile(r"op:[\"'](?:test|remove)")
 _VARIABLE = re.compile(r"\bvariables\s*\.\s*([A-Za-z_]\w*)")
 
 Answer = bool | Special
@@ -99,12 +103,10 @@ def _effects(rules: _Rules) -> Iterator[Effect]:
 
 def _admitted(rules: _Rules, state: HostUsers, answer: Answer) -> Answer:
     """Whether a Pod in *state* is admitted, for which the validation says *answer*."""
-    applies = rules.applies(state)
-    if applies is False:
-        return True
-    if ERROR in (applies, answer):
+    applies, passes = rules.applies(state), rules.errors_pass if answer is ERROR else answer
+    if applies is ERROR:
         return rules.errors_pass
-    return answer if applies is True or answer is True else UNKNOWN
+    return True if applies is False or passes is True else passes if applies is True else UNKNOWN
 
 
 def _of_answers(admitted: Sequence[Answer]) -> Effect:
@@ -116,11 +118,16 @@ def _of_answers(admitted: Sequence[Answer]) -> Effect:
 
 
 def _of_mutation(rules: _Rules, text: str) -> Effect:
-    plain = re.sub(r"\s+", "", text[:_LONGEST])
-    sets_false, sets_true = _SETS_FALSE.search(plain), _SETS_TRUE.search(plain)
-    if sets_false and not sets_true:
-        return "default" if rules.applies(ABSENT) is True else "unclear"
-    return "forbid" if sets_true and not sets_false and rules.applies(False) is True else "unclear"
+    if _sets(rules, text, ABSENT) == {False}:
+        return "default"
+    return "forbid" if _sets(rules, text, False) == {True} else "unclear"
+
+
+def _sets(rules: _Rules, text: str, state: HostUsers) -> set[bool]:
+    """What the mutation sets the field to in a Pod in *state*; both, or neither, where that is not known."""
+    objects = made(text, rules.variables, state) if rules.applies(state) is True else None
+    plain = "\n".join(one for one in objects or () if not _TESTS.search(one))
+    return {value for value, form in _SETS.items() if form.search(plain)}
 
 
 def _of_kyverno(rule: Any) -> Iterator[Effect]:
@@ -142,13 +149,18 @@ def _of_kyverno(rule: Any) -> Iterator[Effect]:
 
 
 def _values(pattern: Any, depth: int = 0) -> Iterator[Any]:
-    """Values of the keys `hostUsers` and `+(hostUsers)` in *pattern*; None for any other anchor, such as `=()`."""
+    """Values of the keys `hostUsers` and `+(hostUsers)` in *pattern*; None for any other anchor, such as `=()`.
+
+    `X(hostUsers)` takes only Pods without the field, and counts as true.
+    """
     if depth > 20:
         return
     if isinstance(pattern, dict):
         for key, value in pattern.items():
             if isinstance(key, str) and re.fullmatch(r"hostUsers|\+\(hostUsers\)", key):
                 yield value
+            elif key == "X(hostUsers)":
+                yield True
             elif isinstance(key, str) and FIELD in key:
                 yield None
             else:

@@ -65,9 +65,9 @@ def samples(status: int, content: bytes) -> list[tuple[str, str, float]]:
     try:
         told = msgspec.json.decode(content, type=_Answer)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Failure(status, UNREACHABLE, f"HTTP status {status}, and no answer of Prometheus") from error
+        raise Failure(0, UNREACHABLE, f"HTTP status {status}, and no answer of Prometheus") from error
     if status != 200 or told.status != "success" or told.data is None or told.data.result_type != "vector":
-        raise Failure(status, UNREACHABLE, f"Prometheus says: {told.error[:300] or 'no vector'}")
+        raise Failure(0, UNREACHABLE, f"Prometheus says: {told.error[:300] or 'no vector'}")
     found = []
     for sample in told.data.result:
         value = _number(sample.value[1])

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -117,14 +118,17 @@ class Fold:
         return index
 
     def _shape(self, pod: wire.Pod, *, per_node: bool) -> int:
-        spec, namespace = pod.spec, pod.metadata.namespace
+        spec = pod.spec
         devices = tuple(sorted(key for key in pod.metadata.annotations or () if key.startswith(CDI)))
         claims: dict[str, Claim] = {}
         terms: tuple[Terms, ...] = ()
         volumes = spec.volumes
-        if volumes and any(each.persistent_volume_claim for each in volumes):
-            terms = self._terms(volumes, namespace)
-            volumes = tuple(self._without_claim(each, namespace, claims) for each in volumes)
+        if volumes and any(each.persistent_volume_claim or each.ephemeral for each in volumes):
+            names = [(pod.metadata.namespace, _claim_of(each, pod.metadata.name)) for each in volumes]
+            terms = tuple(
+                dict.fromkeys(self._volumes.terms[name] for name in names if name[1] and name in self._volumes.terms)
+            )
+            volumes = tuple(map(partial(self._without_claim, claims), volumes, names))
         affinity = _without_node(spec.affinity) if per_node and spec.affinity else spec.affinity
         plain = replace(spec, node_name="", volumes=volumes, affinity=affinity)
         packed = _TOKEN.sub(b"kube-api-access-xxxxx", _ENCODER.encode(plain))
@@ -146,20 +150,24 @@ class Fold:
             self._selects.append(selects(placement))
         return self._canonical_shapes[key]
 
-    def _terms(self, volumes: tuple[Volume, ...], namespace: str) -> tuple[Terms, ...]:
-        """The node affinity of each bound claim that has one."""
-        names = ((namespace, one.persistent_volume_claim.claim_name) for one in volumes if one.persistent_volume_claim)
-        return tuple(dict.fromkeys(self._volumes.terms[name] for name in names if name in self._volumes.terms))
+    def _without_claim(self, claims: dict[str, Claim], volume: Volume, name: tuple[str, str]) -> Volume:
+        """*volume* with its own name for that of its claim, which differs between the Pods of a StatefulSet.
 
-    def _without_claim(self, volume: Volume, namespace: str, claims: dict[str, Claim]) -> Volume:
-        """*volume* with its own name for that of its claim, which differs between the Pods of a StatefulSet."""
-        reference = volume.persistent_volume_claim
-        if reference is None:
-            return volume
-        known = self._volumes.claims.get((namespace, reference.claim_name))
+        An ephemeral volume that is bound becomes a claim, too: its volume says more than its class.
+        """
+        known = self._volumes.claims.get(name) if name[1] else None
         if known is not None:
             claims[volume.name] = known
-        return replace(volume, persistent_volume_claim=ClaimReference(volume.name))
+        elif volume.persistent_volume_claim is None:
+            return volume
+        return replace(volume, persistent_volume_claim=ClaimReference(volume.name), ephemeral=None)
+
+
+def _claim_of(volume: Volume, pod: str) -> str:
+    """Name of the claim of *volume*, empty without one. *Source*: pkg/volume/util of Kubernetes, of ephemeral ones."""
+    if volume.ephemeral is not None:
+        return f"{pod}-{volume.name}"
+    return volume.persistent_volume_claim.claim_name if volume.persistent_volume_claim else ""
 
 
 def _packed(controller: int, shape: int, place: int, running: bool) -> int:

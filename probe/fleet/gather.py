@@ -138,6 +138,7 @@ def gather(server: Server, now: float, pool_label: str, namespace: str, progress
     read = reader.read
     within = f"/namespaces/{namespace}" if namespace else ""
     nodes = read("nodes", (f"{CORE}/nodes",), wire_nodes.Node, lambda: Nodes(now, pool_label), limit=NODES_PAGE)
+    nodes.complete = reader.sections[-1].state == "read"
     runtime_classes = read(
         "runtimeclasses", ("/apis/node.k8s.io/v1/runtimeclasses",), wire.RuntimeClass, Kept[wire.RuntimeClass]
     )

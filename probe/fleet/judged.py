@@ -22,6 +22,15 @@ _NO_NODE = Reason(
 )
 
 
+_UNREAD = Reason(
+    field="spec.nodeSelector",
+    outcome="unknown",
+    source="unknown",
+    reason="NodesNotRead",
+    message="not all nodes were read: it may reach, or run on, one of the others",
+)
+
+
 class Judged(Struct):
     """Answers of the Pod question for one workload, over the nodes that it can reach."""
 
@@ -29,7 +38,7 @@ class Judged(Struct):
     fails: int = 0
     unknown: int = 0
     unreachable: bool = False
-    """Whether one of the specs can reach no node."""
+    """Whether one of the specs can reach no node, or nodes that were not read."""
     refused: bool = False
     """By the API server, wherever it would run."""
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -66,6 +75,14 @@ def judge_all(considered: list[int], fold: Fold, reach: Reach, ask: Judge, here:
         judged.unknown += count if outcome == "unknown" else 0
         judged.refused |= outcome == "refused"
     return judged
+
+
+def note_unread(judged: Judged) -> None:
+    """Note in *judged* that there are nodes which were not read: no answer holds for all."""
+    judged.unreachable = True
+    key = (_UNREAD.reason, _UNREAD.field)
+    judged.reasons[key] += 0
+    judged.words[key] = (_UNREAD.message, _UNREAD.remediation, _UNREAD.source)
 
 
 def selectable(considered: list[int], fold: Fold, reach: Reach, ask: Judge) -> bool:

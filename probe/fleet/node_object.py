@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from probe.fleet import wire_nodes
-from probe.fleet.nodes import Nodes
+from probe.fleet.nodes import VIRTUAL, Nodes
 from probe.pod.model import Node
 
 
@@ -22,5 +22,7 @@ def node_of_object(value: Any, now: float) -> tuple[Node, str]:
     said = found.metadata.annotations
     nodes = Nodes(now)
     nodes.add([found])
-    info = found.status.node_info
-    return replace(nodes.profiles[0], os=info.os, architecture=info.architecture), said.refreshed_at if said else ""
+    info, node = found.status.node_info, nodes.profiles[0]
+    if (found.metadata.labels or {}).get("type") != VIRTUAL:
+        node = replace(node, os=info.os, architecture=info.architecture)
+    return node, said.refreshed_at if said else ""

@@ -86,6 +86,8 @@ class Nodes:
     def __init__(self, now: float, pool_label: str = "") -> None:
         """*now*: seconds since the epoch. *pool_label*: the label that names the pool; empty: those of the clouds."""
         self._now, self._pool_labels = now, (pool_label,) if pool_label else POOL_LABELS
+        self.complete = True
+        """Whether all Nodes were read."""
         self.rows: list[NodeRow] = []
         self.clusters: set[tuple[str, str]] = set()
         """(Namespace, name) of the Cluster of Cluster API that Nodes say they are of."""

@@ -13,6 +13,8 @@ from probe.outputs.labels import shown
 
 FIELD = b"hostUsers"
 SHOWN = 200
+_PODS = frozenset(("*", "*/*", "pods", "pods/*"))
+"""Names of resources that Pods are among."""
 
 
 class Document(Struct):
@@ -71,22 +73,33 @@ def _scopes(kind: str, spec: Any, bindings: list[Document], complete: bool) -> I
             yield "no binding: it does nothing"
         for one in bindings:
             name = text_of(at(one.metadata, "name"))
-            yield f"{name}: {_selected(at(one.spec, 'matchResources'), at(spec, 'matchConstraints'))}"
+            selected = _selected(at(one.spec, "matchResources"), at(spec, "matchConstraints"))
+            yield f"{name}: {selected}{_conditions(spec)}"
         return
     rules = list_of(at(spec, "rules"))
     for rule in rules:
         yield text_of(at(rule, "name")) or "a rule without a name"
     if not rules:
-        yield _selected(at(spec, "matchConstraints"))
+        yield _selected(at(spec, "matchConstraints")) + _conditions(spec)
 
 
 def _selected(*resources: Any) -> str:
-    """Namespaces and objects that all of *resources* select, those of a binding and of its policy, in words."""
+    """What all of *resources* select, those of a binding and of its policy, in words; Pods are not mentioned."""
     words = []
+    for one in resources:
+        rules = list_of(at(one, "resourceRules"))
+        names = [text_of(name) for rule in rules for name in list_of(at(rule, "resources"))]
+        words += [f"only {', '.join(names)}"] if names and not _PODS & {*names} else []
     for what, name in (("namespaces", "namespaceSelector"), ("objects", "objectSelector")):
         selectors = [_labels(selector) for one in resources if mapping(selector := at(one, name))]
         words += [f"{what} {' and '.join(selectors)}"] if selectors else []
-    return ", ".join(words) or "all namespaces"
+    return ", ".join(words if "namespaces " in " ".join(words) else ["all namespaces", *words])
+
+
+def _conditions(spec: Any) -> str:
+    """Names of the conditions that all have to hold."""
+    names = [text_of(at(one, "name")) for one in list_of(at(spec, "matchConditions"))]
+    return f", if {' and '.join(names)}" if names else ""
 
 
 def _labels(selector: Any) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from probe.fleet.ask import Judge
 from probe.fleet.fold import NOT_SCHEDULED, Cell, Fold, Shape
 from probe.fleet.inventory import Because, Count, List, WorkloadRow
-from probe.fleet.judged import Judged, judge_all, profiles_here, running_isolated, selectable
+from probe.fleet.judged import Judged, judge_all, note_unread, profiles_here, running_isolated, selectable
 from probe.fleet.nodes import Nodes
 from probe.fleet.owners import Owners, Resolved, Workload, by_workload
 from probe.fleet.reach import Reach, confined
@@ -85,6 +85,8 @@ def _row(
     considered = sorted(asking or pods)
     fixed = profiles_here(cells, nodes) if workload.kind == "StaticPod" else None
     judged = judge_all(considered, fold, reach, ask, fixed)
+    if not nodes.complete:
+        note_unread(judged)
     tight = all(confined(fold.shapes[index].placement) for index in considered)
     isolated = running_isolated([cell for cell in cells if cell.shape in asking], fold, nodes, ask, judged)
     found = _list(bool(asking), judged, everywhere=workload.kind in ("DaemonSet", "StaticPod"))

@@ -14,6 +14,7 @@ from probe.tables.gates import PROC_MOUNT
 MOST = (1 << 31) - 1
 """The largest UID and GID that the API takes."""
 
+BIDIRECTIONAL = "Bidirectional"
 _VOLUME_DEVICES_SINCE = (1, 34)
 _VERSION = re.compile(r"v?(\d{1,3})\.(\d{1,4})")
 
@@ -73,7 +74,11 @@ def faults(pod: Pod) -> Iterator[Reason]:
             yield _refused(f"{pod.path}.volumes[{index}]", message, "take all but one out")
     known = {volume.name for volume in pod.spec.volumes or ()} | (pod.templates.keys() - {""})
     for path, container in containers(pod):
+        privileged = container.security_context is not None and container.security_context.privileged
         for index, mount in enumerate(container.volume_mounts or ()):
+            if mount.mount_propagation == BIDIRECTIONAL and not privileged:
+                message = f"Forbidden: {BIDIRECTIONAL} mount propagation is available only to privileged containers"
+                yield _refused(f"{path}.volumeMounts[{index}].mountPropagation", message, "use HostToContainer")
             if mount.name not in known:
                 field = f"{path}.volumeMounts[{index}].name"
                 yield _missing(pod, field, "VolumeNotKnown", f"Not found: no volume is called {mount.name}")

@@ -37,6 +37,13 @@ _NO_PODS = frozenset((
     "networking.istio.io", "policies.kyverno.io", "security.istio.io", "snapshot.storage.k8s.io", "traefik.io",
 ))  # fmt: skip
 """Other API groups of which no kind makes Pods."""
+_NO_PODS_KINDS = {
+    "keda.sh": frozenset(("ClusterTriggerAuthentication", "ScaledObject", "TriggerAuthentication")),
+    "monitoring.coreos.com": frozenset((
+        "AlertmanagerConfig", "PodMonitor", "Probe", "PrometheusRule", "ScrapeConfig", "ServiceMonitor",
+    )),
+}  # fmt: skip
+"""Kinds that make none, of groups with others that do; charts are full of them."""
 
 
 _CDI = "cdi.k8s.io/"
@@ -114,7 +121,7 @@ def _draft(value: Mapping[str, Any], file: str, document: int) -> _Draft | None:
     kind: str = value["kind"]
     group = _group(value)
     keys = TEMPLATES.get(kind) if group in _GROUPS else None
-    if group in _NO_PODS or (group in _GROUPS and keys is None):
+    if group in _NO_PODS or kind in _NO_PODS_KINDS.get(group, ()) or (group in _GROUPS and keys is None):
         return None
     named = Workload(
         kind=kind,
@@ -189,6 +196,7 @@ def _workload(draft: _Draft, context: Context, assume: bool) -> Workload:
     pod = Pod(
         spec=spec,
         path=draft.path,
+        name=workload.name if workload.kind == "Pod" else "",
         uid=draft.uid,
         assume=assume,
         handler=runtime.handler if runtime else None,

@@ -48,6 +48,8 @@ class Pod(Struct, frozen=True, kw_only=True):
     spec: PodSpec
     path: str = "spec"
     """Field path of the spec in its object: `spec.template.spec` in a Deployment."""
+    name: str = ""
+    """Of a Pod, after which the claims of its ephemeral volumes are called; empty for a template."""
     uid: str = ""
     """Of a Pod that the API server has admitted: its volumes are complete, a token's among them."""
     assume: bool = False
@@ -103,7 +105,7 @@ class Node(Struct, frozen=True, kw_only=True):
     name: str = ""
     os: str = ""
     architecture: str = ""
-    """As Kubernetes spells them: `linux`, `amd64`."""
+    """As Kubernetes spells them: `linux`, `amd64`; empty for a virtual kubelet, which may stand for any."""
     handlers: dict[str, dict[Level, Answer]] = field(default_factory=dict)
     """Handler -> its levels, without `volumes`; the default handler has the empty name."""
     handlers_complete: bool = False

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probe.pod.api import dropped_proc_mount
+from probe.pod.api import BIDIRECTIONAL, dropped_proc_mount, minor_version
 from probe.pod.model import Node, Note, Pod
+from probe.pod.sources import source_of
 from probe.pod.walk import containers
+from probe.tables.gone_plugins import GONE
 from probe.tables.pod_security import SINCE
 from probe.tables.version import spelled
 
@@ -20,6 +22,10 @@ VOID = frozenset((
 def notes_of(pod: Pod, node: Node) -> Iterator[Note]:
     """Notes on capabilities, privileged, procMount and Pod Security."""
     for path, container in containers(pod):
+        for index, mount in enumerate(container.volume_mounts or ()):
+            if mount.mount_propagation == BIDIRECTIONAL:
+                message = "whether mounts that the container makes there reach the node was not tried"
+                yield Note(field=f"{path}.volumeMounts[{index}].mountPropagation", message=message)
         context = container.security_context
         if context is None:
             continue
@@ -35,9 +41,22 @@ def notes_of(pod: Pod, node: Node) -> Iterator[Note]:
         if void := sorted(added & VOID):
             message = f"{', '.join(void)} stay void: the kernel asks for them in its first user namespace"
             yield Note(field=f"{path}.securityContext.capabilities.add", message=message)
+    yield from _gone(pod, node)
     for field in dropped_proc_mount(pod, node):
         yield Note(field=field, message="API servers before 1.33 drop it, unless their gate ProcMountType is on")
     yield from _pod_security(pod)
+
+
+def _gone(pod: Pod, node: Node) -> Iterator[Note]:
+    """Volumes that no kubelet of this version mounts, whatever users the Pod has."""
+    version = minor_version(node.kubelet_version)
+    for index, volume in enumerate(pod.spec.volumes or ()):
+        field = source_of(volume)[0]
+        since = GONE.get(field)
+        if since and (version is None or version >= since):
+            gate = ", unless the gate GitRepoVolumeDriver is on" if field == "gitRepo" else ""
+            message = f"kubelets since {spelled(since)} have no plugin for it: the Pod waits in ContainerCreating{gate}"
+            yield Note(field=f"{pod.path}.volumes[{index}].{field}", message=message)
 
 
 def _pod_security(pod: Pod) -> Iterator[Note]:

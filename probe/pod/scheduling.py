@@ -40,7 +40,7 @@ def judge_scheduling(pod: Pod, node: Node) -> Iterator[Reason]:
 def _may_match(requirement: Requirement, node: Node) -> bool:
     """Whether a Node of this operating system and architecture may have a label that *requirement* takes."""
     key = _BETA.get(requirement.key, requirement.key)
-    if key == _TYPE and node.told_by != "annotations":
+    if key == _TYPE and node.os:
         return requirement.operator != "In" or set(requirement.values or ()) != {_VIRTUAL}
     known = {OS: (node.os,), ARCHITECTURE: _RUNS.get(node.architecture, (node.architecture,))}.get(key, ("",))
     return not all(known) or any(matches(requirement, {requirement.key: value}) for value in known)
@@ -48,10 +48,10 @@ def _may_match(requirement: Requirement, node: Node) -> bool:
 
 def _elsewhere(field: str, asked: str, node: Node) -> Reason:
     what = "/".join(filter(None, (node.os, node.architecture)))
-    message = f"it asks for nodes with {asked}: it is never scheduled to this one ({what})"
-    if "windows" in asked:
-        message += ", and Windows has no user namespaces"
-    return reason(field, "fails", "rule", "NotScheduledHere", message, "judge it for a node that it can have")
+    message = f"it asks for nodes with {asked}, and this one is {what}"
+    message += "; Windows has no user namespaces" if "windows" in asked else ""
+    way = "change it, or judge the Pod with --report of a node that it asks for"
+    return reason(field, "fails", "rule", "NotScheduledHere", message, way)
 
 
 def _expressions(term: Term) -> Iterable[Requirement]:

@@ -127,6 +127,7 @@ class VolumeMount(Struct, frozen=True, rename="camel", gc=False):
     read_only: bool | None = None
     sub_path: str | None = None
     sub_path_expr: str | None = None
+    mount_propagation: str | None = None
 
 
 class Capabilities(Struct, frozen=True, gc=False):

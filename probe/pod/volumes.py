@@ -56,7 +56,8 @@ class Volumes:
             return self._claimed(path, self._pod.claims.get(volume.persistent_volume_claim.claim_name), mounted)
         if volume.ephemeral is not None:
             template = volume.ephemeral.volume_claim_template
-            return self._claimed(path, self._ephemeral(template.spec) if template else None, mounted)
+            own = self._pod.claims.get(f"{self._pod.name}-{volume.name}") if self._pod.name else None
+            return self._claimed(path, own or (self._ephemeral(template.spec) if template else None), mounted)
         if field == "image":
             return judge_image_volume(path, self._node)
         if not field:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -12,6 +13,7 @@ import yaml
 
 from lab.deploy.manifests import CHECKOUT, documents
 from lab.fleet.cluster import small
+from lab.fleet.server import Asked, ListServer
 from probe import __version__
 from probe.cli import verbs as cli
 from tests.fleet.conftest import taking
@@ -42,6 +44,43 @@ def test_the_rights_are_what_is_asked_for(tmp_path: Path) -> None:
     assert status["verbs"] == ["list"]
     assert listed.params["fieldSelector"] == f"metadata.name={status['resourceNames'][0]}"
     assert not any("/" in resource or "*" in resource for _, resource in granted)
+
+
+def test_with_exactly_these_rights(tmp_path: Path) -> None:
+    """An API server that grants what rbac.yaml has, and no more, gives the whole inventory."""
+
+    class Guarded(ListServer):
+        def answer(self, asked: Asked) -> Any:
+            found = re.fullmatch(r"/(?:api/v1|apis/([^/]+)/[^/]+)/(?:namespaces/([^/]+)/)?([a-z]+)", asked.path)
+            if found and not any(_allows(each, found[1] or "", found[2] or "", found[3], asked) for each in RBAC):
+                return self.refuse(403, "Forbidden", f"{found[3]} is forbidden")
+            return super().answer(asked)
+
+    whole, guarded = small(), small()
+    guarded.__class__ = Guarded
+    with taking(whole, tmp_path) as take_now:
+        expected = take_now()
+    with taking(guarded, tmp_path) as take_now:
+        found = take_now()
+    assert [(one.name, one.state, one.objects) for one in found.sections] == [
+        (one.name, one.state, one.objects) for one in expected.sections
+    ]
+    assert (found.summary, found.workloads, found.policies) == (expected.summary, expected.workloads, expected.policies)
+    assert not {403} & {each.status for each in guarded.requests}
+
+
+def _allows(role: dict[str, Any], group: str, namespace: str, resource: str, asked: Asked) -> bool:
+    """Whether *role* is bound there and lets its subject list *resource*."""
+    if role["kind"] not in ("ClusterRole", "Role"):
+        return False
+    if role["kind"] == "Role" and role["metadata"]["namespace"] != namespace:
+        return False
+    for rule in role["rules"]:
+        names = rule.get("resourceNames")
+        named = not names or asked.params.get("fieldSelector") in {f"metadata.name={name}" for name in names}
+        if named and "list" in rule["verbs"] and group in rule["apiGroups"] and resource in rule["resources"]:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("version", ["1.30", "1.36", "1.37"])

@@ -86,9 +86,35 @@ def test_variables() -> None:
 
 
 REQUIRE, ASKS = f"has({FIELD}) && {FIELD} == false", {"name": "asks", "expression": f"has({FIELD}) && !{FIELD}"}
+SOME = {"name": "some", "expression": f"has({FIELD}) || object.metadata.name == 'x'"}
 DENY = {"expression": "false"}
 UNSET = {"name": "unset", "expression": f"!has({FIELD})"}
 SET_FALSE = {"applyConfiguration": {"expression": "Object{spec: Object.spec{hostUsers: false}}"}}
+
+
+def patch(value: str, op: str = "add") -> str:
+    return f'[JSONPatch{{op: "{op}", path: "/spec/hostUsers", value: {value}}}]'
+
+
+@pytest.mark.parametrize(
+    ("text", "effect"),
+    [
+        (patch("false"), "default"),
+        (f"has({FIELD}) ? [] : {patch('false')}", "default"),
+        (f"!has({FIELD})\n ? {patch('false')} : []", "default"),
+        (f"has({FIELD}) && {FIELD} ? {patch('false', 'replace')} : []", "unclear"),
+        (f"has({FIELD}) ? {patch('false', 'replace')} : {patch('true')}", "unclear"),
+        (f"object.spec.?hostUsers.orValue(true) ? [] : {patch('true', 'replace')}", "forbid"),
+        (patch("false", "test"), "unclear"),
+        ('[JSONPatch{value: false, op: "add", path: "/spec/hostUsers"}]', "default"),
+        (f"has(object.metadata.labels) ? {patch('false')} : []", "unclear"),
+        ("Object{spec: Object.spec{hostUsers: true}}", "forbid"),
+        (f"Object{{spec: Object.spec{{hostUsers: has({FIELD}) && {FIELD}}}}}", "unclear"),
+    ],
+)
+def test_mutations(text: str, effect: str) -> None:
+    """What counts is the branch for Pods that do not set the field, or for those that ask."""
+    assert effect_of({"mutations": [{"jsonPatch": {"expression": text}}]}) == effect
 
 
 def validation(text: str, **spec: Any) -> dict[str, Any]:
@@ -113,11 +139,15 @@ def validation(text: str, **spec: Any) -> dict[str, Any]:
         (validation("has(object.metadata.labels.team)", matchConditions=[ASKS]), "unclear"),
         (validation(REQUIRE, matchConditions=[{"name": "n", "expression": "object.metadata.name != 'x'"}]), "require"),
         (validation(REQUIRE, matchConditions=[ASKS]), "unclear"),
+        (validation(f"{FIELD} == false", matchConditions=[SOME]), "unclear"),
         (validation(REQUIRE, matchConditions=[UNSET]), "unclear"),
         ({"validations": [{"expression": REQUIRE}, {"expression": "object.spec.containers.size() < 5"}]}, "require"),
         ({"mutations": [SET_FALSE], "matchConditions": [UNSET]}, "default"),
         ({"mutations": [SET_FALSE], "matchConditions": [ASKS]}, "unclear"),
         ({"rules": [{"validate": {"cel": {"expressions": [{"expression": REQUIRE}]}}}]}, "require"),
+        ({"rules": [{"validate": {"pattern": {"spec": {"X(hostUsers)": "null"}}}}]}, "forbid"),
+        ({"rules": [{"validate": {"pattern": {"spec": {"=(hostUsers)": False}}}}]}, "unclear"),
+        ({"rules": [{"validate": {"anyPattern": [{"spec": {"hostUsers": False}}, {"spec": {}}]}}]}, "unclear"),
         ({"rules": [{"validate": {"cel": {"expressions": [DENY]}}, "celPreconditions": [ASKS]}]}, "forbid"),
     ],
 )  # fmt: skip

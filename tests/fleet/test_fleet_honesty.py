@@ -148,6 +148,20 @@ def test_a_volume_keeps_its_pod_where_it_is(take: Take, key: str) -> None:
     assert (found.reachable, found.reachable_fails, found.list) == (1, 1, "blocked")
 
 
+def test_the_volume_of_an_ephemeral_claim(take: Take) -> None:
+    """A bound one counts, whatever its class would make; a PersistentVolume of no claim is nobody's."""
+    template = {"volumeClaimTemplate": {"spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}}}
+    made = pod("p", "shop", node="gen-0", volumes=[{"name": "v", "ephemeral": template}])
+    classes = [{"metadata": metadata("fast"), "provisioner": "ebs.csi.aws.com"}]
+    for claim, expected in (("p-v", "blocked"), ("other", "movable"), ("", "movable")):
+        spec = {"claimRef": {"namespace": "shop", "name": claim}, "nfs": {"server": "s", "path": "/"}}
+        lists = {
+            "/api/v1/persistentvolumes": ("PersistentVolume", [{"metadata": metadata("pv"), "spec": spec}]),
+            "/apis/storage.k8s.io/v1/storageclasses": ("StorageClass", classes),
+        }
+        assert row(take([good()], [made], lists), "p").list == expected
+
+
 def test_the_nodes_of_all_volumes_are_counted(take: Take) -> None:
     """A StatefulSet with a volume in each of two zones reaches the nodes of both, each once."""
     hosts = [node(f"{zone}-{index}", ready(), labels={"zone": zone}) for zone in "abc" for index in range(2)]
@@ -199,18 +213,22 @@ def test_bindings_of_another_kind(take: Take) -> None:
 
 
 def test_the_policy_narrows_its_scope(take: Take) -> None:
-    """By the selectors of its own matchConstraints, beside those of the binding."""
+    """By its own matchConstraints and matchConditions, beside the selectors of the binding."""
     policy = {
         "metadata": metadata("require"),
         "spec": {
-            "matchConstraints": {"namespaceSelector": {"matchLabels": {"team": "blue"}}},
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"team": "blue"}},
+                "resourceRules": [{"resources": ["deployments"]}],
+            },
+            "matchConditions": [{"name": "not-mine", "expression": "object.metadata.name != 'mine'"}],
             "validations": [{"expression": "object.spec.hostUsers == false"}],
         },
     }
     found = take([good()], [], {f"{ADMISSION}/validatingadmissionpolicies": ("ValidatingAdmissionPolicy", [policy])})
     (scope,) = (one.scope[0] for one in found.policies if one.name == "require")
-    assert "team=blue" in scope
-    assert "kube-system" in scope
+    for word in ("team=blue", "kube-system", "deployments", "not-mine"):
+        assert word in scope
 
 
 def test_namespaced_policies_of_kyverno(take: Take) -> None:
@@ -236,6 +254,19 @@ def test_tokens_that_always_expire(take: Take, path: str) -> None:
     found = take([good()], replicas("movable", "shop", 2, ["gen-0"]), prepare=expire)
     assert section_of(found, path.rpartition("/")[2]).state == "unknown"
     assert sum(each.path == path for each in asked[0].requests) <= 2 * (EXPIRIES + 1)
+
+
+def test_nodes_of_which_a_page_is_missing(take: Take) -> None:
+    """No Pod is isolated or movable while there are nodes that nobody read, and it may be on one of them."""
+    hosts = [*(node(f"n{index:03}", ready(), labels={LABEL: "true"}) for index in range(251)), node("z", not_ready())]
+    pods = [pod("asks", "shop", node="z", hostUsers=False), pod("movable", "shop", node="n000")]
+    failures = [Trouble(500, "InternalError", "no", path="/api/v1/nodes", after=int(one == 0)) for one in range(9)]
+    found = take(hosts, pods, prepare=lambda server: server.troubles.extend(failures))
+    assert found.summary.nodes == 250
+    assert [(one.name, one.list, one.because[0].reason) for one in found.workloads] == [
+        ("asks", "asked-unknown", "NodesNotRead"),
+        ("movable", "unknown", "NodesNotRead"),
+    ]
 
 
 def test_a_replicaset_that_went_between_two_lists(take: Take) -> None:

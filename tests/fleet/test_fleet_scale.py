@@ -1,6 +1,6 @@
 """A generated cluster of distinct Pods: counts by arithmetic, and memory that does not grow with Pods.
 
-A hundredth of scripts/bench fleet; with --all a tenth.
+A tenth of scripts/bench fleet; with --fast a hundredth.
 """
 
 from __future__ import annotations
@@ -17,30 +17,29 @@ from probe.fleet import wire
 from probe.fleet.fold import Fold
 from probe.fleet.outputs.documents import parse_inventory
 from probe.fleet.volumes import Volumes
-from tests.extent import ALL
 
 ROOT = Path(__file__).parents[2]
-NODES, PODS = (1500, 30_000) if ALL else (150, 3000)
 
 
 @pytest.mark.timeout(300)
-def test_a_large_cluster(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("nodes", "pods"), [(150, 3000), pytest.param(1500, 30_000, marks=pytest.mark.slow)])
+def test_a_large_cluster(tmp_path: Path, nodes: int, pods: int) -> None:
     """Each Pod and node is counted once, from another process over TLS; memory for pages, not for lists."""
-    with serving_large(tmp_path, NODES, PODS) as kubeconfig:
+    with serving_large(tmp_path, nodes, pods) as kubeconfig:
         command = [sys.executable, "-m", "lab.fleet.peak", "fleet", "-o", "json", f"--kubeconfig={kubeconfig}"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     found = parse_inventory(done.stdout)
-    daemons = min(DAEMONSETS * NODES, PODS // 2)
-    workloads = -(-(PODS - daemons) // PER_WORKLOAD)
-    assert found.summary.pods == PODS == sum(pool.nodes for row in found.workloads for pool in row.pools)
-    assert found.summary.nodes == NODES
-    assert found.summary.workloads == workloads + -(-daemons // NODES)
-    full = (PODS - daemons) // PER_WORKLOAD
+    daemons = min(DAEMONSETS * nodes, pods // 2)
+    workloads = -(-(pods - daemons) // PER_WORKLOAD)
+    assert found.summary.pods == pods == sum(pool.nodes for row in found.workloads for pool in row.pools)
+    assert found.summary.nodes == nodes
+    assert found.summary.workloads == workloads + -(-daemons // nodes)
+    full = (pods - daemons) // PER_WORKLOAD
     assert found.summary.asking == sum(
-        min(PER_WORKLOAD, PODS - daemons - PER_WORKLOAD * index) for index in range(0, workloads, 5)
+        min(PER_WORKLOAD, pods - daemons - PER_WORKLOAD * index) for index in range(0, workloads, 5)
     )
     assert full <= workloads
-    assert found.summary.unknown == NODES // 100
+    assert found.summary.unknown == nodes // 100
     assert int(done.stderr.splitlines()[-1]) < 120 * 1024, "kB"
 
 

@@ -273,6 +273,31 @@ def test_a_node_object(tmp_path: Path) -> None:
         assert [row["outcome"] for row in json.loads(found.stdout)["pods"]] == ["runs", "fails"]
 
 
+def test_a_node_of_another_architecture(tmp_path: Path) -> None:
+    """Node objects and reports tell theirs; a Pod for others never runs there."""
+    text = PLAIN.replace("containers", "nodeSelector: {kubernetes.io/arch: arm64}, containers")
+    for architecture, expected in (("amd64", 1), ("arm64", 0)):
+        node = node_object()
+        node["status"]["nodeInfo"] |= {"operatingSystem": "linux", "architecture": architecture}
+        (tmp_path / "node.json").write_text(json.dumps(node))
+        assert code(run(text, str(tmp_path / "node.json"))) == expected
+    for machine, expected in (("x86_64", 1), ("aarch64", 0)):
+        facts = msgspec.structs.replace(FRESH.facts, architecture=machine)
+        (tmp_path / "report.json").write_text(render_json(msgspec.structs.replace(FRESH, facts=facts)))
+        assert code(run(text, str(tmp_path / "report.json"))) == expected
+
+
+def test_virtual_kubelets(tmp_path: Path) -> None:
+    """A Pod for one fails on a Node that is none; on one that is, nobody knows."""
+    text = PLAIN.replace("containers", "nodeSelector: {type: virtual-kubelet}, containers")
+    for kind, expected in (("virtual-kubelet", 2), ("large", 1)):
+        node = node_object()
+        node["status"]["nodeInfo"] |= {"operatingSystem": "linux"}
+        node["metadata"]["labels"] = {"type": kind}
+        (tmp_path / "node.json").write_text(json.dumps(node))
+        assert code(run(text, str(tmp_path / "node.json"))) == expected
+
+
 @pytest.mark.parametrize(
     "content",
     [

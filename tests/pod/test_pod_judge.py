@@ -281,7 +281,7 @@ def test_pods_for_other_machines(fields: dict[str, Any], outcome: str) -> None:
     judgement = judge(pod(**fields), HERE)
     assert judgement.outcome == outcome
     assert outcome == "runs" or (judgement.reasons[0].reason, judgement.source) == ("NotScheduledHere", "rule")
-    assert judge(pod(**fields), NODE).outcome == ("fails" if "virtual-kubelet" in str(fields) else "runs")
+    assert judge(pod(**fields), NODE).outcome == "runs", "of a node of which neither is known"
 
 
 def test_a_class_for_other_machines() -> None:
@@ -708,6 +708,20 @@ def test_a_claim_that_is_not_bound() -> None:
     assert answer(name="slow").outcome == "runs"
 
 
+def test_the_claim_of_an_ephemeral_volume() -> None:
+    """A Pod's own claim is called after Pod and volume, and says more than its StorageClass."""
+    spec = {"hostUsers": False, "containers": [{"volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}
+    spec["volumes"] = [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}]
+    others = [
+        {"kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": "ebs.csi.aws.com"},
+        {"kind": "PersistentVolumeClaim", "metadata": {"name": "p-v"}, "spec": {"volumeName": "pv"}},
+        {"kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": {"nfs": {}}},
+    ]
+    for name, outcome in (("p", "fails"), ("q", "runs")):
+        judged = manifest([{"kind": "Pod", "metadata": {"name": name}, "spec": spec}, *others])
+        assert volume_reason(judged).outcome == outcome
+
+
 def test_an_ephemeral_claim_beside_free_volumes() -> None:
     """It may get one of them, too."""
     fast = {"kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": "ebs.csi.aws.com"}
@@ -869,6 +883,25 @@ def test_notes() -> None:
     assert "NET_ADMIN" not in notes["add"]
     careful = pod(securityContext={"runAsNonRoot": True, "runAsUser": 1000})
     assert judge(careful, NODE).notes == ()
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_bidirectional_mounts(asks: bool) -> None:
+    """The API server takes them of privileged containers alone; whether they reach the node is not known."""
+    for privileged, outcome in ((True, "runs"), (False, "refused"), (None, "refused")):
+        mount = {"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"}
+        container = {"volumeMounts": [mount], "securityContext": {"privileged": privileged}}
+        spec = {"containers": [container], "volumes": [{"name": "v", "emptyDir": {}}], "hostUsers": not asks}
+        judgement = judge(manifest([{"kind": "Pod", "spec": spec}]), NODE)
+        assert judgement.outcome == outcome
+        assert any(note.field.endswith("mountPropagation") for note in judgement.notes) == asks
+
+
+@pytest.mark.parametrize(("version", "noted"), [("1.36.2", True), ("", True), ("1.30.4", False)])
+def test_plugins_that_kubelets_no_longer_have(version: str, noted: bool) -> None:
+    """A Pod with such a volume waits, with the node's users too: a note says so."""
+    notes = judge(with_volume(rbd={"image": "i"}), with_(kubelet_version=version)).notes
+    assert any(note.field.endswith(".rbd") for note in notes) == noted
 
 
 def test_the_worst_first() -> None:

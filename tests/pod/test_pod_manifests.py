@@ -63,8 +63,10 @@ def test_what_makes_no_pods() -> None:
         {"apiVersion": "v1", "kind": "Service"},
         {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress"},
         {"apiVersion": "cert-manager.io/v1", "kind": "Certificate"},
+        {"apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor"},
     ]
     assert found(*objects) == Found(workloads=[], problems=[])
+    assert len(found({"apiVersion": "monitoring.coreos.com/v1", "kind": "Prometheus"}).workloads) == 1
 
 
 def test_kinds_of_others() -> None:
