@@ -117,6 +117,11 @@ class TestParser:
         same = {"devices": [{"name": "0", "containerEdits": edits}], "containerEdits": {"hooks": hooks}}
         assert parse_specification(specification(kind="nvidia.com/gpu", **same), "/etc/cdi/nvidia.yaml") == found
 
+    def test_a_number_without_quotes_names_a_device(self) -> None:
+        """As a CDI library takes it from YAML; groups are kept without 0, which each process has."""
+        content = b"cdiVersion: 0.7.0\nkind: a.b/c\ndevices: [{name: 0, containerEdits: {additionalGids: [44, 0]}}]\n"
+        assert parse_specification(content, "f").devices["0"].gids == (44,)
+
     def test_a_kind_without_devices(self) -> None:
         assert parse_specification(DRA_JSON, "f").devices == {}
 
@@ -135,7 +140,15 @@ class TestParser:
             b"- " * 10_000,
             b"a: &a [*a]\n",
             BOMB,
+            specification(cdiVersion="9.9.9"),
+            specification(cdiVersion="1.0"),
+            specification(cdiVersion=""),
             specification(kind="gpu"),
+            specification(kind="1st.com/gpu"),
+            specification(kind="example.com/gpu-"),
+            specification(devices=[{"name": "0-", "containerEdits": {"env": ["A=B"]}}]),
+            specification(devices=[{"name": -1, "containerEdits": {"env": ["A=B"]}}]),
+            specification(devices=[DEVICE, DEVICE | {"name": int(DEVICE["name"])}]),
             specification(kind=["example.com/gpu"]),
             specification(kind="<b>/gpu"),
             specification(kind="\x1b[31m/gpu"),
