@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.cri_recordings import recorded_answer
 from lab.factory import make_confinement, make_handler, make_hooks, make_kernel, make_probe, make_runtime
 from lab.fake_host import FakeHost
 from lab.samples import DRA_JSON, NVIDIA_YAML
@@ -26,7 +27,7 @@ from probe.facts.devices.specification import parse_specification
 from probe.facts.devices.toolkit import CONFIGURATION, parse_mode, parse_version
 from probe.facts.filesystems.attempts import Bench
 from probe.facts.model import HookFacts, RuntimeFacts
-from probe.facts.runtime.cdi import gather_maps_mounts, parse_containerd, parse_crio
+from probe.facts.runtime.cdi import gather_cdi_settings, gather_maps_mounts, parse_containerd, parse_crio
 from probe.host.host import Host, LocalHost
 from probe.host.idmap import Answer, Target
 from probe.host.places import Place
@@ -300,6 +301,15 @@ class TestSettings:
             folders=("/a",), enabled=False
         )
         assert parse_crio('{"crio": {"CDISpecDirs": ["/a"]}}') == CdiSettings(folders=("/a",))
+
+    @pytest.mark.parametrize(
+        ("recorded", "maps"), [("containerd-2.1.9", False), ("containerd-2.4.0-beta", True), ("cri-o-1.37.0-dev", True)]
+    )
+    def test_recorded_runtimes(self, recorded: str, maps: bool) -> None:
+        """What real releases told: their folders, and whether their CDI library maps mounts."""
+        answer = recorded_answer(recorded, "/run/s")
+        assert gather_cdi_settings(answer).value == CdiSettings(folders=("/etc/cdi", "/var/run/cdi"))
+        assert gather_maps_mounts(answer.name, answer.version).value is maps
 
     @pytest.mark.parametrize("text", ["{}", "[]", "", '{"cdiSpecDirs": "x"}', "[" * 99_999])
     def test_anything_else_is_a_problem(self, text: str) -> None:
