@@ -181,6 +181,14 @@ def test_systemd_boot_sorts_unified_kernel_images(files: dict[str, str], release
         assert entry.value.release == release
 
 
+def test_a_choice_of_bootctl_precedes_entries() -> None:
+    """Of systemd-boot; GRUB asks its own variables."""
+    choice = {f"{EFIVARS}/LoaderEntryDefault-{VENDOR}": "x"}
+    assert boot(ENTRIES | choice).entry.kind == "not-readable"
+    grub = {"/boot/grub2/grub.cfg": FEDORA, "/boot/grub2/grubenv": "saved_entry=abc-6.9.5-200.fc40.x86_64\n"}
+    assert boot(ENTRIES | grub | choice).entry.value is not None
+
+
 @pytest.mark.parametrize(
     "more",
     [
