@@ -131,9 +131,10 @@ def test_what_is_said_of_a_device_happens(node: Node, runtime: Callable[..., pac
                     fates[name, handler, userns] = cdi.fate(
                         node, client, next(numbers), f"{MANY}={name}", handler, device.script, userns
                     )
-    rows = {row["handler"]: row for row in probed.report["devices"] if row["kind"] == MANY}
+    of_kind = [row for row in probed.report["devices"] if row["kind"] == MANY]
+    rows = {name: row for row in of_kind for name in (row["handler"], *row["also"])}
     for handler in handlers:
-        said = rows.get(handler, rows[""])["devices"]
+        said = rows[handler]["devices"]
         assert said == {name: getattr(device, handler) for name, device in devices.items()}, rows
         for name in devices:
             fate = fates[name, handler, True]
