@@ -237,8 +237,9 @@ class TestHooks:
     @pytest.mark.parametrize(
         ("edits", "ways", "said"),
         [
-            (hook("createRuntime"), {"/usr/bin/hook": place("/usr/bin/hook", 0o100700)}, ("works", "")),
-            (hook("prestart"), PROGRAM, ("works", "")),
+            (hook("createRuntime"), {"/usr/bin/hook": place("/usr/bin/hook", 0o100700)}, ("unknown", "HookNotTried")),
+            (hook("prestart"), PROGRAM, ("unknown", "HookNotTried")),
+            (hook("poststart"), PROGRAM, ("unknown", "HookNotTried")),
             (hook("createContainer"), PROGRAM, ("unknown", "HookNotTried")),
             (
                 hook("createContainer"),
@@ -263,7 +264,7 @@ class TestHooks:
         ],
     )
     def test_by_their_stage(self, edits: CdiEdits, ways: dict[str, Way], said: tuple[str, str]) -> None:
-        """A createContainer hook runs as the Pod's root; what it does there is not known."""
+        """A createContainer hook runs as the Pod's root, others as root of the node; their work is not known."""
         assert answer(facts_of(edits, ways)) == said
 
     @pytest.mark.parametrize(
