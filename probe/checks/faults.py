@@ -11,7 +11,7 @@ from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.runtime.names import find_handler, handlers_told, no_runtime, oci_name, runtime_name
 from probe.facts.model import Facts, RuntimeFacts
-from probe.facts.runtime.oci import parse_version_number
+from probe.facts.runtime.oci import is_prerelease, parse_version_number
 from probe.finding import Evidence
 
 Version = tuple[int, int, int]
@@ -43,6 +43,10 @@ class Fault(Struct, frozen=True, kw_only=True):
             return version[2] < self.fixed[branch]
         return None if version[2] > self.seen_to.get(branch, version[2]) else True
 
+    def ends_with(self, version: Version) -> bool:
+        """Whether *version* is the first one of its branch without it."""
+        return version[2] == self.fixed.get(version[:2])
+
 
 CRIO_RESTART = Fault(
     program="cri-o",
@@ -64,6 +68,9 @@ def check_fault(facts: Facts, fault: Fault, what: str, message: str, check_id: s
         return found
     runtime, version = found
     affected = fault.affects(version)
+    if affected is False and is_prerelease(runtime.version.value or "") and fault.ends_with(version):
+        message = f"{what} is unknown: {runtime_name(runtime)} is older than the release without the fault"
+        return Outcome.unknown("not-tried", message, runtime.version)
     if affected is None:
         message = f"{what} is unknown: {runtime_name(runtime)} is newer than the releases in which the fault was seen"
         return Outcome.unknown("not-tried", message, runtime.version)

@@ -32,6 +32,9 @@ def render_upgrade(upgrade: Upgrade, *, width: int | None, colour: bool) -> str:
     page.line(("UPGRADE", "bold"), f"  of {', '.join(filter(None, now)) or 'a node of unknown versions'}")
     targets = _targets(upgrade.target)
     page.line(f"to {targets}" if targets else "to every newer version", indent=2)
+    others = (("containerd", upgrade.target.crio), ("cri-o", upgrade.target.containerd))
+    if any(version and upgrade.runtime.startswith(name) for name, version in others):
+        page.line(f"The node runs {upgrade.runtime}: a version of another runtime changes nothing.", indent=2)
     if not upgrade.steps:
         page.blank()
         page.line("Nothing is known to start or to stop working.", indent=2)

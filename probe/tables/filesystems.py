@@ -55,7 +55,7 @@ LAYERS_SINCE = (5, 19)
 """From there on overlay takes idmapped lower layers."""
 
 _RELEASE = r"(\d{1,4})\.(\d{1,4})"
-_BACKPORTED = r"\.el\d|\.amzn|-cos|-gke"
+_BACKPORTED = r"\.(?:el|al|an|oe|tl)\d|\.amzn|-cos|-gke"
 """Vendors that port idmapped mounts back to older releases. Few probes need it, so it is not compiled here."""
 _RECENT = (6, 3)
 

@@ -1,4 +1,4 @@
-"""Sysctl files against systemd-sysctl(8), in a user namespace whose limits are its own."""
+"""Sysctl files against systemd-sysctl(8), and fstab(5) against systemd-fstab-generator(8)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from lab.fake_host import FakeHost
 from lab.prerequisites import require
+from probe.facts.boot.fstab import at_boot, parse_fstab
 from probe.facts.boot.sysctls import DIRECTORIES, gather_boot_sysctls
 from probe.facts.kernel import NAMESPACE_KINDS
 
@@ -71,3 +72,54 @@ def _empty(tree: Path, directories: list[str]) -> Path:
     for directory in directories:
         (tree / directory[1:]).mkdir(parents=True)
     return tree
+
+
+GENERATOR = "/usr/lib/systemd/system-generators/systemd-fstab-generator"
+POINTS = ("/a", "/a/b", "/a/b/c", "/d", "/d e", "/f-g", "/a/../d")
+OPTIONS = (
+    "defaults", "noauto", "auto", "ro", "nofail", "noauto,auto", "auto,noauto", "noauto,x-systemd.automount",
+    "noauto,x-systemd.wanted-by=k.service", "x-systemd.required-by=k.service", "noauto,nofail", "_netdev",
+)  # fmt: skip
+
+
+def generated(fstab: Path, directory: Path) -> dict[str, str]:
+    """Mount point -> source of each unit that a boot starts, by the units that systemd's generator makes of *fstab*."""
+    normal, early, late = (directory / name for name in ("normal", "early", "late"))
+    for one in (normal, early, late):
+        one.mkdir(parents=True)
+    environment = {"SYSTEMD_FSTAB": str(fstab), "SYSTEMD_LOG_LEVEL": "crit", "SYSTEMD_IN_INITRD": "0"}
+    subprocess.run([GENERATOR, normal, early, late], env=environment, capture_output=True, check=False, timeout=60)
+    found = {}
+    for unit in normal.glob("*.mount"):
+        settings = dict(line.split("=", 1) for line in unit.read_text().splitlines() if "=" in line)
+        found[unit.name] = (settings["Where"], settings["What"], "bind" in settings.get("Options", ""))
+    links = {link.name.replace(".automount", ".mount") for link in normal.glob("*.*.*/*")}
+    started = {found[name] for name in links & found.keys()}
+    while True:  # as systemd adds dependencies on mounts that others lie in
+        paths = [path for where, what, bind in started for path in ((where, what) if bind else (where,))]
+        needed = {one for one in found.values() if any(f"{path}/".startswith(f"{one[0]}/") for path in paths)}
+        if needed <= started:
+            return {where: what for where, what, _ in started}
+        started |= needed
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_lines_of_fstab_that_systemd_mounts(seed: int, tmp_path: Path) -> None:
+    """Each mount that a boot makes is foretold with its source, and no other one."""
+    require(Path(GENERATOR).exists(), "systemd-fstab-generator")
+    chance = random.Random(seed)
+    for case in range(10):
+        lines = ["none-root / tmpfs defaults"]
+        for number in range(chance.randrange(1, 8)):
+            point, options = chance.choice(POINTS).replace(" ", "\\040"), chance.choice(OPTIONS)
+            bound = chance.random() < 0.2
+            source = chance.choice(("/a/b/x", "/d/y")) if bound else f"none-{number}"
+            lines.append(f"{source} {point} {'none' if bound else 'tmpfs'} {'bind,' * bound}{options} 0 0")
+        chance.shuffle(lines)
+        fstab = tmp_path / f"fstab-{case}"
+        fstab.write_text("\n".join(lines) + "\n")
+        found = {line.mount_point: line.source for line in at_boot(parse_fstab(fstab.read_text()), by_systemd=True)}
+        seen = generated(fstab, tmp_path / str(case))
+        assert {point: what for point, what in found.items() if point != "/"} == {
+            point: what for point, what in seen.items() if point != "/"
+        }, lines

@@ -16,7 +16,7 @@ from probe.finding import Evidence
 from probe.reading import Reading
 
 MAPPED_FROM = 65536
-"""First host ID that a Pod may have by the kubelet's default."""
+"""First host ID that a Pod may have by the kubelet's default, which is the number of its IDs, too."""
 
 
 class Fault(Struct, frozen=True):
@@ -39,6 +39,8 @@ class Circumstances(Struct, frozen=True, kw_only=True):
     oci_version: tuple[int, int, int] | None
     runtime_name: str
     toolkit_version: str
+    ids_per_pod: int
+    """Number of IDs of a Pod, of which the lowest is 0."""
     nvidia_runtime: bool
     """True when NVIDIA's runtime stands before the OCI runtime, and changes the specification itself."""
     problem: str = ""
@@ -51,7 +53,7 @@ class Circumstances(Struct, frozen=True, kw_only=True):
 
 def circumstances_of(facts: Facts, devices: DeviceFacts, name: str) -> Circumstances:
     """Circumstances of Pods of the handler *name*, empty for the default one."""
-    handler, runtime = find_handler(facts, name), facts.runtime.value
+    handler, runtime, kubelet = find_handler(facts, name), facts.runtime.value, facts.kubelet.value
     problem = ""
     if handler is None:
         problem = "the container runtime names no such handler" if runtime else "no container runtime answers"
@@ -66,6 +68,7 @@ def circumstances_of(facts: Facts, devices: DeviceFacts, name: str) -> Circumsta
         oci_version=parse_version_number(handler.oci_version.value or "") if handler else None,
         runtime_name=(runtime.name.value or "") if runtime else "",
         toolkit_version=devices.toolkit.version.value or "",
+        ids_per_pod=(kubelet.ids_per_pod.value if kubelet else None) or MAPPED_FROM,
         nvidia_runtime=handler is not None and is_nvidia_runtime(handler),
         problem=problem,
     )

@@ -19,6 +19,7 @@ from probe.facts.runtime.oci import parse_version_number
 _AS_THE_POD, _IN_THE_IMAGE, _LATE, _AFTER = "createContainer", "startContainer", "poststart", "poststop"
 _NVIDIA = ("nvidia-cdi-hook", "nvidia-ctk")
 _NVIDIA_LEGACY = ("nvidia-container-runtime-hook", "nvidia-container-toolkit")
+_RUN_ONE = "Run one such Pod with hostUsers: false."
 _TELLS_ROOT_AFTER = (1, 20, 0)
 """Last release whose hooks read the bundle; later ones take the container's root from crun, which alone tells it."""
 
@@ -49,6 +50,9 @@ def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
         yield Fault("fails", "NvidiaLegacyHook", message, NVIDIA_LEGACY)
     elif hook.when == _AS_THE_POD:
         yield _as_the_pod(hook, seen)
+    else:
+        message = f"the {hook.when} hook {path} runs as root of the node, and its work for such a Pod was not tried"
+        yield Fault("unknown", "HookNotTried", message, _RUN_ONE)
 
 
 def _as_the_pod(hook: CdiHook, seen: Circumstances) -> Fault:
@@ -63,7 +67,7 @@ def _as_the_pod(hook: CdiHook, seen: Circumstances) -> Fault:
     if os.path.basename(hook.program) in _NVIDIA:
         return _nvidia(path, seen)
     message = f"the createContainer hook {path} runs as the Pod's root, and its work there was not tried"
-    return Fault("unknown", "HookNotTried", message, "Run one such Pod with hostUsers: false.")
+    return Fault("unknown", "HookNotTried", message, _RUN_ONE)
 
 
 def _nvidia(path: str, seen: Circumstances) -> Fault:

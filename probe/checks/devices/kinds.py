@@ -111,6 +111,9 @@ class _Judge:
             yield from judge_mount(mount, self._seen)
         for hook in edits.hooks:
             yield from judge_hook(hook, self._seen)
+        if edits.gids and edits.gids[-1] >= self._seen.ids_per_pod:
+            message = f"its group {edits.gids[-1]} is none of the {self._seen.ids_per_pod} IDs of a Pod (EINVAL)"
+            yield Fault("fails", "GroupNotMapped", message)
         if edits.interfaces:
             yield Fault("unknown", "InterfaceNotTried", "a network interface of the node moves into the Pod")
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from probe.checks.devices.fault import Circumstances, Fault, not_looked_at
 from probe.checks.remedies.devices import MAP_MOUNTS, READABLE
 from probe.checks.remedies.platforms import inline
@@ -16,6 +18,7 @@ from probe.checks.runtime.refusals import refused_mount
 from probe.facts.around import AddedMount, Place
 from probe.facts.devices.model import CdiMount, is_bind, mapping_of
 from probe.finding import Evidence
+from probe.reading import Reading
 
 _CRASHES = ((1, 21, 0), (1, 28, 0))
 """Oldest and newest release of crun that was seen to crash on a mount without a type in a user namespace."""
@@ -27,7 +30,7 @@ def judge_mount(mount: CdiMount, seen: Circumstances) -> Iterator[Fault]:
     if seen.oci_runtime == "crun" and not mount.type and is_bind(mount):
         yield _without_type(mount, seen)
     if not is_bind(mount):
-        yield from _made(mount)
+        yield from _made(mount, seen)
         return
     source, way = inline(mount.source), seen.way(mount.source)
     if not way or (way[0].value is None and way[0].kind != "absent"):
@@ -56,19 +59,25 @@ def _without_type(mount: CdiMount, seen: Circumstances) -> Fault:
     return Fault("fails", "CrunMountType", message, "Add type: bind to the mount, or use a handler that runs runc.")
 
 
-def _made(mount: CdiMount) -> Iterator[Fault]:
+def _made(mount: CdiMount, seen: Circumstances) -> Iterator[Fault]:
     """Faults of a mount that binds nothing."""
     target = inline(mount.target)
     if mount.type in ("", "none", "bind"):
         message = f"the mount at {target} has neither the option bind nor rbind, which OCI runtimes refuse"
         yield Fault("fails", "MountRefused", message)
-    elif refusal := refused_mount(AddedMount(destination=mount.target, fstype=mount.type), 65536, "CDI"):
-        yield Fault(
-            "fails", "MountRefused", refusal.message.replace("each container", "each container with the device")
-        )
+    elif refused := _refused(mount, AddedMount(destination=mount.target, fstype=mount.type), seen):
+        yield refused
     elif mount.type not in _MADE_IN_A_POD:
         message = f"unknown whether a user namespace may mount {inline(mount.type)} at {target}"
         yield Fault("unknown", "MountNotTried", message)
+
+
+def _refused(mount: CdiMount, added: AddedMount, seen: Circumstances) -> Fault | None:
+    """Fault of a mount as a base specification could have it, too."""
+    refusal = refused_mount(replace(added, options=mount.options), seen.ids_per_pod, "CDI", seen.oci_runtime)
+    if refusal is None:
+        return None
+    return Fault("fails", "MountRefused", refusal.message.replace("each container", "each container with the device"))
 
 
 def _judge(mount: CdiMount, maps: bool, place: Place, seen: Circumstances) -> Fault | None:
@@ -83,6 +92,8 @@ def _judge(mount: CdiMount, maps: bool, place: Place, seen: Circumstances) -> Fa
         return Fault("fails" if seen.oci_runtime else "unknown", "MountRefused", message)
     if mapping:
         return _mapped(mount.source, mapping == "ridmap" and recursive, seen)
+    if refused := _refused(mount, AddedMount(destination=mount.target, source=Reading(mount.source, place)), seen):
+        return refused
     needed = 5 if stat.S_ISDIR(place.mode) else 2 if stat.S_ISSOCK(place.mode) else 4  # connect(2) writes
     evidence = mode_of(place, mount.source)
     if place.mode & needed != needed:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from probe.checks.forecasts.cgroups import FORCE, cgroup_version_after, cgroups_after, options_of, refuses_cgroup_v1
 from probe.checks.forecasts.kernels import attempts_after, release_then
 from probe.checks.forecasts.plan import Plan, Stop, kubelet_stops
 from probe.checks.forecasts.restart import plan_restart
@@ -28,8 +29,6 @@ _IMAGE: Reading[Any] = Reading.without(
     "the next boot", "not-tried", "this system sets sysctls and mounts file systems by its own configuration"
 )
 _DEFAULT = "the kernel's default"
-_HIERARCHIES = ("cpu", "cpuset", "devices", "memory", "pids")
-"""Controllers of cgroup v1 that every distribution's kernel has and systemd mounts."""
 _ZERO_BY_DEFAULT = r"3\.10\.0-.*el7"
 
 
@@ -66,7 +65,7 @@ def _after(facts: Facts, boot: BootFacts, limits: dict[str, Reading[int]]) -> Fa
         link = Reading.without(boot.built_in.source, "absent", "CONFIG_USER_NS is not set")
         namespace = replace(namespace, result="refused", errno="EINVAL", step="unshare", reason="Invalid argument")
     source = boot.entry.source
-    version = cgroup_version_of(_options(boot))
+    version = cgroup_version_after(boot)
     return replace(
         facts,
         kernel=replace(
@@ -77,7 +76,7 @@ def _after(facts: Facts, boot: BootFacts, limits: dict[str, Reading[int]]) -> Fa
             cgroup_version=Reading(source, version) if version else kernel.cgroup_version,
         ),
         user_namespace=namespace,
-        mounts=facts.mounts.parse(lambda mounts: _cgroups_after(_options_after(mounts), kernel, version)),
+        mounts=facts.mounts.parse(lambda mounts: cgroups_after(_options_after(mounts), kernel, version)),
         attempts=attempts_after(facts, release),
     )
 
@@ -88,7 +87,7 @@ def _limits(kernel: KernelFacts, boot: BootFacts) -> tuple[dict[str, Reading[int
     What was set while the node ran and no file keeps becomes the kernel's default, which is known to be above 0; a
     limit above 0 that no file sets counts as unchanged.
     """
-    given = {name: Reading(boot.entry.source, value) for name, value in sysctls_of(_options(boot)).items()}
+    given = {name: Reading(boot.entry.source, value) for name, value in sysctls_of(options_of(boot)).items()}
     zero = re.match(_ZERO_BY_DEFAULT, release_then(boot) or kernel.release.value or "")
     limits, changes = dict(kernel.namespace_limits), []
     for name, limit in kernel.namespace_limits.items():
@@ -170,15 +169,6 @@ def _options_after(mounts: MountFacts) -> MountFacts:
     return replace(mounts, pods_options=Reading(root.then.source, options))
 
 
-def _cgroups_after(mounts: MountFacts, kernel: KernelFacts, version: int | None) -> MountFacts:
-    """*mounts* with the hierarchies that systemd mounts for that *version* of cgroups."""
-    if version is None or version == kernel.cgroup_version.value:
-        return mounts
-    if version == 2:
-        return replace(mounts, cgroup2_options=(), cgroup_controllers=())
-    return replace(mounts, cgroup2_options=None, cgroup_controllers=_HIERARCHIES)
-
-
 def _stops(mounts: tuple[MountAtBoot, ...]) -> Iterator[Stop]:
     for each in mounts:
         then = each.then.value
@@ -210,7 +200,10 @@ def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> I
         yield Reading.without("/boot", "not-readable", problem)
     elif boot.entry.value.options is None:
         yield Reading.without(boot.entry.source, "not-readable", "does not tell the command line of the kernel")
-    elif cgroup_version_of(boot.running_options.value or ()) and not cgroup_version_of(_options(boot)):
+    elif refuses_cgroup_v1(boot) and cgroup_version_of(boot.running_options.value or ()) != 1:
+        problem = f"asks for cgroup v1, which systemd {boot.systemd.value} refuses unless {FORCE}=1 is set"
+        yield Reading.without(boot.entry.source, "not-tried", problem)
+    elif cgroup_version_of(boot.running_options.value or ()) and not cgroup_version_of(options_of(boot)):
         yield Reading.without(boot.entry.source, "not-tried", "leaves the version of cgroups to systemd's default")
     if facts.kernel.release.value is None:
         yield facts.kernel.release
@@ -219,10 +212,6 @@ def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> I
             yield each.then
     if facts.mounts.value is None:
         yield facts.mounts
-
-
-def _options(boot: BootFacts) -> tuple[str, ...]:
-    return (boot.entry.value.options if boot.entry.value else None) or ()
 
 
 def _remediation(kernel: tuple[Change, ...], mounts: tuple[MountAtBoot, ...], limits: tuple[Change, ...]) -> str:

@@ -8,6 +8,7 @@ from probe.checks.faults import CRIO_RESTART, IMAGE_DECLARED_VOLUMES, IMAGE_VOLU
 from probe.checks.remedies.runtime import MINIMUM_RUNTIME
 from probe.checks.upgrades.model import Component, Effect, Step, Target, reached
 from probe.facts.kubelet.versions import FAIL_CGROUP_V1_SINCE, GATE, VERSION_RULES, parse_release, version_rule
+from probe.facts.runtime.cdi import maps_mounts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Finding
 from probe.report import Report
@@ -44,8 +45,15 @@ def kubernetes_steps(report: Report, target: str) -> Iterator[Step]:
         why = "on cgroup v1 the kubelet starts only with failCgroupV1: false"
         yield _kubernetes(FAIL_CGROUP_V1_SINCE, "unknown", cgroup.id, why, "KEP-4569; KubeletConfiguration v1beta1")
     if then is not None and then < now and own is not None and own.status == "pass" and not version_rule(then).default:
-        why = f"kubelet {spelled(then)} has the gate {GATE} off unless it is configured"
-        yield _kubernetes(_ON.since, "stops", own.id, why, version_rule(then).source)
+        yield _kubernetes(_ON.since, "stops", own.id, _without(then), version_rule(then).source)
+
+
+def _without(release: tuple[int, int]) -> str:
+    """Sentence about a kubelet of *release*, in which the gate is not on by default."""
+    rule = version_rule(release)
+    words = f"has the gate {rule.gate} off unless it is configured" if rule.gate else "knows no hostUsers"
+    ignored = ", and then runs such Pods with the users of the node" if rule.unable == "ignores" else ""
+    return f"kubelet {spelled(release)} {words}{ignored}"
 
 
 def _kubernetes(since: tuple[int, int], effect: Effect, subject: str, why: str, source: str) -> Step:
@@ -71,10 +79,22 @@ def runtime_steps(report: Report, target: Target) -> Iterator[Step]:
     for check, fault in _FAULTS.items():
         if fault.program == name and check in findings:
             yield from _of_fault(component, findings[check], fault, now, then)
+    if any(kind.way == "cdi" for kind in report.devices) and then is not None:
+        yield from _of_devices(component, now, then)
     silent = [one.handler or "the default handler" for one in report.facts.oci_runtimes if one.user_namespaces is None]
     if component == "containerd" and silent and minimum <= now and reached(now, _FEATURES_OF_ALL, then):
         why = "containerd asks the OCI runtimes of all shims for their features, not only those of runc's shim"
         yield _runtime(component, _FEATURES_OF_ALL, "unknown", ", ".join(silent[:5]), why, source)
+
+
+def _of_devices(component: Component, now: tuple[int, int, int], then: tuple[int, int, int]) -> Iterator[Step]:
+    """Mounts of devices get a mapping, or lose it: each device has an answer of its own, which nothing here tells."""
+    if maps_mounts(component, now) != maps_mounts(component, then):
+        what = "maps the mounts of CDI devices, and one that takes no mapping stops the Pod"
+        if then < now:
+            what = "binds the mounts of CDI devices as they are, and their files belong to nobody"
+        why = f"{component} {spelled(then)} {what}"
+        yield _runtime(component, then, "unknown", "hazard-device-hooks", why, "CDI 1.1.0, pkg/cdi/oci.go")
 
 
 def _of_fault(

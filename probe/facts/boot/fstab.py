@@ -51,7 +51,8 @@ def at_boot(lines: tuple[Line, ...], by_systemd: bool) -> tuple[Line, ...]:
         return tuple(filter(_is_wanted, lines))
     first: dict[str, Line] = {}
     for line in lines:
-        first.setdefault(line.mount_point, line)
+        if ".." not in line.mount_point.split("/"):
+            first.setdefault(line.mount_point, line)
     waiting = list(filter(_is_wanted, first.values()))
     left = [line for line in first.values() if not _is_wanted(line)]
     found = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from probe.facts.boot.command_line import parse_command_line
+from probe.facts.boot.command_line import cgroup_version_of, parse_command_line
 from probe.facts.boot.loader import gather_entry, release_of
-from probe.facts.boot.model import BootEntry, BootFacts
+from probe.facts.boot.model import NO_SYSTEMD, BootEntry, BootFacts
 from probe.facts.boot.packages import gather_unsettled
 from probe.facts.boot.versions import version_key
 from probe.host.host import Host
@@ -25,6 +25,13 @@ _ASSIGNMENTS = 100
 _LONGEST = 4096  # COMMAND_LINE_SIZE of the kernel is 4096 at most
 _BUILT = rb"(?m)^(?:CONFIG_USER_NS=(y)|# CONFIG_USER_NS is not set)$"
 _REBOOT_REQUIRED = "/run/reboot-required"
+_LIBRARIES = (
+    "/usr/lib/systemd",
+    "/usr/lib64/systemd",
+    "/usr/lib/x86_64-linux-gnu/systemd",
+    "/usr/lib/aarch64-linux-gnu/systemd",
+)
+_LIBRARY = r"libsystemd-shared-(\d{2,4})\b"
 _SMALL = 64 << 10
 _CONFIG_LIMIT = 2 << 20
 _IMAGES_LIMIT = 100
@@ -45,6 +52,7 @@ def gather_boot(host: Host, running: Reading[str], unread_sysctls: tuple[Reading
         built_in=_built_in(host, running, entry),
         unread_sysctls=unread_sysctls,
         unsettled=gather_unsettled(host, running.value or "", entry.value.release if entry.value else ""),
+        systemd=_systemd(host) if entry.value and cgroup_version_of(entry.value.options or ()) == 1 else NO_SYSTEMD,
         reboot_required=host.status(_REBOOT_REQUIRED).value is not None,
     )
 
@@ -66,6 +74,16 @@ def _with_release(host: Host, installed: Sequence[str]) -> Reading[BootEntry]:
         if release:
             return Reading(link, BootEntry(release=release, options=None))
     return Reading(_BOOT, BootEntry(release=installed[0], options=None))
+
+
+def _systemd(host: Host) -> Reading[int]:
+    """Release of systemd, by the name of its library."""
+    for directory in _LIBRARIES:
+        names = host.list_directory(directory).value or ()
+        found = [int(match[1]) for name in names if (match := re.match(_LIBRARY, name))]
+        if found:
+            return Reading(directory, max(found))
+    return Reading.without(_LIBRARIES[0], "absent", "no library tells the release of systemd")
 
 
 def _configured(host: Host, entry: str) -> Reading[tuple[str, ...]]:

@@ -158,6 +158,10 @@ def _from_entries(host: Host, directory: str, variables: dict[str, str]) -> Read
         return Reading.without(STAGED, "not-tried", "a new deployment is staged, whose entry is written at shutdown")
     wanted = variables.get("next_entry") or variables.get("saved_entry") or ""
     if not variables:
+        from probe.facts.boot.unified import CHOSEN, is_chosen  # few nodes need it
+
+        if is_chosen(host):
+            return CHOSEN
         loader = host.read_text(f"{os.path.dirname(directory)}/loader.conf", _ENTRY_LIMIT).value or ""
         wanted = next((line.split()[1] for line in loader.split("\n") if re.match(r"default\s+\S", line)), "")
     ordered = sorted(names, key=menu_order, reverse=True)

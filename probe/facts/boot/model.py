@@ -7,6 +7,8 @@ from msgspec import Struct
 from probe.reading import Reading
 from probe.terms import Role
 
+NO_SYSTEMD: Reading[int] = Reading.without("systemd", "not-tried", "its release decides nothing")
+
 
 class BootEntry(Struct, frozen=True, kw_only=True):
     """The entry that the boot loader starts."""
@@ -54,6 +56,8 @@ class BootFacts(Struct, frozen=True, kw_only=True):
     """Files and directories of sysctl.d(5) that could not be read."""
     unsettled: tuple[Reading[str], ...] = ()
     """Package managers that were interrupted, or have not configured the next kernel."""
+    systemd: Reading[int] = NO_SYSTEMD
+    """Release of systemd on disk, looked for where the next command line asks for cgroup v1."""
     reboot_required: bool = False
     """Debian's and Ubuntu's mark /run/reboot-required."""
 

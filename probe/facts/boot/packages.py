@@ -12,6 +12,7 @@ _DPKG_JOURNAL = "/var/lib/dpkg/updates"
 """Directory with numbered files while dpkg(1) works, and after it was interrupted."""
 _DPKG_STATUS = "/var/lib/dpkg/status"
 _PACMAN_LOCK = "/var/lib/pacman/db.lck"
+_MODULES = "/lib/modules"
 _LIMIT = 32 << 20
 
 
@@ -20,7 +21,16 @@ def gather_unsettled(host: Host, running: str, following: str) -> tuple[Reading[
 
     The status of packages is read only where a kernel *following* that is not the *running* one starts.
     """
-    return tuple(_unsettled(host, following if following != running else ""))
+    release = following if following != running else ""
+    return (*_without_modules(host, running, release), *_unsettled(host, release))
+
+
+def _without_modules(host: Host, running: str, release: str) -> Iterator[Reading[str]]:
+    """A kernel without the modules that the running one has boots, and then lacks file systems and networks."""
+    if not release or host.status(f"{_MODULES}/{running}").value is None:
+        return
+    if host.status(f"{_MODULES}/{release}").kind == "absent":
+        yield _doubt(_MODULES, f"has no modules of kernel {release}, as if its package were not unpacked to the end")
 
 
 def _unsettled(host: Host, release: str) -> Iterator[Reading[str]]:

@@ -18,6 +18,7 @@ _VARIABLES = "/sys/firmware/efi/efivars"
 _CHOICES = ("LoaderEntryOneShot", "LoaderEntryDefault")
 _VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 """Variables in which `bootctl set-default` keeps its choice; their presence is enough to know that nothing is known."""
+CHOSEN: Reading[BootEntry] = Reading.without(_VARIABLES, "not-readable", "has a choice of bootctl, which is not read")
 _LIMIT = 64 << 10
 
 
@@ -27,8 +28,8 @@ def gather_unified(host: Host, directory: str, images: Sequence[str]) -> Reading
     loader = host.read_text(f"{system}/loader/loader.conf", _LIMIT)
     if loader.value is None and not host.list_directory(f"{system}/EFI/systemd").value:
         return _unknown(directory, "has unified kernel images, and what starts them is not known")
-    if any(host.status(f"{_VARIABLES}/{name}-{_VENDOR}").value for name in _CHOICES):
-        return _unknown(_VARIABLES, "has a choice of bootctl, which is not read")
+    if is_chosen(host):
+        return CHOSEN
     wanted = re.findall(r"(?m)^default[ \t]+(\S+)", loader.value or "")[-1:]
     if wanted:
         fitting = [name for name in images if fnmatchcase(name.lower(), wanted[0].lower())]
@@ -39,6 +40,11 @@ def gather_unified(host: Host, directory: str, images: Sequence[str]) -> Reading
     if not fitting or len(fitting) > _IMAGES_LIMIT:
         return _unknown(directory, f"has {len(fitting)} unified kernel images that the boot loader may start")
     return _newest(host, system, directory, fitting)
+
+
+def is_chosen(host: Host) -> bool:
+    """True when bootctl(1) chose an entry, which precedes loader.conf(5)."""
+    return any(host.status(f"{_VARIABLES}/{name}-{_VENDOR}").value for name in _CHOICES)
 
 
 def _newest(host: Host, system: str, directory: str, images: Sequence[str]) -> Reading[BootEntry]:

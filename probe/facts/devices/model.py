@@ -59,6 +59,8 @@ class CdiEdits(Struct, frozen=True, kw_only=True):
     nodes: tuple[CdiNode, ...] = ()
     mounts: tuple[CdiMount, ...] = ()
     hooks: tuple[CdiHook, ...] = ()
+    gids: tuple[int, ...] = ()
+    """`additionalGids`: groups of the container's process."""
     interfaces: int = 0
     """Number of network interfaces (`netDevices`), which are not judged."""
 

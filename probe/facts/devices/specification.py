@@ -12,9 +12,13 @@ from probe.facts.devices.model import CdiEdits, CdiHook, CdiMount, CdiNode, CdiS
 
 _DEVICES = 2000
 _EDITS = 2000  # of one file
+_GIDS = 3  # the largest ones, which alone may have no mapping
 _PATH_LIMIT = 4095
-_KIND = re.compile(r"[A-Za-z0-9][\w.-]{0,252}/[A-Za-z0-9][\w.-]{0,252}", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,252}", re.ASCII)
+_PART = r"[A-Za-z](?:[\w.-]{0,251}[A-Za-z0-9])?"
+_KIND = re.compile(f"{_PART}/{_PART}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9](?:[\w.:-]{0,251}[A-Za-z0-9])?", re.ASCII)
+_VERSIONS = re.compile(r"v?(?:0\.[1-8]|1\.[01])\.0")
+"""Versions of the specification that a CDI library knows; each knows none that came after it."""
 _STAGES = frozenset(("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"))
 
 
@@ -53,7 +57,7 @@ class _Edits(Struct, rename="camel"):
 
 
 class _Device(Struct, rename="camel"):
-    name: str
+    name: str | int  # a number without quotes becomes text
     container_edits: _Edits = msgspec.field(default_factory=_Edits)
 
 
@@ -71,6 +75,8 @@ def parse_specification(content: bytes, file: str) -> CdiSpecification:
     malformed names, a device without edits or of a name that is taken. Also beyond 2000 devices or edits.
     """
     found = _decode(content)
+    if not _VERSIONS.fullmatch(found.cdi_version):
+        raise ValueError(f"has the version {found.cdi_version[:20]!r}, of which nothing is known")
     if not _KIND.fullmatch(found.kind):
         raise ValueError("its kind is not VENDOR/CLASS")
     devices = found.devices or ()
@@ -78,13 +84,14 @@ def parse_specification(content: bytes, file: str) -> CdiSpecification:
         raise ValueError(f"has more than {_DEVICES} devices")
     named: dict[str, CdiEdits] = {}
     for device in devices:
-        if not _NAME.fullmatch(device.name):
+        name = str(device.name)
+        if not _NAME.fullmatch(name):
             raise ValueError("has a device of a malformed name")
-        if device.name in named:
-            raise ValueError(f"has two devices {device.name}")
+        if name in named:
+            raise ValueError(f"has two devices {name}")
         if device.container_edits.is_empty():
-            raise ValueError(f"its device {device.name} adds nothing")
-        named[device.name] = _edits(device.container_edits)
+            raise ValueError(f"its device {name} adds nothing")
+        named[name] = _edits(device.container_edits)
     edits = _edits(found.container_edits or _Edits())
     if sum(len(one.nodes) + len(one.mounts) + len(one.hooks) for one in (edits, *named.values())) > _EDITS:
         raise ValueError(f"has more than {_EDITS} edits")
@@ -113,6 +120,7 @@ def _edits(edits: _Edits) -> CdiEdits:
             for mount in edits.mounts or ()
         ),
         hooks=tuple(CdiHook(hook.hook_name, hook.path) for hook in edits.hooks or ()),
+        gids=tuple(sorted(set(edits.additional_gids or ()) - {0}))[-_GIDS:],
         interfaces=len(edits.net_devices or ()),
     )
     paths = [path for node in found.nodes for path in (node.path, node.host_path)]

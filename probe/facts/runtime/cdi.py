@@ -53,13 +53,18 @@ def gather_maps_mounts(name: Reading[str], version: Reading[str]) -> Reading[boo
     """True when the CDI library of the runtime adds a mapping to bind mounts; a problem where that is not known."""
     if name.value is None:
         return problem_of(name)
-    number = version.parse(_demand_number)
-    if name.value == "cri-o":
-        return number.parse(lambda found: found >= _CRIO_MAPS)
-    if name.value == "containerd":
-        first, second = _CONTAINERD_MAPS
-        return number.parse(lambda found: found >= second or (found[:2] == first[:2] and found >= first))
-    return Reading.without(name.source, "not-readable", f"unknown which CDI library {name.value[:60]} has")
+    runtime = name.value
+    if runtime not in ("containerd", "cri-o"):
+        return Reading.without(name.source, "not-readable", f"unknown which CDI library {runtime[:60]} has")
+    return version.parse(_demand_number).parse(lambda number: maps_mounts(runtime, number))
+
+
+def maps_mounts(runtime: str, version: tuple[int, int, int]) -> bool:
+    """True when the CDI library of containerd or CRI-O of *version* adds a mapping to bind mounts."""
+    if runtime == "cri-o":
+        return version >= _CRIO_MAPS
+    first, second = _CONTAINERD_MAPS
+    return version >= second or (version[:2] == first[:2] and version >= first)
 
 
 def _demand_number(version: str) -> tuple[int, int, int]:

@@ -14,6 +14,8 @@ from probe.reading import Reading, problem_of
 
 _PLUGIN = r"(?a:istio-cni(-[\w.-]+)?)"
 """Its `type` in a chain, with the revision behind it where there is one."""
+_DELEGATES, _DELEGATED = "multus", "/etc/cni/multus/net.d"
+"""Plugin that calls others, and the directory where OpenShift's istio-cni puts its network for Multus."""
 _FILES = 20
 _INSTALLERS = 5
 _INSTALLER, _VERSION = "install-cni", "CURRENT_AGENT_VERSION"
@@ -35,7 +37,8 @@ def gather_istio_cni(host: Host, pid: int, directories: tuple[str, ...]) -> Read
     if not directories:
         return Reading.without("CNI", "not-tried", "the directory of networks is not told")
     doubt: Reading[IstioCni] | None = None
-    for directory in directories:
+    waiting = list(directories)
+    for directory in waiting:
         names = host.list_directory(f"/proc/{pid}/root{directory}")
         if names.value is None and names.kind != "absent":
             doubt = doubt or problem_of(names)
@@ -47,6 +50,8 @@ def gather_istio_cni(host: Host, pid: int, directories: tuple[str, ...]) -> Read
             plugins = host.read_text(f"/proc/{pid}/root{conf}", CONF_LIMIT).parse(parse_plugins)
             if any(re.fullmatch(_PLUGIN, one) for one in plugins.value or ()):
                 return Reading(conf, IstioCni(conf=conf, nsenter=_nsenter(host, pid), version=_version(host)))
+            if any(one.startswith(_DELEGATES) for one in plugins.value or ()) and _DELEGATED not in waiting:
+                waiting.append(_DELEGATED)
             if plugins.value is None and plugins.kind != "absent":
                 doubt = doubt or problem_of(plugins)
     return doubt or Reading.without(", ".join(directories), "absent", "no network names istio-cni")

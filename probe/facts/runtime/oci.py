@@ -114,6 +114,11 @@ def parse_version_number(version: str) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
+def is_prerelease(version: str) -> bool:
+    """True for `2.1.5-rc.1`, `1.35.6-dev` and `1.30-alpha.4`, which may lack what their release has."""
+    return re.search(r"\d[-~.+](?:alpha|beta|rc|dev|pre)(?![a-z])", version) is not None
+
+
 def parse_features(text: str) -> OciFeatures:
     """Parse the JSON printed by `features`. *Source*: features.md of the OCI runtime specification, since 1.1."""
     try:

@@ -14,6 +14,7 @@ from lab.factory import (
     make_facts,
     make_handler,
     make_hooks,
+    make_kubelet,
     make_runtime,
     unread,
 )
@@ -163,6 +164,11 @@ class TestMounts:
             (mount("rbind"), {}, ("unknown", "NotReadable")),
             (mount("ro"), OPEN, ("fails", "MountRefused")),
             (mount("size=1m", fstype="tmpfs"), {}, ("works", "")),
+            (mount("gid=44", fstype="tmpfs"), {}, ("works", "")),
+            (mount("gid=100000", fstype="tmpfs"), {}, ("fails", "MountRefused")),
+            (mount("noswap", fstype="tmpfs"), {}, ("fails", "MountRefused")),
+            (mount("rbind", "rw"), {"/run/driver": place("/run/driver", 0o40755, flags=1)}, ("fails", "MountRefused")),
+            (mount("rbind", "ro"), {"/run/driver": place("/run/driver", 0o40755, flags=1)}, ("works", "")),
             (mount("ro", fstype="nfs"), {}, ("fails", "MountRefused")),
             (mount("ro", fstype="fancyfs"), {}, ("unknown", "MountNotTried")),
         ],
@@ -217,12 +223,23 @@ def hook(when: str, path: str = "/usr/bin/hook") -> CdiEdits:
 PROGRAM = {"/usr/bin/hook": place("/usr/bin/hook", 0o100755)}
 
 
+class TestGroups:
+    @pytest.mark.parametrize(("gids", "said"), [((44,), ("works", "")), ((44, 65_536), ("fails", "GroupNotMapped"))])
+    def test_groups_beyond_the_ids_of_a_pod(self, gids: tuple[int, ...], said: tuple[str, str]) -> None:
+        """setgroups(2) refuses one without a mapping; a larger idsPerPod has it."""
+        facts = facts_of(CdiEdits(gids=gids), {})
+        assert answer(facts) == said
+        larger = make_kubelet(ids_per_pod=Reading("config.yaml", 131_072))
+        assert answer(replace(facts, kubelet=Reading("kubelet", larger))) == ("works", "")
+
+
 class TestHooks:
     @pytest.mark.parametrize(
         ("edits", "ways", "said"),
         [
-            (hook("createRuntime"), {"/usr/bin/hook": place("/usr/bin/hook", 0o100700)}, ("works", "")),
-            (hook("prestart"), PROGRAM, ("works", "")),
+            (hook("createRuntime"), {"/usr/bin/hook": place("/usr/bin/hook", 0o100700)}, ("unknown", "HookNotTried")),
+            (hook("prestart"), PROGRAM, ("unknown", "HookNotTried")),
+            (hook("poststart"), PROGRAM, ("unknown", "HookNotTried")),
             (hook("createContainer"), PROGRAM, ("unknown", "HookNotTried")),
             (
                 hook("createContainer"),
@@ -247,7 +264,7 @@ class TestHooks:
         ],
     )
     def test_by_their_stage(self, edits: CdiEdits, ways: dict[str, Way], said: tuple[str, str]) -> None:
-        """A createContainer hook runs as the Pod's root; what it does there is not known."""
+        """A createContainer hook runs as the Pod's root, others as root of the node; their work is not known."""
         assert answer(facts_of(edits, ways)) == said
 
     @pytest.mark.parametrize(

@@ -76,6 +76,14 @@ def at(file: str, value: int) -> dict[str, Reading[int]]:
     return {LIMIT: Reading(file, value)}
 
 
+V1 = "systemd.unified_cgroup_hierarchy=0"
+
+
+def cgroup_v1(*options: str, systemd: int) -> dict[str, Any]:
+    """A node whose next command line asks for cgroup v1."""
+    return {"boot": make_boot(entry=entry(RUNNING, V1, *options), systemd=Reading("/usr/lib/systemd", systemd))}
+
+
 DOWN = make_runtime(pending=make_pending(replaced=True, version="1.7.24"))
 CUT_OFF = Reading.without("/var/lib/dpkg/status", "not-readable", "is cut off")
 HANGS = unread("/etc/sysctl.d/1.conf", "timed-out")
@@ -129,6 +137,11 @@ def test_nothing_changes() -> None:
             {"boot": make_boot(entry=entry(RUNNING, "systemd.unified_cgroup_hierarchy=0"))},
             "turns", "not-ready", "KubeletNotFound",
         ),
+        (cgroup_v1(systemd=255), "turns", "not-ready", "KubeletNotFound"),
+        (cgroup_v1(systemd=257), "unknown", "unknown", "NotTried"),
+        (cgroup_v1("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", systemd=257), "turns", "not-ready", "KubeletNotFound"),
+        (cgroup_v1(systemd=258), "stays", "ready", ""),
+        (boots("6.18.1", V1, running_options=(V1,)), "stays", "ready", ""),
         ({"runtime": DOWN}, "turns", "not-ready", "RuntimeTooOld"),
         # what is not known
         ({"boot": make_boot(entry=absent("/boot"))}, "unknown", "unknown", "NotReadable"),

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from lab.recorded import Recording
-from lab.reports import REPORTS, make_facts, make_finding, make_report, make_row
+from lab.reports import REPORTS, make_device_kind, make_facts, make_finding, make_report, make_row
 from probe.checks.upgrades.catalog import judge_upgrade
 from probe.checks.upgrades.kernel import REMOVED
 from probe.checks.upgrades.model import Target
@@ -41,6 +41,50 @@ def test_a_newer_kernel_maps_tmpfs() -> None:
     assert "Linux 6.3: tmpfs" in upgrade_words(DEBIAN_12)
     assert "Linux 6.3: tmpfs" in render_report(DEBIAN_12, width=100, colour=False)
     assert upgrade_words(make_report(nested=None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("then", "gate", "ignored"),
+    [
+        ("1.32", "UserNamespacesSupport", False),
+        ("1.29", "UserNamespacesSupport", True),
+        ("1.26", "UserNamespacesStatelessPodsSupport", True),
+        ("1.24", "knows no hostUsers", True),
+    ],
+)
+def test_an_older_kubelet_has_the_gate_off(then: str, gate: str, ignored: bool) -> None:
+    """Under the name of its release; before 1.30 it then runs Pods with the node's users, and says so."""
+    report = make_report(findings=(make_finding(id="kubelet-user-namespaces", status="pass"),))
+    (step,) = judge_upgrade(report, Target(kubernetes=then)).steps
+    assert (step.version, step.effect) == ("1.33", "stops")
+    assert gate in step.why
+    assert ("users of the node" in step.why) is ignored
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "way", "changes"),
+    [
+        ("2.1.9", "2.3.0", "cdi", True),
+        ("2.2.0", "2.2.1", "cdi", True),
+        ("2.3.0", "2.1.9", "cdi", True),
+        ("2.1.8", "2.1.9", "cdi", False),
+        ("2.1.9", "2.3.0", "device-plugin", False),
+    ],
+)
+def test_a_runtime_with_another_cdi_library(now: str, then: str, way: str, changes: bool) -> None:
+    """Maps mounts of devices, or binds them as they are."""
+    facts = make_facts(runtime_name="containerd", runtime_version=now)
+    report = make_report(facts=facts, devices=(make_device_kind(way=way),), findings=())
+    found = steps(report, containerd=then)
+    assert ((then, "unknown", "hazard-device-hooks") in found) is changes
+
+
+def test_a_version_of_another_runtime_is_named_as_such() -> None:
+    """Nobody takes silence about CRI-O for an answer about the node's containerd."""
+    report = make_report(facts=make_facts(runtime_name="containerd", runtime_version="2.1.9"))
+    for target, said in ((Target(crio="1.37.0"), True), (Target(containerd="2.3.0"), False)):
+        text = render_upgrade(judge_upgrade(report, target), width=100, colour=False)
+        assert ("The node runs containerd 2.1.9" in text) is said
 
 
 def test_an_older_kernel_stops_what_works() -> None:

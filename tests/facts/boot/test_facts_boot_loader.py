@@ -181,6 +181,24 @@ def test_systemd_boot_sorts_unified_kernel_images(files: dict[str, str], release
         assert entry.value.release == release
 
 
+def test_the_release_of_systemd_is_looked_for_where_it_decides() -> None:
+    """Where the next command line asks for cgroup v1."""
+    library = {"/usr/lib64/systemd/libsystemd-shared-257.9-1.fc42.so": ""}
+    asks: dict[str, bytes | str | int] = {"/boot/loader/entries/a.conf": "linux /vmlinuz-6.9.1\noptions quiet\n"}
+    assert boot(asks | library).systemd.kind == "not-tried"
+    asks["/boot/loader/entries/a.conf"] = "linux /vmlinuz-6.9.1\noptions systemd.unified_cgroup_hierarchy=0\n"
+    assert boot(asks | library).systemd.value == 257
+    assert boot(asks).systemd.kind == "absent"
+
+
+def test_a_choice_of_bootctl_precedes_entries() -> None:
+    """Of systemd-boot; GRUB asks its own variables."""
+    choice = {f"{EFIVARS}/LoaderEntryDefault-{VENDOR}": "x"}
+    assert boot(ENTRIES | choice).entry.kind == "not-readable"
+    grub = {"/boot/grub2/grub.cfg": FEDORA, "/boot/grub2/grubenv": "saved_entry=abc-6.9.5-200.fc40.x86_64\n"}
+    assert boot(ENTRIES | grub | choice).entry.value is not None
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -65,6 +65,14 @@ def test_the_status_is_not_read_where_the_running_kernel_boots_again() -> None:
     assert STATUS not in host.touched
 
 
+@pytest.mark.parametrize(("present", "told"), [((RUNNING,), True), ((RUNNING, NEXT), False), ((), False)])
+def test_a_kernel_without_modules(present: tuple[str, ...], told: bool) -> None:
+    """Its package was not unpacked to the end, unless no kernel of the node has any."""
+    files: dict[str, str | bytes | int] = {f"/lib/modules/{release}/modules.dep": "" for release in present}
+    assert unsettled(files) == ["/lib/modules"] * told
+    assert unsettled(files, RUNNING) == []
+
+
 @given(st.binary(max_size=200))
 def test_no_content_breaks_it(content: bytes) -> None:
     """A whole one says something or nothing."""

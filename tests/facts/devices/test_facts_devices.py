@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.cri_recordings import recorded_answer
 from lab.factory import make_confinement, make_handler, make_hooks, make_kernel, make_probe, make_runtime
 from lab.fake_host import FakeHost
 from lab.samples import DRA_JSON, NVIDIA_YAML
@@ -26,7 +27,7 @@ from probe.facts.devices.specification import parse_specification
 from probe.facts.devices.toolkit import CONFIGURATION, parse_mode, parse_version
 from probe.facts.filesystems.attempts import Bench
 from probe.facts.model import HookFacts, RuntimeFacts
-from probe.facts.runtime.cdi import gather_maps_mounts, parse_containerd, parse_crio
+from probe.facts.runtime.cdi import gather_cdi_settings, gather_maps_mounts, parse_containerd, parse_crio
 from probe.host.host import Host, LocalHost
 from probe.host.idmap import Answer, Target
 from probe.host.places import Place
@@ -117,6 +118,11 @@ class TestParser:
         same = {"devices": [{"name": "0", "containerEdits": edits}], "containerEdits": {"hooks": hooks}}
         assert parse_specification(specification(kind="nvidia.com/gpu", **same), "/etc/cdi/nvidia.yaml") == found
 
+    def test_a_number_without_quotes_names_a_device(self) -> None:
+        """As a CDI library takes it from YAML; groups are kept without 0, which each process has."""
+        content = b"cdiVersion: 0.7.0\nkind: a.b/c\ndevices: [{name: 0, containerEdits: {additionalGids: [44, 0]}}]\n"
+        assert parse_specification(content, "f").devices["0"].gids == (44,)
+
     def test_a_kind_without_devices(self) -> None:
         assert parse_specification(DRA_JSON, "f").devices == {}
 
@@ -135,7 +141,15 @@ class TestParser:
             b"- " * 10_000,
             b"a: &a [*a]\n",
             BOMB,
+            specification(cdiVersion="9.9.9"),
+            specification(cdiVersion="1.0"),
+            specification(cdiVersion=""),
             specification(kind="gpu"),
+            specification(kind="1st.com/gpu"),
+            specification(kind="example.com/gpu-"),
+            specification(devices=[{"name": "0-", "containerEdits": {"env": ["A=B"]}}]),
+            specification(devices=[{"name": -1, "containerEdits": {"env": ["A=B"]}}]),
+            specification(devices=[DEVICE, DEVICE | {"name": int(DEVICE["name"])}]),
             specification(kind=["example.com/gpu"]),
             specification(kind="<b>/gpu"),
             specification(kind="\x1b[31m/gpu"),
@@ -287,6 +301,15 @@ class TestSettings:
             folders=("/a",), enabled=False
         )
         assert parse_crio('{"crio": {"CDISpecDirs": ["/a"]}}') == CdiSettings(folders=("/a",))
+
+    @pytest.mark.parametrize(
+        ("recorded", "maps"), [("containerd-2.1.9", False), ("containerd-2.4.0-beta", True), ("cri-o-1.37.0-dev", True)]
+    )
+    def test_recorded_runtimes(self, recorded: str, maps: bool) -> None:
+        """What real releases told: their folders, and whether their CDI library maps mounts."""
+        answer = recorded_answer(recorded, "/run/s")
+        assert gather_cdi_settings(answer).value == CdiSettings(folders=("/etc/cdi", "/var/run/cdi"))
+        assert gather_maps_mounts(answer.name, answer.version).value is maps
 
     @pytest.mark.parametrize("text", ["{}", "[]", "", '{"cdiSpecDirs": "x"}', "[" * 99_999])
     def test_anything_else_is_a_problem(self, text: str) -> None:

@@ -48,6 +48,14 @@ def test_it_is_found_in_a_file_of_its_own() -> None:
     assert gather_istio_cni(host, PID, DIRECTORIES).value is not None
 
 
+@pytest.mark.parametrize(("plugin", "kind"), [("multus-shim", None), ("calico", "absent")])
+def test_it_is_found_among_the_networks_of_multus(plugin: str, kind: str | None) -> None:
+    """Where OpenShift installs it; nobody calls what lies there without Multus."""
+    host = node(plugin)
+    host.files["/etc/cni/multus/net.d/v1-30-istio-cni.conf"] = json.dumps({"type": "istio-cni-v1-30"})
+    assert gather_istio_cni(host, PID, DIRECTORIES).kind == kind
+
+
 @pytest.mark.parametrize("plugins", [("calico", "portmap"), ("istio-cnix",), ("not-istio-cni",)])
 def test_others_are_not_it(plugins: tuple[str, ...]) -> None:
     assert gather_istio_cni(node(*plugins), PID, DIRECTORIES).kind == "absent"
