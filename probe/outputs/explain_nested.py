@@ -53,7 +53,7 @@ def render_nested_catalog(checks: Sequence[NestedCheck], *, width: int | None, c
                 page.line((check.id, "bold"), also, indent=2)
                 page.line(check.question, indent=4)
     page.blank()
-    page.line((f"A Pod that works here: userns-probe explain nested --for {'|'.join(WORKLOADS)}", "dim"))
+    page.line((f"The smallest Pod for each: userns-probe explain nested --for {'|'.join(WORKLOADS)}", "dim"))
     return str(page).removeprefix("\n")
 
 
