@@ -146,6 +146,10 @@ def test_whatever_is_set_kubernetes_knows_it(version: str) -> None:
         'namespace={"name":"Not A Name"}',
         'policies=["denny"]',
         'prometheus={"podmonitor":true}',
+        'policies=["select","select-kyverno"]',
+        'resources={"probe":{"limits":{"memory":"lots"}}}',
+        'resources={"probe":{"limit":{"memory":"1Gi"}}}',
+        'tolerations=[{"operator":"Maybe"}]',
     ],
 )
 def test_a_wrong_value_is_refused(value: str) -> None:
