@@ -36,7 +36,7 @@ def render_nested_check(check: NestedCheck, *, width: int | None, colour: bool) 
             [("levels  ", "dim"), f"{', '.join(check.levels)}; the node's verdict does not depend on it"],
             [("why", "dim"), check.why],
             [("fails as", "dim"), ", ".join(check.reasons) or "never fails: it warns, or is unknown"],
-            [("read on", "dim"), check.documentation],
+            [("docs   ", "dim"), check.documentation],
         ]
     )
     return str(page)
