@@ -72,7 +72,8 @@ def test_with_ctr(archive: str, node: Node, containerd: Runtime) -> None:
     """containerd's own client, on a node that nothing else can be installed on."""
     _, *importing, file = command("docs/troubleshooting.md", "ctr -n k8s.io images import")
     assert file == "userns-probe.tar"
-    _, *running = command("docs/troubleshooting.md", "ctr -n k8s.io run")
+    _, *running = command("README.md", "ctr -n k8s.io run")
+    assert ["ctr", *running] == command("docs/troubleshooting.md", "ctr -n k8s.io run")
     at = running.index(IMAGE)
     running[at] = IMAGE.replace("REGISTRY", "registry.example")
     ctr = (containerd.beside("ctr"), "--address", node.endpoint)
