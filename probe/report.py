@@ -177,7 +177,7 @@ class Report(Struct, frozen=True, kw_only=True):
     probed_at: str
     """RFC 3339, UTC."""
     expires_at: str
-    """RFC 3339, UTC: older than that the report says nothing any more."""
+    """RFC 3339, UTC: after that the report is void."""
     confirmed_at: str | None
     """RFC 3339, UTC: when `watch` last saw that nothing had changed since the probe. None before the first look."""
     duration_seconds: float
