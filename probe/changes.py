@@ -110,7 +110,7 @@ def answer(report: Json) -> dict[str, str] | None:
 
 
 def is_change(value: object) -> bool:
-    """Whether *value* is a change as `followed` makes it."""
+    """True when *value* is a change as `followed` makes it."""
     if not isinstance(value, dict) or value.keys() != {"at", "before", "after", "difference"}:
         return False
     sides = all(isinstance(one, dict) and answer(one) == one for one in (value["before"], value["after"]))

@@ -38,7 +38,7 @@ class EventForecast(Struct, frozen=True, kw_only=True):
     message: str
     """One sentence: the cause of a turn, or why the outcome is unknown."""
     remediation: str
-    """What prevents a turn for the worse; empty when nothing is needed."""
+    """Steps that prevent a turn for the worse; empty when none is needed."""
     pending: str
     """Half a sentence: why the event is due; empty when nothing is known to ask for it."""
     changes: tuple[Change, ...]

@@ -12,7 +12,7 @@ from probe.terms import Status
 from probe.verdict import Verdict
 
 NestedLevel = Literal["build", "engine", "system", "rootless", "inner-userns"]
-"""What works inside a Pod with `hostUsers: false`.
+"""Levels of what works inside a Pod with `hostUsers: false`.
 
 `build`: a builder that runs as the Pod's root; `engine`: also dockerd, with networks and limits; `system`: also systemd
 as process 1, and Kubernetes. Not above these `rootless`: an engine in a user namespace of its own, and `inner-userns`:
@@ -56,10 +56,10 @@ class NestedFinding(Struct, frozen=True, kw_only=True):
     reason: str
     message: str
     remediation: str
-    """What the node must change; empty when nothing."""
+    """Change that the node needs; empty without one."""
     documentation: str
     pod: tuple[PodRequest, ...]
-    """What the Pod must ask for, so that *status* holds."""
+    """Settings that the Pod must ask for, so that *status* holds."""
     evidence: tuple[Evidence, ...]
 
 
@@ -71,7 +71,7 @@ class NestedVerdict(Struct, frozen=True, kw_only=True):
     message: str
     pod: tuple[PodRequest, ...]
     node: str
-    """What the node must change first; empty when ready."""
+    """First change that the node needs; empty when ready."""
 
 
 class NestedHandler(Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ class Proof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Clock ticks from the kernel's start to the daemon's: starttime of proc_pid_stat(5)."""
 
     def is_of(self, other: Proof) -> bool:
-        """Whether both speak of the same daemon in the same boot."""
+        """True when both speak of the same daemon in the same boot."""
         return (self.boot_id, self.runtime_pid, self.runtime_start) == (
             other.boot_id,
             other.runtime_pid,

@@ -177,7 +177,7 @@ class Report(Struct, frozen=True, kw_only=True):
     probed_at: str
     """RFC 3339, UTC."""
     expires_at: str
-    """RFC 3339, UTC: older than that the report says nothing any more."""
+    """RFC 3339, UTC: after that the report is void."""
     confirmed_at: str | None
     """RFC 3339, UTC: when `watch` last saw that nothing had changed since the probe. None before the first look."""
     duration_seconds: float
@@ -191,7 +191,7 @@ class Report(Struct, frozen=True, kw_only=True):
     changes: tuple[VerdictChange, ...]
     """The last changes of the verdict, the newest last, also of earlier boots. Empty outside of `watch`."""
     changes_problem: str
-    """Why earlier changes, which the Node's annotations keep, are not among them; empty without a problem."""
+    """Reason why earlier changes, which the Node's annotations keep, are not among them; empty without a problem."""
     levels: dict[str, Verdict]
     handlers: tuple[HandlerVerdict, ...]
     findings: tuple[Finding, ...]
@@ -204,14 +204,14 @@ class Report(Struct, frozen=True, kw_only=True):
     forecast: RestartForecast | None
     """None on a node without a kubelet."""
     forecasts: tuple[EventForecast, ...]
-    """What a boot of the node and a restart of its runtime will change; empty when the report expired."""
+    """Forecasts for a boot of the node and a restart of its runtime; empty when the report expired."""
     contradictions: tuple[str, ...]
     """Ids of findings in which a layer claims what the live attempt disproves, or the reverse."""
     proof: Proof
-    """What the verdict rests upon; it is the same whichever Pods run now."""
+    """Basis of the verdict; it is the same whichever Pods run now."""
     facts: ReportFacts
     nested: Nested | None
-    """What builders and engines inside a Pod can do; None when the report expired."""
+    """Abilities of builders and engines inside a Pod; None when the report expired."""
     devices: tuple[DeviceKind, ...]
     """Kinds of devices that the node offers: a row holds for the handlers that it names, and for no other."""
 

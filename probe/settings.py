@@ -23,7 +23,7 @@ INTERVALS = (timedelta(seconds=10), timedelta(days=1))
 
 
 GRACE = timedelta(seconds=5)
-"""How long a probe may take beyond its budget before `watch` kills it."""
+"""Longest time that a probe may take beyond its budget before `watch` kills it."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -32,11 +32,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     node_name: str | None = None
     """As Kubernetes names the node; never guessed from the host name."""
     proc: str = "/proc"
-    """Where the node's /proc is mounted; another place than /proc in a container without hostPID."""
+    """Mount point of the node's /proc; another one than /proc in a container without hostPID."""
     budget: timedelta = BUDGET
-    """How long the whole probe may take, hung mounts included."""
+    """Longest time for the whole probe, hung mounts included."""
     interval: timedelta = timedelta(minutes=5)
-    """How often reports are made; one expires after three, and never before the next may be due."""
+    """Time between reports; one expires after three, and never before the next may be due."""
     try_runtime: bool = False
     """Whether the node's own OCI runtime makes a container, which is never started."""
     try_pod: bool = False

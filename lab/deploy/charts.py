@@ -241,11 +241,20 @@ FRESHNESS = (
         width=4,
     ),
     Chart(
+        "stat",
+        "Will not stay ready",
+        "Nodes that are ready until they boot or their container runtime restarts.",
+        {
+            "Nodes": f"count(count by (cluster, node) (userns_probe_forecast_ready{{{S}}} == 0"
+            f" and on (cluster, node) ({verdict('ready')} == 1))) or vector(0)"
+        },
+        width=4,
+    ),
+    Chart(
         "series",
         "Rounds of publishing",
         "Results of writing to the Nodes, in an hour.",
         {"{{result}}": f"sum by (result) (increase(userns_probe_publish_total{{{S}}}[1h]))"},
-        width=12,
     ),
     Chart(
         "series",

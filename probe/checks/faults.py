@@ -35,7 +35,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     """First release branch that never had it."""
 
     def affects(self, version: Version) -> bool | None:
-        """Whether *version* has it; None where nobody looked."""
+        """True when *version* has it; None for a release that was not examined."""
         branch = version[:2]
         if version < self.since or branch >= self.gone:
             return False
@@ -62,7 +62,7 @@ IMAGE_DECLARED_VOLUMES = Fault(program="containerd", since=(2, 0, 0), fixed={(2,
 
 
 def check_fault(facts: Facts, fault: Fault, what: str, message: str, check_id: str) -> Outcome:
-    """Whether the container runtime has *fault*; *message* says what happens, after the runtime's name."""
+    """Finding about *fault* in the container runtime; *message* continues the runtime's name with the consequence."""
     found = _version(facts, fault.program, what)
     if isinstance(found, Outcome):
         return found

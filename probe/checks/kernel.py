@@ -95,7 +95,7 @@ def _raise(facts: Facts, limits: dict[str, int | None]) -> str:
 
 
 def fitting_row(facts: Facts) -> bool:
-    """Whether this platform has a way of its own to raise the limit."""
+    """True when this platform has its own way to raise the limit."""
     row = fitting("kernel-user-namespaces", "UserNamespacesDisabled", platforms_of(facts))
     return row is not None and bool(row.platform)
 

@@ -198,16 +198,16 @@ def prune(
     from probe.publish.stale import prune_stale
 
     if every and stale:
-        raise click.UsageError("either --all or --stale: --all is of all that was published")
+        raise click.UsageError("use either --all or --stale: --all removes all that was published")
     if (every or stale) and command.get_parameter_source("node_name") is click.core.ParameterSource.COMMANDLINE:
         option = "--all" if every else "--stale"
-        raise click.UsageError(f"either {option} or --node-name {node_name}: {option} is of every Node")
+        raise click.UsageError(f"either {option} or --node-name {node_name}: {option} applies to every Node")
     name = None if every or stale else settings_of(node_name=node_name or None).node_name
     if not (every or stale or name):
-        raise click.UsageError("say which Node: --node-name NAME, --all or --stale DURATION")
+        raise click.UsageError("name a Node: --node-name NAME, --all or --stale DURATION")
     access = Access(kubeconfig=kubeconfig or kubeconfig_at_home(), context=context)
     if context and not access.kubeconfig:
-        raise click.UsageError(f"--context {context} is of a kubeconfig, and there is none: name it with --kubeconfig")
+        raise click.UsageError(f"--context {context} needs a kubeconfig, and there is none: name one with --kubeconfig")
     pruned = []
     unwritten: NotWritten | None = None
     try:

@@ -123,8 +123,8 @@ def read_bundle(file: str) -> Report:
         made = unpack(content)
         if made.manifest.agent_version != __version__:
             complain(
-                f"userns-probe: {file} is of version {made.manifest.agent_version}, this is {__version__}: what this "
-                "version reads and that one did not is unknown\n"
+                f"userns-probe: {file} was written by version {made.manifest.agent_version}, this is {__version__}: "
+                "facts that only this version reads are unknown\n"
             )
         return report_again(made)
     except BundleError as error:
@@ -155,5 +155,5 @@ def _put(file: str, content: bytes) -> None:
 def _compared(told: Any, again: Any) -> str:
     differing = [key for key in told if told[key] != again.get(key)]
     if not differing:
-        return "Read again, it gives the same report."
-    return f"Read again, it gives another report, in {', '.join(differing)}: say so when you send it."
+        return "Replayed, it gives the same report."
+    return f"Replayed, it gives a different report, in {', '.join(differing)}: mention that when you send it."

@@ -91,7 +91,7 @@ def width() -> int | None:
 
 
 def coloured(choice: str) -> bool:
-    """Whether to use colours; `auto` means on a terminal, unless NO_COLOR or TERM=dumb is set."""
+    """True when colours are to be used; `auto` means on a terminal, unless NO_COLOR or TERM=dumb is set."""
     if choice == "auto":
         return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return choice == "always"

@@ -156,7 +156,7 @@ def _upgrade(
 ) -> int:
     """Print what other versions change on this node, or on the node of a report."""
     if fit:
-        raise click.UsageError("--for says nothing of `upgrade`: name versions, as in --kernel 6.12")
+        raise click.UsageError("`upgrade` takes no --for: name versions, as in --kernel 6.12")
     check_versions(versions)
     made = _read_report(report_file) if report_file else probe_node(settings_of(), quiet=False)
     return explain_upgrade(versions, made, output, colour)

@@ -25,7 +25,7 @@ def known_checks() -> dict[str, AnyCheck]:
 
 
 def has_platforms(check: AnyCheck | None) -> bool:
-    """Whether the check has remediations of its own for a platform."""
+    """True when the check has remediations of its own for a platform."""
     from probe.checks.check import Check
 
     return isinstance(check, Check)

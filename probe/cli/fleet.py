@@ -130,7 +130,7 @@ def _check_url(url: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise click.UsageError("--prometheus is no http:// or https:// URL")
+        raise click.UsageError("--prometheus is not an http:// or https:// URL")
 
 
 def _take(
@@ -143,9 +143,9 @@ def _take(
 
     access = Access(kubeconfig=kubeconfig or kubeconfig_at_home(), context=context, deadline=120.0, silence=30.0)
     if context and not access.kubeconfig:
-        raise click.UsageError(f"--context {context} is of a kubeconfig, and there is none: name it with --kubeconfig")
+        raise click.UsageError(f"--context {context} needs a kubeconfig, and there is none: name one with --kubeconfig")
     if namespace and not namespace.replace("-", "").isalnum():
-        raise click.UsageError(f"{namespace!r} is no name of a namespace")
+        raise click.UsageError(f"{namespace!r} is not a valid name of a namespace")
     options = Options(
         access=access, cluster=cluster or "", pool_label=pool_label, namespace=namespace, prometheus=prometheus
     )

@@ -108,7 +108,7 @@ def _exit_code(outcomes: set[str], problems: list[str]) -> int:
     from probe.outputs.text import visible
 
     if not outcomes and not problems:
-        problems = ["there is no Pod, and nothing that makes Pods"]
+        problems = ["found no Pod and no workload"]
     complain("".join(f"userns-probe: {visible(problem, 400)}\n" for problem in problems))
     if problems:
         return USAGE
@@ -158,10 +158,10 @@ def _told(file: str) -> tuple[Node, str]:
     value = document.value if document else None
     if document is None or document.problem or not isinstance(value, dict):
         why = document.problem if document else "is empty"
-        raise click.UsageError(f"--report {file}: {why or 'is no report, and no Node'}")
+        raise click.UsageError(f"--report {file}: {why or 'is neither a report nor a Node'}")
     try:
         if value.get("kind") != "Node" and value.get("schema") != SCHEMA:
-            raise click.UsageError(f"--report {file}: is no report of {SCHEMA}, and no Node")
+            raise click.UsageError(f"--report {file}: is neither a report of {SCHEMA} nor a Node")
         return told_node(value, time.time())
     except msgspec.ValidationError as error:
         raise click.UsageError(f"--report {file}: {error}") from error

@@ -42,7 +42,7 @@ class Keys(Struct, frozen=True, kw_only=True):
 
 
 class Propagation(Struct, frozen=True, kw_only=True):
-    """Whether the runtime sees what the kubelet mounts below its root directory."""
+    """Propagation of the kubelet's mounts below its root directory to the runtime."""
 
     same_namespace: bool
     arrives: bool

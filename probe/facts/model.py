@@ -200,7 +200,7 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     """Devices that CRI-O gives to Pods which ask by annotation; absent for containerd, which has no such list."""
     cdi: Reading[CdiSettings]
     pending: Reading[RuntimePending] = NOT_PENDING
-    """What the next start of the daemon makes take effect."""
+    """Configuration that the next start of the daemon reads."""
 
 
 class SubIds(Struct, frozen=True):
@@ -308,7 +308,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     devices: Reading[DeviceFacts]
     kubelet_around: Reading[KubeletAround]
     nested: NestedFacts
-    """What builders and engines inside a Pod need."""
+    """Needs of builders and engines inside a Pod."""
     userns_pod_runs: Reading[bool]
     """True when a Pod with a user namespace, started by the present process of the container runtime, runs or ran.
 
@@ -317,4 +317,4 @@ class Facts(Struct, frozen=True, kw_only=True):
     """
     proof: Proof = Proof()
     boot: Reading[BootFacts] = NOT_LOOKED_AT
-    """What files tell of the next boot."""
+    """Next boot, as files describe it."""

@@ -11,7 +11,7 @@ from probe.verdict import Verdict
 SCHEMA: Literal["userns-probe.io/fleet/v1"] = "userns-probe.io/fleet/v1"
 
 Agent = Literal["fresh", "missing", "stale", "other-boot", "malformed", "foreign", "future", "not-applicable"]
-"""What the annotations of a Node are worth.
+"""Validity of a Node's annotations.
 
 `foreign`: another field manager than userns-probe wrote them; `future`: they were written later than now, so clocks
 differ; `not-applicable`: Windows nodes and virtual kubelets have no agent. Only `fresh` ones give a verdict.
@@ -29,7 +29,7 @@ Lists = TypedDict(
 """List -> workloads."""
 LISTS: tuple[List, ...] = ("fails", "isolated", "asked-unknown", "movable", "blocked", "unknown")
 Effect = Literal["require", "default", "forbid", "confine", "unclear"]
-"""What a policy does to `hostUsers: false`.
+"""Effect of a policy on `hostUsers: false`.
 
 It requires it, sets it where the field is absent, refuses it, ties it to the label `userns-probe.io/ready`, or none of
 these for sure.
@@ -133,7 +133,7 @@ class WorkloadRow(Struct, frozen=True, kw_only=True, gc=False):
     shapes: int
     """Different specs among its Pods."""
     pools: tuple[Count, ...]
-    """Where its Pods run; Count.nodes counts Pods."""
+    """Nodes of its Pods; Count.nodes counts Pods."""
     reachable: int
     """Nodes that its selector, required affinity, tolerations and volumes admit."""
     reachable_runs: int
@@ -142,7 +142,7 @@ class WorkloadRow(Struct, frozen=True, kw_only=True, gc=False):
     because: tuple[Because, ...]
     """The most frequent reasons first."""
     needs: tuple[str, ...]
-    """What to change to move it; empty when only `hostUsers: false` is to be set, or it is not movable."""
+    """Change that moves it; empty when only `hostUsers: false` is to be set, or it is not movable."""
     ease: int
     """Order among the movable, the easiest first."""
 
@@ -158,7 +158,7 @@ class NamespaceRow(Struct, frozen=True, kw_only=True):
     pinned: bool
     """Whether a version below 1.35 keeps the relaxation for user namespaces away."""
     relaxed: str
-    """What its enforced level no longer asks of Pods with `hostUsers: false`."""
+    """Requirements of its enforced level that no longer apply to Pods with `hostUsers: false`."""
     workloads: int
     pods: int
     asking: int
@@ -186,7 +186,7 @@ class Breaks(Struct, frozen=True, kw_only=True):
 
 
 class EnforceRow(Struct, frozen=True, kw_only=True):
-    """Whether `hostUsers: false` can be enforced now, in a namespace or on a pool."""
+    """Answer for a namespace or a pool: can `hostUsers: false` be enforced there now?"""
 
     of: Literal["namespace", "pool"]
     name: str
@@ -243,7 +243,7 @@ class Inventory(Struct, frozen=True, kw_only=True):
     taken_at: str
     """RFC 3339, UTC, by the API server's clock where it tells its time."""
     seconds: float
-    """How long reading took: the inventory is no snapshot."""
+    """Time that reading took: the inventory is no snapshot."""
     clock_skew_seconds: float
     """This machine's clock minus the API server's, when it is more than a minute; else 0."""
     sections: tuple[Section, ...]

@@ -86,7 +86,7 @@ def note_unread(judged: Judged) -> None:
 
 
 def selectable(considered: list[int], fold: Fold, reach: Reach, ask: Judge) -> bool:
-    """Whether each spec would still run somewhere with our label in its selector."""
+    """True when each spec would still run somewhere with our label in its selector."""
     return all(
         any(ask(index, shape, profile).outcome == "runs" for profile in reach.profiles(labelled(shape.placement)))
         for index in considered

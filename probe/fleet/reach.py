@@ -46,7 +46,7 @@ def placement_of(spec: wire.Spec) -> Placement:
 
 
 def confined(placement: Placement) -> bool:
-    """Whether the selector, or each term of the required affinity, keeps off nodes that are proven not to be ready.
+    """True when the selector, or each term of the required affinity, keeps off nodes that are proven not to be ready.
 
     `NotIn [false]` admits nodes that are unknown or without a label, too.
     """
@@ -63,7 +63,7 @@ def labelled(placement: Placement) -> Placement:
 
 
 def selects(placement: Placement) -> bool:
-    """Whether scheduling depends on the label `userns-probe.io/ready` in any way."""
+    """True when scheduling depends on the label `userns-probe.io/ready` in any way."""
     keys = [key for key, _ in placement.selector]
     keys += [one.key for term in placement.terms or () for one in term.match_expressions or ()]
     return LABEL in keys
@@ -79,7 +79,7 @@ def _confines(requirement: Requirement) -> bool:
 
 
 def stranded(places: Mapping[str, Place], placement: Placement, name: str) -> bool:
-    """Whether Node *name* no longer has the labels that *placement* asks for; false for one that is not known.
+    """True when Node *name* no longer has the labels that *placement* asks for; false for one that is not known.
 
     *Source*: the kubelet's admission, which looks at selector and required affinity, not at volumes and taints.
     """
@@ -133,7 +133,7 @@ class Reach:
 
 
 def admits(placement: Placement, labels: dict[str, str], taints: tuple[wire_nodes.Taint, ...], name: str) -> bool:
-    """Whether a node with these labels, taints and name is admitted. Taints of a state that passes do not count.
+    """True when a node with these labels, taints and name is admitted. Taints of a state that passes do not count.
 
     A Windows node admits only Pods whose scheduling names an operating system: any other would fail there as it is.
     """

@@ -50,7 +50,7 @@ def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str
 
 
 def is_linked(head: bytes) -> bool:
-    """Whether a 64-bit, little-endian program names a dynamic linker; False for anything else."""
+    """True when a 64-bit, little-endian program names a dynamic linker; False for anything else."""
     if not head.startswith(_ELF) or len(head) < 64 or head[4:6] != _ELF64_LITTLE:
         return False
     return any(kind == _PT_INTERP for kind, _, _ in _program_headers(head))

@@ -50,12 +50,12 @@ class Place(Struct, frozen=True, kw_only=True):
 
     @property
     def read_only(self) -> bool:
-        """Whether nothing can be written through this mount."""
+        """True when nothing can be written through this mount."""
         return bool(self.flags & os.ST_RDONLY)
 
     @property
     def full(self) -> bool:
-        """Whether not even root can make a directory here."""
+        """True when not even root can make a directory here."""
         return self.inodes > 0 and self.free_inodes == 0
 
 

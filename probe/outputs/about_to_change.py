@@ -19,7 +19,7 @@ def add_forecasts(page: Page, report: Report, verbose: int) -> None:
     rows = [row for forecast, row in pairs if verbose or not _says_nothing(forecast)]
     if not rows and not newer:
         return
-    page.heading(("ABOUT TO CHANGE", "bold"), "  the verdict of today does not depend on it")
+    page.heading(("ABOUT TO CHANGE", "bold"), "  today's verdict does not depend on it")
     table: list[list[Cell]] = [[mark(row.status), row.name, row.answer, (row.why, "dim")] for row in rows]
     page.table(table, marked=True)
     for row in rows:

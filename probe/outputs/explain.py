@@ -39,12 +39,12 @@ def render_check(check: Check, *, width: int | None, colour: bool, platform: str
     page.line((check.id, "bold"))
     page.line(check.question, indent=2)
     page.blank()
-    gating = "its unknown makes the verdict unknown" if check.gating else "its unknown leaves the verdict alone"
+    gating = "if it is unknown, so is the verdict" if check.gating else "an unknown does not change the verdict"
     rows: list[list[Cell]] = [
         [("level   ", "dim"), f"{check.level}; {gating}"],
         [("why", "dim"), check.why],
         [("fails as", "dim"), ", ".join(check.reasons) or "never fails: it warns, or is unknown"],
-        [("read on", "dim"), check.documentation],
+        [("docs   ", "dim"), check.documentation],
     ]
     declared = remediations_of(check.id)
     fitted = [name for name in PLATFORMS if any(row.platform == name for row in declared)]

@@ -29,9 +29,9 @@ def render_forecast_check(check: ForecastCheck, *, width: int | None, colour: bo
     page.blank()
     page.table(
         [
-            [("outcome ", "dim"), "stays, turns or unknown; the verdict of today does not depend on it"],
+            [("outcome ", "dim"), "stays, turns or unknown; today's verdict does not depend on it"],
             [("why", "dim"), check.why],
-            [("read on", "dim"), check.documentation],
+            [("docs   ", "dim"), check.documentation],
         ]
     )
     page.blank()

@@ -36,7 +36,7 @@ def render_nested_check(check: NestedCheck, *, width: int | None, colour: bool) 
             [("levels  ", "dim"), f"{', '.join(check.levels)}; the node's verdict does not depend on it"],
             [("why", "dim"), check.why],
             [("fails as", "dim"), ", ".join(check.reasons) or "never fails: it warns, or is unknown"],
-            [("read on", "dim"), check.documentation],
+            [("docs   ", "dim"), check.documentation],
         ]
     )
     return str(page)
@@ -53,7 +53,7 @@ def render_nested_catalog(checks: Sequence[NestedCheck], *, width: int | None, c
                 page.line((check.id, "bold"), also, indent=2)
                 page.line(check.question, indent=4)
     page.blank()
-    page.line((f"A Pod that works here: userns-probe explain nested --for {'|'.join(WORKLOADS)}", "dim"))
+    page.line((f"The smallest Pod for each: userns-probe explain nested --for {'|'.join(WORKLOADS)}", "dim"))
     return str(page).removeprefix("\n")
 
 

@@ -40,7 +40,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     """The fingerprint of that probe's report."""
     changes: tuple[VerdictChange, ...] = ()
     problem: str = ""
-    """Why earlier changes are not known; empty without a problem."""
+    """The reason why earlier changes are not known; empty without a problem."""
 
 
 class _Facts(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -82,7 +82,7 @@ def add_nested(page: Page, report: Report, verbose: int) -> None:
     page.heading(("NESTED", "bold"), "  containers inside a Pod; the verdict does not depend on it")
     table: list[list[Cell]] = [[mark(row.status), row.level, row.answer, (row.why, "dim")] for row in rows]
     page.table(table, marked=True)
-    hint = f"A Pod that works here: userns-probe explain nested --for {'|'.join(WORKLOADS)}"
+    hint = f"The smallest Pod for each: userns-probe explain nested --for {'|'.join(WORKLOADS)}"
     page.line((hint, "dim"), indent=2)
     if not verbose:
         return

@@ -66,12 +66,17 @@ class Row(Struct, frozen=True):
 
 
 def render_page(
-    report: Report | None, *, last: Report | None = None, note: str = "", minutes: int | None = None
+    report: Report | None,
+    *,
+    last: Report | None = None,
+    note: str = "",
+    minutes: int | None = None,
+    node_name: str | None = None,
 ) -> str:
     """The page of *report*, the effective one; None: there is none yet, and *note* says why, if more is known.
 
     *last* is the report as it was written, which the page shows below, marked as such, when *report* has expired.
-    *minutes* is the age of its probe.
+    *minutes* is the age of its probe. *node_name* is the Node's, for a page without a report.
     """
     seen = last if report is not None and report.reason == STALE and last is not None else report
     decisive = decisive_finding(report) if report else None
@@ -83,7 +88,7 @@ def render_page(
         seen=seen,
         note=note,
         age="" if minutes is None else _age(minutes),
-        name=visible(view.node_name(seen) if seen else "") or "this node",
+        name=visible(view.node_name(seen) if seen else node_name or "") or "this node",
         decisive=decisive,
         causes=view.causes(report) if report else [],
         service=view.silent_runtime(decisive) if decisive else "",

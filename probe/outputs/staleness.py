@@ -59,7 +59,7 @@ def effective(report: Report, *, age: float, boot_id: str, node_name: str | None
 
 
 def is_fresh(report: Report, now: float) -> bool:
-    """Whether *report* counts at *now*, seconds since the epoch by a clock that need not be its node's."""
+    """True when *report* counts at *now*, seconds since the epoch by a clock that need not be its node's."""
     probed_at = parse_time(report.probed_at)
     return probed_at is not None and abs(now - probed_at) < lifetime(report)
 

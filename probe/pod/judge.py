@@ -44,7 +44,7 @@ def judge(pod: Pod, node: Node) -> Judgement:
 
 
 def is_judged(pod: Pod) -> bool:
-    """Whether *pod* gets a user namespace, or is judged as if it did."""
+    """True when *pod* gets a user namespace, or is judged as if it did."""
     return pod.spec.host_users is False or (pod.assume and pod.spec.host_users is None)
 
 

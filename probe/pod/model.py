@@ -13,11 +13,11 @@ from probe.terms import Level, Status
 from probe.verdict import Verdict
 
 Outcome = Literal["runs", "fails", "unknown", "refused"]
-"""What becomes of a Pod. `refused`: by the API server; `fails`: on the node, where it stays Pending or ends."""
+"""Outcomes of a Pod. `refused`: by the API server; `fails`: on the node, where it stays Pending or ends."""
 WORST_FIRST: tuple[Outcome, ...] = ("refused", "fails", "unknown", "runs")
 
 Origin = Literal["tried", "kernel-and-driver", "rule", "unknown"]
-"""What a Reason rests upon.
+"""Basis of a Reason.
 
 `tried`: on this node; `kernel-and-driver`: by tables of kernels and drivers, not tried; `rule`: by the specification of
 Kubernetes and the node's settings, for which nothing needs to be tried; `unknown`: nothing.
@@ -59,7 +59,7 @@ class Pod(Struct, frozen=True, kw_only=True):
     class_selector: dict[str, str] | None = None
     """`scheduling.nodeSelector` of its RuntimeClass, which the API server adds to its own."""
     token: bool | None = None
-    """What its ServiceAccount says of automountServiceAccountToken; None: nothing, or not known."""
+    """The field automountServiceAccountToken of its ServiceAccount; None: not set, or not known."""
     devices: dict[str, str] = field(default_factory=dict)
     """Annotation (`cdi.k8s.io/...`) -> the CDI devices that it names; empty: not known."""
     claims: dict[str, Claim] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class HostNetwork(Struct, frozen=True, kw_only=True):
     """A handler's answers for hostNetwork together with a user namespace."""
 
     claimed: bool | None = None
-    """What CRI says; None: nothing, or not known."""
+    """Answer of CRI; None: none, or not known."""
     supported: bool | None = None
     """By the release of the container runtime; None: not known."""
 
@@ -122,7 +122,7 @@ class Node(Struct, frozen=True, kw_only=True):
     host_network: dict[str, HostNetwork] = field(default_factory=dict)
     """Handler -> its hostNetwork."""
     volumes: tuple[VolumeRow, ...] = ()
-    """What was tried of volumes mounted there, by driver."""
+    """Attempts with volumes mounted there, by driver."""
     mounts: dict[str, FilesystemRow] = field(default_factory=dict)
     """Path of a hostPath -> what was tried there."""
     mounted: dict[tuple[str, str], list[FilesystemRow]] = field(default_factory=dict)
@@ -145,7 +145,7 @@ class Reason(Struct, frozen=True, kw_only=True):
     """CamelCase, from a closed list."""
     message: str
     remediation: str = ""
-    """What to change, in the Pod or on the node; empty when nothing needs to be."""
+    """Change in the Pod or on the node; empty when none is needed."""
 
 
 class Note(Struct, frozen=True, kw_only=True):

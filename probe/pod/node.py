@@ -115,7 +115,7 @@ def node_of_annotations(
 
 
 def contradicts(verdict: str, levels: Mapping[str, str]) -> bool:
-    """Whether the annotations `verdict` and `levels` do not agree; `conclude` gives only those that do.
+    """True when the annotations `verdict` and `levels` do not agree; `conclude` gives only those that do.
 
     The verdict is that of the last of POD_LEVELS, and no level is better than the one before, which it includes.
     """

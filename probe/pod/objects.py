@@ -154,7 +154,7 @@ def _fstype(storage: _StorageClass) -> str:
 
 
 def is_shared(*access_modes: Sequence[str] | None) -> bool | None:
-    """Whether many nodes may write a volume, by the *access_modes* of its claim and of itself; None: not known."""
+    """True when many nodes may write a volume, by the *access_modes* of its claim and of itself; None: not known."""
     modes = frozenset(mode for each in access_modes for mode in each or ())
     return True if "ReadWriteMany" in modes else False if modes and modes <= _ONE_NODE else None
 

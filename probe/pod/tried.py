@@ -21,7 +21,7 @@ class Mounted(Struct, frozen=True):
 
     @property
     def writable(self) -> bool:
-        """Whether some container mounts it read-write."""
+        """True when some container mounts it read-write."""
         return any(not mount.read_only for mount in self.mounts)
 
     def paths(self, volume: str) -> tuple[str, ...]:

@@ -107,7 +107,9 @@ class App:
         minutes = None if now.age is None else max(0, int(now.age // 60))
         page = self._pages.get(
             (now.effective, now.report, now.message, minutes),
-            lambda: render_page(now.effective, last=now.report, note=now.message, minutes=minutes),
+            lambda: render_page(
+                now.effective, last=now.report, note=now.message, minutes=minutes, node_name=self._current.node_name
+            ),
         )
         return Response(200, "text/html; charset=utf-8", page)
 

@@ -52,11 +52,11 @@ class Driver(Struct, frozen=True, kw_only=True):
 
     @property
     def serves_one_node(self) -> bool:
-        """Whether only block devices of it are known, whose file system one node at a time mounts."""
+        """True when only block devices of it are known, whose file system one node at a time mounts."""
         return ASKED in self.filesystems and not self.shared
 
     def judge(self, release: str, fstype: str = "", shared: bool | None = None) -> Verdict:
-        """Whether the kernel *release* takes an idmapped mount of such a volume."""
+        """Verdict on an idmapped mount of such a volume with the kernel *release*."""
         if shared and self.serves_one_node:
             return Verdict("unknown", NOT_SHARED)
         kinds = self.kinds(fstype, shared)

@@ -88,7 +88,7 @@ and Dell (`protocol`, the file system).
 
 
 def says_nfs(parameters: Mapping[str, str] | None) -> bool:
-    """Whether *parameters* of a StorageClass, or attributes of a volume, name NFS."""
+    """True when *parameters* of a StorageClass, or attributes of a volume, name NFS."""
     return any(value.lower() in _SAYS_NFS.get(key.lower(), ()) for key, value in (parameters or {}).items())
 
 

@@ -18,7 +18,7 @@ Taken = Literal["yes", "no", "unknown"]
 
 
 class Verdict(Struct, frozen=True):
-    """Whether a kernel takes an idmapped mount of a file system, and why."""
+    """Answer for an idmapped mount of a file system with a kernel, and its reason."""
 
     taken: Taken
     why: str
@@ -67,12 +67,12 @@ def parse_release(text: str) -> tuple[int, int] | None:
 
 
 def is_fuse(fstype: str) -> bool:
-    """Whether a FUSE server decides; virtiofs has one on the machine below."""
+    """True when a FUSE server decides; virtiofs has one on the machine below."""
     return fstype.partition(".")[0] in ("fuse", "fuseblk", "virtiofs")
 
 
 def judge_filesystem(fstype: str, release: str, offered: bool | None = None) -> Verdict:
-    """Whether the kernel *release* takes an idmapped mount of *fstype*.
+    """Verdict on an idmapped mount of *fstype* with the kernel *release*.
 
     *offered* is whether a FUSE server offers FUSE_ALLOW_IDMAP; None: not known.
     """
@@ -119,7 +119,7 @@ def what_works(fstype: str, release: str = "") -> str:
 
 
 def judge_layers(fstype: str, release: str) -> Verdict:
-    """Whether overlay on the kernel *release* takes idmapped layers of a *fstype*."""
+    """Verdict on idmapped layers of a *fstype* below overlay with the kernel *release*."""
     of_layer, number = judge_filesystem(fstype, release), parse_release(release)
     if of_layer.taken != "yes" or number is None:
         return of_layer

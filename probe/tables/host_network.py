@@ -44,7 +44,7 @@ _VERSION = re.compile(r"v?(\d{1,3})\.(\d{1,4})\.(\d{1,4})")
 
 
 def supports(name: str, version: str) -> bool | None:
-    """Whether that release runs such Pods; None for another runtime, or without a version."""
+    """True when that release runs such Pods; None for another runtime, or without a version."""
     found = _VERSION.match(version)
     runtime = next((one for one in RUNTIMES if one.name == name), None)
     if runtime is None or found is None:

@@ -33,7 +33,7 @@ class Control(Struct, frozen=True, kw_only=True):
     source: str
 
     def asked(self, version: Version) -> Asked:
-        """Whether policies of *version* still ask it of a Pod with a user namespace."""
+        """True when policies of *version* still ask it of a Pod with a user namespace."""
         if not self.relaxed:
             return "asked"
         if version >= SINCE:
@@ -85,6 +85,6 @@ WORDS = {
 
 
 def asked(level: str, version: Version) -> Asked:
-    """Whether *level* asks all that it can relax of a Pod with a user namespace, in policies of *version*."""
+    """True when *level* asks all that it can relax of a Pod with a user namespace, in policies of *version*."""
     found = {one.asked(version) for one in CONTROLS if one.level == level and one.relaxed}
     return "relaxed" if "relaxed" in found else "gate" if "gate" in found else "asked"

@@ -48,5 +48,5 @@ SERVERS: dict[str, Server] = {
 
 
 def offers(server: str) -> bool | None:
-    """Whether *server* offers FUSE_ALLOW_IDMAP; None: not known."""
+    """True when *server* offers FUSE_ALLOW_IDMAP; None: not known."""
     return SERVERS[server].offers if server in SERVERS else None

@@ -68,7 +68,7 @@ class Looker:
                 os.kill(self._pid, signal.SIGKILL)
 
     def is_gone(self) -> bool:
-        """Whether the looker has ended, which closes the other end of its pipe."""
+        """True when the looker has ended, which closes the other end of its pipe."""
         if self.answers >= 0:
             poll = select.poll()
             poll.register(self.answers, 0)

@@ -78,7 +78,7 @@ class KernelFile:
             self._file = -1
 
     def changed(self) -> bool:
-        """Whether the look differs; always for a process that has ended."""
+        """True when the look differs; always for a process that has ended."""
         try:
             content = os.pread(self._file, _PAGE, 0)
         except OSError:
@@ -106,12 +106,12 @@ class MountTable:
         """Device as `major:minor` -> type of the file system, of all mounts that were read last."""
 
     def moved(self) -> bool:
-        """Whether any mount was added, removed or changed since `changed` read the table."""
+        """True when any mount was added, removed or changed since `changed` read the table."""
         self._unread = bool(self._poll.poll(0)) or self._unread
         return self._unread
 
     def changed(self) -> bool:
-        """Whether the look differs. *Errors*: OSError."""
+        """True when the look differs. *Errors*: OSError."""
         if not self.moved():
             return False
         self._unread = False

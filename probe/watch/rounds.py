@@ -55,7 +55,7 @@ class Rounds:
         return False
 
     def may_pass(self) -> bool:
-        """Whether the report has a failure that may pass by itself, without a change of any file."""
+        """True when the report has a failure that may pass by itself, without a change of any file."""
         return bool(fleeting_reasons(self._report.content()))
 
     def look(self) -> str:

@@ -118,7 +118,7 @@ class _Finder:
         }
 
     def add(self, kind: str, path: str, seen: str) -> bool:
-        """Whether a look at the source depends on nothing but `states`, which are more afterwards."""
+        """True when a look at the source depends on nothing but `states`, which are more afterwards."""
         if kind not in ("file", "link", "place") or (seen.startswith("errno") and seen != _ABSENT):
             return False
         try:

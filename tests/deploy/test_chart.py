@@ -105,6 +105,15 @@ def test_what_it_adds_is_where_the_values_say() -> None:
     assert "serviceaccount:userns-probe:" not in text
 
 
+def test_runbooks_are_where_the_values_say() -> None:
+    """A pager opens an address; without one it is the path in the repository."""
+    base = "https://git.example/o/userns-probe/blob/v1/"
+    for value, beginning in (("", "docs/alerts.md#"), (base, f"{base}docs/alerts.md#")):
+        (rules,) = added(f'prometheus={{"rules":true,"runbookBase":"{value}"}}')
+        alerts = [rule for group in rules["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+        assert all(alert["annotations"]["runbook_url"].startswith(beginning) for alert in alerts)
+
+
 @pytest.mark.parametrize("version", ["1.30", "1.36"])
 def test_whatever_is_set_kubernetes_knows_it(version: str) -> None:
     """Every value at once, against Kubernetes' own types."""
@@ -146,6 +155,11 @@ def test_whatever_is_set_kubernetes_knows_it(version: str) -> None:
         'namespace={"name":"Not A Name"}',
         'policies=["denny"]',
         'prometheus={"podmonitor":true}',
+        'prometheus={"runbookBase":"git.example"}',
+        'policies=["select","select-kyverno"]',
+        'resources={"probe":{"limits":{"memory":"lots"}}}',
+        'resources={"probe":{"limit":{"memory":"1Gi"}}}',
+        'tolerations=[{"operator":"Maybe"}]',
     ],
 )
 def test_a_wrong_value_is_refused(value: str) -> None:

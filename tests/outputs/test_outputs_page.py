@@ -356,3 +356,9 @@ def test_changes_that_are_not_known() -> None:
     problem = "the annotation userns-probe.io/changes cannot be read"
     page = render_page(replace(make_report(), changes_problem=problem))
     assert f"Earlier changes are not known: {problem}." in page
+
+
+def test_a_page_without_a_report_names_its_node() -> None:
+    """Five tabs of a roll-out are told apart before the first report; a name that is not known is left out."""
+    assert "<title>worker-7 · unknown" in render_page(None, node_name="worker-7")
+    assert "<title>unknown" in render_page(None)

@@ -1,4 +1,4 @@
-"""Which runtime handler gives a Pod a cgroup subtree of its own?"""
+"""The runtime handler that gives a Pod its own cgroup subtree."""
 
 from __future__ import annotations
 

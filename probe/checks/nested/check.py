@@ -45,13 +45,13 @@ def judge(outcome: Outcome, *pod: PodRequest) -> NestedOutcome:
 def stopped(
     facts: Facts, names: Sequence[str], what: str, reason: str, remediation: str, load: str = ""
 ) -> Outcome | None:
-    """Outcome of the first of the steps *names* that did not pass; None when all passed.
+    """Outcome of the first of the steps *names* that did not pass; None when all passed or nothing was tried.
 
     *load* is the command that loads the modules of a step that was left out.
     """
     trial = facts.nested.trial
     if trial.value is None:
-        return Outcome.not_read(what, trial)
+        return None
     step = next((step for step in map(trial.value.step, names) if step.result != "passed"), None)
     if step is None:
         return None

@@ -1,4 +1,4 @@
-"""Which confinement of AppArmor and SELinux must the Pod turn off?"""
+"""The confinement of AppArmor and SELinux that a Pod must turn off."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def check_mounts(facts: Facts, handler: str) -> NestedOutcome:
     what = "a builder cannot run a step of a build in a container"
     trial, bad = facts.nested.trial, stopped(facts, _STEPS, what, "NestedMountRefused", _REMEDIATION)
     if bad or trial.value is None:
-        return judge(bad or Outcome.not_read(what, trial), _ADMIN)
+        return judge(bad or Outcome.not_read("whether a builder can run a step of a build", trial), _ADMIN)
     message = "the root of a Pod can mount, also a new /proc beside a masked one, and pivot_root"
     return judge(Outcome.passed(message, seen_of(trial.value, *_STEPS)), _ADMIN)
 

@@ -23,7 +23,7 @@ def check_network(facts: Facts, handler: str) -> NestedOutcome:
     what = "no engine can connect its containers"
     bad, trial = stopped(facts, _STEPS, what, "NestedNetworkRefused", _REFUSED, _LOAD), facts.nested.trial.value
     if trial is None:
-        return judge(bad or Outcome.not_read(what, facts.nested.trial), _ADMIN)
+        return judge(Outcome.not_read("whether engines can connect their containers", facts.nested.trial), _ADMIN)
     if bad:
         return judge(replace(bad, message=f"{bad.message}; {_of_meshes(trial)}"), _ADMIN)
     nat = [trial.step(name) for name in _NAT]

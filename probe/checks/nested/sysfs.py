@@ -25,7 +25,7 @@ def check_sysfs(facts: Facts, handler: str) -> NestedOutcome:
     uncover = "Uncover /sys in the runtime's mount namespace."
     trial, bad = facts.nested.trial, stopped(facts, ("sysfs",), what, "NestedSysfsRefused", uncover)
     if bad or trial.value is None:
-        return judge(bad or Outcome.not_read(what, trial), *_TMPFS)
+        return judge(bad or Outcome.not_read("whether inner containers get /sys", trial), *_TMPFS)
     seen = seen_of(trial.value, "sysfs", "writable sysfs")
     offered = facts.mounts.value.writable_sysfs if facts.mounts.value else ()
     if offered or trial.value.step("writable sysfs").result == "passed":

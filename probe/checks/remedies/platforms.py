@@ -77,7 +77,7 @@ def platforms_of(facts: Facts) -> tuple[str, ...]:
 
 
 def is_image(facts: Facts) -> bool:
-    """Whether something else than files of sysctl.d(5) and fstab(5) decides what a boot sets."""
+    """True when something else than files of sysctl.d(5) and fstab(5) decides what a boot sets."""
     return (facts.distribution.value or "").partition(" ")[0] in _IMAGES
 
 

@@ -14,7 +14,8 @@ UNKNOWN: tuple[Remediation, ...] = (
           systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager
         """),
     row(("", "NotPermitted"), "", _UNKNOWN, """
-        Run the probe as root on the node itself, or as the container of daemonset.yaml.
+        Run the probe as root on the node itself, or in a privileged container with the node's /proc at /host/proc, as
+        in daemonset.yaml.
         """),
     row(("", "TimedOut"), "", _UNKNOWN, """
         See why the source that the evidence names does not answer (a dead server, an overloaded node), then probe

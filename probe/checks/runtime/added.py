@@ -44,7 +44,7 @@ from probe.finding import Evidence
 
 _IDS_PER_POD = 65536
 _FITTED_RANGE = ["0", "2147483647"]
-"""What CRI-O fits to the groups of a Pod, since 1.31. *Source*: cri-o/cri-o#8174."""
+"""The setting that CRI-O fits to the groups of a Pod, since 1.31. *Source*: cri-o/cri-o#8174."""
 _FITTED_SINCE = (1, 31, 0)
 _NAMESPACED = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net.")
 """Sysctls that CRI-O sets at all. *Source*: CRI-O, `pkg/config/sysctl.go`."""

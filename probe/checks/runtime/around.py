@@ -34,7 +34,7 @@ def handler_around(facts: Facts, handler: str) -> HandlerAround | None:
 
 
 def is_containerd(facts: Facts, since: tuple[int, int, int] = (0, 0, 0)) -> bool:
-    """Whether the runtime is containerd, of that version or newer; one without a version is taken for new."""
+    """True when the runtime is containerd, of that version or newer; one without a version is taken for new."""
     runtime = facts.runtime.value
     if runtime is None or runtime.name.value != "containerd":
         return False
@@ -72,12 +72,12 @@ def oci_runtime_of(facts: Facts, handler: str) -> str:
 
 
 def is_closed(place: Place) -> bool:
-    """Whether the mode keeps a Pod's mapped root from searching this directory: others lack the execute bit."""
+    """True when the mode keeps a Pod's mapped root from searching this directory: others lack the execute bit."""
     return not place.mode & 0o001
 
 
 def is_unclear(place: Place) -> bool:
-    """Whether a mapped root may have other rights than the mode gives to others, by an ACL or as owner or group."""
+    """True when a mapped root may have other rights than the mode gives to others, by an ACL or as owner or group."""
     return place.acl or place.uid >= _MAPPED_FROM or place.gid >= _MAPPED_FROM
 
 

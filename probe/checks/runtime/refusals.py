@@ -31,7 +31,7 @@ _HIDDEN = re.compile(r"net\.(core\.(xfrm_|[rw]mem_(default|max))|ipv6\.route\.|i
 _OF_NAMESPACES = re.compile(
     r"net\..+|fs\.mqueue\..+|user\..+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced|domainname)"
 )
-"""What a container may have of its own. *Source*: runc, libcontainer/configs/validate, `sysctl`; crun, sysctl.c."""
+"""Sysctls that a container may set. *Source*: runc, libcontainer/configs/validate, `sysctl`; crun, sysctl.c."""
 
 _OF_THE_NODE = re.compile(
     r"user\..+|net\.core\.(bpf_jit_|busy_|default_qdisc|dev_weight|devconf_|fb_tunnels_|flow_limit_|gro_normal_|high_order_"
@@ -93,12 +93,12 @@ class Refusal(Struct, frozen=True):
 
 
 def is_late_and_missing(hook: Hook) -> bool:
-    """Whether it runs when the container has started already, and its program is not there."""
+    """True when it runs when the container has started already, and its program is not there."""
     return hook.when == _LATE and bool(hook.steps) and hook.steps[0].kind == "absent"
 
 
 def is_defective(hook: Hook) -> bool:
-    """Whether execve(2) refuses its program. crun's execvpe(3) then starts a shell, which runs a script and no ELF."""
+    """True when execve(2) refuses its program. crun's execvpe(3) then starts a shell, which runs scripts and no ELF."""
     waited_for = hook.when not in (*_NEVER_WAITED_FOR, _LATE)
     return waited_for and bool(hook.steps) and hook.steps[0].value is not None and bool(hook.steps[0].value.defect)
 
@@ -146,12 +146,12 @@ def refused_sysctl(name: str, value: str, ids: int, source: str, now: Reading[st
 
 
 def is_of_the_node(name: str) -> bool:
-    """Whether a Pod may have no such sysctl, although a probe in the node's network namespace sees it."""
+    """True when a Pod may have no such sysctl, although a probe in the node's network namespace sees it."""
     return bool(_OF_THE_NODE.match(name.replace("/", ".")))
 
 
 def is_ping_range(name: str) -> bool:
-    """Whether that sysctl is the range of groups that may ping."""
+    """True when that sysctl is the range of groups that may ping."""
     return name.replace("/", ".") == _PING_RANGE
 
 

@@ -121,7 +121,7 @@ def _built_in(host: Host, running: Reading[str], entry: Reading[BootEntry]) -> R
 
 
 def parse_built(content: bytes) -> bool:
-    """Whether a kernel's configuration has user namespaces. *Errors*: ValueError when it does not tell."""
+    """True when a kernel's configuration has user namespaces. *Errors*: ValueError when it does not tell."""
     found = re.search(_BUILT, content)
     if not found:
         raise ValueError("no line about CONFIG_USER_NS")

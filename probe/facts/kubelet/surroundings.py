@@ -67,7 +67,7 @@ def _propagation(host: Host, kubelet: int, runtime: Reading[RuntimeFacts], path:
 
 
 def receives(made: Mount, seen: Mount, others: tuple[Mount, ...]) -> bool | None:
-    """Whether what is mounted on *made* appears on *seen*, in another mount namespace; None when it is not known.
+    """True when mounts on *made* appear on *seen*, in another mount namespace; None when that is unknown.
 
     *Source*: mount_namespaces(7): it does in the same peer group, and in a slave of it, or of its slaves.
     """

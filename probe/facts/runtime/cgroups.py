@@ -93,12 +93,12 @@ def parse_crio(text: str) -> Cgroups:
 
 
 def writable_of(cgroups: Reading[Cgroups], handler: str) -> Reading[bool]:
-    """Whether the handler, empty for the default one, gives a writable cgroup."""
+    """True when the handler, empty for the default one, gives a writable cgroup."""
     return cgroups.parse(lambda known: _told(_find(known, handler).writable, "a writable cgroup"))
 
 
 def systemd_of(cgroups: Reading[Cgroups], handler: str) -> Reading[bool]:
-    """Whether the handler asks systemd for cgroups."""
+    """True when the handler asks systemd for cgroups."""
     return cgroups.parse(lambda known: _told(_find(known, handler).systemd, "the cgroup driver"))
 
 

@@ -190,7 +190,7 @@ def _is_sticky(place: Place) -> bool:
 
 
 def is_program(place: Place) -> bool:
-    """Whether root can execute it."""
+    """True when root can execute it."""
     return stat.S_ISREG(place.mode) and bool(place.mode & 0o111) and not place.flags & os.ST_NOEXEC and not place.defect
 
 

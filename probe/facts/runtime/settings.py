@@ -94,7 +94,7 @@ class RuntimeSettings:
 
     @or_problem
     def slow_chown(self) -> Reading[bool]:
-        """Whether containerd's overlayfs snapshotter copies layers that it cannot map."""
+        """True when containerd's overlayfs snapshotter copies layers that it cannot map."""
         if not self._containerd:
             return Reading.without(self._answer.name.source, "absent", "only containerd has such a setting")
         printed, source = self._printed.need(), self._printed.source
