@@ -122,7 +122,7 @@ def cri_child(read_endpoint: Callable[[], str | None], enter: Callable[[], objec
 def load() -> None:
     """Import h2 and protobuf without what they do not use here, which is half of it.
 
-    protobuf's messages in Python are for machines without its C library. None of CRI's messages is one of the
+    protobuf's messages in Python are for machines without its C library. None of CRI's messages is one of protobuf's
     well-known types, such as Timestamp. Of `inspect`, dataclasses need one function.
     """
     with (
