@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import time
 from collections.abc import Callable
@@ -208,7 +207,7 @@ def _mount_facts(
         pods_options=pods.parse(lambda path: _options_of(table, path)),
         pods_unbindable=bool(pods.value and _is_unbindable(table, pods.value)),
         root_mode=host.status("/").parse(lambda root: stat.S_IMODE(root.mode)),
-        idmapped_layers=sum(os.path.basename(mount.mount_point).startswith(_IDMAPPED_LAYER) for mount in mounts),
+        idmapped_layers=sum(mount.mount_point.rpartition("/")[2].startswith(_IDMAPPED_LAYER) for mount in mounts),
         cgroup2_options=cgroup2_options(mounts),
         cgroup_controllers=cgroup_controllers(table),
         writable_sysfs=writable_sysfs(mounts),
