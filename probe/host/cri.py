@@ -135,14 +135,12 @@ def load() -> None:
         from probe.host import cri_pb2, grpc  # noqa: F401
 
 
-def _initialized(*, kw_only: bool) -> Callable[[type], type]:
-    """A class decorator like `dataclasses.dataclass`, which gives a class nothing but an initializer."""
-
-    def decorate(cls: type) -> type:
-        cls.__init__ = lambda self, **fields: self.__dict__.update(fields)  # type: ignore[misc]
-        return cls
-
-    return decorate
+def _initialized(cls: type | None = None, **_options: Any) -> Any:
+    """A class decorator, with options or without, like `dataclasses.dataclass`: it adds nothing but an initializer."""
+    if cls is None:
+        return _initialized
+    cls.__init__ = lambda self, **fields: self.__dict__.update(fields)  # type: ignore[misc]
+    return cls
 
 
 def ask_cri(endpoint: str, timeout: float = TIMEOUT) -> CriAnswer:
