@@ -1,4 +1,4 @@
-"""Submodules of a package without the package's own start."""
+"""Submodules of a package without the package's own start, and what a plain report imports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from lab.recorded import Recording
+from probe.facts.handover import pack
 
 ROOT = Path(__file__).parents[1]
 
@@ -157,3 +160,46 @@ print(re.compile("a") is re.compile("a"), isinstance(re.compile("a"), re.Pattern
 """
     heavy = "import re\nword = re.compile('[a-z]+', flags=re.I)\nwrong = re.compile('(')\n"
     assert run_with(tmp_path, program, heavy=heavy) == "_LatePattern AB True\nerror\nTrue True"
+
+
+PLAIN_REPORT = """
+import sys
+from importlib import import_module
+from probe.cli.start import read_plain
+request = read_plain(["-o", "json"], {})
+import probe.facts.runtime.cri, probe.facts.gather
+from probe.cli.report import needed_afterwards
+for module in needed_afterwards(request): import_module(module)
+from probe.facts.handover import unpack
+from probe.make_report import make_report
+facts = unpack(sys.stdin.buffer.read())
+report = make_report(facts, agent_version="", probed_at="", expires_at="", duration_seconds=0.0)
+from probe.outputs.documents import render_json
+render_json(report)
+print(*sys.modules)
+"""
+FOR_SOME = (
+    *("probe.bundle", "probe.fleet", "probe.pod", "probe.publish", "probe.serve", "probe.watch"),
+    *("probe.cli.verbs", "probe.outputs.terminal", "probe.checks.upgrades", "probe.checks.devices.kinds"),
+    *("probe.facts.memory", "probe.facts.trials.kept", "probe.host.look", "probe.host.memory_file"),
+    *("probe.host.recording", "probe.facts.trials.oci", "probe.facts.trials.pod", "probe.host.oci_trial.steps"),
+    *("probe.host.pod_trial.plan", "probe.host.cri_pb2", "probe.host.grpc", "probe.tables.drivers"),
+)
+"""Own modules and packages of other verbs, of options, of other processes and of rare answers."""
+HEAVY = {
+    *("argparse", "asyncio", "ast", "click", "dataclasses", "dis", "google", "h2", "hashlib", "importlib.metadata"),
+    *("inspect", "logging", "msgspec._json_schema", "msgspec.inspect", "multiprocessing", "platform", "pyroute2"),
+    *("subprocess", "threading", "traceback", "typing_extensions", "urllib", "xml"),
+}
+MOST_MODULES = 225
+"""Own modules of a plain report, each of which takes 0.3 ms of CPU in each probe. Raise it with a reason."""
+
+
+def test_a_plain_report_imports_what_it_needs() -> None:
+    """`report -o json` on a node with kubelet and containerd, in the two processes that import most."""
+    facts = pack(Recording("containerd-2.1.9-kernel-6.18").facts())
+    done = subprocess.run([sys.executable, "-c", PLAIN_REPORT], cwd=ROOT, input=facts, capture_output=True, check=True)
+    imported = set(done.stdout.decode().split())
+    assert not {name for name in imported for other in FOR_SOME if name == other or name.startswith(f"{other}.")}
+    assert not imported & HEAVY
+    assert len([name for name in imported if name.startswith("probe.")]) <= MOST_MODULES

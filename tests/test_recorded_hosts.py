@@ -11,6 +11,7 @@ import pytest
 
 from lab.fake_host import FakeHost
 from lab.recorded import FOLDER, KERNELS, NAMES, Recording, expectation
+from probe.facts.handover import pack, unpack
 from probe.host.host import Host, LocalHost
 from probe.host.program import Output
 from probe.make_report import make_report
@@ -43,9 +44,9 @@ def test_report_is_the_same_when_nobody_sees_who_listens(name: str) -> None:
 
 @recorded
 def test_facts_survive_the_pipe(name: str) -> None:
-    """What the gathering child knows reaches its parent unchanged."""
+    """What the gathering child knows reaches its parent unchanged, and each value has the type that is declared."""
     facts = Recording(name).facts()
-    assert msgspec.json.decode(msgspec.json.encode(facts), type=type(facts)) == facts
+    assert unpack(pack(facts)) == msgspec.json.decode(msgspec.json.encode(facts), type=type(facts)) == facts
 
 
 @recorded

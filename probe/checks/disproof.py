@@ -12,8 +12,7 @@ from msgspec.structs import replace
 from probe.checks.check import NOT_MET, Check, Outcome
 from probe.checks.runtime.pod_trial import trial_of
 from probe.facts.model import Facts
-from probe.facts.trials.pod import SOURCE
-from probe.facts.tried import HandlerTrial, PodMount
+from probe.facts.tried import POD_TRIAL, HandlerTrial, PodMount
 from probe.finding import Evidence
 
 FOR_LIFE = frozenset({"runtime-confinement"})
@@ -79,7 +78,7 @@ def _made_by_the_trial(facts: Facts, check_id: str, handler: str) -> Evidence | 
     tried = _ran(facts, handler)
     if check_id not in CLAIMS | SEEN.keys() or tried is None or (needed and needed not in tried.mounts):
         return None
-    return Evidence(SOURCE, tried.reason)
+    return Evidence(POD_TRIAL, tried.reason)
 
 
 def _ran(facts: Facts, handler: str) -> HandlerTrial | None:

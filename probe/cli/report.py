@@ -43,11 +43,18 @@ class Request(Struct, frozen=True, kw_only=True):
 
 def probe_and_say(request: Request) -> NoReturn:
     """Probe this node, and `say` the report."""
-    needed = () if request.quiet else (_RENDERERS[request.output], "probe.outputs.text")
     made = probe_node(
-        request.settings, quiet=request.quiet, volume_paths=request.volume_paths, needed_afterwards=needed
+        request.settings,
+        quiet=request.quiet,
+        volume_paths=request.volume_paths,
+        needed_afterwards=needed_afterwards(request),
     )
     say(made, request)
+
+
+def needed_afterwards(request: Request) -> tuple[str, ...]:
+    """Names of the modules that render the report."""
+    return () if request.quiet else (_RENDERERS[request.output], "probe.outputs.text")
 
 
 def say(made: Report, request: Request) -> NoReturn:

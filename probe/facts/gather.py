@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -25,31 +25,29 @@ from probe.facts.ids.range import gather_ids
 from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe
 from probe.facts.kubelet.facts import gather_kubelet
 from probe.facts.kubelet.surroundings import gather_kubelet_around
-from probe.facts.memory import parse_memory, remember
 from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.nested.gather import gather_nested
 from probe.facts.not_entered import kernel_of_node, mounts_of_node, not_entered, of_node
+from probe.facts.proof import proof_of, prove, without_pod
 from probe.facts.runtime.cri import endpoint_of
 from probe.facts.runtime.facts import gather_runtime
 from probe.facts.runtime.namespace import read_mountinfo, running_since
-from probe.facts.trials.kept import KeptTrial
-from probe.facts.trials.pod import load as load_pod_trial
-from probe.facts.trials.pod import proof_of
-from probe.facts.trials.processes import NodeTrials, Trials
+from probe.facts.trials.processes import NodeTrials, Trials, load_trials
 from probe.facts.tried import POD_NOT_ASKED
 from probe.facts.unknown import unknown_facts
 from probe.host.background import BackgroundChild
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, LocalHost
-from probe.host.memory_file import take_memory
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
-from probe.host.recording import RecordingHost
 from probe.host.sandbox.trial import sandbox_child
 from probe.reading import Reading, problem_of
 from probe.settings import Settings
 from probe.terms import Role
+
+if TYPE_CHECKING:
+    from probe.facts.trials.kept import KeptTrial
 
 FACTS_LIMIT = 64 << 20
 _IDMAPPED_LAYER = "ovl-idmapped"  # containerd, core/mount: beginning of the name of a temporary directory
@@ -143,20 +141,35 @@ def in_node(
     """
     own_proc = host.own_proc = open_own_proc()
     with BackgroundChild(lambda receive: _sandbox(settings, own_proc, receive)) as sandbox:
-        if settings.try_pod:
-            load_pod_trial()
+        load_trials(settings)
         probe = gather_probe(host, not_entered(enter_node(settings.proc)))
         return gather(host, probe, NodeTrials(settings, host, deadline, own_proc, cri, sandbox, kept))
 
 
 def _gather(settings: Settings, cri: BackgroundChild) -> Facts:
     deadline = time.monotonic() + settings.budget.total_seconds()
-    memory = parse_memory(b"" if settings.memory is None else take_memory(settings.memory))
-    host = node_host(settings, deadline, LocalHost() if settings.memory is None else RecordingHost(memory.outputs))
+    if settings.memory is not None:
+        return _gather_again(settings, settings.memory, cri, deadline)
 
     def gather(host: Host, probe: ProbeFacts, trials: Trials) -> Facts:
-        return remember(host, gather_node(settings.node_name, host, probe, trials), memory, settings.memory)
+        facts = gather_node(settings.node_name, host, probe, trials)
+        return prove(facts, without_pod(host, facts), None)
 
+    return in_node(settings, cri, node_host(settings, deadline), deadline, gather)
+
+
+def _gather_again(settings: Settings, fd: int, cri: BackgroundChild, deadline: float) -> Facts:
+    """As `_gather`, for `watch`: with the memory of the last probe, which is replaced by that of this one."""
+    from probe.facts.memory import parse_memory, remember  # which only probes of `watch` need
+    from probe.host.memory_file import take_memory
+    from probe.host.recording import RecordingHost
+
+    memory = parse_memory(take_memory(fd))
+
+    def gather(host: Host, probe: ProbeFacts, trials: Trials) -> Facts:
+        return remember(host, gather_node(settings.node_name, host, probe, trials), memory, fd)
+
+    host = node_host(settings, deadline, RecordingHost(memory.outputs))
     return in_node(settings, cri, host, deadline, gather, memory.pod_trial)
 
 
@@ -194,7 +207,7 @@ def _mount_facts(
         pods_options=pods.parse(lambda path: _options_of(table, path)),
         pods_unbindable=bool(pods.value and _is_unbindable(table, pods.value)),
         root_mode=host.status("/").parse(lambda root: stat.S_IMODE(root.mode)),
-        idmapped_layers=sum(os.path.basename(mount.mount_point).startswith(_IDMAPPED_LAYER) for mount in mounts),
+        idmapped_layers=sum(mount.mount_point.rpartition("/")[2].startswith(_IDMAPPED_LAYER) for mount in mounts),
         cgroup2_options=cgroup2_options(mounts),
         cgroup_controllers=cgroup_controllers(table),
         writable_sysfs=writable_sysfs(mounts),

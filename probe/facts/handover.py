@@ -1,7 +1,7 @@
 """Facts on their way from the process that gathers them to its parent, which judges them.
 
-Pickled and not as JSON: before it decodes one byte of JSON, msgspec learns the types of two hundred Structs, which
-takes 15 times as long as the rest. Both processes are the same program, forked from one another.
+Pickled and not as JSON: to decode JSON, msgspec first evaluates the annotations of two hundred Structs, which takes 15
+times as long as all of pickle. Both processes are the same program, one forked from the other.
 """
 
 from __future__ import annotations

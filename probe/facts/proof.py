@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from probe.facts.model import Facts
-from probe.facts.trials.pod import proof_of
+from probe.facts.tried import PodTrialFacts
 from probe.host.host import Host
 from probe.proof import Proof
 from probe.reading import Reading
@@ -36,6 +36,14 @@ def prove(facts: Facts, now: Proof, remembered: Proof | None) -> Facts:
         return replace(facts, proof=now)
     ran = Reading(facts.userns_pod_runs.source, True)
     return replace(facts, proof=remembered, userns_pod_runs=ran)
+
+
+def proof_of(trial: Reading[PodTrialFacts]) -> Reading[bool] | None:
+    """The proof that a Pod with a user namespace runs here with the default handler, if the trial has shown it."""
+    found = trial.value.of("") if trial.value else None
+    if found is None or found.result != "runs" or "kubelet-root" not in found.mounts:
+        return None
+    return Reading(trial.source, True)
 
 
 def _parse_start(stat: str) -> int:

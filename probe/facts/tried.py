@@ -6,11 +6,15 @@ from typing import Generic, Literal, TypeVar, get_args
 
 from msgspec import Struct
 
+from probe.host import oci_trial, pod_trial
 from probe.host.nested.trial import NestedAnswer
 from probe.reading import Reading
 from probe.terms import Role, Usable
 
 R = TypeVar("R", bound=str)
+
+RUNTIME_TRIAL, POD_TRIAL = oci_trial.SOURCE, pod_trial.SOURCE
+"""Sources of the results of trials on request."""
 
 Doubt = Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"]
 """Kind of problem of an unknown result; empty for other results."""

@@ -74,6 +74,7 @@ class _Fields:
     def __init__(self) -> None:
         self._devices: dict[bytes, str] = {}
         self._attributes: dict[tuple[bytes, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._options: dict[bytes, tuple[str, ...]] = {}
         self._filesystems: dict[bytes, tuple[str, str, str]] = {}
 
     def mount(self, line: bytes, number: int) -> Mount:
@@ -110,8 +111,9 @@ class _Fields:
     def _read_attributes(self, fields: tuple[bytes, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if not fields or not all(fields):
             raise ValueError
-        options, *propagation = map(_text, fields)
-        return self._attributes.setdefault(fields, (tuple(options.split(",")), tuple(propagation)))
+        first, *propagation = fields  # of which each mount may have its own, as the number of a peer group
+        options = self._options.get(first) or self._options.setdefault(first, tuple(_text(first).split(",")))
+        return self._attributes.setdefault(fields, (options, tuple(map(_text, propagation))))
 
     def _read_filesystem(self, content: bytes) -> tuple[str, str, str]:
         fstype, source, *super_options = content.split(b" ", 2)  # the source may be empty; of the options nothing ends
@@ -131,11 +133,11 @@ def _path(field: bytes) -> str:
     """os.fsdecode without its lookup of the encoding on each call."""
     if not field:
         raise ValueError
-    return (_unescape(field) if b"\\" in field else field).decode(_ENCODING, _ERRORS)
+    return _unescape(field).decode(_ENCODING, _ERRORS)
 
 
 def _unescape(field: bytes) -> bytes:
-    return _OCTAL.sub(lambda found: bytes((int(found[1], 8),)), field)
+    return _OCTAL.sub(lambda found: bytes((int(found[1], 8),)), field) if b"\\" in field else field
 
 
 def _text(field: bytes) -> str:

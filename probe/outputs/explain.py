@@ -88,5 +88,6 @@ def render_checks_json(checks: Sequence[Check]) -> str:
 
 def _document(check: Check) -> CheckDocument:
     fields = {name: getattr(check, name) for name in CheckDocument.__struct_fields__ if name != "remediations"}
-    rows = tuple(row._asdict() for row in remediations_of(check.id))
-    return CheckDocument(**fields, remediations=tuple({k: v for k, v in row.items() if k != "check"} for row in rows))
+    shown = ("reason", "platform", "source", "text")
+    rows = tuple({name: getattr(row, name) for name in shown} for row in remediations_of(check.id))
+    return CheckDocument(**fields, remediations=rows)

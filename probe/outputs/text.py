@@ -27,7 +27,7 @@ _SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "ma
 
 # No column of its own (conjoining jamo, skin tones) or nothing to see in it (fillers, the empty braille cell),
 # although Unicode counts them among letters and symbols.
-_UNSEEN = re.compile("[\u115f-\u11ff\u2800\u3164\ud7b0-\ud7ff\uffa0\U0001f3fb-\U0001f3ff]")
+_UNSEEN = "[\u115f-\u11ff\u2800\u3164\ud7b0-\ud7ff\uffa0\U0001f3fb-\U0001f3ff]"
 _ASCII = str.maketrans({"✔": "+", "✘": "x", "·": "-"})
 
 
@@ -230,7 +230,7 @@ def _columns_of(text: str) -> int:
 
 def _plain(char: str) -> bool:
     """True when the character is visible, fills its columns and has no other effect."""
-    return char.isprintable() and unicodedata.category(char)[0] != "M" and not _UNSEEN.match(char)
+    return char.isprintable() and unicodedata.category(char)[0] != "M" and not re.match(_UNSEEN, char)
 
 
 def _escaped(char: str) -> str:

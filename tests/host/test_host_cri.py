@@ -299,6 +299,18 @@ def test_nothing_is_imported_after_entering(serve: Serve) -> None:
     assert msgspec.json.decode(answer, type=CriAnswer).image_filesystem.value
 
 
+def test_what_is_imported_leanly_answers_the_same(serve: Serve) -> None:
+    """A process in which nobody imported h2 and protobuf before gets the same answer as one that has all of them."""
+    endpoint, _ = serve()
+    code = (
+        "import sys; from probe.host.cri import cri_child\n"
+        f"sys.stdout.buffer.write(cri_child(lambda: {endpoint!r}, lambda: None))\n"
+        "assert not {'dataclasses', 'google.protobuf.internal.field_mask'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert msgspec.json.decode(done.stdout, type=CriAnswer) == ask(endpoint)
+
+
 def test_order_of_the_child() -> None:
     """Entering comes after the imports and before the endpoint is waited for."""
 

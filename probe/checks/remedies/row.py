@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import dedent
 from typing import NamedTuple
 
 from probe.checks.remedies.platforms import PLATFORMS, SERVICES
@@ -18,18 +17,26 @@ class Remediation(NamedTuple):
     platform: str
     """One of PLATFORMS. Empty: all without a row of their own."""
     source: str
-    text: str
+    written: str
+    """The text as the table has it, indented and wrapped."""
+
+    @property
+    def text(self) -> str:
+        """The text with each paragraph on one line; outputs wrap it."""
+        from textwrap import dedent  # here, as a report shows few of all rows
+
+        lines: list[str] = []
+        for line in dedent(self.written).strip("\n").split("\n"):
+            if lines and " " not in (line[0], lines[-1][0]):
+                lines[-1] += f" {line}"
+            else:
+                lines.append(line)
+        return "\n".join(lines)
 
 
-def row(where: tuple[str, str], platform: str, source: str, text: str) -> Remediation:
-    """Row with each paragraph of *text* on one line; outputs wrap it."""
-    lines: list[str] = []
-    for line in dedent(text).strip("\n").split("\n"):
-        if lines and " " not in (line[0], lines[-1][0]):
-            lines[-1] += f" {line}"
-        else:
-            lines.append(line)
-    return Remediation(*where, platform, source, "\n".join(lines))
+def row(where: tuple[str, str], platform: str, source: str, written: str) -> Remediation:
+    """Row for a check and its reason."""
+    return Remediation(*where, platform, source, written)
 
 
 def k3s_and_rke2(where: tuple[str, str], source: str, text: str) -> tuple[Remediation, ...]:

@@ -6,8 +6,7 @@ from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.runtime.names import runtime_name
 from probe.facts.model import Facts
-from probe.facts.trials.pod import SOURCE
-from probe.facts.tried import POD_NOT_ASKED, HandlerTrial, PodTrialFacts
+from probe.facts.tried import POD_NOT_ASKED, POD_TRIAL, HandlerTrial, PodTrialFacts
 from probe.finding import Evidence
 
 _WHAT = "what the container runtime makes of a Pod with a user namespace"
@@ -78,7 +77,7 @@ def reading_of(trial: PodTrialFacts) -> Evidence:
     """Duration of the trial, the handlers tried, and whether an earlier probe did it."""
     names = ", ".join(one.handler or "the default handler" for one in trial.handlers)
     when = " in an earlier probe, and nothing that it met has changed" if trial.kept else ""
-    return Evidence(SOURCE, f"took {trial.seconds * 1000:.0f} ms for {names}{when}")
+    return Evidence(POD_TRIAL, f"took {trial.seconds * 1000:.0f} ms for {names}{when}")
 
 
 def _unless_left(facts: Facts, outcome: Outcome) -> Outcome:
@@ -104,13 +103,13 @@ def _text(name: str, tried: HandlerTrial) -> str:
 
 def _evidence(facts: Facts, tried: HandlerTrial) -> list[Evidence]:
     found = [reading_of(facts.pod_trial.value)] if facts.pod_trial.value else []
-    source = f"{SOURCE}, {tried.step or 'Pod'}"
+    source = f"{POD_TRIAL}, {tried.step or 'Pod'}"
     text = f"{tried.reason}{f': {tried.said}' if tried.said else ''}"
     found.append(Evidence(source, problem=text) if tried.result == "unknown" else Evidence(source, text))
     if tried.control:
-        found.append(Evidence(f"{SOURCE}, the same Pod without a user namespace", tried.control))
+        found.append(Evidence(f"{POD_TRIAL}, the same Pod without a user namespace", tried.control))
     if tried.mounts:
-        found.append(Evidence(f"{SOURCE}, idmapped mounts", ", ".join(tried.mounts)))
+        found.append(Evidence(f"{POD_TRIAL}, idmapped mounts", ", ".join(tried.mounts)))
     return found
 
 

@@ -23,17 +23,18 @@ _LATE = "poststart"
 """Hooks of which the OCI specification only asks for a warning when they fail. With runc 1.3.6 the container fails."""
 
 _PING_RANGE = "net.ipv4.ping_group_range"
-_HIDDEN = re.compile(r"net\.(core\.(xfrm_|[rw]mem_(default|max))|ipv6\.route\.|ipv[46]\.neigh\.default\.gc_)")
+_HIDDEN = r"net\.(core\.(xfrm_|[rw]mem_(default|max))|ipv6\.route\.|ipv[46]\.neigh\.default\.gc_)"
 """Not there in a network namespace of another user namespace, or in none but the node's.
 
 *Source*: xfrm_sysctl_init, ipv6_route_sysctl_init, neigh_sysctl_register, net_core_table.
 """
-_OF_NAMESPACES = re.compile(
-    r"net\..+|fs\.mqueue\..+|user\..+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced|domainname)"
+_OF_NAMESPACES = (
+    r"net\..+|fs\.mqueue\..+|user\..+"
+    r"|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced|domainname)"
 )
 """Sysctls that a container may set. *Source*: runc, libcontainer/configs/validate, `sysctl`; crun, sysctl.c."""
 
-_OF_THE_NODE = re.compile(
+_OF_THE_NODE = (
     r"user\..+|net\.core\.(bpf_jit_|busy_|default_qdisc|dev_weight|devconf_|fb_tunnels_|flow_limit_|gro_normal_|high_order_"
     r"|max_skb_frags|mem_pcpu_rsv|message_|netdev_|optmem_max|rps_sock_flow_|skb_defer_max|warnings)"
     r"|net\.ipv4\.(cipso_|fib_sync_mem|inet_peer_|ipfrag_secret_|route\.(error_|gc_|max_size|redirect_)|udp_mem$"
@@ -42,10 +43,10 @@ _OF_THE_NODE = re.compile(
     r"|net\.nf_conntrack_max|net\.netfilter\.nf_(log_all_netns|conntrack_(buckets|expect_max|max)$)"
 )
 """On Linux 6.18 there in the node's network namespace alone, or read-only in others; `user.` is none to runc 1.3."""
-_OF_INTERFACES = re.compile(r"net\.\w+\.(conf|neigh)\.(?!all\.|default\.)")
+_OF_INTERFACES = r"net\.\w+\.(conf|neigh)\.(?!all\.|default\.)"
 """A Pod has interfaces of other names than the node."""
-_DIGIT = re.compile(r"\s*-?\d", re.ASCII)
-_NUMBER = re.compile(r"-?\d{1,20}", re.ASCII)
+_DIGIT = r"(?a)\s*-?\d"
+_NUMBER = r"(?a)-?\d{1,20}"
 _NOT_IN_USER_NAMESPACES = frozenset(
     {
         *("9p", "afs", "autofs", "bcachefs", "bpf", "btrfs", "ceph", "cifs", "configfs", "cramfs", "debugfs"),
@@ -63,7 +64,7 @@ _IN_USER_NAMESPACES = frozenset(
 _NOT_FOR_TMPFS = frozenset(("noswap", "quota", "usrquota", "grpquota"))
 """*Source*: mm/shmem.c, shmem_parse_one: EINVAL in a user namespace."""
 _CLEARS = {"rw": os.ST_RDONLY, "exec": os.ST_NOEXEC, "suid": os.ST_NOSUID, "dev": os.ST_NODEV}
-_OWNER = re.compile(r"[ug]id=(\d{1,20})")
+_OWNER = r"[ug]id=(\d{1,20})"
 _WITH_OWNER = ("tmpfs", "devpts", "proc")
 """File systems that refuse an owner that is not mapped, with EINVAL."""
 
@@ -136,9 +137,11 @@ def refused_sysctl(name: str, value: str, ids: int, source: str, now: Reading[st
     *now* is what the node itself has: what does not exist exists nowhere, and a number takes no other text.
     """
     key = name.replace("/", ".")
-    absent = now is not None and now.kind == "absent" and not _OF_INTERFACES.match(key)
-    hidden = absent or _HIDDEN.match(key) or not _OF_NAMESPACES.fullmatch(key)
-    no_number = now is not None and bool(_NUMBER.fullmatch(now.value or "")) and bool(value) and not _DIGIT.match(value)
+    absent = now is not None and now.kind == "absent" and not re.match(_OF_INTERFACES, key)
+    hidden = absent or re.match(_HIDDEN, key) or not re.fullmatch(_OF_NAMESPACES, key)
+    no_number = (
+        now is not None and bool(re.fullmatch(_NUMBER, now.value or "")) and bool(value) and not re.match(_DIGIT, value)
+    )
     if not hidden and not no_number and not (is_ping_range(name) and _beyond(value, ids)):
         return None
     message = f"the sysctl {inline(name)} = {inline(value)} of each container is refused in a user namespace"
@@ -147,7 +150,7 @@ def refused_sysctl(name: str, value: str, ids: int, source: str, now: Reading[st
 
 def is_of_the_node(name: str) -> bool:
     """True when a Pod may have no such sysctl, although a probe in the node's network namespace sees it."""
-    return bool(_OF_THE_NODE.match(name.replace("/", ".")))
+    return bool(re.match(_OF_THE_NODE, name.replace("/", ".")))
 
 
 def is_ping_range(name: str) -> bool:
@@ -188,7 +191,7 @@ def refused_mount(mount: AddedMount, ids: int, source: str, oci_runtime: str = "
             "forbids that, which runc may not change in a user namespace"
         )
         return Refusal("MountRefused", message, (Evidence(mount.source.source, f"{cleared} at {mount.destination}"),))
-    owners = [found for option in mount.options if (found := _OWNER.fullmatch(option)) and int(found[1]) >= ids]
+    owners = [found for option in mount.options if (found := re.fullmatch(_OWNER, option)) and int(found[1]) >= ids]
     if mount.fstype in _WITH_OWNER and owners:
         message = f"each container mounts {mount.fstype} at {where} with {owners[0][0]}, an ID that no Pod has"
         return Refusal("MountRefused", message, (Evidence(source, f"{owners[0][0]} at {mount.destination}"),))

@@ -8,8 +8,7 @@ from probe.checks.remedies.node import LEFT_BEHIND, REFUSED_TO_ALL
 from probe.checks.remedies.runtime import upgrade_oci
 from probe.checks.runtime.names import find_handler, oci_name, runtime_name
 from probe.facts.model import Facts, Handler
-from probe.facts.trials.oci import SOURCE
-from probe.facts.tried import NOT_ASKED, RuntimeTrialFacts, TrialStep
+from probe.facts.tried import NOT_ASKED, RUNTIME_TRIAL, RuntimeTrialFacts, TrialStep
 from probe.finding import Evidence
 from probe.terms import Level
 
@@ -27,7 +26,9 @@ def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
         return Outcome.not_read(_WHAT, reading)
     handler = find_handler(facts, name)
     if name and not (handler and handler.binary.value == trial.binary):
-        return Outcome.skipped("only the OCI runtime of the default handler is tried", Evidence(SOURCE, trial.binary))
+        return Outcome.skipped(
+            "only the OCI runtime of the default handler is tried", Evidence(RUNTIME_TRIAL, trial.binary)
+        )
     binary = oci_name(handler) if handler else trial.binary
     failed, unknown = _of(trial, "failed"), _of(trial, "unknown")
     if failed:
@@ -65,11 +66,11 @@ def _claim(facts: Facts, handler: Handler | None) -> str:
 
 def _evidence(trial: RuntimeTrialFacts) -> list[Evidence]:
     """Each step with its observation and the duration of its command, if any."""
-    found = [Evidence(SOURCE, f"{trial.binary} took {trial.seconds * 1000:.0f} ms with all that was looked at")]
+    found = [Evidence(RUNTIME_TRIAL, f"{trial.binary} took {trial.seconds * 1000:.0f} ms with all that was looked at")]
     for step in trial.steps:
         took = f" ({step.seconds * 1000:.0f} ms)" if step.seconds else ""
         text = f"{step.reason}{f': {step.said}' if step.said else ''}{took}"
-        source = f"{SOURCE}, {step.name}"
+        source = f"{RUNTIME_TRIAL}, {step.name}"
         unseen = step.result in ("unknown", "not-tried")
         found.append(Evidence(source, problem=text) if unseen else Evidence(source, text))
     return found

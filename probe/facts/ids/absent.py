@@ -17,7 +17,7 @@ _UNIT = "kubelet.service"
 _UNIT_DIRECTORIES = ("/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/system", "/etc/systemd/system")
 _USUAL_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """*Source*: systemd.exec(5), Environment Variables in Spawned Processes, $PATH."""
-_PATH = re.compile(r"^\s*Environment=.*?[\"'\s=]?PATH=([^\"'\s]+)", re.MULTILINE)
+_PATH = r"(?m)^\s*Environment=.*?[\"'\s=]?PATH=([^\"'\s]+)"
 _LIMIT = 1 << 16
 _DROP_INS = 50
 _FOLDERS = 40
@@ -47,5 +47,5 @@ def _path_of_unit(host: Host) -> tuple[str, ...]:
     for directory in _UNIT_DIRECTORIES:
         names = host.list_directory(f"{directory}/{_UNIT}.d").value or ()
         files += [f"{directory}/{_UNIT}.d/{name}" for name in names if name.endswith(".conf")][:_DROP_INS]
-    found = [path for file in files for path in _PATH.findall(host.read_text(file, _LIMIT).value or "")]
+    found = [path for file in files for path in re.findall(_PATH, host.read_text(file, _LIMIT).value or "")]
     return tuple(folder for folder in found[-1].split(":") if folder.startswith("/")) if found else ()

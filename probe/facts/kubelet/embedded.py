@@ -20,7 +20,7 @@ EMBEDDED = ("microshift", "kubeedge")
 
 _EDGECORE_CONFIG = "/etc/kubeedge/config/edgecore.yaml"
 _CRIO = "unix:///var/run/crio/crio.sock"
-_OCP_VERSION = re.compile(r"^Base OCP Version: 4\.(\d{1,3})\.", re.MULTILINE)
+_OCP_VERSION = r"(?m)^Base OCP Version: 4\.(\d{1,3})\."
 _KUBERNETES_OF_OCP = 13
 """OpenShift 4.y comes with Kubernetes 1.(y + 13). *Source*: OpenShift documentation, release notes."""
 
@@ -35,7 +35,7 @@ def embedded_version(host: Host, daemon: Daemon) -> Reading[str]:
 
 def parse_ocp_version(text: str) -> str:
     """The Kubernetes release of the OpenShift release in `microshift version`. *Errors*: ValueError without one."""
-    found = _OCP_VERSION.search(text)
+    found = re.search(_OCP_VERSION, text)
     if not found:
         raise ValueError(f"no version of OpenShift in {text[:80]!r}")
     return f"1.{int(found[1]) + _KUBERNETES_OF_OCP}"

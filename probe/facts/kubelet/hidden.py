@@ -8,8 +8,8 @@ from probe.host.host import Host, Process
 
 _EMBEDDING = {"kubesolo": "KubeSolo"}
 """Programs that have a kubelet among others, by the name of the process."""
-_IN_CONTAINER = re.compile(r"/(libpod|docker)[-/]|/machine\.slice/libpod|/libpod_parent/")
-_IN_POD = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]")
+_IN_CONTAINER = r"/(libpod|docker)[-/]|/machine\.slice/libpod|/libpod_parent/"
+_IN_POD = r"kubepods|/pod[0-9a-f]{8}[-_]"
 
 
 def find_hidden_kubelet(host: Host, processes: tuple[Process, ...]) -> str:
@@ -29,8 +29,8 @@ def _is_in_container(host: Host, pid: int) -> bool:
     status = host.process_status(pid).value or {}
     initial = host.read_link("/proc/1/ns/user").value or host.read_link("/proc/self/ns/user").value
     return (
-        bool(_IN_CONTAINER.search(cgroup))
-        and not _IN_POD.search(cgroup)
+        bool(re.search(_IN_CONTAINER, cgroup))
+        and not re.search(_IN_POD, cgroup)
         and set(status.get("Uid", "").split()) == {"0"}
         and len(status.get("NSpid", "").split()) == 1
         and host.read_link(f"/proc/{pid}/ns/user").value == initial

@@ -39,8 +39,8 @@ _UNIT_DIRECTORIES = (
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 )
-_UNIT = re.compile(r"/([\w:.\\@-]+\.service)(?:/|$)", re.MULTILINE)
-_DATA_DIR_OF_EXECUTABLE = re.compile(r"(/.+)/data/[^/]+/bin/[^/]+")
+_UNIT = r"(?m)/([\w:.\\@-]+\.service)(?:/|$)"
+_DATA_DIR_OF_EXECUTABLE = r"(/.+)/data/[^/]+/bin/[^/]+"
 _SUBCOMMANDS = ("server", "agent")
 _HIDDEN = "k3s hides its arguments, and neither a systemd unit nor the process that started it tells them"
 
@@ -122,7 +122,7 @@ def _arguments(host: Host, process: Process) -> tuple[Reading[list[str]], tuple[
     if len(words) > 2:
         return Reading(f"/proc/{process.pid}/cmdline", words[2:]), (), ()
     cgroup = host.read_text(f"/proc/{process.pid}/cgroup").value or ""
-    unit = _UNIT.search(cgroup)
+    unit = re.search(_UNIT, cgroup)
     hidden = "k3s hides its arguments, and no systemd unit tells them"
     if not unit:
         given = arguments_above(host, process)
@@ -195,7 +195,7 @@ def _configuration_files(host: Host, root: str, config: str) -> Reading[list[str
 
 
 def _managed(host: Host, pid: int, data_dir: str | None) -> str | None:
-    executable = _DATA_DIR_OF_EXECUTABLE.fullmatch(host.read_link(f"/proc/{pid}/exe").value or "")
+    executable = re.fullmatch(_DATA_DIR_OF_EXECUTABLE, host.read_link(f"/proc/{pid}/exe").value or "")
     directory = f"{data_dir or (executable[1] if executable else _DATA_DIR)}/agent/etc/kubelet.conf.d"
     return directory if host.list_directory(f"/proc/{pid}/root{directory}").value is not None else None
 

@@ -11,16 +11,13 @@ from probe.facts.runtime.config import ConfiguredHandler, CrioAdded, RuntimeConf
 _OCI_TYPES = ("", "oci", "pod")
 _SYSTEMD = "systemd"
 
-_COMMENT = re.compile("^# ?", re.MULTILINE)
-_COMMENTED = re.compile(
-    r"^# ((?:root|runroot|default_runtime|default_sysctls|default_ulimits|hooks_dir|pinns_path|pause_image"
-    r"|cgroup_manager) = (?:\[\n(?:#[^\n]*,\n)*# \]|[^\n\[]*))$",
-    re.MULTILINE,
+_COMMENT = "(?m)^# ?"
+_COMMENTED = (
+    r"(?m)^# ((?:root|runroot|default_runtime|default_sysctls|default_ulimits|hooks_dir|pinns_path|pause_image"
+    r"|cgroup_manager) = (?:\[\n(?:#[^\n]*,\n)*# \]|[^\n\[]*))$"
 )
 """A setting that is the default, on one line or as a list with one line per entry."""
-_COMMENTED_HANDLER = re.compile(
-    r"^# \[crio\.runtime\.runtimes\.(?!runtime-handler\])[\w.\"-]{1,200}\]\n(?:#[^\n]*\n){1,60}", re.MULTILINE
-)
+_COMMENTED_HANDLER = r"(?m)^# \[crio\.runtime\.runtimes\.(?!runtime-handler\])[\w.\"-]{1,200}\]\n(?:#[^\n]*\n){1,60}"
 """The table of a handler that is a default; `runtime-handler` stands for any in the explanation above."""
 
 
@@ -122,8 +119,8 @@ def parse_crio_dump(text: str) -> RuntimeConfig:
 
 def with_defaults(text: str) -> str:
     """*text* of `crio config` with the defaults that are needed no longer comments."""
-    text = _COMMENTED_HANDLER.sub(lambda found: _COMMENT.sub("", found[0]), text)
-    return _COMMENTED.sub(lambda found: _COMMENT.sub("", found[0]), text)
+    text = re.sub(_COMMENTED_HANDLER, lambda found: re.sub(_COMMENT, "", found[0]), text)
+    return re.sub(_COMMENTED, lambda found: re.sub(_COMMENT, "", found[0]), text)
 
 
 def _handler(name: str, configured: _Runtime | _DumpRuntime) -> ConfiguredHandler:

@@ -21,7 +21,7 @@ _BUDGET = 6.0  # seconds for all of them
 _LINES = 20
 _WORD = r"[A-Za-z][\w.-]{0,63}"
 _VERSION_LINE = re.compile(rf"({_WORD}(?: {_WORD}){{0,3}}?)(?: version:? |\s+:\s)\s*v?(\S{{1,100}})\s*")
-_VERSION_BELOW = re.compile(rf"({_WORD})\n(?:\s+[^\n]*\n){{0,3}}?\s+version:\s+v?(\S{{1,100}})\s*(?:\n|$)")
+_VERSION_BELOW = rf"({_WORD})\n(?:\s+[^\n]*\n){{0,3}}?\s+version:\s+v?(\S{{1,100}})\s*(?:\n|$)"
 _WRAPPED = ("crun", "runc", "youki")
 """OCI runtimes whose line comes below that of a wrapper, as nvidia-container-runtime prints them."""
 _ANNOTATIONS = {"runc": "org.opencontainers.runc.version", "crun": "run.oci.crun.version"}
@@ -78,7 +78,7 @@ def parse_runtime_version(text: str) -> OciVersion:
     lines = text.split("\n")[:_LINES]
     found = [line for line in map(_VERSION_LINE.fullmatch, lines) if line]
     wrapped = next((line for line in found if line[1] in _WRAPPED), None)
-    first = _VERSION_LINE.fullmatch(lines[0]) or _VERSION_BELOW.match("\n".join(lines))
+    first = _VERSION_LINE.fullmatch(lines[0]) or re.match(_VERSION_BELOW, "\n".join(lines))
     chosen = wrapped or first
     if not chosen:
         raise ValueError(f"not a version: {lines[0][:60]!r}")

@@ -11,10 +11,9 @@ from probe.facts.model import MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.trials.oci_meaning import judge_trial
 from probe.facts.tried import Attempt, RuntimeTrialFacts
 from probe.host.host import Host
-from probe.host.oci_trial.trial import SOURCE, TrialPlan, sweep_trial_cgroups, try_runtime
+from probe.host.oci_trial import SOURCE
+from probe.host.oci_trial.trial import TrialPlan, try_runtime
 from probe.reading import ProblemKind, Reading, or_problem
-
-__all__ = ("SOURCE", "gather_runtime_trial", "judge_trial", "plan_trial", "sweep_trial_cgroups")
 
 _TIMEOUT = 15.0  # seconds for the whole trial, which normally takes 0.2
 

@@ -14,12 +14,11 @@ from probe.facts.model import Facts, Handler, IdFacts, ProbeFacts
 from probe.facts.trials.pod_meaning import judge_pods
 from probe.facts.tried import PodTrialFacts
 from probe.host.host import Host
-from probe.host.pod_trial.plan import HANDLERS_LIMIT, MAP_LENGTH, SOURCE, PodPlan
+from probe.host.pod_trial import SOURCE
+from probe.host.pod_trial.plan import HANDLERS_LIMIT, MAP_LENGTH, PodPlan
 from probe.host.pod_trial.trial import load as load_steps
 from probe.host.pod_trial.trial import try_pods
 from probe.reading import ProblemKind, Reading, problem_of
-
-__all__ = ("SOURCE", "gather_pod_trial", "load", "plan_pods", "proof_of")
 
 _TIMEOUT = 30.0  # seconds for the whole trial; without a network plugin that waits for others it takes half of one
 _FIRST_ID = 200 * BLOCK
@@ -47,14 +46,6 @@ def gather_pod_trial(
     deadline = min(deadline, time.monotonic() + _TIMEOUT * host.slowness)
     trial = judge_pods(plan.value, try_pods(plan.value, enter, deadline, host.slowness))
     return trial.parse(lambda found: replace(found, identity=identity))
-
-
-def proof_of(trial: Reading[PodTrialFacts]) -> Reading[bool] | None:
-    """The proof that a Pod with a user namespace runs here with the default handler, if the trial has shown it."""
-    found = trial.value.of("") if trial.value else None
-    if found is None or found.result != "runs" or "kubelet-root" not in found.mounts:
-        return None
-    return Reading(trial.source, True)
 
 
 def plan_pods(host: Host, facts: Facts) -> Reading[PodPlan]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from probe.facts.filesystems import attempts
 from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.runtime.cri import cri_answer
 from probe.facts.runtime.namespace import entering, mount_namespace_of
-from probe.facts.trials.kept import KeptTrial, identity_of
-from probe.facts.trials.oci import gather_runtime_trial, sweep_trial_cgroups
-from probe.facts.trials.pod import gather_pod_trial
 from probe.facts.trials.sandbox import gather_sandbox
 from probe.facts.tried import (
     NOT_ASKED,
@@ -26,13 +23,26 @@ from probe.facts.tried import (
 from probe.host.background import BackgroundChild
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
-from probe.host.recording import RecordingHost
+from probe.host.oci_trial.bundle import sweep_trial_cgroups
 from probe.host.sandbox.trial import read_answer
 from probe.reading import Reading
 from probe.settings import Settings
 
+if TYPE_CHECKING:
+    from probe.facts.trials.kept import KeptTrial
+
 _SANDBOX_TIMEOUT = 5.0
 _LAST_WORDS = 1.0  # seconds
+
+
+def load_trials(settings: Settings) -> None:
+    """Import what the trials on request need: before the node is entered, whose files are others."""
+    if settings.try_runtime:
+        from probe.facts.trials import oci  # noqa: F401
+    if settings.try_pod:
+        from probe.facts.trials import kept, pod  # noqa: F401
+
+        pod.load()
 
 
 class Trials(Protocol):
@@ -128,6 +138,8 @@ class NodeTrials:
         sweep_trial_cgroups()
         if not self._settings.try_runtime:
             return NOT_ASKED
+        from probe.facts.trials.oci import gather_runtime_trial
+
         enter = entering(self._host, runtime)
         return gather_runtime_trial(self._host, enter, probe, runtime, kubelet_root, mounts, rows, self._deadline)
 
@@ -135,6 +147,10 @@ class NodeTrials:
         """The trial on request, or that of an earlier probe; over a moment before the time is, for handing over."""
         if not self._settings.try_pod:
             return POD_NOT_ASKED
+        from probe.facts.trials.kept import identity_of
+        from probe.facts.trials.pod import gather_pod_trial
+        from probe.host.recording import RecordingHost
+
         host = self._host
         identity = identity_of(facts, host.sources()) if isinstance(host, RecordingHost) else ""
         if self._kept and (trial := self._kept.of(identity)):

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from probe.host import syscalls
 from probe.host.child import Child, ChildError
-from probe.host.sandbox.steps import StepAnswer, run_step
+from probe.host.sandbox.steps import ANSWERS, StepAnswer, run_step
 
 TIMEOUT = 1.0
 """Seconds for one step of the innermost process."""
@@ -66,7 +66,7 @@ def _answers_of(function: Callable[[Write], None], timeout: float) -> Iterator[t
     """Answers of a child that writes them, with its pid. *Errors*: TimeoutError when silent for *timeout* seconds."""
     with Child(function) as child:
         for line in child.lines(timeout):
-            yield msgspec.json.decode(line, type=StepAnswer), child.pid
+            yield ANSWERS.decode(line), child.pid
 
 
 def available(function: Callable[[Write], None], timeout: float) -> Iterator[tuple[StepAnswer, int]]:

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from probe.host.idmap import enter_own_mount_namespace
 from probe.host.mountinfo import parse_mountinfo
+from probe.host.oci_trial import SOURCE
 from probe.host.oci_trial.bundle import (
     BUNDLES,
     DESTINATIONS,
@@ -30,7 +31,6 @@ from probe.host.oci_trial.bundle import (
 from probe.host.program import execute, open_trusted
 from probe.reading import Reading
 
-SOURCE = "runtime trial"
 TIDY_UP = 1.0
 """Seconds for the kernel to end the container's processes."""
 

@@ -10,7 +10,6 @@ from msgspec import Struct
 from probe.host.oci_trial.steps import Bind
 from probe.reading import Reading
 
-SOURCE = "pod trial"
 MAP_LENGTH = 65_536
 """IDs of a Pod's user namespace, as a kubelet gives them."""
 POD_CGROUP = "userns-probe-pod-trial"

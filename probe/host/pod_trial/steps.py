@@ -11,10 +11,11 @@ from google.protobuf.message import Message
 
 from probe.host import cri_pb2
 from probe.host.grpc import RpcError
+from probe.host.pod_trial import SOURCE
 from probe.host.pod_trial.client import LEFT_SETTLED, Runtime
 from probe.host.pod_trial.inspect import choose_sources, read_binds, read_maps, read_pid
 from probe.host.pod_trial.messages import container_config, sandbox_config
-from probe.host.pod_trial.plan import SOURCE, Call, Method, PodAnswer, PodPlan, Role, TriedPod
+from probe.host.pod_trial.plan import Call, Method, PodAnswer, PodPlan, Role, TriedPod
 from probe.reading import ProblemKind, Reading
 
 _ATTEMPTS = 3  # at a Pod that others end meanwhile: a kubelet looks every two seconds, and a Pod takes a third of one

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from probe.host import syscalls
@@ -37,6 +38,10 @@ class StepAnswer(Struct, frozen=True):
     seconds: float = 0.0
     detail: str = ""
     """Name of the failed call, for the user namespace step only."""
+
+
+ANSWERS = msgspec.json.Decoder(StepAnswer)
+"""Made once, before the processes of a trial are forked: in each of them it would learn the type anew."""
 
 
 class Node(Struct, frozen=True, kw_only=True):

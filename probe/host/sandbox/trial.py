@@ -24,6 +24,7 @@ from probe.host.nested.trial import NestedAnswer, nested_child, read_nested
 from probe.host.sandbox.links import load_codec
 from probe.host.sandbox.root import become_root, make_user_namespace, read_filesystems, read_lines
 from probe.host.sandbox.steps import (
+    ANSWERS,
     INSIDE,
     Node,
     Sandbox,
@@ -143,7 +144,7 @@ def _run_inside(sandbox: Sandbox, done: set[str], steps: tuple[Step, ...]) -> li
     try:
         with Child(first_process) as child:
             for line in child.lines(STEP_TIMEOUT):
-                answers.append(msgspec.json.decode(line, type=StepAnswer))
+                answers.append(ANSWERS.decode(line))
     except TimeoutError:
         error = errno.ETIMEDOUT
     except (ChildError, msgspec.DecodeError):

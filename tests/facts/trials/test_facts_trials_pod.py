@@ -22,7 +22,8 @@ from lab.factory import (
 )
 from lab.fake_host import FakeHost
 from probe.facts.model import Account, Mapping, PodUserns, SubIds, UsernsFile
-from probe.facts.trials.pod import free_block, plan_pods, proof_of
+from probe.facts.proof import proof_of
+from probe.facts.trials.pod import free_block, plan_pods
 from probe.facts.trials.pod_meaning import judge_pods
 from probe.facts.tried import HandlerTrial, PodTrialFacts
 from probe.host.oci_trial.steps import Bind
