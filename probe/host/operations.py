@@ -55,6 +55,11 @@ def _read_sections(path: str) -> bytes:
     return read_sections(path)
 
 
+def _looks(kind: str, paths: Sequence[str]) -> bytes:
+    roots: dict[str, bool] = {}
+    return json.dumps([look(kind, path, roots) for path in paths]).encode()
+
+
 def _list_processes(init: str) -> bytes:
     pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
     return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
@@ -63,6 +68,7 @@ def _list_processes(init: str) -> bytes:
 # Operations that may wait for a server.
 OPERATIONS: dict[str, Callable[..., bytes]] = {
     "look": lambda kind, path: look(kind, path).encode(errors="surrogateescape"),
+    "looks": _looks,
     "names": files.names,
     "places": places.places,
     "processes": _list_processes,
