@@ -22,7 +22,7 @@ from probe.watch.fleeting import FLEETING, fleeting_reasons
 from probe.watch.looker import Looker, Looking, NoAnswer, clocks
 from probe.watch.looks import KernelFile, Looks, MountTable
 from probe.watch.pace import LOOK
-from probe.watch.report_file import NoReport, ReportFile
+from probe.watch.report_file import NoReport, ReportFile, with_times
 from probe.watch.rounds import Rounds
 from probe.watch.supervisor import ProbeFailed, Supervisor
 from probe.watch.timer import Timer
@@ -189,6 +189,16 @@ def test_a_report_that_cannot_be_confirmed_is_tried_again_later(
     assert probed.change(NEVER) == ""
     assert probed._renew_at == Clock().monotonic() + LOOK
     assert json.loads(capfd.readouterr().err.splitlines()[-1])["event"] == "round_failed"
+
+
+@pytest.mark.parametrize("indent", [2, None])
+@pytest.mark.parametrize("confirmed_at", [None, "2026-11-29T16:00:00Z"])
+def test_new_times_change_nothing_else(indent: int | None, confirmed_at: str | None) -> None:
+    """However the report is written, and whatever its texts and the fields of its rows are like."""
+    odd = {"expires_at": "x", "text": '\n  "expires_at": "then",\n', "confirmed_at": None}
+    report = {"verdict": "ready", "confirmed_at": confirmed_at, "expires_at": "then", "odd": odd, "rows": [odd]}
+    times: dict[str, object] = {"confirmed_at": "2026-11-29T17:00:00Z", "expires_at": "2026-11-29T17:15:00Z"}
+    assert json.loads(with_times(json.dumps(report, indent=indent).encode(), times)) == report | times
 
 
 class Clock:

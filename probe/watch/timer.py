@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from typing import Any
 
 
 class Timer:
@@ -13,33 +15,31 @@ class Timer:
     """
 
     def __init__(self) -> None:
-        self.descriptor = _create()
-
-    def set(self, seconds: float) -> None:
-        """Let it expire in so many seconds, and not before."""
-        if hasattr(os, "timerfd_settime"):  # since Python 3.13
-            os.timerfd_settime(self.descriptor, initial=seconds)
+        self._libc: Any = None
+        if hasattr(os, "timerfd_create"):  # since Python 3.13
+            self.descriptor = int(os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.O_CLOEXEC))
             return
         import ctypes
 
-        whole, part = divmod(round(seconds * 1e9), 10**9)
-        _checked("timerfd_settime", self.descriptor, 0, (ctypes.c_long * 4)(0, 0, whole, part), None)
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._time = (ctypes.c_long * 4)()  # struct itimerspec: an interval, and the time until it expires
+        self.descriptor = self._call("timerfd_create", time.CLOCK_MONOTONIC, os.O_CLOEXEC)
+
+    def set(self, seconds: float) -> None:
+        """Let it expire in so many seconds, and not before."""
+        if self._libc is None:
+            os.timerfd_settime(self.descriptor, initial=seconds)  # type: ignore[attr-defined, unused-ignore]
+            return
+        self._time[2:] = list(divmod(round(seconds * 1e9), 10**9))
+        self._call("timerfd_settime", self.descriptor, 0, self._time, None)
 
     def close(self) -> None:
         """Close this process's descriptor."""
         os.close(self.descriptor)
 
-
-def _create() -> int:
-    if hasattr(os, "timerfd_create"):  # since Python 3.13
-        return int(os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.O_CLOEXEC))
-    return _checked("timerfd_create", time.CLOCK_MONOTONIC, os.O_CLOEXEC)
-
-
-def _checked(function: str, *arguments: object) -> int:
-    import ctypes
-
-    result = int(getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments))
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
+    def _call(self, function: str, *arguments: object) -> int:
+        result = int(getattr(self._libc, function)(*arguments))
+        if result < 0:
+            number = sys.modules["ctypes"].get_errno()
+            raise OSError(number, os.strerror(number))
+        return result
