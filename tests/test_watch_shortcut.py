@@ -247,6 +247,17 @@ def test_files_of_processes_are_looked_at_exactly(tree: Path) -> None:
     assert found.difference()
 
 
+def test_an_executable_of_a_process_has_a_state(tree: Path) -> None:
+    """As a file that no path leads to; it counts no more when the process is another one, or has ended."""
+    with subprocess.Popen(["sleep", "100"]) as process:
+        path = f"/proc/{process.pid}/exe"
+        found = shortcut_of([("file", path, look("file", path))])
+        assert not found._others
+        assert not found.difference()
+        process.kill()
+    assert found.difference() == path
+
+
 def test_symlinks_in_a_circle_have_no_short_cut(tree: Path) -> None:
     """Nor is there an endless search for where they lead."""
     (tree / "a").symlink_to("b/a")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ a directory there, each entry that a path names is compared."""
 _SETTLED = 1_000_000_000
 """Nanoseconds, more than the granularity of st_ctime: a directory that changed so long ago gets another time."""
 _ABSENT = "errno 2"
+_EXECUTABLE = re.compile(r"/proc/\d+/exe")
 
 _INODE = attrgetter("st_dev", "st_ino")
 _PLACE = attrgetter("st_dev", "st_ino", "st_mode")
@@ -74,7 +76,7 @@ class Shortcut:
                     [_FIELDS[state](os.stat(path)) for path in paths] if state in _FIELDS else list(map(state, paths))
                 )
             except OSError:
-                return next(filter(_is_gone, paths), paths[0])
+                return next((path for path in paths if not os.path.exists(path)), paths[0])
             if found != results and (path := self._other(state, paths, found, results)):
                 return path
         return self._other_source()
@@ -138,11 +140,14 @@ class _Finder:
         self._same_root: dict[str, bool] = {}
 
     def states(self) -> Iterator[_State]:
-        """All states; none of a place that another state covers, as a directory or an entry of one."""
+        """All states that no other one covers: `_file` tells all of an inode, `_directory` all of a place."""
         for (function, inode), state in self._states.items():
             _, path, result = state
             entry = self._states.get((_entry, path))
-            if function is not _place or not ((_directory, inode) in self._states or (entry and entry[2] == result)):
+            covered = function in (_place, _directory) and (_file, inode) in self._states
+            if function is _place:
+                covered |= (_directory, inode) in self._states or bool(entry and entry[2] == result)
+            if not covered:
                 yield state
 
     def entries(self) -> dict[str, list[_State]]:
@@ -158,6 +163,9 @@ class _Finder:
         if kind not in ("file", "link", "place") or (seen.startswith("errno") and seen != _ABSENT):
             return False
         try:
+            if kind == "file" and _EXECUTABLE.fullmatch(path) and seen != _ABSENT:
+                self._states[_file, path] = _file, path, _file(path)  # the kernel's link to an inode, not to a path
+                return True
             reached = reachable(path, self._same_root)
             for directory in self._passes(reached):
                 self._add_directory(directory)
@@ -206,10 +214,6 @@ class _Finder:
 
     def _add(self, function: Callable[[str], object], path: str, status: os.stat_result) -> None:
         self._states[function, _INODE(status)] = function, path, _FIELDS[function](status)
-
-
-def _is_gone(path: str) -> bool:
-    return not os.path.exists(path)
 
 
 def _inode(path: str) -> object:
