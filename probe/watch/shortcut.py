@@ -17,15 +17,17 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
 
 from probe.host.look import look, reachable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `watch` holds for ever what it imports, and typing takes 0.6 MB
+    from typing import Any
+
+    _State = tuple[Callable[[str], Any], str, Any]  # a function of a path, the path, and the result that it had
+
 Source = tuple[str, str, str]
 """Kind and path of a look, and the look itself."""
-_State = tuple[Callable[[str], Any], str, Any]
-"""A function of a path, the path, and the result that the function had."""
-
 _LOCAL = frozenset(
     ("bcachefs", "btrfs", "devtmpfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "overlay", "squashfs", "tmpfs", "xfs")
 )
@@ -112,9 +114,7 @@ class Shortcut:
 
     def _is_same_directory(self, path: str, found: Any, result: Any) -> bool:
         """Whether it is a directory in which no entry changed that a path names."""
-        if found[:-1] != result[:-1]:
-            return False
-        return all(same(entry) == before for same, entry, before in self._entries[path])
+        return found[:-1] == result[:-1] and all(same(entry) == before for same, entry, before in self._entries[path])
 
 
 def find_shortcut(sources: Iterable[Source], types: Mapping[str, str]) -> Shortcut:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `watch` holds for ever what it imports, and typing takes 0.6 MB
+    from typing import Any
 
 
 class Timer:
