@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `watch` holds for ever what it imports, and typing takes 0.6 MB
+    from typing import Any
+
+    Json = Mapping[str, Any]
+    """A JSON object. Its fields may be missing or of any type."""
 
 KEPT = 5
 """Changes that a report keeps: the last ones."""
@@ -29,9 +35,6 @@ _RANKS = (
 _SWITCHES = ("/sys/fs/selinux/enforce", "/sys/kernel/security/lsm", "featureGates")
 _PROBLEMS = ("fail", "unknown", "warn")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-
-Json = Mapping[str, Any]
-"""A JSON object. Its fields may be missing or of any type."""
 
 
 def fingerprint(report: Json) -> dict[str, str]:

@@ -57,9 +57,13 @@ class Day:
     def may_pass(self) -> bool:
         return self.passing
 
-    def look(self) -> str:
-        self.looks.append(self.now_is)
-        return "" if self.look_at(self.now_is) == self._seen else "it"
+    def change(self, deadline: float) -> str:
+        while self.now_is < min(deadline, self.until):
+            self.now_is = min(self.now_is + pace.LOOK, deadline)
+            self.looks.append(self.now_is)
+            if self.look_at(self.now_is) != self._seen:
+                return "it"
+        return ""
 
     def pass_by(self, interval: float = 1800) -> Day:
         watch(cast(Rounds, self), cast(Supervisor, self), interval, lambda: self.now_is)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,15 +16,21 @@ import pytest
 
 from probe.checks.catalog import CHECKS
 from probe.host.look import look
+from probe.watch import looker as looker_module
 from probe.watch import rounds as module
 from probe.watch.fleeting import FLEETING, fleeting_reasons
-from probe.watch.looker import Looker, NoAnswer
+from probe.watch.looker import Looker, Looking, NoAnswer, clocks
 from probe.watch.looks import KernelFile, Looks, MountTable
-from probe.watch.report_file import NoReport, ReportFile
+from probe.watch.pace import LOOK
+from probe.watch.report_file import NoReport, ReportFile, with_times
 from probe.watch.rounds import Rounds
 from probe.watch.supervisor import ProbeFailed, Supervisor
+from probe.watch.timer import Timer
 
 REPORT = json.dumps({"verdict": "ready", "probed_at": "then", "expires_at": "soon", "proof": {"kind": "attempts"}})
+
+SELF = ("link", "/proc/self/exe", os.readlink("/proc/self/exe"))
+NEVER = 1e9
 
 
 def memory_of(*sources: tuple[str, str, str]) -> bytes:
@@ -44,6 +53,9 @@ class Unchanged:
         if self.answer == "trouble":
             raise NoAnswer("it ended")
         return self.answer
+
+    def wait(self, supervisor: object, _deadline: float) -> str:
+        return self.look(supervisor)
 
 
 class Probing:
@@ -151,20 +163,42 @@ def probed(report: ReportFile) -> Rounds:
 
 def test_nothing_changed(probed: Rounds) -> None:
     """That is what a look says, and the report stays as it is while it is young."""
-    assert probed.look() == ""
+    assert probed.change(NEVER) == ""
     assert probed._report._content == REPORT.encode()
 
 
 def test_a_report_that_gets_old_is_confirmed(probed: Rounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says when, and lives on; all else is as the probe left it."""
-    monkeypatch.setattr(module, "RENEWAL", 0.0)
     monkeypatch.setattr(module, "time", Clock())
-    monkeypatch.setattr(module, "clocks", lambda: probed._clocks)
-    assert probed.look() == ""
+    probed._renew_at = 0.0
+    assert probed.change(NEVER) == ""
     said = json.loads((tmp_path / "report.json").read_text())
     assert said.pop("confirmed_at") == "2001-09-09T01:46:40Z"
     assert said.pop("expires_at") == "2001-09-09T02:01:40Z"
     assert said == {key: value for key, value in json.loads(REPORT).items() if key != "expires_at"}
+    assert probed._renew_at > Clock().monotonic()
+
+
+def test_a_report_that_cannot_be_confirmed_is_tried_again_later(
+    probed: Rounds, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not at once, which would keep a processor busy while a disk is full."""
+    monkeypatch.setattr(module, "time", Clock())
+    probed._renew_at = 0.0
+    probed._report._directory = -1
+    assert probed.change(NEVER) == ""
+    assert probed._renew_at == Clock().monotonic() + LOOK
+    assert json.loads(capfd.readouterr().err.splitlines()[-1])["event"] == "round_failed"
+
+
+@pytest.mark.parametrize("indent", [2, None])
+@pytest.mark.parametrize("confirmed_at", [None, "2026-11-29T16:00:00Z"])
+def test_new_times_change_nothing_else(indent: int | None, confirmed_at: str | None) -> None:
+    """However the report is written, and whatever its texts and the fields of its rows are like."""
+    odd = {"expires_at": "x", "text": '\n  "expires_at": "then",\n', "confirmed_at": None}
+    report = {"verdict": "ready", "confirmed_at": confirmed_at, "expires_at": "then", "odd": odd, "rows": [odd]}
+    times: dict[str, object] = {"confirmed_at": "2026-11-29T17:00:00Z", "expires_at": "2026-11-29T17:15:00Z"}
+    assert json.loads(with_times(json.dumps(report, indent=indent).encode(), times)) == report | times
 
 
 class Clock:
@@ -183,29 +217,121 @@ class Clock:
 
 
 @pytest.mark.parametrize("answer", ["file /etc/x", "trouble"])
-def test_what_a_look_says_is_not_confirmed(probed: Rounds, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change, or no answer at all."""
-    monkeypatch.setattr(module, "RENEWAL", 0.0)
+@pytest.mark.parametrize("renew_at", [0.0, NEVER])
+def test_what_a_look_says_is_not_confirmed(probed: Rounds, answer: str, renew_at: float) -> None:
+    """A change, or no answer at all; whether `watch` asked for the look or not."""
     probed._looker.answer = answer  # type: ignore[union-attr]
-    assert probed.look()
+    probed._renew_at = renew_at
+    assert probed.change(NEVER)
     assert probed._report._content == REPORT.encode()
 
 
+@pytest.fixture
+def entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No looker enters another namespace, for which it would have to be root."""
+    monkeypatch.setattr(looker_module, "enter_node", lambda _proc: None)
+
+
+@pytest.mark.usefixtures("entered")
 @pytest.mark.parametrize("jump", [(3600.0, 0.0), (-3600.0, 0.0), (0.0, 3600.0)])
-def test_a_clock_that_jumps_is_a_doubt(
-    probed: Rounds, jump: tuple[float, float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Set ahead, set back, or a node that slept; a second later all is well again."""
-    before = module.clocks()
-    monkeypatch.setattr(module, "clocks", lambda: (before[0] + jump[0], before[1] + jump[1]))
-    assert probed.look() == "the clock"
-    assert probed.look() == ""
+def test_a_clock_that_jumps_is_a_doubt(jump: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set ahead, set back, or a node that slept: since the probe began, or since the last look."""
+    then = (0.0, 0.0)
+    monkeypatch.setattr(looker_module, "clocks", lambda: then)
+    looking = Looking(memory_of(SELF), "/proc", then)
+    assert looking.change() == ""
+    monkeypatch.setattr(looker_module, "clocks", lambda: jump)
+    assert looking.change() == "the clock"
+    assert looking.change() == "the clock"
+    assert Looking(memory_of(SELF), "/proc", then).change() == "the clock"
+
+
+@pytest.mark.usefixtures("entered")
+def test_a_clock_that_is_adjusted_slowly_is_no_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NTP does, half a second in 1000 seconds."""
+    looking = Looking(memory_of(SELF), "/proc", (0.0, 0.0))
+    for step in range(10):
+        monkeypatch.setattr(looker_module, "clocks", lambda step=step: (step * 0.5, 0.0))
+        assert looking.change() == ""
+
+
+@pytest.fixture
+def running() -> Iterator[Callable[..., Looker]]:
+    """Makes lookers of this process's own namespace, which end with the test."""
+    made: list[Looker] = []
+
+    def run(*sources: tuple[str, str, str], pause: float = 0.01) -> Looker:
+        made.append(Looker(memory_of(*sources), "/proc", clocks(), pause))
+        return made[-1]
+
+    yield run
+    for looker in made:
+        looker.end()
+        os.waitpid(looker._pid, 0)
+
+
+@pytest.mark.usefixtures("entered")
+def test_a_change_is_told_without_a_question(running: Callable[..., Looker], tmp_path: Path) -> None:
+    """Once: whoever heard it probes, and has a new looker then."""
+    path = str(tmp_path / "file")
+    looker = running(("file", path, look("file", path)))
+    supervisor = cast(Supervisor, Waiting())
+    assert looker.look(supervisor) == ""
+    assert looker.wait(supervisor, time.monotonic() + 0.05) == ""
+    Path(path).touch()
+    assert looker.wait(supervisor, NEVER) == f"file {path}"
+    assert looker.wait(supervisor, time.monotonic() + 0.05) == ""
+
+
+@pytest.mark.usefixtures("entered")
+def test_a_change_that_the_first_look_found_is_found_again(running: Callable[..., Looker], tmp_path: Path) -> None:
+    """The answer to the first look is not waited for: a probe has just ended."""
+    looker = running(("file", str(tmp_path / "absent"), "1 2"))
+    supervisor = cast(Supervisor, Waiting())
+    assert looker.look(supervisor) == looker.wait(supervisor, NEVER) == f"file {tmp_path}/absent"
+
+
+@pytest.mark.usefixtures("entered")
+def test_a_look_that_hangs_is_a_doubt(running: Callable[..., Looker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer of the kernel tells, whatever state the looker is in."""
+    monkeypatch.setattr(looker_module, "TIMEOUT", 0.2)
+    looker = running(SELF)
+    supervisor = cast(Supervisor, Waiting())
+    assert looker.look(supervisor) == ""
+    os.kill(looker._pid, signal.SIGSTOP)
+    with pytest.raises(NoAnswer, match="no answer"):
+        looker.wait(supervisor, NEVER)
+
+
+@pytest.mark.usefixtures("entered")
+def test_a_looker_that_ends_is_a_doubt(running: Callable[..., Looker]) -> None:
+    """Nobody waits for the timer then."""
+    looker = running(SELF, pause=1000.0)
+    supervisor = cast(Supervisor, Waiting())
+    assert looker.look(supervisor) == ""
+    os.kill(looker._pid, signal.SIGKILL)
+    with pytest.raises(NoAnswer, match="it ended"):
+        looker.wait(supervisor, NEVER)
+
+
+def test_a_timer_expires_once_it_is_set_and_not_put_off() -> None:
+    """With the function of Python 3.13, and with the C library's on older releases."""
+    timer = Timer()
+    try:
+        timer.set(1000)
+        assert not select.select([timer.descriptor], [], [], 0)[0]
+        timer.set(0.001)
+        assert select.select([timer.descriptor], [], [])[0]
+        timer.set(1000)
+        assert not select.select([timer.descriptor], [], [], 0)[0]
+    finally:
+        timer.close()
 
 
 def test_without_a_looker_there_is_doubt(probed: Rounds) -> None:
     """Nobody may take silence for an answer."""
     probed._looker = None
-    assert probed.look()
+    assert probed.change(NEVER)
 
 
 def test_a_file_that_cannot_be_looked_at_any_more_is_a_change(tmp_path: Path) -> None:
@@ -276,7 +402,7 @@ def test_without_sources_nobody_looks(memory: bytes) -> None:
 def test_a_looker_that_cannot_enter_the_node_says_so() -> None:
     """It gives no answer that anybody could take for one."""
     supervisor = cast(Supervisor, Waiting())
-    looker = Looker(memory_of(("link", "/proc/self/exe", "x")), "/no/such/proc")
+    looker = Looker(memory_of(("link", "/proc/self/exe", "x")), "/no/such/proc", clocks())
     with pytest.raises(NoAnswer, match="FileNotFoundError"):
         looker.look(supervisor)
     looker.end()
@@ -291,9 +417,7 @@ class Waiting:
     stop = False
 
     def wait(self, files: list[int], deadline: float) -> bool:
-        import select
-
-        return bool(select.select(files, [], [], deadline)[0])
+        return bool(select.select(files, [], [], max(deadline - time.monotonic(), 0))[0])
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'{"verdict"', b"[" * 100_000])

@@ -196,7 +196,9 @@ def test_the_time_of_a_directory_that_just_changed_does_not_count(tree: Path, mo
     (tree / "usr/sbin/other").touch()
     seen = (tree / "usr/sbin").stat()
     found = find_shortcut(sources_of(tree), types_here())
-    assert (shortcut._directory, f"{tree}/usr/sbin") not in {state[:2] for state in found._states}
+    assert (shortcut._directory, f"{tree}/usr/sbin") not in {
+        (state, path) for state, (paths, _) in found._states.items() for path in paths
+    }
     (tree / "usr/sbin/runc").unlink()
     os.utime(tree / "usr/sbin", ns=(seen.st_atime_ns, seen.st_mtime_ns))
     assert found.difference()
@@ -227,7 +229,7 @@ def test_times_of_directories_on_servers_do_not_count(
 ) -> None:
     """They may be the same after a change, as those of a file system of unknown type: entries are compared."""
     found = find_shortcut(sources_of(tree), types)
-    assert not any(state is shortcut._directory for state, _, _ in found._states)
+    assert shortcut._directory not in found._states
     assert not found.difference()
     _tick()
     change(tree)
@@ -243,6 +245,17 @@ def test_files_of_processes_are_looked_at_exactly(tree: Path) -> None:
         assert not found.difference()
         process.kill()
     assert found.difference()
+
+
+def test_an_executable_of_a_process_has_a_state(tree: Path) -> None:
+    """As a file that no path leads to; it counts no more when the process is another one, or has ended."""
+    with subprocess.Popen(["sleep", "100"]) as process:
+        path = f"/proc/{process.pid}/exe"
+        found = shortcut_of([("file", path, look("file", path))])
+        assert not found._others
+        assert not found.difference()
+        process.kill()
+    assert found.difference() == path
 
 
 def test_symlinks_in_a_circle_have_no_short_cut(tree: Path) -> None:

@@ -18,6 +18,7 @@ from lab.real import packages
 from lab.real.node import make_node, make_workspace
 from lab.serve.agent import IMAGE, NODE_NAME, Watch, publishing, watching
 from lab.serve.serving import serving, wait_for
+from probe.watch.pace import LOOK
 
 DAY = 86_400
 PROBES_A_DAY = DAY // 1800
@@ -182,7 +183,12 @@ def _day_rows(found: dict[str, Any]) -> list[Row]:
     watch, serve = PROBES_A_DAY * found["probe cpu"] + DAY * resting["watch"], days["serve --publish"]
     theirs = days["node_exporter"]
     compared = f"node_exporter, {SCRAPES_A_DAY} scrapes: {theirs:.0f} s"
-    return [
+    scrape = found["targets"]["node_exporter"]["cpu"]
+    made = [
+        Row(f"watch, CPU of {what}", ms(own), f"node_exporter, a scrape: {ms(scrape)}", own / scrape)
+        for what, own in (("a probe", found["probe cpu"]), ("a look", LOOK * resting["watch"]))
+    ]
+    return made + [
         Row(f"CPU a day: {what}", f"{own:.0f} s, {own / DAY:.2%} of a core", compared, own / theirs)
         for what, own in (
             (f"watch, {PROBES_A_DAY} probes", watch),

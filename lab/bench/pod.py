@@ -12,7 +12,7 @@ from typing import Any
 from lab.bench.agent import DAY, HEADERS, PROBES_A_DAY, SCRAPES_A_DAY, exporting, get
 from lab.bench.processes import cpu, memory
 from lab.bench.table import Row, mib, ms
-from lab.bench.volumes import bind_volumes
+from lab.bench.volumes import bind_volumes, unmount_volumes
 from lab.deploy import image
 from lab.deploy.load import Group, probe_again, scrape
 from lab.deploy.manifests import MANIFEST, container_of, documents, pod_of
@@ -23,6 +23,8 @@ from lab.real.node import make_node, make_workspace
 from lab.serve.api_double import ApiDouble
 from lab.serve.serving import wait_for
 
+FEW = 50
+"""Mounts of an ordinary node, of which the CPU of a day counts."""
 SCRAPES = 10_000
 RIVAL_SCRAPES = 500
 REST = 30.0  # seconds
@@ -42,19 +44,24 @@ def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any
         api = ApiDouble(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         api.store.own_node = NODE_NAME
         api.add_node(NODE_NAME)
-        bind_volumes(node, many)
+        bind_volumes(node, FEW)
         pod = stack.enter_context(run_pod(spec, built, node, runc, api))
         groups = {name: Group(container) for name, container in pod.containers.items()}
         pod.report()
-        say(f"{probes} probes with {many} mounts")
-        before = groups["probe"].cpu
-        probe_again(pod, probes)
-        work = {"probe": (groups["probe"].cpu - before) / probes}
+        at: dict[int, float] = {}
+        for mounts in (FEW, many):
+            say(f"{probes} probes with {mounts} mounts")
+            bind_volumes(node, mounts)
+            began = groups["probe"].cpu
+            probe_again(pod, probes)
+            at[mounts] = (groups["probe"].cpu - began) / probes
+        unmount_volumes(node)
+        probe_again(pod, 1)
         say(f"{SCRAPES} scrapes")
-        before = groups["exporter"].cpu
+        began = groups["exporter"].cpu
         assert scrape(pod, SCRAPES) == SCRAPES
         wait_for(lambda: api.store.writes)
-        work["exporter"] = (groups["exporter"].cpu - before) / SCRAPES
+        work = {"probe": at[FEW], "exporter": (groups["exporter"].cpu - began) / SCRAPES}
         rival = _measure_rival(say)
         before = {name: group.cpu for name, group in groups.items()}
         time.sleep(REST)
@@ -63,14 +70,14 @@ def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any
             name: {
                 "work": work[name],
                 "resting": resting[name],
-                "pss": memory(pod.containers[name].proc)["pss"],
+                "pss": sum(memory(process)["pss"] for process in pod.containers[name].processes),
                 "held": group.held,
                 "peak": group.peak,
                 "request": quantity(container_of(spec, name)["resources"]["requests"]["memory"]),
                 "limit": group.limit,
             }
             for name, group in groups.items()
-        } | {"mounts": many, "node_exporter": rival}
+        } | {"mounts": many, "probe with many": at[many], "node_exporter": rival}
 
 
 def _measure_rival(say: Callable[[str], None]) -> dict[str, float]:
@@ -98,6 +105,8 @@ def rows(found: dict[str, Any]) -> list[Row]:
             Row(f"{name} container, peak, {busy}", mib(peak), f"limit: {mib(limit)}", peak / limit, "under 0.50"),
             Row(f"{name} container, CPU of {piece}", ms(own["work"]), "", None),
         ]
+    few, many = found["probe"]["work"], found["probe with many"]
+    made.append(Row(f"the same, {found['mounts']} mounts", ms(many), f"{FEW} mounts: {ms(few)}", many / few))
     return [*made, *_rows_of_both(found["probe"], found["exporter"], found["node_exporter"])]
 
 

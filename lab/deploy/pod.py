@@ -56,6 +56,13 @@ class Container:
         """Its process 1 in the node's /proc, seen from outside."""
         return f"{self.node.proc}/{self.state['pid']}"
 
+    @property
+    def processes(self) -> list[str]:
+        """The same of all its processes that process 1 started and that still run."""
+        first = self.proc
+        node, _, pid = first.rpartition("/")
+        return [first, *(f"{node}/{child}" for child in Path(first, "task", pid, "children").read_text().split())]
+
     def status(self) -> dict[str, str]:
         """/proc/PID/status of its process 1."""
         return dict(line.split(":\t", 1) for line in Path(self.proc, "status").read_text().splitlines())

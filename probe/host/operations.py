@@ -65,9 +65,17 @@ def _look(kind: str, path: str) -> bytes:
     return look(kind, path).encode(errors="surrogateescape")
 
 
+def _looks(kind: str, paths: Sequence[str]) -> bytes:
+    from probe.host.look import look  # as above
+
+    roots: dict[str, bool] = {}
+    return json.dumps([look(kind, path, roots) for path in paths]).encode()
+
+
 # Operations that may wait for a server.
 OPERATIONS: dict[str, Callable[..., bytes]] = {
     "look": _look,
+    "looks": _looks,
     "names": files.names,
     "places": places.places,
     "processes": _list_processes,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -13,7 +14,8 @@ from probe.host.abstract import FILE_LIMIT
 from probe.host.child import ChildError
 from probe.host.files import FileStatus
 from probe.host.host import LocalHost
-from probe.host.look import CHURN, UNSEEN, look
+from probe.host.imports import files_of_dump
+from probe.host.look import CHURN, UNSEEN, look, meaning
 from probe.host.places import Place
 from probe.host.program import Output
 from probe.reading import Reading
@@ -47,6 +49,8 @@ _RESTLESS = re.compile(
 )
 _CONSTANT = frozenset(("--version", "-v", "features", "version"))
 """Arguments for which a program's output depends on the executable alone, not on files."""
+_ABSENT = "errno 2"
+_SETTLED = 1_000_000_000  # nanoseconds; a file that changed so long ago gets another time by a change
 KEPT_FOR = 6 * 3600.0
 """Seconds for which an output is used again: an executable's identity does not cover its shared libraries."""
 
@@ -67,6 +71,7 @@ class RecordingHost(LocalHost):
         """Name, look of the executable and arguments -> the output."""
         self._looks: dict[tuple[str, str], str] = {}
         self._daemons = {1}
+        self._table, self._table_look = b"", ""
 
     def sources(self) -> list[Source]:
         """The looks at all sources but processes that are no daemons of the node and files that change all the time."""
@@ -82,9 +87,19 @@ class RecordingHost(LocalHost):
         return super().read(path, limit)
 
     def mountinfo(self, owner: int | str) -> Reading[bytes]:
-        """As of Host."""
-        self._note("mounts", f"/proc/{owner}/mountinfo")
-        return super().mountinfo(owner)
+        """As of Host; the look is that of the very table that is returned."""
+        path = f"/proc/{owner}/mountinfo"
+        self._note_others()
+        reading = super().mountinfo(owner)
+        if self._is_new("mounts", path):
+            self._looks["mounts", path] = UNSEEN if reading.value is None else self._meaning(reading.value)
+        return reading
+
+    def _meaning(self, table: bytes) -> str:
+        """The look at a mount table; namespaces of which one table is cached share its look, too."""
+        if table is not self._table:
+            self._table, self._table_look = table, meaning("mounts", table)
+        return self._table_look
 
     def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """As of Host."""
@@ -124,14 +139,16 @@ class RecordingHost(LocalHost):
         return super().status(path)
 
     def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
-        """As of Host. After one path that hangs nobody waits for looks at the others."""
-        stuck = len(self._stuck)
-        for path in paths:
-            source = f"/proc/{pid}/root{path}"
-            if len(self._stuck) == stuck:
-                self._note("place", source)
-            else:
-                self._looks.setdefault(("place", source), UNSEEN)
+        """As of Host. One request looks at all paths; when one of them hangs, none was seen."""
+        root = f"/proc/{pid}/root"
+        new = [path for path in (f"{root}{each}" for each in paths) if self._is_new("place", path)]
+        if new:
+            self._note_others()
+            try:
+                seen = json.loads(self._touch(root, "looks", "place", tuple(new), limit=1 << 20))
+            except (OSError, ChildError, ValueError):
+                seen = [UNSEEN] * len(new)
+            self._looks |= {("place", path): each for path, each in zip(new, seen, strict=True)}
         return super().places(pid, paths)
 
     def started_at(self, pid: int) -> Reading[float]:
@@ -150,7 +167,7 @@ class RecordingHost(LocalHost):
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
     ) -> Reading[Output]:
-        """As of Host, or the remembered output of an unchanged executable about itself."""
+        """As of Host, or the remembered output of an unchanged executable about itself or unchanged files."""
         run = partial(super().run, path, *arguments, environment=environment, timeout=timeout)
         return self._once(path, run, arguments if not environment else ("environment",))
 
@@ -163,29 +180,47 @@ class RecordingHost(LocalHost):
         self._note("file", f"/proc/{pid}/root{path}")
         return super().run_in(pid, path, *arguments, timeout=timeout)
 
-    def _once(self, path: str, run: Callable[[], Reading[Output]], arguments: Iterable[str]) -> Reading[Output]:
+    def _once(self, path: str, run: Callable[[], Reading[Output]], arguments: Sequence[str]) -> Reading[Output]:
         self._note("file", path)
-        identity = self._looks.get(("file", path), UNSEEN)
-        if not set(arguments) <= _CONSTANT or not identity[:1].isdecimal():
+        files = [] if set(arguments) <= _CONSTANT else files_of_dump(self, arguments)
+        identity = self._identity(path, *(files or ()))
+        if files is None or not identity:
             return run()
         key, now = " ".join((path.rpartition("/")[2], identity, *arguments)), time.clock_gettime(time.CLOCK_BOOTTIME)
         kept = self.outputs.get(key)
         if kept and 0 <= now - kept.at < KEPT_FOR:
             return Reading(" ".join((path, *arguments)), kept.output)
         reading = run()
-        # Nobody replaced it meanwhile: a look of before and one of after are the same.
-        if reading.value is not None and reading.value.status == 0 and self._look("file", path) == identity:
+        # Nobody replaced a file meanwhile: looks of before and after are the same.
+        same = all(self._look("file", each) == self._looks["file", each] for each in (path, *files))
+        if reading.value is not None and reading.value.status == 0 and same:
             self.outputs[key] = Kept(now, reading.value)
         return reading
 
+    def _identity(self, path: str, *files: str) -> str:
+        """The looks at an executable and the files that its output depends on; empty where one would miss a change."""
+        executable, *others = (self._looks.get(("file", each), UNSEEN) for each in (path, *files))
+        settled = time.time_ns() - _SETTLED
+        if not executable[:1].isdecimal() or any(not _is_settled(seen, settled) for seen in others):
+            return ""
+        return " ".join((executable, *others))
+
     def _note(self, kind: str, path: str) -> None:
-        """Look at *path* unless there is a look at it. The first call adds _ALSO: by then the node is entered."""
+        """Look at *path* unless there is a look at it."""
+        self._note_others()
+        if self._is_new(kind, path):
+            self._looks[kind, path] = self._look(kind, path)
+
+    def _is_new(self, kind: str, path: str) -> bool:
+        """Whether there is no look at *path* yet, and looks at it would tell something."""
+        return (kind, path) not in self._looks and not _RESTLESS.match(path) and not CHURN.search(path)
+
+    def _note_others(self) -> None:
+        """Look at _ALSO, once: by the first call the node is entered."""
         if not self._looks:
             for each in _ALSO:
                 also = "link" if "/ns/" in each else "content"
                 self._looks[also, each] = look(also, each)
-        if (kind, path) not in self._looks and not _RESTLESS.match(path) and not CHURN.search(path):
-            self._looks[kind, path] = self._look(kind, path)
 
     def _look(self, kind: str, path: str) -> str:
         if _KERNEL_FILE.match(path):
@@ -198,6 +233,11 @@ class RecordingHost(LocalHost):
     def _counts(self, path: str) -> bool:
         process = _PROCESS.match(path)
         return not process or (int(process[1]) in self._daemons and not re.match(r"fd(/|$)|net/", process[2]))
+
+
+def _is_settled(seen: str, before: int) -> bool:
+    """Whether the look at a file shows that it is absent, or changed last before a time in nanoseconds."""
+    return seen == _ABSENT or (seen[:1].isdecimal() and int(seen.rpartition(" ")[2]) < before)
 
 
 def _kind(path: str) -> str:

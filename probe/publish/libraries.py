@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from probe.lean_import import left_out, stand_in
+from probe.lean_import import left_out, stand_in, without_logging
 
 
 def load() -> None:
     """Import lightkube and httpx2 without what no request of the publisher needs: 7 MB less as long as they live.
 
-    That is other ways to wait and to connect, types of resources, kubeconfigs and host names outside of ASCII.
+    That is other ways to wait and to connect, types of resources, logs, kubeconfigs and host names outside of ASCII.
     `importlib.metadata` would tell httpx2 its version, which is the second half of the User-Agent.
     """
     with (
@@ -21,5 +21,6 @@ def load() -> None:
         stand_in("lightkube.models.core_v1"),
         stand_in("lightkube.resources.core_v1"),
         stand_in("yaml"),
+        without_logging(),
     ):
         import lightkube  # noqa: F401

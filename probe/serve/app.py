@@ -15,6 +15,7 @@ from probe.outputs.documents import render_json
 from probe.outputs.metrics import render_metrics
 from probe.outputs.page import content_security_policy, render_page
 from probe.report import SCHEMA
+from probe.serve.heap import trim
 from probe.serve.report_file import Current
 from probe.watch.log import log
 
@@ -105,12 +106,15 @@ class App:
     def _page(self, _: Environ) -> Response:
         now = self._current.snapshot()
         minutes = None if now.age is None else max(0, int(now.age // 60))
-        page = self._pages.get(
-            (now.effective, now.report, now.message, minutes),
-            lambda: render_page(
+
+        def render() -> str:
+            text = render_page(
                 now.effective, last=now.report, note=now.message, minutes=minutes, node_name=self._current.node_name
-            ),
-        )
+            )
+            trim()
+            return text
+
+        page = self._pages.get((now.effective, now.report, now.message, minutes), render)
         return Response(200, "text/html; charset=utf-8", page)
 
     def _metrics(self, environ: Environ) -> Response:

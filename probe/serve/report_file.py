@@ -97,9 +97,10 @@ class Current:
         self._expired: Snapshot | None = None
         self._logged: State | None = None
 
-    def refresh(self) -> None:
-        """Read the file if its identity changed, and log a change of state."""
-        if not self._unchanged():
+    def refresh(self) -> bool:
+        """Read the file if its identity changed, and log a change of state. Whether it was read."""
+        unchanged = self._unchanged()
+        if not unchanged:
             self._identity = None
             try:
                 self._identity, content = read_file(self._path)
@@ -113,6 +114,7 @@ class Current:
         if now.state != self._logged:
             self._logged = now.state
             log("report", state=now.state, **({"message": now.message} if now.message else {}))
+        return not unchanged
 
     def snapshot(self) -> Snapshot:
         """Snapshot of this moment; the same objects while nothing changes. Never blocks."""

@@ -9,7 +9,6 @@ plain requests of scrapers and kubelets itself.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import queue
 import socket
@@ -178,9 +177,9 @@ class Server(cheroot.Server):
         except queue.Full:
             connection.close()
 
-    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+    def error_log(self, msg: str = "", level: int = 0, traceback: bool = False) -> None:
         """Log internal errors, at most once a second: clients must not be able to fill the disk."""
         now = time.monotonic()
-        if level >= logging.ERROR and now - self._last_error > 1:
+        if level >= cheroot.ERROR and now - self._last_error > 1:
             self._last_error = now
             log("http_error", "error", message=msg[:500])

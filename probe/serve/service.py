@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from probe.serve.app import App
 from probe.serve.changes import Changes
+from probe.serve.heap import trim
 from probe.serve.options import Options, parse_listen
 from probe.serve.report_file import Current, read_boot_id
 from probe.serve.server import Server
@@ -124,7 +125,8 @@ def _refresh(
     """Keep report and certificate current, for ever; the expiry of the report counts as a change."""
     while True:
         try:
-            current.refresh()
+            if current.refresh():
+                trim()  # what the last report, its publication and its page left
             if certificate:
                 certificate.refresh()
         except Exception as error:  # the last report stays, and its age tells

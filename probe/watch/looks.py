@@ -76,6 +76,7 @@ class KernelFile:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._file = -1
+        self._same: bytes | None = None  # content of which the meaning is the same
 
     def changed(self) -> bool:
         """True when the look differs; always for a process that has ended."""
@@ -83,12 +84,17 @@ class KernelFile:
             content = os.pread(self._file, _PAGE, 0)
         except OSError:
             return True
-        if len(content) < _PAGE:  # more does not come at once
-            try:
-                return meaning(self.kind, content) != self._seen
-            except LookupError:
+        if content == self._same:
+            return False
+        if len(content) >= _PAGE:  # more does not come at once
+            return look(self.kind, self.path) != self._seen
+        try:
+            if meaning(self.kind, content) != self._seen:
                 return True
-        return look(self.kind, self.path) != self._seen
+        except LookupError:
+            return True
+        self._same = content
+        return False
 
 
 class MountTable:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from probe.watch.fleeting import fleeting_reasons
 from probe.watch.log import log
-from probe.watch.looker import Looker, NoAnswer
+from probe.watch.looker import Looker, NoAnswer, clocks
 from probe.watch.pace import LOOK, RENEWAL, Pace
 from probe.watch.report_file import NoReport, ReportFile, parse_report
 from probe.watch.supervisor import ProbeFailed, Supervisor
@@ -18,7 +18,6 @@ _MEMORY_LIMIT = 1 << 20
 _OLD = b" "  # what begins so was left by an earlier probe; to JSON it is nothing
 PATIENCE = 10.0
 """Seconds until a second probe says whether a file that a package upgrade replaces is really gone."""
-_STEP = 1.0  # seconds by which clocks may part between two looks; a clock that is adjusted slowly stays below
 
 
 class Rounds:
@@ -33,7 +32,7 @@ class Rounds:
         self._memory = json.dumps({"proof": report.proof()}).encode()
         self._fresh = b""  # what the last probe left, if it left anything
         self._looker: Looker | None = None
-        self._written = 0.0
+        self._renew_at = 0.0
         self._clocks = clocks()
 
     def probe(self) -> bool:
@@ -45,7 +44,7 @@ class Rounds:
             if content is None:
                 return False
             verdict = self._report.put(content)
-            self._written = time.monotonic()
+            self._renew_at = time.monotonic() + RENEWAL - LOOK / 2
             log("probed", verdict=verdict)
             return verdict != "unknown" and bool(self._fresh) and self._start_looker()
         except (ProbeFailed, NoReport) as failure:
@@ -58,23 +57,28 @@ class Rounds:
         """True when the report has a failure that may pass by itself, without a change of any file."""
         return bool(fleeting_reasons(self._report.content()))
 
-    def look(self) -> str:
-        """The change since the last look or probe, or the reason that it is unknown; empty when nothing changed."""
-        before, self._clocks = self._clocks, clocks()
-        if any(abs(now - then) > _STEP for now, then in zip(self._clocks, before, strict=True)):
-            return "the clock"
+    def change(self, deadline: float) -> str:
+        """The change since the last probe, or the reason that it is unknown, as soon as there is one.
+
+        Empty at *deadline* (time.monotonic()), after a signal, and after the report was confirmed.
+        """
+        if self._looker is None:
+            return "the looker"
         try:
-            changed = self._looker.look(self._supervisor) if self._looker else "the looker"
+            if time.monotonic() < self._renew_at:
+                return self._looker.wait(self._supervisor, min(deadline, self._renew_at))
+            if changed := self._looker.look(self._supervisor):
+                return changed
         except NoAnswer as trouble:
             return f"no look: {trouble}"
-        if not changed and time.monotonic() >= self._written + RENEWAL - LOOK / 2:
-            self._confirm()
-        return changed
+        self._confirm()
+        return ""
 
     def _confirm(self) -> None:
+        self._renew_at = time.monotonic() + LOOK
         try:
             self._report.confirm(time.time(), self._lifetime)
-            self._written = time.monotonic()
+            self._renew_at += RENEWAL - LOOK
         except (OSError, NoReport) as error:
             log("round_failed", "error", reason=f"{type(error).__name__}: {error}")
 
@@ -118,7 +122,7 @@ class Rounds:
         if self._looker and not self._looker.is_gone():
             log("not_watching", "warning", reason="the last look hangs, and cannot be killed")
             return False
-        self._looker = Looker(self._fresh, self._proc)
+        self._looker = Looker(self._fresh, self._proc, self._clocks)
         try:
             self._looker.look(self._supervisor)  # what it finds will be found again
         except NoAnswer as trouble:
@@ -144,23 +148,14 @@ def watch(rounds: Rounds, supervisor: Supervisor, interval: float, clock: Callab
 
 
 def _rest(rounds: Rounds, supervisor: Supervisor, pace: Pace, watched: bool, clock: Callable[[], float]) -> None:
-    """Wait until the next probe is due. *watched*: look meanwhile, and end when a look finds a change."""
-    look_at = clock()
+    """Wait until the next probe is due. *watched*: until a look finds a change, and then until a probe may come."""
     while not (supervisor.stop or supervisor.now) and clock() < pace.due:
-        supervisor.wait([], min(pace.due, look_at) if watched else pace.due)
-        if watched and clock() >= look_at and not (supervisor.stop or supervisor.now):
-            look_at += LOOK
-            changed = rounds.look()
-            if changed and not supervisor.stop:
-                log("changed", what=changed)
-                pace.hurry()
-                watched = False
-
-
-def clocks() -> tuple[float, float]:
-    """Wall clock minus CLOCK_BOOTTIME, and seconds suspended: only setting the clock or suspending changes them."""
-    boot = time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.time() - boot, boot - time.monotonic()
+        if not watched:
+            supervisor.wait([], pace.due)
+        elif (changed := rounds.change(pace.due)) and not supervisor.stop:
+            log("changed", what=changed)
+            pace.hurry()
+            watched = False
 
 
 def _chance() -> float:

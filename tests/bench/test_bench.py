@@ -96,5 +96,5 @@ def test_every_figure_is_there() -> None:
     require(done.returncode != 69, done.stderr)
     assert done.returncode == 0, done.stderr
     rows = done.stdout.split("\n\n", 1)[1].splitlines()[1:]
-    assert len(rows) == 30
+    assert len(rows) == 32
     assert all(re.search(r" \d+\.\d\d( |$)", row) for row in rows), done.stdout

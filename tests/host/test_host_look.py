@@ -61,7 +61,7 @@ def test_of_many_files_that_hang_one_is_waited_for() -> None:
     host = Hung({})
     found = host.places(1, ("/dev/a", "/dev/b", "/dev/c"))
     assert {reading.kind for reading in found.values()} == {"timed-out"}
-    assert host.asked == ("look", "places")
+    assert host.asked == ("looks", "places")
     assert [seen for kind, _, seen in host.sources() if kind == "place"] == [UNSEEN] * 3
 
 
