@@ -208,3 +208,5 @@ class KubeletAround(Struct, frozen=True, kw_only=True):
     """By the names of getrlimit(2)."""
     cgroup_driver: Reading[str]
     """`systemd` or `cgroupfs`, as configured; absent when nothing is said."""
+    resolv_conf: Reading[Place] = NO_PLACE
+    """The file that the kubelet reads for each Pod; not looked for where it reads none."""

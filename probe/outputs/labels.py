@@ -34,7 +34,7 @@ REASONS: frozenset[str] = frozenset((
     "ShimMissing", "MonitorMissing", "CniPluginMissing", "NetworkNotConfigured", "NetworkNotReady",
     "CgroupDriverMismatch", "HybridCgroups", "HookNotExecutable", "SysctlRefused", "MountRefused", "LimitRefused",
     "LimitTooSmall", "KubeletDirectoryNotWritable", "HostsFileMissing", "FileSizeLimitTooSmall", "SandboxerMissing",
-    "StackLimitTooSmall", "PreloadMissing", "ShimCgroupMissing",
+    "StackLimitTooSmall", "PreloadMissing", "ShimCgroupMissing", "ResolvConfMissing",
     "KubeletConfined", "VolumesNotPropagated", "SandboxRefused", "RootDirectoryClosed",
     "RuntimeTrialFailed", "PodRefused", "PodTmpfsRefused", "RuntimeRootNotIdmappable", "OverlayLayersNotIdmappable",
     "KubeletRootNotIdmappable", "TmpfsNotIdmappable", "LocalVolumesWithoutLinks", "VolumesNotIdmappable",

@@ -27,6 +27,9 @@ OF_REASON: dict[str, str] = {
     "ShimCgroupMissing": "Make the cgroup at each boot, or remove ShimCgroup from the handler's options (containerd, "
     "/etc/containerd/config.toml) and restart containerd:\n  containerd config dump | grep ShimCgroup",
     "HostsFileMissing": "Write the file again:\n  printf '127.0.0.1 localhost\\n::1 localhost\\n' > /etc/hosts",
+    "ResolvConfMissing": "Name a file that exists in resolvConf of the kubelet's configuration, or make this one. With "
+    "systemd-resolved it is /run/systemd/resolve/resolv.conf, without it /etc/resolv.conf. Then restart the kubelet:\n"
+    "  systemctl restart kubelet",
     "SandboxerMissing": "Remove sandboxer from the handler's table (containerd, /etc/containerd/config.toml), or "
     "configure the proxy plugin of that name, and restart containerd.",
     "MonitorMissing": "Install conmon and pinns, which come with CRI-O, where its configuration names them:\n"

@@ -144,6 +144,10 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
     if pods.value is not None and pods.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0):
         message = f"the cgroup of all Pods may get {max(pods.value, 0)} more processes, too few for one to start"
         return replace(Outcome.fail("ProcessLimitTooSmall", message, pods), stands=True)  # a trial has its own cgroup
+    own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
+    if own and own.value is not None and 0 < own.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0):
+        message = f"the kubelet leaves {own.value} processes to each Pod (podPidsLimit), too few for one to start"
+        return replace(Outcome.fail("ProcessLimitTooSmall", message, own), stands=True)  # as above
     limit = limits.value.get("RLIMIT_NPROC") if limits.value else None
     if limit is None:
         return Outcome.not_read("how many processes the runtime may start", _missing(limits))

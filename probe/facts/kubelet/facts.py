@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 from probe.facts.defaults import BLOCK, KUBELET_ROOT
 from probe.facts.kubelet.config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
@@ -28,10 +29,14 @@ from probe.host.host import Host
 from probe.host.namespaces import INITIAL_USER_NAMESPACE
 from probe.reading import Reading, or_problem, problem_of
 
+T = TypeVar("T")
+
 _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
 _DEFAULT_MAX_PODS = 110
 _LOGS = Reading("default of podLogsDir", "/var/log/pods")
 _CGROUP_DRIVER = Reading("default of cgroupDriver", "cgroupfs")
+_RESOLV_CONF = Reading("default of resolvConf", "/etc/resolv.conf")
+_PIDS_LIMIT = Reading("default of podPidsLimit", -1)
 _SECCOMP_DEFAULT = Reading("default of seccompDefault", False)
 _SNAP_ARGUMENTS = "/var/snap/microk8s/current/args/kubelet"
 _SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
@@ -110,6 +115,8 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         logs_dir=configuration.find(None, "podLogsDir", str, _LOGS).parse(lambda path: _absolute(path, None)),
         seccomp_default=configuration.find("seccomp-default", "seccompDefault", bool, _SECCOMP_DEFAULT),
         cgroup_driver=configuration.find("cgroup-driver", "cgroupDriver", str, _CGROUP_DRIVER),
+        resolv_conf=_in_force(_resolv_conf(host, daemon, configuration), ages),
+        pod_pids_limit=_in_force(configuration.find("pod-max-pids", "podPidsLimit", int, _PIDS_LIMIT), ages),
     )
 
 
@@ -180,6 +187,23 @@ def _gate(
             problem = f"{what} after the kubelet started, which still runs with the {name} that it read then"
             return Reading.without(file.path, "not-readable", problem)
     return gates.parse(lambda by_name: gate_in_force(rule, by_name))
+
+
+def _resolv_conf(host: Host, daemon: Daemon, configuration: Configuration) -> Reading[str]:
+    found = configuration.find("resolv-conf", "resolvConf", str, _RESOLV_CONF)
+    if found is _RESOLV_CONF and daemon.k3s is not None:
+        return Reading.without(found.source, "absent", "k3s chooses the file, or writes one of its own")
+    working_directory = host.read_link(f"/proc/{daemon.process.pid}/cwd").value
+    return found.parse(lambda path: path and _absolute(path, working_directory))
+
+
+@or_problem
+def _in_force(reading: Reading[T], ages: Reading[tuple[DropIn, ...]]) -> Reading[T]:
+    """*reading*, unless files changed after the kubelet had read them; a flag stands."""
+    if reading.value is None or reading.source.startswith("--"):
+        return reading
+    changed = next((file.path for file in ages.need() if file.newer), "")
+    return Reading.without(changed, "not-readable", "changed after the kubelet started") if changed else reading
 
 
 def _gate_name(release: Reading[tuple[int, int]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.facts.around import KubeletAround, Propagation
+from probe.facts.around import NO_PLACE, KubeletAround, Propagation
 from probe.facts.model import KubeletFacts, RuntimeFacts
 from probe.facts.nearest import nearest
 from probe.facts.runtime.limits import parse_limits
@@ -32,12 +32,19 @@ def gather_kubelet_around(
             limits=host.read_text(f"/proc/{pid}/limits").parse(parse_limits),
             logs_dir=_logs(host, pid, kubelet.value.logs_dir),
             cgroup_driver=kubelet.value.cgroup_driver,
+            resolv_conf=_resolv_conf(host, pid, kubelet.value.resolv_conf),
         ),
     )
 
 
 def _logs(host: Host, pid: int, directory: Reading[str]) -> Reading[Place]:
     return nearest(host, pid, directory.value) if directory.value is not None else problem_of(directory)
+
+
+def _resolv_conf(host: Host, pid: int, file: Reading[str]) -> Reading[Place]:
+    if file.value is None:
+        return NO_PLACE if file.kind == "absent" else problem_of(file)
+    return host.places(pid, [file.value])[file.value] if file.value else NO_PLACE
 
 
 def _propagation(host: Host, kubelet: int, runtime: Reading[RuntimeFacts], path: str) -> Reading[Propagation]:

@@ -30,7 +30,7 @@ from lab.factory import (
     unread,
 )
 from probe.checks.catalog import find, judge
-from probe.facts.around import Added, AddedDevice, AddedMount, Cni, Hook, Limit, Place, Propagation
+from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Cni, Hook, Limit, Place, Propagation
 from probe.facts.model import Facts, HookFiles
 from probe.host.cri import CriCondition
 from probe.reading import Reading
@@ -577,6 +577,28 @@ def test_a_base_spec_that_was_not_read_decides() -> None:
     """What each container gets is then unknown."""
     facts = facts_with(handlers=(make_handler_around(added=unread("/etc/containerd/base.json")),))
     assert conclude(judge(facts)).verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("resolv_conf", "expected"),
+    [
+        (make_place("/run/systemd/resolve/resolv.conf", mode=0o100644), ("pass", "")),
+        (absent("/run/systemd/resolve/resolv.conf"), ("fail", "ResolvConfMissing")),
+        (make_place("/etc/resolv.conf"), ("fail", "ResolvConfMissing")),
+        (unread("/etc/resolv.conf"), ("unknown", "NotPermitted")),
+        (NO_PLACE, ("pass", "")),
+    ],
+)
+def test_a_kubelet_without_its_resolv_conf(resolv_conf: Reading[Place], expected: tuple[str, str]) -> None:
+    """No Pod gets a sandbox then, "open /run/systemd/resolve/resolv.conf: no such file or directory"."""
+    around = make_kubelet_around(resolv_conf=resolv_conf)
+    assert status_of("runtime-parts", make_facts(kubelet_around=around)) == expected
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1, "fail"), (3, "fail"), (1024, "pass"), (-1, "pass"), (0, "pass")])
+def test_processes_that_the_kubelet_leaves_to_each_pod(limit: int, expected: str) -> None:
+    """The OCI runtime itself is in the Pod's cgroup when it starts a container."""
+    assert status_of("runtime-limits", make_facts(kubelet=make_kubelet(pod_pids_limit=limit)))[0] == expected
 
 
 def test_what_the_default_handler_gets_counts_where_nothing_is_known_of_another() -> None:
