@@ -601,6 +601,22 @@ def test_processes_that_the_kubelet_leaves_to_each_pod(limit: int, expected: str
     assert status_of("runtime-limits", make_facts(kubelet=make_kubelet(pod_pids_limit=limit)))[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "files", "expected"),
+    [
+        ("cri-o", HookFiles(found=3, hooked=0, unread=0), "pass"),
+        ("cri-o", HookFiles(found=3, hooked=0, unread=1), "unknown"),
+        ("cri-o", unread("/etc/containers/oci/hooks.d"), "unknown"),
+        ("containerd", unread("/etc/containers/oci/hooks.d"), "pass"),
+    ],
+)
+def test_hooks_that_were_not_read(name: str, files: Any, expected: str) -> None:
+    """Any of them may be one that no Pod's root can run; containerd looks at none."""
+    hooks = Reading("hooks", make_hooks(oci_hooks=files if isinstance(files, Reading) else Reading("hooks.d", files)))
+    facts = facts_with(runtime={"name": name})
+    assert status_of("runtime-base-spec", msgspec.structs.replace(facts, hooks=hooks))[0] == expected
+
+
 def test_what_the_default_handler_gets_counts_where_nothing_is_known_of_another() -> None:
     """A configuration that was not read tells of no handler; none of them is then said to add nothing."""
     facts = facts_with(handlers=(make_handler_around(added=unread("CRI")),))
