@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
+from probe.checks.remedies.platforms import restart_kubelet
 from probe.checks.runtime.around import (
     daemon_of,
     handler_around,
@@ -45,6 +46,11 @@ _TOO_FEW_PIDS = 8
 _TOO_FEW_IN_PODS = {"runc": 4, "crun": 2}
 """Processes and threads with which the OCI runtime itself enters the cgroup of a container."""
 _FEW_PIDS = 100
+_END_SOME = (
+    "End Pods that have too many processes, or leave more to Pods: lower pid in systemReserved and kubeReserved of the "
+    "kubelet's configuration, or raise kernel.pid_max:\n"
+    "  grep -H . /sys/fs/cgroup/kubepods*/pids.{max,current} /sys/fs/cgroup/pids/kubepods*/pids.{max,current}"
+)
 _UNLIMITED = Limit(-1, -1)
 _SYS_RESOURCE = 24
 _SANDBOX_OOM_SCORE = -998
@@ -143,11 +149,16 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
     pods = around.value.pods_left if around.value else left
     if pods.value is not None and pods.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0):
         message = f"the cgroup of all Pods may get {max(pods.value, 0)} more processes, too few for one to start"
-        return replace(Outcome.fail("ProcessLimitTooSmall", message, pods), stands=True)  # a trial has its own cgroup
+        return replace(
+            Outcome.fail("ProcessLimitTooSmall", message, pods, remediation=_END_SOME), stands=True
+        )  # a trial has its own cgroup
     own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
     if own and own.value is not None and 0 < own.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0):
         message = f"the kubelet leaves {own.value} processes to each Pod (podPidsLimit), too few for one to start"
-        return replace(Outcome.fail("ProcessLimitTooSmall", message, own), stands=True)  # as above
+        remediation = (
+            f"Raise podPidsLimit of the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"
+        )
+        return replace(Outcome.fail("ProcessLimitTooSmall", message, own, remediation=remediation), stands=True)
     limit = limits.value.get("RLIMIT_NPROC") if limits.value else None
     if limit is None:
         return Outcome.not_read("how many processes the runtime may start", _missing(limits))

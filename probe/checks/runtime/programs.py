@@ -64,7 +64,8 @@ def check_condition(facts: Facts, name: str, reason: str) -> Outcome:
     found = next((one for one in conditions.value if one.type == name), None)
     if found is None:
         seen = Evidence(conditions.source, ", ".join(inline(one.type) for one in conditions.value) or "no conditions")
-        return Outcome.unknown("not-readable", f"the runtime's Status has no condition {name}", seen)
+        message = f"the runtime's Status has no condition {name}, which the kubelet takes for false: it starts no Pod"
+        return Outcome.fail(reason, message, seen)
     seen = Evidence(
         conditions.source, f"{name} {str(found.met).lower()}{f', {found.message}' if found.message else ''}"
     )
