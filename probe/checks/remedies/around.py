@@ -17,6 +17,7 @@ OF_REASON: dict[str, str] = {
     "OpenFilesLimitTooSmall": "Set LimitNOFILE=infinity in the runtime's unit, and restart it.",
     "FileSizeLimitTooSmall": "Set LimitFSIZE=infinity in the runtime's unit, and restart it.",
     "StackLimitTooSmall": "Set LimitSTACK=8M in the runtime's unit, and restart it.",
+    "MemoryLimitTooSmall": "Set LimitAS=infinity and LimitDATA=infinity in the runtime's unit, and restart it.",
     "OomScoreRefused": "Give the runtime CAP_SYS_RESOURCE, or set restrict_oom_score_adj = true in its table of CRI "
     "(containerd, /etc/containerd/config.toml), and restart it.",
     "RuntimeNotReady": "Check the status and the log of the runtime:\n"

@@ -41,6 +41,11 @@ _FEW_PROCESSES = 4096
 _TOO_SMALL_STACK = 16 << 10
 """Bytes with which shims of containerd 2.1.9 crash."""
 _SMALL_STACK = 64 << 10
+_MEMORY = (
+    ("RLIMIT_AS", "Max address space", 1 << 30, 2 << 30),
+    ("RLIMIT_DATA", "Max data size", 4 << 20, 128 << 20),
+)
+"""Bytes with which containerd 2.1.9 crashed, and with which Pods ran."""
 _TOO_FEW_PIDS = 8
 """Processes: a shim of containerd has more threads than this."""
 _TOO_FEW_IN_PODS = {"runc": 4, "crun": 2}
@@ -126,6 +131,23 @@ def check_stack(facts: Facts) -> Outcome:
     if limit.soft <= _TOO_SMALL_STACK and is_containerd(facts):
         return Outcome.fail("StackLimitTooSmall", f"{message}, with which shims crash", seen)
     return Outcome.warn(f"{message}, with which shims may crash", seen)
+
+
+def check_memory(facts: Facts) -> Outcome:
+    """RLIMIT_AS and RLIMIT_DATA bind root, too: below them no Go program starts, such as containerd's shim and runc."""
+    limits = daemon_of(facts).then(lambda daemon: daemon.limits)
+    if limits.value is None:
+        return Outcome.not_read("how much memory shims may map", limits)
+    scarce = None
+    for name, words, too_small, small in _MEMORY:
+        limit = limits.value.get(name, _UNLIMITED)
+        seen = _told(words, limit, limits.source)
+        message = f"the runtime hands on {name} of {limit.soft} bytes to each process"
+        if 0 <= limit.soft <= too_small and is_containerd(facts):
+            return Outcome.fail("MemoryLimitTooSmall", f"{message}, with which it crashes itself", seen)
+        if 0 <= limit.soft < small:
+            scarce = scarce or Outcome.warn(f"{message}, with which shims may crash", seen)
+    return scarce or Outcome.passed("no limit of memory is near", Evidence(limits.source, "address space, data"))
 
 
 def _told(name: str, limit: Limit, source: str) -> Evidence:
@@ -217,6 +239,7 @@ def check_limits(facts: Facts, handler: str) -> Outcome:
             "OpenFilesLimitTooSmall": check_files(facts),
             "FileSizeLimitTooSmall": check_file_size(facts),
             "StackLimitTooSmall": check_stack(facts),
+            "MemoryLimitTooSmall": check_memory(facts),
             "OomScoreRefused": check_oom_score(facts),
         }
     )
@@ -230,14 +253,15 @@ CHECKS = (
         question="Do quotas and limits leave Pods the keyrings and processes that they need?",
         why="RLIMIT_NPROC of the runtime and the quota of keyrings bind each UID but the node's root: low ones stop "
         "Pods with a user namespace, and no others. pids.max of its cgroup, too few open files, or an oom_score_adj "
-        "that it may not lower without CAP_SYS_RESOURCE, stop every Pod, and so does a small RLIMIT_FSIZE or "
-        "RLIMIT_STACK.",
+        "that it may not lower without CAP_SYS_RESOURCE, stop every Pod, and so does a small RLIMIT_FSIZE, "
+        "RLIMIT_STACK, RLIMIT_AS or RLIMIT_DATA.",
         reasons=(
             "KeyringQuotaTooSmall",
             "ProcessLimitTooSmall",
             "OpenFilesLimitTooSmall",
             "FileSizeLimitTooSmall",
             "StackLimitTooSmall",
+            "MemoryLimitTooSmall",
             "OomScoreRefused",
         ),
         remediation=AROUND["runtime-limits"],
