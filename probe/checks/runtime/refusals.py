@@ -64,7 +64,7 @@ _NOT_FOR_TMPFS = frozenset(("noswap", "quota", "usrquota", "grpquota"))
 """*Source*: mm/shmem.c, shmem_parse_one: EINVAL in a user namespace."""
 _CLEARS = {"rw": os.ST_RDONLY, "exec": os.ST_NOEXEC, "suid": os.ST_NOSUID, "dev": os.ST_NODEV}
 _OWNER = re.compile(r"[ug]id=(\d{1,20})")
-_WITH_OWNER = ("tmpfs", "devpts", "proc")
+_WITH_OWNER = ("tmpfs", "devpts")
 """File systems that refuse an owner that is not mapped, with EINVAL."""
 
 OPEN_FILES = "RLIMIT_NOFILE"
@@ -175,6 +175,9 @@ def refused_mount(mount: AddedMount, ids: int, source: str, oci_runtime: str = "
     if mount.source.kind == "absent":
         message = f"each container binds {inline(mount.source.source)} at {where}, which is not there"
         return Refusal("MountRefused", message, (Evidence(mount.source.source, problem=mount.source.problem),))
+    if mount.fstype == "none" and "remount" not in mount.options:
+        message = f"each container has a mount at {where} that names no file system and binds nothing"
+        return Refusal("MountRefused", message, (Evidence(source, f"no type at {mount.destination}"),))
     if mount.fstype in _NOT_IN_USER_NAMESPACES:
         message = f"each container mounts {mount.fstype} at {where}, which no user namespace may"
         return Refusal("MountRefused", message, (Evidence(source, f"{mount.fstype} at {mount.destination}"),))

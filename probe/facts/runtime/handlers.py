@@ -141,8 +141,8 @@ def first_program(host: Host, pid: int, paths: list[str]) -> Reading[str]:
         place = found[path]
         if place.value and is_program(place.value):
             return Reading(path, path)
-        if place.value and place.value.defect:  # the first that its mode lets execute is taken
-            return Reading.without(path, "absent", f"{path} {place.value.defect}")
+        if place.value and (why := why_not_run(place.value)):  # the first that its mode lets execute is taken
+            return Reading.without(path, "absent", f"{path} {why}")
         if place.value is None and place.kind != "absent":
             return problem_of(place)
     name = os.path.basename(paths[-1])
@@ -190,8 +190,19 @@ def _is_sticky(place: Place) -> bool:
 
 
 def is_program(place: Place) -> bool:
-    """Whether root can execute it."""
-    return stat.S_ISREG(place.mode) and bool(place.mode & 0o111) and not place.flags & os.ST_NOEXEC and not place.defect
+    """Whether root can execute it, as root."""
+    return (
+        stat.S_ISREG(place.mode)
+        and bool(place.mode & 0o111)
+        and not place.flags & os.ST_NOEXEC
+        and not why_not_run(place)
+    )
+
+
+def why_not_run(place: Place) -> str:
+    """Why execve(2) refuses an executable file, or runs it as another user than root; empty for a good one."""
+    other = stat.S_ISREG(place.mode) and place.mode & stat.S_ISUID and place.uid and not place.flags & os.ST_NOSUID
+    return place.defect or (f"runs as UID {place.uid} (set-user-ID)" if other and place.mode & 0o111 else "")
 
 
 def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]:
@@ -225,7 +236,8 @@ def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]
             return problem_of(next(each for each in tried if each.value is None and each.kind != "absent"))
         files = [each.value for each in tried if each.value and stat.S_ISREG(each.value.mode)]
         if not files or not is_program(files[0]):
-            missing.append(f"{name} ({files[0].defect})" if files and files[0].defect else name)
+            why = why_not_run(files[0]) if files else ""
+            missing.append(f"{name} ({why})" if why else name)
     return Reading(conf, Cni(conf=conf, missing=tuple(missing), directories=directories))
 
 

@@ -23,6 +23,7 @@ from probe.facts.runtime.handlers import (
     InForce,
     gather_cni,
     gather_handlers,
+    is_program,
     parse_in_force,
     parse_plugins,
     trusted_path,
@@ -327,6 +328,24 @@ def test_a_shim_that_cannot_be_executed() -> None:
     assert row.shim.kind == "absent"
 
 
+@pytest.mark.parametrize(
+    ("place", "runs"),
+    [
+        (Place(path="/", mode=0o104755, uid=65534, gid=0), False),
+        (Place(path="/", mode=0o104755, uid=65534, gid=0, flags=os.ST_NOSUID), True),
+        (Place(path="/", mode=0o104755, uid=0, gid=0), True),
+        (Place(path="/", mode=0o100755, uid=65534, gid=0), True),
+        (Place(path="/", mode=0o102755, uid=0, gid=65534), True),
+    ],
+)
+def test_a_program_that_becomes_another_user(place: Place, runs: bool) -> None:
+    """A shim, an OCI runtime or a plugin of the network that is set-user-ID of anybody but root has no rights."""
+    host = make_host()
+    host.places_found["/usr/bin/containerd-shim-runc-v2"] = place
+    _, row = gather_handlers(host, PID, in_force(runtimeType="io.containerd.runc.v2"), Reading("PATH", ("/usr/bin",)))
+    assert (row.shim.value is not None, is_program(place)) == (runs, runs)
+
+
 def test_network() -> None:
     """The first configuration by name, and a plugin in any of the directories."""
     host = make_host()
@@ -360,7 +379,7 @@ def test_network() -> None:
         ([{"type": "pid"}, {"type": "mount"}, {"type": "network"}], ()),
         ([{"type": "user", "path": "/proc/1/ns/user"}], ("linux.namespaces",)),
         ([{"type": "ipc", "path": "/proc/1/ns/ipc"}], ("linux.namespaces",)),
-        ([{"type": "time"}], ("linux.namespaces",)),
+        ([{"type": "time"}], ()),
     ],
 )
 def test_namespaces_of_a_base_specification(namespaces: list[dict[str, str]], names: tuple[str, ...]) -> None:
