@@ -44,6 +44,7 @@ _FREE_DOMAINS = (
     "container_runtime_t",
     "init_t",
     "initrc_t",
+    "kubelet_t",
     "kernel_t",
     "spc_t",
     "unconfined_service_t",
@@ -99,7 +100,7 @@ def _judge(facts: Facts, confinement: Confinement, name: str) -> Outcome:
     if confinement.seccomp.value:
         return _cannot_tell(f"{name} runs under a seccomp filter", *seen)
     label = confinement.label.value or ""
-    if _binds(label, facts):
+    if binds(label, facts):
         return _cannot_tell(f"{name} is confined by a security module as {label[:80]}", *seen)
     if _may_be_in_landlock(facts):
         return _cannot_tell(f"{name} runs with no_new_privs, as what Landlock confines does", *seen)
@@ -125,7 +126,7 @@ def _in_hexadecimal(capabilities: Reading[int]) -> Reading[str]:
     return capabilities.parse(lambda value: f"CapEff {value:016x}")
 
 
-def _binds(label: str, facts: Facts) -> bool:
+def binds(label: str, facts: Facts) -> bool:
     """Whether a label of attr/current may forbid something."""
     if _FREE_PROFILE.fullmatch(label):
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from probe.facts.around import NO_PLACE, KubeletAround, Propagation
 from probe.facts.model import KubeletFacts, RuntimeFacts
 from probe.facts.nearest import nearest
+from probe.facts.runtime.daemon import read_label
 from probe.facts.runtime.limits import parse_limits
 from probe.host.host import Host
 from probe.host.mount_table import MountTable
@@ -26,6 +27,8 @@ def gather_kubelet_around(
         f"/proc/{pid}",
         KubeletAround(
             effective_capabilities=host.process_status(pid).parse(lambda fields: int(fields.get("CapEff", ""), 16)),
+            seccomp=host.process_status(pid).parse(lambda fields: int(fields.get("Seccomp", "0"))),
+            label=read_label(host, pid),
             propagation=_propagation(host, pid, runtime, path) if path else problem_of(root_dir),
             root_dir=host.places(pid, [path])[path] if path else problem_of(root_dir),
             pods_dir=nearest(host, pid, f"{path}/pods") if path else problem_of(root_dir),

@@ -12,6 +12,8 @@ import pytest
 from lab.factory import (
     ALL_CAPABILITIES,
     absent,
+    make_attempt,
+    make_attempts,
     make_daemon,
     make_devices,
     make_facts,
@@ -622,6 +624,25 @@ def test_hooks_that_were_not_read(name: str, files: Any, expected: str) -> None:
     hooks = Reading("hooks", make_hooks(oci_hooks=files if isinstance(files, Reading) else Reading("hooks.d", files)))
     facts = facts_with(runtime={"name": name})
     assert status_of("runtime-base-spec", msgspec.structs.replace(facts, hooks=hooks))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "mounted", "expected"),
+    [
+        ({"seccomp": Reading("status", 2)}, False, "unknown"),
+        ({"seccomp": Reading("status", 2)}, True, "pass"),
+        ({"label": Reading("attr", "snap.kubelet (enforce)")}, False, "unknown"),
+        ({"label": Reading("attr", "system_u:system_r:kubelet_t:s0")}, False, "pass"),
+        ({"label": Reading("attr", "unconfined"), "seccomp": Reading("status", 0)}, False, "pass"),
+    ],
+)
+def test_a_kubelet_that_may_be_kept_from_mounting(told: dict[str, Any], mounted: bool, expected: str) -> None:
+    """The level of tokens is then unknown, unless a volume of a Pod shows that it mounts; that below it is not."""
+    volumes = (make_attempt(fstype="tmpfs"),) if mounted else ()
+    facts = make_facts(kubelet_around=make_kubelet_around(**told), attempts=(*make_attempts(), *volumes))
+    assert status_of("kubelet-confinement", facts)[0] == expected
+    levels = conclude(judge(facts)).levels
+    assert (levels["stateless"], levels["projected"] == "ready") == ("ready", expected == "pass")
 
 
 def test_what_the_default_handler_gets_counts_where_nothing_is_known_of_another() -> None:
