@@ -100,10 +100,11 @@ def _group(mount: Mount, kind: str) -> str:
     return next((each.partition(":")[2] for each in mount.propagation if each.startswith(f"{kind}:")), "")
 
 
-def _mount_of(host: Host, pid: int, path: str) -> Reading[Mount]:
-    real = host.places(pid, [path])[path]
-    place = real.value.path if real.value else path
-    return _mounts(host, pid).parse(lambda table: _demand(MountTable(table).mount_of(place)))
+def _mount_of(host: Host, pid: int, root_dir: str) -> Reading[Mount]:
+    """The mount that holds the volumes of Pods, or will."""
+    found = host.places(pid, [root_dir, f"{root_dir}/pods"])
+    real = next((place.value.path for place in reversed(found.values()) if place.value), root_dir)
+    return _mounts(host, pid).parse(lambda table: _demand(MountTable(table).mount_of(real)))
 
 
 def _demand(mount: Mount | None) -> Mount:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from lab.factory import make_handler_around
+from lab.factory import make_confinement, make_handler_around, make_kubelet, make_runtime
 from lab.fake_host import FakeHost
 from probe.facts.around import Cni, HandlerAround, Limit, Surroundings
-from probe.facts.kubelet.surroundings import receives
+from probe.facts.kubelet.surroundings import gather_kubelet_around, receives
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added, parse_spec, unjudged
 from probe.facts.runtime.handlers import (
@@ -540,6 +541,23 @@ def mount(propagation: str) -> Mount:
 def test_propagation(kubelet: str, runtime: str, others: tuple[str, ...], arrives: bool | None) -> None:
     """Mounts go from a peer group to its members and its slaves, never back."""
     assert receives(mount(kubelet), mount(runtime), tuple(map(mount, others))) is arrives
+
+
+@pytest.mark.parametrize(("below", "arrives"), [("shared:5 ", True), ("", False)])
+def test_propagation_of_a_mount_that_holds_the_pods(below: str, arrives: bool) -> None:
+    """Where `pods` is a mount of its own, it decides, whatever that of the kubelet's root does."""
+    host = make_host()
+    host.links |= {"/proc/800/ns/mnt": "mnt:[1]", f"/proc/{PID}/ns/mnt": "mnt:[2]"}
+    pods = Place(path="/var/lib/kubelet/pods", mode=0o40755, uid=0, gid=0)
+    host.places_found |= {"/var/lib/kubelet": replace(pods, path="/var/lib/kubelet"), "/var/lib/kubelet/pods": pods}
+    root = "1 0 8:1 / /var/lib/kubelet rw shared:1 - ext4 d rw\n"
+    for pid, own in ((800, "shared:5 "), (PID, below)):
+        host.files[f"/proc/{pid}/mountinfo"] = f"{root}2 1 8:2 / /var/lib/kubelet/pods rw {own}- ext4 e rw\n"
+    runtime = Reading("CRI", make_runtime(confinement=make_confinement(pid=PID)))
+    around = gather_kubelet_around(host, Reading("kubelet", make_kubelet(pid=800)), runtime).value
+    assert around is not None
+    assert around.propagation.value is not None
+    assert around.propagation.value.arrives is arrives
 
 
 @pytest.mark.parametrize("field", ["linux", "x"])
