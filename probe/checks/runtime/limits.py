@@ -42,8 +42,8 @@ _TOO_SMALL_STACK = 16 << 10
 """Bytes with which shims of containerd 2.1.9 crash."""
 _SMALL_STACK = 64 << 10
 _MEMORY = (
-    ("RLIMIT_AS", "Max address space", 1 << 30, 2 << 30),
-    ("RLIMIT_DATA", "Max data size", 4 << 20, 128 << 20),
+    ("RLIMIT_AS", "Max address space", 1500 << 20, 2 << 30),
+    ("RLIMIT_DATA", "Max data size", 64 << 20, 128 << 20),
 )
 """Bytes with which containerd 2.1.9 crashed, and with which Pods ran."""
 _TOO_FEW_PIDS = 8

@@ -46,6 +46,7 @@ _OF_INTERFACES = re.compile(r"net\.\w+\.(conf|neigh)\.(?!all\.|default\.)")
 """A Pod has interfaces of other names than the node."""
 _DIGIT = re.compile(r"\s*-?\d", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,20}", re.ASCII)
+_IN_C = re.compile(r"(0[xX])[0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9]\d{0,19}", re.ASCII)
 _NOT_IN_USER_NAMESPACES = frozenset(
     {
         *("9p", "afs", "autofs", "bcachefs", "bpf", "btrfs", "ceph", "cifs", "configfs", "cramfs", "debugfs"),
@@ -156,8 +157,20 @@ def is_ping_range(name: str) -> bool:
 
 
 def _beyond(value: str, ids: int) -> bool:
-    """Whether a group of the range is not mapped. *Source*: net/ipv4/sysctl_net_ipv4.c, ipv4_ping_group_range."""
-    return any(number.isdecimal() and int(number[:20]) >= ids for number in value.split())
+    """Whether a group of the range is not mapped, or is no number to the kernel, in any of C's bases.
+
+    *Source*: net/ipv4/sysctl_net_ipv4.c, ipv4_ping_group_range; kernel/sysctl.c, proc_get_long, which leaves out
+    negative numbers.
+    """
+    return any(_number(word) >= ids for word in value.split() if not word.startswith("-"))
+
+
+def _number(word: str) -> float:
+    """A number as strtoul(3) reads it; infinite for anything else."""
+    found = _IN_C.fullmatch(word)
+    if not found:
+        return float("inf")
+    return int(word, 16 if found[1] else 8 if word[0] == "0" else 10)
 
 
 def _cleared(mount: AddedMount) -> str:

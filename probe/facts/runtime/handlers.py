@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from probe.facts.around import NO_PLACE, Added, Cni, HandlerAround
 from probe.facts.nearest import nearest
@@ -103,7 +104,7 @@ def gather_handlers(
             )
         )
     default = next((row for row in rows if row.name == containerd.default_runtime_name), None)
-    return (*((msgspec.structs.replace(default, name=""),) if default else ()), *rows)
+    return (*((replace(default, name=""),) if default else ()), *rows)
 
 
 def unknown_handlers(configuration: Reading[Any]) -> tuple[HandlerAround, ...]:
@@ -201,8 +202,7 @@ def is_program(place: Place) -> bool:
 
 def why_not_run(place: Place) -> str:
     """Why execve(2) refuses an executable file, or runs it as another user than root; empty for a good one."""
-    other = stat.S_ISREG(place.mode) and place.mode & stat.S_ISUID and place.uid and not place.flags & os.ST_NOSUID
-    return place.defect or (f"runs as UID {place.uid} (set-user-ID)" if other and place.mode & 0o111 else "")
+    return place.defect or (f"runs as UID {place.runs_as} (set-user-ID)" if place.runs_as else "")
 
 
 def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]:
@@ -235,9 +235,8 @@ def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]
         if any(each.value is None and each.kind != "absent" for each in tried):
             return problem_of(next(each for each in tried if each.value is None and each.kind != "absent"))
         files = [each.value for each in tried if each.value and stat.S_ISREG(each.value.mode)]
-        if not files or not is_program(files[0]):
-            why = why_not_run(files[0]) if files else ""
-            missing.append(f"{name} ({why})" if why else name)
+        if not files or not is_program(replace(files[0], runs_as=0)):  # a plugin may need no rights
+            missing.append(f"{name} ({files[0].defect})" if files and files[0].defect else name)
     return Reading(conf, Cni(conf=conf, missing=tuple(missing), directories=directories))
 
 

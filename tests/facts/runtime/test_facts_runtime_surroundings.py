@@ -332,11 +332,9 @@ def test_a_shim_that_cannot_be_executed() -> None:
 @pytest.mark.parametrize(
     ("place", "runs"),
     [
-        (Place(path="/", mode=0o104755, uid=65534, gid=0), False),
-        (Place(path="/", mode=0o104755, uid=65534, gid=0, flags=os.ST_NOSUID), True),
+        (Place(path="/", mode=0o104755, uid=65534, gid=0, runs_as=65534), False),
+        (Place(path="/", mode=0o104755, uid=65534, gid=0), True),
         (Place(path="/", mode=0o104755, uid=0, gid=0), True),
-        (Place(path="/", mode=0o100755, uid=65534, gid=0), True),
-        (Place(path="/", mode=0o102755, uid=0, gid=65534), True),
     ],
 )
 def test_a_program_that_becomes_another_user(place: Place, runs: bool) -> None:
