@@ -111,6 +111,7 @@ class RecordedHost(FakeHost):
             "/tmp",
             "/run",
             "/run/containerd",
+            "/var/run",
             "/dev",
             "/sys/fs/cgroup",
             "/var/lib/cni",

@@ -51,6 +51,8 @@ def gather_runtime(
     containerd = answer.name.value == "containerd"
     layers = settings.layers_dir().value or ""
     folders = folders_of_containerd(root_dir.value or "", settings.state_dir(), layers) if containerd else ()
+    if config.value and config.value.crio:
+        folders = config.value.crio.directories
 
     def around(pid: int) -> tuple[HandlerAround, ...]:
         if crio:
