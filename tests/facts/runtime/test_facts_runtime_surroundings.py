@@ -405,6 +405,21 @@ def test_the_default_handler_is_among_however_many() -> None:
     assert len(rows) < 100
 
 
+@pytest.mark.parametrize(("most", "missing"), [(1, ()), (2, ("dhcp",)), (0, ("dhcp",)), (-1, ("dhcp",))])
+def test_several_networks(most: int, missing: tuple[str, ...]) -> None:
+    """containerd loads as many as it is told, all for 0 or less; the one that lacks a plugin is named."""
+    host = make_host()
+    for name, plugin in (("1", "bridge"), ("2", "dhcp")):
+        host.files[f"/etc/cni/net.d/{name}.conf"] = json.dumps({"type": plugin})
+    host.places_found["/opt/cni/bin/bridge"] = PROGRAM
+    config = in_force().value
+    assert config is not None
+    config = replace(config, cni=replace(config.cni, max_conf_num=most))
+    found = gather_cni(host, PID, Reading("CRI", config)).value
+    assert found is not None
+    assert (found.missing, found.conf) == (missing, f"/etc/cni/net.d/{2 if missing else 1}.conf")
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"plugins": []}', '{"type": "../x"}', '{"plugins": [1]}', "[" * 99_999]
 )
