@@ -44,7 +44,6 @@ _FREE_DOMAINS = (
     "container_runtime_t",
     "init_t",
     "initrc_t",
-    "kubelet_t",
     "kernel_t",
     "spc_t",
     "unconfined_service_t",
@@ -126,13 +125,13 @@ def _in_hexadecimal(capabilities: Reading[int]) -> Reading[str]:
     return capabilities.parse(lambda value: f"CapEff {value:016x}")
 
 
-def binds(label: str, facts: Facts) -> bool:
-    """Whether a label of attr/current may forbid something."""
+def binds(label: str, facts: Facts, *own: str) -> bool:
+    """Whether a label of attr/current may forbid something; *own* are domains made for what the process does."""
     if _FREE_PROFILE.fullmatch(label):
         return False
     context = _SELINUX_CONTEXT.fullmatch(label)
     system = (facts.distribution.value or "").partition(" ")[0]
-    free = (*_FREE_DOMAINS, *_FREE_DOMAINS_OF.get(system, ()))
+    free = (*own, *_FREE_DOMAINS, *_FREE_DOMAINS_OF.get(system, ()))
     return not context or (facts.kernel.selinux_enforcing.value is not False and context[1] not in free)
 
 

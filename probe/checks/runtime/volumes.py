@@ -13,6 +13,8 @@ from probe.facts.model import Facts
 from probe.finding import Evidence
 
 _SYS_ADMIN = 21
+_KUBELET_DOMAIN = "kubelet_t"
+"""*Source*: containers/container-selinux, which labels the kubelet's program kubelet_exec_t."""
 
 
 def check_propagation(facts: Facts) -> Outcome:
@@ -53,7 +55,7 @@ def check_kubelet(facts: Facts) -> Outcome:
         return Outcome.fail("KubeletConfined", message, seen)
     seccomp, label = around.value.seccomp, around.value.label
     by = "a seccomp filter" if seccomp.value else ""
-    if binds(label.value or "", facts):
+    if binds(label.value or "", facts, _KUBELET_DOMAIN):
         by = f"a security module as {(label.value or '')[:80]}"
     if not by:
         return Outcome.passed("the kubelet may mount volumes", seen)
