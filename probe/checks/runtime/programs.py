@@ -140,8 +140,8 @@ def check_resolv_conf(facts: Facts) -> Outcome:
     file = around.value.resolv_conf
     if file.kind == "not-tried":
         return Outcome.skipped("the kubelet reads no resolv.conf that is known", file)
-    if file.kind == "absent" or (file.value and stat.S_ISDIR(file.value.mode)):
-        why = "is a directory" if file.value else "does not exist"
+    if file.kind == "absent" or (file.value and not (stat.S_ISREG(file.value.mode) or stat.S_ISCHR(file.value.mode))):
+        why = "is no file" if file.value else "does not exist"
         message = f"the kubelet reads {inline(file.source)} (resolvConf) for each Pod, and it {why}"
         found = Outcome.fail("ResolvConfMissing", message, Evidence(file.source, problem=why))
         return replace(found, stands=True)  # the runtime, which a trial asks, does not read it

@@ -597,6 +597,8 @@ def test_a_base_spec_that_was_not_read_decides() -> None:
         (make_place("/run/systemd/resolve/resolv.conf", mode=0o100644), ("pass", "")),
         (absent("/run/systemd/resolve/resolv.conf"), ("fail", "ResolvConfMissing")),
         (make_place("/etc/resolv.conf"), ("fail", "ResolvConfMissing")),
+        (make_place("/etc/resolv.conf", mode=0o010644), ("fail", "ResolvConfMissing")),
+        (make_place("/dev/null", mode=0o020666), ("pass", "")),
         (unread("/etc/resolv.conf"), ("unknown", "NotPermitted")),
         (NO_PLACE, ("pass", "")),
     ],
