@@ -16,6 +16,7 @@ from probe.checks.runtime.around import (
     told_by,
     worst,
 )
+from probe.checks.runtime.names import may_be_stale
 from probe.facts.around import Limit
 from probe.facts.model import Facts
 from probe.finding import Evidence
@@ -175,7 +176,12 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
             Outcome.fail("ProcessLimitTooSmall", message, pods, remediation=_END_SOME), stands=True
         )  # a trial has its own cgroup
     own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
-    if own and own.value is not None and 0 < own.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0):
+    if (
+        own
+        and not may_be_stale(facts, own)
+        and own.value is not None
+        and 0 < own.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0)
+    ):
         message = f"the kubelet leaves {own.value} processes to each Pod (podPidsLimit), too few for one to start"
         remediation = (
             f"Raise podPidsLimit of the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"

@@ -17,7 +17,7 @@ from probe.checks.runtime.around import (
     told_by,
     worst,
 )
-from probe.checks.runtime.names import no_kubelet
+from probe.checks.runtime.names import may_be_stale, no_kubelet
 from probe.checks.runtime.shims import check_preloaded, check_shim, check_shim_cgroup
 from probe.facts.kubelet.versions import parse_release
 from probe.facts.model import Facts
@@ -143,6 +143,9 @@ def check_resolv_conf(facts: Facts) -> Outcome:
     if file.kind == "absent" or (file.value and not (stat.S_ISREG(file.value.mode) or stat.S_ISCHR(file.value.mode))):
         why = "is no file" if file.value else "does not exist"
         message = f"the kubelet reads {inline(file.source)} (resolvConf) for each Pod, and it {why}"
+        if stale := may_be_stale(facts, facts.kubelet.value.resolv_conf if facts.kubelet.value else None):
+            doubt = f"{message}; whether it reads that is unknown: {stale} changed since it started"
+            return Outcome.unknown("not-readable", doubt, Evidence(file.source, problem=why))
         found = Outcome.fail("ResolvConfMissing", message, Evidence(file.source, problem=why))
         return replace(found, stands=True)  # the runtime, which a trial asks, does not read it
     if file.value is None:

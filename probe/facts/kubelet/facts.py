@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import TypeVar
 
 from probe.facts.defaults import BLOCK, KUBELET_ROOT
 from probe.facts.kubelet.config import Configuration, Flags, parse_document, parse_endpoint, parse_flags
@@ -28,8 +27,6 @@ from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.host.namespaces import INITIAL_USER_NAMESPACE
 from probe.reading import Reading, or_problem, problem_of
-
-T = TypeVar("T")
 
 _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
 _DEFAULT_MAX_PODS = 110
@@ -115,8 +112,8 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         logs_dir=configuration.find(None, "podLogsDir", str, _LOGS).parse(lambda path: _absolute(path, None)),
         seccomp_default=configuration.find("seccomp-default", "seccompDefault", bool, _SECCOMP_DEFAULT),
         cgroup_driver=configuration.find("cgroup-driver", "cgroupDriver", str, _CGROUP_DRIVER),
-        resolv_conf=_in_force(_resolv_conf(host, daemon, configuration), ages),
-        pod_pids_limit=_in_force(configuration.find("pod-max-pids", "podPidsLimit", int, _PIDS_LIMIT), ages),
+        resolv_conf=_resolv_conf(host, daemon, configuration),
+        pod_pids_limit=configuration.find("pod-max-pids", "podPidsLimit", int, _PIDS_LIMIT),
     )
 
 
@@ -195,15 +192,6 @@ def _resolv_conf(host: Host, daemon: Daemon, configuration: Configuration) -> Re
         return Reading.without(found.source, "absent", "k3s chooses the file, or writes one of its own")
     working_directory = host.read_link(f"/proc/{daemon.process.pid}/cwd").value
     return found.parse(lambda path: path and _absolute(path, working_directory))
-
-
-@or_problem
-def _in_force(reading: Reading[T], ages: Reading[tuple[DropIn, ...]]) -> Reading[T]:
-    """*reading*, unless files changed after the kubelet had read them; a flag stands."""
-    if reading.value is None or reading.source.startswith("--"):
-        return reading
-    changed = next((file.path for file in ages.need() if file.newer), "")
-    return Reading.without(changed, "not-readable", "changed after the kubelet started") if changed else reading
 
 
 def _gate_name(release: Reading[tuple[int, int]]) -> str:

@@ -33,7 +33,7 @@ from lab.factory import (
 )
 from probe.checks.catalog import find, judge
 from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Cni, Hook, Limit, Place, Propagation
-from probe.facts.model import Facts, HookFiles
+from probe.facts.model import DropIn, Facts, HookFiles
 from probe.host.cri import CriCondition
 from probe.reading import Reading
 from probe.verdict import conclude
@@ -607,6 +607,19 @@ def test_a_kubelet_without_its_resolv_conf(resolv_conf: Reading[Place], expected
     """No Pod gets a sandbox then, "open /run/systemd/resolve/resolv.conf: no such file or directory"."""
     around = make_kubelet_around(resolv_conf=resolv_conf)
     assert status_of("runtime-parts", make_facts(kubelet_around=around)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "there", "expected"),
+    [("resolvConf", False, "unknown"), ("--resolv-conf", False, "fail"), ("resolvConf", True, "pass")],
+)
+def test_a_resolv_conf_that_may_not_be_the_one(source: str, there: bool, expected: str) -> None:
+    """The kubelet reads its files once: one that changed since may have named another; a flag stands."""
+    place = make_place("/x", mode=0o100644) if there else absent("/x")
+    files = Reading("files", (DropIn(path="/var/lib/kubelet/config.yaml", newer=True),))
+    kubelet = make_kubelet(files=files, resolv_conf=Reading(source, "/x"))
+    facts = make_facts(kubelet=kubelet, kubelet_around=make_kubelet_around(resolv_conf=place))
+    assert status_of("runtime-parts", facts)[0] == expected
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(1, "fail"), (3, "fail"), (1024, "pass"), (-1, "pass"), (0, "pass")])
