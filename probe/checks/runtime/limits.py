@@ -169,19 +169,14 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
     if left.value is not None and left.value < _TOO_FEW_PIDS:
         message = f"the runtime's cgroup may get {max(left.value, 0)} more processes, fewer than one shim has threads"
         return Outcome.fail("ProcessLimitTooSmall", message, left)
+    few = _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0)
     pods = around.value.pods_left if around.value else left
-    if pods.value is not None and pods.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0):
+    if pods.value is not None and pods.value < few:
         message = f"the cgroup of all Pods may get {max(pods.value, 0)} more processes, too few for one to start"
-        return replace(
-            Outcome.fail("ProcessLimitTooSmall", message, pods, remediation=_END_SOME), stands=True
-        )  # a trial has its own cgroup
+        full = Outcome.fail("ProcessLimitTooSmall", message, pods, remediation=_END_SOME)
+        return replace(full, stands=True)  # a trial has its own cgroup
     own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
-    if (
-        own
-        and not may_be_stale(facts, own)
-        and own.value is not None
-        and 0 < own.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0)
-    ):
+    if own and 0 < (own.value or 0) < few and not may_be_stale(facts, own):
         message = f"the kubelet leaves {own.value} processes to each Pod (podPidsLimit), too few for one to start"
         remediation = (
             f"Raise podPidsLimit of the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"
