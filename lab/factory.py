@@ -251,6 +251,8 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "logs_dir": "/var/log/pods",
         "cgroup_driver": "cgroupfs",
         "seccomp_default": False,
+        "resolv_conf": "/etc/resolv.conf",
+        "pod_pids_limit": -1,
         "executable": DropIn(path="/usr/bin/kubelet", newer=False),
         "unit": Reading.without(f"/proc/{KUBELET_PID}/cgroup", "absent", "belongs to no service of systemd"),
     }
@@ -267,6 +269,8 @@ def make_kubelet(**overrides: Any) -> KubeletFacts:
         "fail_cgroup_v1": "failCgroupV1",
         "logs_dir": "podLogsDir",
         "cgroup_driver": "cgroupDriver",
+        "resolv_conf": "resolvConf",
+        "pod_pids_limit": "podPidsLimit",
         "seccomp_default": "seccompDefault",
         "executable": f"/proc/{KUBELET_PID}/exe",
         "unit": f"/proc/{KUBELET_PID}/cgroup",
@@ -524,6 +528,7 @@ def make_kubelet_around(**overrides: Any) -> KubeletAround:
         "propagation": Propagation(same_namespace=True, arrives=True, kubelet="", runtime=""),
         "root_dir": make_place(KUBELET_ROOT),
         "logs_dir": make_place("/var/log/pods"),
+        "resolv_conf": make_place("/etc/resolv.conf", mode=0o100644),
         "cgroup_driver": "systemd",
     }
     sources = {

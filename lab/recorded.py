@@ -111,6 +111,7 @@ class RecordedHost(FakeHost):
             "/tmp",
             "/run",
             "/run/containerd",
+            "/var/run",
             "/dev",
             "/sys/fs/cgroup",
             "/var/lib/cni",
@@ -120,7 +121,7 @@ class RecordedHost(FakeHost):
         programs = ("/usr/bin/containerd-shim-runc-v2", "/usr/lib/cni/bridge", "/usr/lib/cni/loopback")
         programs += ("/usr/bin/conmon", "/opt/crio/bin/pinns")
         modes = dict.fromkeys(folders, 0o40755) | dict.fromkeys(programs, 0o100755)
-        modes["/etc/hosts"] = 0o100644
+        modes |= dict.fromkeys(("/etc/hosts", "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"), 0o100644)
         self.places_found = {path: Place(path=path, mode=mode, uid=0, gid=0) for path, mode in modes.items()}
         for name, number in DEVICES.items():
             self.places_found[f"/dev/{name}"] = Place(path=name, mode=0o20666, uid=0, gid=0, device=number)

@@ -95,6 +95,7 @@ def _system(tools: Iterable[str]) -> Path:
         (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
         (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
         (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+        (root / "etc/resolv.conf").write_text("")
         _compile(root, stdlib, *{Path(str(one.locate_file(""))) for one in _needed()})
 
     return layer("system", [*modules, *programs, *_interpreter(), stdlib, _LINKER], fill)

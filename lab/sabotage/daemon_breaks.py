@@ -145,6 +145,8 @@ echo $$ > $closed/cgroup.procs
 _UMASKS = ("002", "007", "027", "077")
 UMASKS = rows("umask", "daemon", {f"umask-{mask}": f"umask {mask}" for mask in _UMASKS})
 DAEMONS = (
+    Break("chroot", "daemon", before="mkdir /x; mount --rbind / /x", daemon='exec chroot /x "$@"'),
+    Break("limit-data-later", "daemon", after="prlimit --data=4194304 --pid $(pidof containerd)"),
     Break("containerd-stopped", "daemon", after="kill -STOP $(pidof containerd)"),
     Break("containerd-killed", "daemon", after="kill -KILL $(pidof containerd); sleep 0.2"),
     Break("path-without-programs", "daemon", environment={"PATH": "/usr/bin:/bin"}),

@@ -132,6 +132,8 @@ def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
         return Outcome.passed(f"{what}{where} can be idmapped", evidence)
     if attempt.result == "refused":
         remediation = another_kernel(facts, attempt) if _kernel_refuses_all(facts, attempt) else ""
+        if not remediation and attempt.fstype in _MAPPED_BY_NEWER and attempt.role != "overlay-layers":
+            remediation = newest_kernel(facts)
         return Outcome.fail(reason, f"{what}{where}: {attempt.reason}", evidence, remediation=remediation)
     return Outcome.unknown(attempt.kind or "not-tried", f"{what}{where}: {attempt.reason}", evidence)
 
@@ -141,6 +143,8 @@ def _kernel_refuses_all(facts: Facts, attempt: Attempt) -> bool:
     return attempt.errno in ("ENOSYS", "EPERM") and all(one.result != "supported" for one in facts.attempts)
 
 
+_MAPPED_BY_NEWER = ("btrfs", "ext4", "xfs")
+"""File systems that the generic remediation advises: a kernel that refuses them is too old, as 5.14 for btrfs."""
 _NOBODY_TRIED = Evidence("idmapped mounts", problem="not tried")
 
 CHECKS = (

@@ -191,6 +191,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     """Whether systemd is the node's process 1, as sd_booted(3) asks."""
 
 
+NO_LABEL: Reading[str] = Reading("the kubelet's label", None, "not looked for", "not-tried")
 _NO_LIMITS: Reading[dict[str, Limit]] = Reading("the kubelet's limits", None, "not looked for", "not-tried")
 
 
@@ -208,3 +209,9 @@ class KubeletAround(Struct, frozen=True, kw_only=True):
     """By the names of getrlimit(2)."""
     cgroup_driver: Reading[str]
     """`systemd` or `cgroupfs`, as configured; absent when nothing is said."""
+    seccomp: Reading[int] = _NO_NUMBER
+    """`Seccomp:` of proc_pid_status(5)."""
+    label: Reading[str] = NO_LABEL
+    """LSM label of attr/current; empty without a security module."""
+    resolv_conf: Reading[Place] = NO_PLACE
+    """The file that the kubelet reads for each Pod; not looked for where it reads none."""

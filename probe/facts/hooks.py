@@ -27,6 +27,7 @@ _TOOLKIT = (
 )
 _FILES = 300  # maximum files read of one directory; a driver that writes one per claim may leave thousands
 _FILE_LIMIT = 1 << 17
+_LINKS = 20
 _STAGES = 6
 _GENERAL = 50
 _PATH_LIMIT = 4095
@@ -62,7 +63,20 @@ class _OciHook(Struct):
     stages: tuple[str, ...]
 
 
-_ANYTHING = frozenset(("", ".", "^", ".*", "^.*", ".*$", "^.*$", ".+", "^.+", ".+$", "^.+$"))
+class _OldHook(Struct):
+    """Schema 0.1.0, of which `version` may be missing."""
+
+    hook: str
+    stages: tuple[str, ...] = ()
+    stage: tuple[str, ...] = ()
+    cmds: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    annotation: tuple[str, ...] = ()
+    hasbindmounts: bool = False
+
+
+_ANYTHING = frozenset(("", ".", "^", ".*", "^.*", ".*$", "^.*$", ".+", "^.+", ".+$", "^.+$", "/", "^/", "^/.*", "/.*"))
 """Regular expressions that match each command of a container."""
 
 
@@ -70,12 +84,12 @@ def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
     """Stages and program of an OCI hook that matches each container of a Pod; none for any other hook.
 
     All of its conditions have to match. The kubelet mounts /etc/hosts into each container, so hasBindMounts does.
-    *Source*: oci-hooks(5), schema 1.0.0.
+    *Source*: oci-hooks(5), schemas 1.0.0 and 0.1.0.
     """
     try:
         hook = msgspec.json.decode(content, type=_OciHook)
     except (ValueError, RecursionError):
-        return ()
+        return _parse_old_hook(content)
     when = hook.when
     conditions = (
         when.always,
@@ -87,6 +101,20 @@ def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
     if not given or not all(given) or not hook.hook.path.startswith("/") or len(hook.hook.path) > _PATH_LIMIT:
         return ()
     return tuple((stage, hook.hook.path) for stage in dict.fromkeys(hook.stages[:_STAGES]))
+
+
+def _parse_old_hook(content: bytes) -> tuple[tuple[str, str], ...]:
+    """The same of schema 0.1.0, of whose conditions any has to match."""
+    try:
+        hook = msgspec.json.decode(content, type=_OldHook)
+    except (ValueError, RecursionError):
+        return ()
+    patterns = {*hook.cmds, *hook.cmd, *hook.annotations, *hook.annotation}
+    if not hook.hasbindmounts and not _ANYTHING & patterns:
+        return ()
+    if not hook.hook.startswith("/") or len(hook.hook) > _PATH_LIMIT:
+        return ()
+    return tuple((stage, hook.hook) for stage in dict.fromkeys((*hook.stages, *hook.stage)[:_STAGES]))
 
 
 def _gather_toolkit(host: Host) -> Reading[tuple[str, ...]]:
@@ -125,7 +153,7 @@ def _gather_oci_hooks(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[Hoo
 def _read_files(host: Host, directories: tuple[str, ...], endings: tuple[str, ...]) -> Reading[dict[str, bytes | None]]:
     """Name -> content of each file, None if not read; of two with one name, that of the later directory.
 
-    Drivers write these files, so symlinks are not followed.
+    Drivers write these files, so symlinks are followed only one by one, and not many.
     """
     contents: dict[str, bytes | None] = {}
     for directory in directories:
@@ -135,6 +163,8 @@ def _read_files(host: Host, directories: tuple[str, ...], endings: tuple[str, ..
         wanted = [name for name in names.value or () if name.endswith(endings)]
         asked = [name for name in wanted if name.isprintable()][:_FILES]
         read = host.read_all_beneath(directory, asked, _FILE_LIMIT) if asked else {}
+        links = [name for name in read if read[name].value is None and host.read_link(f"{directory}/{name}").value]
+        read |= {name: host.read(f"{directory}/{name}", _FILE_LIMIT) for name in links[:_LINKS]}
         contents |= dict.fromkeys(wanted)
         contents |= {name: reading.value for name, reading in read.items() if reading.kind != "absent"}
         for name, reading in read.items():

@@ -8,6 +8,7 @@ import shlex
 
 from probe.facts.model import KernelFacts, ProbeFacts
 from probe.host import syscalls
+from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.host.namespaces import INITIAL_USER_NAMESPACE
 from probe.host.processes import parse_status
@@ -71,6 +72,9 @@ def _gather_container(host: Host) -> Reading[str]:
     for path, manager in (("/.dockerenv", "docker"), ("/run/.containerenv", "podman")):
         if host.status(path).value:
             return Reading(path, manager)
+    first = host.read("/proc/1/environ").parse(parse_environment)  # LXC and nspawn tell it to any init
+    if first.value and first.value.get("container"):
+        return Reading(first.source, first.value["container"]).parse(_word)
     return told
 
 

@@ -138,6 +138,10 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     """`systemd` or `cgroupfs`, as flags and files say; not what CRI tells a kubelet since 1.31."""
     seccomp_default: Reading[bool]
     """True when Pods without a seccomp profile get RuntimeDefault, False when they are unconfined."""
+    resolv_conf: Reading[str]
+    """`resolvConf`, which the kubelet reads for each Pod; empty when it reads none."""
+    pod_pids_limit: Reading[int]
+    """`podPidsLimit`, processes of each Pod; negative without a limit."""
 
 
 class Handler(Struct, frozen=True, kw_only=True):

@@ -45,6 +45,8 @@ class Place(Struct, frozen=True, kw_only=True):
     """Whether nothing can be made in it, not even by root: FS_IMMUTABLE_FL of chattr(1)."""
     linked: bool = False
     """Whether it is an executable file that a dynamic linker starts, ld.so(8)."""
+    runs_as: int = 0
+    """UID that execve(2) gives to a process of root's: another than 0 for a binary that is set-user-ID of it."""
     defect: str = ""
     """Why execve(2) refuses this executable file; empty for a good one, and for what is none."""
 
@@ -94,6 +96,7 @@ def _place(handle: int, root: str) -> Place:
     is_device = stat.S_ISCHR(seen.st_mode) or stat.S_ISBLK(seen.st_mode)
     is_program = stat.S_ISREG(seen.st_mode) and bool(seen.st_mode & 0o111)
     defect, linked = _execution(own, root, seen.st_size) if is_program else ("", False)
+    other = is_program and seen.st_mode & stat.S_ISUID and not mount.f_flag & os.ST_NOSUID and _is_binary(own)
     target = os.fsencode(os.readlink(own)).decode("utf-8", "backslashreplace")
     return Place(
         path=target.removeprefix(root) or "/",
@@ -109,6 +112,7 @@ def _place(handle: int, root: str) -> Place:
         free_inodes=mount.f_ffree,
         immutable=_is_immutable(handle),
         linked=linked,
+        runs_as=seen.st_uid if other else 0,
         defect=defect,
     )
 
@@ -141,6 +145,15 @@ def handlers(mounts: Iterable[bytes], directory: str = _BINFMT) -> set[str]:
     """
     mounted = any(b" - binfmt_misc " in line for line in mounts)
     return set(os.listdir(directory)) - {"register", "status"} if mounted else set()
+
+
+def _is_binary(path: str) -> bool:
+    """False for a script: the kernel ignores that it is set-user-ID."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:
+        return False
 
 
 def _exists(root: str, path: str) -> bool:

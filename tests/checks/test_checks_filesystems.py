@@ -22,6 +22,7 @@ from lab.factory import (
 from probe.checks.catalog import judge
 from probe.checks.check import Outcome
 from probe.checks.filesystems import CHECKS, check_kubelet_root, check_local_volumes, check_overlay_layers
+from probe.checks.remedies.node import newest_kernel
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt
 from probe.reading import Reading
@@ -66,10 +67,18 @@ def test_every_role_in_every_status(check_id: str) -> None:
 )
 def test_another_kernel_is_advised_where_this_one_maps_nothing(errno: str, told: str, never: str) -> None:
     """One without idmapped mounts on any distribution; one that has them switched off is EL9's."""
-    refusal = make_refusal(role="kubelet-root", errno=errno)
+    refusal = make_refusal(role="kubelet-root", errno=errno, fstype="zfs")
     remediation = outcome("filesystem-kubelet-root", make_facts(attempts=(refusal,))).remediation
     assert told in remediation
     assert never not in remediation
+
+
+@pytest.mark.parametrize("fstype", ["btrfs", "ext4", "xfs"])
+def test_a_file_system_that_newer_kernels_map_is_not_to_be_replaced_by_itself(fstype: str) -> None:
+    """Linux 5.14 of SLES 15 SP4 refuses btrfs, which the advice for other file systems names."""
+    refusal = make_refusal(role="kubelet-root", fstype=fstype)
+    facts = make_facts(attempts=make_attempts(kubelet_root=refusal))
+    assert outcome("filesystem-kubelet-root", facts).remediation == newest_kernel(facts)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,10 @@ def general(when: str, stages: str = '"createContainer"') -> bytes:
         (general("1"), []),
         (b'{"stages": ["createContainer"], "when": {"always": true}}', []),
         (b'{"hook": {"path": "relative"}, "stages": ["createContainer"], "when": {"always": true}}', []),
+        (b'{"hook": "/usr/bin/audit", "stages": ["createContainer"], "cmds": ["^ls$", ".*"]}', ["createContainer"]),
+        (b'{"hook": "/usr/bin/audit", "stage": ["prestart"], "hasbindmounts": true, "cmd": ["^ls$"]}', ["prestart"]),
+        (b'{"version": "0.1.0", "hook": "/usr/bin/audit", "stages": ["createContainer"], "cmds": ["^ls$"]}', []),
+        (b'{"hook": "audit", "stages": ["createContainer"], "cmds": [".*"]}', []),
         (b"[" * 99_999, []),
         (b"", []),
     ],
@@ -146,6 +150,20 @@ def test_where_hooks_are_looked_for_is_not_told() -> None:
         assert found is not None
         assert found.oci_hooks.value is not None
         assert (found.oci_hooks.value.found, found.oci_hooks.value.hooked) == (1, hooked)
+
+
+def test_hooks_that_are_symlinks(tmp_path: Path, local_host: LocalHost) -> None:
+    """NixOS has no others; a link to what is no regular file is not read, and more of them than anybody has are not."""
+    (tmp_path / "hooks.d").mkdir()
+    (tmp_path / "audit").write_bytes(general('{"always": true}'))
+    os.mkfifo(tmp_path / "fifo")
+    for name, target in (("audit", "audit"), ("fifo", "fifo"), ("zero", "/dev/zero")):
+        (tmp_path / "hooks.d" / f"{name}.json").symlink_to(tmp_path / target)
+    found = gather_hooks(local_host, crio(str(tmp_path / "hooks.d"))).value
+    assert found is not None
+    told = found.oci_hooks.value
+    assert told is not None
+    assert (told.found, told.unread, len(told.always)) == (3, 2, 1)
 
 
 def test_a_directory_with_very_many_hooks(tmp_path: Path, local_host: LocalHost) -> None:

@@ -322,6 +322,8 @@ def _in_child(change: Callable[[], None]) -> str:
         ({"/run/systemd/container": "lxc\n", "/.dockerenv": ""}, "lxc"),
         ({"/.dockerenv": ""}, "docker"),
         ({"/run/.containerenv": 'engine="podman"\n'}, "podman"),
+        ({"/proc/1/environ": "TERM=linux\0container=lxc\0"}, "lxc"),
+        ({"/proc/1/environ": "TERM=linux\0container=\0"}, None),
         ({"/etc/os-release": ""}, None),
         ({"/run/systemd/container": "a b; reboot\n"}, None),
     ],

@@ -84,3 +84,18 @@ def test_what_chattr_fixed(tmp_path: Path) -> None:
     finally:
         subprocess.run(["chattr", "-i", tmp_path], check=True)
     assert [place.value and place.value.immutable for place in found.values()] == [True, False]
+
+
+@pytest.mark.real
+def test_a_binary_that_becomes_another_user(tmp_path: Path) -> None:
+    """The kernel ignores the bit of a script, so it runs as root."""
+    require(os.geteuid() == 0, "root")
+    binary, script, own = (tmp_path / name for name in ("binary", "script", "own"))
+    shutil.copy("/bin/true", binary)
+    shutil.copy("/bin/true", own)
+    script.write_text("#!/bin/sh\n")
+    for path, owner in ((binary, 65534), (script, 65534), (own, 0)):
+        os.chown(path, owner, 0)
+        path.chmod(0o4755)
+    found = look(*map(str, (binary, script, own)))
+    assert [place.value and place.value.runs_as for place in found.values()] == [65534, 0, 0]

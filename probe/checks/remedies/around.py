@@ -17,6 +17,7 @@ OF_REASON: dict[str, str] = {
     "OpenFilesLimitTooSmall": "Set LimitNOFILE=infinity in the runtime's unit, and restart it.",
     "FileSizeLimitTooSmall": "Set LimitFSIZE=infinity in the runtime's unit, and restart it.",
     "StackLimitTooSmall": "Set LimitSTACK=8M in the runtime's unit, and restart it.",
+    "MemoryLimitTooSmall": "Set LimitAS=infinity and LimitDATA=infinity in the runtime's unit, and restart it.",
     "OomScoreRefused": "Give the runtime CAP_SYS_RESOURCE, or set restrict_oom_score_adj = true in its table of CRI "
     "(containerd, /etc/containerd/config.toml), and restart it.",
     "RuntimeNotReady": "Check the status and the log of the runtime:\n"
@@ -27,6 +28,9 @@ OF_REASON: dict[str, str] = {
     "ShimCgroupMissing": "Make the cgroup at each boot, or remove ShimCgroup from the handler's options (containerd, "
     "/etc/containerd/config.toml) and restart containerd:\n  containerd config dump | grep ShimCgroup",
     "HostsFileMissing": "Write the file again:\n  printf '127.0.0.1 localhost\\n::1 localhost\\n' > /etc/hosts",
+    "ResolvConfMissing": "Name a file that exists in resolvConf of the kubelet's configuration, or make this one. With "
+    "systemd-resolved it is /run/systemd/resolve/resolv.conf, without it /etc/resolv.conf. Then restart the kubelet:\n"
+    "  systemctl restart kubelet",
     "SandboxerMissing": "Remove sandboxer from the handler's table (containerd, /etc/containerd/config.toml), or "
     "configure the proxy plugin of that name, and restart containerd.",
     "MonitorMissing": "Install conmon and pinns, which come with CRI-O, where its configuration names them:\n"

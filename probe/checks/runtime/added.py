@@ -61,6 +61,8 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
         return Outcome.not_read("what the runtime adds to each container", around)
     hooks = _general_hooks(facts)
     if own is None or (own.added.kind == "absent" and not hooks):
+        if unread := _unread_hooks(facts):
+            return unread
         seen = own.added if own else told_by(facts)
         return Outcome.passed("the runtime adds nothing to each container by a base specification", seen)
     if own.added.value is None and own.added.kind != "absent":
@@ -76,7 +78,7 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
         return replace(unsure, stands=refusal.reason in NOT_MET)
     if refusal:
         return Outcome.fail(refusal.reason, refusal.message, *refusal.evidence)
-    return _doubt(facts, whole, source, oci_runtime) or _well(whole, source)
+    return _unread_hooks(facts) or _doubt(facts, whole, source, oci_runtime) or _well(whole, source)
 
 
 def _general_hooks(facts: Facts) -> tuple[Hook, ...]:
@@ -88,6 +90,20 @@ def _general_hooks(facts: Facts) -> tuple[Hook, ...]:
     crio = facts.runtime.value is not None and facts.runtime.value.name.value == "cri-o"
     general = files.always if files and crio else ()
     return tuple(hook for hook in general if hook.steps and hook.steps[0].kind != "absent")
+
+
+def _unread_hooks(facts: Facts) -> Outcome | None:
+    """Unknown where CRI-O looks at hooks that could not be read, of which any may run with each container."""
+    files = facts.hooks.value.oci_hooks if facts.hooks.value else None
+    if files is None or not _is_crio(facts):
+        return None
+    what = "which hooks CRI-O runs with each container"
+    if files.value is None:
+        return None if files.kind in ("absent", "not-tried") else Outcome.not_read(what, files)
+    if not files.value.unread:
+        return None
+    seen = Evidence(files.source, f"{files.value.unread} of {files.value.found} not read")
+    return Outcome.unknown("not-readable", f"{what} is unknown: some could not be read, or there are too many", seen)
 
 
 def _refusals(facts: Facts, added: Added, source: str, oci_runtime: str) -> Iterator[Refusal]:

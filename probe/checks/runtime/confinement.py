@@ -99,7 +99,7 @@ def _judge(facts: Facts, confinement: Confinement, name: str) -> Outcome:
     if confinement.seccomp.value:
         return _cannot_tell(f"{name} runs under a seccomp filter", *seen)
     label = confinement.label.value or ""
-    if _binds(label, facts):
+    if binds(label, facts):
         return _cannot_tell(f"{name} is confined by a security module as {label[:80]}", *seen)
     if _may_be_in_landlock(facts):
         return _cannot_tell(f"{name} runs with no_new_privs, as what Landlock confines does", *seen)
@@ -125,13 +125,13 @@ def _in_hexadecimal(capabilities: Reading[int]) -> Reading[str]:
     return capabilities.parse(lambda value: f"CapEff {value:016x}")
 
 
-def _binds(label: str, facts: Facts) -> bool:
-    """Whether a label of attr/current may forbid something."""
+def binds(label: str, facts: Facts, *own: str) -> bool:
+    """Whether a label of attr/current may forbid something; *own* are domains made for what the process does."""
     if _FREE_PROFILE.fullmatch(label):
         return False
     context = _SELINUX_CONTEXT.fullmatch(label)
     system = (facts.distribution.value or "").partition(" ")[0]
-    free = (*_FREE_DOMAINS, *_FREE_DOMAINS_OF.get(system, ()))
+    free = (*own, *_FREE_DOMAINS, *_FREE_DOMAINS_OF.get(system, ()))
     return not context or (facts.kernel.selinux_enforcing.value is not False and context[1] not in free)
 
 

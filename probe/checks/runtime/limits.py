@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
+from probe.checks.remedies.platforms import restart_kubelet
 from probe.checks.runtime.around import (
     daemon_of,
     handler_around,
@@ -15,6 +16,7 @@ from probe.checks.runtime.around import (
     told_by,
     worst,
 )
+from probe.checks.runtime.names import may_be_stale
 from probe.facts.around import Limit
 from probe.facts.model import Facts
 from probe.finding import Evidence
@@ -40,11 +42,21 @@ _FEW_PROCESSES = 4096
 _TOO_SMALL_STACK = 16 << 10
 """Bytes with which shims of containerd 2.1.9 crash."""
 _SMALL_STACK = 64 << 10
+_MEMORY = (
+    ("RLIMIT_AS", "Max address space", 1500 << 20, 2 << 30),
+    ("RLIMIT_DATA", "Max data size", 64 << 20, 128 << 20),
+)
+"""Bytes with which containerd 2.1.9 crashed, and with which Pods ran."""
 _TOO_FEW_PIDS = 8
 """Processes: a shim of containerd has more threads than this."""
 _TOO_FEW_IN_PODS = {"runc": 4, "crun": 2}
 """Processes and threads with which the OCI runtime itself enters the cgroup of a container."""
 _FEW_PIDS = 100
+_END_SOME = (
+    "End Pods that have too many processes, or leave more to Pods: lower pid in systemReserved and kubeReserved of the "
+    "kubelet's configuration, or raise kernel.pid_max:\n"
+    "  grep -H . /sys/fs/cgroup/kubepods*/pids.{max,current} /sys/fs/cgroup/pids/kubepods*/pids.{max,current}"
+)
 _UNLIMITED = Limit(-1, -1)
 _SYS_RESOURCE = 24
 _SANDBOX_OOM_SCORE = -998
@@ -122,6 +134,23 @@ def check_stack(facts: Facts) -> Outcome:
     return Outcome.warn(f"{message}, with which shims may crash", seen)
 
 
+def check_memory(facts: Facts) -> Outcome:
+    """RLIMIT_AS and RLIMIT_DATA bind root, too: below them no Go program starts, such as containerd's shim and runc."""
+    limits = daemon_of(facts).then(lambda daemon: daemon.limits)
+    if limits.value is None:
+        return Outcome.not_read("how much memory shims may map", limits)
+    scarce = None
+    for name, words, too_small, small in _MEMORY:
+        limit = limits.value.get(name, _UNLIMITED)
+        seen = _told(words, limit, limits.source)
+        message = f"the runtime hands on {name} of {limit.soft} bytes to each process"
+        if 0 <= limit.soft <= too_small and is_containerd(facts):
+            return Outcome.fail("MemoryLimitTooSmall", f"{message}, with which it crashes itself", seen)
+        if 0 <= limit.soft < small:
+            scarce = scarce or Outcome.warn(f"{message}, with which shims may crash", seen)
+    return scarce or Outcome.passed("no limit of memory is near", Evidence(limits.source, "address space, data"))
+
+
 def _told(name: str, limit: Limit, source: str) -> Evidence:
     """A soft limit as /proc/PID/limits prints it."""
     return Evidence(source, f"{name} {'unlimited' if limit.soft < 0 else limit.soft}")
@@ -140,10 +169,19 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
     if left.value is not None and left.value < _TOO_FEW_PIDS:
         message = f"the runtime's cgroup may get {max(left.value, 0)} more processes, fewer than one shim has threads"
         return Outcome.fail("ProcessLimitTooSmall", message, left)
+    few = _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0)
     pods = around.value.pods_left if around.value else left
-    if pods.value is not None and pods.value < _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0):
+    if pods.value is not None and pods.value < few:
         message = f"the cgroup of all Pods may get {max(pods.value, 0)} more processes, too few for one to start"
-        return replace(Outcome.fail("ProcessLimitTooSmall", message, pods), stands=True)  # a trial has its own cgroup
+        full = Outcome.fail("ProcessLimitTooSmall", message, pods, remediation=_END_SOME)
+        return replace(full, stands=True)  # a trial has its own cgroup
+    own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
+    if own and 0 < (own.value or 0) < few and not may_be_stale(facts, own):
+        message = f"the kubelet leaves {own.value} processes to each Pod (podPidsLimit), too few for one to start"
+        remediation = (
+            f"Raise podPidsLimit of the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"
+        )
+        return replace(Outcome.fail("ProcessLimitTooSmall", message, own, remediation=remediation), stands=True)
     limit = limits.value.get("RLIMIT_NPROC") if limits.value else None
     if limit is None:
         return Outcome.not_read("how many processes the runtime may start", _missing(limits))
@@ -202,6 +240,7 @@ def check_limits(facts: Facts, handler: str) -> Outcome:
             "OpenFilesLimitTooSmall": check_files(facts),
             "FileSizeLimitTooSmall": check_file_size(facts),
             "StackLimitTooSmall": check_stack(facts),
+            "MemoryLimitTooSmall": check_memory(facts),
             "OomScoreRefused": check_oom_score(facts),
         }
     )
@@ -215,14 +254,15 @@ CHECKS = (
         question="Do quotas and limits leave Pods the keyrings and processes that they need?",
         why="RLIMIT_NPROC of the runtime and the quota of keyrings bind each UID but the node's root: low ones stop "
         "Pods with a user namespace, and no others. pids.max of its cgroup, too few open files, or an oom_score_adj "
-        "that it may not lower without CAP_SYS_RESOURCE, stop every Pod, and so does a small RLIMIT_FSIZE or "
-        "RLIMIT_STACK.",
+        "that it may not lower without CAP_SYS_RESOURCE, stop every Pod, and so does a small RLIMIT_FSIZE, "
+        "RLIMIT_STACK, RLIMIT_AS or RLIMIT_DATA.",
         reasons=(
             "KeyringQuotaTooSmall",
             "ProcessLimitTooSmall",
             "OpenFilesLimitTooSmall",
             "FileSizeLimitTooSmall",
             "StackLimitTooSmall",
+            "MemoryLimitTooSmall",
             "OomScoreRefused",
         ),
         remediation=AROUND["runtime-limits"],

@@ -25,6 +25,14 @@ def no_kubelet(facts: Facts, what: str, reading: Reading[Any]) -> Outcome:
     return Outcome.not_read(what, reading)
 
 
+def may_be_stale(facts: Facts, setting: Reading[Any] | None) -> str:
+    """A file of the kubelet that changed since it was read, where *setting* comes from files; empty without one."""
+    files = (facts.kubelet.value.files.value if facts.kubelet.value else None) or ()
+    if setting is None or setting.source.startswith("--"):
+        return ""
+    return next((inline(file.path) for file in files if file.newer), "")
+
+
 def find_handler(facts: Facts, name: str) -> Handler | None:
     """Handler *name* in the answer of CRI; empty for the default one."""
     handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()

@@ -61,7 +61,7 @@ def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
     if handler.executable.value is False and handler.oci_version.value is None:
         missing = handler.binary.value or handler.binary.problem
         message = f"{runtime_name(runtime)} cannot execute the OCI runtime of {handler_name(handler)}: {missing}"
-        found = handler.executable.parse(lambda _: "not there, or without permission to execute")
+        found = handler.executable.parse(lambda _: "not there, or not to be executed as root")
         return Outcome.fail("OciRuntimeMissing", message, *seen, found, remediation=upgrade_oci(facts, handler))
     if _is_broken(handler):
         broken = f"{handler.binary.value} does not answer any more: {handler.oci_idmap.problem}"

@@ -17,6 +17,7 @@ from probe.checks.runtime.around import (
     told_by,
     worst,
 )
+from probe.checks.runtime.names import may_be_stale, no_kubelet
 from probe.checks.runtime.shims import check_preloaded, check_shim, check_shim_cgroup
 from probe.facts.kubelet.versions import parse_release
 from probe.facts.model import Facts
@@ -63,7 +64,8 @@ def check_condition(facts: Facts, name: str, reason: str) -> Outcome:
     found = next((one for one in conditions.value if one.type == name), None)
     if found is None:
         seen = Evidence(conditions.source, ", ".join(inline(one.type) for one in conditions.value) or "no conditions")
-        return Outcome.unknown("not-readable", f"the runtime's Status has no condition {name}", seen)
+        message = f"the runtime's Status has no condition {name}, which the kubelet takes for false: it starts no Pod"
+        return Outcome.fail(reason, message, seen)
     seen = Evidence(
         conditions.source, f"{name} {str(found.met).lower()}{f', {found.message}' if found.message else ''}"
     )
@@ -127,6 +129,30 @@ def check_hosts(facts: Facts) -> Outcome:
     return Outcome.passed("the runtime can copy /etc/hosts", Evidence(hosts.source, "a file"))
 
 
+def check_resolv_conf(facts: Facts) -> Outcome:
+    """The kubelet reads it for each Pod, whatever the Pod's dnsPolicy, before it asks the runtime for a sandbox.
+
+    *Source*: kubelet, pkg/kubelet/network/dns, `GetPodDNS` and `getHostDNSConfig`.
+    """
+    around, what = facts.kubelet_around, "whether the kubelet can read its resolv.conf"
+    if around.value is None:
+        return no_kubelet(facts, what, around)
+    file = around.value.resolv_conf
+    if file.kind == "not-tried":
+        return Outcome.skipped("the kubelet reads no resolv.conf that is known", file)
+    if file.kind == "absent" or (file.value and not (stat.S_ISREG(file.value.mode) or stat.S_ISCHR(file.value.mode))):
+        why = "is no file" if file.value else "does not exist"
+        message = f"the kubelet reads {inline(file.source)} (resolvConf) for each Pod, and it {why}"
+        if stale := may_be_stale(facts, facts.kubelet.value.resolv_conf if facts.kubelet.value else None):
+            doubt = f"{message}; whether it reads that is unknown: {stale} changed since it started"
+            return Outcome.unknown("not-readable", doubt, Evidence(file.source, problem=why))
+        found = Outcome.fail("ResolvConfMissing", message, Evidence(file.source, problem=why))
+        return replace(found, stands=True)  # the runtime, which a trial asks, does not read it
+    if file.value is None:
+        return Outcome.not_read(what, file)
+    return Outcome.passed("the kubelet can read its resolv.conf", Evidence(file.source, "a file"))
+
+
 def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
     """Runc's driver for systemd takes no path of cgroupfs, and asks systemd for each cgroup."""
     around, own = surroundings_of(facts), handler_around(facts, handler)
@@ -166,6 +192,7 @@ def check_parts(facts: Facts, handler: str) -> Outcome:
             "PreloadMissing": check_preloaded(facts, handler),
             "ShimCgroupMissing": check_shim_cgroup(facts, handler),
             "HostsFileMissing": check_hosts(facts),
+            "ResolvConfMissing": check_resolv_conf(facts),
             "SandboxerMissing": check_sandboxer(facts, handler),
             "CniPluginMissing": check_network(facts, handler),
             "NetworkNotReady": check_condition(facts, _NETWORK_READY, "NetworkNotReady"),
@@ -180,11 +207,11 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Is the runtime ready, with its programs, a network and a cgroup driver for Pods?",
-        why="The kubelet starts no Pod while CRI's Status says RuntimeReady or NetworkReady false. containerd runs a "
-        "shim for each Pod and copies /etc/hosts, CRI-O runs pinns and a monitor, and both run plugins that the "
-        "network configuration names. With SystemdCgroup = true, runc refuses each container where systemd does not "
-        "run, or where the kubelet's "
-        "cgroupDriver is cgroupfs; crun refuses where cgroup v2 has controllers beside v1.",
+        why="The kubelet starts no Pod while CRI's Status says RuntimeReady or NetworkReady false, or without the "
+        "resolv.conf that it reads for each. containerd runs a shim for each Pod and copies /etc/hosts, CRI-O runs "
+        "pinns and a monitor, and both run plugins that the network configuration names. With SystemdCgroup = true, "
+        "runc refuses each container where systemd does not run, or where the kubelet's cgroupDriver is cgroupfs; "
+        "crun refuses where cgroup v2 has controllers beside v1.",
         reasons=(
             "RuntimeNotReady",
             "ShimMissing",
@@ -192,6 +219,7 @@ CHECKS = (
             "PreloadMissing",
             "ShimCgroupMissing",
             "HostsFileMissing",
+            "ResolvConfMissing",
             "SandboxerMissing",
             "CniPluginMissing",
             "NetworkNotConfigured",

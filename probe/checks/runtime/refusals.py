@@ -47,6 +47,7 @@ _OF_INTERFACES = r"net\.\w+\.(conf|neigh)\.(?!all\.|default\.)"
 """A Pod has interfaces of other names than the node."""
 _DIGIT = r"(?a)\s*-?\d"
 _NUMBER = r"(?a)-?\d{1,20}"
+_IN_C = r"(?a)(0[xX])[0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9]\d{0,19}"
 _NOT_IN_USER_NAMESPACES = frozenset(
     {
         *("9p", "afs", "autofs", "bcachefs", "bpf", "btrfs", "ceph", "cifs", "configfs", "cramfs", "debugfs"),
@@ -65,7 +66,7 @@ _NOT_FOR_TMPFS = frozenset(("noswap", "quota", "usrquota", "grpquota"))
 """*Source*: mm/shmem.c, shmem_parse_one: EINVAL in a user namespace."""
 _CLEARS = {"rw": os.ST_RDONLY, "exec": os.ST_NOEXEC, "suid": os.ST_NOSUID, "dev": os.ST_NODEV}
 _OWNER = r"[ug]id=(\d{1,20})"
-_WITH_OWNER = ("tmpfs", "devpts", "proc")
+_WITH_OWNER = ("tmpfs", "devpts")
 """File systems that refuse an owner that is not mapped, with EINVAL."""
 
 OPEN_FILES = "RLIMIT_NOFILE"
@@ -159,8 +160,20 @@ def is_ping_range(name: str) -> bool:
 
 
 def _beyond(value: str, ids: int) -> bool:
-    """Whether a group of the range is not mapped. *Source*: net/ipv4/sysctl_net_ipv4.c, ipv4_ping_group_range."""
-    return any(number.isdecimal() and int(number[:20]) >= ids for number in value.split())
+    """Whether a group of the range is not mapped, or is no number to the kernel, in any of C's bases.
+
+    *Source*: net/ipv4/sysctl_net_ipv4.c, ipv4_ping_group_range; kernel/sysctl.c, proc_get_long, which leaves out
+    negative numbers.
+    """
+    return any(_number(word) >= ids for word in value.split() if not word.startswith("-"))
+
+
+def _number(word: str) -> float:
+    """A number as strtoul(3) reads it; infinite for anything else."""
+    found = re.fullmatch(_IN_C, word)
+    if not found:
+        return float("inf")
+    return int(word, 16 if found[1] else 8 if word[0] == "0" else 10)
 
 
 def _cleared(mount: AddedMount) -> str:
@@ -178,6 +191,9 @@ def refused_mount(mount: AddedMount, ids: int, source: str, oci_runtime: str = "
     if mount.source.kind == "absent":
         message = f"each container binds {inline(mount.source.source)} at {where}, which is not there"
         return Refusal("MountRefused", message, (Evidence(mount.source.source, problem=mount.source.problem),))
+    if mount.fstype == "none" and "remount" not in mount.options:
+        message = f"each container has a mount at {where} that names no file system and binds nothing"
+        return Refusal("MountRefused", message, (Evidence(source, f"no type at {mount.destination}"),))
     if mount.fstype in _NOT_IN_USER_NAMESPACES:
         message = f"each container mounts {mount.fstype} at {where}, which no user namespace may"
         return Refusal("MountRefused", message, (Evidence(source, f"{mount.fstype} at {mount.destination}"),))

@@ -66,7 +66,7 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
     if proxies.value is not None and name in proxies.value:
         return _judge_proxy(facts, name, proxies.value[name], seen, proxies)
     if name in _COPIES_AS_PROXY:
-        message = f"{copies}, unless proxy_plugins says that it has the capability {_REMAP}: {_COST}"
+        message = f"{copies}, unless proxy_plugins says that it has the capability {_REMAP}: {_COST}; {_NOT_COPIED}"
         return Outcome.warn(message, seen, remediation=use_overlayfs(facts))
     if name in _PROXIES:
         return Outcome.not_read(f"whether the snapshotter {name} has the capability {_REMAP}", _unread(proxies), seen)
@@ -81,7 +81,7 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
     if number >= _EROFS_MAPS_SINCE:
         return Outcome.passed(f"the snapshotter erofs of {runtime_name(runtime)} maps owners", runtime.version, seen)
     return Outcome.warn(
-        f"{copies}, as it maps owners from containerd 2.3 on: {_COST}",
+        f"{copies}, as it maps owners from containerd 2.3 on: {_COST}; {_NOT_COPIED}",
         runtime.version,
         seen,
         remediation=f"Upgrade containerd to 2.3 or newer, or change the snapshotter. {use_overlayfs(facts)}",
@@ -136,7 +136,8 @@ def _judge_overlayfs(facts: Facts, runtime: RuntimeFacts, seen: Reading[str]) ->
         message = f"slow_chown is on; whether it is needed is unknown: overlay with idmapped layers: {problem}"
         return Outcome.unknown((layers.kind if layers else "") or "not-tried", message, seen, slow)
     return Outcome.warn(
-        f"slow: layers cannot be mapped here, so slow_chown copies each image once per Pod's ID range: {_COST}",
+        f"slow: layers cannot be mapped here, so slow_chown copies each image once per Pod's ID range: {_COST}; "
+        f"{_NOT_COPIED}",
         seen,
         slow,
         remediation=COPY_LESS,

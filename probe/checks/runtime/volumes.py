@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from probe.checks.check import Check, Outcome
+from probe.checks.privileges import seccomp_words
 from probe.checks.remedies.around import AROUND
+from probe.checks.runtime.confinement import binds
 from probe.checks.runtime.names import no_kubelet
 from probe.facts.model import Facts
 from probe.finding import Evidence
 
 _SYS_ADMIN = 21
+_KUBELET_DOMAIN = "kubelet_t"
+"""*Source*: containers/container-selinux, which labels the kubelet's program kubelet_exec_t."""
 
 
 def check_propagation(facts: Facts) -> Outcome:
@@ -33,15 +39,31 @@ def check_propagation(facts: Facts) -> Outcome:
 
 
 def check_kubelet(facts: Facts) -> Outcome:
-    """Fail when the kubelet lacks CAP_SYS_ADMIN: it then mounts no volume, while Pods without volumes still run."""
+    """Fail when the kubelet lacks CAP_SYS_ADMIN: it then mounts no volume, while Pods without volumes still run.
+
+    What else confines it shows by the volumes of Pods that are mounted, or is unknown.
+    """
     around = facts.kubelet_around
-    found = around.value.effective_capabilities if around.value else None
-    if found is None or found.value is None:
-        return no_kubelet(facts, "what confines the kubelet", found or around)
+    if around.value is None:
+        return no_kubelet(facts, "what confines the kubelet", around)
+    found = around.value.effective_capabilities
+    if found.value is None:
+        return no_kubelet(facts, "what confines the kubelet", found)
     seen = Evidence(found.source, f"CapEff {found.value:016x}")
-    if found.value >> _SYS_ADMIN & 1:
+    if not found.value >> _SYS_ADMIN & 1:
+        message = "the kubelet runs without CAP_SYS_ADMIN, so it can mount no volume"
+        return Outcome.fail("KubeletConfined", message, seen)
+    seccomp, label = around.value.seccomp, around.value.label
+    by = "a seccomp filter" if seccomp.value else ""
+    if binds(label.value or "", facts, _KUBELET_DOMAIN):
+        by = f"a security module as {(label.value or '')[:80]}"
+    if not by:
         return Outcome.passed("the kubelet may mount volumes", seen)
-    return Outcome.fail("KubeletConfined", "the kubelet runs without CAP_SYS_ADMIN, so it can mount no volume", seen)
+    shown = next((one for one in facts.attempts if one.role == "volume" and one.fstype == "tmpfs"), None)
+    if shown:
+        return Outcome.passed(f"the kubelet has mounted volumes, though under {by}", seen, Evidence("volumes", "tmpfs"))
+    message = f"whether the kubelet may mount volumes is unknown: it runs under {by}, and no Pod has a tmpfs"
+    return replace(Outcome.unknown("not-readable", message, seccomp.parse(seccomp_words), label), decides=True)
 
 
 CHECKS = (

@@ -32,6 +32,8 @@ _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
 _DEFAULT_MAX_PODS = 110
 _LOGS = Reading("default of podLogsDir", "/var/log/pods")
 _CGROUP_DRIVER = Reading("default of cgroupDriver", "cgroupfs")
+_RESOLV_CONF = Reading("default of resolvConf", "/etc/resolv.conf")
+_PIDS_LIMIT = Reading("default of podPidsLimit", -1)
 _SECCOMP_DEFAULT = Reading("default of seccompDefault", False)
 _SNAP_ARGUMENTS = "/var/snap/microk8s/current/args/kubelet"
 _SNAP_EXECUTABLE = re.compile(r"(/snap/microk8s/[^/]+)/kubelite")
@@ -110,6 +112,8 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         logs_dir=configuration.find(None, "podLogsDir", str, _LOGS).parse(lambda path: _absolute(path, None)),
         seccomp_default=configuration.find("seccomp-default", "seccompDefault", bool, _SECCOMP_DEFAULT),
         cgroup_driver=configuration.find("cgroup-driver", "cgroupDriver", str, _CGROUP_DRIVER),
+        resolv_conf=_resolv_conf(host, daemon, configuration),
+        pod_pids_limit=configuration.find("pod-max-pids", "podPidsLimit", int, _PIDS_LIMIT),
     )
 
 
@@ -180,6 +184,14 @@ def _gate(
             problem = f"{what} after the kubelet started, which still runs with the {name} that it read then"
             return Reading.without(file.path, "not-readable", problem)
     return gates.parse(lambda by_name: gate_in_force(rule, by_name))
+
+
+def _resolv_conf(host: Host, daemon: Daemon, configuration: Configuration) -> Reading[str]:
+    found = configuration.find("resolv-conf", "resolvConf", str, _RESOLV_CONF)
+    if found is _RESOLV_CONF and daemon.k3s is not None:
+        return Reading.without(found.source, "absent", "k3s chooses the file, or writes one of its own")
+    working_directory = host.read_link(f"/proc/{daemon.process.pid}/cwd").value
+    return found.parse(lambda path: path and _absolute(path, working_directory))
 
 
 def _gate_name(release: Reading[tuple[int, int]]) -> str:

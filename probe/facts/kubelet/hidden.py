@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 from probe.host.host import Host, Process
+from probe.host.namespaces import INITIAL_USER_NAMESPACE
 
 _EMBEDDING = {"kubesolo": "KubeSolo"}
 """Programs that have a kubelet among others, by the name of the process."""
+_NAMES = ("kubelet", "k3s-server", "k3s-agent")
 _IN_CONTAINER = r"/(libpod|docker)[-/]|/machine\.slice/libpod|/libpod_parent/"
 _IN_POD = r"kubepods|/pod[0-9a-f]{8}[-_]"
 
@@ -20,6 +22,23 @@ def find_hidden_kubelet(host: Host, processes: tuple[Process, ...]) -> str:
             return f"{product} (process {process.pid}) has a kubelet inside, which the probe cannot read"
         if process.name == "kubelet" and _is_in_container(host, process.pid):
             return f"the kubelet (process {process.pid}) runs in a container of podman or docker without privileges"
+    nested = (_nested(host, process) for process in processes if process.name in _NAMES)
+    return next(filter(None, nested), "")
+
+
+def _nested(host: Host, process: Process) -> str:
+    """Of a kubelet of another node, in a container of this machine, or of one without root; empty for a Pod's."""
+    cgroup = host.read_text(f"/proc/{process.pid}/cgroup").value
+    status = host.process_status(process.pid).value or {}
+    if cgroup is None or re.search(_IN_POD, cgroup):
+        return ""
+    if len(status.get("NSpid", "").split()) > 1:
+        where = "in a container with process IDs of its own, as a node of kind, k3d, minikube or LXC"
+        return f"a kubelet (process {process.pid}) runs {where}: run the probe in there"
+    initial = host.read_link("/proc/1/ns/user").value or host.read_link("/proc/self/ns/user").value
+    own = host.read_link(f"/proc/{process.pid}/ns/user").value
+    if own and initial and own not in (initial, INITIAL_USER_NAMESPACE):
+        return f"a kubelet (process {process.pid}) runs without root, in a user namespace of its own (rootless)"
     return ""
 
 

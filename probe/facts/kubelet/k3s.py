@@ -102,7 +102,7 @@ def parse_exec_start(unit: str) -> list[str]:
     of a continued one is left out.
     """
     command = ""
-    lines = (line for line in unit.split("\n") if not line.lstrip().startswith(("#", ";")))
+    lines = (line for line in unit.replace("\r\n", "\n").split("\n") if not line.lstrip().startswith(("#", ";")))
     for line in "\n".join(lines).replace("\\\n", " ").split("\n"):
         name, equals, value = line.strip().partition("=")
         if equals and name.strip() == "ExecStart":

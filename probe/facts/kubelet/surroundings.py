@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from probe.facts.around import KubeletAround, Propagation
+from probe.facts.around import NO_PLACE, KubeletAround, Propagation
 from probe.facts.model import KubeletFacts, RuntimeFacts
 from probe.facts.nearest import nearest
+from probe.facts.runtime.daemon import read_label
 from probe.facts.runtime.limits import parse_limits
 from probe.host.host import Host
 from probe.host.mount_table import MountTable
@@ -26,18 +27,27 @@ def gather_kubelet_around(
         f"/proc/{pid}",
         KubeletAround(
             effective_capabilities=host.process_status(pid).parse(lambda fields: int(fields.get("CapEff", ""), 16)),
+            seccomp=host.process_status(pid).parse(lambda fields: int(fields.get("Seccomp", "0"))),
+            label=read_label(host, pid),
             propagation=_propagation(host, pid, runtime, path) if path else problem_of(root_dir),
             root_dir=host.places(pid, [path])[path] if path else problem_of(root_dir),
             pods_dir=nearest(host, pid, f"{path}/pods") if path else problem_of(root_dir),
             limits=host.read_text(f"/proc/{pid}/limits").parse(parse_limits),
             logs_dir=_logs(host, pid, kubelet.value.logs_dir),
             cgroup_driver=kubelet.value.cgroup_driver,
+            resolv_conf=_resolv_conf(host, pid, kubelet.value.resolv_conf),
         ),
     )
 
 
 def _logs(host: Host, pid: int, directory: Reading[str]) -> Reading[Place]:
     return nearest(host, pid, directory.value) if directory.value is not None else problem_of(directory)
+
+
+def _resolv_conf(host: Host, pid: int, file: Reading[str]) -> Reading[Place]:
+    if file.value is None:
+        return NO_PLACE if file.kind == "absent" else problem_of(file)
+    return host.places(pid, [file.value])[file.value] if file.value else NO_PLACE
 
 
 def _propagation(host: Host, kubelet: int, runtime: Reading[RuntimeFacts], path: str) -> Reading[Propagation]:
@@ -90,10 +100,11 @@ def _group(mount: Mount, kind: str) -> str:
     return next((each.partition(":")[2] for each in mount.propagation if each.startswith(f"{kind}:")), "")
 
 
-def _mount_of(host: Host, pid: int, path: str) -> Reading[Mount]:
-    real = host.places(pid, [path])[path]
-    place = real.value.path if real.value else path
-    return _mounts(host, pid).parse(lambda table: _demand(MountTable(table).mount_of(place)))
+def _mount_of(host: Host, pid: int, root_dir: str) -> Reading[Mount]:
+    """The mount that holds the volumes of Pods, or will."""
+    found = host.places(pid, [root_dir, f"{root_dir}/pods"])
+    real = next((place.value.path for place in reversed(found.values()) if place.value), root_dir)
+    return _mounts(host, pid).parse(lambda table: _demand(MountTable(table).mount_of(real)))
 
 
 def _demand(mount: Mount | None) -> Mount:

@@ -155,8 +155,8 @@ _JUDGED = {
     "linux.resources": {"cpu", "devices", "memory", "pids"},
 }
 """Parts of a specification that are judged, that CRI replaces for each container, or with which Pods ran."""
-_NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "uts")
-"""Those that CRI sets anew for each container; one that has a path, of a process of the node, may be another's."""
+_NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "time", "uts")
+"""Those with which Pods ran; one that has a path, of a process of the node, may be another's."""
 _UNSET = (b"null", b"{}", b"[]", b"false", b"0", b'""')
 
 

@@ -57,6 +57,10 @@ class CrioAdded(Struct, frozen=True, kw_only=True):
     network_dir: str = ""
     """The directory of network configurations; empty for the default, and in CRI's Status, which does not tell it."""
     systemd_cgroup: bool = False
+    pids_limit: int = 0
+    """`pids_limit`: processes of each container; 0 or less without a limit."""
+    directories: tuple[str, ...] = ()
+    """Where it makes namespaces, sockets and exit files for each container."""
 
 
 class RuntimeConfig(Struct, frozen=True, kw_only=True):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from probe.facts.around import Added, Cni, HandlerAround
+from probe.facts.around import Added, Cni, HandlerAround, Limit
 from probe.facts.runtime.config import CrioAdded, RuntimeConfig
 from probe.facts.runtime.handlers import HANDLERS_LIMIT, first_program, unknown_handlers
-from probe.facts.runtime.limits import parse_ulimit
+from probe.facts.runtime.limits import PIDS, parse_ulimit
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
@@ -65,7 +65,10 @@ def parse_added(crio: CrioAdded) -> Added:
     pairs = [entry.partition("=") for entry in crio.sysctls]
     return Added(
         sysctls=tuple((name.strip(), value.strip()) for name, equals, value in pairs if equals),
-        limits=tuple(map(parse_ulimit, crio.ulimits)),
+        limits=(
+            *map(parse_ulimit, crio.ulimits),
+            *([(PIDS, Limit(crio.pids_limit, crio.pids_limit))] if crio.pids_limit > 0 else []),
+        ),
     )
 
 

@@ -14,7 +14,8 @@ _SYSTEMD = "systemd"
 _COMMENT = "(?m)^# ?"
 _COMMENTED = (
     r"(?m)^# ((?:root|runroot|default_runtime|default_sysctls|default_ulimits|hooks_dir|pinns_path|pause_image"
-    r"|cgroup_manager) = (?:\[\n(?:#[^\n]*,\n)*# \]|[^\n\[]*))$"
+    r"|cgroup_manager|pids_limit|namespaces_dir|container_exits_dir|container_attach_socket_dir)"
+    r" = (?:\[\n(?:#[^\n]*,\n)*# \]|[^\n\[]*))$"
 )
 """A setting that is the default, on one line or as a list with one line per entry."""
 _COMMENTED_HANDLER = r"(?m)^# \[crio\.runtime\.runtimes\.(?!runtime-handler\])[\w.\"-]{1,200}\]\n(?:#[^\n]*\n){1,60}"
@@ -35,6 +36,10 @@ class _InfoTable(Struct, rename="pascal"):
     hooks_dir: tuple[str, ...] | None = None
     pinns_path: str = ""
     cgroup_manager_name: str = ""
+    pids_limit: int = 0
+    namespaces_dir: str = ""
+    container_exits_dir: str = ""
+    container_attach_socket_dir: str = ""
 
 
 class _Info(Struct):
@@ -56,6 +61,10 @@ class _DumpTable(Struct):
     hooks_dir: tuple[str, ...] | None = None
     pinns_path: str = ""
     cgroup_manager: str = ""
+    pids_limit: int = 0
+    namespaces_dir: str = ""
+    container_exits_dir: str = ""
+    container_attach_socket_dir: str = ""
 
 
 class _DumpImage(Struct):
@@ -92,6 +101,8 @@ def parse_crio_info(text: str) -> RuntimeConfig:
             hooks_dirs=table.hooks_dir,
             pinns=table.pinns_path,
             systemd_cgroup=table.cgroup_manager_name == _SYSTEMD,
+            pids_limit=table.pids_limit,
+            directories=_directories(table),
         ),
     )
 
@@ -113,8 +124,15 @@ def parse_crio_dump(text: str) -> RuntimeConfig:
             pinns=table.pinns_path,
             network_dir=crio.network.network_dir,
             systemd_cgroup=table.cgroup_manager == _SYSTEMD,
+            pids_limit=table.pids_limit,
+            directories=_directories(table),
         ),
     )
+
+
+def _directories(table: _InfoTable | _DumpTable) -> tuple[str, ...]:
+    named = (table.namespaces_dir, table.container_exits_dir, table.container_attach_socket_dir)
+    return tuple(dict.fromkeys(path for path in named if path.startswith("/")))
 
 
 def with_defaults(text: str) -> str:

@@ -106,9 +106,6 @@ def gather_confinement(host: Host, daemon: Reading[int]) -> Reading[Confinement]
     """Confinement of the daemon: seccomp, security module, capabilities."""
     pid = daemon.need()
     status = host.process_status(pid)
-    label = host.read_text(f"/proc/{pid}/attr/current")
-    if label.problem == _NO_LABEL or label.kind == "absent":  # the latter without CONFIG_SECURITY
-        label = Reading(label.source, "")
     return Reading(
         f"/proc/{pid}",
         Confinement(
@@ -118,11 +115,19 @@ def gather_confinement(host: Host, daemon: Reading[int]) -> Reading[Confinement]
             in_initial_user_namespace=host.read_link(f"/proc/{pid}/ns/user").parse(
                 lambda link: link == INITIAL_USER_NAMESPACE
             ),
-            label=label.parse(lambda text: text.rstrip("\0\n")),
+            label=read_label(host, pid),
             root=host.read_link(f"/proc/{pid}/root"),
             unit=host.read_text(f"/proc/{pid}/cgroup").parse(parse_unit),
         ),
     )
+
+
+def read_label(host: Host, pid: int) -> Reading[str]:
+    """Label of a security module; empty without one."""
+    label = host.read_text(f"/proc/{pid}/attr/current")
+    if label.problem == _NO_LABEL or label.kind == "absent":  # the latter without CONFIG_SECURITY
+        return Reading(label.source, "")
+    return label.parse(lambda text: text.rstrip("\0\n"))
 
 
 def _field(fields: dict[str, str], name: str) -> str:

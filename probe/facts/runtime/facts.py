@@ -9,7 +9,15 @@ from probe.facts.runtime.cdi import gather_cdi_settings
 from probe.facts.runtime.cgroups import Cgroups, devices_of, gather_cgroups, systemd_of, writable_of
 from probe.facts.runtime.crio import crio_network_dir, gather_crio_handlers, gather_crio_networks
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
-from probe.facts.runtime.handlers import InForce, gather_cni, gather_handlers, is_program, parse_in_force, trusted_path
+from probe.facts.runtime.handlers import (
+    InForce,
+    gather_cni,
+    gather_handlers,
+    is_program,
+    parse_in_force,
+    trusted_path,
+    why_not_run,
+)
 from probe.facts.runtime.mesh import network_directories
 from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings
@@ -43,6 +51,8 @@ def gather_runtime(
     containerd = answer.name.value == "containerd"
     layers = settings.layers_dir().value or ""
     folders = folders_of_containerd(root_dir.value or "", settings.state_dir(), layers) if containerd else ()
+    if config.value and config.value.crio:
+        folders = config.value.crio.directories
 
     def around(pid: int) -> tuple[HandlerAround, ...]:
         if crio:
@@ -138,7 +148,10 @@ def _gather_executable(host: Host, configured: str, binary: Reading[str], daemon
         return Reading(binary.source, False)
     path = binary.need()
     found = host.places(pid, [path])[path]
-    return Reading(found.source, False) if found.kind == "absent" else found.parse(is_program)
+    if found.kind == "absent":
+        return Reading(found.source, False)
+    why = why_not_run(found.value) if found.value else ""
+    return Reading(f"{found.source}, which {why}", False) if why else found.parse(is_program)
 
 
 @or_problem

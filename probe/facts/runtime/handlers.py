@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from probe.facts.around import NO_PLACE, Added, Cni, HandlerAround
 from probe.facts.nearest import nearest
@@ -21,6 +22,7 @@ from probe.reading import Reading, problem_of
 CONF = re.compile(r".+\.(conf|conflist|json)", re.DOTALL)
 CONF_LIMIT = 1 << 20
 _PLUGINS_LIMIT = 100
+_CONFS = 20
 _PLAIN = re.compile(r"[\w.-]{1,100}", re.ASCII)
 _LOOPBACK = "loopback"
 HANDLERS_LIMIT = 50
@@ -54,6 +56,7 @@ class _Cni(Struct, rename="camel"):
     bin_dir: str = ""
     bin_dirs: tuple[str, ...] | None = None
     conf_dir: str = ""
+    max_conf_num: int = 1
     use_internal_loopback: bool = False
 
 
@@ -103,7 +106,7 @@ def gather_handlers(
             )
         )
     default = next((row for row in rows if row.name == containerd.default_runtime_name), None)
-    return (*((msgspec.structs.replace(default, name=""),) if default else ()), *rows)
+    return (*((replace(default, name=""),) if default else ()), *rows)
 
 
 def unknown_handlers(configuration: Reading[Any]) -> tuple[HandlerAround, ...]:
@@ -141,8 +144,8 @@ def first_program(host: Host, pid: int, paths: list[str]) -> Reading[str]:
         place = found[path]
         if place.value and is_program(place.value):
             return Reading(path, path)
-        if place.value and place.value.defect:  # the first that its mode lets execute is taken
-            return Reading.without(path, "absent", f"{path} {place.value.defect}")
+        if place.value and (why := why_not_run(place.value)):  # the first that its mode lets execute is taken
+            return Reading.without(path, "absent", f"{path} {why}")
         if place.value is None and place.kind != "absent":
             return problem_of(place)
     name = os.path.basename(paths[-1])
@@ -190,15 +193,25 @@ def _is_sticky(place: Place) -> bool:
 
 
 def is_program(place: Place) -> bool:
-    """True when root can execute it."""
-    return stat.S_ISREG(place.mode) and bool(place.mode & 0o111) and not place.flags & os.ST_NOEXEC and not place.defect
+    """True when root can execute it, as root."""
+    return (
+        stat.S_ISREG(place.mode)
+        and bool(place.mode & 0o111)
+        and not place.flags & os.ST_NOEXEC
+        and not why_not_run(place)
+    )
+
+
+def why_not_run(place: Place) -> str:
+    """Why execve(2) refuses an executable file, or runs it as another user than root; empty for a good one."""
+    return place.defect or (f"runs as UID {place.runs_as} (set-user-ID)" if place.runs_as else "")
 
 
 def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]:
-    """The first network configuration of the directory, and which of its plugins cannot be run.
+    """The network configurations that are loaded, by default the first of the directory, and plugins that cannot run.
 
     *Source*: libcni, `ConfFiles` (sorted by name) and `invoke.FindInPath` (the first regular file in the directories);
-    containerd, `useInternalLoopback`, without which it runs the plugin `loopback` for each Pod.
+    containerd, `maxConfNum`, and `useInternalLoopback`, without which it runs the plugin `loopback` for each Pod.
     """
     if in_force.value is None:
         return problem_of(in_force)
@@ -206,27 +219,36 @@ def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]
     directories = tuple(path for path in (cni.bin_dirs or (cni.bin_dir,)) if path.startswith("/"))[:10]
     if not cni.conf_dir.startswith("/") or not directories:
         return Reading.without(in_force.source, "absent", "no directories of CNI are told")
-    root = f"/proc/{pid}/root"
-    names = host.list_directory(f"{root}{cni.conf_dir}")
-    first = next((name for name in names.value or () if CONF.fullmatch(name)), None)
-    if first is None:
+    listed = host.list_directory(f"/proc/{pid}/root{cni.conf_dir}")
+    names = [name for name in listed.value or () if CONF.fullmatch(name)]
+    if not names:
         nothing: Reading[Cni] = Reading.without(cni.conf_dir, "absent", "no network is configured")
-        return nothing if names.value is not None else problem_of(names)
-    conf = os.path.join(cni.conf_dir, first)
-    plugins = host.read_text(f"{root}{conf}", CONF_LIMIT).parse(parse_plugins)
-    if plugins.value is None:
-        return problem_of(plugins)
-    needed = dict.fromkeys((*plugins.value, *(() if cni.use_internal_loopback else (_LOOPBACK,))))
+        return nothing if listed.value is not None else problem_of(listed)
+    needed: dict[str, str] = {}
+    most = cni.max_conf_num if 0 < cni.max_conf_num < _CONFS else _CONFS
+    for conf in (os.path.join(cni.conf_dir, name) for name in names[:most]):
+        plugins = host.read_text(f"/proc/{pid}/root{conf}", CONF_LIMIT).parse(parse_plugins)
+        if plugins.value is None:
+            return problem_of(plugins)
+        needed = dict.fromkeys(plugins.value, conf) | needed
+    if not cni.use_internal_loopback:
+        needed.setdefault(_LOOPBACK, os.path.join(cni.conf_dir, names[0]))
+    return _judge_plugins(host, pid, directories, needed)
+
+
+def _judge_plugins(host: Host, pid: int, directories: tuple[str, ...], needed: dict[str, str]) -> Reading[Cni]:
+    """Which of *needed*, the configuration by the name of its plugin, cannot be run."""
     found = host.places(pid, [os.path.join(path, name) for path in directories for name in needed])
-    missing = []
+    missing: dict[str, str] = {}
     for name in needed:
         tried = [found[os.path.join(path, name)] for path in directories]
         if any(each.value is None and each.kind != "absent" for each in tried):
             return problem_of(next(each for each in tried if each.value is None and each.kind != "absent"))
         files = [each.value for each in tried if each.value and stat.S_ISREG(each.value.mode)]
-        if not files or not is_program(files[0]):
-            missing.append(f"{name} ({files[0].defect})" if files and files[0].defect else name)
-    return Reading(conf, Cni(conf=conf, missing=tuple(missing), directories=directories))
+        if not files or not is_program(replace(files[0], runs_as=0)):  # a plugin may need no rights
+            missing[name] = f"{name} ({files[0].defect})" if files and files[0].defect else name
+    conf = needed[next(iter(missing or needed))]
+    return Reading(conf, Cni(conf=conf, missing=tuple(missing.values()), directories=directories))
 
 
 def parse_plugins(text: str) -> tuple[str, ...]:

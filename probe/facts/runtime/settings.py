@@ -25,6 +25,9 @@ from probe.reading import Reading, or_problem, problem_of
 
 _TIMEOUT = 3.0  # seconds for the daemon's command that prints its configuration
 _CONTAINERD_CONFIG = "/etc/containerd/config.toml"
+_CONTAINERD_DROP_INS = "/etc/containerd/conf.d"
+"""Imported by default, since 2.2."""
+_GLOB = re.compile(r"[*?\[]")
 _CRIO_CONFIG = ("/etc/crio/crio.conf", "/etc/crio/crio.conf.d")
 _FILES_LIMIT = 50
 _CONTAINERD_BIN = "/opt/containerd/bin"  # before its PATH, unless configured otherwise
@@ -236,11 +239,14 @@ class RuntimeSettings:
         named = (self._flags(pid).value or ())[1::2]
         usual = (_CONTAINERD_CONFIG,) if self._containerd else _CRIO_CONFIG
         paths = [*(named or usual), *printed.imports]
+        if self._containerd:  # of a file that was taken away only the folder tells
+            folders = {os.path.dirname(path) for path in printed.imports} - {os.path.dirname(paths[0])}
+            paths += sorted({*folders, _CONTAINERD_DROP_INS})
         for directory in () if self._containerd else paths[1:]:
             names = self._host.list_directory(directory).value or ()
             paths += [os.path.join(directory, name) for name in names[:_FILES_LIMIT]]
         for path in paths:
-            seen = self._host.status(os.path.dirname(path) if "*" in path else path)
+            seen = self._host.status(os.path.dirname(path) if _GLOB.search(path) else path)
             if seen.kind == "absent":
                 continue
             if seen.value is None or started.value is None or seen.value.newest > started.value + START_UNCERTAINTY:

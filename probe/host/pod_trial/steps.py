@@ -147,6 +147,9 @@ class _Making:
         """Look at the container from outside. *Errors*: RpcError when it does not run."""
         request = cri_pb2.ContainerStatusRequest(container_id=container_id, verbose=True)
         status = self._call("ContainerStatus", request, cri_pb2.ContainerStatusResponse)
+        if status.status.id not in ("", container_id):
+            self._change(unseen="the runtime told the status of another container")
+            return
         if status.status.state != cri_pb2.CONTAINER_RUNNING:
             exited = status.status
             words = f"exited with status {exited.exit_code} at once: {exited.reason} {exited.message}".strip()

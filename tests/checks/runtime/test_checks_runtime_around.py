@@ -12,6 +12,8 @@ import pytest
 from lab.factory import (
     ALL_CAPABILITIES,
     absent,
+    make_attempt,
+    make_attempts,
     make_daemon,
     make_devices,
     make_facts,
@@ -30,8 +32,8 @@ from lab.factory import (
     unread,
 )
 from probe.checks.catalog import find, judge
-from probe.facts.around import Added, AddedDevice, AddedMount, Cni, Hook, Limit, Place, Propagation
-from probe.facts.model import Facts, HookFiles
+from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Cni, Hook, Limit, Place, Propagation
+from probe.facts.model import DropIn, Facts, HookFiles
 from probe.host.cri import CriCondition
 from probe.reading import Reading
 from probe.verdict import conclude
@@ -306,6 +308,12 @@ def test_keyrings(oci: str, keys: Any, expected: str) -> None:
         ({"limits": limits(STACK=16 << 10)}, "fail"),
         ({"limits": limits(STACK=32 << 10)}, "warn"),
         ({"limits": limits(STACK=8 << 20)}, "pass"),
+        ({"limits": limits(AS=1 << 30)}, "fail"),
+        ({"limits": limits(AS=1600 << 20)}, "warn"),
+        ({"limits": limits(AS=2 << 30)}, "pass"),
+        ({"limits": limits(DATA=64 << 20)}, "fail"),
+        ({"limits": limits(DATA=100 << 20)}, "warn"),
+        ({"limits": limits(DATA=-1)}, "pass"),
         ({"limits": {}}, "unknown"),
         ({"pids_left": 3}, "fail"),
         ({"pids_left": 50}, "warn"),
@@ -397,17 +405,17 @@ def conditions(**met: bool) -> Reading[tuple[CriCondition, ...]]:
         (conditions(NetworkReady=False), ("fail", "NetworkNotReady")),
         (conditions(RuntimeReady=False), ("fail", "RuntimeNotReady")),
         (conditions(ContainerdHasNoDeprecationWarnings=False), ("pass", "")),
-        (Reading("CRI Status", (CriCondition("RuntimeReady", True),)), ("unknown", "NotReadable")),
-        (Reading("CRI Status", ()), ("unknown", "NotReadable")),
+        (Reading("CRI Status", (CriCondition("RuntimeReady", True),)), ("fail", "NetworkNotReady")),
+        (Reading("CRI Status", ()), ("fail", "RuntimeNotReady")),
         (unread(), ("unknown", "NotPermitted")),
     ],
 )
 @pytest.mark.parametrize("name", ["containerd", "cri-o"])
 def test_conditions_of_the_runtime(told: Any, expected: tuple[str, str], name: str) -> None:
-    """The kubelet starts no Pod without both; a runtime that says nothing of them is not taken for ready."""
+    """The kubelet starts no Pod without both, and takes one that is missing for false."""
     facts = facts_with(runtime={"conditions": told, "name": name})
     assert status_of("runtime-parts", facts) == expected
-    if expected[0] == "fail":
+    if expected[0] == "fail" and len(told.value) > 1:
         found = next(each for each in judge(facts) if each.id == "runtime-parts")
         assert "why" in found.message
 
@@ -483,14 +491,18 @@ def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -
         (Added(sysctls=(("net/ipv4/ping_group_range", "0 65536"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("net.ipv4.ping_group_range", "0 65535"),)), ("pass", "")),
         (Added(sysctls=(("net.ipv4.ping_group_range", "1 0"),)), ("pass", "")),
+        (Added(sysctls=(("net.ipv4.ping_group_range", "0 0x7fffffff"),)), ("fail", "SysctlRefused")),
+        (Added(sysctls=(("net.ipv4.ping_group_range", "0 0177777"),)), ("pass", "")),
+        (Added(sysctls=(("net.ipv4.ping_group_range", "0 +5"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("net.ipv6.route.gc_timeout", "60"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("net.core.somaxconn", "4096"),)), ("pass", "")),
         (Added(mounts=(mount(fstype="debugfs"),)), ("fail", "MountRefused")),
         (Added(mounts=(mount(fstype="jfs"),)), ("fail", "MountRefused")),
-        (Added(mounts=(mount(fstype="proc", options=("gid=70000",)),)), ("fail", "MountRefused")),
+        (Added(mounts=(mount(fstype="proc", options=("gid=70000",)),)), ("pass", "")),
         (Added(mounts=(mount(fstype="fuse.sshfs"),)), ("unknown", "NotTried")),
         (Added(mounts=(mount(fstype="NFS"),)), ("unknown", "NotTried")),
-        (Added(mounts=(mount(fstype="none"),)), ("unknown", "NotTried")),
+        (Added(mounts=(mount(fstype="none"),)), ("fail", "MountRefused")),
+        (Added(mounts=(mount(fstype="none", options=("remount", "ro")),)), ("unknown", "NotTried")),
         (Added(mounts=(mount(),)), ("unknown", "NotTried")),
         (Added(mounts=(mount(fstype="mqueue"), mount(fstype="cgroup"))), ("pass", "")),
         (Added(mounts=(mount(fstype="tmpfs"),)), ("pass", "")),
@@ -577,6 +589,78 @@ def test_a_base_spec_that_was_not_read_decides() -> None:
     """What each container gets is then unknown."""
     facts = facts_with(handlers=(make_handler_around(added=unread("/etc/containerd/base.json")),))
     assert conclude(judge(facts)).verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("resolv_conf", "expected"),
+    [
+        (make_place("/run/systemd/resolve/resolv.conf", mode=0o100644), ("pass", "")),
+        (absent("/run/systemd/resolve/resolv.conf"), ("fail", "ResolvConfMissing")),
+        (make_place("/etc/resolv.conf"), ("fail", "ResolvConfMissing")),
+        (make_place("/etc/resolv.conf", mode=0o010644), ("fail", "ResolvConfMissing")),
+        (make_place("/dev/null", mode=0o020666), ("pass", "")),
+        (unread("/etc/resolv.conf"), ("unknown", "NotPermitted")),
+        (NO_PLACE, ("pass", "")),
+    ],
+)
+def test_a_kubelet_without_its_resolv_conf(resolv_conf: Reading[Place], expected: tuple[str, str]) -> None:
+    """No Pod gets a sandbox then, "open /run/systemd/resolve/resolv.conf: no such file or directory"."""
+    around = make_kubelet_around(resolv_conf=resolv_conf)
+    assert status_of("runtime-parts", make_facts(kubelet_around=around)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "there", "expected"),
+    [("resolvConf", False, "unknown"), ("--resolv-conf", False, "fail"), ("resolvConf", True, "pass")],
+)
+def test_a_resolv_conf_that_may_not_be_the_one(source: str, there: bool, expected: str) -> None:
+    """The kubelet reads its files once: one that changed since may have named another; a flag stands."""
+    place = make_place("/x", mode=0o100644) if there else absent("/x")
+    files = Reading("files", (DropIn(path="/var/lib/kubelet/config.yaml", newer=True),))
+    kubelet = make_kubelet(files=files, resolv_conf=Reading(source, "/x"))
+    facts = make_facts(kubelet=kubelet, kubelet_around=make_kubelet_around(resolv_conf=place))
+    assert status_of("runtime-parts", facts)[0] == expected
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1, "fail"), (3, "fail"), (1024, "pass"), (-1, "pass"), (0, "pass")])
+def test_processes_that_the_kubelet_leaves_to_each_pod(limit: int, expected: str) -> None:
+    """The OCI runtime itself is in the Pod's cgroup when it starts a container."""
+    assert status_of("runtime-limits", make_facts(kubelet=make_kubelet(pod_pids_limit=limit)))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "expected"),
+    [
+        ("cri-o", HookFiles(found=3, hooked=0, unread=0), "pass"),
+        ("cri-o", HookFiles(found=3, hooked=0, unread=1), "unknown"),
+        ("cri-o", unread("/etc/containers/oci/hooks.d"), "unknown"),
+        ("containerd", unread("/etc/containers/oci/hooks.d"), "pass"),
+    ],
+)
+def test_hooks_that_were_not_read(name: str, files: Any, expected: str) -> None:
+    """Any of them may be one that no Pod's root can run; containerd looks at none."""
+    hooks = Reading("hooks", make_hooks(oci_hooks=files if isinstance(files, Reading) else Reading("hooks.d", files)))
+    facts = facts_with(runtime={"name": name})
+    assert status_of("runtime-base-spec", msgspec.structs.replace(facts, hooks=hooks))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "mounted", "expected"),
+    [
+        ({"seccomp": Reading("status", 2)}, False, "unknown"),
+        ({"seccomp": Reading("status", 2)}, True, "pass"),
+        ({"label": Reading("attr", "snap.kubelet (enforce)")}, False, "unknown"),
+        ({"label": Reading("attr", "system_u:system_r:kubelet_t:s0")}, False, "pass"),
+        ({"label": Reading("attr", "unconfined"), "seccomp": Reading("status", 0)}, False, "pass"),
+    ],
+)
+def test_a_kubelet_that_may_be_kept_from_mounting(told: dict[str, Any], mounted: bool, expected: str) -> None:
+    """The level of tokens is then unknown, unless a volume of a Pod shows that it mounts; that below it is not."""
+    volumes = (make_attempt(fstype="tmpfs"),) if mounted else ()
+    facts = make_facts(kubelet_around=make_kubelet_around(**told), attempts=(*make_attempts(), *volumes))
+    assert status_of("kubelet-confinement", facts)[0] == expected
+    levels = conclude(judge(facts)).levels
+    assert (levels["stateless"], levels["projected"] == "ready") == ("ready", expected == "pass")
 
 
 def test_what_the_default_handler_gets_counts_where_nothing_is_known_of_another() -> None:

@@ -307,7 +307,7 @@ def test_processes_that_cannot_be_listed_are_no_absence() -> None:
 def test_a_pod_that_imitates_a_kubelet_is_none(argv: tuple[str, ...], imitation: dict[str, Any]) -> None:
     """Nothing that it names is read, and nothing of it is run."""
     host = node(*argv, **imitation)
-    assert gather_kubelet(host).kind == "absent"
+    assert gather_kubelet(host).value is None
     about_it = {"/proc/42/status", "/proc/42/cgroup", "/proc/42/ns/user"}
     assert set(host.touched) <= about_it | {"/proc/1/cgroup", "/proc/1/ns/user", "/proc/self/ns/user"}
 
@@ -328,6 +328,18 @@ def test_a_kubelet_of_another_name(argv0: str, exe: str) -> None:
     host.add_process(43, *KUBELET)
     assert (facts(host).pid, facts(host).others) == (43, 0)
     assert gather_kubelet(node(argv0, "--listen=:9", exe=exe)).kind == "absent"
+
+
+def test_what_the_kubelet_reads_and_leaves_for_each_pod() -> None:
+    """By flag, by file, or by default; k3s has a resolv.conf of its own."""
+    assert (facts(node()).resolv_conf.value, facts(node()).pod_pids_limit.value) == ("/etc/resolv.conf", -1)
+    host = node(config="resolvConf: /run/resolv.conf\npodPidsLimit: 9\n")
+    assert (facts(host).resolv_conf.value, facts(host).pod_pids_limit.value) == ("/run/resolv.conf", 9)
+    host = node(*KUBELET, "--resolv-conf=", "--pod-max-pids=3")
+    assert (facts(host).resolv_conf.value, facts(host).pod_pids_limit.value) == ("", 3)
+    host = FakeHost()
+    host.add_process(42, "/usr/local/bin/k3s", "server", "--debug", name="k3s-server")
+    assert facts(host).resolv_conf.kind == "absent"
 
 
 def test_the_nodes_own_kubelet_is_found_among_imitations() -> None:

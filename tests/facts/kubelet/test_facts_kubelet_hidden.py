@@ -30,13 +30,31 @@ def test_it_is_named(name: str, argv: tuple[str, ...], cgroup: str, word: str) -
 
 
 @pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"cgroup": f"0::/docker/{NAME}/kubelet.slice/kubelet.service\n", "nspid": "4200 310"}, "kind"),
+        ({"cgroup": "0::/lxc.payload.node/system.slice/kubelet.service\n", "nspid": "4200 310"}, "LXC"),
+        ({"cgroup": "0::/user.slice/x.service\n", "uid": 1000, "user_namespace": "user:[4026532000]"}, "rootless"),
+        ({"cgroup": "0::/user.slice/k3s.service\n", "name": "k3s-server", "uid": 1000, "nspid": "9 2"}, "k3d"),
+    ],
+)
+def test_a_kubelet_of_another_node_on_this_machine(changes: dict[str, object], word: str) -> None:
+    """On a machine that runs nodes in containers none is its own, and it is not said that there is none."""
+    host = FakeHost()
+    host.add_process(4200, "kubelet", **changes)  # type: ignore[arg-type]
+    found = gather_kubelet(host)
+    assert found.kind == "not-readable"
+    assert word in found.problem
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"cgroup": f"0::/kubepods.slice/docker-{NAME}.scope\n"},
         {"cgroup": f"0::/kubepods/pod6c1e0b7e-0000-4000-8000-000000000000/docker/{NAME}\n"},
         {"cgroup": f"0::/docker/{NAME}\n", "uid": 1000},
-        {"cgroup": f"0::/docker/{NAME}\n", "nspid": "4200 1"},
-        {"cgroup": f"0::/docker/{NAME}\n", "user_namespace": "user:[4026532000]"},
+        {"cgroup": f"0::/kubepods/x/{NAME}\n", "nspid": "4200 1"},
+        {"cgroup": f"0::/kubepods/x/{NAME}\n", "user_namespace": "user:[4026532000]"},
         {"cgroup": "0::/kubepods.slice/x\n", "name": "kubesolo"},
     ],
 )

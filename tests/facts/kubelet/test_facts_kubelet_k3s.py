@@ -69,6 +69,7 @@ def test_a_comment_in_a_continued_command_is_none_of_its_words() -> None:
         "  # --kubelet-arg=feature-gates=UserNamespacesSupport=false \\\n; it's off\n  --kubelet-arg=max-pods=7\n"
     )
     assert parse_exec_start(unit) == ["--kubelet-arg=max-pods=7"]
+    assert parse_exec_start(unit.replace("\n", "\r\n")) == ["--kubelet-arg=max-pods=7"]
 
 
 @pytest.mark.parametrize("prefix", ["", "@", "-", ":", "+", "!", "!!", "|", "-+", "@!!"])

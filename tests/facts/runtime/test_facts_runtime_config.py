@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.cri_recordings import FOLDER, recorded_answer
+from probe.facts.around import Limit
 from probe.facts.runtime.config import (
     ConfiguredHandler,
     CrioAdded,
@@ -19,6 +20,7 @@ from probe.facts.runtime.config import (
     parse_containerd_dump,
     parse_containerd_info,
 )
+from probe.facts.runtime.crio import parse_added
 from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
 
 RUNC = "io.containerd.runc.v2"
@@ -90,7 +92,12 @@ def test_recorded_containerd_dump(version: str, slow_chown: bool | None, imports
 
 
 CRIO = {name: ConfiguredHandler(one.binary, "oci", monitor="/usr/bin/conmon") for name, one in NEW.items()}
-ADDED = CrioAdded(hooks_dirs=("/usr/share/containers/oci/hooks.d",), pinns="/opt/crio/bin/pinns")
+ADDED = CrioAdded(
+    hooks_dirs=("/usr/share/containers/oci/hooks.d",),
+    pinns="/opt/crio/bin/pinns",
+    pids_limit=-1,
+    directories=("/var/run", "/var/run/crio/exits", "/var/run/crio"),
+)
 
 
 def test_recorded_crio() -> None:
@@ -101,6 +108,12 @@ def test_recorded_crio() -> None:
     root, state = "/var/lib/containers/storage", "/run/containers/storage"
     told = msgspec.structs.replace(ADDED, network_dir="/etc/cni/net.d")
     assert printed == msgspec.structs.replace(expected, root=root, state=state, crio=told)
+
+
+def test_what_crio_limits() -> None:
+    """A limit of processes is one more that each container gets; without one nothing is added."""
+    assert parse_added(CrioAdded(pids_limit=3)).limits == (("pids.limit", Limit(3, 3)),)
+    assert parse_added(CrioAdded(pids_limit=-1)).limits == ()
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,18 @@ def test_crio() -> None:
     assert "/proc/800/root/etc/cni/net.d" in host.touched
 
 
+@pytest.mark.parametrize("changed", ["/etc/containerd/conf.d", "/etc/containerd/config.toml", ""])
+def test_what_may_not_be_in_force(changed: str) -> None:
+    """A file that was taken away shows by its folder alone; what the command prints without it is then no proof."""
+    host = make_host()
+    host.files |= {"/etc/containerd/config.toml": "", "/etc/containerd/conf.d/50-x.toml": ""}
+    if changed:
+        host.modified[changed] = 5000.0
+    around = gather(host, _answer()).surroundings.value
+    assert around is not None
+    assert (around.proxies.value is None) is bool(changed)
+
+
 @pytest.mark.parametrize("version", ["1.6.20", "1.7.24"])
 def test_containerd_without_handlers(version: str) -> None:
     """containerd 1.x lists no handlers; its root and snapshotter are known, and no OCI runtime is asked."""

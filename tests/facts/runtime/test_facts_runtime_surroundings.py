@@ -12,17 +12,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from lab.factory import make_handler_around
+from lab.factory import make_confinement, make_handler_around, make_kubelet, make_runtime
 from lab.fake_host import FakeHost
 from probe.facts.around import Cni, HandlerAround, Limit, Surroundings
-from probe.facts.kubelet.surroundings import receives
+from probe.facts.kubelet.surroundings import gather_kubelet_around, receives
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added, parse_spec, unjudged
 from probe.facts.runtime.handlers import (
     InForce,
     gather_cni,
     gather_handlers,
+    is_program,
     parse_in_force,
     parse_plugins,
     trusted_path,
@@ -327,6 +329,22 @@ def test_a_shim_that_cannot_be_executed() -> None:
     assert row.shim.kind == "absent"
 
 
+@pytest.mark.parametrize(
+    ("place", "runs"),
+    [
+        (Place(path="/", mode=0o104755, uid=65534, gid=0, runs_as=65534), False),
+        (Place(path="/", mode=0o104755, uid=65534, gid=0), True),
+        (Place(path="/", mode=0o104755, uid=0, gid=0), True),
+    ],
+)
+def test_a_program_that_becomes_another_user(place: Place, runs: bool) -> None:
+    """A shim, an OCI runtime or a plugin of the network that is set-user-ID of anybody but root has no rights."""
+    host = make_host()
+    host.places_found["/usr/bin/containerd-shim-runc-v2"] = place
+    _, row = gather_handlers(host, PID, in_force(runtimeType="io.containerd.runc.v2"), Reading("PATH", ("/usr/bin",)))
+    assert (row.shim.value is not None, is_program(place)) == (runs, runs)
+
+
 def test_network() -> None:
     """The first configuration by name, and a plugin in any of the directories."""
     host = make_host()
@@ -360,7 +378,7 @@ def test_network() -> None:
         ([{"type": "pid"}, {"type": "mount"}, {"type": "network"}], ()),
         ([{"type": "user", "path": "/proc/1/ns/user"}], ("linux.namespaces",)),
         ([{"type": "ipc", "path": "/proc/1/ns/ipc"}], ("linux.namespaces",)),
-        ([{"type": "time"}], ("linux.namespaces",)),
+        ([{"type": "time"}], ()),
     ],
 )
 def test_namespaces_of_a_base_specification(namespaces: list[dict[str, str]], names: tuple[str, ...]) -> None:
@@ -385,6 +403,21 @@ def test_the_default_handler_is_among_however_many() -> None:
     rows = gather_handlers(make_host(), PID, Reading("CRI", parse_in_force(text)), Reading("PATH", ("/usr/bin",)))
     assert [row.name for row in rows[:2]] == ["", "runc"]
     assert len(rows) < 100
+
+
+@pytest.mark.parametrize(("most", "missing"), [(1, ()), (2, ("dhcp",)), (0, ("dhcp",)), (-1, ("dhcp",))])
+def test_several_networks(most: int, missing: tuple[str, ...]) -> None:
+    """containerd loads as many as it is told, all for 0 or less; the one that lacks a plugin is named."""
+    host = make_host()
+    for name, plugin in (("1", "bridge"), ("2", "dhcp")):
+        host.files[f"/etc/cni/net.d/{name}.conf"] = json.dumps({"type": plugin})
+    host.places_found["/opt/cni/bin/bridge"] = PROGRAM
+    config = in_force().value
+    assert config is not None
+    config = replace(config, cni=replace(config.cni, max_conf_num=most))
+    found = gather_cni(host, PID, Reading("CRI", config)).value
+    assert found is not None
+    assert (found.missing, found.conf) == (missing, f"/etc/cni/net.d/{2 if missing else 1}.conf")
 
 
 @pytest.mark.parametrize(
@@ -521,6 +554,23 @@ def mount(propagation: str) -> Mount:
 def test_propagation(kubelet: str, runtime: str, others: tuple[str, ...], arrives: bool | None) -> None:
     """Mounts go from a peer group to its members and its slaves, never back."""
     assert receives(mount(kubelet), mount(runtime), tuple(map(mount, others))) is arrives
+
+
+@pytest.mark.parametrize(("below", "arrives"), [("shared:5 ", True), ("", False)])
+def test_propagation_of_a_mount_that_holds_the_pods(below: str, arrives: bool) -> None:
+    """Where `pods` is a mount of its own, it decides, whatever that of the kubelet's root does."""
+    host = make_host()
+    host.links |= {"/proc/800/ns/mnt": "mnt:[1]", f"/proc/{PID}/ns/mnt": "mnt:[2]"}
+    pods = Place(path="/var/lib/kubelet/pods", mode=0o40755, uid=0, gid=0)
+    host.places_found |= {"/var/lib/kubelet": replace(pods, path="/var/lib/kubelet"), "/var/lib/kubelet/pods": pods}
+    root = "1 0 8:1 / /var/lib/kubelet rw shared:1 - ext4 d rw\n"
+    for pid, own in ((800, "shared:5 "), (PID, below)):
+        host.files[f"/proc/{pid}/mountinfo"] = f"{root}2 1 8:2 / /var/lib/kubelet/pods rw {own}- ext4 e rw\n"
+    runtime = Reading("CRI", make_runtime(confinement=make_confinement(pid=PID)))
+    around = gather_kubelet_around(host, Reading("kubelet", make_kubelet(pid=800)), runtime).value
+    assert around is not None
+    assert around.propagation.value is not None
+    assert around.propagation.value.arrives is arrives
 
 
 @pytest.mark.parametrize("field", ["linux", "x"])

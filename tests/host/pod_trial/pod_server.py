@@ -103,7 +103,8 @@ class Runtime(grpc.GenericRpcHandler):
 
     def ContainerStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         state = cri.CONTAINER_EXITED if "exits" in self.misbehaviour else cri.CONTAINER_RUNNING
-        status = cri.ContainerStatus(state=state, exit_code=7, reason="Error")
+        name = OTHER if "another container" in self.misbehaviour else request.container_id
+        status = cri.ContainerStatus(id=name, state=state, exit_code=7, reason="Error")
         return cri.ContainerStatusResponse(status=status, info={"info": f'{{"pid": {self.pid}, "other": []}}'})
 
     def ListPodSandbox(self, request: Any, context: grpc.ServicerContext) -> Any:

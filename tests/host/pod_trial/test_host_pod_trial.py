@@ -101,6 +101,13 @@ def test_a_runtime_that_ignores_the_user_namespace(play: Play) -> None:
     assert "silently ignores the user namespace" in tried.reason
 
 
+def test_the_status_of_another_container_blames_nobody(play: Play) -> None:
+    """Its process may well have no user namespace."""
+    tried = play("another container").judged()
+    assert (tried.result, tried.kind) == ("unknown", "not-readable")
+    assert "another container" in tried.reason
+
+
 @pytest.mark.parametrize(
     ("misbehaviour", "pods", "control", "meaning"),
     [
