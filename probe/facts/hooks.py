@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-import msgspec
 from msgspec import Struct
 
 from probe.facts.around import Hook
+from probe.facts.go_json import decode
 from probe.facts.model import HookFacts, HookFiles, RuntimeFacts
 from probe.facts.runtime.base_spec import place_hooks
 from probe.host.host import Host
@@ -73,8 +73,8 @@ def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
     *Source*: oci-hooks(5), schema 1.0.0.
     """
     try:
-        hook = msgspec.json.decode(content, type=_OciHook)
-    except (ValueError, RecursionError):
+        hook = decode(content.decode(errors="replace"), _OciHook)
+    except ValueError:
         return ()
     when = hook.when
     conditions = (

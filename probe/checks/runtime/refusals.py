@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 
 from msgspec import Struct
 
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import is_closed, is_unclear, mode_of
-from probe.facts.around import AddedDevice, AddedMount, Hook, Limit
+from probe.facts.around import AddedDevice, AddedMount, Hook, Limit, Place
 from probe.facts.runtime.limits import NAMES, PIDS
 from probe.finding import Evidence
 from probe.reading import Reading
@@ -114,12 +115,33 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     if program.value and program.value.defect and oci_runtime == "runc":
         message = f"the {hook.when} hook {inline(hook.path)} of each container {program.value.defect}"
         return Refusal("HookNotExecutable", message, (Evidence(program.source, program.value.defect),))
+    for step in hook.steps:
+        if step.value and (why := _why_nobody_executes(step.value, step is program)):
+            what = "" if step is program else f" needs {inline(step.source)}, which"
+            message = f"the {hook.when} hook {inline(hook.path)} of each container{what} {why}"
+            return Refusal("HookNotExecutable", message, steps_of(hook))
     shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]
     if hook.when not in AS_THE_POD or not shut:
         return None
-    what = "execute it" if shut[0] is program else f"search {inline(shut[0].source)}"
+    folder = shut[0].value is not None and stat.S_ISDIR(shut[0].value.mode)
+    verb = "search" if folder else "execute"
+    what = "execute it" if shut[0] is program else f"{verb} {inline(shut[0].source)}"
     message = f"the {hook.when} hook {inline(hook.path)} runs as each Pod's own root, which may not {what}"
     return Refusal("HookNotExecutable", message, steps_of(hook))
+
+
+def _why_nobody_executes(place: Place, is_the_program: bool) -> str:
+    """Why not even root of the node may execute this file; empty for one that it may, and for a folder on the way.
+
+    *Source*: execve(2), EACCES.
+    """
+    if stat.S_ISDIR(place.mode) and not is_the_program:
+        return ""
+    if not stat.S_ISREG(place.mode):
+        return "is no regular file"
+    if not place.mode & 0o111:
+        return "may not be executed"
+    return "lies on a mount with noexec" if place.flags & os.ST_NOEXEC else ""
 
 
 def steps_of(hook: Hook) -> tuple[Evidence, ...]:
@@ -130,19 +152,28 @@ def steps_of(hook: Hook) -> tuple[Evidence, ...]:
     )
 
 
-def refused_sysctl(name: str, value: str, ids: int, source: str, now: Reading[str] | None = None) -> Refusal | None:
+def refused_sysctl(
+    name: str, value: str, ids: int, source: str, now: Reading[str] | None = None, tried: Reading[str] | None = None
+) -> Refusal | None:
     """A sysctl that is not there in a user namespace, or a range of groups that goes beyond its *ids*.
 
-    *now* is what the node itself has: what does not exist exists nowhere, and a number takes no other text.
+    *now* is what the node itself has: what does not exist exists nowhere, and a number takes no other text. *tried* is
+    the errno of setting it as a Pod would, which is the truth where it is known.
     """
     key = name.replace("/", ".")
+    if tried is not None and tried.value is not None and not _OF_INTERFACES.match(key):
+        return _refused(name, value, source, Evidence(tried.source, tried.value)) if tried.value else None
     absent = now is not None and now.kind == "absent" and not _OF_INTERFACES.match(key)
     hidden = absent or _HIDDEN.match(key) or not _OF_NAMESPACES.fullmatch(key)
     no_number = now is not None and bool(_NUMBER.fullmatch(now.value or "")) and bool(value) and not _DIGIT.match(value)
     if not hidden and not no_number and not (is_ping_range(name) and _beyond(value, ids)):
         return None
+    return _refused(name, value, source)
+
+
+def _refused(name: str, value: str, source: str, *more: Evidence) -> Refusal:
     message = f"the sysctl {inline(name)} = {inline(value)} of each container is refused in a user namespace"
-    return Refusal("SysctlRefused", message, (Evidence(source, f"{name} = {value}"),))
+    return Refusal("SysctlRefused", message, (Evidence(source, f"{name} = {value}"), *more))
 
 
 def is_of_the_node(name: str) -> bool:

@@ -458,10 +458,20 @@ def mount(**fields: Any) -> AddedMount:
     return AddedMount(destination="/x", **fields)
 
 
-def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -> Hook:
-    """A hook and its way."""
-    steps = (make_place("/opt/hook", **{"mode": 0o100755} | program), make_place("/opt", mode=folder))
+def hook(when: str = "createContainer", folder: int = 0o40755, more: Any = (), **program: Any) -> Hook:
+    """A hook and its way, then *more* of it."""
+    steps = (make_place("/opt/hook", **{"mode": 0o100755} | program), make_place("/opt", mode=folder), *more)
     return Hook(when=when, path="/opt/hook", steps=steps)
+
+
+def tried(name: str, error: str) -> Added:
+    """A sysctl with the outcome of setting it."""
+    return Added(sysctls=((name, "1"),), tried={name: Reading("/proc/sys", error)})
+
+
+def interpreter(mode: int = 0o100755, **fields: Any) -> Any:
+    """What starts a hook."""
+    return (make_place("/opt/sh", mode=mode, **fields),)
 
 
 @pytest.mark.parametrize(
@@ -475,6 +485,20 @@ def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -
         (Added(hooks=(hook("prestart", folder=0o40700),)), ("pass", "")),
         (Added(hooks=(hook(mode=0o100711),)), ("unknown", "NotReadable")),
         (Added(hooks=(hook(mode=0o100700, acl=True),)), ("unknown", "NotReadable")),
+        (Added(hooks=(hook(mode=0o100711, linked=True),)), ("pass", "")),
+        (Added(hooks=(hook(more=interpreter()),)), ("pass", "")),
+        (Added(hooks=(hook(more=interpreter(0o100711)),)), ("pass", "")),
+        (Added(hooks=(hook(more=interpreter(0o100750)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook(more=interpreter(0o100750, acl=True)),)), ("unknown", "NotReadable")),
+        (Added(hooks=(hook(more=interpreter(0o40700)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook(more=(unread("/opt/sh"),)),)), ("unknown", "NotReadable")),
+        (Added(hooks=(hook("createRuntime", more=interpreter(0o100700)),)), ("pass", "")),
+        (Added(hooks=(hook("createRuntime", more=interpreter(0o100644)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("createRuntime", more=interpreter(flags=os.ST_NOEXEC)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("createRuntime", mode=0o100644),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("prestart", mode=0o40755),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("createRuntime", flags=os.ST_NOEXEC),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("startContainer", flags=os.ST_NOEXEC),)), ("warn", "")),
         (Added(hooks=(hook("startContainer"),)), ("warn", "")),
         (Added(hooks=(Hook(when="poststart", path="/x", steps=(absent("/x"),)),)), ("fail", "HookNotExecutable")),
         (Added(hooks=(Hook(when="poststop", path="/x", steps=(absent("/x"),)),)), ("pass", "")),
@@ -485,6 +509,12 @@ def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -
         (Added(sysctls=(("net.ipv4.ping_group_range", "1 0"),)), ("pass", "")),
         (Added(sysctls=(("net.ipv6.route.gc_timeout", "60"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("net.core.somaxconn", "4096"),)), ("pass", "")),
+        (tried("net.ipv4.ip_default_ttl", "EINVAL"), ("fail", "SysctlRefused")),
+        (tried("net.ipv4.ip_default_ttl", ""), ("pass", "")),
+        (tried("net.ipv6.route.gc_timeout", ""), ("pass", "")),
+        (tried("net.netfilter.nf_conntrack_max", "EACCES"), ("fail", "SysctlRefused")),
+        (tried("net.netfilter.nf_conntrack_max", ""), ("pass", "")),
+        (tried("net.ipv4.conf.eth0.forwarding", "ENOENT"), ("pass", "")),
         (Added(mounts=(mount(fstype="debugfs"),)), ("fail", "MountRefused")),
         (Added(mounts=(mount(fstype="jfs"),)), ("fail", "MountRefused")),
         (Added(mounts=(mount(fstype="proc", options=("gid=70000",)),)), ("fail", "MountRefused")),
@@ -628,6 +658,7 @@ def test_around_a_kubelet_that_does_not_run_the_cause_is_the_missing_kubelet(che
         (make_place("/s", mode=0o100644), "fail"),
         (make_place("/s", flags=os.ST_RDONLY), "fail"),
         (make_place("/s", immutable=True), "fail"),
+        (make_place("/s", sealed=True), "fail"),
         (make_place("/s", free_inodes=0), "fail"),
         (unread("/s"), "unknown"),
     ],
