@@ -116,7 +116,7 @@ SUBVOLUMES = (
     *(
         Break(
             f"subvolume-read-only-{name}",
-            "subvolume",
+            "flag",
             before=_SUBVOLUME.format(path),
             after=f"mkdir -p {path}/pods; btrfs property set /srv/b/s ro true",
         )

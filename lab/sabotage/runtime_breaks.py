@@ -233,7 +233,7 @@ _HOOKS = {
     },
 }
 HOOKS = tuple(
-    Break(name, "hook", before=script, specification={"hooks": {stage: [{"path": _HOOK}]}})
+    Break(name, "specification", before=script, specification={"hooks": {stage: [{"path": _HOOK}]}})
     for stage, scripts in _HOOKS.items()
     for name, script in scripts.items()
 )
@@ -243,7 +243,7 @@ _TWICE = "ctr oci spec | sed '1s/{/{ %s,/' > /srv/base.json"
 _GONE = '"createContainer": [{"path": "\\/nowhere"}]'
 SPELLED = (
     *rows(
-        "spelling",
+        "specification",
         "specification",
         {
             "hooks-in-capitals": {"HOOKS": {"CreateContainer": [{"Path": "/nowhere"}]}},
@@ -253,7 +253,7 @@ SPELLED = (
         },
     ),
     *(
-        Break(name, "spelling", before=script, config={"runtime": _OWN})
+        Break(name, "specification", before=script, config={"runtime": _OWN})
         for name, script in {
             "hooks-twice": _TWICE % f'"hooks": {{{_GONE}}}, "hooks": {{}}',
             "hooks-then-null": _TWICE % f'"hooks": {{{_GONE}}}, "hooks": null',
@@ -265,10 +265,14 @@ SPELLED = (
     ),
 )
 SYSCTLS = tuple(
-    Break(f"sysctl-{name.rpartition('.')[2]}-{value}", "sysctl", specification={"linux": {"sysctl": {name: value}}})
+    Break(
+        f"sysctl-{name.rpartition('.')[2].replace('_', '-')}",
+        "specification",
+        specification={"linux": {"sysctl": {name: value}}},
+    )
     for name, value in {
         "net.netfilter.nf_conntrack_tcp_timeout_established": "100",
-        "net.netfilter.nf_log.0": "NONE",
+        "net.netfilter.nf_log.2": "NONE",
         "net.bridge.bridge-nf-call-iptables": "1",
         "net.unix.max_dgram_qlen": "20",
         "net.ipv4.ip_default_ttl": "300",
