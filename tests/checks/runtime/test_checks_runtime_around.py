@@ -814,6 +814,13 @@ def test_what_makes_the_sandboxes_of_a_handler(sandboxer: str, oci: str, expecte
     assert status_of("runtime-parts", facts) == expected
 
 
+def test_a_shim_of_another_name_may_make_sandboxes() -> None:
+    """What it can do is not known, and nothing says that it cannot."""
+    shim = Reading("PATH", "/usr/bin/containerd-shim-sandboxed-runc-v2")
+    facts = facts_with(handlers=(make_handler_around(sandboxer="shim", shim=shim),))
+    assert status_of("runtime-parts", facts) == ("unknown", "NotTried")
+
+
 @pytest.mark.parametrize(
     ("options", "flags", "oci", "status"),
     [
