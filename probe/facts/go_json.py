@@ -19,6 +19,7 @@ T = TypeVar("T")
 _FOLDED = {0x212A: "k", 0x017F: "s"}
 """Letters outside of ASCII that differ from one inside by case alone: the sign of Kelvin, and the long s."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_types: dict[Any, inspect.Type] = {}
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -39,8 +40,12 @@ def decode(text: str, kind: type[T]) -> T:
 
 
 def convert(value: Any, kind: type[T]) -> T:
-    """What `parse` returned as a value of that type. *Errors*: ValueError."""
-    return msgspec.convert(_fit(value, inspect.type_info(kind)), kind)
+    """What `parse` returned, or a YAML document, as a value of that type. *Errors*: ValueError."""
+    known = _types[kind] = _types.get(kind) or inspect.type_info(kind)
+    try:
+        return msgspec.convert(_fit(value, known), kind)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def parse(text: str, stream: bool = False) -> Any:
@@ -69,6 +74,8 @@ def _refuse(constant: str) -> NoReturn:
 
 def _fit(value: Any, kind: inspect.Type) -> Any:
     """*value* with the names of the fields of *kind*, and plain dictionaries."""
+    if isinstance(value, dict):
+        value = Object(value.items())
     if isinstance(kind, inspect.UnionType):
         return _fit(value, next(one for one in kind.types if not isinstance(one, inspect.NoneType)))
     if isinstance(value, Object) and isinstance(kind, inspect.StructType):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,16 @@ def test_what_go_refuses(text: str) -> None:
     """It is a ValueError, however deep it is nested."""
     with pytest.raises(ValueError, match=r"\w"):
         decode(text, Outer)
+
+
+def test_documents_of_yaml() -> None:
+    """Their mappings have names in any case, too, and any depth has an end."""
+    assert convert({"Task": {"SOFT": 1}}, Outer) == Outer(task=Inner(soft=1))
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="deep"):
+        convert({"tasks": deep}, Outer)
 
 
 def test_a_stream_has_a_first_value() -> None:
