@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from probe.host import syscalls
 from probe.host.executable import HEAD, interpreter_of, is_linked, why_not_executed
-from probe.host.files import open_path
+from probe.host.files import is_sealed, open_path
 from probe.reading import Reading
 
 _BINFMT = "/proc/sys/fs/binfmt_misc"
@@ -116,7 +116,7 @@ def _place(handle: int, root: str) -> Place:
         free_inodes=mount.f_ffree,
         immutable=bool(attributes & syscalls.STATX_ATTR_IMMUTABLE),
         append_only=bool(attributes & syscalls.STATX_ATTR_APPEND),
-        sealed=stat.S_ISDIR(seen.st_mode) and not mount.f_flag & os.ST_RDONLY and _is_sealed(own),
+        sealed=stat.S_ISDIR(seen.st_mode) and not mount.f_flag & os.ST_RDONLY and is_sealed(own),
         linked=linked,
         interpreter=interpreter,
         defect=defect,
@@ -128,14 +128,6 @@ def _attributes(handle: int) -> int:
         return syscalls.attributes(handle)
     except OSError:
         return 0
-
-
-def _is_sealed(path: str) -> bool:
-    try:
-        syscalls.access(path, os.W_OK)
-    except OSError as error:
-        return error.errno == errno.EROFS
-    return False
 
 
 def _execution(path: str, root: str, size: int) -> tuple[str, bool, str]:
