@@ -397,6 +397,19 @@ def test_no_plugins(text: str) -> None:
         parse_plugins(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "types"),
+    [
+        ('{"Type": "bridge"}', ("bridge",)),
+        ('{"plugins": [{"TYPE": "bridge"}, {"type": "portmap", "Type": "x"}]}', ("bridge", "portmap")),
+        ('{"Plugins": [{"type": "bridge"}], "type": "y"}', ("y",)),
+    ],
+)
+def test_names_in_any_case(text: str, types: tuple[str, ...]) -> None:
+    """libcni takes `plugins` by its exact name, and `type` in any case; of several the last in order of their names."""
+    assert parse_plugins(text) == types
+
+
 def test_base_specification() -> None:
     """Hooks with each folder on their way, sysctls, limits, and mounts with what they bind."""
     host = make_host()
