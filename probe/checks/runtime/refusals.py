@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 
 from msgspec import Struct
 
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.around import is_closed, is_unclear, mode_of
-from probe.facts.around import AddedDevice, AddedMount, Hook, Limit, Place
+from probe.checks.runtime.around import denied, is_closed, is_unclear, mode_of, why_nobody_executes
+from probe.facts.around import AddedDevice, AddedMount, Hook, Limit
 from probe.facts.runtime.limits import NAMES, PIDS
 from probe.finding import Evidence
 from probe.reading import Reading
@@ -116,32 +115,16 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
         message = f"the {hook.when} hook {inline(hook.path)} of each container {program.value.defect}"
         return Refusal("HookNotExecutable", message, (Evidence(program.source, program.value.defect),))
     for step in hook.steps:
-        if step.value and (why := _why_nobody_executes(step.value, step is program)):
+        if step.value and (why := why_nobody_executes(step.value, step is program)):
             what = "" if step is program else f" needs {inline(step.source)}, which"
             message = f"the {hook.when} hook {inline(hook.path)} of each container{what} {why}"
             return Refusal("HookNotExecutable", message, steps_of(hook))
     shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]
     if hook.when not in AS_THE_POD or not shut:
         return None
-    folder = shut[0].value is not None and stat.S_ISDIR(shut[0].value.mode)
-    verb = "search" if folder else "execute"
-    what = "execute it" if shut[0] is program else f"{verb} {inline(shut[0].source)}"
+    what = "execute it" if shut[0] is program else denied(shut[0])
     message = f"the {hook.when} hook {inline(hook.path)} runs as each Pod's own root, which may not {what}"
     return Refusal("HookNotExecutable", message, steps_of(hook))
-
-
-def _why_nobody_executes(place: Place, is_the_program: bool) -> str:
-    """Why not even root of the node may execute this file; empty for one that it may, and for a folder on the way.
-
-    *Source*: execve(2), EACCES.
-    """
-    if stat.S_ISDIR(place.mode) and not is_the_program:
-        return ""
-    if not stat.S_ISREG(place.mode):
-        return "is no regular file"
-    if not place.mode & 0o111:
-        return "may not be executed"
-    return "lies on a mount with noexec" if place.flags & os.ST_NOEXEC else ""
 
 
 def steps_of(hook: Hook) -> tuple[Evidence, ...]:
