@@ -56,7 +56,7 @@ def attempt_sysctls(own_proc: int, wanted: Mapping[str, str]) -> bytes:
 
 
 def _set(own_proc: int, path: str, value: str) -> int:
-    """The errno in the node's /proc, which may show processes alone; then in our own."""
+    """The errno of the write in the node's /proc or, where that shows processes alone, in our own."""
     error = _set_in("/proc", path, value)
     return _set_in(f"/proc/self/fd/{own_proc}", path, value) if error == errno.ENOENT else error
 

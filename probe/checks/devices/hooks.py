@@ -56,7 +56,7 @@ def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
 
 
 def _refused(hook: CdiHook, oci_runtime: str, way: tuple[Reading[Place], ...]) -> Fault | None:
-    """What execve(2) refuses even to root of the node. crun starts a shell for what is no program, and runc fails."""
+    """Fault of a program that execve(2) refuses even to root of the node. crun gives a file of no format to a shell."""
     path = inline(hook.program)
     for step in way:
         if step.value and (why := why_nobody_executes(step.value, step is way[0])):

@@ -80,7 +80,7 @@ def is_closed(place: Place) -> bool:
 
 
 def why_nobody_executes(place: Place, is_the_program: bool) -> str:
-    """Why not even root of the node may execute this file; empty for one that it may, and for a folder on the way.
+    """Reason why not even root of the node may execute this file; empty for one that it may, and for a folder on the way.
 
     *Source*: execve(2), EACCES.
     """
@@ -94,7 +94,7 @@ def why_nobody_executes(place: Place, is_the_program: bool) -> str:
 
 
 def denied(step: Reading[Place]) -> str:
-    """What a Pod's mapped root may not do there."""
+    """The access that a Pod's mapped root lacks there, as a verb and the path."""
     folder = step.value is not None and stat.S_ISDIR(step.value.mode)
     return f"{'search' if folder else 'execute'} {inline(step.source)}"
 
