@@ -16,7 +16,7 @@ MAP_MOUNTS = (
 READABLE = "Let others read the files that are mounted with the device: chmod -R o+rX PATH."
 OPEN_HOOK = (
     "Let others read and execute the program of the hook and what starts it, the interpreter of a script or "
-    "the dynamic linker, and search each folder above them: chmod o+rx PATH. None of them may lie on a mount with noexec."
+    "the dynamic linker, and search each folder above them: chmod o+rx PATH. None may lie on a mount with noexec."
 )
 NVIDIA_CRUN = (
     "Install a release of the NVIDIA container toolkit after 1.20.0, and give these Pods a handler that runs crun; "

@@ -80,7 +80,7 @@ def is_closed(place: Place) -> bool:
 
 
 def why_nobody_executes(place: Place, is_the_program: bool) -> str:
-    """Reason why not even root of the node may execute this file; empty for one that it may, and for a folder on the way.
+    """Reason why not even root of the node may execute this file; empty for one that it may, and for a folder.
 
     *Source*: execve(2), EACCES.
     """
