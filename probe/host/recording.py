@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from probe.host.host import LocalHost
 from probe.host.look import CHURN, UNSEEN, look
 from probe.host.places import Place
 from probe.host.program import Output
+from probe.host.sysctls import sysctl_path
 from probe.reading import Reading
 
 Source = tuple[str, str, str]
@@ -133,6 +134,12 @@ class RecordingHost(LocalHost):
             else:
                 self._looks.setdefault(("place", source), UNSEEN)
         return super().places(pid, paths)
+
+    def try_sysctls(self, wanted: Mapping[str, str]) -> dict[str, Reading[str]]:
+        """As of Host. A module that is loaded or removed brings or takes the files of its sysctls."""
+        for path in filter(None, map(sysctl_path, wanted)):
+            self._note("content", f"/proc/sys/{path}")
+        return super().try_sysctls(wanted)
 
     def started_at(self, pid: int) -> Reading[float]:
         """As of Host."""
