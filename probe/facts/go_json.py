@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Hashable, Iterator
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
 
 import msgspec
-from msgspec import inspect
+from msgspec import Struct
+from msgspec.structs import FieldInfo, fields
 
 T = TypeVar("T")
 
 _FOLDED = {0x212A: "k", 0x017F: "s"}
 """Letters outside of ASCII that differ from one inside by case alone: the sign of Kelvin, and the long s."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_types: dict[Any, inspect.Type] = {}
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -40,10 +42,9 @@ def decode(text: str, kind: type[T]) -> T:
 
 
 def convert(value: Any, kind: type[T]) -> T:
-    """What `parse` returned, or a YAML document, as a value of that type. *Errors*: ValueError."""
-    known = _types[kind] = _types.get(kind) or inspect.type_info(kind)
+    """The value of `parse`, or a YAML document, as a value of that type. *Errors*: ValueError."""
     try:
-        return msgspec.convert(_fit(value, known), kind)
+        return msgspec.convert(_fit(value, kind), kind)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -72,31 +73,30 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _fit(value: Any, kind: inspect.Type) -> Any:
+def _fit(value: Any, kind: Any) -> Any:
     """*value* with the names of the fields of *kind*, and plain dictionaries."""
+    if isinstance(kind, UnionType):
+        kind = next(one for one in get_args(kind) if one is not NoneType)
     if isinstance(value, dict):
         value = Object(value.items())
-    if isinstance(kind, inspect.UnionType):
-        return _fit(value, next(one for one in kind.types if not isinstance(one, inspect.NoneType)))
-    if isinstance(value, Object) and isinstance(kind, inspect.StructType):
+    if isinstance(value, Object) and isinstance(kind, type) and issubclass(kind, Struct):
         return {field.encode_name: _fit(one, field.type) for field, one in _fields(value, kind)}
     if isinstance(value, Object):
-        inner = kind.value_type if isinstance(kind, inspect.DictType) else inspect.AnyType()
+        inner = get_args(kind)[1] if get_origin(kind) is dict else Any
         return {_text(name): _fit(one, inner) for name, one in value}
     if isinstance(value, list):
-        items = kind.item_type if isinstance(kind, inspect.VarTupleType) else inspect.AnyType()
+        items = get_args(kind)[0] if get_origin(kind) is tuple else Any
         return [_fit(one, items) for one in value]
     return _text(value) if isinstance(value, str) else value
 
 
-def _fields(value: Object, kind: inspect.StructType) -> Iterator[tuple[inspect.Field, Any]]:
+def _fields(value: Object, kind: type[Struct]) -> Iterator[tuple[FieldInfo, Any]]:
     """Each field that is there with its value; null leaves alone what cannot be null."""
-    exact = {field.encode_name: field for field in kind.fields}
-    folded = {fold(name): field for name, field in reversed(exact.items())}
+    exact, folded = _names(kind)
     found: dict[str, Any] = {}
     for name, one in value:
         field = exact.get(name) or folded.get(fold(name))
-        if field is None or (one is None and not _is_optional(field.type)):
+        if field is None or (one is None and not isinstance(field.type, UnionType)):
             continue
         before = found.get(field.encode_name)
         if isinstance(one, Object) and isinstance(before, Object):
@@ -105,8 +105,11 @@ def _fields(value: Object, kind: inspect.StructType) -> Iterator[tuple[inspect.F
     return ((exact[name], one) for name, one in found.items())
 
 
-def _is_optional(kind: inspect.Type) -> bool:
-    return isinstance(kind, inspect.UnionType) and any(isinstance(one, inspect.NoneType) for one in kind.types)
+@cache
+def _names(kind: Hashable) -> tuple[dict[str, FieldInfo], dict[str, FieldInfo]]:
+    """Fields of a Struct by their exact names, and by the names in the case in which Go compares them."""
+    exact = {field.encode_name: field for field in fields(cast(type[Struct], kind))}
+    return exact, {fold(name): field for name, field in reversed(exact.items())}
 
 
 def _text(text: str) -> str:
