@@ -57,11 +57,12 @@ def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
 
 def _refused(hook: CdiHook, oci_runtime: str, way: tuple[Reading[Place], ...]) -> Fault | None:
     """Fault of a program that execve(2) refuses even to root of the node. crun gives a file of no format to a shell."""
-    path = inline(hook.program)
+    path, late = inline(hook.program), hook.when == _LATE and oci_runtime != "runc"
     for step in way:
         if step.value and (why := why_nobody_executes(step.value, step is way[0])):
             what = "" if step is way[0] else f" needs {inline(step.source)}, which"
-            return Fault("fails", "HookNotExecutable", f"the {hook.when} hook {path}{what} {why}", OPEN_HOOK)
+            outcome: Literal["fails", "unknown"] = "unknown" if late else "fails"
+            return Fault(outcome, "HookNotExecutable", f"the {hook.when} hook {path}{what} {why}", OPEN_HOOK)
     if way[0].value and way[0].value.defect:
         message = f"the {hook.when} hook {path} {way[0].value.defect}"
         return Fault("fails" if oci_runtime == "runc" else "unknown", "HookNotExecutable", message, OPEN_HOOK)

@@ -105,7 +105,7 @@ def is_defective(hook: Hook) -> bool:
 
 def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     """A program that is not there, or that a Pod's own root may not execute."""
-    if not hook.steps or hook.when in _NEVER_WAITED_FOR or (is_late_and_missing(hook) and oci_runtime != "runc"):
+    if not hook.steps or hook.when in _NEVER_WAITED_FOR or (hook.when == _LATE and oci_runtime != "runc"):
         return None
     program = hook.steps[0]
     if program.kind == "absent":

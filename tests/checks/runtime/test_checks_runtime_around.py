@@ -453,6 +453,13 @@ def test_a_poststart_hook_that_is_missing(oci: Any, expected: str) -> None:
     assert status_of("runtime-base-spec", facts_with(oci, handlers=handlers))[0] == expected
 
 
+@pytest.mark.parametrize(("oci", "expected"), [("runc", "fail"), ("crun", "pass")])
+def test_a_poststart_hook_that_nobody_may_execute(oci: str, expected: str) -> None:
+    """It stops no container either, but with runc."""
+    handlers = (make_handler_around(added=Reading("/base.json", Added(hooks=(hook("poststart", mode=0o100644),)))),)
+    assert status_of("runtime-base-spec", facts_with(oci, handlers=handlers))[0] == expected
+
+
 def mount(**fields: Any) -> AddedMount:
     """A mount at /x."""
     return AddedMount(destination="/x", **fields)
