@@ -38,6 +38,8 @@ class FakeHost(Host):
     """
     places_found: dict[str, Place | int] = field(default_factory=dict)
     """What a process finds at a path; a file or directory of root's where nothing is said."""
+    sysctl_errors: dict[str, str] = field(default_factory=dict)
+    """Name -> name of the errno that a Pod gets, empty for success."""
     hostname: str | int = errno.EPERM
     """Host name in the UTS namespace of process 1."""
     started: dict[int, float] = field(default_factory=dict)
@@ -200,6 +202,13 @@ class FakeHost(Host):
     def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
         """The same answer: there is one node here, and one root."""
         return self.run(path, *arguments, timeout=timeout)
+
+    def try_sysctls(self, wanted: Mapping[str, str]) -> dict[str, Reading[str]]:
+        """What the test gave; nothing else was tried."""
+        untried: Reading[str] = Reading.without("/proc/sys", "not-tried", "a test tries nothing")
+        return {
+            name: Reading(name, self.sysctl_errors[name]) if name in self.sysctl_errors else untried for name in wanted
+        }
 
     def processes(self) -> Reading[tuple[Process, ...]]:
         """The processes that the test added, by pid."""

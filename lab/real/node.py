@@ -151,6 +151,7 @@ class Node:
             for pid in descendants(parent.pid)[1:] or [parent.pid]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            parent.send_signal(signal.SIGCONT)  # nsenter stops itself with a child that is stopped
             parent.wait()
 
     @contextmanager

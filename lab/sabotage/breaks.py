@@ -29,7 +29,8 @@ _ALL = (
     *node.KUBELET_ROOTS, *node.RUNTIME_ROOTS, *node.STATES, *node.FULL,
     *places.PLACES,
     *daemon.LIMITS, *daemon.CAPABILITIES, *daemon.CONFINED, *daemon.SYSTEMD, *daemon.UMASKS, *daemon.DAEMONS,
-    *runtime.PROGRAMS, *runtime.CONFIGURATIONS, *runtime.SPECIFICATIONS,
+    *runtime.PROGRAMS, *runtime.CONFIGURATIONS, *runtime.SPECIFICATIONS, *runtime.HOOKS,
+    *runtime.SPELLED, *runtime.SYSCTLS, *places.SUBVOLUMES,
 )  # fmt: skip
 BREAKS = tuple(replace(each, only_trial=ONLY_TRIAL.get(each.name, "")) for each in _ALL)
 BY_NAME = {each.name: each for each in BREAKS}

@@ -105,6 +105,30 @@ FLAGS = rows(
         "noexec-cni": "remount noexec /opt/cni/bin",
     },
 )
+APPEND = rows(
+    "flag", "after", {f"append-only-{name}": f"mkdir -p {path}; chattr +a {path}" for name, path in _FIXED.items()}
+)
+_SUBVOLUME = (
+    "disk btrfs /srv/b; btrfs -q subvolume create /srv/b/s; chmod 711 /srv/b/s; mkdir -p {0}; mount --bind /srv/b/s {0}"
+)
+SUBVOLUMES = (
+    *APPEND,
+    *(
+        Break(
+            f"subvolume-read-only-{name}",
+            "flag",
+            before=_SUBVOLUME.format(path),
+            after=f"mkdir -p {path}/pods; btrfs property set /srv/b/s ro true",
+        )
+        for name, path in (
+            ("state", STATE),
+            ("runtime-root", ROOT),
+            ("kubelet-root", _KUBELET),
+            ("tmp", "/tmp"),
+            ("pod-logs", "/var/log/pods"),
+        )
+    ),
+)
 ACLS = rows(
     "acl",
     "after",

@@ -74,6 +74,14 @@ acl() { # DIRECTORY UID RIGHTS: an entry for that user; all others keep what the
             [4, $mode >> 3 & 7, 4294967295], [16, 7, 4294967295], [32, $mode & 7, 4294967295];
         syscall(188, $path, $name, $list, length $list, 0) and die "setxattr: $!"' "$1" "$2" "$3"
 }
+linked() { # COPY PROGRAM: which a dynamic linker of its own starts, /lob… for /lib…
+    perl -0777 -pe 's,(?<=/l)i(?=b[^\0]*/ld-[^\0]*\0),o,' "$2" > "$1"
+    chmod 755 "$1"
+    loader=$(perl -0777 -ne 'print $1 if m,(/lob[^\0]*/ld-[^\0]*)\0,' "$1")
+    mkdir -p "${loader%/*}"
+    cp "$(printf %s "$loader" | sed 's,/lob,/lib,')" "$loader"
+    chmod 755 "$loader"
+}
 script() { # PATH LINES: a program in place of the one that is there
     rm -f "$1"
     printf '#!/bin/sh\n%s\n' "$2" > "$1"

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from lab.sabotage.row import rows
+from lab.sabotage.row import Break, rows
 
 _RUNC, _CRUN, _SHIM = "/usr/local/bin/runc", "/usr/local/bin/crun", "/usr/local/bin/containerd-shim-runc-v2"
 _ICMP = "net.ipv4.ping_group_range"
@@ -204,3 +204,94 @@ _SPECIFICATIONS = rows(
     },
 )
 SPECIFICATIONS = tuple(replace(each, before=_SOURCES) for each in _SPECIFICATIONS)
+
+_HOOK = "/srv/hook"
+_INTERPRETER = "mkdir -p /srv/in; cp /bin/sh /srv/in/sh; script /srv/hook 'exit 0'; sed -i 1s,/bin,/srv/in, /srv/hook"
+_NOEXEC = "mkdir /srv/m; cp /bin/true /srv/m/; remount noexec /srv/m; ln -s /srv/m/true /srv/hook"
+_LOADER = "linked /srv/hook /bin/true"
+_HOOKS = {
+    "createContainer": {
+        "hook-interpreter-for-all": _INTERPRETER,
+        "hook-interpreter-in-a-private-folder": f"{_INTERPRETER}; chmod 700 /srv/in",
+        "hook-interpreter-not-for-others": f"{_INTERPRETER}; chmod 750 /srv/in/sh",
+        "hook-interpreter-only-readable": f"{_INTERPRETER}; chmod 744 /srv/in/sh",
+        "hook-interpreter-only-executable": f"{_INTERPRETER}; chmod 711 /srv/in/sh",
+        "hook-interpreter-noexec": f"{_INTERPRETER}; remount noexec /srv/in",
+        "hook-interpreter-linked-to-a-private-folder": f"{_INTERPRETER}; mkdir -m 700 /srv/shut; "
+        "mv /srv/in/sh /srv/shut; ln -s /srv/shut/sh /srv/in/sh",
+        "hook-interpreter-of-the-interpreter-not-for-others": f"{_INTERPRETER}; mv /srv/in/sh /srv/in/real; "
+        "printf '#!/srv/in/real\\n' > /srv/in/sh; chmod 755 /srv/in/sh; chmod 750 /srv/in/real",
+        "hook-loader-for-all": _LOADER,
+        "hook-loader-in-a-private-folder": f"{_LOADER}; chmod 700 /lob*",
+        "hook-loader-not-executable": f"{_LOADER}; chmod 644 /lob*/*",
+        "hook-loader-noexec": f"{_LOADER}; remount noexec /lob*",
+        "hook-program-only-executable": f"cp /bin/true {_HOOK}; chmod 711 {_HOOK}",
+        "hook-script-only-executable": f"{_INTERPRETER}; chmod 711 {_HOOK}",
+        "hook-noexec": _NOEXEC,
+    },
+    "poststart": {"hook-late-not-executable": f"{_INTERPRETER}; chmod 644 {_HOOK}"},
+    "createRuntime": {
+        "hook-outside-interpreter-in-a-private-folder": f"{_INTERPRETER}; chmod 700 /srv/in",
+        "hook-outside-not-executable": f"{_INTERPRETER}; chmod 644 {_HOOK}",
+        "hook-outside-is-a-directory": f"mkdir -p {_HOOK}",
+        "hook-outside-interpreter-not-executable": f"{_INTERPRETER}; chmod 644 /srv/in/sh",
+        "hook-outside-interpreter-noexec": f"{_INTERPRETER}; remount noexec /srv/in",
+        "hook-outside-loader-not-executable": f"{_LOADER}; chmod 644 /lob*/*",
+        "hook-outside-noexec": _NOEXEC,
+    },
+}
+HOOKS = tuple(
+    Break(name, "specification", before=script, specification={"hooks": {stage: [{"path": _HOOK}]}})
+    for stage, scripts in _HOOKS.items()
+    for name, script in scripts.items()
+)
+
+_OWN = 'base_runtime_spec = "/srv/base.json"'
+_TWICE = "ctr oci spec | sed '1s/{/{ %s,/' > /srv/base.json"
+_GONE = '"createContainer": [{"path": "\\/nowhere"}]'
+SPELLED = (
+    *rows(
+        "specification",
+        "specification",
+        {
+            "hooks-in-capitals": {"HOOKS": {"CreateContainer": [{"Path": "/nowhere"}]}},
+            "rlimits-in-capitals": {"Process": {"rLimits": [_limit("NOFILE", 3)]}},
+            "sysctl-in-capitals": {"Linux": {"Sysctl": {_ICMP: "0 2147483647"}}},
+            "hooks-with-a-long-s": {"hook\u017f": {"createContainer": [{"path": "/nowhere"}]}},
+        },
+    ),
+    *(
+        Break(name, "specification", before=script, config={"runtime": _OWN})
+        for name, script in {
+            "hooks-twice": _TWICE % f'"hooks": {{{_GONE}}}, "hooks": {{}}',
+            "hooks-then-null": _TWICE % f'"hooks": {{{_GONE}}}, "hooks": null',
+            "hooks-twice-last-empty": _TWICE % f'"hooks": {{{_GONE}}}, "hooks": {{"createContainer": []}}',
+            "hooks-null-inside": _TWICE % f'"hooks": {{{_GONE}, "CreateContainer": null}}',
+            "more-behind-the-specification": "{ ctr oci spec; echo '}{ more'; } > /srv/base.json",
+            "specification-of-wrong-types": _TWICE % '"hostname": 5',
+        }.items()
+    ),
+)
+SYSCTLS = tuple(
+    Break(
+        f"sysctl-{name.rpartition('.')[2].replace('_', '-')}",
+        "specification",
+        specification={"linux": {"sysctl": {name: value}}},
+    )
+    for name, value in {
+        "net.netfilter.nf_conntrack_tcp_timeout_established": "100",
+        "net.netfilter.nf_log.2": "NONE",
+        "net.bridge.bridge-nf-call-iptables": "1",
+        "net.unix.max_dgram_qlen": "20",
+        "net.ipv4.ip_default_ttl": "300",
+        "net.ipv4.tcp_congestion_control": "nobody",
+        "net.ipv4.tcp_rmem": "4096 131072 6291456",
+        "net.ipv4.ip_local_port_range": "70000 80000",
+        "net.core.somaxconn": "4096",
+        "kernel.shmmni": "100000000",
+        "fs.mqueue.msg_max": "20",
+        "net.netfilter.nf_conntrack_max": "65536",
+        "net.ipv4.vs.expire_nodest_conn": "1",
+        "net.core.netdev_max_backlog": "2000",
+    }.items()
+)

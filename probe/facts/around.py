@@ -88,6 +88,8 @@ class Added(Struct, frozen=True, kw_only=True):
     sysctls: tuple[tuple[str, str], ...] = ()
     now: dict[str, Reading[str]] = {}
     """What the node itself has of each of them, where that was looked for."""
+    tried: dict[str, Reading[str]] = {}
+    """The errno of setting each as a Pod would, empty for one that could be set."""
     mounts: tuple[AddedMount, ...] = ()
     devices: tuple[AddedDevice, ...] = ()
     limits: tuple[tuple[str, Limit], ...] = ()

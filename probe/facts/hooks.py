@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-import msgspec
 from msgspec import Struct
 
 from probe.facts.around import Hook
+from probe.facts.go_json import decode
 from probe.facts.model import HookFacts, HookFiles, RuntimeFacts
 from probe.facts.runtime.base_spec import place_hooks
 from probe.host.host import Host
@@ -87,8 +87,8 @@ def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
     *Source*: oci-hooks(5), schemas 1.0.0 and 0.1.0.
     """
     try:
-        hook = msgspec.json.decode(content, type=_OciHook)
-    except (ValueError, RecursionError):
+        hook = decode(content.decode(errors="replace"), _OciHook)
+    except ValueError:
         return _parse_old_hook(content)
     when = hook.when
     conditions = (
@@ -106,8 +106,8 @@ def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
 def _parse_old_hook(content: bytes) -> tuple[tuple[str, str], ...]:
     """The same of schema 0.1.0, of whose conditions any has to match."""
     try:
-        hook = msgspec.json.decode(content, type=_OldHook)
-    except (ValueError, RecursionError):
+        hook = decode(content.decode(errors="replace"), _OldHook)
+    except ValueError:
         return ()
     patterns = {*hook.cmds, *hook.cmd, *hook.annotations, *hook.annotation}
     if not hook.hasbindmounts and not _ANYTHING & patterns:

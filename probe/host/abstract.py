@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from probe.host.files import FileStatus
 from probe.host.places import Place
@@ -106,6 +106,14 @@ class Host(ABC):
         """Output of the program at *path* in the mount namespace and root of a daemon of this node.
 
         Refused unless `node_daemon` is true of that process; else as `run`.
+        """
+
+    @abstractmethod
+    def try_sysctls(self, wanted: Mapping[str, str]) -> dict[str, Reading[str]]:
+        """Outcome of setting each sysctl as a Pod with a user namespace would, in namespaces made for that alone.
+
+        *Shape*: name -> the name of the errno, empty for one that could be set. `not-tried` for one that no namespace
+        of a Pod has, and where nothing was learned.
         """
 
     @abstractmethod

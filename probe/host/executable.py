@@ -38,15 +38,22 @@ def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str
         return "is a program of another architecture"
     if order == ">" or head[4] != 2:
         return ""
-    headers = list(_program_headers(head))
-    if any(kind == _PT_LOAD and offset + length > size for kind, offset, length in headers):
+    if any(kind == _PT_LOAD and offset + length > size for kind, offset, length in _program_headers(head)):
         return "is truncated"
-    found = (
-        head[offset : offset + length]
-        for kind, offset, length in headers
-        if kind == _PT_INTERP and offset + length <= len(head)  # patchelf(1) may have moved it further back
-    )
-    return _missing(next(found, b""), exists)
+    return _missing(_linker(head), exists)
+
+
+def interpreter_of(head: bytes) -> str:
+    """The file that execve(2) opens to start this program: of `#!`, or its dynamic linker, ld.so(8).
+
+    Empty without one, and for a relative path.
+    """
+    name = _script_interpreter(head) if head.startswith(b"#!") else _linker(head) if is_linked(head) else b""
+    try:
+        path = name.partition(b"\0")[0].decode()
+    except UnicodeDecodeError:
+        return ""
+    return path if path.startswith("/") else ""
 
 
 def is_linked(head: bytes) -> bool:
@@ -66,6 +73,15 @@ def _missing(interpreter: bytes, exists: Callable[[str], bool]) -> str:
 def _script_interpreter(head: bytes) -> bytes:
     words = head[2:].partition(b"\n")[0].split()
     return words[0] if words else b""
+
+
+def _linker(head: bytes) -> bytes:
+    found = (
+        head[offset : offset + length]
+        for kind, offset, length in _program_headers(head)
+        if kind == _PT_INTERP and offset + length <= len(head)  # patchelf(1) may have moved it further back
+    )
+    return next(found, b"")
 
 
 def _program_headers(head: bytes) -> Iterator[tuple[int, int, int]]:

@@ -91,6 +91,15 @@ def real_path(path: str, automounts: Sequence[str] = ()) -> bytes:
     return os.fsencode(here)
 
 
+def is_sealed(path: str) -> bool:
+    """Whether nothing can be written there for the mount or the file system: a read-only subvolume of btrfs is one."""
+    try:
+        syscalls.access(path, os.W_OK)
+    except OSError as error:
+        return error.errno == errno.EROFS
+    return False
+
+
 def status(path: str) -> bytes:
     """stat(2) of a file, symlinks followed, as a FileStatus in JSON."""
     handle = open_path(path)

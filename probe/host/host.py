@@ -5,12 +5,13 @@ Everything here may be missing, huge, hostile, or hang. What comes back is a Rea
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +28,7 @@ from probe.host.operations import OPERATIONS, reading_of, run_inside
 from probe.host.places import Place
 from probe.host.processes import HELPER_NAME, Process, boot_time, start_time
 from probe.host.program import Output, Untrusted, open_executable, run_open
+from probe.host.sysctls import attempt_sysctls, sysctl_path
 from probe.reading import Reading
 
 __all__ = ("FILE_LIMIT", "LISTING_LIMIT", "FileStatus", "Host", "LocalHost", "Process")
@@ -211,6 +213,22 @@ class LocalHost(Host):
                 os.close(executable)
         finally:
             os.close(process)
+
+    def try_sysctls(self, wanted: Mapping[str, str]) -> dict[str, Reading[str]]:
+        """The outcomes by a child, which ends with its namespaces."""
+
+        def attempt() -> bytes:
+            return run_child(lambda: attempt_sysctls(self.own_proc, wanted), self._timeout(_TIMEOUT))
+
+        answer = reading_of("/proc/sys", attempt)
+        found = msgspec.json.decode(answer.value, type=dict[str, int]) if answer.value is not None else {}
+        outcomes: dict[str, Reading[str]] = {}
+        for name in wanted:
+            file = f"/proc/sys/{sysctl_path(name)}"
+            untried: Reading[str] = Reading.without(file, "not-tried", answer.problem or "no Pod has one of its own")
+            known = Reading(file, errno.errorcode.get(found.get(name, 0), ""))
+            outcomes[name] = known if name in found else untried
+        return outcomes
 
     def processes(self) -> Reading[tuple[Process, ...]]:
         """Every process that this /proc shows, in the order of its pids; listed once for each probe.

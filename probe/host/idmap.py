@@ -10,15 +10,19 @@ import errno
 import os
 from collections.abc import Callable
 
+import msgspec
 from msgspec import Struct
 
 from probe.host import syscalls
 from probe.host.child import Child, ChildError
+from probe.host.files import is_sealed
 from probe.host.in_child import die_with_parent
 
 FIRST_HOST_ID = 65536 * 32767
 """First host ID of the attempted map: a block of the kubelet's default pool, far above the IDs of accounts."""
 MAP_LENGTH = 65536
+_WITH_SUBVOLUMES = ("btrfs", "bcachefs")
+"""File systems without a server of which a part can be read-only, as a snapshot is."""
 
 
 class NamespaceAnswer(Struct, frozen=True):
@@ -47,6 +51,8 @@ class Answer(Struct, frozen=True):
     """Owner of the root without and with the mapping, when requested by `ask_owner`."""
     waiting: bool = False
     """True when the FUSE server left requests unanswered, so its FUSE_INIT flags are unknown."""
+    sealed: bool = False
+    """Whether it is in a read-only subvolume, which the mount table does not tell."""
 
 
 class Target(Struct, frozen=True):
@@ -144,7 +150,9 @@ def attempt_idmap(target: Target, userns_fd: int) -> Answer:
         clone = syscalls.open_tree(syscalls.AT_FDCWD, target.path, flags | recursive)
     except OSError as error:
         return Answer("open_tree", error.errno or errno.EIO)
-    return _map_clone(clone, userns_fd, target.ask_owner, recursive)
+    sealed = target.fstype in _WITH_SUBVOLUMES and is_sealed(f"/proc/self/fd/{clone}")
+    answer = _map_clone(clone, userns_fd, target.ask_owner, recursive)
+    return msgspec.structs.replace(answer, sealed=True) if sealed else answer
 
 
 def attempt_tmpfs(userns_fd: int) -> Answer:

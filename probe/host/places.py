@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from probe.host import syscalls
-from probe.host.executable import HEAD, is_linked, why_not_executed
-from probe.host.files import open_path
+from probe.host.executable import HEAD, interpreter_of, is_linked, why_not_executed
+from probe.host.files import is_sealed, open_path
 from probe.reading import Reading
 
 _BINFMT = "/proc/sys/fs/binfmt_misc"
@@ -43,10 +43,16 @@ class Place(Struct, frozen=True, kw_only=True):
     free_inodes: int = 0
     immutable: bool = False
     """Whether nothing can be made in it, not even by root: FS_IMMUTABLE_FL of chattr(1)."""
+    append_only: bool = False
+    """Whether nothing in it can be renamed or removed: FS_APPEND_FL of chattr(1)."""
+    sealed: bool = False
+    """Whether the file system itself refuses to write here, as a read-only subvolume of btrfs, which no flag tells."""
     linked: bool = False
     """Whether it is an executable file that a dynamic linker starts, ld.so(8)."""
     runs_as: int = 0
     """UID that execve(2) gives to a process of root's: another than 0 for a binary that is set-user-ID of it."""
+    interpreter: str = ""
+    """The file that execve(2) opens to start this executable file: of `#!`, or the dynamic linker."""
     defect: str = ""
     """Why execve(2) refuses this executable file; empty for a good one, and for what is none."""
 
@@ -93,9 +99,10 @@ def _look(root: str, path: str) -> Reading[Place]:
 def _place(handle: int, root: str) -> Place:
     own = f"/proc/self/fd/{handle}"
     seen, mount = os.fstat(handle), os.fstatvfs(handle)
+    attributes = _attributes(handle)
     is_device = stat.S_ISCHR(seen.st_mode) or stat.S_ISBLK(seen.st_mode)
     is_program = stat.S_ISREG(seen.st_mode) and bool(seen.st_mode & 0o111)
-    defect, linked = _execution(own, root, seen.st_size) if is_program else ("", False)
+    defect, linked, interpreter = _execution(own, root, seen.st_size) if is_program else ("", False, "")
     other = is_program and seen.st_mode & stat.S_ISUID and not mount.f_flag & os.ST_NOSUID and _is_binary(own)
     target = os.fsencode(os.readlink(own)).decode("utf-8", "backslashreplace")
     return Place(
@@ -110,32 +117,35 @@ def _place(handle: int, root: str) -> Place:
         free_bytes=mount.f_bfree * mount.f_frsize,
         inodes=mount.f_files,
         free_inodes=mount.f_ffree,
-        immutable=_is_immutable(handle),
+        immutable=bool(attributes & syscalls.STATX_ATTR_IMMUTABLE),
+        append_only=bool(attributes & syscalls.STATX_ATTR_APPEND),
+        sealed=stat.S_ISDIR(seen.st_mode) and not mount.f_flag & os.ST_RDONLY and is_sealed(own),
         linked=linked,
         runs_as=seen.st_uid if other else 0,
+        interpreter=interpreter,
         defect=defect,
     )
 
 
-def _is_immutable(handle: int) -> bool:
+def _attributes(handle: int) -> int:
     try:
-        return bool(syscalls.attributes(handle) & syscalls.STATX_ATTR_IMMUTABLE)
+        return syscalls.attributes(handle)
     except OSError:
-        return False
+        return 0
 
 
-def _execution(path: str, root: str, size: int) -> tuple[str, bool]:
-    """The reason for which execve(2) refuses the program, and whether a dynamic linker starts it."""
+def _execution(path: str, root: str, size: int) -> tuple[str, bool, str]:
+    """The reason for which execve(2) refuses the program, whether a dynamic linker starts it, and its interpreter."""
     try:
         with open(path, "rb", buffering=0) as file:
             head = file.read(HEAD) or b""
         defect = why_not_executed(head, size, os.uname().machine, lambda name: _exists(root, name))
         if not defect:
-            return "", is_linked(head)
+            return "", is_linked(head), interpreter_of(head)
         with open("/proc/self/mountinfo", "rb") as mounts:
-            return "" if handlers(mounts) else defect, False  # handlers may run any file
+            return "" if handlers(mounts) else defect, False, ""  # handlers may run any file
     except OSError:
-        return "", False
+        return "", False, ""
 
 
 def handlers(mounts: Iterable[bytes], directory: str = _BINFMT) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -18,6 +18,7 @@ from probe.host.imports import files_of_dump
 from probe.host.look import CHURN, UNSEEN, look, meaning
 from probe.host.places import Place
 from probe.host.program import Output
+from probe.host.sysctls import sysctl_path
 from probe.reading import Reading
 
 Source = tuple[str, str, str]
@@ -150,6 +151,12 @@ class RecordingHost(LocalHost):
                 seen = [UNSEEN] * len(new)
             self._looks |= {("place", path): each for path, each in zip(new, seen, strict=True)}
         return super().places(pid, paths)
+
+    def try_sysctls(self, wanted: Mapping[str, str]) -> dict[str, Reading[str]]:
+        """As of Host. A module that is loaded or removed brings or takes the files of its sysctls."""
+        for path in filter(None, map(sysctl_path, wanted)):
+            self._note("content", f"/proc/sys/{path}")
+        return super().try_sysctls(wanted)
 
     def started_at(self, pid: int) -> Reading[float]:
         """As of Host."""

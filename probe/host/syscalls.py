@@ -49,6 +49,7 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_SET_PDEATHSIG = 1
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_NO_SYMLINKS = 0x04
+STATX_ATTR_APPEND = 0x20
 STATX_ATTR_IMMUTABLE = 0x10
 
 _UNDER_LINUX32 = {"i686": "x86_64", "armv8l": "aarch64"}
@@ -83,6 +84,7 @@ _syscall.restype = ctypes.c_long
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.getsockopt.argtypes = (*(ctypes.c_int,) * 3, ctypes.c_char_p, ctypes.c_char_p)
+_libc.access.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.unshare.argtypes = (ctypes.c_int,)
 _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
 _libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
@@ -154,6 +156,15 @@ def attributes(fd: int) -> int:
     _call(_NR_STATX, f"descriptor {fd}", _int(fd), _path(""), _int(AT_EMPTY_PATH | AT_STATX_DONT_SYNC), _int(0), buffer)
     found: int = struct.unpack_from("=Q", buffer, 8)[0]
     return found
+
+
+def access(path: str, mode: int) -> None:
+    """Ask whether this process may access *path* so.
+
+    *Errors*: EACCES; EROFS where nothing can be written. *Source*: access(2).
+    """
+    if _libc.access(os.fsencode(path), mode):
+        _raise(path)
 
 
 def mount(source: str, target: str, fstype: str | None, flags: int = 0, data: str = "") -> None:

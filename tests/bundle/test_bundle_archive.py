@@ -18,8 +18,8 @@ from probe.bundle.again import report_again, report_of
 from probe.bundle.archive import Bundle, BundleError, Manifest, pack, unpack
 from probe.bundle.redact import Redactor
 from probe.facts.bundle.keep import keep
-from probe.facts.bundle.questions import Asked
-from probe.facts.bundle.replay import MISSING
+from probe.facts.bundle.questions import Answers, Asked
+from probe.facts.bundle.replay import MISSING, replayed_host
 from probe.facts.model import Facts
 from probe.outputs.documents import builtins
 from probe.report import decisive_finding
@@ -123,6 +123,18 @@ def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "LIMIT", 1 << 20)
     with pytest.raises(BundleError):
         unpack(tar_of({"manifest.json": GOOD, "answers.ndjson": b" " * (3 << 20)}))
+
+
+def test_a_question_that_nobody_asked() -> None:
+    """Each of its parts has a problem as answer, as in a bundle of an earlier version."""
+    host = replayed_host(Answers(()))
+    for answer in (
+        host.try_sysctls({"net.a": "1"}),
+        host.places(1, ["/x"]),
+        host.read_all_beneath("/d", ["f"], 5),
+        {"/x": host.status("/x")},
+    ):
+        assert [one.problem for one in answer.values()] == [MISSING]
 
 
 @pytest.mark.parametrize("file", BUNDLES, ids=lambda file: file.name)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.host.executable import HEAD, is_linked, why_not_executed
+from probe.host.executable import HEAD, interpreter_of, is_linked, why_not_executed
 
 MACHINE = platform.machine()
 
@@ -108,3 +108,22 @@ def test_the_kernel_agrees(tmp_path: Path, keep: int | None) -> None:
     except OSError:
         ran = False
     assert (why_not_executed(content[:HEAD], len(content), MACHINE, os.path.exists) == "") == ran
+
+
+@pytest.mark.parametrize(
+    ("head", "path"),
+    [
+        (elf(interpreter=b"/lib/ld.so"), "/lib/ld.so"),
+        (elf(), ""),
+        (elf(interpreter=b"ld.so"), ""),
+        (elf(interpreter=b"/lib/\xff"), ""),
+        (b"#! /bin/sh -e\n", "/bin/sh"),
+        (b"#!sh\n", ""),
+        (b"#!\n", ""),
+        (b"", ""),
+        (b"echo\n", ""),
+    ],
+)
+def test_the_file_that_starts_a_program(head: bytes, path: str) -> None:
+    """By its absolute path; a relative one depends on where the program is started."""
+    assert interpreter_of(head) == path

@@ -84,6 +84,7 @@ def test_what_chattr_fixed(tmp_path: Path) -> None:
     finally:
         subprocess.run(["chattr", "-i", tmp_path], check=True)
     assert [place.value and place.value.immutable for place in found.values()] == [True, False]
+    assert [place.value and place.value.append_only for place in found.values()] == [False, False]
 
 
 @pytest.mark.real

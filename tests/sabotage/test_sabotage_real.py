@@ -27,6 +27,7 @@ MORE = (
     *("limit-stack-65536", "limit-nofile-1024", "without-cap-audit-write", "seccomp-without-mount-setattr"),
     *("MountFlags-private", "mode-0700-state", "runc-wrapped", "systemd-cgroup", "sysctl-ping-group-range"),
     *("dev-null-0600", "tmp-read-only", "umask-002", "kubelet-root-xfs"),
+    *("hook-loader-in-a-private-folder", "hooks-in-capitals", "sysctl-ip-default-ttl", "append-only-snapshots"),
 )
 """One more of a kind, which says what another one says: with `scripts/test --all`."""
 SAMPLE = (
@@ -37,7 +38,7 @@ SAMPLE = (
     *("hook-works", "hook-fails", "dev-full-gone", "tmpdir-gone", "umask-027"),
     *("kubelet-root-overlay", "runtime-root-ext4", "state-noexec", "run-full", "containerd-killed"),
     *("snapshots-read-only", "unbindable-runtime-root", "acl-of-a-user-denies-state", "cni-cache-dangling-link"),
-    "ld-preload-gone",
+    *("ld-preload-gone", "hook-interpreter-in-a-private-folder", "subvolume-read-only-state"),
     *(MORE if ALL else ()),
 )
 

@@ -12,9 +12,11 @@ from typing import Literal
 from probe.checks.devices.fault import Circumstances, Fault, not_looked_at
 from probe.checks.remedies.devices import NVIDIA_CRUN, NVIDIA_HOOK, NVIDIA_LEGACY, OPEN_HOOK
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.around import is_closed, is_unclear, mode_of
+from probe.checks.runtime.around import denied, is_closed, is_unclear, mode_of, why_nobody_executes
+from probe.facts.around import Place
 from probe.facts.devices.model import CdiHook
 from probe.facts.runtime.oci import parse_version_number
+from probe.reading import Reading
 
 _AS_THE_POD, _IN_THE_IMAGE, _LATE, _AFTER = "createContainer", "startContainer", "poststart", "poststop"
 _NVIDIA = ("nvidia-cdi-hook", "nvidia-ctk")
@@ -45,7 +47,9 @@ def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
         late = hook.when == _LATE and seen.oci_runtime != "runc"
         yield Fault("unknown" if late else "fails", "HookMissing", f"the {hook.when} hook {path} does not exist")
         return
-    if is_legacy(hook.program):
+    if refused := _refused(hook, seen.oci_runtime, way):
+        yield refused
+    elif is_legacy(hook.program):
         message = f"{path} mounts into the container from outside, which NVIDIA never supported with user namespaces"
         yield Fault("fails", "NvidiaLegacyHook", message, NVIDIA_LEGACY)
     elif hook.when == _AS_THE_POD:
@@ -55,11 +59,25 @@ def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
         yield Fault("unknown", "HookNotTried", message, _RUN_ONE)
 
 
+def _refused(hook: CdiHook, oci_runtime: str, way: tuple[Reading[Place], ...]) -> Fault | None:
+    """Fault of a program that execve(2) refuses even to root of the node. crun gives a file of no format to a shell."""
+    path, late = inline(hook.program), hook.when == _LATE and oci_runtime != "runc"
+    for step in way:
+        if step.value and (why := why_nobody_executes(step.value, step is way[0])):
+            what = "" if step is way[0] else f" needs {inline(step.source)}, which"
+            outcome: Literal["fails", "unknown"] = "unknown" if late else "fails"
+            return Fault(outcome, "HookNotExecutable", f"the {hook.when} hook {path}{what} {why}", OPEN_HOOK)
+    if way[0].value and way[0].value.defect:
+        message = f"the {hook.when} hook {path} {way[0].value.defect}"
+        return Fault("fails" if oci_runtime == "runc" else "unknown", "HookNotExecutable", message, OPEN_HOOK)
+    return None
+
+
 def _as_the_pod(hook: CdiHook, seen: Circumstances) -> Fault:
     path, way = inline(hook.program), seen.way(hook.program)
     shut = [step for step in way if step.value and is_closed(step.value)]
     if shut and shut[0].value:
-        what = "execute it" if shut[0] is way[0] else f"search {inline(shut[0].source)}"
+        what = "execute it" if shut[0] is way[0] else denied(shut[0])
         message = f"the createContainer hook {path} runs as the Pod's root, which may not {what}"
         evidence = mode_of(shut[0].value, shut[0].source)
         outcome: Literal["fails", "unknown"] = "unknown" if is_unclear(shut[0].value) else "fails"

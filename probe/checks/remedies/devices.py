@@ -14,7 +14,10 @@ MAP_MOUNTS = (
     "overlay, or boot Linux 7.3 or newer, which idmaps overlay. NFS, 9p and ramfs take no mapping on any kernel."
 )
 READABLE = "Let others read the files that are mounted with the device: chmod -R o+rX PATH."
-OPEN_HOOK = "Let others read and execute the program of the hook, and search each folder above it: chmod o+rx PATH."
+OPEN_HOOK = (
+    "Let others read and execute the program of the hook and what starts it, the interpreter of a script or "
+    "the dynamic linker, and search each folder above them: chmod o+rx PATH. None may lie on a mount with noexec."
+)
 NVIDIA_CRUN = (
     "Install a release of the NVIDIA container toolkit after 1.20.0, and give these Pods a handler that runs crun; "
     "until then they need hostUsers: true."

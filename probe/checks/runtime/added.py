@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 
 from msgspec.structs import replace
@@ -116,7 +115,10 @@ def _refusals(facts: Facts, added: Added, source: str, oci_runtime: str) -> Iter
     open_files = (around.open_files.value if around else None) or _NO_LIMIT
     found = (
         *(refused_hook(hook, oci_runtime) for hook in added.hooks),
-        *(refused_sysctl(name, value, ids, source, added.now.get(name)) for name, value in _set(facts, added)),
+        *(
+            refused_sysctl(name, value, ids, source, added.now.get(name), added.tried.get(name))
+            for name, value in _set(facts, added)
+        ),
         *(refused_mount(mount, ids, source, oci_runtime) for mount in added.mounts),
         *(refused_device(device, oci_runtime) for device in added.devices),
         *(refused_limit(name, one, own, capabilities, open_files, source, oci_runtime) for name, one in added.limits),
@@ -158,7 +160,8 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
     if fitted and _is_crio(facts) and not _fits_the_range(facts):
         message = "whether this CRI-O fits net.ipv4.ping_group_range to the groups of a Pod is unknown: 1.31 does"
         return Outcome.unknown("not-readable", message, Evidence(source, f"net.ipv4.ping_group_range = {fitted[0]}"))
-    if alone := [name for name, _ in _set(facts, added) if is_of_the_node(name)]:
+    untried = [name for name, _ in _set(facts, added) if name not in added.tried or added.tried[name].value is None]
+    if alone := [name for name in untried if is_of_the_node(name)]:
         message = f"whether a Pod may set the sysctl {inline(alone[0])}, which each container gets, is unknown"
         return Outcome.unknown("not-tried", message, Evidence(source, alone[0]))
     for name, one in added.limits:
@@ -202,7 +205,7 @@ def _is_unclear(hook: Hook) -> bool:
         return False
     program = hook.steps[0].value if hook.steps else None
     unread = any(step.value is None or (is_closed(step.value) and is_unclear(step.value)) for step in hook.steps)
-    return unread or program is None or not stat.S_ISREG(program.mode) or not program.mode & 0o004
+    return unread or program is None or not (program.mode & 0o004 or program.linked)
 
 
 def _well(added: Added, source: str) -> Outcome:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable
 
 import msgspec
 
 from probe.checks.check import NOT_MET, Outcome
 from probe.checks.remedies.around import OF_REASON
+from probe.checks.remedies.platforms import inline
 from probe.facts.around import Daemon, HandlerAround, Place, Surroundings
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number
@@ -74,6 +77,26 @@ def oci_runtime_of(facts: Facts, handler: str) -> str:
 def is_closed(place: Place) -> bool:
     """True when the mode keeps a Pod's mapped root from searching this directory: others lack the execute bit."""
     return not place.mode & 0o001
+
+
+def why_nobody_executes(place: Place, is_the_program: bool) -> str:
+    """Reason why not even root of the node may execute this file; empty for one that it may, and for a folder.
+
+    *Source*: execve(2), EACCES.
+    """
+    if stat.S_ISDIR(place.mode) and not is_the_program:
+        return ""
+    if not stat.S_ISREG(place.mode):
+        return "is no regular file"
+    if not place.mode & 0o111:
+        return "may not be executed"
+    return "lies on a mount with noexec" if place.flags & os.ST_NOEXEC else ""
+
+
+def denied(step: Reading[Place]) -> str:
+    """The access that a Pod's mapped root lacks there, as a verb and the path."""
+    folder = step.value is not None and stat.S_ISDIR(step.value.mode)
+    return f"{'search' if folder else 'execute'} {inline(step.source)}"
 
 
 def is_unclear(place: Place) -> bool:

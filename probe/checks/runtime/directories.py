@@ -43,6 +43,8 @@ _OF_THE_KERNEL = re.compile(r"(/proc|/sys(?!/fs/))(?:/|$)")
 """proc and sysfs, in which mkdir(2) answers ENOENT or EPERM; below /sys/fs other file systems are mounted."""
 _SMALL_FILE = 4096
 """Bytes: /etc/hosts of a Pod, and the kubelet's own state, are hardly smaller."""
+_RENAMED_IN = "/snapshots"
+"""Where the snapshotter gives each layer its name once it is made. *Source*: containerd, plugins/snapshots/overlay."""
 _ONE_FILE = (1, 1)
 _AMPLE = (1 << 20, 64)
 """With less a Pod may start or not."""
@@ -86,6 +88,8 @@ def _why_nothing_is_made(place: Place) -> str:
         return "is no directory"
     if place.read_only:
         return "is on a read-only mount"
+    if place.sealed:
+        return "is in a read-only subvolume or snapshot"
     return "is immutable (chattr +i)" if place.immutable else ""
 
 
@@ -165,6 +169,8 @@ def _judge_room(reason: str, what: str, found: Sequence[tuple[str, Reading[Place
         if place is None:
             continue
         why = _why_nothing_is_made(place) or _lacks(place, *_LEAST.get(name, _ONE_FILE))
+        if place.append_only and place.path.endswith(_RENAMED_IN):
+            why = why or "is append-only (chattr +a)"
         if why:
             message = f"the {name} directory {inline(reading.source)} {why}, so no Pod can start"
             return Outcome.fail(reason, message, Evidence(reading.source, why))

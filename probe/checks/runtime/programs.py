@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 
 from msgspec.structs import replace
@@ -25,7 +26,12 @@ from probe.finding import Evidence
 from probe.reading import problem_of
 
 _SANDBOXERS = ("", "podsandbox")
-"""*Source*: containerd, docs/cri/config.md, `sandboxer`; with `shim`, containerd 2.1.9 and its runc shim make none."""
+"""*Source*: containerd, docs/cri/config.md, `sandboxer`."""
+_SHIMS_WITHOUT_SANDBOXES = ("containerd-shim-runc-v1", "containerd-shim-runc-v2")
+"""Seen with containerd 2.1.9; the one that makes sandboxes is to be a program of another name.
+
+*Source*: containerd/containerd issue #8369, pull request #14135.
+"""
 _NETWORK_READY = "NetworkReady"
 _DRIVER_FROM_CRI = (1, 31)
 """Since when KubeletCgroupDriverFromCRI is on by default."""
@@ -40,6 +46,8 @@ def check_sandboxer(facts: Facts, handler: str) -> Outcome:
     if own.sandboxer == "shim":
         if oci_runtime_of(facts, handler) not in ("runc", "crun"):
             return Outcome.skipped("the handler's own shim makes its sandboxes", seen)
+        if os.path.basename(own.shim.value or "") not in _SHIMS_WITHOUT_SANDBOXES:
+            return Outcome.unknown("not-tried", "whether the handler's shim makes sandboxes is unknown", seen, own.shim)
         message = "the handler's sandboxer is shim, and the shim of runc and crun makes no sandboxes"
         return Outcome.fail("SandboxerMissing", message, seen, own.shim)
     proxies = around.value.proxies

@@ -8,7 +8,7 @@ import re
 from msgspec import Struct
 
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.around import is_closed, is_unclear, mode_of
+from probe.checks.runtime.around import denied, is_closed, is_unclear, mode_of, why_nobody_executes
 from probe.facts.around import AddedDevice, AddedMount, Hook, Limit
 from probe.facts.runtime.limits import NAMES, PIDS
 from probe.finding import Evidence
@@ -107,7 +107,7 @@ def is_defective(hook: Hook) -> bool:
 
 def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     """A program that is not there, or that a Pod's own root may not execute."""
-    if not hook.steps or hook.when in _NEVER_WAITED_FOR or (is_late_and_missing(hook) and oci_runtime != "runc"):
+    if not hook.steps or hook.when in _NEVER_WAITED_FOR or (hook.when == _LATE and oci_runtime != "runc"):
         return None
     program = hook.steps[0]
     if program.kind == "absent":
@@ -116,10 +116,15 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     if program.value and program.value.defect and oci_runtime == "runc":
         message = f"the {hook.when} hook {inline(hook.path)} of each container {program.value.defect}"
         return Refusal("HookNotExecutable", message, (Evidence(program.source, program.value.defect),))
+    for step in hook.steps:
+        if step.value and (why := why_nobody_executes(step.value, step is program)):
+            what = "" if step is program else f" needs {inline(step.source)}, which"
+            message = f"the {hook.when} hook {inline(hook.path)} of each container{what} {why}"
+            return Refusal("HookNotExecutable", message, steps_of(hook))
     shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]
     if hook.when not in AS_THE_POD or not shut:
         return None
-    what = "execute it" if shut[0] is program else f"search {inline(shut[0].source)}"
+    what = "execute it" if shut[0] is program else denied(shut[0])
     message = f"the {hook.when} hook {inline(hook.path)} runs as each Pod's own root, which may not {what}"
     return Refusal("HookNotExecutable", message, steps_of(hook))
 
@@ -132,21 +137,31 @@ def steps_of(hook: Hook) -> tuple[Evidence, ...]:
     )
 
 
-def refused_sysctl(name: str, value: str, ids: int, source: str, now: Reading[str] | None = None) -> Refusal | None:
+def refused_sysctl(
+    name: str, value: str, ids: int, source: str, now: Reading[str] | None = None, tried: Reading[str] | None = None
+) -> Refusal | None:
     """A sysctl that is not there in a user namespace, or a range of groups that goes beyond its *ids*.
 
-    *now* is what the node itself has: what does not exist exists nowhere, and a number takes no other text.
+    *now* is what the node itself has: what does not exist exists nowhere, and a number takes no other text. *tried* is
+    the errno of setting it as a Pod would, which is the truth where it is known.
     """
     key = name.replace("/", ".")
-    absent = now is not None and now.kind == "absent" and not re.match(_OF_INTERFACES, key)
+    of_interface = bool(re.match(_OF_INTERFACES, key))
+    if tried is not None and tried.value is not None and not of_interface:
+        return _refused(name, value, source, Evidence(tried.source, tried.value)) if tried.value else None
+    absent = now is not None and now.kind == "absent" and not of_interface
     hidden = absent or re.match(_HIDDEN, key) or not re.fullmatch(_OF_NAMESPACES, key)
     no_number = (
         now is not None and bool(re.fullmatch(_NUMBER, now.value or "")) and bool(value) and not re.match(_DIGIT, value)
     )
     if not hidden and not no_number and not (is_ping_range(name) and _beyond(value, ids)):
         return None
+    return _refused(name, value, source)
+
+
+def _refused(name: str, value: str, source: str, *more: Evidence) -> Refusal:
     message = f"the sysctl {inline(name)} = {inline(value)} of each container is refused in a user namespace"
-    return Refusal("SysctlRefused", message, (Evidence(source, f"{name} = {value}"),))
+    return Refusal("SysctlRefused", message, (Evidence(source, f"{name} = {value}"), *more))
 
 
 def is_of_the_node(name: str) -> bool:

@@ -28,7 +28,7 @@ def replay(asked: Sequence[Asked], node_name: str | None) -> Facts:
     *Errors*: ValueError when an answer is not of the type that the question has.
     """
     answers = Answers(asked)
-    host = _replayed_host(answers)
+    host = replayed_host(answers)
     probe = answers.take("probe", [], ProbeFacts)
     if probe is None:
         raise ValueError("it does not say what the probe was allowed to do")
@@ -36,7 +36,7 @@ def replay(asked: Sequence[Asked], node_name: str | None) -> Facts:
     return remember(host, facts, Memory(), None)
 
 
-def _replayed_host(answers: Answers) -> Host:
+def replayed_host(answers: Answers) -> Host:
     """A node that answers what a bundle holds."""
     host: Host = type("ReplayedHost", (Host,), {name: _replayed(answers, name) for name in OF_HOST})()
     return host
@@ -52,7 +52,9 @@ def _replayed(answers: Answers, name: str) -> Callable[..., Any]:
             return answer
         source = " ".join([name, *(str(each) for each in arguments if isinstance(each, str | int))])
         missing: Reading[Any] = Reading.without(source, "not-readable", MISSING)
-        return dict.fromkeys(arguments[1], missing) if get_origin(kind) is dict else missing
+        if get_origin(kind) is not dict:
+            return missing
+        return dict.fromkeys(next(each for each in arguments if not isinstance(each, str | int)), missing)
 
     return ask
 

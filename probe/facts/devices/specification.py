@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.facts.devices.model import CdiEdits, CdiHook, CdiMount, CdiNode, CdiSpecification
+from probe.facts.go_json import convert, decode
 
 _DEVICES = 2000
 _EDITS = 2000  # of one file
@@ -100,13 +101,13 @@ def parse_specification(content: bytes, file: str) -> CdiSpecification:
 
 def _decode(content: bytes) -> _Specification:
     try:
-        return msgspec.json.decode(content, type=_Specification)
+        return decode(content.decode(), _Specification)
     except msgspec.ValidationError:
         raise
-    except (ValueError, RecursionError):
+    except ValueError:
         from probe.facts.kubelet.config import parse_document  # with YAML, which only such a file needs
 
-        return msgspec.convert(parse_document(content.decode()), type=_Specification)
+        return convert(parse_document(content.decode()), _Specification)
 
 
 def _edits(edits: _Edits) -> CdiEdits:

@@ -26,7 +26,7 @@ def judge_answer(subject: Subject, answer: Answer, circumstances: Circumstances)
         kind=rule.kind,
         step=answer.step,
         errno=error_name(answer.error),
-        usable=_usable(subject, rule.result),
+        usable=_usable(subject, answer, rule.result),
         mounts_below=subject.mounts_below,
         below=subject.below,
         mount_read_only=subject.mount_read_only,
@@ -113,11 +113,11 @@ def _unproven(subject: Subject, result: Answered) -> str:
     return READS_ONLY.get(subject.fstype, "") if result == "supported" else ""
 
 
-def _usable(subject: Subject, result: Answered) -> Usable | None:
+def _usable(subject: Subject, answer: Answer, result: Answered) -> Usable | None:
     if result == "unknown":
         return None
     if result == "refused":
         return "no"
     if subject.role in ("volume", "path") and subject.mounts_below:
         return "partly"  # runtimes map the top mount only: files in mounts below belong to nobody
-    return "read-only" if subject.read_only else "yes"
+    return "read-only" if subject.read_only or answer.sealed else "yes"

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Hook, Limit
+from probe.facts.go_json import Object, convert, fold, parse
 from probe.facts.runtime.limits import INFINITY, PIDS
 from probe.host.host import Host
 from probe.host.places import Place, above
+from probe.host.sysctls import sysctl_path
 from probe.reading import Reading
 
 _LIMIT = 1 << 20
 _ENTRIES = 200
 _PATH_LIMIT = 4096
 _START_UNCERTAINTY = 2.0
+_PING_RANGE = "net/ipv4/ping_group_range"
+_INTERPRETERS = 6
+"""A program, and the interpreters of interpreters that execve(2) follows."""
 
 
 class _Hook(Struct):
@@ -102,6 +108,7 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
             hooks=place_hooks(host, pid, spec.value.hooks),
             sysctls=spec.value.sysctls,
             now={name: _now(host, name) for name, _ in spec.value.sysctls},
+            tried=try_sysctls(host, spec.value.sysctls),
             mounts=tuple(
                 AddedMount(
                     destination=mount.destination,
@@ -119,28 +126,53 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
     )
 
 
+def try_sysctls(host: Host, sysctls: Sequence[tuple[str, str]]) -> dict[str, Reading[str]]:
+    """Outcome of each but the range of groups that may ping, which depends on the number of IDs of a Pod."""
+    wanted = {name: value for name, value in sysctls if sysctl_path(name) != _PING_RANGE}
+    return host.try_sysctls(wanted) if wanted else {}
+
+
 def _now(host: Host, name: str) -> Reading[str]:
-    """The present value in /proc/sys. *Source*: sysctl(8): of a name with slashes the dots are a part."""
-    path = name if "/" in name else name.replace(".", "/")
-    if ".." in path.split("/"):
+    """The present value in /proc/sys."""
+    path = sysctl_path(name)
+    if not path:
         return Reading.without(name, "not-readable", "is no sysctl")
     return host.read_text(f"/proc/sys/{path}").parse(str.strip)
 
 
 def place_hooks(host: Host, pid: int, hooks: Sequence[tuple[str, str]]) -> tuple[Hook, ...]:
-    """*hooks*, by stage and program, with what the daemon *pid* finds on the way to each program."""
-    way = {step for _, program in hooks for step in above(program)}
-    places = host.places(pid, sorted(way)) if way else {}
-    return tuple(Hook(when=when, path=program, steps=_steps(host, pid, program, places)) for when, program in hooks)
+    """*hooks*, by stage and program, with what the daemon *pid* finds on the way to each program.
+
+    On the way lie the interpreter of a script, too, and the dynamic linker.
+    """
+    places: dict[str, Reading[Place]] = {}
+    files = {program for _, program in hooks}
+    for _ in range(_INTERPRETERS):
+        _look(host, pid, places, (step for file in files for step in above(file)))
+        found = [place for file in files if (place := places[above(file)[-1]].value)]
+        _look(host, pid, places, (step for place in found for step in above(place.path)))
+        files = {place.interpreter for place in found if place.interpreter}
+    return tuple(Hook(when=when, path=program, steps=_steps(program, places)) for when, program in hooks)
 
 
-def _steps(host: Host, pid: int, program: str, places: dict[str, Reading[Place]]) -> tuple[Reading[Place], ...]:
-    """The program and each folder above it, as written and without symlinks."""
-    steps = above(program)
-    real = places[steps[-1]]
-    further = [step for step in above(real.value.path) if step not in places] if real.value else []
-    more = host.places(pid, further) if further else {}
-    return tuple(dict.fromkeys((real, *(places[step] for step in steps[:-1]), *more.values())))
+def _look(host: Host, pid: int, places: dict[str, Reading[Place]], paths: Iterable[str]) -> None:
+    """Add to *places* what the daemon finds at those of *paths* that are not there yet."""
+    if further := sorted(set(paths) - places.keys()):
+        places |= host.places(pid, further)
+
+
+def _steps(program: str, places: dict[str, Reading[Place]]) -> tuple[Reading[Place], ...]:
+    """The program and each folder above it, as written and without symlinks, then the same of its interpreter."""
+    steps: dict[str, Reading[Place]] = {}
+    for _ in range(_INTERPRETERS):
+        way = above(program)
+        place = places[way[-1]].value
+        real = above(place.path)[:-1] if place else []
+        steps |= {step: places[step] for step in (way[-1], *way[:-1], *real)}
+        if not place or not place.interpreter:
+            break
+        program = place.interpreter
+    return tuple(steps.values())
 
 
 _JUDGED = {
@@ -157,32 +189,24 @@ _JUDGED = {
 """Parts of a specification that are judged, that CRI replaces for each container, or with which Pods ran."""
 _NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "time", "uts")
 """Those with which Pods ran; one that has a path, of a process of the node, may be another's."""
-_UNSET = (b"null", b"{}", b"[]", b"false", b"0", b'""')
 
 
-def unjudged(text: str) -> tuple[str, ...]:
-    """Names of further parts that are set, `process.scheduler`. *Errors*: ValueError, RecursionError."""
-    spec = _fields(text)
-    linux = _fields(spec.get("linux"))
-    sections = {
-        "process": _fields(spec.get("process")),
-        "linux": linux,
-        "linux.resources": _fields(linux.get("resources")),
-    }
+def unjudged(spec: object) -> tuple[str, ...]:
+    """Names of further parts that are set, `process.scheduler`, of a specification that go_json has parsed."""
     return tuple(
         f"{section}.{name}"
         for section, known in _JUDGED.items()
-        for name, value in sections[section].items()
-        if name not in known and bytes(value).strip() not in _UNSET
+        for name, value in _section(spec, section)
+        if value and fold(name) not in map(fold, known)
     )
 
 
-def _fields(text: str | msgspec.Raw | None) -> dict[str, msgspec.Raw]:
-    """The fields of a JSON object, undecoded, as a file may have a hundred thousand values; none of anything else."""
-    try:
-        return msgspec.json.decode(text, type=dict[str, msgspec.Raw]) if text else {}
-    except msgspec.ValidationError:
-        return {}
+def _section(spec: object, name: str) -> Iterator[tuple[str, Any]]:
+    """Names and values of that part, `linux.resources`, however often the specification has it."""
+    first, _, rest = name.partition(".")
+    for key, value in spec if isinstance(spec, Object) else ():
+        if fold(key) == first:
+            yield from _section(value, rest) if rest else value if isinstance(value, Object) else ()
 
 
 class SpecMount(Struct, frozen=True):
@@ -208,10 +232,8 @@ class SpecParts(Struct, frozen=True, kw_only=True):
 
 def parse_spec(text: str) -> SpecParts:
     """An OCI runtime specification. *Errors*: ValueError for what is none, or has more entries than anybody writes."""
-    try:
-        spec, further = msgspec.json.decode(text, type=_Spec), unjudged(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    whole = parse(text, stream=True)
+    spec, further = convert(whole, _Spec), unjudged(whole)
     if any(one.path or one.type not in _NAMESPACES for one in (spec.linux and spec.linux.namespaces) or ()):
         further = (*further, "linux.namespaces")
     hooks = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from probe.facts.around import Added, Cni, HandlerAround, Limit
+from probe.facts.runtime.base_spec import try_sysctls
 from probe.facts.runtime.config import CrioAdded, RuntimeConfig
 from probe.facts.runtime.handlers import HANDLERS_LIMIT, first_program, unknown_handlers
 from probe.facts.runtime.limits import PIDS, parse_ulimit
@@ -23,7 +24,8 @@ def gather_crio_handlers(
     if told is None or told.crio is None:
         return unknown_handlers(config)
     crio = told.crio
-    added = Reading(config.source, crio).parse(parse_added).parse(lambda one: replace(one, newer=bool(changed)))
+    added = Reading(config.source, crio).parse(parse_added)
+    added = added.parse(lambda one: replace(one, newer=bool(changed), tried=try_sysctls(host, one.sysctls)))
     default_first = sorted(told.handlers.items(), key=lambda one: one[0] != told.default_handler)
     rows = [
         HandlerAround(

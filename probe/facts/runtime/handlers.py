@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from probe.facts.around import NO_PLACE, Added, Cni, HandlerAround
+from probe.facts.go_json import fold
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added
 from probe.facts.runtime.shim_cgroup import gather_shim_cgroup
@@ -260,7 +261,16 @@ def parse_plugins(text: str) -> tuple[str, ...]:
     listed = content.get("plugins", [content]) if isinstance(content, dict) else None
     if not isinstance(listed, list) or not 0 < len(listed) <= _PLUGINS_LIMIT:
         raise ValueError("names no plugins")
-    types = [each.get("type") if isinstance(each, dict) else None for each in listed]
+    types = [_type_of(each) if isinstance(each, dict) else None for each in listed]
     if not all(isinstance(each, str) and _PLAIN.fullmatch(each) for each in types):
         raise ValueError("names plugins that are no file names")
     return tuple(dict.fromkeys(map(str, types)))
+
+
+def _type_of(plugin: dict[str, Any]) -> Any:
+    """Its `type`, by a name in any case. Of several the last in the order of names, in which libcni writes them again.
+
+    *Source*: libcni, ConfListFromBytes and ConfFromBytes; Go, encoding/json.
+    """
+    found = [value for name, value in sorted(plugin.items()) if fold(name) == "type" and value is not None]
+    return found[-1] if found else None

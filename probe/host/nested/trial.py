@@ -18,11 +18,12 @@ from msgspec import Struct
 
 from probe.host import syscalls
 from probe.host.child import Child, ChildError
+from probe.host.in_child import become_root
 from probe.host.nested.container import Container
 from probe.host.nested.network import known_modules
 from probe.host.nested.pod import read_minors
 from probe.host.nested.processes import MORE, TIMEOUT, Write, available
-from probe.host.sandbox.root import become_root, make_user_namespace, read_filesystems
+from probe.host.sandbox.root import make_user_namespace, read_filesystems
 from probe.host.sandbox.steps import StepAnswer, run_step
 
 _POD = (

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TypeVar
 
-from probe.host import syscalls
 from probe.host.idmap import attempt_user_namespace
-from probe.host.in_child import die_with_parent
 from probe.host.sandbox.steps import StepAnswer, parse_filesystems
 
 T = TypeVar("T")
@@ -26,16 +24,6 @@ def make_user_namespace(own_proc: int) -> tuple[int, StepAnswer]:
     if answer.error:
         return -1, StepAnswer("user namespace", "failed", answer.error, seconds, answer.step)
     return fd, StepAnswer("user namespace", "done", 0, seconds)
-
-
-def become_root(userns_fd: int, parent: int) -> None:
-    """Join the user namespace as UID and GID 0, as runtimes do. *Source*: user_namespaces(7)."""
-    syscalls.setns(userns_fd, syscalls.CLONE_NEWUSER)
-    die_with_parent(parent)  # here and below: new credentials clear the parent-death signal
-    os.setgroups([])
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
-    die_with_parent(parent)
 
 
 def read_filesystems(own_proc: int) -> dict[str, bool]:

@@ -20,9 +20,10 @@ from msgspec import Struct
 from probe.host import syscalls
 from probe.host.background import BackgroundChild
 from probe.host.child import Child, ChildError
+from probe.host.in_child import become_root
 from probe.host.nested.trial import NestedAnswer, nested_child, read_nested
 from probe.host.sandbox.links import load_codec
-from probe.host.sandbox.root import become_root, make_user_namespace, read_filesystems, read_lines
+from probe.host.sandbox.root import make_user_namespace, read_filesystems, read_lines
 from probe.host.sandbox.steps import (
     ANSWERS,
     INSIDE,

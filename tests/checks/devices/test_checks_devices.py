@@ -251,6 +251,17 @@ class TestHooks:
                 {"/usr/bin/hook": place("/usr/bin/hook", 0o100755, 0o700, 0o755)},
                 ("fails", "HookNotExecutable"),
             ),
+            (
+                hook("createContainer"),
+                {"/usr/bin/hook": (*place("/usr/bin/hook", 0o100755), *place("/usr/bin/sh", 0o100750))},
+                ("fails", "HookNotExecutable"),
+            ),
+            (
+                hook("createRuntime"),
+                {"/usr/bin/hook": (*place("/usr/bin/hook", 0o100755), *place("/usr/bin/sh", 0o100644))},
+                ("fails", "HookNotExecutable"),
+            ),
+            (hook("prestart"), {"/usr/bin/hook": place("/usr/bin/hook", 0o100644)}, ("fails", "HookNotExecutable")),
             (hook("createContainer"), {"/usr/bin/hook": gone("/usr/bin/hook")}, ("fails", "HookMissing")),
             (hook("createRuntime"), {"/usr/bin/hook": gone("/usr/bin/hook")}, ("fails", "HookMissing")),
             (hook("createContainer"), {}, ("unknown", "NotReadable")),

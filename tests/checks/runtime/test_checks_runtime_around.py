@@ -461,15 +461,32 @@ def test_a_poststart_hook_that_is_missing(oci: Any, expected: str) -> None:
     assert status_of("runtime-base-spec", facts_with(oci, handlers=handlers))[0] == expected
 
 
+@pytest.mark.parametrize(("oci", "expected"), [("runc", "fail"), ("crun", "pass")])
+def test_a_poststart_hook_that_nobody_may_execute(oci: str, expected: str) -> None:
+    """It stops no container either, but with runc."""
+    handlers = (make_handler_around(added=Reading("/base.json", Added(hooks=(hook("poststart", mode=0o100644),)))),)
+    assert status_of("runtime-base-spec", facts_with(oci, handlers=handlers))[0] == expected
+
+
 def mount(**fields: Any) -> AddedMount:
     """A mount at /x."""
     return AddedMount(destination="/x", **fields)
 
 
-def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -> Hook:
-    """A hook and its way."""
-    steps = (make_place("/opt/hook", **{"mode": 0o100755} | program), make_place("/opt", mode=folder))
+def hook(when: str = "createContainer", folder: int = 0o40755, more: Any = (), **program: Any) -> Hook:
+    """A hook and its way, then *more* of it."""
+    steps = (make_place("/opt/hook", **{"mode": 0o100755} | program), make_place("/opt", mode=folder), *more)
     return Hook(when=when, path="/opt/hook", steps=steps)
+
+
+def tried(name: str, error: str) -> Added:
+    """A sysctl with the outcome of setting it."""
+    return Added(sysctls=((name, "1"),), tried={name: Reading("/proc/sys", error)})
+
+
+def interpreter(mode: int = 0o100755, **fields: Any) -> Any:
+    """What starts a hook."""
+    return (make_place("/opt/sh", mode=mode, **fields),)
 
 
 @pytest.mark.parametrize(
@@ -483,6 +500,20 @@ def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -
         (Added(hooks=(hook("prestart", folder=0o40700),)), ("pass", "")),
         (Added(hooks=(hook(mode=0o100711),)), ("unknown", "NotReadable")),
         (Added(hooks=(hook(mode=0o100700, acl=True),)), ("unknown", "NotReadable")),
+        (Added(hooks=(hook(mode=0o100711, linked=True),)), ("pass", "")),
+        (Added(hooks=(hook(more=interpreter()),)), ("pass", "")),
+        (Added(hooks=(hook(more=interpreter(0o100711)),)), ("pass", "")),
+        (Added(hooks=(hook(more=interpreter(0o100750)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook(more=interpreter(0o100750, acl=True)),)), ("unknown", "NotReadable")),
+        (Added(hooks=(hook(more=interpreter(0o40700)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook(more=(unread("/opt/sh"),)),)), ("unknown", "NotReadable")),
+        (Added(hooks=(hook("createRuntime", more=interpreter(0o100700)),)), ("pass", "")),
+        (Added(hooks=(hook("createRuntime", more=interpreter(0o100644)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("createRuntime", more=interpreter(flags=os.ST_NOEXEC)),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("createRuntime", mode=0o100644),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("prestart", mode=0o40755),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("createRuntime", flags=os.ST_NOEXEC),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook("startContainer", flags=os.ST_NOEXEC),)), ("warn", "")),
         (Added(hooks=(hook("startContainer"),)), ("warn", "")),
         (Added(hooks=(Hook(when="poststart", path="/x", steps=(absent("/x"),)),)), ("fail", "HookNotExecutable")),
         (Added(hooks=(Hook(when="poststop", path="/x", steps=(absent("/x"),)),)), ("pass", "")),
@@ -496,6 +527,12 @@ def hook(when: str = "createContainer", folder: int = 0o40755, **program: Any) -
         (Added(sysctls=(("net.ipv4.ping_group_range", "0 +5"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("net.ipv6.route.gc_timeout", "60"),)), ("fail", "SysctlRefused")),
         (Added(sysctls=(("net.core.somaxconn", "4096"),)), ("pass", "")),
+        (tried("net.ipv4.ip_default_ttl", "EINVAL"), ("fail", "SysctlRefused")),
+        (tried("net.ipv4.ip_default_ttl", ""), ("pass", "")),
+        (tried("net.ipv6.route.gc_timeout", ""), ("pass", "")),
+        (tried("net.netfilter.nf_conntrack_max", "EACCES"), ("fail", "SysctlRefused")),
+        (tried("net.netfilter.nf_conntrack_max", ""), ("pass", "")),
+        (tried("net.ipv4.conf.eth0.forwarding", "ENOENT"), ("pass", "")),
         (Added(mounts=(mount(fstype="debugfs"),)), ("fail", "MountRefused")),
         (Added(mounts=(mount(fstype="jfs"),)), ("fail", "MountRefused")),
         (Added(mounts=(mount(fstype="proc", options=("gid=70000",)),)), ("pass", "")),
@@ -712,6 +749,7 @@ def test_around_a_kubelet_that_does_not_run_the_cause_is_the_missing_kubelet(che
         (make_place("/s", mode=0o100644), "fail"),
         (make_place("/s", flags=os.ST_RDONLY), "fail"),
         (make_place("/s", immutable=True), "fail"),
+        (make_place("/s", sealed=True), "fail"),
         (make_place("/s", free_inodes=0), "fail"),
         (unread("/s"), "unknown"),
     ],
@@ -865,6 +903,13 @@ def test_what_makes_the_sandboxes_of_a_handler(sandboxer: str, oci: str, expecte
     proxies: Reading[dict[str, tuple[str, ...]]] = Reading("containerd config dump", {"mine": ()})
     facts = facts_with(oci, handlers=(make_handler_around(sandboxer=sandboxer),), proxies=proxies)
     assert status_of("runtime-parts", facts) == expected
+
+
+def test_a_shim_of_another_name_may_make_sandboxes() -> None:
+    """What it can do is not known, and nothing says that it cannot."""
+    shim = Reading("PATH", "/usr/bin/containerd-shim-sandboxed-runc-v2")
+    facts = facts_with(handlers=(make_handler_around(sandboxer="shim", shim=shim),))
+    assert status_of("runtime-parts", facts) == ("unknown", "NotTried")
 
 
 @pytest.mark.parametrize(

@@ -229,3 +229,9 @@ def test_no_error_is_ever_support(
 def test_supported_is_not_always_usable(about: dict[str, Any], usable: str) -> None:
     """What lies below a volume is not mapped with it; what lies below the kubelet's root is no part of it."""
     assert judge_answer(subject(**about), Answer("done"), around()).usable == usable
+
+
+def test_a_volume_in_a_read_only_subvolume() -> None:
+    """A Pod can read it, though no option of its mount says more."""
+    assert judge_answer(subject(), Answer("done", sealed=True), around()).usable == "read-only"
+    assert judge_answer(subject(), Answer("mount_setattr", errno.EINVAL, sealed=True), around()).usable != "read-only"

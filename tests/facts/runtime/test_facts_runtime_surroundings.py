@@ -16,10 +16,11 @@ from msgspec.structs import replace
 
 from lab.factory import make_confinement, make_handler_around, make_kubelet, make_runtime
 from lab.fake_host import FakeHost
+from probe.facts import go_json
 from probe.facts.around import Cni, HandlerAround, Limit, Surroundings
 from probe.facts.kubelet.surroundings import gather_kubelet_around, receives
 from probe.facts.nearest import nearest
-from probe.facts.runtime.base_spec import gather_added, parse_spec, unjudged
+from probe.facts.runtime.base_spec import gather_added, parse_spec, place_hooks, unjudged
 from probe.facts.runtime.handlers import (
     InForce,
     gather_cni,
@@ -429,6 +430,19 @@ def test_no_plugins(text: str) -> None:
         parse_plugins(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "types"),
+    [
+        ('{"Type": "bridge"}', ("bridge",)),
+        ('{"plugins": [{"TYPE": "bridge"}, {"type": "portmap", "Type": "x"}]}', ("bridge", "portmap")),
+        ('{"Plugins": [{"type": "bridge"}], "type": "y"}', ("y",)),
+    ],
+)
+def test_names_in_any_case(text: str, types: tuple[str, ...]) -> None:
+    """libcni takes `plugins` by its exact name, and `type` in any case; of several the last in order of their names."""
+    assert parse_plugins(text) == types
+
+
 def test_base_specification() -> None:
     """Hooks with each folder on their way, sysctls, limits, and mounts with what they bind."""
     host = make_host()
@@ -487,6 +501,21 @@ def test_a_hostile_base_specification(content: str) -> None:
     host = make_host()
     host.files["/etc/base.json"] = content
     assert gather_added(host, PID, "/etc/base.json").kind == "not-readable"
+
+
+def test_the_way_to_a_hook(tmp_path: Path) -> None:
+    """To its program, to the interpreter of that, and to what starts this one; a script that starts itself ends it."""
+    (tmp_path / "shut").mkdir(mode=0o700)
+    for name, interpreter in (("hook", "link"), ("shut/one", "two"), ("two", "two")):
+        (tmp_path / name).write_text(f"#!{tmp_path}/{interpreter}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "link").symlink_to("shut/one")
+    with closing(LocalHost()) as host:
+        (hook,) = place_hooks(host, os.getpid(), [("createContainer", f"{tmp_path}/hook")])
+    seen = [step.source.removeprefix(f"{tmp_path}/") for step in hook.steps]
+    assert seen[0] == "hook"
+    assert {"/", "link", "shut", "two"} <= set(seen)
+    assert len(seen) == len(set(seen))
 
 
 @pytest.mark.parametrize("number", [10**30, -(10**30), 1 << 64, -1])
@@ -616,11 +645,12 @@ def test_the_path_of_wrappers() -> None:
         ({"linux": {"timeOffsets": {"boottime": {"secs": 5}}}}, ("linux.timeOffsets",)),
         ({"linux": {"resources": {"devices": [{}], "blockIO": {"weight": 1}}}}, ("linux.resources.blockIO",)),
         ({"process": [], "linux": "x"}, ()),
+        ({"Linux": {"TimeOffsets": {"boottime": {}}, "SYSCTL": {"net.a": "1"}}}, ("linux.TimeOffsets",)),
     ],
 )
 def test_parts_of_a_specification_that_nobody_judges(part: dict[str, object], names: tuple[str, ...]) -> None:
     """They are named, as each container gets them; what is empty sets nothing."""
-    assert unjudged(json.dumps(part)) == names
+    assert unjudged(go_json.parse(json.dumps(part))) == names
 
 
 def test_what_the_node_has_of_the_sysctls() -> None:

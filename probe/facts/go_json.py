@@ -1,0 +1,117 @@
+"""JSON as encoding/json of Go decodes it into a struct, which is how container runtimes read what people write.
+
+Go takes a field by its name in any case, and of a field that is there twice it keeps what the second one does not
+replace. msgspec takes exact names, and the last. *Source*: Go, encoding/json, Unmarshal.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable, Iterator
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import FieldInfo, fields
+
+T = TypeVar("T")
+
+_FOLDED = {0x212A: "k", 0x017F: "s"}
+"""Letters outside of ASCII that differ from one inside by case alone: the sign of Kelvin, and the long s."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_BLANK = re.compile(r"[ \t\r\n]*")
+
+
+class Object(list[tuple[str, Any]]):
+    """A JSON object: its names and values, in the order of the text, some of them twice."""
+
+    __slots__ = ()
+
+
+def fold(name: str) -> str:
+    """*name* in the case in which Go compares names of fields."""
+    return name.translate(_FOLDED).lower()
+
+
+def decode(text: str, kind: type[T]) -> T:
+    """*text* as a value of that type. *Errors*: ValueError for what Go refuses, or what has another type."""
+    return convert(parse(text), kind)
+
+
+def convert(value: Any, kind: type[T]) -> T:
+    """The value of `parse`, or a YAML document, as a value of that type. *Errors*: ValueError."""
+    try:
+        return msgspec.convert(_fit(value, kind), kind)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def parse(text: str, stream: bool = False) -> Any:
+    """The value of *text*, with each JSON object as an Object. *Errors*: ValueError.
+
+    With *stream* only its first value is looked at, as `json.NewDecoder` does, unlike `json.Unmarshal`.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=Object, parse_constant=_refuse)
+    try:
+        value, end = decoder.raw_decode(text, _end_of_blank(text, 0))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not stream and _end_of_blank(text, end) < len(text):
+        raise ValueError("has more behind its JSON value")
+    return value
+
+
+def _end_of_blank(text: str, start: int) -> int:
+    found = _BLANK.match(text, start)
+    return found.end() if found else start
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _fit(value: Any, kind: Any) -> Any:
+    """*value* with the names of the fields of *kind*, and plain dictionaries."""
+    if isinstance(kind, UnionType):
+        kind = next(one for one in get_args(kind) if one is not NoneType)
+    if isinstance(value, dict):
+        value = Object(value.items())
+    if isinstance(value, Object) and isinstance(kind, type) and issubclass(kind, Struct):
+        return {field.encode_name: _fit(one, field.type) for field, one in _fields(value, kind)}
+    if isinstance(value, Object):
+        inner = get_args(kind)[1] if get_origin(kind) is dict else Any
+        return {_text(name): _fit(one, inner) for name, one in value}
+    if isinstance(value, list):
+        items = get_args(kind)[0] if get_origin(kind) is tuple else Any
+        return [_fit(one, items) for one in value]
+    return _text(value) if isinstance(value, str) else value
+
+
+def _fields(value: Object, kind: type[Struct]) -> Iterator[tuple[FieldInfo, Any]]:
+    """Each field that is there with its value; null leaves alone what cannot be null."""
+    exact, folded = _names(kind)
+    found: dict[str, Any] = {}
+    for name, one in value:
+        field = exact.get(name) or folded.get(fold(name))
+        if field is None or (one is None and not isinstance(field.type, UnionType)):
+            continue
+        before = found.get(field.encode_name)
+        if isinstance(one, Object) and isinstance(before, Object):
+            one = Object([*before, *one])
+        found[field.encode_name] = one
+    return ((exact[name], one) for name, one in found.items())
+
+
+@cache
+def _names(kind: Hashable) -> tuple[dict[str, FieldInfo], dict[str, FieldInfo]]:
+    """Fields of a Struct by their exact names, and by the names in the case in which Go compares them."""
+    exact = {field.encode_name: field for field in fields(cast(type[Struct], kind))}
+    return exact, {fold(name): field for name, field in reversed(exact.items())}
+
+
+def _text(text: str) -> str:
+    """*text* with half of a surrogate pair replaced, as Go does."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
