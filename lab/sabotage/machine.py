@@ -121,10 +121,11 @@ class Lab:
         _furnish(self.tree)
 
     def sweep(self) -> None:
-        """Remove the cgroups of the Pods."""
-        from lab.real.bundle import sweep
+        """Remove what Pods leave on this machine: their cgroups, and a new owner of /dev/null."""
+        from lab.real.bundle import sweep, take_back_null
 
         sweep(CGROUP)
+        take_back_null()
 
     @contextmanager
     def machine(self) -> Iterator[Machine]:

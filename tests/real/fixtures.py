@@ -43,6 +43,7 @@ def workspace() -> Iterator[str]:
     _made.append(directory)
     yield directory
     bundle.sweep(bundle.CGROUPS)
+    bundle.take_back_null()
     kernel.detach(directory)
     os.rmdir(directory)
 
