@@ -96,7 +96,7 @@ def fleet(
       userns-probe fleet -o html --prometheus http://prometheus:9090 > inventory.html
       userns-probe fleet --from today.json --diff yesterday.json --fail-on worse
     """
-    from probe.fleet.conditions import exit_code, parse_conditions
+    from probe.fleet.conditions import exit_code, parse_conditions, unread
     from probe.fleet.diff import diff
 
     try:
@@ -116,6 +116,8 @@ def fleet(
     for text in _batches(_rendered(taken, change, output, verbose, colour)):
         write(text, people=output == "table")
     code, lines = exit_code(conditions, taken, change)
+    if why := unread(taken):
+        code, lines = code or UNREAD, [f"no list of the cluster could be read: {why}", *lines]
     for line in lines:
         complain(f"userns-probe: {line}\n")
     return code

@@ -83,6 +83,14 @@ def parse_conditions(text: str) -> tuple[str, ...]:
     return names
 
 
+def unread(inventory: Inventory) -> str:
+    """Why no list at all could be read; empty when one was."""
+    sections = [one for one in inventory.sections if one.name != "prometheus"]
+    if any(one.state in ("read", "partial") for one in sections):
+        return ""
+    return next((one.problem for one in sections if one.problem), "none is served")
+
+
 def exit_code(names: tuple[str, ...], inventory: Inventory, change: Diff | None) -> tuple[int, list[str]]:
     """(1 when a condition holds, else 2 when one cannot be told, else 0; a line for each of these)."""
     code, lines = 0, []

@@ -79,6 +79,14 @@ def test_usage(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert done.stderr.strip()
 
 
+def test_a_token_that_nobody_knows(tmp_path: Path) -> None:
+    """Where no list could be read, the exit code says so, whatever is printed."""
+    with serving(small(), tmp_path, token="forged") as kubeconfig:
+        done = run("--kubeconfig", str(kubeconfig), "-o", "json")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert json.loads(done.stdout)["summary"]["nodes"] == 0
+
+
 def test_no_server(tmp_path: Path) -> None:
     """2, for unknown: nobody listens."""
     with serving(small(), tmp_path) as kubeconfig:
