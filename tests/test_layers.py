@@ -166,7 +166,7 @@ def test_a_probe_has_no_threads() -> None:
 
 
 HEAVY = {"asyncio", "click", "httpx2", "importlib.metadata", "jinja2", "lightkube", "psutil", "pyroute2", "rich"}
-HEAVY |= {"http", "prometheus_client.exposition", "urllib.request", "wsgiref", "yaml", "zipfile"}
+HEAVY |= {"decimal", "http", "prometheus_client.exposition", "urllib.request", "uuid", "wsgiref", "yaml", "zipfile"}
 
 
 def test_serve_imports_only_what_it_needs() -> None:

@@ -187,9 +187,9 @@ FOR_SOME = (
 )
 """Own modules and packages of other verbs, of options, of other processes and of rare answers."""
 HEAVY = {
-    *("argparse", "asyncio", "ast", "click", "dataclasses", "dis", "google", "h2", "hashlib", "importlib.metadata"),
-    *("inspect", "logging", "msgspec._json_schema", "msgspec.inspect", "multiprocessing", "platform", "pyroute2"),
-    *("subprocess", "threading", "traceback", "typing_extensions", "urllib", "xml"),
+    *("argparse", "asyncio", "ast", "click", "dataclasses", "decimal", "dis", "google", "h2", "hashlib"),
+    *("importlib.metadata", "inspect", "logging", "msgspec._json_schema", "msgspec.inspect", "multiprocessing"),
+    *("platform", "pyroute2", "subprocess", "threading", "traceback", "typing_extensions", "urllib", "uuid", "xml"),
 }
 MOST_MODULES = 225
 """Own modules of a plain report, each of which takes 0.3 ms of CPU in each probe. Raise it with a reason."""
