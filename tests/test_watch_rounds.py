@@ -314,6 +314,19 @@ def test_a_looker_that_ends_is_a_doubt(running: Callable[..., Looker]) -> None:
         looker.wait(supervisor, NEVER)
 
 
+def test_a_looker_that_cannot_be_started_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is left, again and again: `watch` would run out of descriptors, too."""
+
+    def fork() -> int:
+        raise BlockingIOError(11, "no process is left")
+
+    monkeypatch.setattr(os, "fork", fork)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(BlockingIOError):
+        Looker(memory_of(SELF), "/proc", clocks())
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_timer_expires_once_it_is_set_and_not_put_off() -> None:
     """With the function of Python 3.13, and with the C library's on older releases."""
     timer = Timer()

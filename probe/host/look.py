@@ -6,6 +6,7 @@ imports the standard library alone.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -53,6 +54,11 @@ def meaning(kind: str, content: bytes) -> str:
     *Errors*: LookupError for another kind, or content of another form.
     """
     return _MEANINGS[kind](content)
+
+
+def is_settled(seen: str, before: int) -> bool:
+    """Whether the look at a file shows that it is absent, or changed last *before* a time in nanoseconds."""
+    return seen == f"errno {errno.ENOENT}" or (seen[:1].isdecimal() and int(seen.rpartition(" ")[2]) < before)
 
 
 def digest(content: bytes) -> str:

@@ -15,7 +15,7 @@ from probe.host.child import ChildError
 from probe.host.files import FileStatus
 from probe.host.host import LocalHost
 from probe.host.imports import files_of_dump
-from probe.host.look import CHURN, UNSEEN, look, meaning
+from probe.host.look import CHURN, UNSEEN, is_settled, look, meaning
 from probe.host.places import Place
 from probe.host.program import Output
 from probe.host.sysctls import sysctl_path
@@ -50,7 +50,6 @@ _RESTLESS = re.compile(
 )
 _CONSTANT = frozenset(("--version", "-v", "features", "version"))
 """Arguments for which a program's output depends on the executable alone, not on files."""
-_ABSENT = "errno 2"
 _SETTLED = 1_000_000_000  # nanoseconds; a file that changed so long ago gets another time by a change
 KEPT_FOR = 6 * 3600.0
 """Seconds for which an output is used again: an executable's identity does not cover its shared libraries."""
@@ -208,7 +207,7 @@ class RecordingHost(LocalHost):
         """The looks at an executable and the files that its output depends on; empty where one would miss a change."""
         executable, *others = (self._looks.get(("file", each), UNSEEN) for each in (path, *files))
         settled = time.time_ns() - _SETTLED
-        if not executable[:1].isdecimal() or any(not _is_settled(seen, settled) for seen in others):
+        if not executable[:1].isdecimal() or any(not is_settled(seen, settled) for seen in others):
             return ""
         return " ".join((executable, *others))
 
@@ -240,11 +239,6 @@ class RecordingHost(LocalHost):
     def _counts(self, path: str) -> bool:
         process = _PROCESS.match(path)
         return not process or (int(process[1]) in self._daemons and not re.match(r"fd(/|$)|net/", process[2]))
-
-
-def _is_settled(seen: str, before: int) -> bool:
-    """Whether the look at a file shows that it is absent, or changed last before a time in nanoseconds."""
-    return seen == _ABSENT or (seen[:1].isdecimal() and int(seen.rpartition(" ")[2]) < before)
 
 
 def _kind(path: str) -> str:

@@ -7,6 +7,7 @@ looker is killed, and another one starts only after it has ended.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -40,15 +41,19 @@ class Looker:
 
         *pause*: seconds between two looks.
         """
-        self._timer = Timer()
-        requests, self._requests = os.pipe()
-        self.answers, answers = os.pipe()
-        gc.unfreeze()
-        gc.collect()  # or the cycles that the last report left, as json.dumps(indent=2) does, would be frozen for ever
-        gc.freeze()  # the child would write to all the memory that it shares with us, and so copy it
-        self._pid = os.fork()
-        if self._pid == 0:
-            _live(Looking(memory, proc, since), self._timer, requests, answers, pause, (self._requests, self.answers))
+        with contextlib.ExitStack() as undo:
+            self._timer = Timer()
+            undo.callback(self._timer.close)
+            requests, self._requests = _pipe(undo)
+            self.answers, answers = _pipe(undo)
+            gc.unfreeze()
+            gc.collect()  # or cycles of the last report, which json.dumps(indent=2) leaves, would be frozen for ever
+            gc.freeze()  # the child would write to all the memory that it shares with us, and so copy it
+            self._pid = os.fork()
+            if self._pid == 0:
+                others = (self._requests, self.answers)
+                _live(Looking(memory, proc, since), self._timer, requests, answers, pause, others)
+            undo.pop_all()
         os.close(requests)
         os.close(answers)
 
@@ -126,6 +131,13 @@ class Looking:
             enter_node(self._proc)
             self._looks = Looks(self._memory)
         return self._looks.changed()
+
+
+def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        undo.callback(os.close, end)
+    return ends
 
 
 def clocks() -> Clocks:

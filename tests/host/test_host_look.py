@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from probe.host.abstract import Host
-from probe.host.look import CHURN, UNSEEN, digest, look, significant
+from probe.host.look import CHURN, UNSEEN, digest, look, meaning, significant
 from probe.host.recording import RecordingHost
 
 
@@ -63,6 +63,36 @@ def test_of_many_files_that_hang_one_is_waited_for() -> None:
     assert {reading.kind for reading in found.values()} == {"timed-out"}
     assert host.asked == ("looks", "places")
     assert [seen for kind, _, seen in host.sources() if kind == "place"] == [UNSEEN] * 3
+
+
+def test_the_look_at_a_mount_table_is_of_the_table_that_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount that comes while it is read is in both or in neither; what cannot be read shows no change."""
+    host, path = RecordingHost({}), f"/proc/{os.getpid()}/mountinfo"
+    table = b"22 1 8:1 / / rw - ext4 /dev/sda1 rw"
+    monkeypatch.setattr(
+        host._tables, "read", lambda path: table if "/999/" not in path else Path("/no/such").read_bytes()
+    )
+    try:
+        assert host.mountinfo(os.getpid()).value == table
+        assert host.mountinfo("999").value is None
+        assert host._looks["mounts", path] == meaning("mounts", table)
+        assert host._looks["mounts", "/proc/999/mountinfo"] == UNSEEN
+    finally:
+        host.close()
+
+
+def test_places_look_as_each_of_them_does(tmp_path: Path) -> None:
+    """One request for all says of each what a look at it alone says."""
+    host, names = RecordingHost({}), ("there", "absent", "link")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    try:
+        host.places(os.getpid(), [f"{tmp_path}/{name}" for name in names])
+        for name in names:
+            path = f"/proc/{os.getpid()}/root{tmp_path}/{name}"
+            assert host._looks["place", path] == look("place", path)
+    finally:
+        host.close()
 
 
 def test_a_file_that_appears_looks_different(tmp_path: Path) -> None:
