@@ -225,6 +225,7 @@ def test_ctrl_c_while_something_is_imported() -> None:
     assert interrupted(prepare, "exec(slow)", signal.SIGINT) == (130, "")
 
 
+@pytest.mark.slow
 def test_quiet_is_the_exit_code_alone(expected: int) -> None:
     """For scripts; no other option makes it speak."""
     for arguments in (["--quiet"], ["report", "-q", "-v", "-o", "json"]):

@@ -132,6 +132,7 @@ def test_a_restarted_watch_remembers_the_label(directory: int, tmp_path: Path) -
     assert "ready=true" in (tmp_path / "other").read_text()
 
 
+@pytest.mark.slow
 def test_a_timer_keeps_the_label_as_watch_does(tmp_path: Path) -> None:
     """`report -o nfd` that replaces its own file reads it first: one probe that times out takes no label away."""
     file = tmp_path / "userns-probe"

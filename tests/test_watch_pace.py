@@ -84,6 +84,7 @@ def test_a_quiet_day_has_a_probe_every_half_hour() -> None:
     assert 5600 <= len(day.looks) <= 5900
 
 
+@pytest.mark.slow
 def test_pods_that_come_and_go_make_no_probe() -> None:
     """Their mounts come and go, and decide nothing."""
     assert len(set(map(churning, range(0, 2000, 20)))) == 1

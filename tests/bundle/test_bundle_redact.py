@@ -147,6 +147,7 @@ def test_a_secret_is_one_everywhere() -> None:
     assert "0123456789" not in str(redacted)
 
 
+@pytest.mark.slow
 def test_long_texts_take_no_long_time() -> None:
     """A word of a mebibyte, and URLs without an end: twice the length takes twice the time, or a timeout shows it."""
     for text in ("a" * (1 << 20), "://" * (1 << 15)):

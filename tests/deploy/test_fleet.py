@@ -16,6 +16,7 @@ from lab.fleet.cluster import small
 from lab.fleet.server import Asked, ListServer
 from probe import __version__
 from probe.cli import verbs as cli
+from tests.extent import some_slow
 from tests.fleet.conftest import taking
 
 FOLDER = CHECKOUT / "deploy/fleet"
@@ -83,7 +84,7 @@ def _allows(role: dict[str, Any], group: str, namespace: str, resource: str, ask
     return False
 
 
-@pytest.mark.parametrize("version", ["1.30", "1.36", "1.37"])
+@pytest.mark.parametrize("version", [*some_slow("1.30", "1.36"), "1.37"])
 def test_kubernetes_knows_every_field(version: str) -> None:
     """Each object is of the published types."""
     for each in (*RBAC, *CRONJOB):

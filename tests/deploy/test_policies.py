@@ -11,6 +11,7 @@ import pytest
 from lab.deploy.cel import Failed, evaluate, matches, patched, refusals
 from lab.deploy.manifests import CHECKOUT, documents
 from probe.outputs.annotations import LABEL
+from tests.extent import some_slow
 
 FOLDER = CHECKOUT / "deploy/policies"
 FILES = {file.stem: documents(file.read_text()) for file in sorted(FOLDER.glob("*.yaml"))}
@@ -252,7 +253,7 @@ def test_each_binding_does_what_its_policy_is_for() -> None:
     assert matches(REQUIRE, asked(pod(CASES["nothing else"])))
 
 
-@pytest.mark.parametrize("version", ["1.30", "1.33", "1.36", "1.37"])
+@pytest.mark.parametrize("version", [*some_slow("1.30", "1.33", "1.36"), "1.37"])
 def test_kubernetes_knows_every_field(version: str) -> None:
     """Each object is of the published types of each version that has its kind."""
     for name, objects in FILES.items():

@@ -16,6 +16,7 @@ from probe import __version__
 from probe.cli import verbs as cli
 from probe.outputs.annotations import LABEL, PREFIX
 from tests.deploy.test_manifests import FOREIGN_CONDITION, NODE, OURS, OWNER, READY, TAINT, _drop, _set
+from tests.extent import some_slow
 
 FOUND = [
     one for name in ("rights", "cronjob") for one in documents((CHECKOUT / f"deploy/stale/{name}.yaml").read_text())
@@ -107,7 +108,7 @@ def test_the_cron_job_runs_what_there_is() -> None:
     assert security["readOnlyRootFilesystem"] is True
 
 
-@pytest.mark.parametrize("version", ["1.30", "1.33", "1.37"])
+@pytest.mark.parametrize("version", [*some_slow("1.30", "1.33"), "1.37"])
 def test_kubernetes_knows_every_field(version: str) -> None:
     """Each object is of the published types, without a field too much."""
     for each in FOUND:

@@ -294,6 +294,7 @@ def test_the_file_system_of_a_class(key: str) -> None:
     assert classes_of([convert(one, wire.StorageClass)])["fast"].fstype == "xfs"
 
 
+@pytest.mark.slow
 def test_a_filtered_list_does_not_tell_what_remains(tmp_path: Path) -> None:
     """Pods are listed with a field selector: as on a real server, progress has their count, and no share of all."""
     server = cluster.small()

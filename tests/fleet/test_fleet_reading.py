@@ -85,6 +85,7 @@ def test_an_expired_token_is_replaced(inventory: Inventory, tmp_path: Path, page
     assert len(section_of(found, "nodes").resource_versions) == 1
 
 
+@pytest.mark.slow
 def test_a_list_without_token_begins_anew_once(inventory: Inventory, tmp_path: Path) -> None:
     """410 without a token: what was folded is forgotten, so nothing counts twice; the second time it is partial."""
     for times in (1, 2):

@@ -43,6 +43,7 @@ def test_clocks_that_are_set_cost_one_write_each_and_no_storm() -> None:
     assert found.peak_writes_10s < 4
 
 
+@pytest.mark.slow
 def test_what_happens_is_seen() -> None:
     """A roll-out costs each node about one write more, and makes it ready; while the server is away nobody writes."""
     rolled_out = simulate("a kernel roll-out", 50, SEED, frozenset({"annotations"}))

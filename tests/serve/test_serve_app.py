@@ -376,7 +376,7 @@ log("failed", "error", message="m" * 100_000, managers=["a"] * 100_000, strange=
     assert json.loads(done.stderr).keys() >= {"event", "level", "timestamp", "message", "managers", "strange"}
 
 
-@pytest.mark.parametrize("no_colour", [True, False])
+@pytest.mark.parametrize("no_colour", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_on_a_terminal_logs_are_for_people(report_file: Path, no_colour: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Colours there, unless NO_COLOR asks for none."""
     monkeypatch.setenv("NO_COLOR", "1" if no_colour else "")

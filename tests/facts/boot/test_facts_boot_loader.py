@@ -348,6 +348,7 @@ def test_no_text_breaks_the_menu(text: str) -> None:
 @pytest.mark.parametrize(
     "line", ["set default=", "menuentry {", "}", "linux ", "submenu '", "\n", " ", "menuentry 'a' --id "]
 )
+@pytest.mark.slow
 def test_a_huge_menu_takes_linear_time(line: str) -> None:
     """No pattern is tried again at each place; the time limit of all tests ends a quadratic one."""
     for text in (line * (1 << 17), (line + "\n") * (1 << 15)):
