@@ -229,7 +229,7 @@ _HOOKS = {
         "hook-script-only-executable": f"{_INTERPRETER}; chmod 711 {_HOOK}",
         "hook-noexec": _NOEXEC,
     },
-    "poststart": {"hook-late-not-executable": f"{_INTERPRETER}; chmod 644 {_HOOK}"},
+    "poststart": {"hook-late-not-executable": f"{_INTERPRETER}; chmod 644 {_HOOK}", "hook-late-gone": "true"},
     "createRuntime": {
         "hook-outside-interpreter-in-a-private-folder": f"{_INTERPRETER}; chmod 700 /srv/in",
         "hook-outside-not-executable": f"{_INTERPRETER}; chmod 644 {_HOOK}",

@@ -13,6 +13,7 @@ from probe.checks.devices.fault import Circumstances, Fault, not_looked_at
 from probe.checks.remedies.devices import NVIDIA_CRUN, NVIDIA_HOOK, NVIDIA_LEGACY, OPEN_HOOK
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import denied, is_closed, is_unclear, mode_of, why_nobody_executes
+from probe.checks.runtime.refusals import LATE_FAILS
 from probe.facts.around import Place
 from probe.facts.devices.model import CdiHook
 from probe.facts.runtime.oci import parse_version_number
@@ -44,7 +45,7 @@ def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
         yield not_looked_at("the hook", path, way[0] if way else None)
         return
     if way[0].value is None:
-        late = hook.when == _LATE and seen.oci_runtime != "runc"
+        late = hook.when == _LATE and seen.oci_runtime not in LATE_FAILS
         yield Fault("unknown" if late else "fails", "HookMissing", f"the {hook.when} hook {path} does not exist")
         return
     if refused := _refused(hook, seen.oci_runtime, way):
@@ -61,7 +62,7 @@ def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
 
 def _refused(hook: CdiHook, oci_runtime: str, way: tuple[Reading[Place], ...]) -> Fault | None:
     """Fault of a program that execve(2) refuses even to root of the node. crun gives a file of no format to a shell."""
-    path, late = inline(hook.program), hook.when == _LATE and oci_runtime != "runc"
+    path, late = inline(hook.program), hook.when == _LATE and oci_runtime not in LATE_FAILS
     for step in way:
         if step.value and (why := why_nobody_executes(step.value, step is way[0])):
             what = "" if step is way[0] else f" needs {inline(step.source)}, which"

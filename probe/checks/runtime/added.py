@@ -151,7 +151,9 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
         seen = broken[0].steps[0].parse(lambda program: program.defect)
         return Outcome.unknown("not-tried", message, seen)
     if not oci_runtime and (late := _late_and_missing(added)):
-        message = f"the poststart hook {inline(late)} of each container is not there; runc fails, and others only warn"
+        message = (
+            f"the poststart hook {inline(late)} of each container is not there; runc and crun fail, and others may warn"
+        )
         return Outcome.unknown("not-readable", message, Evidence(late, problem="does not exist"))
     if added.newer:
         message = f"what is in force is unknown: {inline(source)} changed since the runtime started"

@@ -20,7 +20,9 @@ IN_THE_IMAGE = "startContainer"
 _NEVER_WAITED_FOR = (IN_THE_IMAGE, "poststop")
 """Hooks whose missing program stops no container: seen with runc 1.3.6."""
 _LATE = "poststart"
-"""Hooks of which the OCI specification only asks for a warning when they fail. With runc 1.3.6 the container fails."""
+"""Hooks of which the OCI specification only asks for a warning when they fail."""
+LATE_FAILS = ("runc", "crun")
+"""OCI runtimes whose containers fail all the same: seen with runc 1.3.6 and crun 1.28."""
 
 _PING_RANGE = "net.ipv4.ping_group_range"
 _HIDDEN = r"net\.(core\.(xfrm_|[rw]mem_(default|max))|ipv6\.route\.|ipv[46]\.neigh\.default\.gc_)"
@@ -107,7 +109,7 @@ def is_defective(hook: Hook) -> bool:
 
 def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     """A program that is not there, or that a Pod's own root may not execute."""
-    if not hook.steps or hook.when in _NEVER_WAITED_FOR or (hook.when == _LATE and oci_runtime != "runc"):
+    if not hook.steps or hook.when in _NEVER_WAITED_FOR or (hook.when == _LATE and oci_runtime not in LATE_FAILS):
         return None
     program = hook.steps[0]
     if program.kind == "absent":

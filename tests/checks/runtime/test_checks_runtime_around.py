@@ -452,18 +452,18 @@ def test_cgroup_driver(oci: str, systemd: bool, version: str, driver: str, expec
 
 
 @pytest.mark.parametrize(
-    ("oci", "expected"), [("runc", "fail"), ("crun", "warn"), ("youki", "warn"), (absent("/x"), "unknown")]
+    ("oci", "expected"), [("runc", "fail"), ("crun", "fail"), ("youki", "warn"), (absent("/x"), "unknown")]
 )
 def test_a_poststart_hook_that_is_missing(oci: Any, expected: str) -> None:
-    """The container runs already: the OCI specification asks for a warning, and runc alone fails."""
+    """The container runs already: the OCI specification asks for a warning, and runc and crun fail."""
     late = Hook(when="poststart", path="/x", steps=(absent("/x"),))
     handlers = (make_handler_around(added=Reading("/base.json", Added(hooks=(late,)))),)
     assert status_of("runtime-base-spec", facts_with(oci, handlers=handlers))[0] == expected
 
 
-@pytest.mark.parametrize(("oci", "expected"), [("runc", "fail"), ("crun", "pass")])
+@pytest.mark.parametrize(("oci", "expected"), [("runc", "fail"), ("crun", "fail"), ("youki", "pass")])
 def test_a_poststart_hook_that_nobody_may_execute(oci: str, expected: str) -> None:
-    """It stops no container either, but with runc."""
+    """It stops a container of runc and of crun."""
     handlers = (make_handler_around(added=Reading("/base.json", Added(hooks=(hook("poststart", mode=0o100644),)))),)
     assert status_of("runtime-base-spec", facts_with(oci, handlers=handlers))[0] == expected
 
