@@ -46,7 +46,7 @@ EXPECTED: dict[str, Series] = {
         ("NotPermitted",): 1,
         ("ReportStale",): 1,
     },
-    "Which nodes can nobody judge?": {("restricted", "unknown"): 1, ("stopped", "unknown"): 1},
+    "Which nodes have an unknown verdict?": {("restricted", "unknown"): 1, ("stopped", "unknown"): 1},
     "What share of the fleet runs Pods with emptyDir and ConfigMaps?": {(): 0.4},
     "Which checks fail, and where?": {("filesystem-tmpfs", "old-kernel"): 3},
     "Which file systems do kernels refuse?": {("tmpfs", "tmpfs"): 1},
@@ -74,7 +74,7 @@ def test_the_documented_queries(servers: dict[str, Serving], tmp_path: Path) -> 
     queries = documented()
     with prometheus(tmp_path, {name: server.port for name, server in servers.items()}) as scraper:
         wait_for(lambda: scraper.query("userns_probe_build_info").keys() == {(name, "0.1.0") for name in NODES})
-        stale = scraper.query(queries.pop("Whose report is too old?"))
+        stale = scraper.query(queries.pop("Which nodes have an expired report?"))
         assert stale.keys() == {("stopped",)}
         assert {question: scraper.query(query) for question, query in queries.items()} == EXPECTED
 
