@@ -78,7 +78,7 @@ def _fit(value: Any, kind: Any) -> Any:
     if isinstance(kind, UnionType):
         kind = next(one for one in get_args(kind) if one is not NoneType)
     if isinstance(value, dict):
-        value = Object(value.items())
+        value = Object((_key(name), one) for name, one in value.items())
     if isinstance(value, Object) and isinstance(kind, type) and issubclass(kind, Struct):
         return {field.encode_name: _fit(one, field.type) for field, one in _fields(value, kind)}
     if isinstance(value, Object):
@@ -88,6 +88,15 @@ def _fit(value: Any, kind: Any) -> Any:
         items = get_args(kind)[0] if get_origin(kind) is tuple else Any
         return [_fit(one, items) for one in value]
     return _text(value) if isinstance(value, str) else value
+
+
+def _key(name: object) -> str:
+    """A key of a YAML mapping as the name in JSON. *Source*: sigs.k8s.io/yaml. *Errors*: ValueError."""
+    if isinstance(name, bool | int | float):
+        return json.dumps(name)
+    if not isinstance(name, str):
+        raise ValueError(f"a key is of type {type(name).__name__}")
+    return name
 
 
 def _fields(value: Object, kind: type[Struct]) -> Iterator[tuple[FieldInfo, Any]]:
