@@ -47,6 +47,8 @@ class Propagation(Struct, frozen=True, kw_only=True):
     same_namespace: bool
     arrives: bool
     """Whether the runtime's mount there is in the peer group of the kubelet's, or receives from it."""
+    same_directory: bool | None = True
+    """False where the runtime finds another directory at the path of the Pods' directories; None: not known."""
     kubelet: str
     """The optional fields of mountinfo: `shared:5 master:1`; empty for a private mount."""
     runtime: str

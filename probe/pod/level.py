@@ -11,7 +11,7 @@ _OF_ALL_HANDLERS = frozenset((
     "UserNamespacesDisabled", "UserNamespacesNotBuilt", "UserNamespaceRefused", "NamespacesDisabled", "ProcCovered",
     "SysfsCovered", "KubeletTooOld", "KubeletGateOff", "RuntimeTooOld", "CriServiceMissing", "RuntimeConfined",
     "KubeletConfined", "VolumesNotPropagated", "RuntimeRootNotIdmappable", "KubeletRootNotIdmappable",
-    "TmpfsNotIdmappable", "RuntimeNotReady", "NetworkNotReady",
+    "TmpfsNotIdmappable", "RuntimeNotReady", "NetworkNotReady", "KubeletDirectoryHidden",
 ))  # fmt: skip
 """Reasons that no other handler would change."""
 _WHY: dict[Level, str] = {

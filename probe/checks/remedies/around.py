@@ -12,6 +12,8 @@ OF_REASON: dict[str, str] = {
     "UmaskTooStrict": "Remove UMask= from the runtime's unit, or start it with umask 022, and restart it.",
     "DirectoryNotWritable": _MAKE_ROOM,
     "KubeletDirectoryNotWritable": _MAKE_ROOM,
+    "KubeletDirectoryHidden": "Remove InaccessiblePaths= and TemporaryFileSystem= from the runtime's unit, or mount "
+    "the kubelet's directory into the container in which the runtime runs, and restart the runtime.",
     "KeyringQuotaTooSmall": "Raise the quota:\n  sysctl -w kernel.keys.maxkeys=2000 kernel.keys.maxbytes=2000000",
     "ProcessLimitTooSmall": "Set LimitNPROC=infinity and TasksMax=infinity in the runtime's unit, and restart it.",
     "OpenFilesLimitTooSmall": "Set LimitNOFILE=infinity in the runtime's unit, and restart it.",

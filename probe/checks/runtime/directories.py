@@ -21,6 +21,7 @@ from probe.checks.runtime.around import (
     worst,
 )
 from probe.checks.runtime.names import no_kubelet, runtime_name, snapshotter_of
+from probe.checks.runtime.volumes import check_shared
 from probe.facts.around import Place
 from probe.facts.model import Facts
 from probe.finding import Evidence
@@ -214,6 +215,7 @@ def check_directories(facts: Facts, handler: str) -> Outcome:
     return worst(
         {
             "KubeletDirectoryNotWritable": check_kubelet_space(facts),
+            "KubeletDirectoryHidden": check_shared(facts),
             "TemporaryDirectoryUnusable": check_temporary(facts, handler),
             "UmaskTooStrict": check_umask(facts),
             "DirectoryNotWritable": check_space(facts, handler),
@@ -233,6 +235,7 @@ CHECKS = (
         "where a Pod's own root may not look: then Pods with a user namespace fail, and others run.",
         reasons=(
             "KubeletDirectoryNotWritable",
+            "KubeletDirectoryHidden",
             "TemporaryDirectoryUnusable",
             "UmaskTooStrict",
             "DirectoryNotWritable",

@@ -38,6 +38,24 @@ def check_propagation(facts: Facts) -> Outcome:
     return Outcome.fail("VolumesNotPropagated", message, *seen)
 
 
+def check_shared(facts: Facts) -> Outcome:
+    """Fail when the runtime finds other directories of Pods than the kubelet, or none.
+
+    It binds /etc/hosts and the termination log of each container from there.
+    """
+    around = facts.kubelet_around
+    found = around.value.propagation if around.value else None
+    if found is None or found.value is None:
+        return Outcome.skipped("runtime-mount-propagation says what is unknown", found or around)
+    seen = Evidence(found.source, "not the kubelet's mount namespace")
+    if found.value.same_directory is None:
+        return Outcome.unknown("not-readable", "whether the runtime sees the directories of Pods is unknown", seen)
+    if found.value.same_directory:
+        return Outcome.passed("kubelet and runtime find the same directories of Pods", Evidence(found.source, "same"))
+    message = "in the runtime's mount namespace another directory, or none, is at the path of the Pods' directories"
+    return Outcome.fail("KubeletDirectoryHidden", message, seen)
+
+
 def check_kubelet(facts: Facts) -> Outcome:
     """Fail when the kubelet lacks CAP_SYS_ADMIN: it then mounts no volume, while Pods without volumes still run.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os.path
+
 from probe.facts.around import NO_PLACE, KubeletAround, Propagation
 from probe.facts.model import KubeletFacts, RuntimeFacts
 from probe.facts.nearest import nearest
@@ -12,6 +14,9 @@ from probe.host.mount_table import MountTable
 from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.places import Place
 from probe.reading import Reading, problem_of
+
+_NONE = ("", "")
+"""No directory."""
 
 
 def gather_kubelet_around(
@@ -67,6 +72,7 @@ def _propagation(host: Host, kubelet: int, runtime: Reading[RuntimeFacts], path:
     answer = Propagation(
         same_namespace=False,
         arrives=bool(arrives),
+        same_directory=_is_shared(host, kubelet, daemon, path),
         kubelet=" ".join(made.value.propagation),
         runtime=" ".join(seen.value.propagation),
     )
@@ -105,6 +111,27 @@ def _mount_of(host: Host, pid: int, root_dir: str) -> Reading[Mount]:
     found = host.places(pid, [root_dir, f"{root_dir}/pods"])
     real = next((place.value.path for place in reversed(found.values()) if place.value), root_dir)
     return _mounts(host, pid).parse(lambda table: _demand(MountTable(table).mount_of(real)))
+
+
+def _is_shared(host: Host, kubelet: int, daemon: int, root_dir: str) -> bool | None:
+    """True when both find the same directory where the kubelet makes those of Pods; None when that is unknown."""
+    made, seen = _directories(host, kubelet, root_dir), _directories(host, daemon, root_dir)
+    number = 0 if made[1] == _NONE else 1  # the directory of all Pods, unless the kubelet has yet to make it
+    return None if made[number] is None or seen[number] is None else made[number] == seen[number]
+
+
+def _directories(host: Host, pid: int, root_dir: str) -> list[tuple[str, str] | None]:
+    """Device, and path in its file system, of the kubelet's root and of `pods` in it; None for an unknown one."""
+    found: list[tuple[str, str] | None] = []
+    table = _mounts(host, pid).parse(MountTable).value
+    for place in host.places(pid, [root_dir, f"{root_dir}/pods"]).values():
+        mount = table.mount_of(place.value.path) if table and place.value else None
+        if mount is None or place.value is None or mount.root.endswith("//deleted"):
+            found.append(_NONE if place.kind == "absent" else None)
+        else:
+            beneath = os.path.relpath(place.value.path, mount.mount_point)
+            found.append((mount.device, os.path.normpath(os.path.join(mount.root, beneath))))
+    return found
 
 
 def _demand(mount: Mount | None) -> Mount:

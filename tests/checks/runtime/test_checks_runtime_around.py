@@ -718,6 +718,15 @@ def test_propagation(arrives: bool, expected: str) -> None:
     assert levels["projected"] == ("ready" if arrives else "not-ready")
 
 
+@pytest.mark.parametrize(("same", "expected"), [(True, "pass"), (False, "fail"), (None, "unknown")])
+def test_another_directory_at_the_path_of_the_kubelet(same: bool | None, expected: str) -> None:
+    """The runtime finds no /etc/hosts of any Pod, so each container fails."""
+    found = Propagation(same_namespace=False, arrives=True, same_directory=same, kubelet="shared:1", runtime="master:1")
+    facts = make_facts(kubelet_around=make_kubelet_around(propagation=found))
+    assert status_of("runtime-directories", facts)[0] == expected
+    assert (conclude(judge(facts)).levels["stateless"] == "not-ready") == (expected == "fail")
+
+
 def test_a_kubelet_that_may_not_mount() -> None:
     """It mounts no token; Pods without volumes run."""
     facts = make_facts(kubelet_around=make_kubelet_around(effective_capabilities=ALL_CAPABILITIES & ~(1 << 21)))

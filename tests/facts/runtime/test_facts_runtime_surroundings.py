@@ -602,6 +602,30 @@ def test_propagation_of_a_mount_that_holds_the_pods(below: str, arrives: bool) -
     assert around.propagation.value.arrives is arrives
 
 
+@pytest.mark.parametrize(
+    ("runtime", "shared"),
+    [
+        ("8:1 / /", True),
+        ("8:1 /var/lib/kubelet /var/lib/kubelet", True),
+        ("8:1 /var/lib/other /var/lib/kubelet", False),
+        ("0:50 / /var/lib/kubelet", False),
+        ("8:1 /var/lib/kubelet//deleted /var/lib/kubelet", None),
+    ],
+)
+def test_the_directory_that_the_runtime_finds(runtime: str, shared: bool | None) -> None:
+    """It is the kubelet's when device and path in the file system are, by whichever mount."""
+    host = make_host()
+    host.links |= {"/proc/800/ns/mnt": "mnt:[1]", f"/proc/{PID}/ns/mnt": "mnt:[2]"}
+    host.places_found["/var/lib/kubelet"] = Place(path="/var/lib/kubelet", mode=0o40755, uid=0, gid=0)
+    host.files["/proc/800/mountinfo"] = "1 0 8:1 / / rw shared:1 - ext4 d rw\n"
+    host.files[f"/proc/{PID}/mountinfo"] = f"1 0 {runtime} rw master:1 - ext4 d rw\n"
+    answer = Reading("CRI", make_runtime(confinement=make_confinement(pid=PID)))
+    around = gather_kubelet_around(host, Reading("kubelet", make_kubelet(pid=800)), answer).value
+    assert around is not None
+    assert around.propagation.value is not None
+    assert around.propagation.value.same_directory is shared
+
+
 @pytest.mark.parametrize("field", ["linux", "x"])
 def test_a_specification_at_the_limit_of_nesting(field: str) -> None:
     """Each depth is either read or not understood, whatever part of it the parser of JSON skips."""
