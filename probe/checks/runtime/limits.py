@@ -181,13 +181,8 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
         message = f"the cgroup of all Pods may get {max(pods.value, 0)} more processes, too few for one to start"
         full = Outcome.fail("ProcessLimitTooSmall", message, pods, remediation=_END_SOME)
         return replace(full, stands=True)  # a trial has its own cgroup
-    own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
-    if own and 0 < (own.value or 0) < few and not may_be_stale(facts, own):
-        message = f"the kubelet leaves {own.value} processes to each Pod (podPidsLimit), too few for one to start"
-        remediation = (
-            f"Raise podPidsLimit of the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"
-        )
-        return replace(Outcome.fail("ProcessLimitTooSmall", message, own, remediation=remediation), stands=True)
+    if scarce := _pod_pids_limit(facts, few):
+        return scarce
     limit = limits.value.get("RLIMIT_NPROC") if limits.value else None
     if limit is None:
         return Outcome.not_read("how many processes the runtime may start", _missing(limits))
@@ -203,6 +198,19 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
     if left.value is None and left.kind != "absent":
         return Outcome.not_read("how many processes the runtime's cgroup may get", left, seen)
     return Outcome.passed("no limit of processes is near", seen)
+
+
+def _pod_pids_limit(facts: Facts, few: int) -> Outcome | None:
+    """Outcome of a podPidsLimit below *few* processes, which binds no Pod of a trial; None for any other."""
+    own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
+    if not own or not 0 < (own.value or 0) < few:
+        return None
+    message = f"the kubelet leaves {own.value} processes to each Pod (podPidsLimit), too few for one to start"
+    if stale := may_be_stale(facts, own):
+        doubt = f"{message}; whether that is in force is unknown: {stale} changed since it started"
+        return replace(Outcome.unknown("not-readable", doubt, own), decides=True, stands=True)
+    remediation = f"Raise podPidsLimit of the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"
+    return replace(Outcome.fail("ProcessLimitTooSmall", message, own, remediation=remediation), stands=True)
 
 
 def check_oom_score(facts: Facts) -> Outcome:

@@ -674,6 +674,10 @@ def test_a_resolv_conf_that_may_not_be_the_one(source: str, there: bool, expecte
 def test_processes_that_the_kubelet_leaves_to_each_pod(limit: int, expected: str) -> None:
     """The OCI runtime itself is in the Pod's cgroup when it starts a container."""
     assert status_of("runtime-limits", make_facts(kubelet=make_kubelet(pod_pids_limit=limit)))[0] == expected
+    changed = Reading("files", (DropIn(path="/var/lib/kubelet/config.yaml", newer=True),))
+    stale = make_facts(kubelet=make_kubelet(pod_pids_limit=limit, files=changed))
+    assert status_of("runtime-limits", stale)[0] == expected.replace("fail", "unknown"), "it may not be in force"
+    assert (conclude(judge(stale)).verdict == "ready") == (expected == "pass")
 
 
 @pytest.mark.parametrize(
