@@ -314,6 +314,21 @@ def test_a_looker_that_ends_is_a_doubt(running: Callable[..., Looker]) -> None:
         looker.wait(supervisor, NEVER)
 
 
+@pytest.mark.parametrize("call", ["fork", "pipe"])
+def test_a_looker_that_cannot_start_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Each round tries again: descriptors that were left would sooner or later be too many for any looker."""
+
+    def refused() -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refused)
+        with pytest.raises(BlockingIOError):
+            Looker(memory_of(SELF), "/proc", clocks())
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_timer_expires_once_it_is_set_and_not_put_off() -> None:
     """With the function of Python 3.13, and with the C library's on older releases."""
     timer = Timer()

@@ -41,12 +41,19 @@ class Looker:
         *pause*: seconds between two looks.
         """
         self._timer = Timer()
-        requests, self._requests = os.pipe()
-        self.answers, answers = os.pipe()
+        opened = [self._timer.descriptor]
         gc.unfreeze()
         gc.collect()  # or the cycles that the last report left, as json.dumps(indent=2) does, would be frozen for ever
         gc.freeze()  # the child would write to all the memory that it shares with us, and so copy it
-        self._pid = os.fork()
+        try:
+            for _ in range(2):
+                opened += os.pipe()
+            self._pid = os.fork()
+        except OSError:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        _, requests, self._requests, self.answers, answers = opened
         if self._pid == 0:
             _live(Looking(memory, proc, since), self._timer, requests, answers, pause, (self._requests, self.answers))
         os.close(requests)
