@@ -314,16 +314,18 @@ def test_a_looker_that_ends_is_a_doubt(running: Callable[..., Looker]) -> None:
         looker.wait(supervisor, NEVER)
 
 
-def test_a_looker_that_cannot_be_started_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No process is left, again and again: `watch` would run out of descriptors, too."""
+@pytest.mark.parametrize("call", ["fork", "pipe"])
+def test_a_looker_that_cannot_start_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Each round tries again: descriptors that were left would sooner or later be too many for any looker."""
 
-    def fork() -> int:
-        raise BlockingIOError(11, "no process is left")
+    def refused() -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(os, "fork", fork)
     before = os.listdir("/proc/self/fd")
-    with pytest.raises(BlockingIOError):
-        Looker(memory_of(SELF), "/proc", clocks())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refused)
+        with pytest.raises(BlockingIOError):
+            Looker(memory_of(SELF), "/proc", clocks())
     assert os.listdir("/proc/self/fd") == before
 
 

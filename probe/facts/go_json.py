@@ -109,8 +109,9 @@ def _fields(value: Object, kind: type[Struct]) -> Iterator[tuple[FieldInfo, Any]
             continue
         before = found.get(field.encode_name)
         if isinstance(one, Object) and isinstance(before, Object):
-            one = Object([*before, *one])
-        found[field.encode_name] = one
+            before.extend(one)
+        else:
+            found[field.encode_name] = Object(one) if isinstance(one, Object) else one
     return ((exact[name], one) for name, one in found.items())
 
 

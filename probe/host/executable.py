@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator
 
@@ -27,7 +28,8 @@ def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str
     if not head:
         return "is empty"
     if head.startswith(b"#!"):
-        return _missing(_script_interpreter(head), exists)
+        interpreter = _script_interpreter(head)
+        return _missing(interpreter, exists) if interpreter else "names no interpreter behind #!"
     if not head.startswith(_ELF):
         return "is neither a program nor a script with #!"
     if len(head) < 64:
@@ -71,8 +73,9 @@ def _missing(interpreter: bytes, exists: Callable[[str], bool]) -> str:
 
 
 def _script_interpreter(head: bytes) -> bytes:
-    words = head[2:].partition(b"\n")[0].split()
-    return words[0] if words else b""
+    """The first word behind `#!`; only a space, a tab or a zero byte ends it, so `\\r` of Windows is a part of it."""
+    line = head[2:].partition(b"\n")[0].lstrip(b" \t")
+    return re.split(rb"[ \t\0]", line, maxsplit=1)[0]
 
 
 def _linker(head: bytes) -> bytes:

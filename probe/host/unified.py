@@ -36,7 +36,7 @@ def read_sections(path: str) -> bytes:
             if name == PROFILE:
                 found.setdefault(name, "")
             elif name in TEXTS and name not in found:
-                found[name] = _text(os.pread(file, size, offset), size)
+                found[name] = _text(os.pread(file, min(size, _LIMIT), offset), size)
         return json.dumps(found).encode()
     finally:
         os.close(file)
@@ -57,6 +57,6 @@ def parse_sections(head: bytes) -> list[tuple[str, int, int]]:
 
 
 def _text(content: bytes, size: int) -> str:
-    if size > _LIMIT or len(content) < size:
+    if len(content) < size:
         raise ValueError("is cut off" if size <= _LIMIT else f"has a text of more than {_LIMIT} bytes")
     return content.decode("utf-8", "replace").strip("\0 \n")

@@ -43,7 +43,10 @@ def elf(machine: int = 62, interpreter: bytes = b"", loaded: int = 0, order: str
         (b"", 0, "empty"),
         (b"#!/lib/there -e\n", 16, ""),
         (b"#! /lib/gone\n", 16, "/lib/gone"),
-        (b"#!\n", 3, ""),
+        (b"#!\n", 3, "names no interpreter"),
+        (b"#! \t\n/lib/there\n", 16, "names no interpreter"),
+        (b"#!/lib/there\r\n", 16, "/lib/there"),
+        (b"#!/lib/there\t-e\r\n", 16, ""),
         (b"echo\n", 5, "neither"),
     ],
 )

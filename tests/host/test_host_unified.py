@@ -62,6 +62,27 @@ def test_what_is_no_image_is_a_problem(host: LocalHost, tmp_path: Path, content:
     assert host.read_sections(str(file)).kind == "not-readable"
 
 
+def test_no_text_is_read_beyond_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A section may name gigabytes of a sparse file: os.pread(3) would reserve them first."""
+    file = tmp_path / "a.efi"
+    content = bytearray(pe({".cmdline": b"x"}))
+    struct.pack_into("<II", content, 0x80 + 24 + 8, 0xF0000000, 0)
+    struct.pack_into("<I", content, 0x80 + 24 + 16, 0xF0000000)
+    file.write_bytes(content)
+    asked: list[int] = []
+    pread = os.pread
+
+    def counted(fd: int, size: int, offset: int) -> bytes:
+        asked.append(size)
+        return pread(fd, size, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    with pytest.raises(ValueError, match="more than"):
+        read_sections(str(file))
+    assert len(asked) == 2
+    assert max(asked) <= 1 << 16
+
+
 def test_what_is_no_file_is_a_problem(host: LocalHost, tmp_path: Path) -> None:
     """A FIFO is not opened."""
     os.mkfifo(tmp_path / "fifo")

@@ -47,9 +47,12 @@ def is_containerd(facts: Facts, since: tuple[int, int, int] = (0, 0, 0)) -> bool
 def worst(parts: dict[str, Outcome]) -> Outcome:
     """The most serious of *parts*, the outcomes of one check by the reason whose remedy fits a warning.
 
-    Among equals, one that no Pod of a trial disproves comes first: hidden behind another, it would go with that one.
+    Among equals, one that decides the verdict comes first, then one that no Pod of a trial disproves: hidden behind
+    another, it would count as little as that one.
     """
-    ordered = sorted(parts.items(), key=lambda part: not (part[1].stands or part[1].reason in NOT_MET))
+    ordered = sorted(
+        parts.items(), key=lambda part: (not part[1].decides, not (part[1].stands or part[1].reason in NOT_MET))
+    )
     for status in ("fail", "unknown", "warn"):
         for reason, outcome in ordered:
             if outcome.status == status:

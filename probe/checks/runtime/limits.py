@@ -43,10 +43,11 @@ _TOO_SMALL_STACK = 16 << 10
 """Bytes with which shims of containerd 2.1.9 crash."""
 _SMALL_STACK = 64 << 10
 _MEMORY = (
-    ("RLIMIT_AS", "Max address space", 1500 << 20, 2 << 30),
-    ("RLIMIT_DATA", "Max data size", 64 << 20, 128 << 20),
+    ("RLIMIT_AS", "Max address space", 700 << 20, 1500 << 20, 2 << 30),
+    ("RLIMIT_DATA", "Max data size", 64 << 20, 127 << 20, 256 << 20),
 )
-"""Bytes with which containerd 2.1.9 crashed, and with which Pods ran."""
+"""Bytes with which no shim of containerd 1.6, 1.7 and 2.1 started; with which one of them, or containerd 2.1.9, failed
+at times; and with which Pods ran."""
 _TOO_FEW_PIDS = 8
 """Processes: a shim of containerd has more threads than this."""
 _TOO_FEW_IN_PODS = {"runc": 4, "crun": 2}
@@ -139,16 +140,21 @@ def check_memory(facts: Facts) -> Outcome:
     limits = daemon_of(facts).then(lambda daemon: daemon.limits)
     if limits.value is None:
         return Outcome.not_read("how much memory shims may map", limits)
-    scarce = None
-    for name, words, too_small, small in _MEMORY:
+    doubt = scarce = None
+    for name, words, too_small, unsure, small in _MEMORY:
         limit = limits.value.get(name, _UNLIMITED)
         seen = _told(words, limit, limits.source)
         message = f"the runtime hands on {name} of {limit.soft} bytes to each process"
         if 0 <= limit.soft <= too_small and is_containerd(facts):
-            return Outcome.fail("MemoryLimitTooSmall", f"{message}, with which it crashes itself", seen)
+            return Outcome.fail("MemoryLimitTooSmall", f"{message}, with which no shim starts", seen)
+        if 0 <= limit.soft <= unsure and is_containerd(facts):
+            unknown = Outcome.unknown("not-tried", f"{message}; whether shims start with that is unknown", seen)
+            doubt = doubt or replace(unknown, decides=True)
         if 0 <= limit.soft < small:
             scarce = scarce or Outcome.warn(f"{message}, with which shims may crash", seen)
-    return scarce or Outcome.passed("no limit of memory is near", Evidence(limits.source, "address space, data"))
+    return (
+        doubt or scarce or Outcome.passed("no limit of memory is near", Evidence(limits.source, "address space, data"))
+    )
 
 
 def _told(name: str, limit: Limit, source: str) -> Evidence:
@@ -175,13 +181,8 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
         message = f"the cgroup of all Pods may get {max(pods.value, 0)} more processes, too few for one to start"
         full = Outcome.fail("ProcessLimitTooSmall", message, pods, remediation=_END_SOME)
         return replace(full, stands=True)  # a trial has its own cgroup
-    own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
-    if own and 0 < (own.value or 0) < few and not may_be_stale(facts, own):
-        message = f"the kubelet leaves {own.value} processes to each Pod (podPidsLimit), too few for one to start"
-        remediation = (
-            f"Raise podPidsLimit of the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"
-        )
-        return replace(Outcome.fail("ProcessLimitTooSmall", message, own, remediation=remediation), stands=True)
+    if scarce := _pod_pids_limit(facts, few):
+        return scarce
     limit = limits.value.get("RLIMIT_NPROC") if limits.value else None
     if limit is None:
         return Outcome.not_read("how many processes the runtime may start", _missing(limits))
@@ -197,6 +198,19 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
     if left.value is None and left.kind != "absent":
         return Outcome.not_read("how many processes the runtime's cgroup may get", left, seen)
     return Outcome.passed("no limit of processes is near", seen)
+
+
+def _pod_pids_limit(facts: Facts, few: int) -> Outcome | None:
+    """Outcome of a podPidsLimit below *few* processes, which binds no Pod of a trial; None for any other."""
+    own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
+    if not own or not 0 < (own.value or 0) < few:
+        return None
+    message = f"the kubelet leaves {own.value} processes to each Pod (podPidsLimit), too few for one to start"
+    if stale := may_be_stale(facts, own):
+        doubt = f"{message}; whether that is in force is unknown: {stale} changed since it started"
+        return replace(Outcome.unknown("not-readable", doubt, own), decides=True, stands=True)
+    remediation = f"Raise podPidsLimit of the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"
+    return replace(Outcome.fail("ProcessLimitTooSmall", message, own, remediation=remediation), stands=True)
 
 
 def check_oom_score(facts: Facts) -> Outcome:

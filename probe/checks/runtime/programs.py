@@ -153,9 +153,10 @@ def check_resolv_conf(facts: Facts) -> Outcome:
         message = f"the kubelet reads {inline(file.source)} (resolvConf) for each Pod, and it {why}"
         if stale := may_be_stale(facts, facts.kubelet.value.resolv_conf if facts.kubelet.value else None):
             doubt = f"{message}; whether it reads that is unknown: {stale} changed since it started"
-            return Outcome.unknown("not-readable", doubt, Evidence(file.source, problem=why))
+            unknown = Outcome.unknown("not-readable", doubt, Evidence(file.source, problem=why))
+            return replace(unknown, decides=True, stands=True)
         found = Outcome.fail("ResolvConfMissing", message, Evidence(file.source, problem=why))
-        return replace(found, stands=True)  # the runtime, which a trial asks, does not read it
+        return replace(found, stands=True)  # the runtime, which alone a trial asks, does not read it
     if file.value is None:
         return Outcome.not_read(what, file)
     return Outcome.passed("the kubelet can read its resolv.conf", Evidence(file.source, "a file"))

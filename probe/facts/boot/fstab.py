@@ -6,6 +6,8 @@ import re
 
 from msgspec import Struct
 
+from probe.host.places import above
+
 FSTAB = "/etc/fstab"
 _LINES = 2000
 _ESCAPE = r"\\(040|011|012|134)"
@@ -54,15 +56,13 @@ def at_boot(lines: tuple[Line, ...], by_systemd: bool) -> tuple[Line, ...]:
         if ".." not in line.mount_point.split("/"):
             first.setdefault(line.mount_point, line)
     waiting = list(filter(_is_wanted, first.values()))
-    left = [line for line in first.values() if not _is_wanted(line)]
+    left = {point: line for point, line in first.items() if not _is_wanted(line)}
     found = []
     while waiting:
         line = waiting.pop()
         found.append(line)
-        paths = (line.mount_point, line.source) if line.is_bind else (line.mount_point,)
-        needed = [other for other in left if any(holds(other.mount_point, path) for path in paths)]
-        waiting += needed
-        left = [other for other in left if other not in needed] if needed else left
+        for path in (line.mount_point, line.source) if line.is_bind else (line.mount_point,):
+            waiting += [left.pop(step) for step in above(path) if step in left]
     return tuple(found)
 
 

@@ -34,6 +34,7 @@ from lab.factory import (
 from probe.checks.catalog import find, judge
 from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Cni, Hook, Limit, Place, Propagation
 from probe.facts.model import DropIn, Facts, HookFiles
+from probe.facts.tried import HandlerTrial, PodTrialFacts
 from probe.host.cri import CriCondition
 from probe.reading import Reading
 from probe.verdict import conclude
@@ -308,11 +309,13 @@ def test_keyrings(oci: str, keys: Any, expected: str) -> None:
         ({"limits": limits(STACK=16 << 10)}, "fail"),
         ({"limits": limits(STACK=32 << 10)}, "warn"),
         ({"limits": limits(STACK=8 << 20)}, "pass"),
-        ({"limits": limits(AS=1 << 30)}, "fail"),
+        ({"limits": limits(AS=700 << 20)}, "fail"),
+        ({"limits": limits(AS=1 << 30)}, "unknown"),
         ({"limits": limits(AS=1600 << 20)}, "warn"),
         ({"limits": limits(AS=2 << 30)}, "pass"),
         ({"limits": limits(DATA=64 << 20)}, "fail"),
-        ({"limits": limits(DATA=100 << 20)}, "warn"),
+        ({"limits": limits(DATA=100 << 20)}, "unknown"),
+        ({"limits": limits(DATA=128 << 20)}, "warn"),
         ({"limits": limits(DATA=-1)}, "pass"),
         ({"limits": {}}, "unknown"),
         ({"pids_left": 3}, "fail"),
@@ -324,6 +327,13 @@ def test_keyrings(oci: str, keys: Any, expected: str) -> None:
 def test_processes(told: dict[str, Any], expected: str) -> None:
     """Limits of the UID and of the cgroup."""
     assert status_of("runtime-limits", facts_with(daemon=make_daemon(**told)))[0] == expected
+
+
+@pytest.mark.parametrize("also", [{}, {"pids_left": unread("pids.max")}])
+def test_shims_that_may_not_start_leave_the_verdict_open(also: dict[str, Any]) -> None:
+    """Another unknown of the same check, which does not decide, hides none that does."""
+    around = facts_with(daemon=make_daemon(limits=limits(AS=1 << 30), **also))
+    assert conclude(judge(around)).verdict == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -656,13 +666,18 @@ def test_a_resolv_conf_that_may_not_be_the_one(source: str, there: bool, expecte
     files = Reading("files", (DropIn(path="/var/lib/kubelet/config.yaml", newer=True),))
     kubelet = make_kubelet(files=files, resolv_conf=Reading(source, "/x"))
     facts = make_facts(kubelet=kubelet, kubelet_around=make_kubelet_around(resolv_conf=place))
-    assert status_of("runtime-parts", facts)[0] == expected
+    found = next(each for each in judge(facts) if each.id == "runtime-parts")
+    assert (found.status, found.gating) == (expected, expected == "unknown")
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(1, "fail"), (3, "fail"), (1024, "pass"), (-1, "pass"), (0, "pass")])
 def test_processes_that_the_kubelet_leaves_to_each_pod(limit: int, expected: str) -> None:
     """The OCI runtime itself is in the Pod's cgroup when it starts a container."""
     assert status_of("runtime-limits", make_facts(kubelet=make_kubelet(pod_pids_limit=limit)))[0] == expected
+    changed = Reading("files", (DropIn(path="/var/lib/kubelet/config.yaml", newer=True),))
+    stale = make_facts(kubelet=make_kubelet(pod_pids_limit=limit, files=changed))
+    assert status_of("runtime-limits", stale)[0] == expected.replace("fail", "unknown"), "it may not be in force"
+    assert (conclude(judge(stale)).verdict == "ready") == (expected == "pass")
 
 
 @pytest.mark.parametrize(
@@ -696,8 +711,11 @@ def test_a_kubelet_that_may_be_kept_from_mounting(told: dict[str, Any], mounted:
     volumes = (make_attempt(fstype="tmpfs"),) if mounted else ()
     facts = make_facts(kubelet_around=make_kubelet_around(**told), attempts=(*make_attempts(), *volumes))
     assert status_of("kubelet-confinement", facts)[0] == expected
-    levels = conclude(judge(facts)).levels
-    assert (levels["stateless"], levels["projected"] == "ready") == ("ready", expected == "pass")
+    ran = HandlerTrial(handler="", result="runs", reason="ran", step="", mounts=("kubelet-root", "tmpfs"))
+    trial = Reading("pod trial", PodTrialFacts(handlers=(ran,), seconds=0.3))
+    for each in (facts, msgspec.structs.replace(facts, pod_trial=trial)):  # in a trial no kubelet mounts anything
+        levels = conclude(judge(each)).levels
+        assert (levels["stateless"], levels["projected"] == "ready") == ("ready", expected == "pass")
 
 
 def test_what_the_default_handler_gets_counts_where_nothing_is_known_of_another() -> None:
