@@ -151,14 +151,14 @@ class _Expression:
         return found
 
     def _unary(self) -> Any:
-        negations, minus = 0, False
-        while operator := self._take("!", "-"):
-            negations, minus = negations + (operator == "!"), minus or operator == "-"
+        operators = list(iter(lambda: self._take("!", "-"), ""))
         found = self._member()
-        if not (negations or minus):
+        if not operators:
             return found
         value = self.read(found)
-        return (value ^ (negations % 2 == 1)) if isinstance(value, bool) else ERROR if value is ERROR else UNKNOWN
+        if isinstance(value, bool) and "-" not in operators:
+            return value ^ (len(operators) % 2 == 1)
+        return ERROR if value is ERROR else UNKNOWN
 
     def _member(self) -> Any:
         found = self._primary()
@@ -206,9 +206,10 @@ class _Expression:
         if name == "dyn" and value is None:
             return first
         if value == Path(("optional",)):
-            return Maybe(ABSENT if name == "none" else self.read(first) if name == "of" else UNKNOWN)
+            held = ABSENT if name == "none" else self.read(first) if name == "of" else UNKNOWN
+            return ERROR if held is ERROR else Maybe(held)
         if not isinstance(value, Maybe):
-            return UNKNOWN
+            return ERROR if value is ERROR else UNKNOWN
         held = self.read(value).value
         if name == "orValue":
             return self.read(first) if held is ABSENT else held
@@ -230,10 +231,11 @@ class _Expression:
         return Maybe(found) if optional else found
 
     def _variable(self, name: str) -> Any:
-        """The variable *name*, read once; one that names itself is unknown."""
+        """The variable *name*, read once, which is no path to the field; one that names itself is unknown."""
         if name not in self._known:
             self._known[name] = UNKNOWN
-            self._known[name] = _value(self._variables.get(name, ""), self)
+            found = _value(self._variables.get(name, ""), self)
+            self._known[name] = self.read(found) if found == _FIELD else found
         return self._known[name]
 
     def _arguments(self, closing: str) -> Iterator[Any]:

@@ -67,11 +67,10 @@ def tokens(text: str) -> Iterator[tuple[str, str]]:
 
 
 def chosen(condition: Any, yes: Any, no: Any) -> Any:
-    """`condition ? yes : no`."""
+    """`condition ? yes : no`; by an unknown condition, which may be an error, only a path that both sides have."""
     if isinstance(condition, bool):
         return yes if condition else no
-    same = yes == no and type(yes) is type(no)
-    return ERROR if condition is ERROR else yes if same else UNKNOWN
+    return ERROR if condition is ERROR else yes if isinstance(yes, Path) and yes == no else UNKNOWN
 
 
 def absorbed(left: Any, right: Any, absorbing: bool) -> Any:
