@@ -1,9 +1,7 @@
-"""Tokens and values of CEL, as far as policies on `hostUsers` need them. Pure."""
+"""Values of CEL, as far as policies on `hostUsers` need them. Pure."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -41,29 +39,6 @@ class Made(NamedTuple):
 
     text: str
     """Its fields, without blanks."""
-
-
-_TOKEN = re.compile(
-    r"""(?:\s|//[^\n]*+)*+(?:
-    (?P<string>[rRbB]{0,2}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'))
-    |(?P<name>[A-Za-z_]\w*)|(?P<number>\d[\w.]*)
-    |(?P<operator>&&|\|\||[=!<>]=|\.\?|\[\?|[-+*/%!<>()\[\]{}.,:?])
-    |(?P<end>\Z))""",
-    re.VERBOSE | re.DOTALL,
-)
-
-
-def tokens(text: str) -> Iterator[tuple[str, str]]:
-    """(Kind, token), the last of the kind `end`. *Errors*: ValueError."""
-    at = 0
-    while True:
-        found = _TOKEN.match(text, at)
-        if found is None or found.lastgroup is None:
-            raise ValueError("no token of CEL")
-        yield found.lastgroup, found[found.lastgroup]
-        if found.lastgroup == "end":
-            return
-        at = found.end()
 
 
 def chosen(condition: Any, yes: Any, no: Any) -> Any:
