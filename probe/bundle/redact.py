@@ -41,7 +41,7 @@ _OPEN_VALUE = re.compile(
     r"|/(?:boot|dev|etc|home|lib|mnt|opt|proc|root|run|snap|srv|sys|tmp|usr|var)(?:/[\w.@-]+)*/?)",
     re.IGNORECASE,
 )
-"""Values of settings that are no secrets: switches, durations, paths, sources of nsswitch.conf(5), lists that follow."""
+"""Values of settings that are no secrets: switches, durations, paths, lists that follow, words of nsswitch.conf(5)."""
 _SHAPES = re.compile(
     r"-----BEGIN [A-Z0-9 ]+-----[\s\S]*?(?:-----END [A-Z0-9 ]+-----|\Z)"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # JSON Web Token
