@@ -37,11 +37,11 @@ _PROXY = re.compile(
 """The userinfo of a proxy without a scheme, which curl(1) takes."""
 _END_OF_WORD = re.compile(r"[\s,;&}\]]")
 _OPEN_VALUE = re.compile(
-    r"(?:true|false|null|none|\d{1,6}|\d+m?s|webhook|anonymous|x509|alwaysallow|[\[{]+"
+    r"(?:true|false|null|none|\d{1,6}|\d+m?s|webhook|anonymous|x509|alwaysallow|files|compat|sss|[ymn]|[\[{]+"
     r"|/(?:boot|dev|etc|home|lib|mnt|opt|proc|root|run|snap|srv|sys|tmp|usr|var)(?:/[\w.@-]+)*/?)",
     re.IGNORECASE,
 )
-"""Values of settings that are no secrets: switches, durations, paths, lists that follow."""
+"""Values of settings that are no secrets: switches, durations, paths, lists that follow, words of nsswitch.conf(5)."""
 _SHAPES = re.compile(
     r"-----BEGIN [A-Z0-9 ]+-----[\s\S]*?(?:-----END [A-Z0-9 ]+-----|\Z)"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # JSON Web Token

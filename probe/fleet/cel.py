@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from probe.fleet.cel_tokens import Tokens
 from probe.fleet.cel_values import (
     ABSENT,
     ERROR,
@@ -20,7 +21,6 @@ from probe.fleet.cel_values import (
     absorbed,
     chosen,
     compared,
-    tokens,
 )
 
 LONGEST, DEEPEST = 4000, 30
@@ -36,7 +36,6 @@ _SPECS = {
 }
 """Paths that are the spec of a Pod, in the one or the other kind of object."""
 _WORDS = {"true": True, "false": False, "null": None}
-_CLOSING = {"(": ")", "[": "]", "[?": "]", "{": "}"}
 
 
 def evaluate(text: str, variables: Mapping[str, str], host_users: HostUsers) -> bool | Special:
@@ -69,28 +68,12 @@ class _Expression:
         known: dict[str, Any] | None = None,
     ) -> None:
         """*depth*: of the parts around it. *known*: variables that were read."""
-        self._tokens, self._variables, self._host_users, self._depth = tokens(text), variables, host_users, depth
+        self.tokens, self._variables, self._host_users, self._depth = Tokens(text), variables, host_users, depth
         self._known = {} if known is None else known
-        self._kind, self.token = next(self._tokens)
 
     def inner(self, text: str) -> _Expression:
         """The expression of a variable."""
         return _Expression(text, self._variables, self._host_users, self._depth + 1, self._known)
-
-    def _next(self) -> str:
-        token = self.token
-        if self._kind == "end":
-            raise ValueError("the expression is cut off")
-        self._kind, self.token = next(self._tokens)
-        return token
-
-    def _take(self, *operators: str) -> str:
-        """The next token if it is one of *operators*, else nothing."""
-        return self._next() if self._kind == "operator" and self.token in operators else ""
-
-    def _expect(self, operator: str) -> None:
-        if not self._take(operator):
-            raise ValueError(f"no {operator}")
 
     def read(self, value: Any) -> Any:
         """The value of a path, and of an optional one."""
@@ -106,32 +89,32 @@ class _Expression:
         if self._depth > DEEPEST:
             raise ValueError("nested too deeply")
         found = self._or()
-        if self._take("?"):
+        if self.tokens.take("?"):
             yes = self.ternary()
-            self._expect(":")
+            self.tokens.expect(":")
             found = chosen(self.read(found), yes, self.ternary())
         self._depth -= 1
         return found
 
     def _or(self) -> Any:
         found = self._and()
-        while self._take("||"):
+        while self.tokens.take("||"):
             found = absorbed(self.read(found), self.read(self._and()), True)
         return found
 
     def _and(self) -> Any:
         found = self._relation()
-        while self._take("&&"):
+        while self.tokens.take("&&"):
             found = absorbed(self.read(found), self.read(self._relation()), False)
         return found
 
     def _relation(self) -> Any:
         found = self._sum()
         while True:
-            if (self._kind, self.token) == ("name", "in"):
-                self._next()
+            if (self.tokens.kind, self.tokens.token) == ("name", "in"):
+                self.tokens.next()
                 found = self._contained(self.read(found), self._sum())
-            elif operator := self._take("==", "!=", "<", ">", "<=", ">="):
+            elif operator := self.tokens.take("==", "!=", "<", ">", "<=", ">="):
                 found = compared(operator, self.read(found), self.read(self._sum()))
             else:
                 return found
@@ -145,54 +128,54 @@ class _Expression:
 
     def _sum(self) -> Any:
         found = self._unary()
-        while self._take("+", "-", "*", "/", "%"):
+        while self.tokens.take("+", "-", "*", "/", "%"):
             self._unary()
             found = UNKNOWN
         return found
 
     def _unary(self) -> Any:
-        negations, minus = 0, False
-        while operator := self._take("!", "-"):
-            negations, minus = negations + (operator == "!"), minus or operator == "-"
+        operators = list(iter(lambda: self.tokens.take("!", "-"), ""))
         found = self._member()
-        if not (negations or minus):
+        if not operators:
             return found
         value = self.read(found)
-        return (value ^ (negations % 2 == 1)) if isinstance(value, bool) else ERROR if value is ERROR else UNKNOWN
+        if isinstance(value, bool) and "-" not in operators:
+            return value ^ (len(operators) % 2 == 1)
+        return ERROR if value is ERROR else UNKNOWN
 
     def _member(self) -> Any:
         found = self._primary()
-        while operator := self._take(".", ".?", "[", "[?", "{"):
+        while operator := self.tokens.take(".", ".?", "[", "[?", "{"):
             if operator == "{":
-                found = Made(self._skip("}"))
+                found = Made(self.tokens.skip("}"))
             elif operator in ("[", "[?"):
                 key = self.read(self.ternary())
-                self._expect("]")
+                self.tokens.expect("]")
                 found = self._selected(found, key if isinstance(key, str) else "", operator == "[?")
             else:
-                name = self._next()
-                called = operator == "." and self._take("(")
+                name = self.tokens.next()
+                called = operator == "." and self.tokens.take("(")
                 found = self._called(found, name) if called else self._selected(found, name, operator == ".?")
         return found
 
     def _primary(self) -> Any:
-        if self._take("("):
+        if self.tokens.take("("):
             found = self.ternary()
-            self._expect(")")
+            self.tokens.expect(")")
             return found
-        if self._take("["):
+        if self.tokens.take("["):
             return [self.read(one) for one in self._arguments("]")]
-        if self._take("{"):
-            self._skip("}")
+        if self.tokens.take("{"):
+            self.tokens.skip("}")
             return UNKNOWN
-        kind, token = self._kind, self._next()
+        kind, token = self.tokens.kind, self.tokens.next()
         if kind == "string":
             return token[1:-1] if token[0] in "\"'" and "\\" not in token else UNKNOWN
         if kind != "name":
             return UNKNOWN if kind == "number" else self._wrong(token)
         if token in _WORDS:
             return _WORDS[token]
-        return self._called(None, token) if self._take("(") else Path((token,))
+        return self._called(None, token) if self.tokens.take("(") else Path((token,))
 
     def _wrong(self, token: str) -> Any:
         raise ValueError(f"{token} where a value must be")
@@ -206,9 +189,10 @@ class _Expression:
         if name == "dyn" and value is None:
             return first
         if value == Path(("optional",)):
-            return Maybe(ABSENT if name == "none" else self.read(first) if name == "of" else UNKNOWN)
+            held = ABSENT if name == "none" else self.read(first) if name == "of" else UNKNOWN
+            return ERROR if held is ERROR else Maybe(held)
         if not isinstance(value, Maybe):
-            return UNKNOWN
+            return ERROR if value is ERROR else UNKNOWN
         held = self.read(value).value
         if name == "orValue":
             return self.read(first) if held is ABSENT else held
@@ -230,30 +214,19 @@ class _Expression:
         return Maybe(found) if optional else found
 
     def _variable(self, name: str) -> Any:
-        """The variable *name*, read once; one that names itself is unknown."""
+        """The variable *name*, read once, which is no path to the field; one that names itself is unknown."""
         if name not in self._known:
             self._known[name] = UNKNOWN
-            self._known[name] = _value(self._variables.get(name, ""), self)
+            found = _value(self._variables.get(name, ""), self)
+            self._known[name] = self.read(found) if found == _FIELD else found
         return self._known[name]
 
     def _arguments(self, closing: str) -> Iterator[Any]:
-        while not self._take(closing):
+        while not self.tokens.take(closing):
             yield self.ternary()
-            if not self._take(","):
-                self._expect(closing)
+            if not self.tokens.take(","):
+                self.tokens.expect(closing)
                 return
-
-    def _skip(self, closing: str) -> str:
-        """The text before *closing*, with all that is nested in it."""
-        waiting, found = [closing], []
-        while waiting:
-            kind, token = self._kind, self._next()
-            found.append(token)
-            if kind == "operator" and token in _CLOSING:
-                waiting.append(_CLOSING[token])
-            elif kind == "operator" and token == waiting[-1]:
-                waiting.pop()
-        return "".join(found[:-1])
 
 
 def _value(text: str, around: _Expression) -> Any:
@@ -263,6 +236,6 @@ def _value(text: str, around: _Expression) -> Any:
             return UNKNOWN
         expression = around.inner(text)
         found = expression.ternary()
-        return found if expression.token == "" else UNKNOWN
+        return found if expression.tokens.token == "" else UNKNOWN
     except ValueError:
         return UNKNOWN

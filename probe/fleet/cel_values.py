@@ -1,9 +1,7 @@
-"""Tokens and values of CEL, as far as policies on `hostUsers` need them. Pure."""
+"""Values of CEL, as far as policies on `hostUsers` need them. Pure."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -43,35 +41,11 @@ class Made(NamedTuple):
     """Its fields, without blanks."""
 
 
-_TOKEN = re.compile(
-    r"""(?:\s|//[^\n]*+)*+(?:
-    (?P<string>[rRbB]{0,2}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'))
-    |(?P<name>[A-Za-z_]\w*)|(?P<number>\d[\w.]*)
-    |(?P<operator>&&|\|\||[=!<>]=|\.\?|\[\?|[-+*/%!<>()\[\]{}.,:?])
-    |(?P<end>\Z))""",
-    re.VERBOSE | re.DOTALL,
-)
-
-
-def tokens(text: str) -> Iterator[tuple[str, str]]:
-    """(Kind, token), the last of the kind `end`. *Errors*: ValueError."""
-    at = 0
-    while True:
-        found = _TOKEN.match(text, at)
-        if found is None or found.lastgroup is None:
-            raise ValueError("no token of CEL")
-        yield found.lastgroup, found[found.lastgroup]
-        if found.lastgroup == "end":
-            return
-        at = found.end()
-
-
 def chosen(condition: Any, yes: Any, no: Any) -> Any:
-    """`condition ? yes : no`."""
+    """`condition ? yes : no`; by an unknown condition, which may be an error, only a path that both sides have."""
     if isinstance(condition, bool):
         return yes if condition else no
-    same = yes == no and type(yes) is type(no)
-    return ERROR if condition is ERROR else yes if same else UNKNOWN
+    return ERROR if condition is ERROR else yes if isinstance(yes, Path) and yes == no else UNKNOWN
 
 
 def absorbed(left: Any, right: Any, absorbing: bool) -> Any:

@@ -96,13 +96,13 @@ def exit_code(names: tuple[str, ...], inventory: Inventory, change: Diff | None)
     code, lines = 0, []
     for name in names:
         condition = CONDITIONS[name]
-        unread = [section for section in condition.needs if section_of(inventory, section).state != "read"]
+        missing = [section for section in condition.needs if section_of(inventory, section).state != "read"]
         if condition.holds(inventory, change):
             code = 1
             lines.append(f"--fail-on {name}: {condition.words}")
-        elif unread:
+        elif missing:
             code = code or 2
-            lines.append(f"--fail-on {name}: unknown, since not read in full: {', '.join(unread)}")
+            lines.append(f"--fail-on {name}: unknown, since not read in full: {', '.join(missing)}")
         elif why := condition.open(inventory, change):
             code = code or 2
             lines.append(f"--fail-on {name}: unknown, since {why}")

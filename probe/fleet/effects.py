@@ -19,12 +19,14 @@ from probe.outputs.annotations import LABEL
 FIELD = "hostUsers"
 _SETS = {
     value: re.compile(
-        rf"hostUsers[\"']?(?::|,value:){word}|value:{word},(?:op:[\"']\w+[\"'],)?path:[\"']/spec/hostUsers"
+        rf"hostUsers[\"']?(?::|,value:){word}(?![^,}}\n])|value:{word},(?:op:[\"']\w+[\"'],)?path:[\"']/spec/hostUsers"
     )
     for value, word in ((False, "false"), (True, "true"))
 }
 """Value -> an object, or a JSONPatch, that sets it."""
-_TESTS = re.compile(r"op:[\"'](?:test|remove)")
+_SETS_NOTHING = re.compile(r"op:[\"'](?:test|remove)")
+_REPLACES = re.compile(r"op:[\"']replace")
+"""It fails where nothing is. *Source*: RFC 6902, 4.3."""
 _VARIABLE = re.compile(r"\bvariables\s*\.\s*([A-Za-z_]\w*)")
 
 Answer = bool | Special
@@ -126,7 +128,8 @@ def _of_mutation(rules: _Rules, text: str) -> Effect:
 def _sets(rules: _Rules, text: str, state: HostUsers) -> set[bool]:
     """What the mutation sets the field to in a Pod in *state*; both, or neither, where that is not known."""
     objects = made(text, rules.variables, state) if rules.applies(state) is True else None
-    plain = "\n".join(one for one in objects or () if not _TESTS.search(one))
+    unfit = [_SETS_NOTHING, _REPLACES] if state is ABSENT else [_SETS_NOTHING]
+    plain = "\n".join(one for one in objects or () if not any(form.search(one) for form in unfit))
     return {value for value, form in _SETS.items() if form.search(plain)}
 
 

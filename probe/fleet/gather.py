@@ -177,7 +177,7 @@ def gather(server: Server, now: float, pool_label: str, namespace: str, progress
         fold=fold,
         owners=owners,
         handlers={one.metadata.name: one.handler for one in runtime_classes.objects} if known else None,
-        classes=classes_of(storage_classes.objects),
+        classes=classes_of(storage_classes.objects, volumes.unclaimed),
         namespaces=[one.metadata for one in namespaces.objects],
         policies=policies,
         bindings=bindings,

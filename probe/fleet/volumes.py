@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec.structs import replace
 
@@ -11,6 +13,9 @@ from probe.pod.objects import is_shared
 from probe.pod.spec import PersistentVolumeSpec, Term
 from probe.tables.drivers import says_nfs
 
+_ENOUGH = 6
+"""Names of volumes of one class that are kept: one more than a reason has."""
+
 
 class Volumes:
     """PersistentVolumes by the claim that they are bound to; equal ones are held once."""
@@ -19,12 +24,17 @@ class Volumes:
         self.claims: dict[tuple[str, str], Claim] = {}
         self.terms: dict[tuple[str, str], tuple[Term, ...]] = {}
         """Claim -> terms of its volume's required node affinity."""
+        self.unclaimed: dict[str, tuple[str, ...]] = {}
+        """Name of a StorageClass -> some of its volumes that no claim has."""
         self._known: dict[bytes, Claim] = {}
         self._terms: dict[tuple[Term, ...], tuple[Term, ...]] = {}
 
     def add(self, volumes: list[wire.PersistentVolume]) -> None:
         """Fold a page."""
         for volume in volumes:
+            storage = volume.spec.storage_class_name or ""
+            if volume.spec.claim_ref is None and len(names := self.unclaimed.get(storage, ())) < _ENOUGH:
+                self.unclaimed[storage] = (*names, volume.metadata.name)
             if volume.spec.claim_ref is not None:
                 name = volume.spec.claim_ref.namespace, volume.spec.claim_ref.name
                 claim = _claim(volume.spec)
@@ -35,7 +45,7 @@ class Volumes:
                     self.terms[name] = self._terms.setdefault(terms, terms)
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Forget those that claims have."""
         self.claims.clear()
         self.terms.clear()
 
@@ -52,14 +62,19 @@ def _claim(spec: wire.VolumeSpec) -> Claim:
     return Claim(block=spec.volume_mode == "Block", shared=shared, volume=PersistentVolumeSpec(**sources))
 
 
-def classes_of(classes: list[wire.StorageClass]) -> dict[str, Claim]:
-    """Name of a StorageClass -> what its claims will be; the empty name is the default class."""
+def classes_of(classes: list[wire.StorageClass], unclaimed: Mapping[str, tuple[str, ...]]) -> dict[str, Claim]:
+    """Name of a StorageClass -> what its claims will be; the empty name is the default class.
+
+    *unclaimed*: name of a StorageClass -> volumes that its claims may get.
+    """
     found = {}
     for one in classes:
         parameters = {key.lower(): value for key, value in (one.parameters or {}).items()}  # drivers take any case
         fstype = parameters.get("csi.storage.k8s.io/fstype") or parameters.get("fstype") or ""
         shared = says_nfs(parameters) or None
-        found[one.metadata.name] = Claim(provisioner=one.provisioner, fstype=fstype, shared=shared)
+        found[one.metadata.name] = Claim(
+            provisioner=one.provisioner, fstype=fstype, shared=shared, unclaimed=unclaimed.get(one.metadata.name, ())
+        )
         if (one.metadata.annotations or {}).get("storageclass.kubernetes.io/is-default-class") == "true":
             found[""] = found[one.metadata.name]
     return found

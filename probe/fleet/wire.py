@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from probe.pod.spec import PersistentVolumeSpec, PodSpec, Required
 
@@ -117,6 +117,7 @@ class PersistentVolume(Struct):
     """A PersistentVolume."""
 
     spec: VolumeSpec
+    metadata: Meta = field(default_factory=Meta)
 
 
 class RuntimeClass(Struct):

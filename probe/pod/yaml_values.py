@@ -24,6 +24,9 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})")
 _PREFIXED = re.compile(r"[-+]?0(x[0-9a-fA-F]{1,16}|o?[0-7]{1,22}|b[01]{1,64})")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
 
+_LARGEST_WITHOUT_EXPONENT = 1e21
+"""*Source*: encoding/json of Go, which kubectl turns YAML into: smaller floats are written like integers."""
+
 
 def parse_yaml(text: str) -> Iterator[Any]:
     """The value of a document, none when it is empty; before it, the items of a list. *Errors*: ValueError."""
@@ -144,10 +147,18 @@ def _scalar(event: Any) -> Any:
         return _WORDS[text]
     if text[:1] not in "+-.0123456789":
         return text
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    if _PREFIXED.fullmatch(text):
-        plain = text.lower().lstrip("+-")
+    return _number(text if text[0] == "." else text.replace("_", ""), text)
+
+
+def _number(digits: str, text: str) -> Any:
+    """The number that *digits* are, an integer where Go writes one into JSON; else *text*."""
+    if _INTEGER.fullmatch(digits):
+        return int(digits)
+    if _PREFIXED.fullmatch(digits):
+        plain = digits.lower().lstrip("+-")
         number = int(plain, 8) if plain[1:2].isdigit() else int(plain, 0)
-        return -number if text[0] == "-" else number
-    return float(text) if _FLOAT.fullmatch(text) else text
+        return -number if digits[0] == "-" else number
+    if not _FLOAT.fullmatch(digits):
+        return text
+    value = float(digits)
+    return int(value) if value.is_integer() and abs(value) < _LARGEST_WITHOUT_EXPONENT else value

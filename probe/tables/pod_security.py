@@ -33,7 +33,7 @@ class Control(Struct, frozen=True, kw_only=True):
     source: str
 
     def asked(self, version: Version) -> Asked:
-        """True when policies of *version* still ask it of a Pod with a user namespace."""
+        """The answer of policies of *version*: whether they still ask it of a Pod with a user namespace."""
         if not self.relaxed:
             return "asked"
         if version >= SINCE:
@@ -85,6 +85,6 @@ WORDS = {
 
 
 def asked(level: str, version: Version) -> Asked:
-    """True when *level* asks all that it can relax of a Pod with a user namespace, in policies of *version*."""
+    """The answer of *level* in policies of *version* for all that it can relax of a Pod with a user namespace."""
     found = {one.asked(version) for one in CONTROLS if one.level == level and one.relaxed}
     return "relaxed" if "relaxed" in found else "gate" if "gate" in found else "asked"

@@ -89,6 +89,8 @@ INNOCENT = (
     "Environment=PATH=/usr/bin KUBELET_EXTRA_ARGS=--max-pods=50",
     "root:x:0:0:root:/root:/bin/bash",
     "proxy: http://proxy.example:3128",
+    "passwd: files systemd\nsubid: files systemd",
+    "CONFIG_MODULE_SIG=y",
     "BOOT_IMAGE=/boot/vmlinuz-6.12 root=UUID=0b1c2d3e-aaaa-bbbb-cccc-0123456789ab ro quiet user_namespace.enable=1",
 )
 

@@ -20,13 +20,14 @@ ATOMS = (
     "object.spec[?'hostUsers'].orValue(true)", "'hostUsers' in object.spec", f"{FIELD} in [false]", "true", "false",
     "object.metadata.name == 'x'", "object.spec.containers.all(c, c.name != 'x')", f"dyn({FIELD})",
     "object.spec.?nodeName.orValue('') != ''", "object.spec.?hostUsers == optional.of(false)",
-    "object.spec.?hostUsers != optional.none()",
+    "object.spec.?hostUsers != optional.none()", f"optional.of({FIELD}).hasValue()", "object.metadata.missing == 'x'",
 )  # fmt: skip
 EXPRESSIONS = st.recursive(
     st.sampled_from(ATOMS),
     lambda inner: st.one_of(
         st.builds("({0}) {2} ({1})".format, inner, inner, st.sampled_from(("&&", "||", "==", "!="))),
         st.builds("!({})".format, inner),
+        st.builds("-(dyn({}))".format, inner),
         st.builds("({}) ? ({}) : ({})".format, inner, inner, inner),
     ),
     max_leaves=6,
@@ -81,6 +82,7 @@ def test_variables() -> None:
     variables = asks | {"free": "variables.pod.?hostUsers.orValue(true)", "loop": "variables.loop"}
     assert [evaluate("variables.asks", variables, state) for state in STATES] == [False, False, True]
     assert evaluate("variables.loop", variables, False) is UNKNOWN
+    assert [evaluate("has(variables.users)", {"users": FIELD}, state) for state in STATES] == [UNKNOWN] * 3
     chain = {f"v{index}": f"variables.v{index - 1} && variables.v{index - 1}" for index in range(1, 25)}
     assert evaluate("variables.v20", chain | {"v0": f"has({FIELD})"}, False) in (True, UNKNOWN)
 
@@ -106,6 +108,9 @@ def patch(value: str, op: str = "add") -> str:
         (f"has({FIELD}) ? {patch('false', 'replace')} : {patch('true')}", "unclear"),
         (f"object.spec.?hostUsers.orValue(true) ? [] : {patch('true', 'replace')}", "forbid"),
         (patch("false", "test"), "unclear"),
+        (f"!has({FIELD}) ? {patch('false', 'replace')} : []", "unclear"),
+        (patch("false || true"), "unclear"),
+        ("Object{spec: Object.spec{hostUsers: false || true}}", "unclear"),
         ('[JSONPatch{value: false, op: "add", path: "/spec/hostUsers"}]', "default"),
         (f"has(object.metadata.labels) ? {patch('false')} : []", "unclear"),
         ("Object{spec: Object.spec{hostUsers: true}}", "forbid"),

@@ -149,7 +149,7 @@ def test_a_volume_keeps_its_pod_where_it_is(take: Take, key: str) -> None:
 
 
 def test_the_volume_of_an_ephemeral_claim(take: Take) -> None:
-    """A bound one counts, whatever its class would make; a PersistentVolume of no claim is nobody's."""
+    """A bound one counts, whatever its class would make; of no claim, it may be that of any of its class."""
     template = {"volumeClaimTemplate": {"spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}}}
     made = pod("p", "shop", node="gen-0", volumes=[{"name": "v", "ephemeral": template}])
     classes = [{"metadata": metadata("fast"), "provisioner": "ebs.csi.aws.com"}]
@@ -160,6 +160,10 @@ def test_the_volume_of_an_ephemeral_claim(take: Take) -> None:
             "/apis/storage.k8s.io/v1/storageclasses": ("StorageClass", classes),
         }
         assert row(take([good()], [made], lists), "p").list == expected
+    del lists["/api/v1/persistentvolumes"][1][0]["spec"]["claimRef"]
+    assert row(take([good()], [made], lists), "p").list == "movable"
+    lists["/api/v1/persistentvolumes"][1][0]["spec"]["storageClassName"] = "fast"
+    assert row(take([good()], [made], lists), "p").list == "unknown"
 
 
 def test_the_nodes_of_all_volumes_are_counted(take: Take) -> None:
@@ -291,7 +295,7 @@ def test_a_karpenter_pool_with_nodes_is_not_empty(take: Take) -> None:
 def test_the_file_system_of_a_class(key: str) -> None:
     """Drivers read their parameters in any case."""
     one = {"metadata": {"name": "fast"}, "provisioner": "x", "parameters": {key: "xfs"}}
-    assert classes_of([convert(one, wire.StorageClass)])["fast"].fstype == "xfs"
+    assert classes_of([convert(one, wire.StorageClass)], {})["fast"].fstype == "xfs"
 
 
 @pytest.mark.slow

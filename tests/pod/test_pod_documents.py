@@ -63,8 +63,9 @@ def test_nothing_raises(content: bytes) -> None:
 
 
 def test_words_of_yaml() -> None:
-    """Words mean what kubectl takes them for: YAML 1.1, without its `y` and `n`."""
-    text = "[yes, Off, y, n, 010, 0x1F, 0o17, 0b11, 1_0, 1:30, 1e3, .5, -7, ~, null, 'yes', \"1\", !!str 1, 2026-01-01]"
+    """Words mean what kubectl takes them for: YAML 1.1, without its `y` and `n`; whole numbers are integers."""
+    numbers = "010, 0x1F, 0o17, 0b11, 1_0, 1:30, 1e3, 08, 1e22, 1_a, .5, -7"
+    text = f"[yes, Off, y, n, {numbers}, ~, null, 'yes', \"1\", !!str 1, 2026-01-01]"
     read = [
         True,
         False,
@@ -74,9 +75,12 @@ def test_words_of_yaml() -> None:
         31,
         15,
         3,
-        "1_0",
+        10,
         "1:30",
-        1000.0,
+        1000,
+        8,
+        1e22,
+        "1_a",
         0.5,
         -7,
         None,
@@ -86,7 +90,7 @@ def test_words_of_yaml() -> None:
         "1",
         "2026-01-01",
     ]
-    assert values(f"a: {text}") == [{"a": read}]
+    assert repr(values(f"a: {text}")) == repr([{"a": read}])
 
 
 def test_anchors() -> None:

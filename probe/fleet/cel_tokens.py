@@ -1,0 +1,68 @@
+"""Tokens of CEL. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_TOKEN = re.compile(
+    r"""(?:\s|//[^\n]*+)*+(?:
+    (?P<string>[rRbB]{0,2}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'))
+    |(?P<name>[A-Za-z_]\w*)|(?P<number>\d[\w.]*)
+    |(?P<operator>&&|\|\||[=!<>]=|\.\?|\[\?|[-+*/%!<>()\[\]{}.,:?])
+    |(?P<end>\Z))""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+_CLOSING = {"(": ")", "[": "]", "[?": "]", "{": "}"}
+
+
+class Tokens:
+    """The tokens of an expression, the next one first. *Errors*: ValueError, for what is no token, or another one."""
+
+    def __init__(self, text: str) -> None:
+        self._rest = _tokens(text)
+        self.kind, self.token = next(self._rest)
+
+    def next(self) -> str:
+        """The next token, which is taken."""
+        token = self.token
+        if self.kind == "end":
+            raise ValueError("the expression is cut off")
+        self.kind, self.token = next(self._rest)
+        return token
+
+    def take(self, *operators: str) -> str:
+        """The next token if it is one of *operators*, else nothing."""
+        return self.next() if self.kind == "operator" and self.token in operators else ""
+
+    def expect(self, operator: str) -> None:
+        """Take *operator*."""
+        if not self.take(operator):
+            raise ValueError(f"no {operator}")
+
+    def skip(self, closing: str) -> str:
+        """The text before *closing*, without blanks, with all that is nested in it."""
+        waiting, found = [closing], []
+        while waiting:
+            kind, token = self.kind, self.next()
+            found.append(token)
+            if kind == "operator" and token in _CLOSING:
+                waiting.append(_CLOSING[token])
+            elif kind == "operator" and token == waiting[-1]:
+                waiting.pop()
+        return "".join(found[:-1])
+
+
+def _tokens(text: str) -> Iterator[tuple[str, str]]:
+    """(Kind, token), the last of the kind `end`."""
+    at = 0
+    while True:
+        found = _TOKEN.match(text, at)
+        if found is None or found.lastgroup is None:
+            raise ValueError("no token of CEL")
+        yield found.lastgroup, found[found.lastgroup]
+        if found.lastgroup == "end":
+            return
+        at = found.end()
