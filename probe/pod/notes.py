@@ -48,13 +48,13 @@ def notes_of(pod: Pod, node: Node) -> Iterator[Note]:
 
 
 def _gone(pod: Pod, node: Node) -> Iterator[Note]:
-    """Volumes that no kubelet of this version mounts, whatever users the Pod has."""
+    """Volumes that this kubelet may not mount, whatever users the Pod has: its version or a gate is not known."""
     version = minor_version(node.kubelet_version)
     for index, volume in enumerate(pod.spec.volumes or ()):
         field = source_of(volume)[0]
         since = GONE.get(field)
-        if since and (version is None or version >= since):
-            gate = ", unless the gate GitRepoVolumeDriver is on" if field == "gitRepo" else ""
+        gate = ", unless the gate GitRepoVolumeDriver is on" if field == "gitRepo" else ""
+        if since and (version is None or (gate and version >= since)):
             message = f"kubelets since {spelled(since)} have no plugin for it: the Pod waits in ContainerCreating{gate}"
             yield Note(field=f"{pod.path}.volumes[{index}].{field}", message=message)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from probe.pod.api import minor_version
 from probe.pod.devices import judge_image_volume
 from probe.pod.level import Levels
 from probe.pod.model import Claim, Node, Note, Outcome, Pod, Reason
@@ -17,6 +18,8 @@ from probe.pod.walk import mounts_of, reason
 from probe.report import FilesystemRow
 from probe.tables.driver import NOT_SHARED, Driver
 from probe.tables.drivers import IN_TREE, csi_driver, driver_of_provisioner, plugin_of, says_nfs
+from probe.tables.gone_plugins import GONE
+from probe.tables.version import spelled
 
 _PROBE = "probe a node that has such a volume"
 _HUGE = "HugePages"
@@ -108,6 +111,10 @@ class Volumes:
         name, fstype = name if field else claim.provisioner, fstype or claim.fstype
         if rows := self._mounted(field, name, claim.volume_name):
             return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
+        since, version = GONE.get(field), minor_version(self._node.kubelet_version)
+        if since and version and version >= since:
+            message = f"kubelets since {spelled(since)} have no plugin for it, whatever users the Pod has"
+            return reason(path, "fails", "rule", "VolumePluginMissing", message, "a CSI driver of the same storage")
         driver = csi_driver(name) if field == "csi" else IN_TREE.get(field) if field else driver_of_provisioner(name)
         if claim.shared and driver is not None and driver.serves_one_node:
             if field in ("", "csi"):

@@ -366,7 +366,7 @@ TABLE = "kernel-and-driver"
         ({"csi": {"driver": "cephfs.csi.ceph.com"}}, "6.12", "unknown", "unknown"),
         ({"iscsi": {}}, "6.12", "runs", TABLE),
         ({"azureFile": {"shareName": "s"}}, "6.12", "fails", TABLE),
-        ({"glusterfs": {"path": "p"}}, "6.12", "unknown", "unknown"),
+        ({"glusterfs": {"path": "p"}}, "6.12", "fails", "rule"),
         ({"local": {"path": "/mnt/disk"}}, "6.12", "unknown", "unknown"),
         ({"hostPath": {"path": "/mnt/disk"}}, "6.12", "unknown", "unknown"),
         (None, "6.12", "unknown", "unknown"),
@@ -897,11 +897,16 @@ def test_bidirectional_mounts(asks: bool) -> None:
         assert any(note.field.endswith("mountPropagation") for note in judgement.notes) == asks
 
 
-@pytest.mark.parametrize(("version", "noted"), [("1.36.2", True), ("", True), ("1.30.4", False)])
-def test_plugins_that_kubelets_no_longer_have(version: str, noted: bool) -> None:
-    """A Pod with such a volume waits, with the node's users too: a note says so."""
-    notes = judge(with_volume(rbd={"image": "i"}), with_(kubelet_version=version)).notes
-    assert any(note.field.endswith(".rbd") for note in notes) == noted
+@pytest.mark.parametrize(
+    ("version", "outcome", "noted"), [("1.36.2", "fails", False), ("", "runs", True), ("1.30.4", "runs", False)]
+)
+def test_plugins_that_kubelets_no_longer_have(version: str, outcome: str, noted: bool) -> None:
+    """A Pod with such a volume waits, with the node's users too; a note says so where the version is not known."""
+    judgement = judge(with_volume(rbd={"image": "i"}), with_(kubelet_version=version))
+    assert any(note.field.endswith(".rbd") for note in judgement.notes) == noted
+    assert volume_reason(with_volume(rbd={"image": "i"}), with_(kubelet_version=version)).outcome == outcome
+    repository = judge(with_volume(gitRepo={"repository": "r"}), with_(kubelet_version=version))
+    assert any(note.field.endswith(".gitRepo") for note in repository.notes) == (version != "1.30.4")
 
 
 def test_the_worst_first() -> None:
