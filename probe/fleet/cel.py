@@ -164,7 +164,8 @@ class _Expression:
             self.tokens.expect(")")
             return found
         if self.tokens.take("["):
-            return [self.read(one) for one in self._arguments("]")]
+            items = [self.read(one) for one in self._arguments("]")]
+            return next((bad for bad in (ERROR, UNKNOWN) if any(one is bad for one in items)), items)
         if self.tokens.take("{"):
             self.tokens.skip("}")
             return UNKNOWN

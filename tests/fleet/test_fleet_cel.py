@@ -21,6 +21,7 @@ ATOMS = (
     "object.metadata.name == 'x'", "object.spec.containers.all(c, c.name != 'x')", f"dyn({FIELD})",
     "object.spec.?nodeName.orValue('') != ''", "object.spec.?hostUsers == optional.of(false)",
     "object.spec.?hostUsers != optional.none()", f"optional.of({FIELD}).hasValue()", "object.metadata.missing == 'x'",
+    "optional.of([object.metadata.missing]).hasValue()",
 )  # fmt: skip
 EXPRESSIONS = st.recursive(
     st.sampled_from(ATOMS),
