@@ -67,6 +67,8 @@ def runtime_steps(report: Report, target: Target) -> Iterator[Step]:
         return
     component: Component = "containerd" if name == "containerd" else "cri-o"
     wanted = target.containerd if component == "containerd" else target.crio
+    if not wanted and (target.containerd or target.crio):
+        return
     then = parse_version_number(wanted) if wanted else None
     findings = {one.id: one for one in report.findings}
     minimum = parse_version_number(MINIMUM_RUNTIME[name]) or now

@@ -173,6 +173,7 @@ IMAGES = runtime("containerd", "2.1.4", hazard_image_volumes="warn")
         (runtime("containerd", "1.7.24"), {"containerd": "2.1.9"}, {("2.0", "starts", "runtime-user-namespaces")}),
         (runtime("containerd", "2.1.9"), {"containerd": "1.7.24"}, {("2.0", "stops", "runtime-user-namespaces")}),
         (runtime("containerd", "2.1.9"), {"crio": "1.20"}, set()),
+        (runtime("containerd", "1.7.24"), {"crio": "1.37.0"}, set()),
         (runtime("cri-o", "1.29.1"), {"crio": "1.37.0"}, {("1.30", "starts", "runtime-user-namespaces")}),
         (IMAGES, {"containerd": "2.1.7"}, {("2.1.7", "starts", "hazard-image-volumes")}),
         (IMAGES, {"containerd": "2.1.6"}, set()),
