@@ -7,17 +7,10 @@ from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.cdi import gather_cdi_settings
 from probe.facts.runtime.cgroups import Cgroups, devices_of, gather_cgroups, systemd_of, writable_of
+from probe.facts.runtime.cni import gather_cni
 from probe.facts.runtime.crio import crio_network_dir, gather_crio_handlers, gather_crio_networks
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
-from probe.facts.runtime.handlers import (
-    InForce,
-    gather_cni,
-    gather_handlers,
-    is_program,
-    parse_in_force,
-    trusted_path,
-    why_not_run,
-)
+from probe.facts.runtime.handlers import InForce, gather_handlers, is_program, parse_in_force, trusted_path, why_not_run
 from probe.facts.runtime.mesh import network_directories
 from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings

@@ -1,4 +1,4 @@
-"""Shims, base specifications and CNI directories in containerd's configuration in force."""
+"""Handlers in containerd's configuration in force: their shims and base specifications."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from probe.facts.around import NO_PLACE, Added, Cni, HandlerAround
-from probe.facts.go_json import fold
+from probe.facts.around import NO_PLACE, Added, HandlerAround
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added
 from probe.facts.runtime.shim_cgroup import gather_shim_cgroup
@@ -20,13 +19,9 @@ from probe.host.host import Host
 from probe.host.places import Place, above
 from probe.reading import Reading, problem_of
 
-CONF = re.compile(r".+\.(conf|conflist|json)", re.DOTALL)
-CONF_LIMIT = 1 << 20
-_PLUGINS_LIMIT = 100
-_CONFS = 20
-_PLAIN = re.compile(r"[\w.-]{1,100}", re.ASCII)
-_LOOPBACK = "loopback"
 HANDLERS_LIMIT = 50
+PLAIN = re.compile(r"[\w.-]{1,100}", re.ASCII)
+"""A word that may be a part of a file name."""
 _PATH_LIMIT = 30
 _OCI_RUNTIMES = ("runc", "crun")
 """What wrappers look for. *Source*: NVIDIA Container Toolkit, `runtimes` of its configuration."""
@@ -130,7 +125,7 @@ def _shim(host: Host, pid: int, runtime: _Runtime, search_path: Reading[tuple[st
     if path.startswith("/"):
         return first_program(host, pid, [path])
     words = runtime.runtime_type.split(".")
-    if len(words) < 2 or not all(map(_PLAIN.fullmatch, words)):
+    if len(words) < 2 or not all(map(PLAIN.fullmatch, words)):
         return Reading.without("CRI Status", "not-readable", "names no shim")
     if search_path.value is None:
         return problem_of(search_path)
@@ -206,71 +201,3 @@ def is_program(place: Place) -> bool:
 def why_not_run(place: Place) -> str:
     """Why execve(2) refuses an executable file, or runs it as another user than root; empty for a good one."""
     return place.defect or (f"runs as UID {place.runs_as} (set-user-ID)" if place.runs_as else "")
-
-
-def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]:
-    """The network configurations that are loaded, by default the first of the directory, and plugins that cannot run.
-
-    *Source*: libcni, `ConfFiles` (sorted by name) and `invoke.FindInPath` (the first regular file in the directories);
-    containerd, `maxConfNum`, and `useInternalLoopback`, without which it runs the plugin `loopback` for each Pod.
-    """
-    if in_force.value is None:
-        return problem_of(in_force)
-    cni = in_force.value.cni
-    directories = tuple(path for path in (cni.bin_dirs or (cni.bin_dir,)) if path.startswith("/"))[:10]
-    if not cni.conf_dir.startswith("/") or not directories:
-        return Reading.without(in_force.source, "absent", "no directories of CNI are told")
-    listed = host.list_directory(f"/proc/{pid}/root{cni.conf_dir}")
-    names = [name for name in listed.value or () if CONF.fullmatch(name)]
-    if not names:
-        nothing: Reading[Cni] = Reading.without(cni.conf_dir, "absent", "no network is configured")
-        return nothing if listed.value is not None else problem_of(listed)
-    needed: dict[str, str] = {}
-    most = cni.max_conf_num if 0 < cni.max_conf_num < _CONFS else _CONFS
-    for conf in (os.path.join(cni.conf_dir, name) for name in names[:most]):
-        plugins = host.read_text(f"/proc/{pid}/root{conf}", CONF_LIMIT).parse(parse_plugins)
-        if plugins.value is None:
-            return problem_of(plugins)
-        needed = dict.fromkeys(plugins.value, conf) | needed
-    if not cni.use_internal_loopback:
-        needed.setdefault(_LOOPBACK, os.path.join(cni.conf_dir, names[0]))
-    return _judge_plugins(host, pid, directories, needed)
-
-
-def _judge_plugins(host: Host, pid: int, directories: tuple[str, ...], needed: dict[str, str]) -> Reading[Cni]:
-    """Which of *needed*, the configuration by the name of its plugin, cannot be run."""
-    found = host.places(pid, [os.path.join(path, name) for path in directories for name in needed])
-    missing: dict[str, str] = {}
-    for name in needed:
-        tried = [found[os.path.join(path, name)] for path in directories]
-        if any(each.value is None and each.kind != "absent" for each in tried):
-            return problem_of(next(each for each in tried if each.value is None and each.kind != "absent"))
-        files = [each.value for each in tried if each.value and stat.S_ISREG(each.value.mode)]
-        if not files or not is_program(replace(files[0], runs_as=0)):  # a plugin may need no rights
-            missing[name] = f"{name} ({files[0].defect})" if files and files[0].defect else name
-    conf = needed[next(iter(missing or needed))]
-    return Reading(conf, Cni(conf=conf, missing=tuple(missing.values()), directories=directories))
-
-
-def parse_plugins(text: str) -> tuple[str, ...]:
-    """The `type` of each plugin of a configuration or a list of them. *Errors*: ValueError without any."""
-    try:
-        content: Any = msgspec.json.decode(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    listed = content.get("plugins", [content]) if isinstance(content, dict) else None
-    if not isinstance(listed, list) or not 0 < len(listed) <= _PLUGINS_LIMIT:
-        raise ValueError("names no plugins")
-    types = [_type_of(each) if isinstance(each, dict) else None for each in listed]
-    if not all(isinstance(each, str) and _PLAIN.fullmatch(each) for each in types):
-        raise ValueError("names plugins that are no file names")
-    return tuple(dict.fromkeys(map(str, types)))
-
-
-def _type_of(plugin: dict[str, Any]) -> Any:
-    """Its `type`, by a name in any case. Of several the last in the order of names, in which libcni writes them again.
-
-    *Source*: libcni, ConfListFromBytes and ConfFromBytes; Go, encoding/json.
-    """
-    found = [value for name, value in sorted(plugin.items()) if fold(name) == "type" and value is not None]
-    return found[-1] if found else None
