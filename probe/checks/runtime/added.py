@@ -26,6 +26,7 @@ from probe.checks.runtime.refusals import (
     Refusal,
     is_defective,
     is_late_and_missing,
+    is_of_an_interface,
     is_of_the_node,
     is_ping_range,
     is_unclear_mount,
@@ -163,7 +164,8 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
         message = "whether this CRI-O fits net.ipv4.ping_group_range to the groups of a Pod is unknown: 1.31 does"
         return Outcome.unknown("not-readable", message, Evidence(source, f"net.ipv4.ping_group_range = {fitted[0]}"))
     untried = [name for name, _ in _set(facts, added) if name not in added.tried or added.tried[name].value is None]
-    if alone := [name for name in untried if is_of_the_node(name)]:
+    lacked = [name for name, _ in _set(facts, added) if is_of_an_interface(name)]
+    if alone := lacked + [name for name in untried if is_of_the_node(name)]:
         message = f"whether a Pod may set the sysctl {inline(alone[0])}, which each container gets, is unknown"
         return Outcome.unknown("not-tried", message, Evidence(source, alone[0]))
     for name, one in added.limits:

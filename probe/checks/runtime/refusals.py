@@ -47,6 +47,8 @@ _OF_THE_NODE = (
 """On Linux 6.18 there in the node's network namespace alone, or read-only in others; `user.` is none to runc 1.3."""
 _OF_INTERFACES = r"net\.\w+\.(conf|neigh)\.(?!all\.|default\.)"
 """A Pod has interfaces of other names than the node."""
+_OF_EACH_POD = frozenset(("all", "default", "lo", "eth0"))
+"""Its loopback, and the first interface that containerd and CRI-O make. *Source*: go-cni, `DefaultPrefix`."""
 _DIGIT = r"(?a)\s*-?\d"
 _NUMBER = r"(?a)-?\d{1,20}"
 _IN_C = r"(?a)(0[xX])[0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9]\d{0,19}"
@@ -169,6 +171,13 @@ def _refused(name: str, value: str, source: str, *more: Evidence) -> Refusal:
 def is_of_the_node(name: str) -> bool:
     """True when a Pod may have no such sysctl, although a probe in the node's network namespace sees it."""
     return bool(re.match(_OF_THE_NODE, name.replace("/", ".")))
+
+
+def is_of_an_interface(name: str) -> bool:
+    """True when it belongs to an interface that a Pod may lack."""
+    path = name if "/" in name else name.replace(".", "/")  # with slashes, dots belong to the name of an interface
+    found = re.fullmatch(r"net/\w+/(?:conf|neigh)/([^/]+)/.+", path)
+    return found is not None and found[1] not in _OF_EACH_POD
 
 
 def is_ping_range(name: str) -> bool:
