@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from contextlib import suppress
+from typing import Any
 
 from probe.host import syscalls
 from probe.reading import Reading
@@ -27,11 +30,41 @@ def open_own_proc() -> int:
 def enter_node(proc: str) -> Reading[bool]:
     """Enter the mount namespace of process 1 of *proc*, the node's /proc, unless the caller is in it already.
 
-    Import all modules first: our own files are not visible afterwards. Only for a process with one thread.
+    Import all modules first, or by `import_own`: our own files are not visible afterwards. Only for a process with one
+    thread.
     *Errors*, as a problem: EPERM without CAP_SYS_ADMIN, CAP_SYS_CHROOT or CAP_SYS_PTRACE; EINVAL with threads.
     *Source*: setns(2).
     """
-    return enter_mount_namespace(f"{proc}/1/ns/mnt")
+    link = f"{proc}/1/ns/mnt"
+    with suppress(OSError):
+        _places[:] = (
+            os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC),
+            os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC),
+            os.open(link, os.O_RDONLY | os.O_CLOEXEC),
+        )
+    return enter_mount_namespace(link)
+
+
+_places: list[int] = []
+"""Our own mount namespace, our own root directory, and the node's mount namespace; empty before `enter_node`."""
+
+
+def import_own(module: str) -> Any:
+    """A module that few nodes need, of our own files, for which the process leaves the node's mount namespace."""
+    if module in sys.modules or not _places:
+        return importlib.import_module(module)
+    own, root, node = _places
+    try:
+        syscalls.setns(own, syscalls.CLONE_NEWNS)
+    except OSError:  # not permitted, so the node was not entered either
+        return importlib.import_module(module)
+    try:
+        os.fchdir(root)
+        os.chroot(".")
+        return importlib.import_module(module)
+    finally:
+        syscalls.setns(node, syscalls.CLONE_NEWNS)
+        os.chdir("/")
 
 
 def enter_mount_namespace(link: str) -> Reading[bool]:

@@ -12,7 +12,7 @@ import msgspec
 
 from probe.host import files, places
 from probe.host.child import ChildError
-from probe.host.namespaces import enter_process
+from probe.host.namespaces import enter_process, import_own
 from probe.host.processes import read_process
 from probe.host.program import run_program
 from probe.reading import Reading
@@ -48,12 +48,6 @@ def _read_all_beneath(directory: str, paths: Sequence[str], limit: int) -> bytes
     return msgspec.json.encode(read)
 
 
-def _read_sections(path: str) -> bytes:
-    from probe.host.unified import read_sections  # few nodes need it
-
-    return read_sections(path)
-
-
 def _list_processes(init: str) -> bytes:
     pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
     return json.dumps([process for pid in pids if (process := read_process(pid, init))]).encode()
@@ -83,7 +77,7 @@ OPERATIONS: dict[str, Callable[..., bytes]] = {
     "read_beneath": files.read_beneath,
     "read_link": lambda path: os.fsencode(os.readlink(path)),
     "read_path": files.read_path,
-    "read_sections": _read_sections,
+    "read_sections": lambda path: import_own("probe.host.unified").read_sections(path),
     "real_path": files.real_path,
     "run": _run,
     "status": files.status,

@@ -13,6 +13,7 @@ from probe.facts.boot.command_line import parse_command_line
 from probe.facts.boot.model import BootEntry
 from probe.facts.boot.versions import menu_order
 from probe.host.host import Host
+from probe.host.namespaces import import_own
 from probe.reading import Reading, problem_of
 
 _GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
@@ -26,6 +27,7 @@ STAGED = "/run/ostree/staged-deployment"
 _LIMIT = 1 << 20
 _ENTRY_LIMIT = 64 << 10
 _MENU_LIMIT = 500
+_FEW = "probe.facts.boot.unified"
 _IMAGE = r"(?:vmlinu[xz]|kernel|linux|Image)-(\d[\w.+~^-]{0,120})"
 _BLOCK = r"^\s*(menuentry|submenu)\s+(?:'([^'\n]*)'|\"([^\"\n]*)\"|(\S+))(.*)\{\s*$"
 _ID = r"(?:\$\{?menuentry_id_option\}?|--id)\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+))"
@@ -61,9 +63,8 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
     for directory in _UNIFIED:
         images = [name for name in host.list_directory(directory).value or () if name.endswith(".efi")]
         if images:
-            from probe.facts.boot.unified import gather_unified  # few nodes need it
-
-            return gather_unified(host, directory, images)
+            found: Reading[BootEntry] = import_own(_FEW).gather_unified(host, directory, images)
+            return found
     for directory in _ENTRIES:
         if host.list_directory(directory).value:
             return _from_entries(host, directory, _unread_grub_variables(host, directory))
@@ -158,10 +159,10 @@ def _from_entries(host: Host, directory: str, variables: dict[str, str]) -> Read
         return Reading.without(STAGED, "not-tried", "a new deployment is staged, whose entry is written at shutdown")
     wanted = variables.get("next_entry") or variables.get("saved_entry") or ""
     if not variables:
-        from probe.facts.boot.unified import CHOSEN, is_chosen  # few nodes need it
-
-        if is_chosen(host):
-            return CHOSEN
+        unified = import_own(_FEW)
+        if unified.is_chosen(host):
+            by_bootctl: Reading[BootEntry] = unified.CHOSEN
+            return by_bootctl
         loader = host.read_text(f"{os.path.dirname(directory)}/loader.conf", _ENTRY_LIMIT).value or ""
         wanted = next((line.split()[1] for line in loader.split("\n") if re.match(r"default\s+\S", line)), "")
     ordered = sorted(names, key=menu_order, reverse=True)

@@ -9,6 +9,7 @@ from probe.facts.filesystems.attempts import Bench
 from probe.facts.model import HookFacts, KernelFacts, ProbeFacts, RuntimeFacts
 from probe.facts.runtime.cdi import gather_maps_mounts
 from probe.host.host import Host
+from probe.host.namespaces import import_own
 from probe.reading import Reading, problem_of
 
 
@@ -31,6 +32,7 @@ def gather_devices(
     empty = listed.value is None or listed.value.is_empty()
     if empty and not sockets.value and not has_nvidia_runtime(runtime):
         return Reading(listed.source, seen)
-    from probe.facts.devices.offered import gather_offered  # few nodes need it
-
-    return gather_offered(host, runtime, hooks, sockets.value or (), bench, probe, kernel, seen, listed)
+    found: Reading[DeviceFacts] = import_own("probe.facts.devices.offered").gather_offered(
+        host, runtime, hooks, sockets.value or (), bench, probe, kernel, seen, listed
+    )
+    return found
