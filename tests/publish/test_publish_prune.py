@@ -424,11 +424,11 @@ def test_a_context_is_of_a_kubeconfig(api: ApiDouble, outside: Outside) -> None:
     """Without one nothing is done with other credentials."""
     (outside.home / ".kube" / "config").unlink()
     code, said = outside.run("--all", "--context", "c")
-    assert (code, "--context c is of a kubeconfig, and there is none" in said) == (64, True)
+    assert (code, "--context c" in said and "kubeconfig" in said) == (64, True)
     code, said = outside.run(
         "--all", "--context", "c", KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(api.port)
     )
-    assert (code, "--context c is of a kubeconfig, and there is none" in said) == (64, True)
+    assert (code, "--context c" in said and "kubeconfig" in said) == (64, True)
     assert not api.requests
 
 

@@ -28,6 +28,7 @@ def gather_kubelet_around(
     pid = kubelet.value.pid
     root_dir = kubelet.value.root_dir
     path = root_dir.value or ""
+    resolv_conf = _resolv_conf(host, pid, kubelet.value.resolv_conf)  # before the others, of which a volume may hang
     return Reading(
         f"/proc/{pid}",
         KubeletAround(
@@ -40,7 +41,7 @@ def gather_kubelet_around(
             limits=host.read_text(f"/proc/{pid}/limits").parse(parse_limits),
             logs_dir=_logs(host, pid, kubelet.value.logs_dir),
             cgroup_driver=kubelet.value.cgroup_driver,
-            resolv_conf=_resolv_conf(host, pid, kubelet.value.resolv_conf),
+            resolv_conf=resolv_conf,
         ),
     )
 

@@ -26,15 +26,17 @@ def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
     """Pid of the daemon that answered on the socket; a problem unless it provably belongs to the node.
 
     SO_PEERCRED names the listener, unless it is in a PID namespace that the probe cannot see; then it is the daemon
-    with the name of the runtime, and of several the one with the listening socket open. A listener of another name is
-    a proxy of CRI, such as Koordinator's, where a process has the runtime's name; else the runtime is a part of it.
+    with the name of the runtime, and of several the one with the listening socket open. A daemon of another name that
+    listens is a proxy of CRI, such as Koordinator's, where a process has the runtime's name; else the runtime is a part
+    of it.
     """
     listener = answer.listener
     name = _PROCESS_NAMES.get(answer.name.value or "")
     if listener.value is not None and listener.value > 1:  # 0: not visible; 1: socket activation by systemd
-        behind = [] if name is None or is_called(host, listener.value, name) else _named(host, name)
-        if not any(each.value for each in behind):
-            return _confirmed(host, listener.value)
+        itself = _confirmed(host, listener.value)
+        alone = itself.value is None or name is None or is_called(host, listener.value, name)
+        if alone or not any(each.value for each in _named(host, name or "")):
+            return itself
     answer.name.need()
     if name is None:
         return Reading.without(answer.name.source, "not-readable", "it is not known how its daemon is called")
