@@ -17,7 +17,6 @@ from lab.serve import soak
 from lab.serve.agent import publishing, watching
 from lab.serve.agent_soak import AgentSoak
 from lab.serve.soak import MEMORY, Clients, Sample, figures_of_process, judge
-from tests.extent import FAST
 
 LEAKS = {
     "nothing": "",
@@ -121,11 +120,8 @@ def test_watch_and_serve(node: Node) -> None:
 
 @pytest.mark.slow
 def test_serve_alone(tmp_path: Path) -> None:
-    """Three thousand scrapes, and forty reports that say something else than the one before, each of them published.
-
-    In `scripts/test --fast` a fifth of the scrapes.
-    """
-    scrapes = 600 if FAST else 3000
+    """Three thousand scrapes, and forty reports that say something else than the one before, each of them published."""
+    scrapes, rounds = 3000, 40
     with api_world.running(tmp_path) as world:
         clients = Clients(world.serve)
 
@@ -135,18 +131,12 @@ def test_serve_alone(tmp_path: Path) -> None:
                 world.settle()
                 clients.ask(scrapes // 4)
 
-        def memory() -> float:
-            return figures_of_process(world.serve.process.pid, "serve")[f"serve: {MEMORY}"]
-
-        # To be warm: the heap of a process that publishes grows for 250 reports, most of it at once, and then no more.
-        grown = [1000.0]
-        while max(grown[-2:]) > 100 and len(grown) < 20:
-            before = memory()
-            work(scrapes // 5)
-            grown.append(memory() - before)
+        # To be warm: the heap of a process that publishes grows for hundreds of reports, ever less, and then no more.
+        for _ in range(rounds):
+            work(scrapes // 25)
         samples = soak.soak(work, lambda: figures_of_process(world.serve.process.pid, "serve"), scrapes, samples=10)
         # Annotations and label, condition; of each change an Event, which has the name of an equal one in that second.
-        reports = 4 * (len(grown) - 1) + 40
+        reports = 4 * (rounds + 10)
         assert world.api.store.writes >= reports * 2 + len(world.api.store.events)
         assert sum(request.method == "POST" for request in world.api.requests) >= reports - 1
     assert (clients.refused, world.serve.unstructured) == ([], [])
