@@ -22,6 +22,7 @@ _REASON_OF_KIND: dict[ProblemKind, UnknownReason] = {
 NOT_MET = frozenset(
     {
         *("KubeletDirectoryNotWritable", "NetworkNotReady", "RuntimeNotReady"),  # the kubelet acts on them
+        "KubeletDirectoryHidden",  # a Pod of a trial has no /etc/hosts
         *("LimitTooSmall", "UmaskTooStrict"),  # the pause image has one small program, and no file of users
     }
 )

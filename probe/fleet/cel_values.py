@@ -42,10 +42,13 @@ class Made(NamedTuple):
 
 
 def chosen(condition: Any, yes: Any, no: Any) -> Any:
-    """`condition ? yes : no`; by an unknown condition, which may be an error, only a path that both sides have."""
+    """`condition ? yes : no`. An unknown condition may be an error, so nothing follows from it.
+
+    But the spec of a Pod is the one and the other of `object.kind == "Pod" ? object.spec : object.spec.template.spec`.
+    """
     if isinstance(condition, bool):
         return yes if condition else no
-    return ERROR if condition is ERROR else yes if isinstance(yes, Path) and yes == no else UNKNOWN
+    return ERROR if condition is ERROR else yes if yes == no == Path(("pod",)) else UNKNOWN
 
 
 def absorbed(left: Any, right: Any, absorbing: bool) -> Any:

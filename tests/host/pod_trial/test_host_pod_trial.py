@@ -17,6 +17,7 @@ import pytest
 from probe.facts.trials.pod_meaning import judge_pods
 from probe.facts.tried import HandlerTrial
 from probe.host.child import run_child
+from probe.host.pod_trial import trial
 from probe.host.pod_trial.plan import PodAnswer, PodPlan
 from probe.host.pod_trial.trial import load, try_pods
 from probe.reading import Reading, encode
@@ -54,6 +55,12 @@ class Played:
 
 
 Play = Callable[..., Played]
+
+
+@pytest.fixture(autouse=True)
+def _own_cgroup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The played runtime makes no cgroup, and the trials of real tests that run at the same time keep theirs."""
+    monkeypatch.setattr(trial, "POD_CGROUP", f"userns-probe-test-played-{os.getpid()}")
 
 
 @pytest.fixture
