@@ -160,7 +160,7 @@ def _shims(node: Node) -> int:
 def _kill_all(kind: str, seed: str, count: int) -> Iterator[dict[str, object]]:
     with own_stage(*(["--try-pod"] if kind == "pod" else [])) as stage:
         own_look = partial(_look, kind)
-        before = own_look(stage.node)
+        before, shims = own_look(stage.node), 0
         for number in range(count):
             stage.worst, problems = 0.0, []
             try:
@@ -171,7 +171,13 @@ def _kill_all(kind: str, seed: str, count: int) -> Iterator[dict[str, object]]:
                 problems.append(str(problem))
             if kind == "nested" and number == count - 1 >= ENOUGH - 1 and not stage.hits:
                 problems.append(f"none of {count} was killed during its trial of nested containers")
-            if left := settled(stage.node, before, own_look):
+            left = settled(stage.node, before, own_look)
+            if left and kind == "pod" and _shims(stage.node) > shims:
+                # A shim that containerd lost made its container after that: each trial sweeps, so the next one does.
+                stage.expect_clean()
+                left = settled(stage.node, before, own_look)
+            shims = _shims(stage.node)
+            if left:
                 problems.append(f"left behind: {left}")
                 before = own_look(stage.node)
             where = [f"seed {seed}, {kind} killed, number {number}: {problem}" for problem in problems]
