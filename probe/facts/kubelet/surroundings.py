@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+from typing import NamedTuple
 
 from probe.facts.around import NO_PLACE, KubeletAround, Propagation
 from probe.facts.model import KubeletFacts, RuntimeFacts
@@ -15,8 +16,9 @@ from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.places import Place
 from probe.reading import Reading, problem_of
 
-_NONE = ("", "")
-"""No directory."""
+Directory = tuple[str, str]
+"""The device of a file system, and a path in it."""
+_NONE: Directory = ("", "")
 
 
 def gather_kubelet_around(
@@ -66,16 +68,16 @@ def _propagation(host: Host, kubelet: int, runtime: Reading[RuntimeFacts], path:
         return problem_of(ours if ours.value is None else theirs)
     if ours.value == theirs.value:
         return Reading(ours.source, Propagation(same_namespace=True, arrives=True, kubelet="", runtime=""))
-    made, seen = (_mount_of(host, pid, path) for pid in (kubelet, daemon))
+    made, seen = (_look(host, pid, path) for pid in (kubelet, daemon))
     if made.value is None or seen.value is None:
         return problem_of(made if made.value is None else seen)
-    arrives = receives(made.value, seen.value, _mounts(host, 1).value or ())
+    arrives = receives(made.value.mount, seen.value.mount, _mounts(host, 1).value or ())
     answer = Propagation(
         same_namespace=False,
         arrives=bool(arrives),
-        same_directory=_is_shared(host, kubelet, daemon, path),
-        kubelet=" ".join(made.value.propagation),
-        runtime=" ".join(seen.value.propagation),
+        same_directory=_is_same(made.value, seen.value),
+        kubelet=" ".join(made.value.mount.propagation),
+        runtime=" ".join(seen.value.mount.propagation),
     )
     unknown: Reading[Propagation] = Reading.without(
         seen.source, "not-readable", f"where {answer.runtime} receives mounts from is not told"
@@ -107,32 +109,38 @@ def _group(mount: Mount, kind: str) -> str:
     return next((each.partition(":")[2] for each in mount.propagation if each.startswith(f"{kind}:")), "")
 
 
-def _mount_of(host: Host, pid: int, root_dir: str) -> Reading[Mount]:
+class _Seen(NamedTuple):
+    """What a process finds at the kubelet's root directory."""
+
+    mount: Mount
     """The mount that holds the volumes of Pods, or will."""
-    found = host.places(pid, [root_dir, f"{root_dir}/pods"])
-    real = next((place.value.path for place in reversed(found.values()) if place.value), root_dir)
-    return _mounts(host, pid).parse(lambda table: _demand(MountTable(table).mount_of(real)))
+    root: Directory | None
+    pods: Directory | None
 
 
-def _is_shared(host: Host, kubelet: int, daemon: int, root_dir: str) -> bool | None:
-    """True when both find the same directory where the kubelet makes those of Pods; None when that is unknown."""
-    made, seen = _directories(host, kubelet, root_dir), _directories(host, daemon, root_dir)
-    number = 0 if made[1] == _NONE else 1  # the directory of all Pods, unless the kubelet has yet to make it
-    return None if made[number] is None or seen[number] is None else made[number] == seen[number]
+def _look(host: Host, pid: int, root_dir: str) -> Reading[_Seen]:
+    root, pods = host.places(pid, [root_dir, f"{root_dir}/pods"]).values()
+    real = next((place.value.path for place in (pods, root) if place.value), root_dir)
+
+    def seen(table: MountTable) -> _Seen:
+        return _Seen(_demand(table.mount_of(real)), _directory(table, root), _directory(table, pods))
+
+    return _mounts(host, pid).parse(lambda mounts: seen(MountTable(mounts)))
 
 
-def _directories(host: Host, pid: int, root_dir: str) -> list[tuple[str, str] | None]:
-    """Device, and path in its file system, of the kubelet's root and of `pods` in it; None for an unknown one."""
-    found: list[tuple[str, str] | None] = []
-    table = _mounts(host, pid).parse(MountTable).value
-    for place in host.places(pid, [root_dir, f"{root_dir}/pods"]).values():
-        mount = table.mount_of(place.value.path) if table and place.value else None
-        if mount is None or place.value is None or mount.root.endswith("//deleted"):
-            found.append(_NONE if place.kind == "absent" else None)
-        else:
-            beneath = os.path.relpath(place.value.path, mount.mount_point)
-            found.append((mount.device, os.path.normpath(os.path.join(mount.root, beneath))))
-    return found
+def _directory(table: MountTable, place: Reading[Place]) -> Directory | None:
+    """The directory, wherever it is mounted; _NONE where there is none, None for an unknown one."""
+    mount = table.mount_of(place.value.path) if place.value else None
+    if mount is None or place.value is None or mount.root.endswith("//deleted"):
+        return _NONE if place.kind == "absent" else None
+    beneath = os.path.relpath(place.value.path, mount.mount_point)
+    return mount.device, os.path.normpath(os.path.join(mount.root, beneath))
+
+
+def _is_same(made: _Seen, seen: _Seen) -> bool | None:
+    """True when both find one directory where the kubelet makes those of Pods; None when that is unknown."""
+    ours, theirs = (made.root, seen.root) if made.pods == _NONE else (made.pods, seen.pods)
+    return None if ours is None or theirs is None else ours == theirs
 
 
 def _demand(mount: Mount | None) -> Mount:
