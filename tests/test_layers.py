@@ -16,7 +16,7 @@ MODULES = sorted((PROJECT / "probe").rglob("*.py"))
 
 # From the ground up; modules of one floor may import each other where it is a folder.
 FLOORS = (
-    ("probe", "probe.changes", "probe.lean_import", "probe.proof", "probe.reading", "probe.terms"),
+    ("probe", "probe.changes", "probe.lean_import", "probe.proof", "probe.reading", "probe.terms", "probe.untyped"),
     ("probe.tables",),
     ("probe.settings", "probe.finding"),
     ("probe.verdict",),

@@ -15,6 +15,7 @@ from probe.fleet.cel import evaluate, made
 from probe.fleet.cel_values import ABSENT, ERROR, STATES, UNKNOWN, HostUsers, Special
 from probe.fleet.inventory import Effect
 from probe.outputs.annotations import LABEL
+from probe.untyped import at, list_of, mapping, text_of
 
 FIELD = "hostUsers"
 _SETS = {
@@ -179,25 +180,3 @@ def _expressions(values: Any) -> list[str]:
 
 def _variables(values: Any) -> dict[str, str]:
     return {text_of(at(one, "name")): text_of(at(one, "expression")) for one in list_of(values)}
-
-
-def at(value: Any, *path: str) -> Any:
-    """What is at *path* of nested mappings; None without it."""
-    for name in path:
-        value = mapping(value).get(name)
-    return value
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """*value*, empty when it is no mapping."""
-    return value if isinstance(value, dict) else {}
-
-
-def list_of(value: Any) -> list[Any]:
-    """*value*, empty when it is no list."""
-    return value if isinstance(value, list) else []
-
-
-def text_of(value: Any) -> str:
-    """*value*, empty when it is no string."""
-    return value if isinstance(value, str) else ""

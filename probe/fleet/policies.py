@@ -7,9 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from probe.fleet.effects import at, effect_of, list_of, mapping, text_of
+from probe.fleet.effects import effect_of
 from probe.fleet.inventory import PolicyRow
 from probe.outputs.labels import shown
+from probe.untyped import at, list_of, mapping, text_of
 
 FIELD = b"hostUsers"
 SHOWN = 200

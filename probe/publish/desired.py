@@ -29,6 +29,7 @@ from probe.proof import Proof
 from probe.publish.api.client import EVENT_NAMESPACE
 from probe.publish.parts import Part
 from probe.report import Node, Report, ReportFacts
+from probe.untyped import at, list_of, mapping
 from probe.verdict import Verdict
 
 REFRESHED_AT = f"{PREFIX}refreshed-at"
@@ -125,7 +126,7 @@ def absent_report(node_name: str, boot_id: str) -> Report:
 
 def parse_observed(node: Any) -> Observed:
     """Observed state of *node*, a Node as JSON; malformed fields count as absent."""
-    annotations, labels = (_texts(_at(node, "metadata", name)) for name in ("annotations", "labels"))
+    annotations, labels = (_texts(at(node, "metadata", name)) for name in ("annotations", "labels"))
     condition = _condition(node)
     owned, owned_status = _owned(node, "", "f:metadata"), _owned(node, "status", "f:status")
     heartbeat = condition.get("lastHeartbeatTime") if condition else None
@@ -137,9 +138,9 @@ def parse_observed(node: Any) -> Observed:
         annotations={key: annotations[key] for key in own if key in annotations},
         labels={key: labels[key] for key in _names(owned.get("f:labels")) if key in labels},
         condition=condition,
-        owns_condition=f'k:{{"type":"{CONDITION}"}}' in _mapping(owned_status.get("f:conditions")),
+        owns_condition=f'k:{{"type":"{CONDITION}"}}' in mapping(owned_status.get("f:conditions")),
         refreshed_at=parse_time(refreshed_at),
-        uid=str(_at(node, "metadata", "uid") or ""),
+        uid=str(at(node, "metadata", "uid") or ""),
         foreign=frozenset(key for key in annotations if key.startswith(PREFIX) and key not in own),
     )
 
@@ -214,40 +215,28 @@ def _verdict(
 
 
 def _condition(node: Any) -> dict[str, Any] | None:
-    conditions = _at(node, "status", "conditions")
-    for condition in conditions if isinstance(conditions, list) else ():
-        if _mapping(condition).get("type") == CONDITION:
+    for condition in list_of(at(node, "status", "conditions")):
+        if mapping(condition).get("type") == CONDITION:
             return dict(condition)
     return None
 
 
 def _owned(node: Any, subresource: str, field: str) -> Mapping[str, Any]:
     """Part *field* of the managedFields entry that this field manager applied to *subresource*."""
-    entries = _at(node, "metadata", "managedFields")
-    for entry in entries if isinstance(entries, list) else ():
-        own = _mapping(entry)
+    for entry in list_of(at(node, "metadata", "managedFields")):
+        own = mapping(entry)
         if (own.get("manager"), own.get("operation"), own.get("subresource") or "") == (
             FIELD_MANAGER,
             "Apply",
             subresource,
         ):
-            return _mapping(_at(own, "fieldsV1", field))
+            return mapping(at(own, "fieldsV1", field))
     return {}
 
 
 def _names(fields: Any) -> list[str]:
-    return [name[2:] for name in _mapping(fields) if name.startswith("f:")]
+    return [name[2:] for name in mapping(fields) if name.startswith("f:")]
 
 
 def _texts(value: Any) -> dict[str, str]:
-    return {key: text for key, text in _mapping(value).items() if isinstance(text, str)}
-
-
-def _at(value: Any, *path: str) -> Any:
-    for name in path:
-        value = _mapping(value).get(name)
-    return value
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+    return {key: text for key, text in mapping(value).items() if isinstance(text, str)}

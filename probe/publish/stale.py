@@ -17,6 +17,7 @@ from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import is_missing
 from probe.publish.desired import Observed, parse_observed, render_time
 from probe.publish.prune import Pruned, Retries, render_failure
+from probe.untyped import list_of, mapping
 
 SETTLED = 900.0
 """Seconds after which the agent of a Node that booted has probed it and published."""
@@ -122,15 +123,14 @@ def _retract(api: Api, name: str, judge: Callable[[Candidate], str], retries: Re
 
 def _candidate(node: Mapping[str, Any]) -> Candidate:
     observed: Observed = parse_observed(node)
-    metadata, status = _mapping(node.get("metadata")), _mapping(node.get("status"))
-    conditions = status.get("conditions")
-    ready = [one for one in conditions if _mapping(one).get("type") == "Ready"] if isinstance(conditions, list) else []
-    times = _mapping(ready[0]) if ready else {}
-    boot = _mapping(status.get("nodeInfo")).get("bootID")
+    metadata, status = mapping(node.get("metadata")), mapping(node.get("status"))
+    ready = [one for one in list_of(status.get("conditions")) if mapping(one).get("type") == "Ready"]
+    times = mapping(ready[0]) if ready else {}
+    boot = mapping(status.get("nodeInfo")).get("bootID")
     return Candidate(
         name=str(metadata.get("name") or ""),
         version=str(metadata.get("resourceVersion") or ""),
-        label=LABEL in _mapping(metadata.get("labels")),
+        label=LABEL in mapping(metadata.get("labels")),
         condition=observed.condition is not None,
         refreshed_at=observed.refreshed_at,
         boot_id=observed.boot_id,
@@ -142,7 +142,3 @@ def _candidate(node: Mapping[str, Any]) -> Candidate:
 
 def _time(value: Any) -> float | None:
     return parse_time(value) if isinstance(value, str) else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
