@@ -58,11 +58,12 @@ class _Rules(Struct, frozen=True):
         """The answer of *text* for each of STATES."""
         return tuple(evaluate(text, self.variables, state) for state in STATES)
 
-    def applies(self, state: HostUsers) -> Answer:
-        """Whether the policy applies to a Pod in *state*; conditions that depend on other things are its scope."""
+    def applies(self) -> dict[HostUsers, Answer]:
+        """Whether the policy applies to a Pod in each state; conditions that depend on other things are its scope."""
         columns = [answers for one in self.conditions if set(answers := self.answers(one)) != {UNKNOWN}]
-        found = [answers[STATES.index(state)] for answers in columns]
-        return next((one for one in (False, ERROR, UNKNOWN) if one in found), True)
+        found = {state: [answers[index] for answers in columns] for index, state in enumerate(STATES)}
+        worst = (False, ERROR, UNKNOWN)
+        return {state: next((one for one in worst if one in answers), True) for state, answers in found.items()}
 
 
 def effect_of(spec: Any) -> Effect:
@@ -89,9 +90,10 @@ def _rules(spec: Any) -> _Rules:
 
 
 def _effects(rules: _Rules) -> Iterator[Effect]:
+    applies = rules.applies()
     for text in rules.validations:
         whole = rules.whole(text)
-        admitted = [_admitted(rules, *one) for one in zip(STATES, rules.answers(text), strict=True)]
+        admitted = [_admitted(rules, *one) for one in zip(applies.values(), rules.answers(text), strict=True)]
         if LABEL in whole:
             yield "confine"
         elif FIELD in whole or {True, False} <= set(admitted):
@@ -101,12 +103,12 @@ def _effects(rules: _Rules) -> Iterator[Effect]:
         if LABEL in whole:
             yield "confine"
         elif FIELD in whole:
-            yield _of_mutation(rules, text)
+            yield _of_mutation(rules, applies, text)
 
 
-def _admitted(rules: _Rules, state: HostUsers, answer: Answer) -> Answer:
-    """Whether a Pod in *state* is admitted, for which the validation says *answer*."""
-    applies, passes = rules.applies(state), rules.errors_pass if answer is ERROR else answer
+def _admitted(rules: _Rules, applies: Answer, answer: Answer) -> Answer:
+    """Whether a Pod is admitted by a validation that says *answer* of it."""
+    passes = rules.errors_pass if answer is ERROR else answer
     if applies is ERROR:
         return rules.errors_pass
     return True if applies is False or passes is True else passes if applies is True else UNKNOWN
@@ -120,15 +122,15 @@ def _of_answers(admitted: Sequence[Answer]) -> Effect:
     return "forbid" if false is False and absent is True else "unclear"
 
 
-def _of_mutation(rules: _Rules, text: str) -> Effect:
-    if _sets(rules, text, ABSENT) == {False}:
+def _of_mutation(rules: _Rules, applies: Mapping[HostUsers, Answer], text: str) -> Effect:
+    if applies[ABSENT] is True and _sets(rules, text, ABSENT) == {False}:
         return "default"
-    return "forbid" if _sets(rules, text, False) == {True} else "unclear"
+    return "forbid" if applies[False] is True and _sets(rules, text, False) == {True} else "unclear"
 
 
 def _sets(rules: _Rules, text: str, state: HostUsers) -> set[bool]:
     """What the mutation sets the field to in a Pod in *state*; both, or neither, where that is not known."""
-    objects = made(text, rules.variables, state) if rules.applies(state) is True else None
+    objects = made(text, rules.variables, state)
     unfit = [_SETS_NOTHING, _REPLACES] if state is ABSENT else [_SETS_NOTHING]
     plain = "\n".join(one for one in objects or () if not any(form.search(one) for form in unfit))
     return {value for value, form in _SETS.items() if form.search(plain)}
