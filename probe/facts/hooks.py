@@ -7,7 +7,7 @@ import re
 from msgspec import Struct
 
 from probe.facts.around import Hook
-from probe.facts.go_json import decode
+from probe.facts.go_json import convert, parse
 from probe.facts.model import HookFacts, HookFiles, RuntimeFacts
 from probe.facts.runtime.base_spec import place_hooks
 from probe.host.host import Host
@@ -87,9 +87,13 @@ def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
     *Source*: oci-hooks(5), schemas 1.0.0 and 0.1.0.
     """
     try:
-        hook = decode(content.decode(errors="replace"), _OciHook)
+        whole = parse(content.decode(errors="replace"))
     except ValueError:
-        return _parse_old_hook(content)
+        return ()
+    try:
+        hook = convert(whole, _OciHook)
+    except ValueError:
+        return _parse_old_hook(whole)
     when = hook.when
     conditions = (
         when.always,
@@ -103,10 +107,10 @@ def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
     return tuple((stage, hook.hook.path) for stage in dict.fromkeys(hook.stages[:_STAGES]))
 
 
-def _parse_old_hook(content: bytes) -> tuple[tuple[str, str], ...]:
+def _parse_old_hook(whole: object) -> tuple[tuple[str, str], ...]:
     """The same of schema 0.1.0, of whose conditions any has to match."""
     try:
-        hook = decode(content.decode(errors="replace"), _OldHook)
+        hook = convert(whole, _OldHook)
     except ValueError:
         return ()
     patterns = {*hook.cmds, *hook.cmd, *hook.annotations, *hook.annotation}
