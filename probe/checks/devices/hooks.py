@@ -12,7 +12,7 @@ from typing import Literal
 from probe.checks.devices.fault import Circumstances, Fault, not_looked_at
 from probe.checks.remedies.devices import NVIDIA_CRUN, NVIDIA_HOOK, NVIDIA_LEGACY, OPEN_HOOK
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.around import denied, is_closed, is_unclear, mode_of, why_nobody_executes
+from probe.checks.runtime.around import denied, is_closed, is_unclear, mode_of, why_nobody_starts
 from probe.checks.runtime.refusals import LATE_FAILS
 from probe.facts.around import Place
 from probe.facts.devices.model import CdiHook
@@ -63,11 +63,9 @@ def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
 def _refused(hook: CdiHook, oci_runtime: str, way: tuple[Reading[Place], ...]) -> Fault | None:
     """Fault of a program that execve(2) refuses even to root of the node. crun gives a file of no format to a shell."""
     path, late = inline(hook.program), hook.when == _LATE and oci_runtime not in LATE_FAILS
-    for step in way:
-        if step.value and (why := why_nobody_executes(step.value, step is way[0])):
-            what = "" if step is way[0] else f" needs {inline(step.source)}, which"
-            outcome: Literal["fails", "unknown"] = "unknown" if late else "fails"
-            return Fault(outcome, "HookNotExecutable", f"the {hook.when} hook {path}{what} {why}", OPEN_HOOK)
+    if why := why_nobody_starts(way):
+        outcome: Literal["fails", "unknown"] = "unknown" if late else "fails"
+        return Fault(outcome, "HookNotExecutable", f"the {hook.when} hook {path} {why}", OPEN_HOOK)
     if way[0].value and way[0].value.defect:
         message = f"the {hook.when} hook {path} {way[0].value.defect}"
         return Fault("fails" if oci_runtime == "runc" else "unknown", "HookNotExecutable", message, OPEN_HOOK)
@@ -78,8 +76,7 @@ def _as_the_pod(hook: CdiHook, seen: Circumstances) -> Fault:
     path, way = inline(hook.program), seen.way(hook.program)
     shut = [step for step in way if step.value and is_closed(step.value)]
     if shut and shut[0].value:
-        what = "execute it" if shut[0] is way[0] else denied(shut[0])
-        message = f"the createContainer hook {path} runs as the Pod's root, which may not {what}"
+        message = f"the createContainer hook {path} runs as the Pod's root, which may not {denied(shut[0], way[0])}"
         evidence = mode_of(shut[0].value, shut[0].source)
         outcome: Literal["fails", "unknown"] = "unknown" if is_unclear(shut[0].value) else "fails"
         return Fault(outcome, "HookNotExecutable", message, OPEN_HOOK, evidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -82,13 +82,18 @@ def is_closed(place: Place) -> bool:
     return not place.mode & 0o001
 
 
-def why_nobody_executes(place: Place, is_the_program: bool) -> str:
-    """Reason why not even root of the node may execute this file; empty for one that it may, and for a folder.
+def why_nobody_starts(way: Sequence[Reading[Place]]) -> str:
+    """Reason why not even root of the node may start a program, as the end of a sentence; empty when it may.
 
-    *Source*: execve(2), EACCES.
+    *way*: the program, then each folder above it, and the same of what starts it. *Source*: execve(2), EACCES.
     """
-    if stat.S_ISDIR(place.mode) and not is_the_program:
-        return ""
+    for step in way:
+        if step.value and (step is way[0] or not stat.S_ISDIR(step.value.mode)) and (why := _why(step.value)):
+            return why if step is way[0] else f"needs {inline(step.source)}, which {why}"
+    return ""
+
+
+def _why(place: Place) -> str:
     if not stat.S_ISREG(place.mode):
         return "is no regular file"
     if not place.mode & 0o111:
@@ -96,8 +101,10 @@ def why_nobody_executes(place: Place, is_the_program: bool) -> str:
     return "lies on a mount with noexec" if place.flags & os.ST_NOEXEC else ""
 
 
-def denied(step: Reading[Place]) -> str:
-    """The access that a Pod's mapped root lacks there, as a verb and the path."""
+def denied(step: Reading[Place], program: Reading[Place]) -> str:
+    """The access to *step* that a Pod's mapped root lacks, as a verb and the path, on the way to *program*."""
+    if step is program:
+        return "execute it"
     folder = step.value is not None and stat.S_ISDIR(step.value.mode)
     return f"{'search' if folder else 'execute'} {inline(step.source)}"
 

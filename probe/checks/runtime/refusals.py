@@ -8,7 +8,7 @@ import re
 from msgspec import Struct
 
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.around import denied, is_closed, is_unclear, mode_of, why_nobody_executes
+from probe.checks.runtime.around import denied, is_closed, is_unclear, mode_of, why_nobody_starts
 from probe.facts.around import AddedDevice, AddedMount, Hook, Limit
 from probe.facts.runtime.limits import NAMES, PIDS
 from probe.finding import Evidence
@@ -120,15 +120,13 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     if program.value and program.value.defect and oci_runtime == "runc":
         message = f"the {hook.when} hook {inline(hook.path)} of each container {program.value.defect}"
         return Refusal("HookNotExecutable", message, (Evidence(program.source, program.value.defect),))
-    for step in hook.steps:
-        if step.value and (why := why_nobody_executes(step.value, step is program)):
-            what = "" if step is program else f" needs {inline(step.source)}, which"
-            message = f"the {hook.when} hook {inline(hook.path)} of each container{what} {why}"
-            return Refusal("HookNotExecutable", message, steps_of(hook))
+    if why := why_nobody_starts(hook.steps):
+        message = f"the {hook.when} hook {inline(hook.path)} of each container {why}"
+        return Refusal("HookNotExecutable", message, steps_of(hook))
     shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]
     if hook.when not in AS_THE_POD or not shut:
         return None
-    what = "execute it" if shut[0] is program else denied(shut[0])
+    what = denied(shut[0], program)
     message = f"the {hook.when} hook {inline(hook.path)} runs as each Pod's own root, which may not {what}"
     return Refusal("HookNotExecutable", message, steps_of(hook))
 
