@@ -32,7 +32,7 @@ class MountTable:
         The lookup descends as the kernel does, so a mount hidden by a later one is not found.
         """
         if path.endswith("/") or "//" in path:
-            path = "/" + "/".join(filter(None, path.split("/")))
+            path = plain(path)
         directory = path.rpartition("/")[0] or "/"
         if directory not in self._found:
             here: Mount | None = None
@@ -113,3 +113,8 @@ def _prefixes(path: str) -> Iterator[str]:
         if component:
             prefix += f"/{component}"
             yield prefix
+
+
+def plain(path: str) -> str:
+    """An absolute path without repeated slashes, and without one at its end."""
+    return "/" + "/".join(filter(None, path.split("/")))

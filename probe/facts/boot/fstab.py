@@ -6,6 +6,7 @@ import re
 
 from msgspec import Struct
 
+from probe.host.mount_table import plain
 from probe.host.places import above
 
 FSTAB = "/etc/fstab"
@@ -76,9 +77,6 @@ def _unescaped(field: str) -> str:
     return re.sub(_ESCAPE, lambda found: chr(int(found[1], 8)), field) if "\\" in field else field
 
 
-def plain(path: str) -> str:
-    return "/" + "/".join(filter(None, path.split("/")))
-
-
 def holds(mount_point: str, path: str) -> bool:
+    """True when *path* is the mount point, or below it."""
     return mount_point == "/" or path == mount_point or path.startswith(f"{mount_point}/")

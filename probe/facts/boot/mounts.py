@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from probe.facts.boot.fstab import FSTAB, Line, at_boot, holds, parse_fstab, plain
+from probe.facts.boot.fstab import FSTAB, Line, at_boot, holds, parse_fstab
 from probe.facts.boot.model import MountAtBoot, Under
 from probe.facts.boot.units import Units
 from probe.host.host import Host
-from probe.host.mount_table import MountTable
+from probe.host.mount_table import MountTable, plain
 from probe.host.mountinfo import Mount
 from probe.reading import Reading, problem_of
 from probe.terms import Role

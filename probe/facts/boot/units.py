@@ -135,8 +135,7 @@ def _is_wanted(host: Host, name: str, directory: str) -> bool:
 
 def unit_name(path: str) -> str:
     """Name of the unit of a path, without `.mount`. *Source*: systemd.unit(5), string escaping."""
-    plain = path.strip("/") or "-"
-    return "".join(_escaped(char, index) for index, char in enumerate(plain)) if plain != "-" else plain
+    return "".join(_escaped(char, index) for index, char in enumerate(path.strip("/"))) or "-"
 
 
 def _escaped(char: str, index: int) -> str:

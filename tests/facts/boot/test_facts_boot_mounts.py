@@ -240,7 +240,13 @@ def test_no_text_breaks_it(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("/", "-"), ("/var/lib/kubelet", "var-lib-kubelet"), ("/mnt/k8s-0/", "mnt-k8s\\x2d0"), ("/.a b", "\\x2ea\\x20b")],
+    [
+        ("/", "-"),
+        ("/var/lib/kubelet", "var-lib-kubelet"),
+        ("/mnt/k8s-0/", "mnt-k8s\\x2d0"),
+        ("/.a b", "\\x2ea\\x20b"),
+        ("/-", "\\x2d"),
+    ],
 )
 def test_names_of_units(path: str, name: str) -> None:
     """As `systemd-escape --path` makes them."""
