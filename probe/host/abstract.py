@@ -155,13 +155,12 @@ class Host(ABC):
         # NSpid has one number for the PID namespace that this /proc shows, and more for each one below it. Unlike
         # the links in /proc/1/ns it can be read without the right to trace process 1.
         fields = status.value or {}
-        initial = self.read_link("/proc/1/ns/user").value or self.read_link("/proc/self/ns/user").value
         init = self.read_text("/proc/1/cgroup").value or ""
         return Reading(
             f"/proc/{pid}",
             set(fields["Uid"].split()) == {"0"}
             and len(fields.get("NSpid", "").split()) == 1
-            and user_namespace.value == initial
+            and user_namespace.value == node_user_namespace(self)
             and (not in_pod_cgroup(cgroup.value or "", init) or in_container_of_node(cgroup.value or "", fields)),
         )
 
@@ -176,3 +175,8 @@ class Host(ABC):
             for process in helpers
             if self.process_status(process.pid).parse(is_stuck).value
         )
+
+
+def node_user_namespace(host: Host) -> str | None:
+    """Link to the user namespace of process 1 or, without the right to read it, to our own."""
+    return host.read_link("/proc/1/ns/user").value or host.read_link("/proc/self/ns/user").value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from probe.host.abstract import node_user_namespace
 from probe.host.host import Host, Process
 from probe.host.namespaces import INITIAL_USER_NAMESPACE
 
@@ -35,7 +36,7 @@ def _nested(host: Host, process: Process) -> str:
     if len(status.get("NSpid", "").split()) > 1:
         where = "in a container with process IDs of its own, as a node of kind, k3d, minikube or LXC"
         return f"a kubelet (process {process.pid}) runs {where}: run the probe in there"
-    initial = host.read_link("/proc/1/ns/user").value or host.read_link("/proc/self/ns/user").value
+    initial = node_user_namespace(host)
     own = host.read_link(f"/proc/{process.pid}/ns/user").value
     if own and initial and own not in (initial, INITIAL_USER_NAMESPACE):
         return f"a kubelet (process {process.pid}) runs without root, in a user namespace of its own (rootless)"
@@ -46,11 +47,10 @@ def _is_in_container(host: Host, pid: int) -> bool:
     """Whether that process of root's, in the node's PID and user namespace, is in a container that is no Pod's."""
     cgroup = host.read_text(f"/proc/{pid}/cgroup").value or ""
     status = host.process_status(pid).value or {}
-    initial = host.read_link("/proc/1/ns/user").value or host.read_link("/proc/self/ns/user").value
     return (
         bool(re.search(_IN_CONTAINER, cgroup))
         and not re.search(_IN_POD, cgroup)
         and set(status.get("Uid", "").split()) == {"0"}
         and len(status.get("NSpid", "").split()) == 1
-        and host.read_link(f"/proc/{pid}/ns/user").value == initial
+        and host.read_link(f"/proc/{pid}/ns/user").value == node_user_namespace(host)
     )
