@@ -108,8 +108,3 @@ def mask() -> None:
             syscalls.mount(path, path, None, syscalls.MS_BIND | syscalls.MS_REC)
             flags = syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY | _PRIVATE
             syscalls.mount(path, path, None, flags)
-
-
-def is_masked() -> bool:
-    """True when /proc/sys is read-only here."""
-    return bool(os.statvfs("/proc/sys").f_flag & os.ST_RDONLY)
