@@ -6,18 +6,24 @@ from typing import Literal
 
 from msgspec import Struct
 
+from probe.facts.around import HookFacts as HookFacts
+from probe.facts.around import HookFiles as HookFiles
 from probe.facts.around import KubeletAround, Surroundings
 from probe.facts.boot.model import NOT_LOOKED_AT, BootFacts, MountAtBoot
 from probe.facts.devices.model import CdiSettings, DeviceFacts
-from probe.facts.hook_files import HookFacts as HookFacts
-from probe.facts.hook_files import HookFiles as HookFiles
+from probe.facts.ids.model import Account as Account
+from probe.facts.ids.model import IdFacts as IdFacts
+from probe.facts.ids.model import Mapping as Mapping
+from probe.facts.ids.model import PodFacts as PodFacts
+from probe.facts.ids.model import PodUserns as PodUserns
+from probe.facts.ids.model import SubIds as SubIds
+from probe.facts.ids.model import UsernsFile as UsernsFile
 from probe.facts.nested.model import NestedFacts
 from probe.facts.runtime.model import NOT_LOOKED_AT as NOT_PENDING
 from probe.facts.runtime.model import Confinement as Confinement
 from probe.facts.runtime.model import RuntimePending
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
 from probe.host.cri import NO_HOST_NETWORK, CriCondition
-from probe.host.program import Output
 from probe.proof import Proof
 from probe.reading import Reading
 
@@ -205,86 +211,6 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     cdi: Reading[CdiSettings]
     pending: Reading[RuntimePending] = NOT_PENDING
     """Configuration that the next start of the daemon reads."""
-
-
-class SubIds(Struct, frozen=True):
-    """One line of subuid(5) or subgid(5)."""
-
-    owner: str
-    first: int
-    count: int
-    file: str
-
-
-class Account(Struct, frozen=True):
-    """One line of passwd(5) or group(5)."""
-
-    name: str
-    id: int
-    file: str
-
-
-class Mapping(Struct, frozen=True):
-    """One line of a map, as the kubelet keeps it."""
-
-    host_id: int = 0
-    container_id: int = 0
-    length: int = 0
-
-
-class PodUserns(Struct, frozen=True):
-    """Content of a `userns` file."""
-
-    uid_mappings: tuple[Mapping, ...] = ()
-    gid_mappings: tuple[Mapping, ...] = ()
-
-
-class UsernsFile(Struct, frozen=True, kw_only=True):
-    """The file of one Pod."""
-
-    pod: str
-    """The Pod's UID: the name of its directory."""
-    content: Reading[PodUserns]
-    malformed: bool = False
-    """It was read, and the kubelet cannot decode it either. Any other problem is ours: nobody knows what it says."""
-
-
-class IdFacts(Struct, frozen=True, kw_only=True):
-    """Sources of the range of IDs of a kubelet, and the records of IDs given to Pods."""
-
-    account: Reading[bool]
-    """True when this kubelet finds the account `kubelet`; without it the default range applies."""
-    local_account: Reading[bool]
-    """True when /etc/passwd contains the account."""
-    getsubids: Reading[str]
-    """Path of getsubids in the kubelet's PATH, else `absent`. Not tried without the account, like the next two."""
-    subuids: Reading[Output]
-    subgids: Reading[Output]
-    """Output of `getsubids kubelet` and `getsubids -g kubelet`; the second only after success of the first."""
-    owners: Reading[tuple[SubIds, ...]]
-    """Entries of /etc/subuid and /etc/subgid for owners other than the kubelet."""
-    accounts: Reading[tuple[Account, ...]]
-    """Users and groups of the node whose ID lies above the first 65536."""
-    service: Reading[str]
-    """The service that getsubids(1) asks, `subid:` of nsswitch.conf(5): `files`, which is the default, or `sss`."""
-    files: Reading[tuple[UsernsFile, ...]]
-    """Records of Pods that the next start of the kubelet reads."""
-
-
-class PodFacts(Struct, frozen=True, kw_only=True):
-    """Recorded Pods with a user namespace, and the number of those seen running, with their maps."""
-
-    recorded: int
-    unread: int
-    """Further Pods whose record could not be read or understood."""
-    own_namespace: int
-    """Of the recorded, those with a process that has the recorded IDs. It may be the sandbox's alone."""
-    youngest_started_at: float = 0.0
-    """Start time of the first process of the youngest of these, in seconds since the epoch."""
-    host_namespace: int
-    """Of the recorded, those with a container's process that has the node's own IDs: nobody isolated it."""
-    last_block: int
-    """Of the recorded, those that were given 4294967295, which is no ID: the kernel refuses their map."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
