@@ -7,7 +7,7 @@ from typing import Any
 from probe.checks import privileges, proc_sysfs
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC, GRANT
-from probe.checks.remedies.limits import raise_limits
+from probe.checks.remedies.kernel import raise_limits
 from probe.checks.remedies.node import NOT_BUILT, READ_THE_LOG
 from probe.checks.remedies.platforms import inline, is_image, nested, platforms_of
 from probe.checks.remedies.table import fitting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.mounts import mount_uncovered
+from probe.checks.remedies.kernel import mount_uncovered
 from probe.checks.runtime.names import binds_sysfs, find_handler
 from probe.facts.model import Facts, Visibility
 from probe.facts.trials.sandbox import proc_answer, sysfs_answer

@@ -156,3 +156,17 @@ def read_proc(name: str) -> str:
     """First 64 KiB of a file of /proc, with surrogates for bytes that are not UTF-8."""
     with open(f"/proc/{name}", "rb", buffering=0) as file:
         return (file.read(_LIMIT) or b"").decode(errors="surrogateescape")
+
+
+_UNIT = re.compile(
+    r"^\d+:(?:name=systemd)?:/(?:[^\n]*/)?([A-Za-z0-9@:._-]{1,100}\.service)(?:/(?:libpod|docker)[^\n]*)?$",
+    re.MULTILINE,
+)
+
+
+def parse_unit(cgroup: str) -> str:
+    """The systemd unit that proc_pid_cgroup(5) names. *Errors*: ValueError outside of any service."""
+    found = _UNIT.search(cgroup)
+    if not found:
+        raise ValueError("belongs to no service of systemd")
+    return found[1]

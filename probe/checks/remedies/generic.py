@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.ids import give_a_range
-from probe.checks.remedies.limits import raise_limits
-from probe.checks.remedies.mounts import mount_uncovered
+from probe.checks.remedies.kernel import mount_uncovered, raise_limits
 from probe.checks.remedies.platforms import RESTART_CONTAINERD
 
 GRANT = (

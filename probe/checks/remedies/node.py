@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.limits import raise_limits
-from probe.checks.remedies.mounts import mount_uncovered
+from probe.checks.remedies.kernel import mount_uncovered, raise_limits
 from probe.checks.remedies.platforms import inline, nested, platforms_of, quoted, restart_kubelet
 from probe.checks.remedies.table import fitting
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule

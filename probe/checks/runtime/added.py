@@ -26,17 +26,14 @@ from probe.checks.runtime.refusals import (
     Refusal,
     is_defective,
     is_late_and_missing,
-    is_of_an_interface,
-    is_of_the_node,
-    is_ping_range,
     is_unclear_mount,
     refused_device,
     refused_hook,
     refused_limit,
     refused_mount,
-    refused_sysctl,
     steps_of,
 )
+from probe.checks.runtime.sysctls import is_of_an_interface, is_of_the_node, is_ping_range, refused_sysctl
 from probe.facts.around import Added, Hook
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number

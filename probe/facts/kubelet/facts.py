@@ -22,10 +22,10 @@ from probe.facts.kubelet.versions import (
     version_rule,
 )
 from probe.facts.model import DropIn, KubeletFacts
-from probe.facts.unit import parse_unit
 from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.host.namespaces import INITIAL_USER_NAMESPACE
+from probe.host.processes import parse_unit
 from probe.reading import Reading, or_problem, problem_of
 
 _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"

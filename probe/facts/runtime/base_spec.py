@@ -2,88 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import msgspec
-from msgspec import Struct
-
-from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Hook, Limit
-from probe.facts.go_json import Object, convert, fold, parse
-from probe.facts.runtime.limits import INFINITY, PIDS
+from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Hook
+from probe.facts.runtime.spec import parse_spec
 from probe.host.host import Host
 from probe.host.places import Place, above
 from probe.host.sysctls import sysctl_path
 from probe.reading import Reading
 
 _LIMIT = 1 << 20
-_ENTRIES = 200
-_PATH_LIMIT = 4096
 _START_UNCERTAINTY = 2.0
 _PING_RANGE = "net/ipv4/ping_group_range"
 _INTERPRETERS = 6
 """A program, and the interpreters of interpreters that execve(2) follows."""
-
-
-class _Hook(Struct):
-    path: str
-
-
-class _Hooks(Struct, rename="camel"):
-    prestart: tuple[_Hook, ...] | None = None
-    create_runtime: tuple[_Hook, ...] | None = None
-    create_container: tuple[_Hook, ...] | None = None
-    start_container: tuple[_Hook, ...] | None = None
-    poststart: tuple[_Hook, ...] | None = None
-    poststop: tuple[_Hook, ...] | None = None
-
-
-class _Mount(Struct):
-    destination: str = ""
-    type: str = ""
-    source: str = ""
-    options: tuple[str, ...] | None = None
-
-
-class _Limit(Struct):
-    type: str = ""
-    soft: int = 0
-    hard: int = 0
-
-
-class _Process(Struct):
-    rlimits: tuple[_Limit, ...] | None = None
-
-
-class _Device(Struct):
-    path: str = ""
-
-
-class _Pids(Struct):
-    limit: int = 0
-
-
-class _Resources(Struct):
-    pids: _Pids | None = None
-
-
-class _Namespace(Struct):
-    type: str = ""
-    path: str = ""
-
-
-class _Linux(Struct):
-    namespaces: tuple[_Namespace, ...] | None = None
-    resources: _Resources | None = None
-    sysctl: dict[str, str] | None = None
-    devices: tuple[_Device, ...] | None = None
-
-
-class _Spec(Struct):
-    hooks: _Hooks | None = None
-    mounts: tuple[_Mount, ...] | None = None
-    linux: _Linux | None = None
-    process: _Process | None = None
 
 
 def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
@@ -173,102 +105,3 @@ def _steps(program: str, places: dict[str, Reading[Place]]) -> tuple[Reading[Pla
             break
         program = place.interpreter
     return tuple(steps.values())
-
-
-_JUDGED = {
-    "process": {
-        *("args", "capabilities", "consoleSize", "cwd", "env", "noNewPrivileges", "oomScoreAdj"),
-        *("rlimits", "selinuxLabel", "terminal", "user"),
-    },
-    "linux": {
-        *("cgroupsPath", "devices", "maskedPaths", "mountLabel", "namespaces", "personality", "readonlyPaths"),
-        *("resources", "rootfsPropagation", "seccomp", "sysctl"),
-    },
-    "linux.resources": {"cpu", "devices", "memory", "pids"},
-}
-"""Parts of a specification that are judged, that CRI replaces for each container, or with which Pods ran."""
-_NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "time", "uts")
-"""Those with which Pods ran; one that has a path, of a process of the node, may be another's."""
-
-
-def unjudged(spec: object) -> tuple[str, ...]:
-    """Names of further parts that are set, `process.scheduler`, of a specification that go_json has parsed."""
-    return tuple(
-        f"{section}.{name}"
-        for section, known in _JUDGED.items()
-        for name, value in _section(spec, section)
-        if value and fold(name) not in map(fold, known)
-    )
-
-
-def _section(spec: object, name: str) -> Iterator[tuple[str, Any]]:
-    """Names and values of that part, `linux.resources`, however often the specification has it."""
-    first, _, rest = name.partition(".")
-    for key, value in spec if isinstance(spec, Object) else ():
-        if fold(key) == first:
-            yield from _section(value, rest) if rest else value if isinstance(value, Object) else ()
-
-
-class SpecMount(Struct, frozen=True):
-    """A mount as the file has it; *source* is empty where nothing is bound, *fstype* where something is."""
-
-    destination: str
-    fstype: str
-    source: str
-    options: tuple[str, ...]
-
-
-class SpecParts(Struct, frozen=True, kw_only=True):
-    """Those parts of a specification that may be refused."""
-
-    hooks: tuple[tuple[str, str], ...]
-    """By stage and program."""
-    sysctls: tuple[tuple[str, str], ...]
-    mounts: tuple[SpecMount, ...]
-    devices: tuple[str, ...]
-    limits: tuple[tuple[str, Limit], ...]
-    unjudged: tuple[str, ...]
-
-
-def parse_spec(text: str) -> SpecParts:
-    """An OCI runtime specification. *Errors*: ValueError for what is none, or has more entries than anybody writes."""
-    whole = parse(text, stream=True)
-    spec, further = convert(whole, _Spec), unjudged(whole)
-    if any(one.path or one.type not in _NAMESPACES for one in (spec.linux and spec.linux.namespaces) or ()):
-        further = (*further, "linux.namespaces")
-    hooks = [
-        (field.encode_name, hook.path)
-        for field in msgspec.structs.fields(_Hooks)
-        for hook in getattr(spec.hooks or _Hooks(), field.name) or ()
-    ]
-    rlimits = (spec.process.rlimits or ()) if spec.process else ()
-    pids = spec.linux.resources.pids if spec.linux and spec.linux.resources else None
-    parts = SpecParts(
-        hooks=tuple(hooks),
-        sysctls=tuple((spec.linux.sysctl or {}).items()) if spec.linux else (),
-        mounts=tuple(map(_mount, spec.mounts or ())),
-        devices=tuple(device.path for device in spec.linux.devices or ()) if spec.linux else (),
-        limits=(
-            *((one.type, Limit(_limit(one.soft), _limit(one.hard))) for one in rlimits),
-            *((PIDS, Limit(pids.limit, pids.limit)) for pids in (pids,) if pids and pids.limit > 0),
-        ),
-        unjudged=further[-_ENTRIES:],
-    )
-    if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.devices), len(parts.limits)) > _ENTRIES:
-        raise ValueError(f"has more than {_ENTRIES} entries")
-    if not all(path.startswith("/") and len(path) < _PATH_LIMIT for _, path in hooks):
-        raise ValueError("names a hook without an absolute path")
-    if not all(len(path) < _PATH_LIMIT for path in (*(mount.source for mount in parts.mounts), *parts.devices)):
-        raise ValueError("binds a path that is too long")
-    return parts
-
-
-def _mount(mount: _Mount) -> SpecMount:
-    options = mount.options or ()
-    binds = mount.type == "bind" or bool({"bind", "rbind"} & set(options))
-    fstype = "" if binds else mount.type or "none"
-    return SpecMount(mount.destination, fstype, mount.source if binds else "", options)
-
-
-def _limit(number: int) -> int:
-    return number if 0 <= number < INFINITY else -1

@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 
 from probe.facts.model import Confinement
-from probe.facts.unit import parse_unit
 from probe.host.cri import CriAnswer
 from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host
 from probe.host.namespaces import INITIAL_USER_NAMESPACE
+from probe.host.processes import parse_unit
 from probe.reading import Reading, or_problem
 
 _PROCESS_NAMES = {"containerd": "containerd", "cri-o": "crio", "docker": "cri-dockerd"}

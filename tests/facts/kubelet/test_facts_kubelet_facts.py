@@ -14,7 +14,7 @@ from lab.fake_host import FakeHost
 from lab.samples import HEADER, RECORDED_CONFIG
 from probe.facts.kubelet.facts import gather_kubelet, parse_arguments_file
 from probe.facts.model import DropIn, KubeletFacts
-from probe.facts.unit import parse_unit
+from probe.host.processes import parse_unit
 from probe.host.program import Output
 from probe.reading import Reading
 

@@ -1,13 +1,15 @@
-"""Sysctls that limit namespaces: the commands that raise them, now and at each boot."""
+"""Commands that change the kernel's limits of namespaces, and the mounts that it looks at."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from probe.checks.remedies.platforms import quoted
 from probe.facts.boot.sysctls import later_name
 
 _ENOUGH = 65_536
+
+
 _LARGEST_LIMIT = (1 << 31) - 1
 
 
@@ -31,5 +33,18 @@ def raise_limits(limits: Mapping[str, int | None], winners: Mapping[str, str] | 
             "Another file must not set it back at boot. Delete its line from each file that this lists besides:",
             "  grep -rsE 'max_[a-z]+_namespaces' /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d"
             " /usr/lib/sysctl.d /lib/sysctl.d",
+        ]
+    )
+
+
+def mount_uncovered(fstypes: Iterable[str]) -> str:
+    """Commands that mount a second, uncovered /proc or /sys; one such mount lets the kernel allow new ones in Pods."""
+    places = [(fstype, f"/run/{fstype}-clean") for fstype in fstypes]
+    return "\n".join(
+        [
+            "Mount another, uncovered one in the mount namespace of the container runtime, at each boot:",
+            *(f"  mkdir -p {place} && mount -t {fstype} {fstype} {place}" for fstype, place in places),
+            "Do not just unmount the cover: without lxcfs, a node that is a container shows the CPUs and memory of the "
+            "machine around it, and removing a mask exposes what it hid.",
         ]
     )
