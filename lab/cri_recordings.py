@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from probe.host.cri import CriAnswer, read_outcomes
+from probe.host.cri import CriAnswer
+from probe.host.cri_call import read_outcomes
 from probe.reading import Reading
 
 FOLDER = Path(__file__).parents[1] / "tests/data/cri"

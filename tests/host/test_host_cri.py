@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from lab.prerequisites import require
 from probe.host.child import Child, run_child
-from probe.host.cri import ANSWER_LIMIT, CriAnswer, CriHandler, ask_cri, cri_child, no_answer, read_outcomes
+from probe.host.cri import CriAnswer, CriHandler, no_answer
+from probe.host.cri_call import ANSWER_LIMIT, ask_cri, cri_child, read_outcomes
 from probe.tables.host_network import RUNTIMES
 from tests.host import cri_server
 from tests.host.grpc_server import Server, Servers
@@ -303,7 +304,7 @@ def test_what_is_imported_leanly_answers_the_same(serve: Serve) -> None:
     """A process in which nobody imported h2 and protobuf before gets the same answer as one that has all of them."""
     endpoint, _ = serve()
     code = (
-        "import sys; from probe.host.cri import cri_child\n"
+        "import sys; from probe.host.cri_call import cri_child\n"
         f"sys.stdout.buffer.write(cri_child(lambda: {endpoint!r}, lambda: None))\n"
         "assert not {'dataclasses', 'google.protobuf.internal.field_mask'} & set(sys.modules)"
     )
@@ -346,7 +347,7 @@ def test_silence_without_threads(serve: Serve) -> None:
     """Nothing is logged to the administrator's terminal, and who asks can still make namespaces."""
     endpoints = [serve(misbehaviour=misbehaviour)[0] for misbehaviour in ("", "garbage", "huge", "crash")]
     code = (
-        "import os; from probe.host.cri import ask_cri\n"
+        "import os; from probe.host.cri_call import ask_cri\n"
         f"for endpoint in {endpoints}: ask_cri(endpoint, 3); assert len(os.listdir('/proc/self/task')) == 1"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -16,7 +16,7 @@ from lab.faults import clean
 from lab.faults.targets.target import Target
 from lab.recorded import NAMES, Recording
 from probe.facts.model import Facts
-from probe.host.cri import _short
+from probe.host.cri_call import _short
 from probe.host.idmap import NamespaceAnswer
 from probe.host.program import Output
 from probe.make_report import make_report

@@ -16,7 +16,7 @@ from probe.facts.runtime import crio_config, oci
 from probe.facts.runtime import settings as runtime_settings
 from probe.facts.trials.oci_meaning import parse_words
 from probe.host import cri_pb2
-from probe.host.cri import read_outcomes
+from probe.host.cri_call import read_outcomes
 from probe.host.oci_trial import steps as runtime_trial_steps
 from probe.reading import Reading, encode
 

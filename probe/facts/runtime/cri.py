@@ -12,7 +12,8 @@ import msgspec
 from probe.facts.model import KubeletFacts
 from probe.host.background import BackgroundChild
 from probe.host.child import ChildError
-from probe.host.cri import ANSWER_LIMIT, TIMEOUT, CriAnswer, cri_child
+from probe.host.cri import CriAnswer
+from probe.host.cri_call import ANSWER_LIMIT, TIMEOUT, cri_child
 from probe.host.host import Host
 from probe.host.namespaces import enter_node
 from probe.reading import Reading

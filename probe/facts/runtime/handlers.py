@@ -1,4 +1,4 @@
-"""Handlers in containerd's configuration in force: their shims and base specifications."""
+"""Handlers in containerd's configuration in force: their shims, with the cgroup of these, and base specifications."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from probe.facts.around import NO_PLACE, Added, HandlerAround
+from probe.facts.around import NO_PLACE, NO_SHIM_CGROUP, Added, HandlerAround
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added
-from probe.facts.runtime.shim_cgroup import gather_shim_cgroup
 from probe.host.host import Host
 from probe.host.places import Place, above
 from probe.reading import Reading, problem_of
@@ -201,3 +200,30 @@ def is_program(place: Place) -> bool:
 def why_not_run(place: Place) -> str:
     """Why execve(2) refuses an executable file, or runs it as another user than root; empty for a good one."""
     return place.defect or (f"runs as UID {place.runs_as} (set-user-ID)" if place.runs_as else "")
+
+
+_HIERARCHIES_LIMIT = 30
+
+
+_CGROUPS = "/sys/fs/cgroup"
+
+
+def gather_shim_cgroup(host: Host, pid: int, cgroup: str) -> Reading[str]:
+    """Path of the cgroup in the hierarchy of cgroup v2, or in the first one of v1 that has it.
+
+    *Source*: containerd, cmd/containerd-shim-runc-v2/manager; containerd/cgroups, `Load` of cgroup1, which leaves out
+    hierarchies without that cgroup, and fails when none has it.
+    """
+    if not cgroup:
+        return NO_SHIM_CGROUP
+    below = os.path.normpath(f"/{cgroup}")
+    unified = host.status(f"/proc/{pid}/root{_CGROUPS}/cgroup.controllers").kind != "absent"
+    names = host.list_directory(f"/proc/{pid}/root{_CGROUPS}")
+    if not unified and names.value is None:
+        return problem_of(names)
+    roots = [_CGROUPS] if unified else [f"{_CGROUPS}/{name}" for name in (names.value or ())[:_HIERARCHIES_LIMIT]]
+    found = host.places(pid, [f"{root}{below}" for root in roots])
+    seen = next((place for place in found.values() if place.kind != "absent"), None)
+    if seen is None:
+        return Reading.without(cgroup, "absent", "no cgroup hierarchy has it")
+    return seen.parse(lambda place: place.path)

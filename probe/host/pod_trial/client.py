@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from probe.host import cri_pb2
-from probe.host.cri import IMAGE_SERVICE, RUNTIME_SERVICE, connect
+from probe.host.cri_call import IMAGE_SERVICE, RUNTIME_SERVICE, connect
 from probe.host.grpc import RpcError, call_all
 from probe.host.pod_trial.messages import LABEL, own_sandboxes
 

@@ -21,7 +21,8 @@ from probe.checks.runtime.offers import CHECKS
 from probe.facts.model import RuntimeFacts
 from probe.facts.runtime.facts import gather_runtime
 from probe.host.child import run_child
-from probe.host.cri import ANSWER_LIMIT, CriAnswer, ask_cri
+from probe.host.cri import CriAnswer
+from probe.host.cri_call import ANSWER_LIMIT, ask_cri
 from probe.host.host import LocalHost
 from probe.reading import Reading
 

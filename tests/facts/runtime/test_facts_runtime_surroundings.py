@@ -22,9 +22,15 @@ from probe.facts.kubelet.surroundings import gather_kubelet_around, receives
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added, place_hooks
 from probe.facts.runtime.cni import gather_cni, parse_plugins
-from probe.facts.runtime.handlers import InForce, gather_handlers, is_program, parse_in_force, trusted_path
+from probe.facts.runtime.handlers import (
+    InForce,
+    gather_handlers,
+    gather_shim_cgroup,
+    is_program,
+    parse_in_force,
+    trusted_path,
+)
 from probe.facts.runtime.limits import NAMES, parse_limits, parse_ulimit
-from probe.facts.runtime.shim_cgroup import gather_shim_cgroup
 from probe.facts.runtime.spec import parse_spec, unjudged
 from probe.facts.runtime.surroundings import (
     folders_of_containerd,
