@@ -12,7 +12,7 @@ import re
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
@@ -24,10 +24,10 @@ from probe.host.files import FileStatus
 from probe.host.helper import Helper
 from probe.host.kept_tables import KeptTables
 from probe.host.namespaces import is_entered, read_hostname
-from probe.host.operations import OPERATIONS, reading_of, run_inside
+from probe.host.operations import OPERATIONS, reading_of, run_daemon, run_inside
 from probe.host.places import Place
 from probe.host.processes import HELPER_NAME, Process, boot_time, start_time
-from probe.host.program import Output, Untrusted, open_executable, run_open
+from probe.host.program import Output
 from probe.host.sysctls import attempt_sysctls, sysctl_path
 from probe.reading import Reading
 
@@ -62,10 +62,10 @@ class LocalHost(Host):
 
     @cached_property
     def _helper(self) -> Helper:
-        return Helper({**OPERATIONS, "run_daemon": self._run_daemon})
+        return Helper({**OPERATIONS, "run_daemon": partial(run_daemon, self)})
 
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
-        """A regular file, whole. A larger, missing or hanging one, or anything but a file, is a problem."""
+        """As of Host."""
         if _KERNEL_FILE.match(path):
             reading = reading_of(path, lambda: files.read_file(path, files.open_path(path), limit))
             return self._read_own(path, limit) if reading.kind == "absent" and self.own_proc >= 0 else reading
@@ -83,12 +83,12 @@ class LocalHost(Host):
         return reading_of(path, lambda: self._tables.read(path))
 
     def read_beneath(self, directory: str, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
-        """A file at *path* below *directory*, where others choose the names: no symlink is followed (openat2)."""
+        """As of Host."""
         source = f"{directory}/{path}"
         return reading_of(source, lambda: self._touch(source, "read_beneath", directory, path, limit, limit=limit))
 
     def read_all_beneath(self, directory: str, paths: Sequence[str], limit: int = 1 << 16) -> dict[str, Reading[bytes]]:
-        """The same for many small files, by one child; when it hangs, none of them was read."""
+        """As of Host."""
 
         def contents() -> bytes:
             return self._touch(directory, "read_all_beneath", directory, tuple(paths), limit, limit=64 << 20)
@@ -99,22 +99,22 @@ class LocalHost(Host):
         return msgspec.json.decode(answer.value, type=dict[str, Reading[bytes]])
 
     def read_sections(self, path: str) -> Reading[dict[str, str]]:
-        """Texts of a unified kernel image by the name of their section: `.cmdline`, `.osrel`, `.uname`."""
+        """As of Host."""
         answer = reading_of(path, lambda: self._touch(path, "read_sections", path))
         return answer.parse(lambda content: msgspec.json.decode(content, type=dict[str, str]))
 
     def resolve(self, path: str, automounts: Sequence[str] = ()) -> Reading[str]:
-        """The path without symlinks; absent when it does not exist. A way into one of *automounts* ends there."""
+        """As of Host."""
         return reading_of(path, lambda: os.fsdecode(self._touch(path, "real_path", path, tuple(automounts))))
 
     def read_link(self, path: str) -> Reading[str]:
-        """Target of a symlink: `/proc/1/exe`, `/proc/1/ns/mnt`, or a file of the node."""
+        """As of Host."""
         if _KERNEL_LINK.fullmatch(path):
             return reading_of(path, lambda: os.readlink(path))
         return reading_of(path, lambda: os.fsdecode(self._touch(path, "read_link", path)))
 
     def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
-        """The names in a directory, sorted; symlinks on the way are followed."""
+        """As of Host."""
 
         def names() -> tuple[str, ...]:
             found = json.loads(self._touch(path, "names", path, LISTING_LIMIT, limit=16 << 20))
@@ -125,7 +125,7 @@ class LocalHost(Host):
         return reading_of(path, names)
 
     def status(self, path: str) -> Reading[FileStatus]:
-        """stat(2) of *path*, symlinks followed."""
+        """As of Host."""
         return reading_of(path, lambda: msgspec.json.decode(self._touch(path, "status", path), type=FileStatus))
 
     def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
@@ -144,42 +144,22 @@ class LocalHost(Host):
     def run(
         self, path: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 3.0
     ) -> Reading[Output]:
-        """Output of a program of this node; refused unless only root may write the program.
-
-        *Shape*: exit status, stdout and stderr, both decoded. It runs without capabilities and with a clean
-        environment; a program that hangs, is killed, or prints more than a mebibyte is a problem.
-        """
+        """As of Host."""
         source = " ".join((path, *arguments))
         return self._ask_to_run(source, path, timeout, "run", path, arguments, environment or {})
 
     def run_daemon(self, pid: int, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
-        """Output of the executable of a running daemon of this node, even if replaced or deleted since.
-
-        Refused unless `node_daemon` is true of the very process whose executable was opened, and root owns that file.
-        """
+        """As of Host."""
         path = f"/proc/{pid}/exe"
         return self._ask_to_run(" ".join((path, *arguments)), path, timeout, "run_daemon", pid, arguments)
 
     def run_in(self, pid: int, path: str, *arguments: str, timeout: float = 3.0) -> Reading[Output]:
-        """Output of the program at *path* in the mount namespace and root of a daemon of this node.
-
-        Refused unless `node_daemon` is true of that process; else as `run`.
-        """
+        """As of Host."""
         if self.node_daemon(pid).value and is_entered(pid):  # nothing to enter, so no child more
             return self.run(path, *arguments, timeout=timeout)
         source, timeout = " ".join((path, *arguments)), self._timeout(timeout)
 
-        def run() -> bytes:
-            process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                if not self.node_daemon(pid).value:
-                    raise Untrusted("not run: that process is not known to be a daemon of this node")
-                os.stat("status", dir_fd=process)  # fails if the number passed to another process meanwhile
-                return run_child(lambda: run_inside(process, path, arguments, timeout), timeout + 1, limit=8 << 20)
-            finally:
-                os.close(process)
-
-        answer = reading_of(source, run)
+        answer = reading_of(source, lambda: run_inside(self, pid, path, arguments, timeout))
         if answer.value is None:
             return Reading(source, None, answer.problem, answer.kind)
         return msgspec.json.decode(answer.value, type=Reading[Output])
@@ -200,20 +180,6 @@ class LocalHost(Host):
 
         return reading_of(source, output)
 
-    def _run_daemon(self, pid: int, arguments: Sequence[str], timeout: float) -> bytes:
-        process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            executable, path = open_executable(process)
-            try:
-                if not self.node_daemon(pid).value:
-                    raise Untrusted("not run: it is not known to belong to a daemon of this node")
-                os.stat("status", dir_fd=process)  # fails if the number passed to another process meanwhile
-                return msgspec.json.encode(run_open(executable, path, arguments, {}, timeout))
-            finally:
-                os.close(executable)
-        finally:
-            os.close(process)
-
     def try_sysctls(self, wanted: Mapping[str, str]) -> dict[str, Reading[str]]:
         """The outcomes by a child, which ends with its namespaces."""
 
@@ -231,11 +197,7 @@ class LocalHost(Host):
         return outcomes
 
     def processes(self) -> Reading[tuple[Process, ...]]:
-        """Every process that this /proc shows, in the order of its pids; listed once for each probe.
-
-        Only those that may be a kubelet, of host UID 0 and in no Pod, have an argv here: whoever wrote the others may
-        have made reading it hang.
-        """
+        """As of Host."""
 
         def found() -> tuple[Process, ...]:
             init = self.read_text("/proc/1/cgroup").value or ""
@@ -270,10 +232,7 @@ class LocalHost(Host):
         return max(min(seconds * self.slowness, self.deadline - time.monotonic()), _AT_ONCE)
 
     def started_at(self, pid: int) -> Reading[float]:
-        """Start time of a process, in seconds since the epoch.
-
-        Equal answers of one Host mean the same process, whatever becomes of the clock meanwhile.
-        """
+        """As of Host."""
         return reading_of(f"/proc/{pid}/stat", lambda: self._booted_at + start_time(pid))
 
     def init_hostname(self) -> Reading[str]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from probe.host import files, places
-from probe.host.child import ChildError
+from probe.host.abstract import Host
+from probe.host.child import ChildError, run_child
 from probe.host.namespaces import enter_process, import_own
 from probe.host.processes import read_process
-from probe.host.program import run_program
+from probe.host.program import Untrusted, open_executable, run_open, run_program
 from probe.reading import Reading
 
 T = TypeVar("T")
@@ -32,11 +34,48 @@ def reading_of(source: str, read: Callable[[], T]) -> Reading[T]:
         return Reading.from_error(source, error)
 
 
-def run_inside(process: int, path: str, arguments: Sequence[str], timeout: float) -> bytes:
-    """Output of a program run in the mount namespace and root of *process*, as a Reading; the caller stays there."""
-    enter_process(process)
-    source = " ".join((path, *arguments))
-    return msgspec.json.encode(reading_of(source, lambda: run_program(path, arguments, {}, timeout)))
+def run_daemon(host: Host, pid: int, arguments: Sequence[str], timeout: float) -> bytes:
+    """Output, as JSON, of the executable of process *pid*. *Errors*: Untrusted; as `run_open`."""
+    with _directory_of(pid) as process:
+        executable, path = open_executable(process)
+        try:
+            _demand_daemon(host, pid, process)
+            return msgspec.json.encode(run_open(executable, path, arguments, {}, timeout))
+        finally:
+            os.close(executable)
+
+
+def run_inside(host: Host, pid: int, path: str, arguments: Sequence[str], timeout: float) -> bytes:
+    """Output of a program run in the mount namespace and root of process *pid*, as a Reading in JSON.
+
+    *Errors*: Untrusted; as `run_child`.
+    """
+
+    def run(process: int) -> bytes:
+        enter_process(process)
+        source = " ".join((path, *arguments))
+        return msgspec.json.encode(reading_of(source, lambda: run_program(path, arguments, {}, timeout)))
+
+    with _directory_of(pid) as process:
+        _demand_daemon(host, pid, process)
+        return run_child(lambda: run(process), timeout + 1, limit=8 << 20)
+
+
+@contextmanager
+def _directory_of(pid: int) -> Iterator[int]:
+    """Descriptor of the directory of process *pid* in /proc, which no later process of that number has."""
+    process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield process
+    finally:
+        os.close(process)
+
+
+def _demand_daemon(host: Host, pid: int, process: int) -> None:
+    """Refuse what is no daemon of this node; *process* is the directory of *pid*. *Errors*: Untrusted; OSError."""
+    if not host.node_daemon(pid).value:
+        raise Untrusted("not run: that process is not known to be a daemon of this node")
+    os.stat("status", dir_fd=process)  # fails if the number passed to another process meanwhile
 
 
 def _run(path: str, arguments: Sequence[str], environment: dict[str, str], timeout: float) -> bytes:
