@@ -166,15 +166,15 @@ class FakeHost(Host):
         program = folder in ("bin", "sbin") or any(command.split(" ")[0] == path for command in self.commands)
         return 0o755 if program else 0o644
 
-    def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
+    def places(self, owner: int | str, paths: Sequence[str]) -> dict[str, Reading[Place]]:
         """What the test gave, else the same as `status`."""
-        return {path: self._place(pid, path) for path in paths}
+        return {path: self._place(owner, path) for path in paths}
 
-    def _place(self, pid: int, path: str) -> Reading[Place]:
+    def _place(self, owner: int | str, path: str) -> Reading[Place]:
         given = self.places_found.get(path)
         if given is not None:
             return _error(path, given) if isinstance(given, int) else Reading(path, given)
-        seen = self.status(f"/proc/{pid}/root{path}")
+        seen = self.status(f"/proc/{owner}/root{path}")
         return Reading(path, seen.value, seen.problem, seen.kind).parse(
             lambda file: Place(path=path, mode=file.mode, uid=file.uid, gid=0)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -128,7 +127,8 @@ def with_owner(host: Host, row: Attempt) -> Attempt:
     """*row*, usable in part where the owner of the path has no ID in a Pod: there its files are nobody's."""
     if row.result != "supported" or not row.path or row.mounts_below or is_served(row.fstype):
         return row
-    place = host.places(os.getpid(), [row.path])[row.path].value
+    # Not by our own pid: without hostPID, it is that of another process in the node's /proc.
+    place = host.places("self", [row.path])[row.path].value
     if place is None or max(place.uid, place.gid) < BLOCK:
         return row
     reason = f"its owner {place.uid}:{place.gid} has no ID in a Pod, where such files are nobody's (UID 65534)"

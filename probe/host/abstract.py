@@ -81,8 +81,11 @@ class Host(ABC):
         """stat(2) of *path*, symlinks followed."""
 
     @abstractmethod
-    def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
-        """File at each absolute path in the mount namespace and root of process *pid*; a hang leaves all unknown."""
+    def places(self, owner: int | str, paths: Sequence[str]) -> dict[str, Reading[Place]]:
+        """File at each absolute path in the mount namespace and root of the process *owner*, a pid or `self`.
+
+        A hang leaves all unknown.
+        """
 
     @abstractmethod
     def run(

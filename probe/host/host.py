@@ -128,8 +128,9 @@ class LocalHost(Host):
         """As of Host."""
         return reading_of(path, lambda: msgspec.json.decode(self._touch(path, "status", path), type=FileStatus))
 
-    def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
-        root = f"/proc/{pid}/root"
+    def places(self, owner: int | str, paths: Sequence[str]) -> dict[str, Reading[Place]]:
+        """As of Host."""
+        root = f"/proc/{owner}/root"
 
         def found() -> bytes:
             return self._touch(root, "places", root, tuple(paths), limit=1 << 20)

@@ -138,9 +138,9 @@ class RecordingHost(LocalHost):
         self._note("file", path)
         return super().status(path)
 
-    def places(self, pid: int, paths: Sequence[str]) -> dict[str, Reading[Place]]:
+    def places(self, owner: int | str, paths: Sequence[str]) -> dict[str, Reading[Place]]:
         """As of Host. One request looks at all paths; when one of them hangs, none was seen."""
-        root = f"/proc/{pid}/root"
+        root = f"/proc/{owner}/root"
         new = [path for path in (f"{root}{each}" for each in paths) if self._is_new("place", path)]
         if new:
             self._note_others()
@@ -149,7 +149,7 @@ class RecordingHost(LocalHost):
             except (OSError, ChildError, ValueError):
                 seen = [UNSEEN] * len(new)
             self._looks |= {("place", path): each for path, each in zip(new, seen, strict=True)}
-        return super().places(pid, paths)
+        return super().places(owner, paths)
 
     def try_sysctls(self, wanted: Mapping[str, str]) -> dict[str, Reading[str]]:
         """As of Host. A module that is loaded or removed brings or takes the files of its sysctls."""

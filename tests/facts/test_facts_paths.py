@@ -210,6 +210,13 @@ def test_owners_that_no_pod_has(uid: int, gid: int, usable: str) -> None:
     assert (str(gid) in row.reason) == (usable == "partly")
 
 
+def test_owners_are_looked_up_in_the_root_of_the_probe_itself() -> None:
+    """Without hostPID, the probe's own pid is the number of another process of the node, whose root may be another."""
+    host = FakeHost()
+    with_owner(host, make_attempt(role="path", path="/srv", usable="yes"))
+    assert host.touched == ["/proc/self/root/srv"]
+
+
 def test_owners_are_not_asked_for_where_a_server_answers_or_nothing_is_proven() -> None:
     """Asking could hang, and of a refused path nothing more has to be said."""
     for row in (make_attempt(role="path", path="/srv", fstype="fuse"), make_refusal(role="path", path="/srv")):

@@ -392,11 +392,11 @@ def test_devices_are_looked_at_and_never_opened() -> None:
 class Hanging(FakeHost):
     """A node on which whoever looks into a folder /hung* waits for ever."""
 
-    def places(self, pid: int, paths: Any) -> dict[str, Reading[Place]]:
+    def places(self, owner: int | str, paths: Any) -> dict[str, Reading[Place]]:
         if any(path.startswith("/hung") for path in paths):
             self.touched.append("hung")
             return {path: Reading.without(path, "timed-out", "no answer in time") for path in paths}
-        return super().places(pid, paths)
+        return super().places(owner, paths)
 
 
 def test_a_folder_that_hangs_leaves_others_known() -> None:
