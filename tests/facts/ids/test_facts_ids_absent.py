@@ -35,6 +35,8 @@ def test_an_account_without_getsubids() -> None:
         ("/nix/a", "Environment=PATH=/nix/a\nEnvironment=PATH=/nix/b", True),
         ("/opt/bin", 'Environment=A=1 "PATH=/opt/bin"', False),
         ("/usr/bin", "# Environment=PATH=/nowhere", False),
+        ("/usr/bin", 'Environment="GOPATH=/nowhere"', False),
+        ("/usr/bin", 'Environment="GOPATH=/nowhere" "PATH=/elsewhere"', True),
     ],
 )
 def test_the_path_of_the_unit(folder: str, unit: str, missing: bool) -> None:
@@ -62,3 +64,7 @@ def test_what_cannot_be_read_is_no_answer() -> None:
     host = node()
     host.files["/usr/local/sbin/getsubids"] = errno.EIO
     assert gather_getsubids_missing(host).value is None
+    for file in (UNIT, f"{UNIT}.d", f"{UNIT}.d/1.conf"):
+        host = node()
+        host.files[file] = errno.EIO
+        assert gather_getsubids_missing(host).kind == "not-readable"
