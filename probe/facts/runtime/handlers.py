@@ -134,6 +134,12 @@ def _shim(host: Host, pid: int, runtime: _Runtime, search_path: Reading[tuple[st
 
 
 def first_program(host: Host, pid: int, paths: list[str]) -> Reading[str]:
+    """The first of *paths* that execvp(3) takes, as process *pid* sees it; absent where none can be executed as root.
+
+    *Source*: exec(3), execvp; Go, exec.LookPath: a file that may be executed is taken, even if execve(2) refuses it.
+    """
+    if not paths:
+        return Reading.without("PATH", "absent", "names no absolute directory")
     found = host.places(pid, paths)
     for path in paths:
         place = found[path]

@@ -63,7 +63,7 @@ def _nsenter(host: Host, pid: int) -> Reading[str]:
     path = read_search_path(host, pid)
     if path.value is None:
         return problem_of(path)
-    return first_program(host, pid, [os.path.join(folder, "nsenter") for folder in path.value[:30]] or ["/nsenter"])
+    return first_program(host, pid, [os.path.join(folder, "nsenter") for folder in path.value[:30]])
 
 
 def _version(host: Host) -> Reading[tuple[int, int]]:

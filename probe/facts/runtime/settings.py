@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from probe.facts.runtime.config import (
     ConfiguredHandler,
     RuntimeConfig,
@@ -14,7 +16,7 @@ from probe.facts.runtime.config import (
 )
 from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
 from probe.facts.runtime.daemon import is_called, parse_flag, read_arguments, read_search_path
-from probe.facts.runtime.handlers import is_program
+from probe.facts.runtime.handlers import first_program
 from probe.facts.runtime.model import RuntimePending
 from probe.facts.runtime.oci import read_stdout
 from probe.facts.runtime.pending import differences, gather_executable
@@ -184,19 +186,14 @@ class RuntimeSettings:
 
     @or_problem
     def _search(self, name: str) -> Reading[str]:
-        """The first file of that name in the PATH that the daemon has."""
+        """The program of that name that execvp(3) takes along the PATH that the daemon has."""
         search_path = read_search_path(self._host, self._daemon.need())
         own = self._printed.value.extra_path if self._printed.value else _CONTAINERD_BIN
         folders = (own if self._containerd else "", *search_path.need())
         paths = [os.path.join(directory, name) for directory in folders if directory]
-        found = self._host.places(self._daemon.need(), paths)
-        for path in paths:
-            place = found[path]
-            if place.value and is_program(place.value):
-                return Reading(search_path.source, path)
-            if place.value is None and place.kind != "absent":
-                return problem_of(place)
-        return Reading.without(search_path.source, "absent", f"no executable {name} in the PATH of the daemon")
+        found = first_program(self._host, self._daemon.need(), paths)
+        told = found.kind in (None, "absent")
+        return replace(found, source=search_path.source if told else found.source)
 
     @or_problem
     def _print(self, parser: Callable[[str], RuntimeConfig], *command: str) -> Reading[RuntimeConfig]:

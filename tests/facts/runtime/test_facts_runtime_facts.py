@@ -15,6 +15,7 @@ from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.config import CrioAdded, RuntimeConfig
 from probe.facts.runtime.crio import gather_crio_networks
 from probe.facts.runtime.facts import gather_runtime
+from probe.facts.runtime.handlers import first_program
 from probe.host.cri import CriAnswer, CriHandler, no_answer
 from probe.host.places import Place
 from probe.host.program import Output
@@ -223,7 +224,7 @@ def test_runc_from_containerds_own_directory() -> None:
     [
         ({"runtimeType": "io.containerd.kata.v2"}, "absent", "io.containerd.kata.v2 runs no runtime like runc"),
         (RUNC_V2 | {"options": {"BinaryName": "bin/runc"}}, "not-readable", "is no absolute path: bin/runc"),
-        (RUNC_V2 | {"options": {"BinaryName": "youki"}}, "absent", "no executable youki in the PATH of the daemon"),
+        (RUNC_V2 | {"options": {"BinaryName": "x"}}, "absent", "no executable x in /opt/containerd/bin, /usr/sbin"),
     ],
 )
 def test_no_binary(runtime: dict[str, object], kind: str, problem: str) -> None:
@@ -233,6 +234,25 @@ def test_no_binary(runtime: dict[str, object], kind: str, problem: str) -> None:
     handler = _default(host, _info(**runtime))
     assert (handler.binary.kind, handler.binary.problem) == (kind, problem)
     assert (handler.oci_idmap.kind, handler.oci_version.kind) == (kind, kind)
+
+
+def test_a_runtime_that_is_found_first_and_cannot_run() -> None:
+    """The shim starts the first runc whose mode lets it, and so fails: a good one further on is of no use."""
+    host = make_host()
+    host.files["/proc/700/environ"] = "PATH=/usr/local/sbin:/usr/sbin\0"
+    host.places_found["/usr/local/sbin/runc"] = Place(
+        path="/usr/local/sbin/runc", mode=0o100755, uid=0, gid=0, defect="is truncated"
+    )
+    handler = _default(host, _info(**RUNC_V2))
+    assert (handler.binary.kind, handler.executable.value) == ("absent", False)
+    assert handler.binary.problem == "/usr/local/sbin/runc is truncated"
+
+
+def test_a_path_without_a_directory() -> None:
+    """Only relative directories are in it: nothing is found, and nothing raises."""
+    host = make_host()
+    host.files["/proc/700/environ"] = "PATH=bin:sbin\0"
+    assert first_program(host, 700, []).kind == "absent"
 
 
 def test_directory_of_the_path_that_cannot_be_read() -> None:
