@@ -43,10 +43,6 @@ class Fault(Struct, frozen=True, kw_only=True):
             return version[2] < self.fixed[branch]
         return None if version[2] > self.seen_to.get(branch, version[2]) else True
 
-    def ends_with(self, version: Version) -> bool:
-        """Whether *version* is the first one of its branch without it."""
-        return version[2] == self.fixed.get(version[:2])
-
 
 CRIO_RESTART = Fault(
     program="cri-o",
@@ -63,14 +59,13 @@ IMAGE_DECLARED_VOLUMES = Fault(program="containerd", since=(2, 0, 0), fixed={(2,
 
 def check_fault(facts: Facts, fault: Fault, what: str, message: str, check_id: str) -> Outcome:
     """Finding about *fault* in the container runtime; *message* continues the runtime's name with the consequence."""
-    found = _version(facts, fault.program, what)
+    found = version_of(facts, fault.program, what)
     if isinstance(found, Outcome):
         return found
     runtime, version = found
+    if unsure := before_fix(fault, runtime, version, what):
+        return unsure
     affected = fault.affects(version)
-    if affected is False and is_prerelease(runtime.version.value or "") and fault.ends_with(version):
-        message = f"{what} is unknown: {runtime_name(runtime)} is older than the release without the fault"
-        return Outcome.unknown("not-tried", message, runtime.version)
     if affected is None:
         message = f"{what} is unknown: {runtime_name(runtime)} is newer than the releases in which the fault was seen"
         return Outcome.unknown("not-tried", message, runtime.version)
@@ -109,20 +104,22 @@ def check_leaked_mounts(facts: Facts) -> Outcome:
         return Outcome.not_read(what, facts.mounts)
     left = facts.mounts.value.idmapped_layers
     seen = Evidence(facts.mounts.source, f"{left} mounts ovl-idmapped*")
-    found = _version(facts, "containerd", what)
+    found = version_of(facts, LEAKS.program, what)
     if isinstance(found, Outcome):
         return found
     runtime, version = found
     if left >= LEAKED_MOUNTS:
         message = f"{left} idmapped mounts of layers were left behind: at fs.mount-max no further Pod starts"
         return Outcome.warn(message, seen, runtime.version, remediation=GENERIC["hazard-leaked-mounts"])
+    if unsure := before_fix(LEAKS, runtime, version, what):
+        return unsure
     if LEAKS.affects(version):
         message = f"{runtime_name(runtime)} can leave a mount behind for each layer of each Pod, until none is allowed"
         return Outcome.warn(message, runtime.version, seen, remediation=GENERIC["hazard-leaked-mounts"])
     return Outcome.passed("no mounts of layers are left behind", runtime.version, seen)
 
 
-def _version(facts: Facts, program: str, what: str) -> tuple[RuntimeFacts, Version] | Outcome:
+def version_of(facts: Facts, program: str, what: str) -> tuple[RuntimeFacts, Version] | Outcome:
     """The container runtime with its version, or the outcome where it is another program or unknown."""
     runtime = facts.runtime.value
     if runtime is None:
@@ -136,6 +133,14 @@ def _version(facts: Facts, program: str, what: str) -> tuple[RuntimeFacts, Versi
     if number is None:
         return Outcome.unknown("not-readable", f"{what} is unknown: {program} tells no version", runtime.version)
     return runtime, number
+
+
+def before_fix(fault: Fault, runtime: RuntimeFacts, version: Version, what: str) -> Outcome | None:
+    """Unknown for a prerelease of the first release of its branch without *fault*, which may have it; else None."""
+    if not is_prerelease(runtime.version.value or "") or version[2] != fault.fixed.get(version[:2]):
+        return None
+    message = f"{what} is unknown: {runtime_name(runtime)} is older than the release without the fault"
+    return Outcome.unknown("not-tried", message, runtime.version)
 
 
 def _of(check_id: str, fault: Fault, what: str, message: str) -> Callable[[Facts], Outcome]:

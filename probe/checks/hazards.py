@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
 from probe.checks.devices.check import check_device_hooks, judge_device_hooks
-from probe.checks.faults import IMAGE_VOLUMES
+from probe.checks.faults import IMAGE_VOLUMES, before_fix, version_of
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import delete_holder, replace_pods
 from probe.checks.remedies.runtime import upgrade_containerd, upgrade_runc
 from probe.checks.runtime.names import find_handler, handlers_told, no_runtime, oci_name, runtime_name
+from probe.facts.defaults import ALL_IDS, BLOCK
 from probe.facts.model import Facts, PodFacts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
-
-_ALL_IDS = 1 << 32
-_BLOCK = 65_536
 
 
 def check_selinux_runc(facts: Facts, name: str = "") -> Outcome:
@@ -52,17 +50,13 @@ def check_selinux_runc(facts: Facts, name: str = "") -> Outcome:
 
 def check_image_volumes(facts: Facts) -> Outcome:
     """Before the fix, containerd requests an idmapped mount of an overlay, which kernels refuse."""
-    runtime, what = facts.runtime.value, "whether volumes of type image work with user namespaces"
-    if runtime is None:
-        return no_runtime(facts, what)
-    for reading in (runtime.name, runtime.version):
-        if reading.value is None:
-            return Outcome.not_read(what, reading)
-    if runtime.name.value != "containerd":
-        return Outcome.skipped("only containerd had this fault", runtime.name)
-    number = parse_version_number(runtime.version.value or "")
-    if number is None:
-        return Outcome.unknown("not-readable", f"{what} is unknown: containerd tells no version", runtime.version)
+    what = "whether volumes of type image work with user namespaces"
+    found = version_of(facts, IMAGE_VOLUMES.program, what)
+    if isinstance(found, Outcome):
+        return found
+    runtime, number = found
+    if unsure := before_fix(IMAGE_VOLUMES, runtime, number, what):
+        return unsure
     if number < IMAGE_VOLUMES.since:
         return Outcome.skipped(f"{runtime_name(runtime)} has no volumes of type image", runtime.version)
     fixed = IMAGE_VOLUMES.fixed.get(number[:2], 0)
@@ -119,7 +113,7 @@ def judge_last_block(pods: PodFacts, facts: Facts) -> Outcome:
             return _unread(pods, "whether a Pod holds the last block of IDs", seen)
         return Outcome.passed("no Pod holds the last block of IDs, which the kernel refuses", seen)
     kubelet = facts.kubelet.value
-    first = _ALL_IDS - ((kubelet.ids_per_pod.value if kubelet else None) or _BLOCK)
+    first = ALL_IDS - ((kubelet.ids_per_pod.value if kubelet else None) or BLOCK)
     message = (
         "a Pod was given the last block of IDs, which the kernel refuses: it stays in ContainerCreating for ever, with "
         "“fork/exec /proc/self/exe: invalid argument”"

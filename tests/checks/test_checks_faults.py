@@ -58,6 +58,7 @@ def test_none_of_them_decides() -> None:
         ("hazard-declared-volumes", "containerd", "2.2.0", "pass"),
         ("hazard-leaked-mounts", "containerd", "2.1.4", "warn"),
         ("hazard-leaked-mounts", "containerd", "2.1.5", "pass"),
+        ("hazard-leaked-mounts", "containerd", "2.1.5-rc.0", "unknown"),
         ("hazard-leaked-mounts", "cri-o", "1.36.0", "skipped"),
     ],
 )
