@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from probe.facts.model import Facts
 from probe.facts.tried import PodTrialFacts
 from probe.host.host import Host
+from probe.host.processes import parse_start
 from probe.proof import Proof
 from probe.reading import Reading
 
@@ -17,7 +18,7 @@ def without_pod(host: Host, facts: Facts) -> Proof:
     boot_id = facts.kernel.boot_id.value
     if confinement is None or not boot_id:
         return Proof()
-    start = host.read_text(f"/proc/{confinement.pid}/stat").parse(_parse_start)
+    start = host.read_text(f"/proc/{confinement.pid}/stat").parse(parse_start)
     if start.value is None:
         return Proof()
     return Proof(boot_id=boot_id, runtime_pid=confinement.pid, runtime_start=start.value)
@@ -44,10 +45,3 @@ def proof_of(trial: Reading[PodTrialFacts]) -> Reading[bool] | None:
     if found is None or found.result != "runs" or "kubelet-root" not in found.mounts:
         return None
     return Reading(trial.source, True)
-
-
-def _parse_start(stat: str) -> int:
-    fields = stat.rpartition(") ")[2].split()
-    if len(fields) < 20:
-        raise ValueError("has no starttime")
-    return int(fields[19])

@@ -148,8 +148,16 @@ def boot_time() -> float:
 
 
 def start_time(pid: int) -> float:
-    """Start time of a process in seconds since boot. *Source*: proc_pid_stat(5), starttime."""
-    return int(read_proc(f"{pid}/stat").rpartition(") ")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    """Start time of a process in seconds since boot. *Errors*: OSError; ValueError."""
+    return parse_start(read_proc(f"{pid}/stat")) / os.sysconf("SC_CLK_TCK")
+
+
+def parse_start(stat: str) -> int:
+    """Start time of a process in clock ticks since boot. *Errors*: ValueError. *Source*: proc_pid_stat(5)."""
+    fields = stat.rpartition(") ")[2].split()  # a process may have a parenthesis in its name
+    if len(fields) < 20:
+        raise ValueError("has no starttime")
+    return int(fields[19])
 
 
 def read_proc(name: str) -> str:
