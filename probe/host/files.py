@@ -142,11 +142,13 @@ def read_file(path: str, handle: int, limit: int) -> bytes:
         fd = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     finally:
         os.close(handle)
-    with open(fd, "rb", buffering=0) as file:
+    try:
         content = bytearray()
         # In pieces: for /proc/sys the kernel allocates the whole size requested, and a large one fails with ENOMEM.
-        while chunk := file.read(min(_PIECE, limit + 1 - len(content))):
+        while chunk := os.read(fd, min(_PIECE, limit + 1 - len(content))):  # unlike FileIO.read, EAGAIN is an error
             content += chunk
+    finally:
+        os.close(fd)
     if len(content) > limit:
         raise ValueError(f"is larger than {limit} bytes")
     return bytes(content)

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from lab.prerequisites import require
 from lab.real import kernel
 from probe.host import host as root
-from probe.host import operations, processes, syscalls
+from probe.host import files, operations, processes, syscalls
 from probe.host.child import run_child
 from probe.host.host import LocalHost
 from probe.host.namespaces import open_own_proc, read_hostname
@@ -580,3 +580,15 @@ def test_a_proc_of_processes_alone_hides_nothing_that_the_kernel_says_elsewhere(
     before, after, gone, started = json.loads(run_child(look, 10))
     assert (before, after, gone) == ("absent", True, "absent")
     assert started == pytest.approx(time.time(), abs=60)
+
+
+def test_a_server_that_says_try_again_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of FUSE may answer EAGAIN, since it is opened with O_NONBLOCK: that is no empty file."""
+    (tmp_path / "file").write_text("content")
+
+    def again(*_: int) -> bytes:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "read", again)
+    with pytest.raises(BlockingIOError):
+        files.read_path(str(tmp_path / "file"), 100)
