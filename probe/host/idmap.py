@@ -101,8 +101,13 @@ def _make_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:
         write(b"0\n")
         os.read(hold_read, 1)
 
-    child = Child(member)
-    os.close(hold_read)
+    try:
+        child = Child(member)
+    except OSError:
+        os.close(hold_write)
+        raise
+    finally:
+        os.close(hold_read)
     try:
         answer = next(child.lines(timeout=5.0), b"")
         if not answer:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from probe.host import syscalls
 from probe.host.child import ChildError, keep_ended_children, wait_readable
-from probe.host.in_child import die_with_parent
+from probe.host.in_child import die_with_parent, open_null
 
 OUTPUT_LIMIT = 1 << 20
 """Maximum bytes of stdout, and of stderr."""
@@ -108,31 +108,49 @@ def _demand_root(path: str, seen: os.stat_result) -> None:
 def run_open(fd: int, path: str, arguments: Sequence[str], environment: dict[str, str], timeout: float) -> Output:
     """Run the program of descriptor *fd* with argv[0] *path*, as `run_program` does."""
     keep_ended_children()
-    out_read, out_write = os.pipe()
-    err_read, err_write = os.pipe()
-    failure_read, failure_write = os.pipe()
+    pipes = _pipes(3)  # stdout, stderr, and the errno of a child that cannot become the program
+    read_ends, write_ends = [pipe[0] for pipe in pipes], [pipe[1] for pipe in pipes]
     parent = os.getpid()
     try:
         pid = os.fork()
     except OSError:
-        for end in (out_read, out_write, err_read, err_write, failure_read, failure_write):
-            os.close(end)
+        _close(*read_ends, *write_ends)
         raise
     if pid == 0:
-        _become(fd, (path, *arguments), _GO | environment, (out_write, err_write, failure_write), parent)
-    for end in (out_write, err_write, failure_write):
+        _become(fd, (path, *arguments), _GO | environment, write_ends, parent)
+    _close(*write_ends)
+    try:
+        return _outcome(pid, path, read_ends, time.monotonic() + timeout)
+    finally:
+        _close(*read_ends)
+
+
+def _pipes(count: int) -> list[tuple[int, int]]:
+    """So many pipes, or none of them. *Errors*: OSError."""
+    pipes: list[tuple[int, int]] = []
+    try:
+        pipes.extend(os.pipe() for _ in range(count))
+    except OSError:
+        _close(*(end for pipe in pipes for end in pipe))
+        raise
+    return pipes
+
+
+def _close(*ends: int) -> None:
+    for end in ends:
         os.close(end)
+
+
+def _outcome(pid: int, path: str, read_ends: list[int], deadline: float) -> Output:
+    """The output of child *pid*, which is killed unless it ends by *deadline*. *Errors*: as `run_program`."""
     status = None
     try:
-        deadline = time.monotonic() + timeout
-        stdout, stderr, failure = _collect([out_read, err_read, failure_read], deadline)
+        stdout, stderr, failure = _collect(read_ends, deadline)
         # On a busy machine a program may exit long after it closed its output.
         status = _wait(pid, max(deadline, time.monotonic() + 0.5))
     finally:
         if status is None:
             _kill(pid)
-        for end in (out_read, err_read, failure_read):
-            os.close(end)
     if status is None:
         raise TimeoutError("closed its output and went on running")
     if failure:
@@ -142,15 +160,14 @@ def run_open(fd: int, path: str, arguments: Sequence[str], environment: dict[str
     return Output(status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
 
-def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], ends: tuple[int, ...], parent: int) -> None:
+def _become(fd: int, argv: tuple[str, ...], environment: dict[str, str], ends: Sequence[int], parent: int) -> None:
     """Turn the child into the program. *ends*: stdout, stderr, and the pipe for the errno of a failure."""
     stdout, stderr, failure = ends
     try:
         os.setpgid(0, 0)
         for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        null = os.open("/dev/null", os.O_RDONLY | os.O_NONBLOCK)
-        for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
+        for source, target in ((open_null(), 0), (stdout, 1), (stderr, 2)):
             os.dup2(source, target)
         _close_others(fd, failure)
         os.chdir("/")

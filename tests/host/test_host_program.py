@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -297,3 +298,33 @@ def test_no_descriptor_stays_behind(place: Path) -> None:
             continue
     assert sorted(os.listdir("/proc/self/fd")) == before
     assert psutil.Process().children() == children
+
+
+def test_no_descriptor_stays_behind_where_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when pipes run out at the last one that is needed."""
+    before, pipe, made = sorted(os.listdir("/proc/self/fd")), os.pipe, []
+
+    def last_but_one() -> tuple[int, int]:
+        if len(made) == 2:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        made.append(pipe())
+        return made[-1]
+
+    monkeypatch.setattr(os, "pipe", last_but_one)
+    with pytest.raises(OSError, match="Too many open files"):
+        shell("exit 0")
+    monkeypatch.undo()
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_root_directory_without_dev(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing /dev/null is not taken for a missing program: it reads nothing from elsewhere."""
+    open_file = os.open
+
+    def without_null(path: Any, *arguments: Any, **named: Any) -> int:
+        if path == os.devnull:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return open_file(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", without_null)
+    assert shell("cat; echo ends", PATH="/bin:/usr/bin").stdout == "ends\n"
