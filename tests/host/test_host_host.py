@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from lab.prerequisites import require
 from lab.real import kernel
-from probe.host import host as root
 from probe.host import files, operations, processes, syscalls
+from probe.host import host as root
 from probe.host.child import run_child
 from probe.host.host import LocalHost
 from probe.host.namespaces import open_own_proc, read_hostname

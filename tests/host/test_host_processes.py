@@ -39,5 +39,5 @@ def test_the_start_of_a_process_whose_name_looks_like_fields() -> None:
 @pytest.mark.parametrize("stat", ["", "7 (a) R 1 7\n", "7 (a) R 1 7 7 0 -1 4194304 1 0 0 0 1 2 0 0 20 0 1 0 many\n"])
 def test_a_process_without_a_start_is_a_problem(stat: str) -> None:
     """As a ValueError, which readings know."""
-    with pytest.raises(ValueError, match="starttime|invalid literal"):
+    with pytest.raises(ValueError, match=r"starttime|invalid literal"):
         parse_start(stat)
