@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from probe.checks import faults, filesystems, hazards, ids, kernel, kubelet, meshes, sandbox
 from probe.checks.check import Check, Outcome
 from probe.checks.disproof import after_pods
-from probe.checks.remedies.lookup import remediation_of
+from probe.checks.remedies.table import remediation_of
 from probe.checks.runtime import added, directories, files, limits, pod_trial, programs, snapshotter, volumes
 from probe.checks.runtime import offers as runtime
 from probe.checks.runtime import trial as runtime_trial

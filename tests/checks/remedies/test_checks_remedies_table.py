@@ -28,11 +28,10 @@ from lab.factory import (
 )
 from probe.checks.catalog import CHECKS, find, judge
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.lookup import remediation_of
 from probe.checks.remedies.node import newest_kernel
 from probe.checks.remedies.platforms import PLATFORMS, inline, platforms_of, quoted, restart_kubelet
 from probe.checks.remedies.runtime import restart
-from probe.checks.remedies.table import REMEDIATIONS, Remediation, fitting, remediations_of
+from probe.checks.remedies.table import REMEDIATIONS, Remediation, fitting, remediation_of, remediations_of
 from probe.facts.model import DropIn, Facts
 from probe.finding import Finding
 from probe.reading import Reading
