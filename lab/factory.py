@@ -41,6 +41,7 @@ from probe.facts.model import (
     Visibility,
 )
 from probe.facts.nested.model import NestedFacts, NestedStep, NestedTrial
+from probe.facts.runtime.limits import NAMES
 from probe.facts.runtime.model import RuntimePending
 from probe.facts.tried import NOT_ASKED, POD_NOT_ASKED, Attempt, NamespaceAttempt
 from probe.host.cri import CriCondition
@@ -460,7 +461,7 @@ def make_daemon(**overrides: Any) -> Daemon:
         "umask": 0o022,
         "no_new_privileges": False,
         "effective_capabilities": ALL_CAPABILITIES,
-        "limits": {"RLIMIT_NPROC": Limit(-1, -1), "RLIMIT_NOFILE": Limit(1 << 20, 1 << 20)},
+        "limits": dict.fromkeys(NAMES, Limit(-1, -1)) | {"RLIMIT_NOFILE": Limit(1 << 20, 1 << 20)},
         "oom_score_adj": -999,
         "pids_left": absent("pids.max"),
     }

@@ -56,8 +56,12 @@ KERNELS: dict[str, dict[str, Any]] = json.loads((FOLDER / "kernels.json").read_t
 _TICKS = 100  # per second, in proc_pid_stat(5)
 _COMM_LENGTH = 15
 _LIMITS = (
+    "Max file size             unlimited            unlimited            bytes\n"
+    "Max data size             unlimited            unlimited            bytes\n"
+    "Max stack size            8388608              8388608              bytes\n"
     "Max processes             unlimited            unlimited            processes\n"
     "Max open files            1048576              1048576              files\n"
+    "Max address space         unlimited            unlimited            bytes\n"
 )
 _USERNS_FD = 1000  # the number of no open file: recorded answers need none
 

@@ -17,10 +17,9 @@ from probe.checks.runtime.around import (
     worst,
 )
 from probe.checks.runtime.names import may_be_stale
-from probe.facts.around import Limit
+from probe.checks.runtime.soft_limits import SOFT_LIMITS, check_memory, judge_soft_limit, limit_of, told
 from probe.facts.model import Facts
 from probe.finding import Evidence
-from probe.reading import Reading
 
 _KEYRINGS = 2
 """Session keyrings of the smallest Pod: one for the sandbox, one for a container."""
@@ -32,22 +31,7 @@ _KEYRING_BYTES = 70
 _KEYRINGS_OF_MANY = 20
 _TOO_FEW_PROCESSES = {"runc": 5, "crun": 2}
 """Each failed with that limit; crun runs with 3, runc with 8."""
-_TOO_FEW_FILES = 32
-"""containerd 2.1.9 starts no Pod with that limit, and does with 40."""
-_SMALL_FILES = 1 << 20
-"""Bytes: the database in which containerd notes each container soon gets larger than that, and so do most images."""
-_LARGE_FILES = 10 << 30
-_FEW_FILES = 1024
 _FEW_PROCESSES = 4096
-_TOO_SMALL_STACK = 16 << 10
-"""Bytes with which shims of containerd 2.1.9 crash."""
-_SMALL_STACK = 64 << 10
-_MEMORY = (
-    ("RLIMIT_AS", "Max address space", 700 << 20, 1500 << 20, 2 << 30),
-    ("RLIMIT_DATA", "Max data size", 64 << 20, 127 << 20, 256 << 20),
-)
-"""Bytes with which no shim of containerd 1.6, 1.7 and 2.1 started; with which one of them, or containerd 2.1.9, failed
-at times; and with which Pods ran."""
 _TOO_FEW_PIDS = 8
 """Processes: a shim of containerd has more threads than this."""
 _TOO_FEW_IN_PODS = {"runc": 4, "crun": 2}
@@ -58,7 +42,6 @@ _END_SOME = (
     "kubelet's configuration, or raise kernel.pid_max:\n"
     "  grep -H . /sys/fs/cgroup/kubepods*/pids.{max,current} /sys/fs/cgroup/pids/kubepods*/pids.{max,current}"
 )
-_UNLIMITED = Limit(-1, -1)
 _SYS_RESOURCE = 24
 _SANDBOX_OOM_SCORE = -998
 """*Source*: Kubernetes, pkg/kubelet/qos, and containerd's defaultSandboxOOMAdj."""
@@ -90,88 +73,12 @@ def check_keys(facts: Facts, handler: str) -> Outcome:
     return Outcome.warn(message, *seen)
 
 
-def check_files(facts: Facts) -> Outcome:
-    """The daemon needs some files for each Pod, and hands its limit on to what it starts."""
-    limits = daemon_of(facts).then(lambda daemon: daemon.limits)
-    limit = limits.value.get("RLIMIT_NOFILE") if limits.value else None
-    if limit is None:
-        return Outcome.not_read("how many files the runtime may open", _missing(limits))
-    seen = _told("Max open files", limit, limits.source)
-    if not 0 <= limit.soft < _FEW_FILES:
-        return Outcome.passed("no limit of open files is near", seen)
-    message = f"the runtime may open {limit.soft} files"
-    if limit.soft <= _TOO_FEW_FILES and is_containerd(facts):
-        return Outcome.fail("OpenFilesLimitTooSmall", f"{message}, too few to start a Pod", seen)
-    return Outcome.warn(f"{message} only, and needs some for each container", seen)
-
-
-def check_file_size(facts: Facts) -> Outcome:
-    """RLIMIT_FSIZE binds root, too: with EFBIG neither the daemon's database nor a layer grows beyond it."""
-    limits = daemon_of(facts).then(lambda daemon: daemon.limits)
-    if limits.value is None:
-        return Outcome.not_read("how large the files of the runtime may get", limits)
-    limit = limits.value.get("RLIMIT_FSIZE", _UNLIMITED)
-    seen = _told("Max file size", limit, limits.source)
-    if not 0 <= limit.soft < _LARGE_FILES:
-        return Outcome.passed("no limit of the size of files is near", seen)
-    message = f"the runtime may write no file beyond {limit.soft} bytes"
-    if limit.soft <= _SMALL_FILES and is_containerd(facts):
-        return Outcome.fail("FileSizeLimitTooSmall", f"{message}, which its own database is", seen)
-    return Outcome.warn(f"{message}, which larger images have", seen)
-
-
-def check_stack(facts: Facts) -> Outcome:
-    """RLIMIT_STACK binds root, too: shims and OCI runtimes that outgrow it end with SIGSEGV."""
-    limits = daemon_of(facts).then(lambda daemon: daemon.limits)
-    if limits.value is None:
-        return Outcome.not_read("how large the stacks of shims may get", limits)
-    limit = limits.value.get("RLIMIT_STACK", _UNLIMITED)
-    seen = _told("Max stack size", limit, limits.source)
-    if not 0 <= limit.soft < _SMALL_STACK:
-        return Outcome.passed("no limit of the size of stacks is near", seen)
-    message = f"the runtime hands on a limit of {limit.soft} bytes to the stack of each process"
-    if limit.soft <= _TOO_SMALL_STACK and is_containerd(facts):
-        return Outcome.fail("StackLimitTooSmall", f"{message}, with which shims crash", seen)
-    return Outcome.warn(f"{message}, with which shims may crash", seen)
-
-
-def check_memory(facts: Facts) -> Outcome:
-    """RLIMIT_AS and RLIMIT_DATA bind root, too: below them no Go program starts, such as containerd's shim and runc."""
-    limits = daemon_of(facts).then(lambda daemon: daemon.limits)
-    if limits.value is None:
-        return Outcome.not_read("how much memory shims may map", limits)
-    doubt = scarce = None
-    for name, words, too_small, unsure, small in _MEMORY:
-        limit = limits.value.get(name, _UNLIMITED)
-        seen = _told(words, limit, limits.source)
-        message = f"the runtime hands on {name} of {limit.soft} bytes to each process"
-        if 0 <= limit.soft <= too_small and is_containerd(facts):
-            return Outcome.fail("MemoryLimitTooSmall", f"{message}, with which no shim starts", seen)
-        if 0 <= limit.soft <= unsure and is_containerd(facts):
-            unknown = Outcome.unknown("not-tried", f"{message}; whether shims start with that is unknown", seen)
-            doubt = doubt or replace(unknown, decides=True)
-        if 0 <= limit.soft < small:
-            scarce = scarce or Outcome.warn(f"{message}, with which shims may crash", seen)
-    return (
-        doubt or scarce or Outcome.passed("no limit of memory is near", Evidence(limits.source, "address space, data"))
-    )
-
-
-def _told(name: str, limit: Limit, source: str) -> Evidence:
-    """A soft limit as /proc/PID/limits prints it."""
-    return Evidence(source, f"{name} {'unlimited' if limit.soft < 0 else limit.soft}")
-
-
-def _missing(limits: Reading[dict[str, Limit]]) -> Reading[dict[str, Limit]]:
-    return limits if limits.value is None else Reading.without(limits.source, "not-readable", "lacks a limit")
-
-
 def check_processes(facts: Facts, handler: str) -> Outcome:
     """RLIMIT_NPROC binds every UID but the node's root, so Pods with a user namespace only."""
     around, daemon = surroundings_of(facts), daemon_of(facts)
     if daemon.value is None:
         return Outcome.not_read("how many processes the runtime may start", daemon)
-    limits, left = daemon.value.limits, daemon.value.pids_left
+    left = daemon.value.pids_left
     if left.value is not None and left.value < _TOO_FEW_PIDS:
         message = f"the runtime's cgroup may get {max(left.value, 0)} more processes, fewer than one shim has threads"
         return Outcome.fail("ProcessLimitTooSmall", message, left)
@@ -183,15 +90,15 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
         return replace(full, stands=True)  # a trial has its own cgroup
     if scarce := _pod_pids_limit(facts, few):
         return scarce
-    limit = limits.value.get("RLIMIT_NPROC") if limits.value else None
-    if limit is None:
-        return Outcome.not_read("how many processes the runtime may start", _missing(limits))
-    seen = _told("Max processes", limit, limits.source)
-    if 0 <= limit.soft <= _TOO_FEW_PROCESSES.get(oci_runtime_of(facts, handler), 0):
-        message = f"the runtime hands on a limit of {limit.soft} processes to each UID of a Pod, too few"
+    limit = limit_of(facts, "RLIMIT_NPROC")
+    if limit.value is None:
+        return Outcome.not_read("how many processes the runtime may start", limit)
+    soft, seen = limit.value.soft, told("Max processes", limit.value, limit.source)
+    if 0 <= soft <= _TOO_FEW_PROCESSES.get(oci_runtime_of(facts, handler), 0):
+        message = f"the runtime hands on a limit of {soft} processes to each UID of a Pod, too few"
         return Outcome.fail("ProcessLimitTooSmall", message, seen)
-    if 0 <= limit.soft < _FEW_PROCESSES:
-        message = f"the runtime hands on a limit of {limit.soft} processes to each UID of a Pod, and to no other Pod"
+    if 0 <= soft < _FEW_PROCESSES:
+        message = f"the runtime hands on a limit of {soft} processes to each UID of a Pod, and to no other Pod"
         return Outcome.warn(message, seen)
     if left.value is not None and left.value < _FEW_PIDS:
         return Outcome.warn(f"the runtime's cgroup may get {left.value} more processes only", left, seen)
@@ -251,9 +158,7 @@ def check_limits(facts: Facts, handler: str) -> Outcome:
         {
             "KeyringQuotaTooSmall": check_keys(facts, handler),
             "ProcessLimitTooSmall": check_processes(facts, handler),
-            "OpenFilesLimitTooSmall": check_files(facts),
-            "FileSizeLimitTooSmall": check_file_size(facts),
-            "StackLimitTooSmall": check_stack(facts),
+            **{row.reason: judge_soft_limit(facts, row) for row in SOFT_LIMITS},
             "MemoryLimitTooSmall": check_memory(facts),
             "OomScoreRefused": check_oom_score(facts),
         }

@@ -34,6 +34,7 @@ from lab.factory import (
 from probe.checks.catalog import find, judge
 from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Cni, Hook, Limit, Place, Propagation
 from probe.facts.model import DropIn, Facts, HookFiles
+from probe.facts.runtime.limits import NAMES
 from probe.facts.tried import HandlerTrial, PodTrialFacts
 from probe.host.cri import CriCondition
 from probe.reading import Reading
@@ -51,9 +52,13 @@ OWN = (
 )
 
 
+JUDGED = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_STACK")
+
+
 def limits(**soft: int) -> dict[str, Limit]:
     """Limits of a process, generous where nothing is said."""
-    return {f"RLIMIT_{name}": Limit(number, number) for name, number in ({"NPROC": -1, "NOFILE": -1} | soft).items()}
+    told = {f"RLIMIT_{name}": Limit(number, number) for name, number in soft.items()}
+    return dict.fromkeys(NAMES, Limit(-1, -1)) | told
 
 
 def facts_with(oci: str = "runc", runtime: dict[str, Any] | None = None, **surroundings: Any) -> Facts:
@@ -300,15 +305,19 @@ def test_keyrings(oci: str, keys: Any, expected: str) -> None:
         ({"limits": limits(NPROC=4)}, "fail"),
         ({"limits": limits(NPROC=8)}, "warn"),
         ({"limits": limits(NPROC=4096)}, "pass"),
-        ({"limits": limits(NOFILE=24)}, "fail"),
-        ({"limits": limits(NOFILE=64)}, "warn"),
+        ({"limits": limits(NOFILE=32)}, "fail"),
+        ({"limits": limits(NOFILE=33)}, "warn"),
+        ({"limits": limits(NOFILE=1023)}, "warn"),
         ({"limits": limits(NOFILE=1024)}, "pass"),
-        ({"limits": limits(FSIZE=65536)}, "fail"),
-        ({"limits": limits(FSIZE=1 << 30)}, "warn"),
+        ({"limits": limits(FSIZE=1 << 20)}, "fail"),
+        ({"limits": limits(FSIZE=(1 << 20) + 1)}, "warn"),
+        ({"limits": limits(FSIZE=(10 << 30) - 1)}, "warn"),
+        ({"limits": limits(FSIZE=10 << 30)}, "pass"),
         ({"limits": limits(FSIZE=-1)}, "pass"),
         ({"limits": limits(STACK=16 << 10)}, "fail"),
-        ({"limits": limits(STACK=32 << 10)}, "warn"),
-        ({"limits": limits(STACK=8 << 20)}, "pass"),
+        ({"limits": limits(STACK=(16 << 10) + 1)}, "warn"),
+        ({"limits": limits(STACK=(64 << 10) - 1)}, "warn"),
+        ({"limits": limits(STACK=64 << 10)}, "pass"),
         ({"limits": limits(AS=700 << 20)}, "fail"),
         ({"limits": limits(AS=1 << 30)}, "unknown"),
         ({"limits": limits(AS=1600 << 20)}, "warn"),
@@ -318,6 +327,7 @@ def test_keyrings(oci: str, keys: Any, expected: str) -> None:
         ({"limits": limits(DATA=128 << 20)}, "warn"),
         ({"limits": limits(DATA=-1)}, "pass"),
         ({"limits": {}}, "unknown"),
+        *(({"limits": {name: limit for name, limit in limits().items() if name != one}}, "unknown") for one in JUDGED),
         ({"pids_left": 3}, "fail"),
         ({"pids_left": 50}, "warn"),
         ({"pids_left": 5000}, "pass"),

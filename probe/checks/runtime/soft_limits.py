@@ -1,0 +1,127 @@
+"""Checks of the daemon's limits of getrlimit(2) that bind root, too: with small ones it, or what it starts, fails."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from probe.checks.check import Outcome
+from probe.checks.runtime.around import daemon_of, is_containerd
+from probe.facts.around import Limit
+from probe.facts.model import Facts
+from probe.finding import Evidence
+from probe.reading import Reading, problem_of
+
+_MEMORY = (
+    ("RLIMIT_AS", "Max address space", 700 << 20, 1500 << 20, 2 << 30),
+    ("RLIMIT_DATA", "Max data size", 64 << 20, 127 << 20, 256 << 20),
+)
+"""Bytes with which no shim of containerd 1.6, 1.7 and 2.1 started; with which one of them, or containerd 2.1.9, failed
+at times; and with which Pods ran."""
+
+
+class SoftLimit(Struct, frozen=True, kw_only=True):
+    """A limit that binds root, too, from getrlimit(2)."""
+
+    name: str
+    printed: str
+    """As proc_pid_limits(5) calls it."""
+    subject: str
+    question: str
+    words: str
+    """What it leaves to the runtime, with a place for its number."""
+    reason: str
+    too_small: int
+    """The largest with which containerd starts no Pod."""
+    stops: str
+    small: int
+    """The smallest with which nothing is known to fail."""
+    slows: str
+
+
+SOFT_LIMITS = (
+    SoftLimit(
+        name="RLIMIT_NOFILE",
+        printed="Max open files",
+        subject="open files",
+        question="how many files the runtime may open",
+        words="the runtime may open {} files",
+        reason="OpenFilesLimitTooSmall",
+        too_small=32,  # containerd 2.1.9 starts no Pod with that limit, and does with 40
+        stops="too few to start a Pod",
+        small=1024,
+        slows=" only, and needs some for each container",
+    ),
+    SoftLimit(
+        name="RLIMIT_FSIZE",
+        printed="Max file size",
+        subject="the size of files",
+        question="how large the files of the runtime may get",
+        words="the runtime may write no file beyond {} bytes",
+        reason="FileSizeLimitTooSmall",
+        too_small=1 << 20,  # the database in which containerd notes each container soon gets larger
+        stops="which its own database is",
+        small=10 << 30,
+        slows=", which larger images have",
+    ),
+    SoftLimit(
+        name="RLIMIT_STACK",
+        printed="Max stack size",
+        subject="the size of stacks",
+        question="how large the stacks of shims may get",
+        words="the runtime hands on a limit of {} bytes to the stack of each process",
+        reason="StackLimitTooSmall",
+        too_small=16 << 10,  # shims of containerd 2.1.9 end with SIGSEGV
+        stops="with which shims crash",
+        small=64 << 10,
+        slows=", with which shims may crash",
+    ),
+)
+
+
+def judge_soft_limit(facts: Facts, row: SoftLimit) -> Outcome:
+    """Outcome for one of SOFT_LIMITS, which the daemon hands on to all that it starts."""
+    limit = limit_of(facts, row.name)
+    if limit.value is None:
+        return Outcome.not_read(row.question, limit)
+    soft, seen = limit.value.soft, told(row.printed, limit.value, limit.source)
+    if not 0 <= soft < row.small:
+        return Outcome.passed(f"no limit of {row.subject} is near", seen)
+    if soft <= row.too_small and is_containerd(facts):
+        return Outcome.fail(row.reason, f"{row.words.format(soft)}, {row.stops}", seen)
+    return Outcome.warn(f"{row.words.format(soft)}{row.slows}", seen)
+
+
+def check_memory(facts: Facts) -> Outcome:
+    """RLIMIT_AS and RLIMIT_DATA bind root, too: below them no Go program starts, such as containerd's shim and runc."""
+    doubt = scarce = None
+    for name, words, too_small, unsure, small in _MEMORY:
+        found = limit_of(facts, name)
+        if found.value is None:
+            return Outcome.not_read("how much memory shims may map", found)
+        limit, seen = found.value, told(words, found.value, found.source)
+        message = f"the runtime hands on {name} of {limit.soft} bytes to each process"
+        if 0 <= limit.soft <= too_small and is_containerd(facts):
+            return Outcome.fail("MemoryLimitTooSmall", f"{message}, with which no shim starts", seen)
+        if 0 <= limit.soft <= unsure and is_containerd(facts):
+            unknown = Outcome.unknown("not-tried", f"{message}; whether shims start with that is unknown", seen)
+            doubt = doubt or replace(unknown, decides=True)
+        if 0 <= limit.soft < small:
+            scarce = scarce or Outcome.warn(f"{message}, with which shims may crash", seen)
+    return (
+        doubt or scarce or Outcome.passed("no limit of memory is near", Evidence(found.source, "address space, data"))
+    )
+
+
+def told(name: str, limit: Limit, source: str) -> Evidence:
+    """A soft limit as /proc/PID/limits prints it."""
+    return Evidence(source, f"{name} {'unlimited' if limit.soft < 0 else limit.soft}")
+
+
+def limit_of(facts: Facts, name: str) -> Reading[Limit]:
+    """The limit of that name on the runtime's daemon."""
+    limits = daemon_of(facts).then(lambda daemon: daemon.limits)
+    if limits.value is None:
+        return problem_of(limits)
+    found = limits.value.get(name)
+    return Reading(limits.source, found) if found else Reading.without(limits.source, "not-readable", f"lacks {name}")
