@@ -12,15 +12,20 @@ from probe.fleet.cel_tokens import Tokens
 from probe.fleet.cel_values import (
     ABSENT,
     ERROR,
+    NOTHING,
     UNKNOWN,
     HostUsers,
+    Known,
     Made,
     Maybe,
     Path,
     Special,
     absorbed,
+    added,
     chosen,
     compared,
+    escaped,
+    method_of,
 )
 
 LONGEST, DEEPEST = 4000, 30
@@ -38,22 +43,19 @@ _SPECS = {
 _WORDS = {"true": True, "false": False, "null": None}
 
 
-def evaluate(text: str, variables: Mapping[str, str], host_users: HostUsers) -> bool | Special:
+def evaluate(text: str, variables: Mapping[str, str], host_users: HostUsers, known: Known = NOTHING) -> bool | Special:
     """The answer of *text* for a Pod with *host_users*: a boolean, ERROR or UNKNOWN.
 
-    *variables*: the expressions of the policy's variables.
+    *variables*: the expressions of the policy's variables. *known*: values of other paths.
     """
-    root = _Expression("", variables, host_users)
-    found = root.read(_value(text, root))
+    found = value_of(text, variables, host_users, known)
     return found if isinstance(found, bool) or found is ERROR else UNKNOWN
 
 
-def made(text: str, variables: Mapping[str, str], host_users: HostUsers) -> list[str] | None:
-    """Fields of the objects that *text* makes for a Pod with *host_users*, without blanks; None: not known."""
-    root = _Expression("", variables, host_users)
-    found = root.read(_value(text, root))
-    objects = found if isinstance(found, list) else [found]
-    return [one.text for one in objects] if all(isinstance(one, Made) for one in objects) else None
+def value_of(text: str, variables: Mapping[str, str], host_users: HostUsers, known: Known = NOTHING) -> Any:
+    """The value of *text* for a Pod with *host_users*: what it makes, such as a list of Made, or UNKNOWN."""
+    root = _Expression("", variables, host_users, facts=known)
+    return root.read(_value(text, root))
 
 
 class _Expression:
@@ -66,21 +68,24 @@ class _Expression:
         host_users: HostUsers,
         depth: int = 0,
         known: dict[str, Any] | None = None,
+        facts: Known = NOTHING,
     ) -> None:
-        """*depth*: of the parts around it. *known*: variables that were read."""
+        """*depth*: of the parts around it. *known*: variables that were read. *facts*: values of other paths."""
         self.tokens, self._variables, self._host_users, self._depth = Tokens(text), variables, host_users, depth
-        self._known = {} if known is None else known
+        self._known, self._facts = {} if known is None else known, facts
 
     def inner(self, text: str) -> _Expression:
         """The expression of a variable."""
-        return _Expression(text, self._variables, self._host_users, self._depth + 1, self._known)
+        return _Expression(text, self._variables, self._host_users, self._depth + 1, self._known, self._facts)
 
     def read(self, value: Any) -> Any:
         """The value of a path, and of an optional one."""
         if isinstance(value, Maybe):
             return Maybe(self._host_users if value.value == _FIELD else self.read(value.value))
         if isinstance(value, Path):
-            return (ERROR if self._host_users is ABSENT else self._host_users) if value == _FIELD else UNKNOWN
+            if value == _FIELD:
+                return ERROR if self._host_users is ABSENT else self._host_users
+            return self._facts.get(value.names, UNKNOWN)
         return value
 
     def ternary(self) -> Any:
@@ -122,15 +127,16 @@ class _Expression:
     def _contained(self, value: Any, whole: Any) -> Any:
         if whole == _POD and value == "hostUsers":
             return self._host_users is not ABSENT
-        if isinstance(whole, list) and isinstance(value, bool) and all(isinstance(one, bool) for one in whole):
-            return value in whole
+        for kind in (bool, str):
+            if isinstance(whole, list) and isinstance(value, kind) and all(isinstance(one, kind) for one in whole):
+                return value in whole
         return ERROR if value is ERROR else UNKNOWN
 
     def _sum(self) -> Any:
         found = self._unary()
-        while self.tokens.take("+", "-", "*", "/", "%"):
-            self._unary()
-            found = UNKNOWN
+        while operator := self.tokens.take("+", "-", "*", "/", "%"):
+            other = self.read(self._unary())
+            found = added(self.read(found), other) if operator == "+" else UNKNOWN
         return found
 
     def _unary(self) -> Any:
@@ -147,7 +153,7 @@ class _Expression:
         found = self._primary()
         while operator := self.tokens.take(".", ".?", "[", "[?", "{"):
             if operator == "{":
-                found = Made(self.tokens.skip("}"))
+                found = self._made()
             elif operator in ("[", "[?"):
                 key = self.read(self.ternary())
                 self.tokens.expect("]")
@@ -167,8 +173,7 @@ class _Expression:
             items = [self.read(one) for one in self._arguments("]")]
             return next((bad for bad in (ERROR, UNKNOWN) if any(one is bad for one in items)), items)
         if self.tokens.take("{"):
-            self.tokens.skip("}")
-            return UNKNOWN
+            return self._made()
         kind, token = self.tokens.kind, self.tokens.next()
         if kind == "string":
             return token[1:-1] if token[0] in "\"'" and "\\" not in token else UNKNOWN
@@ -177,6 +182,26 @@ class _Expression:
         if token in _WORDS:
             return _WORDS[token]
         return self._called(None, token) if self.tokens.take("(") else Path((token,))
+
+    def _made(self) -> Any:
+        """An object or a map whose brace is open; an optional field without a value is none."""
+        fields: dict[str, Any] = {}
+        while not self.tokens.take("}"):
+            optional = self.tokens.take("?")
+            key = self.ternary()
+            self.tokens.expect(":")
+            value = self.read(self.ternary())
+            if optional and isinstance(value, Maybe):
+                value = value.value
+            name = key.names[0] if isinstance(key, Path) and len(key.names) == 1 else self.read(key)
+            if not isinstance(name, str):
+                fields[""] = UNKNOWN
+            elif not optional or value is not ABSENT:
+                fields[name] = value
+            if not self.tokens.take(","):
+                self.tokens.expect("}")
+                break
+        return ERROR if any(one is ERROR for one in fields.values()) else Made(fields)
 
     def _wrong(self, token: str) -> Any:
         raise ValueError(f"{token} where a value must be")
@@ -189,17 +214,14 @@ class _Expression:
             return self._host_users is not ABSENT if first == _FIELD else True if first == _POD else UNKNOWN
         if name == "dyn" and value is None:
             return first
+        if name == "escapeKey" and value == Path(("jsonpatch",)):
+            return escaped(self.read(first))
         if value == Path(("optional",)):
             held = ABSENT if name == "none" else self.read(first) if name == "of" else UNKNOWN
             return ERROR if held is ERROR else Maybe(held)
         if not isinstance(value, Maybe):
             return ERROR if value is ERROR else UNKNOWN
-        held = self.read(value).value
-        if name == "orValue":
-            return self.read(first) if held is ABSENT else held
-        if name == "hasValue":
-            return held is not ABSENT if held is not UNKNOWN else UNKNOWN
-        return (ERROR if held is ABSENT else held) if name == "value" else UNKNOWN
+        return method_of(self.read(value).value, name, self.read(first))
 
     def _selected(self, value: Any, name: str, optional: bool) -> Any:
         """The field *name* of *value*."""

@@ -15,9 +15,6 @@ _TOKEN = re.compile(
 )
 
 
-_CLOSING = {"(": ")", "[": "]", "[?": "]", "{": "}"}
-
-
 class Tokens:
     """The tokens of an expression, the next one first. *Errors*: ValueError, for what is no token, or another one."""
 
@@ -41,18 +38,6 @@ class Tokens:
         """Take *operator*."""
         if not self.take(operator):
             raise ValueError(f"no {operator}")
-
-    def skip(self, closing: str) -> str:
-        """The text before *closing*, without blanks, with all that is nested in it."""
-        waiting, found = [closing], []
-        while waiting:
-            kind, token = self.kind, self.next()
-            found.append(token)
-            if kind == "operator" and token in _CLOSING:
-                waiting.append(_CLOSING[token])
-            elif kind == "operator" and token == waiting[-1]:
-                waiting.pop()
-        return "".join(found[:-1])
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
@@ -21,6 +23,11 @@ STATES: tuple[HostUsers, ...] = (ABSENT, True, False)
 """What a Pod may say: nothing, true or false."""
 
 
+Known = Mapping[tuple[str, ...], Any]
+"""Path -> its value."""
+NOTHING: Known = MappingProxyType({})
+
+
 class Path(NamedTuple):
     """A field of the object, not read yet."""
 
@@ -35,10 +42,9 @@ class Maybe(NamedTuple):
 
 
 class Made(NamedTuple):
-    """An object that the expression makes, such as a JSONPatch."""
+    """An object or a map that the expression makes, such as a JSONPatch."""
 
-    text: str
-    """Its fields, without blanks."""
+    fields: dict[str, Any]
 
 
 def chosen(condition: Any, yes: Any, no: Any) -> Any:
@@ -66,5 +72,31 @@ def compared(operator: str, left: Any, right: Any) -> Any:
         return ERROR
     if isinstance(left, Maybe) and isinstance(right, Maybe):
         left, right = left.value, right.value
+    if operator not in ("==", "!="):
+        return UNKNOWN
+    if isinstance(left, str) and isinstance(right, str):
+        return (left == right) == (operator == "==")
     known = all(isinstance(side, bool) or side in (None, ABSENT) for side in (left, right))
-    return (left is right) == (operator == "==") if known and operator in ("==", "!=") else UNKNOWN
+    return (left is right) == (operator == "==") if known else UNKNOWN
+
+
+def added(left: Any, right: Any) -> Any:
+    """`left + right` of two strings or lists."""
+    if ERROR in (left, right):
+        return ERROR
+    alike = any(isinstance(left, kind) and isinstance(right, kind) for kind in (str, list))
+    return left + right if alike else UNKNOWN
+
+
+def method_of(held: Any, name: str, argument: Any) -> Any:
+    """The method *name* of an optional value that is *held*, or ABSENT."""
+    if name == "orValue":
+        return argument if held is ABSENT else held
+    if name == "hasValue":
+        return held is not ABSENT if held is not UNKNOWN else UNKNOWN
+    return (ERROR if held is ABSENT else held) if name == "value" else UNKNOWN
+
+
+def escaped(key: Any) -> Any:
+    """`jsonpatch.escapeKey(key)`. *Source*: RFC 6901, 3."""
+    return key.replace("~", "~0").replace("/", "~1") if isinstance(key, str) else UNKNOWN

@@ -7,15 +7,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from probe.fleet.effects import effect_of
-from probe.fleet.inventory import PolicyRow
+from probe.fleet.cel_effects import effects_of_spec
+from probe.fleet.inventory import Effect, PolicyRow
+from probe.fleet.kyverno import effects_of_rules
+from probe.fleet.matching import applies_to_new_pods, labels, matched, selected
 from probe.outputs.labels import shown
 from probe.untyped import at, list_of, mapping, text_of
 
 FIELD = b"hostUsers"
 SHOWN = 200
-_PODS = frozenset(("*", "*/*", "pods", "pods/*"))
-"""Names of resources that Pods are among."""
 
 
 class Document(Struct):
@@ -53,19 +53,35 @@ def _row(kind: str, document: Document, bindings: Bindings) -> PolicyRow:
         namespace=shown(namespace, SHOWN),
         effect=effect_of(document.spec),
         actions=_actions(document.spec, own),
-        scope=tuple(shown(text, SHOWN) for text in _scopes(kind, document.spec, own, bindings.complete)),
+        scope=tuple(shown(text, SHOWN) for text in _scopes(kind, namespace, document.spec, own, bindings.complete)),
     )
+
+
+def effect_of(spec: Any) -> Effect:
+    """Effect on which all parts of the policy that mention the field agree; `unclear` where it sees no new Pod."""
+    if not applies_to_new_pods(spec):
+        return "unclear"
+    found = {*effects_of_spec(spec), *effects_of_rules(spec)}
+    return found.pop() if len(found) == 1 else "unclear"
 
 
 def _actions(spec: Any, bindings: list[Document]) -> tuple[str, ...]:
     found = [action for one in bindings for action in list_of(at(one.spec, "validationActions"))]
     found += list_of(at(spec, "validationActions"))
-    found += [at(spec, "validationFailureAction")]
-    found += [at(rule, "validate", "failureAction") for rule in list_of(at(spec, "rules"))]
+    rules = [rule for rule in list_of(at(spec, "rules")) if at(rule, "validate") is not None]
+    general = at(spec, "validationFailureAction") or "Audit"
+    found += [at(rule, "validate", "failureAction") or general for rule in rules]
+    found += [at(one, "action") for one in _overrides(spec)]
     return tuple(dict.fromkeys(shown(one, SHOWN) for one in found if isinstance(one, str)))
 
 
-def _scopes(kind: str, spec: Any, bindings: list[Document], complete: bool) -> Iterator[str]:
+def _overrides(spec: Any) -> Iterator[Any]:
+    yield from list_of(at(spec, "validationFailureActionOverrides"))
+    for rule in list_of(at(spec, "rules")):
+        yield from list_of(at(rule, "validate", "failureActionOverrides"))
+
+
+def _scopes(kind: str, namespace: str, spec: Any, bindings: list[Document], complete: bool) -> Iterator[str]:
     """*complete*: whether *bindings* are all."""
     if kind.endswith("AdmissionPolicy"):
         if not complete:
@@ -73,28 +89,22 @@ def _scopes(kind: str, spec: Any, bindings: list[Document], complete: bool) -> I
         elif not bindings:
             yield "no binding: it does nothing"
         for one in bindings:
-            name = text_of(at(one.metadata, "name"))
-            selected = _selected(at(one.spec, "matchResources"), at(spec, "matchConstraints"))
-            yield f"{name}: {selected}{_conditions(spec)}"
+            chosen = selected(at(one.spec, "matchResources"), at(spec, "matchConstraints"))
+            words = f"{chosen}{_conditions(spec)}{_parameters(spec, one.spec)}{_only(one)}"
+            yield f"{text_of(at(one.metadata, 'name'))}: {words}"
         return
+    if at(spec, "admission") is False or at(spec, "evaluation", "admission", "enabled") is False:
+        yield "not at admission: it only reports"
     rules = list_of(at(spec, "rules"))
+    inside = f" in namespace {namespace}" if namespace else ""
     for rule in rules:
-        yield text_of(at(rule, "name")) or "a rule without a name"
+        some = ", under preconditions" if at(rule, "preconditions") or at(rule, "celPreconditions") else ""
+        yield f"{text_of(at(rule, 'name')) or 'a rule without a name'}: {matched(rule)}{inside}{some}"
+    for one in _overrides(spec):
+        names = ", ".join(map(text_of, list_of(at(one, "namespaces"))))
+        yield f"{text_of(at(one, 'action'))} in {names or 'some namespaces'}"
     if not rules:
-        yield _selected(at(spec, "matchConstraints")) + _conditions(spec)
-
-
-def _selected(*resources: Any) -> str:
-    """What all of *resources* select, those of a binding and of its policy, in words; Pods are not mentioned."""
-    words = []
-    for one in resources:
-        rules = list_of(at(one, "resourceRules"))
-        names = [text_of(name) for rule in rules for name in list_of(at(rule, "resources"))]
-        words += [f"only {', '.join(names)}"] if names and not _PODS & {*names} else []
-    for what, name in (("namespaces", "namespaceSelector"), ("objects", "objectSelector")):
-        selectors = [_labels(selector) for one in resources if mapping(selector := at(one, name))]
-        words += [f"{what} {' and '.join(selectors)}"] if selectors else []
-    return ", ".join(words if "namespaces " in " ".join(words) else ["all namespaces", *words])
+        yield selected(at(spec, "matchConstraints"), namespace=namespace) + _conditions(spec)
 
 
 def _conditions(spec: Any) -> str:
@@ -103,9 +113,19 @@ def _conditions(spec: Any) -> str:
     return f", if {' and '.join(names)}" if names else ""
 
 
-def _labels(selector: Any) -> str:
-    words = [f"{key}={value}" for key, value in mapping(at(selector, "matchLabels")).items()]
-    for one in list_of(at(selector, "matchExpressions")):
-        values = ",".join(map(text_of, list_of(at(one, "values"))))
-        words.append(f"{text_of(at(one, 'key'))} {text_of(at(one, 'operator'))} ({values})")
-    return " and ".join(words) or "all"
+def _parameters(spec: Any, binding: Any) -> str:
+    """The object whose fields the expressions read as `params`."""
+    kind, reference = text_of(at(spec, "paramKind", "kind")), at(binding, "paramRef")
+    if not kind:
+        return ""
+    if not mapping(reference):
+        return f", without a {kind} as its parameters"
+    name = text_of(at(reference, "name")) or labels(at(reference, "selector"))
+    missing = ", and not without it" if at(reference, "parameterNotFoundAction") == "Allow" else ""
+    return f", with the parameters of {kind} {name}{missing}"
+
+
+def _only(binding: Document) -> str:
+    """The actions of a binding that denies nothing."""
+    actions = [text_of(one) for one in list_of(at(binding.spec, "validationActions"))]
+    return f" ({' and '.join(actions)} only)" if actions and "Deny" not in actions else ""

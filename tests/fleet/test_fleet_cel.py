@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lab.deploy import cel as real
 from probe.fleet.cel import evaluate
 from probe.fleet.cel_values import ABSENT, ERROR, STATES, UNKNOWN, Special
-from probe.fleet.effects import effect_of
+from probe.fleet.policies import effect_of
 
 FIELD = "object.spec.hostUsers"
 ATOMS = (
@@ -110,12 +110,12 @@ def patch(value: str, op: str = "add") -> str:
         (f"object.spec.?hostUsers.orValue(true) ? [] : {patch('true', 'replace')}", "forbid"),
         (patch("false", "test"), "unclear"),
         (f"!has({FIELD}) ? {patch('false', 'replace')} : []", "unclear"),
-        (patch("false || true"), "unclear"),
-        ("Object{spec: Object.spec{hostUsers: false || true}}", "unclear"),
+        (patch("false || true"), "forbid"),
+        ("Object{spec: Object.spec{hostUsers: false || true}}", "forbid"),
         ('[JSONPatch{value: false, op: "add", path: "/spec/hostUsers"}]', "default"),
         (f"has(object.metadata.labels) ? {patch('false')} : []", "unclear"),
         ("Object{spec: Object.spec{hostUsers: true}}", "forbid"),
-        (f"Object{{spec: Object.spec{{hostUsers: has({FIELD}) && {FIELD}}}}}", "unclear"),
+        (f"Object{{spec: Object.spec{{hostUsers: has({FIELD}) && {FIELD}}}}}", "default"),
     ],
 )
 def test_mutations(text: str, effect: str) -> None:

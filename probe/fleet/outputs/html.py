@@ -179,7 +179,10 @@ def _policies(one: Inventory) -> Part:
         for row in one.policies
     ]
     heads = ("Policy", "Kind", "hostUsers: false", "Actions", "Scope")
-    words = "Admission policies that mention hostUsers. Expressions are recognised by their form, and never guessed."
+    words = (
+        "Admission policies that mention hostUsers, by what they do to new Pods without it, with true and with false; "
+        "unclear: it depends on anything else."
+    )
     return Part(id="policies", title="Policies", words=words, heads=heads, rows=rows, badge=2)
 
 
