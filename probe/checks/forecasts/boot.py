@@ -183,7 +183,7 @@ def _stops(mounts: tuple[MountAtBoot, ...]) -> Iterator[Stop]:
 def _pending(boot: BootFacts) -> str:
     if boot.reboot_required:
         return "the system asks for a reboot (/run/reboot-required)"
-    return f"a new deployment is staged ({STAGED})" if boot.entry.source == STAGED else ""
+    return f"a new deployment is staged ({boot.entry.source})" if boot.entry.source in STAGED else ""
 
 
 def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> Iterator[Reading[Any]]:

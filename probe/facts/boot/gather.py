@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from probe.facts.boot.command_line import cgroup_version_of, parse_command_line
 from probe.facts.boot.loader import gather_entry, release_of
 from probe.facts.boot.model import NO_SYSTEMD, BootEntry, BootFacts
@@ -14,6 +16,7 @@ from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
 _BOOT = "/boot"
+_MODULES = "/lib/modules"
 _IMAGES = ("vmlinuz-", "vmlinux-", "kernel-")
 _INITRAMFS = r"(?:initrd\.img|initrd|initramfs)-(.+?)(?:\.img)?"
 _DEFAULTS = "/etc/default/grub"
@@ -43,6 +46,8 @@ def gather_boot(host: Host, running: Reading[str], unread_sysctls: tuple[Reading
     entry = gather_entry(host)
     if entry.kind == "absent" and running.value in installed:
         entry = _with_release(host, installed)
+    if entry.value is not None and not entry.value.release:
+        entry, installed = _by_modules(host, entry.value, entry.source, installed)
     return BootFacts(
         entry=entry,
         running_options=host.read_text("/proc/cmdline", _SMALL).parse(parse_command_line),
@@ -61,10 +66,14 @@ def _installed(host: Host) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Releases in /boot, the newest first, and those of them that lack the initramfs which others have."""
     names = host.list_directory(_BOOT).value or ()
     images = {release_of(name) for name in names if name.startswith(_IMAGES)} - {""}
-    found = sorted(images, key=version_key, reverse=True)[:_IMAGES_LIMIT]
+    found = _newest_first(images)
     initramfs = {match[1] for name in names if name.startswith("init") and (match := re.fullmatch(_INITRAMFS, name))}
     some = any(release in initramfs for release in found)
-    return tuple(found), tuple(release for release in found if some and release not in initramfs)
+    return found, tuple(release for release in found if some and release not in initramfs)
+
+
+def _newest_first(releases: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(releases, key=version_key, reverse=True))[:_IMAGES_LIMIT]
 
 
 def _with_release(host: Host, installed: Sequence[str]) -> Reading[BootEntry]:
@@ -74,6 +83,19 @@ def _with_release(host: Host, installed: Sequence[str]) -> Reading[BootEntry]:
         if release:
             return Reading(link, BootEntry(release=release, options=None))
     return Reading(_BOOT, BootEntry(release=installed[0], options=None))
+
+
+def _by_modules(
+    host: Host, entry: BootEntry, source: str, installed: tuple[str, ...]
+) -> tuple[Reading[BootEntry], tuple[str, ...]]:
+    """*entry*, whose kernel image has no release in its name, with the release of the only modules on disk.
+
+    Arch and Alpine replace the image in place, and the modules with it.
+    """
+    names = [name for name in host.list_directory(_MODULES).value or () if name[:1].isdecimal()][:_IMAGES_LIMIT]
+    whole = tuple(name for name in names if host.status(f"{_MODULES}/{name}/modules.dep").kind is None)
+    only = whole[0] if len(whole) == 1 and set(installed) <= set(whole) else ""
+    return Reading(source, replace(entry, release=only)), _newest_first({*installed, *whole})
 
 
 def _systemd(host: Host) -> Reading[int]:

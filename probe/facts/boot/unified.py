@@ -15,7 +15,7 @@ from probe.reading import Reading, problem_of
 
 _IMAGES_LIMIT = 8
 _VARIABLES = "/sys/firmware/efi/efivars"
-_CHOICES = ("LoaderEntryOneShot", "LoaderEntryDefault")
+_CHOICES = ("LoaderEntryOneShot", "LoaderEntryDefault", "LoaderEntryPreferred")
 _VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 """Variables in which `bootctl set-default` keeps its choice; their presence is enough to know that nothing is known."""
 CHOSEN: Reading[BootEntry] = Reading.without(_VARIABLES, "not-readable", "has a choice of bootctl, which is not read")
@@ -26,11 +26,16 @@ def gather_unified(host: Host, directory: str, images: Sequence[str]) -> Reading
     """The image of *directory* that starts at the next boot; a problem where systemd-boot does not choose it alone."""
     system = os.path.dirname(os.path.dirname(directory))
     loader = host.read_text(f"{system}/loader/loader.conf", _LIMIT)
+    if loader.value is None and loader.kind != "absent":
+        return problem_of(loader)
     if loader.value is None and not host.list_directory(f"{system}/EFI/systemd").value:
         return _unknown(directory, "has unified kernel images, and what starts them is not known")
     if is_chosen(host):
         return CHOSEN
-    wanted = re.findall(r"(?m)^default[ \t]+(\S+)", loader.value or "")[-1:]
+    named = dict(re.findall(r"(?m)^(default|preferred)[ \t]+(\S+)", loader.value or ""))
+    if "preferred" in named or named.get("default", "").startswith(("@", "auto-")):
+        return _unknown(loader.source, "leaves the default to a pattern or a variable that is not followed")
+    wanted = [named["default"]] if "default" in named else []
     if wanted:
         fitting = [name for name in images if fnmatchcase(name.lower(), wanted[0].lower())]
     elif any(name.endswith(".conf") for name in host.list_directory(f"{system}/loader/entries").value or ()):

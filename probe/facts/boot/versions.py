@@ -24,8 +24,17 @@ def version_key(release: str) -> Key:
     return (*parts, (0, 0, ""))
 
 
+def tries_of(name: str) -> tuple[str, int | None]:
+    """Name of an entry of systemd-boot without its counter, and the tries that are left (`NAME+2-1.conf`: 2).
+
+    *Source*: systemd.io, Automatic Boot Assessment.
+    """
+    stem, dot, ending = name.rpartition(".")
+    counted = re.fullmatch(_COUNTED, stem)
+    return (f"{counted[1]}{dot}{ending}", int(counted[2])) if counted else (name, None)
+
+
 def menu_order(name: str) -> tuple[bool, Key]:
     """Key that sorts entries of systemd-boot; one that has used up its tries (`NAME+0-3.conf`) is the last."""
-    stem = name.removesuffix(".conf").removesuffix(".efi")
-    counted = re.fullmatch(_COUNTED, stem)
-    return (True, version_key(stem)) if not counted else (int(counted[2]) > 0, version_key(counted[1]))
+    whole, left = tries_of(name)
+    return left != 0, version_key(whole.rpartition(".")[0])

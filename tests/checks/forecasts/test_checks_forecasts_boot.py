@@ -227,7 +227,7 @@ def test_a_needed_reboot_is_told() -> None:
 
 def test_a_staged_deployment_is_told() -> None:
     """OSTree makes it the next one at shutdown; what it holds is unknown."""
-    staged = forecast(make_facts(boot=make_boot(entry=unread(STAGED, "not-tried"))))
+    staged = forecast(make_facts(boot=make_boot(entry=unread(STAGED[0], "not-tried"))))
     assert staged.outcome == "unknown"
     assert "staged" in staged.pending
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lab.fake_host import FakeHost
 from probe.facts.boot.gather import gather_boot, grub_command_line
-from probe.facts.boot.loader import parse_grub, parse_menu
+from probe.facts.boot.grub import parse_grub, parse_menu
 from probe.facts.boot.model import BootEntry, BootFacts
 from probe.facts.boot.versions import version_key
 from probe.reading import Reading
@@ -53,6 +53,9 @@ submenu 'Advanced options for Debian GNU/Linux' $menuentry_id_option 'gnulinux-a
 OLD = BootEntry(release="6.1.0-30-amd64", options=("systemd.unified_cgroup_hierarchy=0",))
 NEW = BootEntry(release="6.12.9-amd64", options=())
 GRUB = "/boot/grub/grub.cfg"
+EFIVARS = "/sys/firmware/efi/efivars"
+VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+SIGNED = "# GRUB Environment Block\n"
 
 
 def boot(files: dict[str, bytes | str | int], **links: str) -> BootFacts:
@@ -72,14 +75,14 @@ def boot(files: dict[str, bytes | str | int], **links: str) -> BootFacts:
         ("Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux 6.1.0-30-amd64", "", OLD),
         ("${saved_entry}", "saved_entry=gnulinux-advanced-1f>gnulinux-6.1.0-30-amd64-advanced-1f\n", OLD),
         ("${saved_entry}", "", NEW),
-        ("0", "# GRUB Environment Block\nnext_entry=1>1\n", OLD),
+        ("0", "next_entry=1>1\n", OLD),
     ],
 )
 def test_the_default_of_grub(default: str, environment: str, entry: BootEntry) -> None:
     """By number, title or identity, in submenus, saved, or for the next boot alone; parameters that count only."""
     files: dict[str, bytes | str | int] = {GRUB: DEBIAN.replace("DEFAULT", default)}
     if environment:
-        files["/boot/grub/grubenv"] = environment + "#" * 100
+        files["/boot/grub/grubenv"] = f"{SIGNED}{environment}" + "#" * 100
     assert boot(files).entry == Reading(GRUB, entry)
 
 
@@ -99,11 +102,14 @@ ENTRIES: dict[str, bytes | str | int] = {
     [
         ({}, BootEntry(release="6.10.3-200.fc40.x86_64", options=("lsm=1",))),
         (
-            {"/boot/grub2/grub.cfg": FEDORA, "/boot/grub2/grubenv": "saved_entry=abc-6.9.5-200.fc40.x86_64\n"},
+            {"/boot/grub2/grub.cfg": FEDORA, "/boot/grub2/grubenv": f"{SIGNED}saved_entry=abc-6.9.5-200.fc40.x86_64\n"},
             BootEntry(release="6.9.5-200.fc40.x86_64", options=("lsm=0",)),
         ),
         (
-            {"/boot/grub2/grub.cfg": FEDORA, "/boot/grub2/grubenv": "saved_entry=1\nkernelopts=selinux=0 ro\n"},
+            {
+                "/boot/grub2/grub.cfg": FEDORA,
+                "/boot/grub2/grubenv": f"{SIGNED}saved_entry=1\nkernelopts=selinux=0 ro\n",
+            },
             BootEntry(release="6.9.5-200.fc40.x86_64", options=("selinux=0", "lsm=0")),
         ),
         (
@@ -119,6 +125,127 @@ ENTRIES: dict[str, bytes | str | int] = {
 def test_entries_of_the_boot_loader_specification(more: dict[str, str], entry: BootEntry) -> None:
     """The saved one, that of loader.conf, else the newest that is no rescue entry."""
     assert boot(ENTRIES | more).entry.value == entry
+
+
+def linux(title: str, release: str, arguments: str = "") -> str:
+    """An entry of grub.cfg."""
+    return f"menuentry '{title}' --id 'id-{title}' {{\n\tlinux /vmlinuz-{release} root=x {arguments}\n}}\n"
+
+
+WINDOWS = "menuentry 'Windows' --id 'windows' {\n\tinsmod chain\n\tchainloader /EFI/Microsoft/Boot/bootmgfw.efi\n}\n"
+TWO = linux("new", "6.12.9-amd64", "$more") + linux("old", "6.1.0-30-amd64", "lsm=old")
+SAVED = 'set default="${saved_entry}"\n' + TWO
+
+
+@pytest.mark.parametrize(
+    ("files", "release"),
+    [
+        ({GRUB: 'set default="1"\n' + linux("new", "6.12.9-amd64") + WINDOWS}, None),
+        ({GRUB: 'set default="windows"\n' + linux("new", "6.12.9-amd64") + WINDOWS}, None),
+        ({GRUB: 'set default="7"\n' + linux("new", "6.12.9-amd64") + WINDOWS}, "6.12.9-amd64"),
+        ({GRUB: SAVED, "/boot/grub/grubenv": f"{SIGNED}saved_entry=id-old\n"}, "6.1.0-30-amd64"),
+        ({GRUB: SAVED, "/boot/grub/grubenv": errno.EIO}, None),
+        ({GRUB: SAVED, "/boot/grub/grubenv": "\0" * 1024}, None),
+        ({GRUB: SAVED, "/boot/grub/grubenv": ""}, "6.12.9-amd64"),
+        ({GRUB: SAVED, "/boot/grub/grubenv": f"{SIGNED}saved_entry=0\nenv_block=512+1\n"}, None),
+        ({GRUB: SAVED, "/boot/grub/grubenv": f"{SIGNED}saved_entry=0\nprev_saved_entry=1\n"}, "6.1.0-30-amd64"),
+        ({GRUB: 'set default=0\nif [ "$x" = 0 ]; then\n  set default=1\nfi\n' + TWO}, None),
+        ({GRUB: 'if [ "$x" = 0 ]; then set default=1; fi\nset default=0\n' + TWO}, "6.12.9-amd64"),
+        ({GRUB: 'set default=0\nif [ "$x" = 0 ]; then set default=1; fi\n' + TWO}, None),
+        ({GRUB: f"set default=0\n{TWO}source $prefix/custom.cfg", "/boot/grub/custom.cfg": "set default=1\n"}, None),
+        ({GRUB: f"set default=0\n{TWO}source $prefix/custom.cfg", "/boot/grub/custom.cfg": WINDOWS}, "6.12.9-amd64"),
+        ({GRUB: f"set default=0\n{TWO}source $prefix/custom.cfg", "/boot/grub/custom.cfg": errno.EIO}, None),
+        ({GRUB: TWO, "/sys/kernel/kexec_loaded": "1\n"}, None),
+        ({GRUB: TWO, "/sys/kernel/kexec_loaded": "0\n"}, "6.12.9-amd64"),
+        ({GRUB: TWO, "/run/composefs/staged-deployment": "{}"}, None),
+    ],
+)
+def test_what_else_decides_of_the_entry_of_grub(files: dict[str, bytes | str | int], release: str | None) -> None:
+    """Other systems, conditions, files that cannot be read, kexec: no kernel is promised that may not start."""
+    entry = boot(files).entry.value
+    assert (entry and entry.release) == release
+
+
+def test_a_remainder_of_grub() -> None:
+    """The firmware tells which boot loader started the system."""
+    info = {f"{EFIVARS}/LoaderInfo-{VENDOR}": b"\6\0\0\0" + "systemd-boot 257.9".encode("utf-16-le")}
+    files: dict[str, bytes | str | int] = {GRUB: TWO, **entries(m="6.9.1")}
+    assert boot(files).entry.source == GRUB
+    assert boot(files | info).entry == Reading("/boot/loader/entries/m.conf", BootEntry(release="6.9.1", options=()))
+
+
+def test_variables_that_grub_sets_itself() -> None:
+    """RHEL 8 sets `kernelopts` where grubenv has none; a line that always counts precedes grubenv."""
+    menu = 'if [ -z "${kernelopts}" ]; then\n  set kernelopts="selinux=0"\nfi\nset tuned="lsm=tuned"\nblscfg\n'
+    files: dict[str, bytes | str | int] = {
+        "/boot/grub2/grub.cfg": menu,
+        "/boot/loader/entries/a.conf": "linux /vmlinuz-6.9.1\noptions root=x $kernelopts $tuned $unknown\n",
+    }
+    own = {"/boot/grub2/grubenv": f"{SIGNED}kernelopts=selinux=1\ntuned=lsm=old\n"}
+    assert boot(files).entry.value == BootEntry(release="6.9.1", options=("selinux=0", "lsm=tuned"))
+    assert boot(files | own).entry.value == BootEntry(release="6.9.1", options=("selinux=1", "lsm=tuned"))
+    failed = {"/boot/grub2/grubenv": f"{SIGNED}boot_counter=0\nboot_success=0\n"}
+    assert boot(files | entries(b="6.10.1") | failed).entry.source == "/boot/loader/entries/a.conf"
+
+
+def entries(more: str = "", **releases: str) -> dict[str, bytes | str | int]:
+    """Entries by the names of their files."""
+    return {f"/boot/loader/entries/{name}.conf": f"linux /vmlinuz-{each}\n{more}" for name, each in releases.items()}
+
+
+MENU = entries(a="6.10.1") | entries(b="6.9.1")
+
+
+@pytest.mark.parametrize(
+    ("more", "release"),
+    [
+        ({}, "6.9.1"),  # by their names, the last one first
+        (entries("sort-key a\n", a="6.10.1"), "6.10.1"),
+        (entries("sort-key a\nversion 1\n", a="6.10.1") | entries("sort-key a\nversion 2\n", b="6.9.1"), "6.9.1"),
+        (entries("sort-key a\n", a="6.10.1") | entries("sort-key z\n", b="6.9.1"), "6.10.1"),
+        ({"/boot/loader/loader.conf": "default a.conf\n"}, "6.10.1"),
+        ({"/boot/loader/loader.conf": "default A*\n"}, "6.10.1"),
+        ({"/boot/loader/loader.conf": "default gone.conf\n"}, "6.9.1"),
+        ({"/boot/loader/loader.conf": "default b.conf\npreferred a.conf\n"}, "6.10.1"),
+        ({"/boot/loader/loader.conf": "default auto-windows\n"}, None),
+        ({"/boot/loader/loader.conf": errno.EIO}, None),
+        ({"/boot/loader/entries/c.conf": errno.EIO}, None),
+        ({"/boot/loader/entries/c.conf": "title Windows\nefi /EFI/x.efi\narchitecture nowhere\n"}, "6.9.1"),
+        ({"/boot/loader/loader.conf": "default c.conf\n", **entries(**{"c+2-1": "6.8.1"})}, "6.8.1"),
+        ({f"{EFIVARS}/LoaderEntryPreferred-{VENDOR}": "x"}, None),
+    ],
+)
+def test_the_menu_of_systemd_boot(more: dict[str, bytes | str | int], release: str | None) -> None:
+    """Keys before names, patterns without the counter of tries, entries of other machines left out."""
+    entry = boot(MENU | more).entry.value
+    assert (entry and entry.release) == release
+
+
+def test_the_entry_that_started_last() -> None:
+    """`@saved` is kept by the firmware."""
+    files = MENU | {"/boot/loader/loader.conf": "default @saved\n"}
+    last = f"{EFIVARS}/LoaderEntryLastBooted-{VENDOR}"
+    for value, release in ((b"\7\0\0\0" + "a.conf\0".encode("utf-16-le"), "6.10.1"), (errno.EIO, None)):
+        entry = boot(files | {last: value}).entry.value
+        assert (entry and entry.release) == release
+
+
+@pytest.mark.parametrize(
+    ("modules", "release", "installed"),
+    [
+        (("6.13.1-arch1",), "6.13.1-arch1", ("6.13.1-arch1",)),
+        ((RUNNING.value or "",), RUNNING.value, (RUNNING.value,)),
+        (("6.13.1-arch1", "6.12.1-lts"), "", ("6.13.1-arch1", "6.12.1-lts")),
+        ((), "", ()),
+    ],
+)
+def test_an_image_that_is_replaced_in_place(modules: tuple[str, ...], release: str, installed: tuple[str, ...]) -> None:
+    """Arch and Alpine: the modules tell the release, where there are those of one kernel alone."""
+    files: dict[str, bytes | str | int] = {f"/lib/modules/{each}/modules.dep": "" for each in modules}
+    files |= {"/boot/vmlinuz-linux": "", GRUB: linux("Arch", "linux"), "/lib/modules/6.1.0-gone/updates/x.ko": ""}
+    found = boot(files)
+    assert found.entry.value == BootEntry(release=release, options=())
+    assert found.installed == installed
 
 
 def test_a_staged_deployment_is_not_known_yet() -> None:
@@ -149,8 +276,6 @@ def test_a_unified_kernel_image_needs_systemd_boot(directory: str) -> None:
 
 LOADER = {"/efi/loader/loader.conf": "timeout 3\n"}
 ESP = "/efi/EFI/Linux"
-EFIVARS = "/sys/firmware/efi/efivars"
-VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +320,7 @@ def test_a_choice_of_bootctl_precedes_entries() -> None:
     """Of systemd-boot; GRUB asks its own variables."""
     choice = {f"{EFIVARS}/LoaderEntryDefault-{VENDOR}": "x"}
     assert boot(ENTRIES | choice).entry.kind == "not-readable"
-    grub = {"/boot/grub2/grub.cfg": FEDORA, "/boot/grub2/grubenv": "saved_entry=abc-6.9.5-200.fc40.x86_64\n"}
+    grub = {"/boot/grub2/grub.cfg": FEDORA, "/boot/grub2/grubenv": f"{SIGNED}saved_entry=abc-6.9.5-200.fc40.x86_64\n"}
     assert boot(ENTRIES | grub | choice).entry.value is not None
 
 
@@ -230,7 +355,7 @@ def test_other_boot_loaders() -> None:
 
 def test_grub_on_the_efi_system_partition() -> None:
     """RHEL 8 has only the variables below /boot; systemd-boot, which has a loader.conf, knows none of them."""
-    variables = {"/boot/grub2/grubenv": "saved_entry=abc-6.9.5-200.fc40.x86_64\nkernelopts=selinux=0 ro\n"}
+    variables = {"/boot/grub2/grubenv": f"{SIGNED}saved_entry=abc-6.9.5-200.fc40.x86_64\nkernelopts=selinux=0 ro\n"}
     saved = BootEntry(release="6.9.5-200.fc40.x86_64", options=("selinux=0", "lsm=0"))
     newest = BootEntry(release="6.10.3-200.fc40.x86_64", options=("lsm=1",))
     assert boot(ENTRIES | variables).entry.value == saved
