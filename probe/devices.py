@@ -17,7 +17,7 @@ DeviceReason = Literal[
     "DeviceMode", "DeviceNotReachable", "OtherDevice", "DeviceMissing", "MountNotIdmappable", "MountNotReadable",
     "MountRefused", "MountMissing", "MountNotTried", "CrunMountType", "HookNotExecutable", "HookMissing",
     "HookNotTried", "NvidiaHook", "NvidiaLegacyHook", "NvidiaRuntime", "InterfaceNotTried", "CdiConflict",
-    "CdiDisabled", "CdiVersionUnknown", "RuntimeUnknown", "NotReadable", "GroupNotMapped",
+    "CdiDisabled", "CdiVersionUnknown", "RuntimeUnknown", "NotReadable", "GroupNotMapped", "PluginNotKnown",
 ]  # fmt: skip
 """Reason of a cause; docs/troubleshooting.md has what each means."""
 

@@ -41,10 +41,13 @@ def decode(text: str, kind: type[T]) -> T:
     return convert(parse(text), kind)
 
 
-def convert(value: Any, kind: type[T]) -> T:
-    """The value of `parse`, or a YAML document, as a value of that type. *Errors*: ValueError."""
+def convert(value: Any, kind: type[T], strict: bool = False) -> T:
+    """The value of `parse`, or a YAML document, as a value of that type.
+
+    *Errors*: ValueError, with *strict* also for a field that is not known, or is there twice.
+    """
     try:
-        return msgspec.convert(_fit(value, kind), kind)
+        return msgspec.convert(_fit(value, kind, strict), kind)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -73,20 +76,20 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _fit(value: Any, kind: Any) -> Any:
+def _fit(value: Any, kind: Any, strict: bool) -> Any:
     """*value* with the names of the fields of *kind*, and plain dictionaries."""
     if isinstance(kind, UnionType):
         kind = next(one for one in get_args(kind) if one is not NoneType)
     if isinstance(value, dict):
         value = Object((_key(name), one) for name, one in value.items())
     if isinstance(value, Object) and isinstance(kind, type) and issubclass(kind, Struct):
-        return {field.encode_name: _fit(one, field.type) for field, one in _fields(value, kind)}
+        return {field.encode_name: _fit(one, field.type, strict) for field, one in _fields(value, kind, strict)}
     if isinstance(value, Object):
         inner = get_args(kind)[1] if get_origin(kind) is dict else Any
-        return {_text(name): _fit(one, inner) for name, one in value}
+        return {_text(name): _fit(one, inner, strict) for name, one in value}
     if isinstance(value, list):
         items = get_args(kind)[0] if get_origin(kind) is tuple else Any
-        return [_fit(one, items) for one in value]
+        return [_fit(one, items, strict) for one in value]
     return _text(value) if isinstance(value, str) else value
 
 
@@ -99,12 +102,16 @@ def _key(name: object) -> str:
     return name
 
 
-def _fields(value: Object, kind: type[Struct]) -> Iterator[tuple[FieldInfo, Any]]:
+def _fields(value: Object, kind: type[Struct], strict: bool) -> Iterator[tuple[FieldInfo, Any]]:
     """Each field that is there with its value; null leaves alone what cannot be null."""
     exact, folded = _names(kind)
+    if strict and len({name for name, _ in value}) < len(value):
+        raise ValueError("has a field twice")
     found: dict[str, Any] = {}
     for name, one in value:
         field = exact.get(name) or folded.get(fold(name))
+        if strict and field is None:
+            raise ValueError(f"has the unknown field {name[:40]!r}")
         if field is None or (one is None and not isinstance(field.type, UnionType)):
             continue
         before = found.get(field.encode_name)

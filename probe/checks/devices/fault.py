@@ -9,7 +9,7 @@ from msgspec import Struct
 from probe.checks.runtime.names import find_handler
 from probe.devices import DeviceReason
 from probe.facts.devices.model import DeviceFacts, Way
-from probe.facts.devices.toolkit import is_nvidia_runtime
+from probe.facts.devices.toolkit import is_nvidia_runtime, mode_by_name
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
@@ -43,6 +43,8 @@ class Circumstances(Struct, frozen=True, kw_only=True):
     """Number of IDs of a Pod, of which the lowest is 0."""
     nvidia_runtime: bool
     """True when NVIDIA's runtime stands before the OCI runtime, and changes the specification itself."""
+    nvidia_mode: str = ""
+    """Mode that the name of NVIDIA's runtime tells; empty where its configuration does."""
     problem: str = ""
     """Reason why no OCI runtime like runc is known for the handler."""
 
@@ -70,6 +72,7 @@ def circumstances_of(facts: Facts, devices: DeviceFacts, name: str) -> Circumsta
         toolkit_version=devices.toolkit.version.value or "",
         ids_per_pod=(kubelet.ids_per_pod.value if kubelet else None) or MAPPED_FROM,
         nvidia_runtime=handler is not None and is_nvidia_runtime(handler),
+        nvidia_mode=mode_by_name(handler.binary.value or "") if handler else "",
         problem=problem,
     )
 

@@ -41,7 +41,8 @@ def _alike(facts: Facts) -> list[list[str]]:
     for name in ("", *[one.name for one in handlers if one.name][:_HANDLERS]):
         seen = circumstances_of(facts, devices, name)
         hook = legacy_hook(facts, name)
-        found.setdefault((seen.oci_runtime, seen.oci_version, seen.nvidia_runtime, seen.problem, hook), []).append(name)
+        alike = seen.oci_runtime, seen.oci_version, seen.nvidia_runtime, seen.nvidia_mode, seen.problem, hook
+        found.setdefault(alike, []).append(name)
     return list(found.values())
 
 

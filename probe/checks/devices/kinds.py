@@ -12,11 +12,12 @@ from probe.checks.devices.nodes import judge_node, makes_nodes
 from probe.checks.remedies.devices import NVIDIA_LEGACY
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import handler_around
-from probe.devices import NAMES, DeviceCause, DeviceKind, DeviceOutcome, DeviceWay, merged
+from probe.devices import NAMES, OF_PLUGINS, DeviceCause, DeviceKind, DeviceOutcome, DeviceWay, merged
 from probe.facts.around import Hook
 from probe.facts.devices.model import CdiEdits, CdiNode, DeviceFacts
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number
+from probe.reading import Reading
 
 _FAULTS = 20  # distinct ones of one part of a specification
 _CAUSES = 6
@@ -25,6 +26,9 @@ _JIT_CDI = (1, 18, 0)
 """First release of the toolkit in which the mode `auto` means CDI. *Source*: its release notes."""
 _FROM_OUTSIDE = "mounts into the container from outside: NVIDIA never supported that with user namespaces"
 _CONFLICT = Fault("fails", "CdiConflict", "two CDI specifications of one folder name the device, so neither counts")
+
+
+_UNSEEN = Fault("unknown", "PluginNotKnown", "its device plugin tells only the kubelet what a container gets")
 
 
 def device_kinds(facts: Facts, handler: str) -> tuple[DeviceKind, ...]:
@@ -44,7 +48,10 @@ def device_kinds(facts: Facts, handler: str) -> tuple[DeviceKind, ...]:
             edits = CdiEdits(nodes=tuple(CdiNode(path, path, False, "rw") for path in plugin.nodes))
             faults = judge((edits,)) + ([_of_runtime(seen)] if seen.problem else [])
             rows.append(_row(plugin.resource, "device-plugin", seen, {"": faults}, False))
-    return (*rows, *_legacy(facts, seen))
+    rows += _legacy(facts, seen)
+    vendors = {row.kind.removeprefix(OF_PLUGINS).partition("/")[0] for row in rows if row.way != "device-plugin"}
+    others = [one for one in devices.resources if one.partition("/")[0] not in vendors]
+    return (*rows, *(_row(one, "device-plugin", seen, {"": [_UNSEEN]}, False) for one in others))
 
 
 def _cdi_kinds(devices: DeviceFacts) -> dict[str, tuple[dict[str, tuple[CdiEdits, ...] | None], bool]]:
@@ -185,6 +192,8 @@ def _legacy_fault(facts: Facts, seen: Circumstances) -> Fault | None:
     if not seen.nvidia_runtime:
         return None
     mode, number = seen.devices.toolkit.mode, parse_version_number(seen.toolkit_version)
+    if seen.nvidia_mode:
+        mode = Reading("name of the OCI runtime", seen.nvidia_mode)
     if mode.value == "legacy" or (mode.value == "auto" and number is not None and number < _JIT_CDI):
         message = f"NVIDIA's runtime leaves devices to its prestart hook, which {_FROM_OUTSIDE}"
         return Fault("fails", "NvidiaLegacyHook", message, NVIDIA_LEGACY)

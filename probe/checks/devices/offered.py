@@ -31,7 +31,7 @@ def _offers_devices(facts: Facts) -> bool:
     devices, hooks, around = facts.devices.value, facts.hooks.value, surroundings_of(facts).value
     if devices is None:
         return False
-    if any(devices.cdi.value.folders if devices.cdi.value else ()) or devices.plugins:
+    if any(devices.cdi.value.folders if devices.cdi.value else ()) or devices.plugins or devices.resources:
         return True
     if has_nvidia_runtime(facts.runtime) or (hooks and hooks.oci_hooks.value and hooks.oci_hooks.value.always):
         return True

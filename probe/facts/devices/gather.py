@@ -33,6 +33,6 @@ def gather_devices(
     if empty and not sockets.value and not has_nvidia_runtime(runtime):
         return Reading(listed.source, seen)
     found: Reading[DeviceFacts] = import_own("probe.facts.devices.offered").gather_offered(
-        host, runtime, hooks, sockets.value or (), bench, probe, kernel, seen, listed
+        host, runtime, hooks, sockets, bench, probe, kernel, seen, listed
     )
     return found

@@ -132,6 +132,8 @@ class DeviceFacts(Struct, frozen=True, kw_only=True):
     """Source of a mount -> number of mounts below it, where there are any; -1 when it is not known."""
     toolkit: Toolkit
     plugins: tuple[PluginDevice, ...] = ()
+    resources: tuple[str, ...] = ()
+    """Resources of device plugins whose devices are not known."""
     omitted: int = 0
     """Paths and mounts that were too many to be looked at."""
 

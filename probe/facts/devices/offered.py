@@ -11,7 +11,7 @@ from probe.facts.devices.folders import read_folders
 from probe.facts.devices.listing import CdiListing, root_of
 from probe.facts.devices.model import CdiEdits, CdiFolders, CdiSpecification, DeviceFacts, MountTry, Way
 from probe.facts.devices.mounts import SOURCES, try_mounts, wanted_tries
-from probe.facts.devices.plugins import known_devices
+from probe.facts.devices.plugins import gather_resources, known_devices, other_resources
 from probe.facts.devices.toolkit import gather_toolkit, has_nvidia_runtime
 from probe.facts.filesystems.attempts import Bench
 from probe.facts.model import HookFacts, KernelFacts, ProbeFacts, RuntimeFacts
@@ -32,7 +32,7 @@ def gather_offered(
     host: Host,
     runtime: Reading[RuntimeFacts],
     hooks: Reading[HookFacts],
-    sockets: Sequence[str],
+    sockets: Reading[tuple[str, ...]],
     bench: Bench,
     probe: ProbeFacts,
     kernel: KernelFacts,
@@ -43,7 +43,10 @@ def gather_offered(
     pid, root = root_of(runtime)
     cdi, maps = listed.parse(lambda listing: read_folders(host, root, listing, listed.source)), seen.maps_mounts
     edits = list(edits_of(cdi.value))
-    plugins = known_devices(host, sockets)
+    registered: Reading[tuple[str, ...]] = Reading(sockets.source, ())
+    if sockets.value:
+        registered = gather_resources(host, sockets.source)
+    plugins = known_devices(host, sockets.value or (), registered)
     paths = list(dict.fromkeys((*_paths(edits), *(path for one in plugins for path in one.nodes))))
     ways = _ways(host, pid, paths[:PATHS])
     mounts = [mount for one in edits for mount in one.mounts]
@@ -62,12 +65,13 @@ def gather_offered(
         mounts=tries,
         below={source: number for source, number in below.items() if number},
         plugins=plugins,
+        resources=other_resources(registered),
         omitted=max(len(paths) - PATHS, 0) + max(len(wanted) - SOURCES, 0),
     )
     by_runtime = has_nvidia_runtime(runtime)
     if by_runtime or any(_NVIDIA in hook.program for one in edits for hook in one.hooks):
         programs = hooks.value.toolkit if hooks.value else problem_of(hooks)
-        facts = replace(facts, toolkit=gather_toolkit(host, programs, by_runtime))
+        facts = replace(facts, toolkit=gather_toolkit(host, programs, runtime if by_runtime else None))
     return Reading(cdi.source, facts)
 
 

@@ -15,6 +15,8 @@ from probe.host.host import Host
 from probe.reading import Reading
 
 CONFIGURATION = "/etc/nvidia-container-runtime/config.toml"
+_OF_OPERATOR = ".config/nvidia-container-runtime/config.toml"
+"""The same beside the programs that NVIDIA's GPU operator installs, whose wrapper sets XDG_CONFIG_HOME."""
 RUNTIME = "nvidia-container-runtime"
 """Beginning of the names of NVIDIA's OCI runtime, which hands containers on to runc or crun."""
 
@@ -45,15 +47,20 @@ def has_nvidia_runtime(runtime: Reading[RuntimeFacts]) -> bool:
     return any(map(is_nvidia_runtime, (runtime.value.handlers.value if runtime.value else None) or ()))
 
 
-def gather_toolkit(host: Host, programs: Reading[tuple[str, ...]], by_runtime: bool) -> Toolkit:
-    """Version that one of *programs* prints, and with *by_runtime* the mode in its configuration."""
+def mode_by_name(binary: str) -> str:
+    """Mode that the name of NVIDIA's OCI runtime tells (`nvidia-container-runtime.legacy`); empty without one."""
+    return next((mode for mode in ("cdi", "legacy") if os.path.basename(binary) == f"{RUNTIME}.{mode}"), "")
+
+
+def gather_toolkit(host: Host, programs: Reading[tuple[str, ...]], runtime: Reading[RuntimeFacts] | None) -> Toolkit:
+    """Version that one of *programs* prints, and the mode in the configuration of the OCI runtime of *runtime*."""
     known = sorted(path for path in programs.value or () if os.path.basename(path) in _PROGRAMS)
     version: Reading[str] = Reading.without("NVIDIA container toolkit", "absent", "no program of it was found")
     if known:
         version = read_stdout(host.run(known[0], "--version")).parse(parse_version)
     elif programs.value is None:
         version = Reading(programs.source, None, programs.problem, programs.kind)
-    return Toolkit(version=version, mode=_mode(host) if by_runtime else _NOT_NEEDED)
+    return Toolkit(version=version, mode=_mode(host, runtime) if runtime else _NOT_NEEDED)
 
 
 def parse_version(text: str) -> str:
@@ -72,6 +79,11 @@ def parse_mode(text: str) -> str:
     return mode
 
 
-def _mode(host: Host) -> Reading[str]:
-    text = host.read_text(CONFIGURATION, _LIMIT)
-    return Reading(CONFIGURATION, "auto") if text.kind == "absent" else text.parse(parse_mode)
+def _mode(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[str]:
+    handlers = (runtime.value.handlers.value if runtime.value else None) or ()
+    folders = dict.fromkeys(os.path.dirname(one.binary.value or "") for one in handlers if is_nvidia_runtime(one))
+    for path in (*(f"{folder}/{_OF_OPERATOR}" for folder in folders if folder.startswith("/")), CONFIGURATION):
+        text = host.read_text(path, _LIMIT)
+        if text.kind != "absent":
+            return text.parse(parse_mode)
+    return Reading(CONFIGURATION, "auto")

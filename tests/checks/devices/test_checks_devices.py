@@ -382,24 +382,37 @@ class TestKinds:
         assert (row.kind, row.way, row.outcome) == ("devices.kubevirt.io/kvm", "device-plugin", outcome)
 
     @pytest.mark.parametrize(
-        ("mode", "version", "outcome"),
+        ("mode", "version", "outcome", "suffix"),
         [
-            ("legacy", "1.19.0", "fails"),
-            ("auto", "1.17.8", "fails"),
-            ("auto", "1.18.0", "unknown"),
-            ("cdi", "1.17.8", "unknown"),
+            ("legacy", "1.19.0", "fails", ""),
+            ("auto", "1.17.8", "fails", ""),
+            ("auto", "1.18.0", "unknown", ""),
+            ("cdi", "1.17.8", "unknown", ""),
+            ("auto", "1.18.0", "fails", ".legacy"),
+            ("legacy", "1.17.8", "unknown", ".cdi"),
         ],
     )
-    def test_nvidias_legacy_runtime(self, mode: str, version: str, outcome: str) -> None:
-        handlers = Reading(
-            "CRI", (make_handler(), make_handler(name="nvidia", binary="/usr/bin/nvidia-container-runtime"))
-        )
+    def test_nvidias_legacy_runtime(self, mode: str, version: str, outcome: str, suffix: str) -> None:
+        """By the mode in the name of the program, else by that in its configuration."""
+        binary = f"/usr/bin/nvidia-container-runtime{suffix}"
+        handlers = Reading("CRI", (make_handler(), make_handler(name="nvidia", binary=binary)))
         toolkit = Toolkit(version=Reading("nvidia-ctk", version), mode=Reading("config.toml", mode))
         facts = make_facts(devices=make_device_facts(toolkit=toolkit), runtime=make_runtime(handlers=handlers))
         assert device_kinds(facts, "") == ()
         (row,) = device_kinds(facts, "nvidia")
         assert (row.kind, row.way, row.outcome) == ("nvidia.com/gpu", "legacy", outcome)
         assert rows_of_handlers(facts) == (row,)
+
+    def test_resources_of_plugins_that_no_table_knows(self) -> None:
+        """Named as unknown, unless a CDI specification of the same vendor tells more."""
+        facts = make_facts(devices=make_device_facts(resources=("example.com/fpga",)))
+        (row,) = device_kinds(facts, "")
+        assert (row.kind, row.outcome, row.causes[0].reason) == ("example.com/fpga", "unknown", "PluginNotKnown")
+        outcome = judge_device_hooks(facts, "")
+        assert (outcome.status, "example.com/fpga is unknown" in outcome.message) == ("unknown", True)
+        told = CdiSpecification(file="f", kind="example.com/gpu", edits=CdiEdits(), devices={"0": node()})
+        (row,) = device_kinds(make_facts(devices=make_device_facts(told, resources=("example.com/fpga",))), "")
+        assert row.kind == "example.com/gpu"
 
     def test_nvidias_hook_of_each_container(self) -> None:
         """Of CRI-O, as the toolkit installs it for podman; its other hooks are of no kind of device."""

@@ -123,6 +123,62 @@ class TestParser:
         content = b"cdiVersion: 0.7.0\nkind: a.b/c\ndevices: [{name: 0, containerEdits: {additionalGids: [44, 0]}}]\n"
         assert parse_specification(content, "f").devices["0"].gids == (44,)
 
+    @pytest.mark.parametrize(
+        ("version", "fields"),
+        [
+            ("0.4.0", {"containerEdits": {"mounts": [{"hostPath": "/a", "containerPath": "/b", "type": "bind"}]}}),
+            ("0.5.0", {"containerEdits": {"deviceNodes": [{"path": "/dev/x", "hostPath": "/dev/y"}]}}),
+            ("0.5.0", {"devices": [DEVICE]}),  # a name that begins with a digit
+            ("0.6.0", {"annotations": {"example.com/a": "b"}}),
+            ("0.6.0", {"devices": [DEVICE | {"annotations": {"a": "b"}}]}),
+            ("0.6.0", {"kind": "example.com/g.pu"}),
+            ("0.7.0", {"containerEdits": {"additionalGids": [44]}}),
+            ("0.7.0", {"containerEdits": {"intelRdt": {"closID": "group"}}}),
+            ("1.1.0", {"containerEdits": {"netDevices": [{"hostInterfaceName": "eth1", "name": "eth0"}]}}),
+        ],
+    )
+    def test_fields_and_the_version_that_brought_them(self, version: str, fields: dict[str, Any]) -> None:
+        """A CDI library refuses them in a file that names an earlier version."""
+        versions = ["0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0", "1.1.0"]
+        letter = {"name": "a", "containerEdits": DEVICE["containerEdits"]}
+        for each in versions:
+            content = specification(**{"cdiVersion": each, "devices": [letter]} | fields)
+            if versions.index(each) < versions.index(version):
+                with pytest.raises(ValueError, match=f"of version {version}"):
+                    parse_specification(content, "f")
+            else:
+                assert parse_specification(content, "f").file == "f"
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"cdiVersion": "0.2.0"},
+            {"more": 1},
+            {"containerEdits": {"more": 1}},
+            {"devices": [DEVICE | {"more": 1}]},
+            {"containerEdits": {"env": ["NAME"]}},
+            {"containerEdits": {"env": ["=value"]}},
+            {"containerEdits": {"hooks": [{"hookName": "poststop", "path": "/x", "env": [""]}]}},
+            {"annotations": {"a b": "c"}},
+            {"annotations": {"a": 1}},
+            {"cdiVersion": "0.7.0", "containerEdits": {"additionalGids": [-1]}},
+            {"cdiVersion": "0.7.0", "containerEdits": {"additionalGids": [1 << 32]}},
+            {"cdiVersion": "0.7.0", "containerEdits": {"intelRdt": {"closID": "../x"}}},
+            {"cdiVersion": "1.1.0", "containerEdits": {"netDevices": [{"hostInterfaceName": "", "name": "a"}]}},
+            {"cdiVersion": "1.1.0", "containerEdits": {"netDevices": [{"hostInterfaceName": "a", "name": "b"}] * 2}},
+            {"containerEdits": {"deviceNodes": [{"path": "/dev/x", "uid": -1}]}},
+            {"containerEdits": {"deviceNodes": [{"path": "/dev/x", "minor": -1}]}},
+        ],
+    )
+    def test_what_a_cdi_library_refuses(self, fields: dict[str, Any]) -> None:
+        """Unknown fields, and values that the library validates: the runtime leaves out the whole file."""
+        with pytest.raises(ValueError):  # noqa: PT011 - the words are those of the decoder
+            parse_specification(specification(**fields), "f")
+
+    def test_a_field_twice(self) -> None:
+        with pytest.raises(ValueError, match="twice"):
+            parse_specification(specification().replace(b'{"cdi', b'{"kind": "a.b/c", "cdi', 1), "f")
+
     def test_a_kind_without_devices(self) -> None:
         assert parse_specification(DRA_JSON, "f").devices == {}
 
@@ -430,6 +486,36 @@ def test_nodes_of_known_plugins_are_looked_at_where_a_plugin_runs() -> None:
     assert found["devices.kubevirt.io/kvm"] == ("/dev/kvm",)
 
 
+CHECKPOINT = "device-plugins/kubelet_internal_checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "known", "others"),
+    [
+        ({"amd.com/gpu": ["a"], "example.com/fpga": ["b"]}, {"amd.com/gpu"}, ("example.com/fpga",)),
+        ({"rdma/hca_shared": ["a"], "devices.kubevirt.io/kvm": None}, {"rdma/*"}, ()),
+        ({"a b/c": ["a"], "example.com/gone": []}, set(), ()),
+        ({}, set(), ()),
+    ],
+)
+def test_resources_that_are_registered(checkpoint: dict[str, Any], known: set[str], others: tuple[str, ...]) -> None:
+    """By the kubelet's own file: plugins that do not run are not spoken of, and those that no table knows are named."""
+    content = json.dumps({"Data": {"PodDeviceEntries": None, "RegisteredDevices": checkpoint}, "Checksum": 1})
+    facts = gather(FakeHost(files={CHECKPOINT: content, "/dev/infiniband/uverbs0": ""}), sockets=("x.sock",))
+    assert {one.resource for one in facts.plugins} == known
+    assert facts.resources == others
+    nodes = {one.resource: one.nodes for one in facts.plugins}
+    assert nodes.get("rdma/*", ()) in ((), ("/dev/infiniband/rdma_cm", "/dev/infiniband/uverbs0"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"Data": 1}', b"\xff", b"x" * (2 << 20), errno.EIO])
+def test_a_checkpoint_that_tells_nothing(content: bytes | int) -> None:
+    """Every known plugin may run then, and others, too."""
+    facts = gather(FakeHost(files={CHECKPOINT: content}), sockets=("x.sock",))
+    assert facts.resources == ("other device plugins",)
+    assert len(facts.plugins) > 5
+
+
 class TestToolkit:
     HOOKS = make_hooks(toolkit=Reading("/usr/bin", ("/usr/bin/nvidia-ctk",)))
     SAYS = "NVIDIA Container Toolkit CLI version 1.17.4\ncommit: 9b69590c7428470a72f2ae05f826412976af1395\n"
@@ -438,6 +524,18 @@ class TestToolkit:
         host = FakeHost(files={"/etc/cdi/a.yaml": NVIDIA_YAML}, commands={"/usr/bin/nvidia-ctk --version": self.SAYS})
         assert gather(host, hooks=self.HOOKS).toolkit.version.value == "1.17.4"
         assert gather(host, hooks=self.HOOKS).toolkit.mode.kind == "not-tried"
+
+    def test_the_configuration_of_the_gpu_operator(self) -> None:
+        """Its wrapper reads the file beside the program, and never that in /etc."""
+        binary = "/usr/local/nvidia/toolkit/nvidia-container-runtime"
+        runtime = Reading("CRI", make_runtime(handlers=(make_handler(binary=Reading("config", binary)),)))
+        own = f"{os.path.dirname(binary)}/.config/nvidia-container-runtime/config.toml"
+        files: dict[str, bytes | str | int] = {CONFIGURATION: '[nvidia-container-runtime]\nmode = "legacy"\n'}
+        assert gather(FakeHost(files=files), runtime).toolkit.mode == Reading(CONFIGURATION, "legacy")
+        files[own] = 'accept-nvidia-visible-devices-as-volume-mounts = false\n[nvidia-container-cli]\n'
+        files[own] += 'no-cgroups = false\nldconfig = "@/sbin/ldconfig"\n[nvidia-container-runtime]\nmode = "cdi"\n'
+        assert gather(FakeHost(files=files), runtime).toolkit.mode == Reading(own, "cdi")
+        assert gather(FakeHost(files=files | {own: errno.EIO}), runtime).toolkit.mode.kind == "not-readable"
 
     def test_it_is_not_asked_elsewhere(self) -> None:
         host = FakeHost(files={"/etc/cdi/a.json": specification()})
