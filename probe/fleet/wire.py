@@ -17,7 +17,7 @@ class Owner(Struct, rename="camel", gc=False):
     controller: bool | None = None
 
 
-class Meta(Struct, rename="camel"):
+class Meta(Struct, rename="camel", gc=False):
     """Metadata of any object."""
 
     name: str = ""
@@ -28,20 +28,20 @@ class Meta(Struct, rename="camel"):
     owner_references: list[Owner] | None = None
 
 
-class Owned(Struct, rename="camel"):
+class Owned(Struct, rename="camel", gc=False):
     """Metadata of an object whose owners alone count."""
 
     uid: str = ""
     owner_references: list[Owner] | None = None
 
 
-class OwnedObject(Struct):
+class OwnedObject(Struct, gc=False):
     """A ReplicaSet or Job."""
 
     metadata: Owned
 
 
-class Object(Struct):
+class Object(Struct, gc=False):
     """Any object, of which the metadata counts."""
 
     metadata: Meta
@@ -53,7 +53,7 @@ class TemplateHash(Struct, rename={"pod_template_hash": "pod-template-hash"}, gc
     pod_template_hash: str = ""
 
 
-class PodMeta(Struct, rename="camel"):
+class PodMeta(Struct, rename="camel", gc=False):
     """Metadata of a Pod."""
 
     name: str = ""
@@ -72,7 +72,7 @@ class Toleration(Struct, frozen=True, gc=False):
     effect: str | None = None
 
 
-class Spec(PodSpec, frozen=True, kw_only=True, rename="camel"):
+class Spec(PodSpec, frozen=True, kw_only=True, rename="camel", gc=False):
     """Spec of a Pod: the fields that the Pod question asks for, and those that say where it may run."""
 
     node_name: str = ""
@@ -85,7 +85,7 @@ class PodStatus(Struct, gc=False):
     phase: str = ""
 
 
-class Pod(Struct):
+class Pod(Struct, gc=False):
     """A Pod."""
 
     metadata: PodMeta

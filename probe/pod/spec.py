@@ -1,6 +1,6 @@
 """The fields of a Pod's spec that bear upon its user namespace, as the API spells them; all others are ignored.
 
-*Source*: Kubernetes API, core/v1. Each may be null, as in the API.
+*Source*: Kubernetes API, core/v1. Each may be null, as in the API. `gc=False`: no decoded object is part of a cycle.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ class ClaimSpec(Struct, frozen=True, rename="camel", gc=False):
     access_modes: tuple[str, ...] | None = None
 
 
-class ClaimTemplate(Struct, frozen=True):
+class ClaimTemplate(Struct, frozen=True, gc=False):
     """Template of the claim that comes and goes with a Pod."""
 
     spec: ClaimSpec
 
 
-class Ephemeral(Struct, frozen=True, rename="camel"):
+class Ephemeral(Struct, frozen=True, rename="camel", gc=False):
     """`ephemeral`."""
 
     volume_claim_template: ClaimTemplate | None = None
 
 
-class VolumeSources(Struct, frozen=True, rename="camel"):
+class VolumeSources(Struct, frozen=True, rename="camel", gc=False):
     """Types that Pods and PersistentVolumes share; one of them is set."""
 
     host_path: HostPath | None = None
@@ -95,7 +95,7 @@ class VolumeSources(Struct, frozen=True, rename="camel"):
     vsphere_volume: VolumeSource | None = None
 
 
-class Volume(VolumeSources, frozen=True, kw_only=True, rename="camel"):
+class Volume(VolumeSources, frozen=True, kw_only=True, rename="camel", gc=False):
     """A volume of a Pod."""
 
     name: str
@@ -110,7 +110,7 @@ class Volume(VolumeSources, frozen=True, kw_only=True, rename="camel"):
     git_repo: VolumeSource | None = None
 
 
-class PersistentVolumeSpec(VolumeSources, frozen=True, kw_only=True, rename="camel"):
+class PersistentVolumeSpec(VolumeSources, frozen=True, kw_only=True, rename="camel", gc=False):
     """Spec of a PersistentVolume."""
 
     local: HostPath | None = None
@@ -163,7 +163,7 @@ class Named(Struct, frozen=True, gc=False):
     name: str
 
 
-class Resources(Struct, frozen=True):
+class Resources(Struct, frozen=True, gc=False):
     """Of a container; quantities may be numbers."""
 
     limits: dict[str, str | int | float] | None = None
@@ -171,7 +171,7 @@ class Resources(Struct, frozen=True):
     claims: tuple[Named, ...] | None = None
 
 
-class Container(Struct, frozen=True, kw_only=True, rename="camel"):
+class Container(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """A container of any kind."""
 
     name: str = ""
@@ -189,32 +189,34 @@ class Requirement(Struct, frozen=True, gc=False):
     values: tuple[str, ...] | None = None
 
 
-class Term(Struct, frozen=True, rename="camel"):
+class Term(Struct, frozen=True, rename="camel", gc=False):
     """A node selector term; its requirements are ANDed."""
 
     match_expressions: tuple[Requirement, ...] | None = None
     match_fields: tuple[Requirement, ...] | None = None
 
 
-class Required(Struct, frozen=True, rename="camel"):
+class Required(Struct, frozen=True, rename="camel", gc=False):
     """A node selector; its terms are ORed."""
 
     node_selector_terms: tuple[Term, ...] | None = None
 
 
-class NodeAffinity(Struct, frozen=True, rename={"required": "requiredDuringSchedulingIgnoredDuringExecution"}):
+class NodeAffinity(
+    Struct, frozen=True, rename={"required": "requiredDuringSchedulingIgnoredDuringExecution"}, gc=False
+):
     """Node affinity, without preferences."""
 
     required: Required | None = None
 
 
-class Affinity(Struct, frozen=True, rename="camel"):
+class Affinity(Struct, frozen=True, rename="camel", gc=False):
     """Affinity to nodes."""
 
     node_affinity: NodeAffinity | None = None
 
 
-class PodSpec(Struct, frozen=True, kw_only=True, rename="camel"):
+class PodSpec(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """Spec of a Pod."""
 
     host_users: bool | None = None
