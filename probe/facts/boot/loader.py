@@ -26,7 +26,6 @@ _LOADER_INFO = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440
 _LIMIT = 1 << 20
 ENTRY_LIMIT = 64 << 10
 _SMALL = 1 << 10
-_GRUB_MENU, _UNIFIED_IMAGES, _SYSTEMD_BOOT = (f"probe.facts.boot.{name}" for name in ("grub", "unified", "entries"))
 _IMAGE = r"(?:vmlinu[xz]|kernel|linux|Image)-(\d[\w.+~^-]{0,120})"
 _VARIABLE = r"\$\{?(\w+)\}?"
 
@@ -44,14 +43,16 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
     for path in () if _is_systemd_boot(host) else GRUB:
         text = host.read_text(path, _LIMIT)
         if text.value is not None:
-            started: Reading[BootEntry] = import_own(_GRUB_MENU).gather_grub(host, os.path.dirname(path), text)
+            started: Reading[BootEntry] = import_own("probe.facts.boot.grub").gather_grub(
+                host, os.path.dirname(path), text
+            )
             return started
         if text.kind != "absent":
             return problem_of(text)
     for directory in _UNIFIED:
         images = [name for name in host.list_directory(directory).value or () if name.endswith((".efi", ".uki"))]
         if images:
-            found: Reading[BootEntry] = import_own(_UNIFIED_IMAGES).gather_unified(host, directory, images)
+            found: Reading[BootEntry] = import_own("probe.facts.boot.unified").gather_unified(host, directory, images)
             return found
     for directory in ENTRIES:
         if host.list_directory(directory).value:
@@ -73,12 +74,12 @@ def _from_entries(host: Host, directory: str) -> Reading[BootEntry]:
     """The default of the entries in *directory*, which systemd-boot shows, or a GRUB whose grub.cfg is elsewhere."""
     found: Reading[BootEntry]
     if host.status(f"{os.path.dirname(directory)}/loader.conf").kind is not None and not _is_systemd_boot(host):
-        grub = import_own(_GRUB_MENU)
+        grub = import_own("probe.facts.boot.grub")
         variables = grub.environment_elsewhere(host)
         if variables.value != {}:
             found = grub.gather_entries(host, directory, variables)
             return found
-    found = import_own(_SYSTEMD_BOOT).gather_entries(host, directory)
+    found = import_own("probe.facts.boot.entries").gather_entries(host, directory)
     return found
 
 

@@ -532,7 +532,7 @@ class TestToolkit:
         own = f"{os.path.dirname(binary)}/.config/nvidia-container-runtime/config.toml"
         files: dict[str, bytes | str | int] = {CONFIGURATION: '[nvidia-container-runtime]\nmode = "legacy"\n'}
         assert gather(FakeHost(files=files), runtime).toolkit.mode == Reading(CONFIGURATION, "legacy")
-        files[own] = 'accept-nvidia-visible-devices-as-volume-mounts = false\n[nvidia-container-cli]\n'
+        files[own] = "accept-nvidia-visible-devices-as-volume-mounts = false\n[nvidia-container-cli]\n"
         files[own] += 'no-cgroups = false\nldconfig = "@/sbin/ldconfig"\n[nvidia-container-runtime]\nmode = "cdi"\n'
         assert gather(FakeHost(files=files), runtime).toolkit.mode == Reading(own, "cdi")
         assert gather(FakeHost(files=files | {own: errno.EIO}), runtime).toolkit.mode.kind == "not-readable"
