@@ -235,3 +235,13 @@ def decode_toml(text: str, wanted: type[T]) -> T:
         return msgspec.convert(content, wanted)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def find_handler(config: RuntimeConfig, handler: str) -> ConfiguredHandler:
+    """The configuration of *handler*, the default one for an empty name. *Errors*: ValueError when it has none."""
+    name = handler or config.default_handler
+    if not name:
+        raise ValueError("the default handler is not told")
+    if name not in config.handlers:
+        raise ValueError(f"no handler {name[:60]!r} is configured")
+    return config.handlers[name]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from probe.facts.runtime.config import RuntimeConfig
 from probe.facts.runtime.model import Difference
 from probe.facts.runtime.oci import read_stdout
 from probe.host.host import Host
+from probe.host.processes import START_UNCERTAINTY
 from probe.reading import Reading, problem_of
 
 _DAEMONS = ("containerd", "crio")
 _VERSION = r"\s[vV]?(\d{1,4}\.\d{1,4}\.\d{1,6}[\w.+~-]{0,60})(?=\s|$)"
 _DELETED = " (deleted)"
+_GLOB = re.compile(r"[*?\[]")
 
 
 def gather_executable(host: Host, daemon: Reading[int]) -> tuple[Reading[str], bool, Reading[str]]:
@@ -56,3 +59,18 @@ def differences(in_force: RuntimeConfig, printed: RuntimeConfig) -> tuple[Differ
         if old != new:
             found.append(Difference(setting=f"handler {name}", now=old, then=new))
     return tuple(found[:100])
+
+
+def find_changed(host: Host, pid: int, paths: Sequence[str]) -> str:
+    """The first of *paths* that may have changed since process *pid* started; empty when there is none.
+
+    Of a pattern that names many files the folder is looked at.
+    """
+    started = host.started_at(pid)
+    for path in paths:
+        seen = host.status(os.path.dirname(path) if _GLOB.search(path) else path)
+        if seen.kind == "absent":
+            continue
+        if seen.value is None or started.value is None or seen.value.newest > started.value + START_UNCERTAINTY:
+            return path
+    return ""

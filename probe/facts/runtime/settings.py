@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from probe.facts.runtime.config import (
     ConfiguredHandler,
     RuntimeConfig,
+    find_handler,
     parse_containerd_dump,
     parse_containerd_info,
 )
@@ -19,18 +20,16 @@ from probe.facts.runtime.daemon import is_called, parse_flag, read_arguments, re
 from probe.facts.runtime.handlers import first_program
 from probe.facts.runtime.model import RuntimePending
 from probe.facts.runtime.oci import read_stdout
-from probe.facts.runtime.pending import differences, gather_executable
+from probe.facts.runtime.pending import differences, find_changed, gather_executable
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
-from probe.host.processes import START_UNCERTAINTY
 from probe.reading import Reading, or_problem, problem_of
 
 _TIMEOUT = 3.0  # seconds for the daemon's command that prints its configuration
 _CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 _CONTAINERD_DROP_INS = "/etc/containerd/conf.d"
 """Imported by default, since 2.2."""
-_GLOB = re.compile(r"[*?\[]")
-_CRIO_CONFIG = ("/etc/crio/crio.conf", "/etc/crio/crio.conf.d")
+_CRIO_CONFIG, _CRIO_DROP_INS = "/etc/crio/crio.conf", "/etc/crio/crio.conf.d"
 _FILES_LIMIT = 50
 _CONTAINERD_BIN = "/opt/containerd/bin"  # before its PATH, unless configured otherwise
 _SNAPSHOTTER = re.compile(r"(/.+)/io\.containerd\.snapshotter\.v1\.([^/]+)")
@@ -187,10 +186,8 @@ class RuntimeSettings:
     @or_problem
     def _search(self, name: str) -> Reading[str]:
         """The program of that name that execvp(3) takes along the PATH that the daemon has."""
-        search_path = read_search_path(self._host, self._daemon.need())
-        own = self._printed.value.extra_path if self._printed.value else _CONTAINERD_BIN
-        folders = (own if self._containerd else "", *search_path.need())
-        paths = [os.path.join(directory, name) for directory in folders if directory]
+        search_path = self.search_path()
+        paths = [os.path.join(directory, name) for directory in search_path.need()]
         found = first_program(self._host, self._daemon.need(), paths)
         told = found.kind in (None, "absent")
         return replace(found, source=search_path.source if told else found.source)
@@ -232,33 +229,20 @@ class RuntimeSettings:
 
     def _find_changed(self, printed: RuntimeConfig) -> str:
         pid = self._daemon.value or 0
-        started = self._host.started_at(pid)
-        named = (self._flags(pid).value or ())[1::2]
-        usual = (_CONTAINERD_CONFIG,) if self._containerd else _CRIO_CONFIG
-        paths = [*(named or usual), *printed.imports]
-        if self._containerd:  # of a file that was taken away only the folder tells
-            folders = {os.path.dirname(path) for path in printed.imports} - {os.path.dirname(paths[0])}
-            paths += sorted({*folders, _CONTAINERD_DROP_INS})
-        for directory in () if self._containerd else paths[1:]:
-            names = self._host.list_directory(directory).value or ()
-            paths += [os.path.join(directory, name) for name in names[:_FILES_LIMIT]]
-        for path in paths:
-            seen = self._host.status(os.path.dirname(path) if _GLOB.search(path) else path)
-            if seen.kind == "absent":
-                continue
-            if seen.value is None or started.value is None or seen.value.newest > started.value + START_UNCERTAINTY:
-                return path
-        return ""
-
-
-def find_handler(config: RuntimeConfig, handler: str) -> ConfiguredHandler:
-    """The configuration of *handler*, the default one for an empty name. *Errors*: ValueError when it has none."""
-    name = handler or config.default_handler
-    if not name:
-        raise ValueError("the default handler is not told")
-    if name not in config.handlers:
-        raise ValueError(f"no handler {name[:60]!r} is configured")
-    return config.handlers[name]
+        words = self._flags(pid).value or ()
+        given = dict(zip(words[::2], words[1::2], strict=True))
+        if not self._containerd:
+            config, directory = given.get("--config", _CRIO_CONFIG), given.get("--config-dir", _CRIO_DROP_INS)
+            names = self._host.list_directory(directory)
+            if names.kind not in (None, "absent") or len(names.value or ()) > _FILES_LIMIT:
+                return directory
+            return find_changed(
+                self._host, pid, [config, directory, *(f"{directory}/{name}" for name in names.value or ())]
+            )
+        config = given.get("--config", _CONTAINERD_CONFIG)
+        # Of a file that was taken away only the folder tells.
+        folders = {os.path.dirname(path) for path in printed.imports} - {os.path.dirname(config)}
+        return find_changed(self._host, pid, [config, *printed.imports, *sorted({*folders, _CONTAINERD_DROP_INS})])
 
 
 def parse_root(path: str) -> str:

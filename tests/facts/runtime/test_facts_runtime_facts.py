@@ -318,6 +318,42 @@ def test_crio_config_where_status_is_silent() -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "changed"),
+    [
+        ((), "/etc/crio/crio.conf"),
+        ((), "/etc/crio/crio.conf.d"),
+        ((), "/etc/crio/crio.conf.d/10.conf"),
+        (("--config", "/crio.conf"), "/crio.conf"),
+        (("--config", "/crio.conf"), "/etc/crio/crio.conf.d/10.conf"),
+        (("--config-dir", "/crio.d"), "/etc/crio/crio.conf"),
+        (("--config-dir", "/crio.d"), "/crio.d/10.conf"),
+    ],
+)
+def test_files_of_crio_that_changed_after_its_start(flags: tuple[str, ...], changed: str) -> None:
+    """Each flag replaces one of two places, and leaves the other; drop-in files count one by one."""
+    host = make_host()
+    host.add_process(801, "/usr/bin/crio", *flags, started=STARTED)
+    for file in ("/etc/crio/crio.conf", "/crio.conf", "/etc/crio/crio.conf.d/10.conf", "/crio.d/10.conf"):
+        host.files[file] = ""
+    answer = _answer("cri-o-1.37.0-dev", 801)
+    unchanged = gather(host, answer).pending.value
+    host.modified[changed] = 5000.0
+    pending = gather(host, answer).pending.value
+    assert unchanged
+    assert pending
+    assert (unchanged.changed_file, pending.changed_file) == ("", changed)
+
+
+def test_drop_in_files_of_crio_that_are_too_many() -> None:
+    """Any of those that are not looked at may be newer than the daemon."""
+    host = make_host()
+    host.files |= {f"/etc/crio/crio.conf.d/{number}.conf": "" for number in range(51)}
+    pending = gather(host, _answer("cri-o-1.37.0-dev", 800)).pending.value
+    assert pending
+    assert pending.changed_file == "/etc/crio/crio.conf.d"
+
+
+@pytest.mark.parametrize(
     ("told", "listed"),
     [("/opt/net.d/", "/opt/net.d"), ("", "/etc/cni/net.d"), ("/", "/etc/cni/net.d"), ("net.d", "/etc/cni/net.d")],
 )
