@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from probe.checks import faults, filesystems, hazards, ids, kernel, kubelet, meshes, sandbox
 from probe.checks.check import Check, Outcome
@@ -61,10 +62,7 @@ def _answer(check: Check, facts: Facts, handler: str) -> Outcome:
 
 
 def _finding(check: Check, outcome: Outcome, facts: Facts) -> Finding:
-    allowed = {
-        "fail": check.reasons,
-        "unknown": UnknownReason.__args__,  # type: ignore[attr-defined]
-    }.get(outcome.status, ("",))
+    allowed = {"fail": check.reasons, "unknown": get_args(UnknownReason)}.get(outcome.status, ("",))
     if outcome.reason not in allowed:
         raise ValueError(f"{check.id} gave the reason {outcome.reason!r}, which it does not declare")
     well = outcome.status in ("pass", "skipped")

@@ -19,7 +19,8 @@ _LIMIT = 1 << 16
 
 _POD_CGROUP = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]|/(cri-containerd|crio|docker|libpod)-|/docker/|/libpod")
 
-_CONTAINER_CGROUP = re.compile(r"/(?:docker|libpod)[-/]|/machine\.slice/libpod|/libpod_parent/")
+CONTAINER_CGROUP = re.compile(r"/(?:docker|libpod)[-/]|/machine\.slice/libpod|/libpod_parent/")
+"""Cgroups of containers of podman and docker, which may be those of a Pod, too."""
 _KUBERNETES_CGROUP = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]|/(?:cri-containerd|crio)-")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{1,16}")
 _OF_THE_NODE = 1 << 19 | 1 << 21  # CAP_SYS_PTRACE and CAP_SYS_ADMIN
@@ -46,6 +47,13 @@ def parse_status(content: str) -> dict[str, str]:
     if "Uid" not in fields:
         raise ValueError("no Uid field")
     return fields
+
+
+def status_field(fields: dict[str, str], name: str) -> str:
+    """One of the fields of `parse_status`. *Errors*: ValueError without it."""
+    if name not in fields:
+        raise ValueError(f"no {name} field")
+    return fields[name]
 
 
 def is_stuck(status: dict[str, str]) -> bool:
@@ -82,7 +90,7 @@ def in_container_of_node(cgroup: str, status: dict[str, str]) -> bool:
     """
     held = status.get("CapEff", "")
     return (
-        bool(_CONTAINER_CGROUP.search(cgroup))
+        bool(CONTAINER_CGROUP.search(cgroup))
         and not _KUBERNETES_CGROUP.search(cgroup)
         and len(status.get("NSpid", "").split()) == 1
         and bool(_HEXADECIMAL.fullmatch(held))

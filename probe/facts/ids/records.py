@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from probe.facts.defaults import MAX_UINT32
+from probe.facts.go_json import fold
 from probe.facts.model import Mapping, PodUserns, UsernsFile
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
@@ -91,7 +92,7 @@ def _fields(value: object, what: str) -> dict[str, Any]:
         return {}
     if not isinstance(value, _Object):
         raise ValueError(f"{what} is no JSON object")
-    return {name.casefold(): field for name, field in value}
+    return {fold(name): field for name, field in value}
 
 
 def _mappings(value: object, name: str) -> tuple[Mapping, ...]:

@@ -31,7 +31,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ENDPOINT = re.compile(r"(?:unix:)?(?://[^/?#]*)?+(/[^?#\0-\x1f\x7f]*)(?:[?#].*)?", re.IGNORECASE)
 _SWITCHES = {"fail-cgroupv1", "seccomp-default", "help", "version", "docker", "disable-agent"}
 """Switches: flags that do not take the next argument as value."""
-_TRUE = ("1", "t", "T", "true", "TRUE", "True")
+TRUE = ("1", "t", "T", "true", "TRUE", "True")
+"""Texts that Go takes for true. *Source*: Go, strconv.ParseBool."""
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
 
@@ -236,9 +237,9 @@ def _file_gates(document: dict[str, Any]) -> dict[str, bool]:
 def _from_text(text: str, kind: type[T]) -> T:
     """Value of a flag, parsed as by Go's strconv."""
     if kind is bool:
-        if text not in _TRUE + _FALSE:
+        if text not in TRUE + _FALSE:
             raise ValueError(f"{text[:80]!r} is neither true nor false")
-        return kind(text in _TRUE)
+        return kind(text in TRUE)
     if kind is int and len(text) > 20:
         raise ValueError("is a number of too many digits")
     return kind(text)

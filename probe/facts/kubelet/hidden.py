@@ -7,11 +7,11 @@ import re
 from probe.host.abstract import node_user_namespace
 from probe.host.host import Host, Process
 from probe.host.namespaces import INITIAL_USER_NAMESPACE
+from probe.host.processes import CONTAINER_CGROUP
 
 _EMBEDDING = {"kubesolo": "KubeSolo"}
 """Programs that have a kubelet among others, by the name of the process."""
 _NAMES = ("kubelet", "k3s-server", "k3s-agent")
-_IN_CONTAINER = r"/(libpod|docker)[-/]|/machine\.slice/libpod|/libpod_parent/"
 _IN_POD = r"kubepods|/pod[0-9a-f]{8}[-_]"
 
 
@@ -48,7 +48,7 @@ def _is_in_container(host: Host, pid: int) -> bool:
     cgroup = host.read_text(f"/proc/{pid}/cgroup").value or ""
     status = host.process_status(pid).value or {}
     return (
-        bool(re.search(_IN_CONTAINER, cgroup))
+        bool(CONTAINER_CGROUP.search(cgroup))
         and not re.search(_IN_POD, cgroup)
         and set(status.get("Uid", "").split()) == {"0"}
         and len(status.get("NSpid", "").split()) == 1

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from probe.facts.kubelet.config import Flags, parse_flags
+from probe.facts.kubelet.config import TRUE, Flags, parse_flags
 
 CONFIG = "/etc/rancher/k3s/config.yaml"
 _CONFIG_VARIABLE = "K3S_CONFIG_FILE"
@@ -20,7 +20,6 @@ _SHORTHANDS = {"c": "config", "d": "data-dir"}
 _WITH_VALUE = {"config", "container-runtime-endpoint", "data-dir", "kubelet-arg"}
 """Flags that take the next word as value, even if it starts with a dash."""
 _SWITCHES = {"debug", "disable-agent", "docker", "rootless"}
-_TRUE = ("1", "t", "T", "true", "TRUE", "True")
 
 
 def configuration_path(words: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -79,7 +78,7 @@ def parse_arguments(
 
 def is_on(flags: Flags, name: str) -> bool:
     """True when a switch of k3s is on; its last value counts."""
-    return flags.get(name, ("",))[-1] in _TRUE
+    return flags.get(name, ("",))[-1] in TRUE
 
 
 def kubelet_flags(given: Sequence[str], endpoint: str, managed: str | None) -> Flags:

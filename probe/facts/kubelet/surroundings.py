@@ -14,6 +14,7 @@ from probe.host.host import Host
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import Mount, parse_mountinfo
 from probe.host.places import Place
+from probe.host.processes import status_field
 from probe.reading import Reading, problem_of
 
 Directory = tuple[str, str]
@@ -34,7 +35,9 @@ def gather_kubelet_around(
     return Reading(
         f"/proc/{pid}",
         KubeletAround(
-            effective_capabilities=host.process_status(pid).parse(lambda fields: int(fields.get("CapEff", ""), 16)),
+            effective_capabilities=host.process_status(pid).parse(
+                lambda fields: int(status_field(fields, "CapEff"), 16)
+            ),
             seccomp=host.process_status(pid).parse(lambda fields: int(fields.get("Seccomp", "0"))),
             label=read_label(host, pid),
             propagation=_propagation(host, pid, runtime, path) if path else problem_of(root_dir),

@@ -8,11 +8,11 @@ from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Hook
 from probe.facts.runtime.spec import parse_spec
 from probe.host.host import Host
 from probe.host.places import Place, above
+from probe.host.processes import START_UNCERTAINTY
 from probe.host.sysctls import sysctl_path
 from probe.reading import Reading
 
 _LIMIT = 1 << 20
-_START_UNCERTAINTY = 2.0
 _PING_RANGE = "net/ipv4/ping_group_range"
 _INTERPRETERS = 6
 """A program, and the interpreters of interpreters that execve(2) follows."""
@@ -29,7 +29,7 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
     if spec.value is None:
         return Reading.without(path, "not-readable" if spec.kind == "absent" else spec.kind or "absent", spec.problem)
     started, file = host.started_at(pid), host.status(own)
-    since = (started.value or 0.0) + _START_UNCERTAINTY
+    since = (started.value or 0.0) + START_UNCERTAINTY
     newer = started.value is None or file.value is None or file.value.newest > since
     sources = [mount.source for mount in spec.value.mounts if mount.source.startswith("/")]
     sources += [device for device in spec.value.devices if device.startswith("/")]

@@ -7,11 +7,11 @@ import re
 import stat
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from probe.facts.around import Cni
 from probe.facts.go_json import fold
+from probe.facts.runtime.config import decode_json
 from probe.facts.runtime.handlers import PLAIN, InForce, is_program
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
@@ -69,10 +69,7 @@ def _judge_plugins(host: Host, pid: int, directories: tuple[str, ...], needed: d
 
 def parse_plugins(text: str) -> tuple[str, ...]:
     """The `type` of each plugin of a configuration or a list of them. *Errors*: ValueError without any."""
-    try:
-        content: Any = msgspec.json.decode(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    content: Any = decode_json(text, object)
     listed = content.get("plugins", [content]) if isinstance(content, dict) else None
     if not isinstance(listed, list) or not 0 < len(listed) <= _PLUGINS_LIMIT:
         raise ValueError("names no plugins")

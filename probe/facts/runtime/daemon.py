@@ -12,7 +12,7 @@ from probe.host.cri import CriAnswer
 from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host
 from probe.host.namespaces import INITIAL_USER_NAMESPACE
-from probe.host.processes import parse_unit
+from probe.host.processes import parse_unit, status_field
 from probe.reading import Reading, or_problem
 
 _PROCESS_NAMES = {"containerd": "containerd", "cri-o": "crio", "docker": "cri-dockerd"}
@@ -112,7 +112,7 @@ def gather_confinement(host: Host, daemon: Reading[int]) -> Reading[Confinement]
         f"/proc/{pid}",
         Confinement(
             pid=pid,
-            effective_capabilities=status.parse(lambda fields: int(_field(fields, "CapEff"), 16)),
+            effective_capabilities=status.parse(lambda fields: int(status_field(fields, "CapEff"), 16)),
             seccomp=status.parse(lambda fields: int(fields.get("Seccomp", "0"))),
             in_initial_user_namespace=host.read_link(f"/proc/{pid}/ns/user").parse(
                 lambda link: link == INITIAL_USER_NAMESPACE
@@ -130,12 +130,6 @@ def read_label(host: Host, pid: int) -> Reading[str]:
     if label.problem == _NO_LABEL or label.kind == "absent":  # the latter without CONFIG_SECURITY
         return Reading(label.source, "")
     return label.parse(lambda text: text.rstrip("\0\n"))
-
-
-def _field(fields: dict[str, str], name: str) -> str:
-    if name not in fields:
-        raise ValueError(f"no {name} field")
-    return fields[name]
 
 
 def read_arguments(host: Host, pid: int) -> Reading[tuple[str, ...]]:

@@ -7,13 +7,13 @@ import re
 import stat
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from probe.facts.around import NO_PLACE, NO_SHIM_CGROUP, Added, HandlerAround
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added
+from probe.facts.runtime.config import decode_json
 from probe.host.host import Host
 from probe.host.places import Place, above
 from probe.reading import Reading, problem_of
@@ -65,10 +65,7 @@ class InForce(Struct, rename="camel"):
 
 def parse_in_force(text: str) -> InForce:
     """The same out of its JSON. *Errors*: ValueError for anything else."""
-    try:
-        return msgspec.json.decode(text, type=InForce)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    return decode_json(text, InForce)
 
 
 def gather_handlers(

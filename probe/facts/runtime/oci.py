@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 
+from probe.facts.runtime.config import decode_json
 from probe.host.host import Host
 from probe.host.program import Output
 from probe.reading import ProblemKind, Reading
@@ -91,10 +91,7 @@ def parse_described_version(text: str) -> OciVersion:
     *Errors*: ValueError where no annotation names one, as of runtimes other than runc and crun, and for a runc that is
     older than its command `features`: sysbox-runc 0.6 writes its own version as that of runc.
     """
-    try:
-        annotations = msgspec.json.decode(text, type=_Described).annotations
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    annotations = decode_json(text, _Described).annotations
     for name, annotation in _ANNOTATIONS.items():
         version = annotations.get(annotation)
         version = version.strip() if isinstance(version, str) else ""  # runc 1.3 ends it with a newline
@@ -121,10 +118,7 @@ def is_prerelease(version: str) -> bool:
 
 def parse_features(text: str) -> OciFeatures:
     """Parse the JSON printed by `features`. *Source*: features.md of the OCI runtime specification, since 1.1."""
-    try:
-        features = msgspec.json.decode(text, type=_Features)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    features = decode_json(text, _Features)
     if not features.minimum or not features.maximum:
         raise ValueError("names no version of the OCI specification")
     linux = features.linux or _Linux()

@@ -13,6 +13,7 @@ from probe.facts.runtime.mesh import gather_istio_cni
 from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.host.places import Place, above
+from probe.host.processes import status_field
 from probe.reading import Reading, problem_of
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -158,20 +159,14 @@ def _daemon(host: Host, pid: int) -> Reading[Daemon]:
     return Reading(
         f"/proc/{pid}",
         Daemon(
-            umask=status.parse(lambda fields: int(_field(fields, "Umask"), 8)),
-            no_new_privileges=status.parse(lambda fields: _field(fields, "NoNewPrivs") == "1"),
-            effective_capabilities=status.parse(lambda fields: int(_field(fields, "CapEff"), 16)),
+            umask=status.parse(lambda fields: int(status_field(fields, "Umask"), 8)),
+            no_new_privileges=status.parse(lambda fields: status_field(fields, "NoNewPrivs") == "1"),
+            effective_capabilities=status.parse(lambda fields: int(status_field(fields, "CapEff"), 16)),
             limits=limits.parse(parse_limits),
             oom_score_adj=host.read_text(f"/proc/{pid}/oom_score_adj").parse(int),
             pids_left=_pids_left(host, pid),
         ),
     )
-
-
-def _field(fields: dict[str, str], name: str) -> str:
-    if name not in fields:
-        raise ValueError(f"no {name} field")
-    return fields[name]
 
 
 def _pids_left(host: Host, pid: int) -> Reading[int]:

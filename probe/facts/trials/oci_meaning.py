@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, get_args
 
 from probe.facts.tried import STEP_NAMES, Blame, Doubt, RuntimeTrialFacts, StepName, TrialStep
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
@@ -14,10 +14,7 @@ from probe.host.oci_trial.bundle import BUNDLES, CONTROL, DESTINATIONS
 from probe.host.oci_trial.trial import Bind, Command, TrialAnswer, TrialPlan
 from probe.reading import ProblemKind, Reading
 
-_BLAME: dict[str, Blame] = {
-    bundle.name: blame
-    for bundle, blame in zip(BUNDLES, Blame.__args__, strict=True)  # type: ignore[attr-defined]
-}
+_BLAME: dict[str, Blame] = {bundle.name: blame for bundle, blame in zip(BUNDLES, get_args(Blame), strict=True)}
 _WHAT = {
     "tmpfs": "an idmapped mount of a tmpfs, as tokens and Secrets are",
     "kubelet root": "an idmapped mount of the kubelet's root directory",
