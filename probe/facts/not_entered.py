@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from probe.facts.filesystems.meaning import not_tried
 from probe.facts.filesystems.rules import Subject
 from probe.facts.model import KernelFacts, MountFacts
-from probe.facts.tried import Attempt
+from probe.facts.tried import Attempt, doubt_of
 from probe.host.mount_table import MountTable
 from probe.reading import Reading
 
@@ -35,9 +35,8 @@ def out_of_sight(subject: Subject, entered: Reading[bool], table: MountTable) ->
     mount = table.mount_of(subject.path)
     if entered.value or (mount and mount.mount_point != "/"):
         return None
-    kind = entered.kind if entered.kind in ("not-permitted", "timed-out") else "not-readable"
     unseen = Subject(role=subject.role, path=subject.path, fstype="", device="")
-    return unseen, not_tried(unseen, kind, _why(entered))
+    return unseen, not_tried(unseen, doubt_of(entered.kind), _why(entered))
 
 
 def of_node(reading: Reading[T], entered: Reading[bool]) -> Reading[T]:

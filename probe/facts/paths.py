@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
@@ -14,7 +13,7 @@ from probe.facts.filesystems.meaning import not_tried
 from probe.facts.filesystems.rules import Subject
 from probe.facts.gather import FACTS_LIMIT, new_bench, node_host
 from probe.facts.kernel import gather_kernel, gather_probe
-from probe.facts.tried import Attempt, Doubt
+from probe.facts.tried import Attempt, Doubt, doubt_of
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host
 from probe.host.mount_table import MountTable
@@ -65,7 +64,7 @@ def find_paths(
         if reading.value is None:
             # For a failed lookup, the mount table only tells whether the path begins on a hung server.
             known = bool(plain) and reading.kind == "timed-out" and is_served(subject.fstype)
-            yield not_tried(subject if known else _nowhere(path), _kind(reading), reading.problem)
+            yield not_tried(subject if known else _nowhere(path), doubt_of(reading.kind), reading.problem)
         elif reading.value in automounts:
             yield not_tried(msgspec.structs.replace(subject, path=path), "not-tried", _AUTOMOUNT)
         else:
@@ -82,7 +81,7 @@ def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tu
     probe, kernel = gather_probe(host, entered), gather_kernel(host)
     mounts = host.mountinfo("self").parse(parse_mountinfo)
     if mounts.value is None:
-        return _unknown(paths, _kind(mounts), f"the mount table was not read: {mounts.problem}")
+        return _unknown(paths, doubt_of(mounts.kind), f"the mount table was not read: {mounts.problem}")
     userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
     bench = new_bench(settings, userns_fd, deadline, prepare=lambda: None)
     held = attempts.held_devices(host.processes().value or (), host)
@@ -152,8 +151,3 @@ def _nowhere(path: str) -> Subject:
 
 def _unknown(paths: Sequence[str], kind: Doubt, why: str) -> tuple[Attempt, ...]:
     return tuple(not_tried(_nowhere(printable(path)), kind, why) for path in paths)
-
-
-def _kind(reading: Reading[Any]) -> Doubt:
-    """Doubt of an attempt for the problem of a path lookup."""
-    return reading.kind if reading.kind in ("not-permitted", "timed-out") else "not-readable"

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from probe.host import oci_trial, pod_trial
 from probe.host.nested.trial import NestedAnswer
-from probe.reading import Reading
+from probe.reading import ProblemKind, Reading
 from probe.terms import Role, Usable
 
 R = TypeVar("R", bound=str)
@@ -18,6 +18,11 @@ RUNTIME_TRIAL, POD_TRIAL = oci_trial.SOURCE, pod_trial.SOURCE
 
 Doubt = Literal["", "not-permitted", "timed-out", "not-readable", "not-tried"]
 """Kind of problem of an unknown result; empty for other results."""
+
+
+def doubt_of(kind: ProblemKind | None) -> Literal["not-permitted", "timed-out", "not-readable", "not-tried"]:
+    """Kind of an unknown result that depends on a reading of that *kind*: what is absent could not be read either."""
+    return "not-readable" if kind is None or kind == "absent" else kind
 
 
 class Tried(Struct, Generic[R], frozen=True, kw_only=True):

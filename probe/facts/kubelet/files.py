@@ -12,9 +12,10 @@ from probe.facts.kubelet.config import CONFIG_LIMIT, Flags, merge_patch, parse_c
 from probe.facts.kubelet.find import Daemon
 from probe.facts.kubelet.k3s import DEFAULTS_FILE
 from probe.facts.model import DropIn
+from probe.facts.tried import doubt_of
 from probe.host.host import FileStatus, Host
 from probe.host.processes import START_UNCERTAINTY
-from probe.reading import ProblemKind, Reading, or_problem, problem_of
+from probe.reading import Reading, or_problem, problem_of
 
 MICROSHIFT_CONFIG = "/var/lib/microshift/resources/kubelet/config/config.yaml"
 """File that MicroShift writes at each start and gives to its kubelet. *Source*: openshift/microshift, pkg/node."""
@@ -92,7 +93,7 @@ def read_ages(
 def read_file(host: Host, daemon: Daemon, path: str) -> Reading[str]:
     """Text of a file named by the kubelet. A missing file is not `absent`: its former content is unknown."""
     content = host.read_text(daemon.root + path, CONFIG_LIMIT)
-    return Reading(path, content.value, content.problem, None if content.kind is None else _missing(content.kind))
+    return Reading(path, content.value, content.problem, None if content.kind is None else doubt_of(content.kind))
 
 
 def _read_at(host: Host, daemon: Daemon, path: str, started: float) -> float:
@@ -119,7 +120,7 @@ def _walk(host: Host, root: str, directory: str, found: list[str], depth: int) -
     """Add the drop-in files below *directory* to *found*, without symlinked directories; returns the first problem."""
     names = host.list_directory(root + directory)
     if names.value is None:
-        return Reading.without(directory, _missing(names.kind or "not-readable"), names.problem)
+        return Reading.without(directory, doubt_of(names.kind), names.problem)
     for name in names.value:
         path = f"{directory.rstrip('/')}/{name}"
         is_directory = _is_directory(host.status(root + path))
@@ -135,7 +136,3 @@ def _walk(host: Host, root: str, directory: str, found: list[str], depth: int) -
 
 def _is_directory(status: Reading[FileStatus]) -> bool:
     return status.value is not None and stat.S_ISDIR(status.value.mode)
-
-
-def _missing(kind: ProblemKind) -> ProblemKind:
-    return "not-readable" if kind == "absent" else kind

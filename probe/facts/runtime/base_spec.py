@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Hook
 from probe.facts.runtime.spec import parse_spec
+from probe.facts.tried import doubt_of
 from probe.host.host import Host
 from probe.host.places import Place, above
 from probe.host.processes import START_UNCERTAINTY
@@ -27,7 +28,7 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
     own = f"/proc/{pid}/root{path}"
     spec = host.read_text(own, _LIMIT).parse(parse_spec)
     if spec.value is None:
-        return Reading.without(path, "not-readable" if spec.kind == "absent" else spec.kind or "absent", spec.problem)
+        return Reading.without(path, doubt_of(spec.kind), spec.problem)
     started, file = host.started_at(pid), host.status(own)
     since = (started.value or 0.0) + START_UNCERTAINTY
     newer = started.value is None or file.value is None or file.value.newest > since

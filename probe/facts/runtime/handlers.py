@@ -14,6 +14,7 @@ from probe.facts.around import NO_PLACE, NO_SHIM_CGROUP, Added, HandlerAround
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added
 from probe.facts.runtime.config import decode_json
+from probe.facts.tried import doubt_of
 from probe.host.host import Host
 from probe.host.places import Place, above
 from probe.reading import Reading, problem_of
@@ -103,8 +104,7 @@ def gather_handlers(
 
 def unknown_handlers(configuration: Reading[Any]) -> tuple[HandlerAround, ...]:
     """The default handler of a runtime whose configuration could not be read."""
-    kind = "not-readable" if configuration.kind == "absent" else configuration.kind
-    problem: Reading[Any] = Reading(configuration.source, None, configuration.problem, kind)
+    problem: Reading[Any] = Reading.without(configuration.source, doubt_of(configuration.kind), configuration.problem)
     row = HandlerAround(
         name="", shim=problem, systemd_cgroup=False, no_new_keyring=False, own_network=False, added=problem
     )

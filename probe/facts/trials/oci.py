@@ -9,11 +9,11 @@ from typing import Any
 from probe.facts.filesystems.attempts import existing
 from probe.facts.model import MountFacts, ProbeFacts, RuntimeFacts
 from probe.facts.trials.oci_meaning import judge_trial
-from probe.facts.tried import Attempt, RuntimeTrialFacts
+from probe.facts.tried import Attempt, RuntimeTrialFacts, doubt_of
 from probe.host.host import Host
 from probe.host.oci_trial import SOURCE
 from probe.host.oci_trial.trial import TrialPlan, try_runtime
-from probe.reading import ProblemKind, Reading, or_problem
+from probe.reading import Reading, or_problem
 
 _TIMEOUT = 15.0  # seconds for the whole trial, which normally takes 0.2
 
@@ -72,8 +72,7 @@ def plan_trial(
 
 
 def _not_tried(reading: Reading[Any], problem: str) -> Reading[TrialPlan]:
-    kind: ProblemKind = "not-readable" if reading.kind in (None, "absent") else reading.kind
-    return Reading.without(reading.source, kind, problem)
+    return Reading.without(reading.source, doubt_of(reading.kind), problem)
 
 
 def _obstacle(probe: ProbeFacts) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, get_args
 
-from probe.facts.tried import STEP_NAMES, Blame, Doubt, RuntimeTrialFacts, StepName, TrialStep
+from probe.facts.tried import STEP_NAMES, Blame, Doubt, RuntimeTrialFacts, StepName, TrialStep, doubt_of
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
 from probe.host.oci_trial.bundle import BUNDLES, CONTROL, DESTINATIONS
 from probe.host.oci_trial.trial import Bind, Command, TrialAnswer, TrialPlan
-from probe.reading import ProblemKind, Reading
+from probe.reading import Reading
 
 _BLAME: dict[str, Blame] = {bundle.name: blame for bundle, blame in zip(BUNDLES, get_args(Blame), strict=True)}
 _WHAT = {
@@ -32,7 +32,7 @@ def judge_trial(plan: TrialPlan, answer: Reading[TrialAnswer], confined: str) ->
     """Steps of a trial; *confined*, if not empty, makes a failed creation of the container unknown."""
     if answer.value and answer.value.obstacle and not answer.value.creates:
         obstacle = answer.value.obstacle
-        return Reading.without(obstacle.source, _step_kind(obstacle.kind), obstacle.problem)
+        return Reading.without(obstacle.source, doubt_of(obstacle.kind), obstacle.problem)
     return answer.parse(lambda seen: _judge(plan, seen, confined))
 
 
@@ -90,14 +90,10 @@ def _unfinished(name: StepName, seen: TrialAnswer) -> TrialStep | None:
 
 def _cut(name: StepName, seen: TrialAnswer) -> TrialStep:
     if seen.obstacle:
-        return _step(name, "unknown", seen.obstacle.problem, kind=_step_kind(seen.obstacle.kind))
+        return _step(name, "unknown", seen.obstacle.problem, kind=doubt_of(seen.obstacle.kind))
     if seen.cut_short == "timed-out":
         return _step(name, "unknown", "no answer in time", kind="timed-out")
     return _step(name, "unknown", "the trial ended there", kind="not-readable")
-
-
-def _step_kind(kind: ProblemKind | None) -> Literal["not-permitted", "timed-out", "not-readable", "not-tried"]:
-    return "not-readable" if kind is None or kind == "absent" else kind
 
 
 def _judge_maps(seen: TrialAnswer) -> TrialStep:

@@ -12,13 +12,13 @@ from probe.facts.defaults import BLOCK, KUBELET_ROOT
 from probe.facts.filesystems.attempts import existing
 from probe.facts.model import Facts, Handler, IdFacts, ProbeFacts
 from probe.facts.trials.pod_meaning import judge_pods
-from probe.facts.tried import PodTrialFacts
+from probe.facts.tried import PodTrialFacts, doubt_of
 from probe.host.host import Host
 from probe.host.pod_trial import SOURCE
 from probe.host.pod_trial.plan import HANDLERS_LIMIT, MAP_LENGTH, PodPlan
 from probe.host.pod_trial.trial import load as load_steps
 from probe.host.pod_trial.trial import try_pods
-from probe.reading import ProblemKind, Reading, problem_of
+from probe.reading import Reading, problem_of
 
 _TIMEOUT = 30.0  # seconds for the whole trial; without a network plugin that waits for others it takes half of one
 _FIRST_ID = 200 * BLOCK
@@ -119,5 +119,4 @@ def _obstacle(probe: ProbeFacts) -> str:
 
 
 def _not_tried(reading: Reading[Any], problem: str) -> Reading[PodPlan]:
-    kind: ProblemKind = "not-readable" if reading.kind in (None, "absent") else reading.kind
-    return Reading.without(reading.source, kind, problem)
+    return Reading.without(reading.source, doubt_of(reading.kind), problem)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from probe.facts.tried import Doubt, HandlerTrial, PodTrialFacts
+from probe.facts.tried import Doubt, HandlerTrial, PodTrialFacts, doubt_of
 from probe.host.oci_trial.steps import Bind
 from probe.host.pod_trial.plan import MAP_LENGTH, PodAnswer, PodPlan, Role, TriedPod
-from probe.reading import ProblemKind, Reading
+from probe.reading import Reading
 
 
 def judge_pods(plan: PodPlan, answer: Reading[PodAnswer]) -> Reading[PodTrialFacts]:
@@ -17,7 +17,7 @@ def judge_pods(plan: PodPlan, answer: Reading[PodAnswer]) -> Reading[PodTrialFac
     if seen is None:
         return Reading(answer.source, None, answer.problem, answer.kind)
     if seen.obstacle and not seen.pods:
-        return Reading.without(seen.obstacle.source, _kind(seen.obstacle.kind), seen.obstacle.problem)
+        return Reading.without(seen.obstacle.source, doubt_of(seen.obstacle.kind), seen.obstacle.problem)
     handlers = tuple(_judge_handler(plan, seen, handler) for handler in plan.handlers)
     return Reading(answer.source, PodTrialFacts(handlers=handlers, left=seen.left, seconds=seen.seconds))
 
@@ -27,7 +27,7 @@ def _judge_handler(plan: PodPlan, seen: PodAnswer, handler: str) -> HandlerTrial
     seconds = round(sum(call.seconds for pod in pods for call in pod.calls), 6)
     if not pods:
         why = seen.obstacle.problem if seen.obstacle else "not tried"
-        kind = _kind(seen.obstacle.kind) if seen.obstacle else "not-tried"
+        kind = doubt_of(seen.obstacle.kind) if seen.obstacle else "not-tried"
         return HandlerTrial(handler=handler, result="unknown", kind=kind, reason=why)
     everything = pods[0].mounts
     full = [pod for pod in pods if pod.user_namespace and pod.mounts == everything]
@@ -134,7 +134,3 @@ def _clip(words: str) -> str:
     """The runtime's words, printable and short: of Go's nested errors the cause stands at the end."""
     printable = " ".join("".join(one if one.isprintable() else " " for one in words).split())
     return printable if len(printable) <= _WORDS else f"…{printable[-_WORDS:]}"
-
-
-def _kind(kind: ProblemKind | None) -> Literal["not-permitted", "timed-out", "not-readable", "not-tried"]:
-    return "not-readable" if kind is None or kind == "absent" else kind
