@@ -139,9 +139,9 @@ def _topic(name: str, release: str | None, output: str, colour: str) -> int:
     import os
 
     from probe.outputs.topics import render_topic, render_topic_json
-    from probe.tables.filesystems import parse_release
+    from probe.tables.filesystems import parse_kernel_release
 
-    if release and (name != "volumes" or parse_release(release) is None):
+    if release and (name != "volumes" or parse_kernel_release(release) is None):
         raise click.UsageError("--for is a release of Linux after `volumes`, as in `volumes --for 6.12`")
     kernel = release or os.uname().release
     if output == "json":

@@ -47,9 +47,9 @@ def check_versions(versions: dict[str, str | None]) -> None:
     """*Errors*: UsageError for a version that is none."""
     from probe.facts.kubelet.versions import parse_release as parse_kubernetes
     from probe.facts.runtime.oci import parse_version_number
-    from probe.tables.filesystems import parse_release as parse_kernel
+    from probe.tables.filesystems import parse_kernel_release
 
-    parsers: dict[str, Callable[[str], object]] = {"kernel": parse_kernel, "kubernetes": parse_kubernetes}
+    parsers: dict[str, Callable[[str], object]] = {"kernel": parse_kernel_release, "kubernetes": parse_kubernetes}
     for name, version in versions.items():
         if version is None:
             continue

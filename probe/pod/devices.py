@@ -9,12 +9,11 @@ from probe.pod.api import minor_version
 from probe.pod.model import Hazard, Node, Origin, Pod, Reason
 from probe.pod.spec import Container
 from probe.pod.walk import KEEP_HOST, containers, reason
+from probe.tables.gates import IMAGE_VOLUME
 
 _NATIVE = "kubernetes.io"
 _NAMES = 50
 _IMAGE_VOLUMES_SINCE = {"containerd": (2, 1), "cri-o": (1, 31)}
-_IMAGE_VOLUMES_ON_SINCE = (1, 35)
-"""First release of Kubernetes with the gate ImageVolume on."""
 
 
 def judge_devices(pod: Pod, node: Node) -> Iterator[Reason]:
@@ -88,7 +87,8 @@ def judge_image_volume(field: str, node: Node) -> Reason:
         message = hazard.message or "this containerd asks for an idmapped mount of the image, which kernels refuse"
         remediation = hazard.remediation or "upgrade containerd to 2.1.7, 2.2.2 or newer"
         return reason(field, "fails", "kernel-and-driver", "ImageVolumes", message, remediation)
-    if version is None or version < _IMAGE_VOLUMES_ON_SINCE:
+    stage = IMAGE_VOLUME.at(version) if version else None
+    if stage is None or not stage.default:
         message = "the gate ImageVolume, on by default from Kubernetes 1.35, is not visible on a node"
         return reason(field, "unknown", "unknown", "ImageVolumes", message, "upgrade to Kubernetes 1.35")
     since = _IMAGE_VOLUMES_SINCE.get(node.runtime_name)

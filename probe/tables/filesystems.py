@@ -38,6 +38,12 @@ NEVER = frozenset((
 KNOWN_TO = (7, 3)
 FUSE_SINCE = (6, 12)
 """From there on the server decides: it has to offer FUSE_ALLOW_IDMAP."""
+REMOVED: dict[str, tuple[tuple[int, int], str]] = {
+    "bcachefs": ((6, 18), "bcachefs left the mainline kernel; DKMS may build it"),
+    "ntfs3": ((7, 2), "the driver ntfs takes the place of ntfs3: mount it by that name"),
+    "reiserfs": ((6, 13), "reiserfs left the mainline kernel"),
+}
+"""File system -> first release without it, and what is known of that."""
 OUT_OF_TREE: dict[str, str] = {
     "zfs": "OpenZFS takes one since 2.2",
     "lustre": "no release of Lustre is known to take one, and its authors announce one that does",
@@ -60,7 +66,7 @@ _BACKPORTED = r"\.(?:el|al|an|oe|tl)\d|\.amzn|-cos|-gke"
 _RECENT = (6, 3)
 
 
-def parse_release(text: str) -> tuple[int, int] | None:
+def parse_kernel_release(text: str) -> tuple[int, int] | None:
     """(6, 12) of `6.12.107+deb13-amd64`; None when it is no release."""
     found = re.match(_RELEASE, text)
     return (int(found[1]), int(found[2])) if found else None
@@ -76,7 +82,7 @@ def judge_filesystem(fstype: str, release: str, offered: bool | None = None) -> 
 
     *offered* is whether a FUSE server offers FUSE_ALLOW_IDMAP; None: not known.
     """
-    number = parse_release(release)
+    number = parse_kernel_release(release)
     if is_fuse(fstype):
         return _fuse(fstype, release, number, offered)
     if fstype in NEVER:
@@ -109,7 +115,7 @@ def what_works(fstype: str, release: str = "") -> str:
     """
     if fstype in ("ext2", "ext3"):
         return f"mount it as type ext4 instead of {fstype}: the ext4 driver reads it, and supports idmapped mounts"
-    number = parse_release(release)
+    number = parse_kernel_release(release)
     if is_fuse(fstype):
         boot = "use" if number and number >= FUSE_SINCE else f"boot Linux {spelled(FUSE_SINCE)} or later with"
         return f"{boot} a server that offers FUSE_ALLOW_IDMAP"
@@ -120,7 +126,7 @@ def what_works(fstype: str, release: str = "") -> str:
 
 def judge_layers(fstype: str, release: str) -> Verdict:
     """Verdict on idmapped layers of a *fstype* below overlay with the kernel *release*."""
-    of_layer, number = judge_filesystem(fstype, release), parse_release(release)
+    of_layer, number = judge_filesystem(fstype, release), parse_kernel_release(release)
     if of_layer.taken != "yes" or number is None:
         return of_layer
     words = f"overlay takes idmapped layers since Linux {spelled(LAYERS_SINCE)}; the kernel is {release}"

@@ -93,6 +93,15 @@ HOST_NETWORK = _gate(
     "hostNetwork: true with a user namespace, which the API server else refuses",
     (35, "alpha", False),
 )
+IMAGE_VOLUME = _gate(
+    "ImageVolume",
+    "KEP-4639",
+    "volumes of type image",
+    (31, "alpha", False),
+    (33, "beta", False),
+    (35, "beta", True),
+    (36, "stable", True),
+)
 GATES: tuple[Gate, ...] = (
     STATELESS,
     SUPPORT,
@@ -114,15 +123,7 @@ GATES: tuple[Gate, ...] = (
         (22, "alpha", False),
         (37, "beta", True),
     ),
-    _gate(
-        "ImageVolume",
-        "KEP-4639",
-        "volumes of type image",
-        (31, "alpha", False),
-        (33, "beta", False),
-        (35, "beta", True),
-        (36, "stable", True),
-    ),
+    IMAGE_VOLUME,
     _gate(
         "SupplementalGroupsPolicy",
         "KEP-3619",

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from probe.facts.boot.model import BootFacts, Under
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt
-from probe.tables.filesystems import Verdict, judge_filesystem, judge_layers, parse_release
+from probe.tables.filesystems import Verdict, judge_filesystem, judge_layers, parse_kernel_release
 
 
 def release_then(boot: BootFacts) -> str:
@@ -47,7 +47,7 @@ def _on_kernel(attempt: Attempt, now: str, then: str) -> Attempt:
         return attempt
     if before.taken != "no" and verdict.taken == "no":
         return _judged(attempt, verdict)
-    if (parse_release(then) or (0, 0)) >= (parse_release(now) or (0, 0)):
+    if (parse_kernel_release(then) or (0, 0)) >= (parse_kernel_release(now) or (0, 0)):
         return attempt
     return _judged(attempt, Verdict("unknown", f"{verdict.why}, and what {now} does is no proof for an older one"))
 

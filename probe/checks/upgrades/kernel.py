@@ -6,15 +6,9 @@ from collections.abc import Iterator
 
 from probe.checks.upgrades.model import Step, Version, reached
 from probe.report import FilesystemRow, Report, VolumeRow
-from probe.tables.filesystems import FUSE_SINCE, LAYERS_SINCE, SINCE, is_fuse, parse_release
+from probe.tables.filesystems import FUSE_SINCE, LAYERS_SINCE, REMOVED, SINCE, is_fuse, parse_kernel_release
 from probe.tables.version import spelled
 
-REMOVED: dict[str, tuple[tuple[int, int], str]] = {
-    "bcachefs": ((6, 18), "bcachefs left the mainline kernel; DKMS may build it"),
-    "ntfs3": ((7, 2), "the driver ntfs takes the place of ntfs3: mount it by that name"),
-    "reiserfs": ((6, 13), "reiserfs left the mainline kernel"),
-}
-"""File system -> first release without it, and what is known of that."""
 _PROC_SUBSET = (7, 2)
 _TMPFS = "tmpfs"
 _MOUNT_SETATTR = "kernel sources, FS_ALLOW_IDMAP; mount_setattr(2)"
@@ -22,7 +16,7 @@ _MOUNT_SETATTR = "kernel sources, FS_ALLOW_IDMAP; mount_setattr(2)"
 
 def kernel_steps(report: Report, target: str) -> Iterator[Step]:
     """Steps of an upgrade, or of a downgrade, to the release *target*; empty: of all newer releases."""
-    now, then = parse_release(report.facts.kernel_release), parse_release(target) if target else None
+    now, then = parse_kernel_release(report.facts.kernel_release), parse_kernel_release(target) if target else None
     seen: set[str] = set()
     needed = (row for row in report.filesystems if row.role != "volume")
     rows: tuple[FilesystemRow | VolumeRow, ...] = (*needed, *report.volumes)

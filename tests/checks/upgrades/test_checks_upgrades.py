@@ -12,14 +12,13 @@ from msgspec.structs import replace
 from lab.recorded import Recording
 from lab.reports import REPORTS, make_device_kind, make_facts, make_finding, make_report, make_row
 from probe.checks.upgrades.catalog import judge_upgrade
-from probe.checks.upgrades.kernel import REMOVED
 from probe.checks.upgrades.model import Target
 from probe.cli.verbs import cli
 from probe.outputs.documents import render_json
 from probe.outputs.terminal import render_report
 from probe.outputs.upgrades import render_upgrade, upgrade_words
 from probe.report import OciRuntime, Report, VolumeRow
-from probe.tables.filesystems import NEVER, SINCE
+from probe.tables.filesystems import NEVER, REMOVED, SINCE
 
 DEBIAN_12 = REPORTS["tmpfs-refused"]
 
