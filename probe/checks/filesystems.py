@@ -9,7 +9,7 @@ from probe.checks.remedies.node import CRIO_STORAGE, another_kernel, newest_kern
 from probe.checks.runtime.around import oci_runtime_of
 from probe.checks.runtime.names import find_handler, no_runtime, snapshotter_of
 from probe.facts.model import Facts
-from probe.facts.tried import Attempt
+from probe.facts.tried import Attempt, attempt_of
 from probe.finding import Evidence
 from probe.reading import Reading
 from probe.terms import Role
@@ -85,7 +85,7 @@ def check_tmpfs(facts: Facts) -> Outcome:
 def check_local_volumes(facts: Facts, name: str = "") -> Outcome:
     """Both volumes are directories below the kubelet's root, bind-mounted with the options of its mount."""
     what = "whether emptyDir and ConfigMap on disk work"
-    root = next((attempt for attempt in facts.attempts if attempt.role == "kubelet-root"), None)
+    root = attempt_of(facts.attempts, "kubelet-root")
     if root is None:
         message = f"{what} is unknown: the kubelet's root directory was not tried"
         return Outcome.unknown("NotTried", message, _NOBODY_TRIED)
@@ -123,7 +123,7 @@ def _without_links(facts: Facts, name: str, options: Reading[str]) -> Outcome:
 
 
 def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
-    attempt = next((attempt for attempt in facts.attempts if attempt.role == role), None)
+    attempt = attempt_of(facts.attempts, role)
     if attempt is None:
         return Outcome.unknown("NotTried", f"{what} was not tried", _NOBODY_TRIED)
     evidence = evidence_of(attempt)

@@ -7,15 +7,17 @@ from functools import lru_cache
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.ids import give_a_range, make_an_account, start_remediation
+from probe.checks.runtime.names import without_kubelet
+from probe.facts.defaults import ALL_IDS
 from probe.facts.ids.forecast import Forecast, forecast
 from probe.facts.ids.manager import Cause, IdPool, ignores_ids_per_pod
 from probe.facts.ids.range import ACCOUNT
 from probe.facts.kubelet.versions import GATE, parse_release
 from probe.facts.model import Facts, IdFacts, KubeletFacts
+from probe.facts.tried import attempt_of
 from probe.finding import Evidence
 from probe.reading import Reading
 
-_ALL_IDS = 1 << 32
 _EXAMPLES = 5  # maximum number of overlaps in a message
 
 _ABOUT_IDS: tuple[Cause, ...] = ("ids-per-pod", "getsubids", "subids", "range")
@@ -25,7 +27,7 @@ def check_range(facts: Facts) -> Outcome:
     """Pass for a range of its own and for the default one; a warning for overlaps and settings without effect."""
     kubelet = facts.kubelet.value
     if kubelet is None:
-        return _no_kubelet(facts)
+        return without_kubelet(facts)
     return judge_range(facts, kubelet, _expect(facts, kubelet))
 
 
@@ -33,7 +35,7 @@ def check_restart(facts: Facts) -> Outcome:
     """A running kubelet proves nothing about its next start, which reads files and ranges again."""
     kubelet = facts.kubelet.value
     if kubelet is None:
-        return _no_kubelet(facts)
+        return without_kubelet(facts)
     return judge_restart(facts, _expect(facts, kubelet))
 
 
@@ -41,7 +43,7 @@ def check_slots(facts: Facts) -> Outcome:
     """The kubelet starts only with a slot for each of maxPods, but ended Pods keep their slots for a while."""
     kubelet = facts.kubelet.value
     if kubelet is None:
-        return _no_kubelet(facts)
+        return without_kubelet(facts)
     return judge_slots(facts, _expect(facts, kubelet))
 
 
@@ -65,7 +67,7 @@ def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outc
         if unread.value is None:
             return Outcome.not_read("whether the range overlaps others", unread, *seen)
     remarks = ""
-    if pool.end == _ALL_IDS:
+    if pool.end == ALL_IDS:
         remarks = ", of which the kernel refuses the last one (it holds the ID 4294967295, which is none)"
     if collisions:
         seen.append(Evidence("within the default range", _some(collisions)))
@@ -113,18 +115,12 @@ def expect(facts: Facts) -> Forecast | None:
 
 
 def _expect(facts: Facts, kubelet: KubeletFacts) -> Forecast:
-    root = next((attempt for attempt in facts.attempts if attempt.role == "kubelet-root"), None)
+    root = attempt_of(facts.attempts, "kubelet-root")
     return _forecast(facts.ids, kubelet, facts.kernel.cgroup_version, root)
 
 
 _forecast = lru_cache(maxsize=1)(forecast)
 """Cached, since three checks and the Report use the same forecast."""
-
-
-def _no_kubelet(facts: Facts) -> Outcome:
-    if facts.kubelet.kind == "absent":
-        return Outcome.skipped("no kubelet runs on this node", facts.kubelet)
-    return Outcome.not_read("the kubelet", facts.kubelet)
 
 
 def _refused_range(facts: Facts, expected: Forecast) -> Outcome | None:
@@ -162,11 +158,11 @@ def _gate_evidence(facts: Facts) -> tuple[Reading[str], ...]:
 def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str, str]]:
     """(fault, remediation) of the range itself and of settings without effect."""
     found = []
-    if pool.end > _ALL_IDS:
-        wrapped = (pool.end - _ALL_IDS + pool.ids_per_pod - 1) // pool.ids_per_pod
+    if pool.end > ALL_IDS:
+        wrapped = (pool.end - ALL_IDS + pool.ids_per_pod - 1) // pool.ids_per_pod
         fault = f"it reaches beyond 4294967295, so {wrapped} slots wrap around to the node's own IDs from 0 on"
         found.append((fault, give_a_range(ids, kubelet)))
-    elif pool.end == _ALL_IDS and pool.configured:
+    elif pool.end == ALL_IDS and pool.configured:
         fault = "its last slot holds 4294967295, which is no ID: the kernel refuses the Pod that gets it"
         found.append((fault, give_a_range(ids, kubelet)))
     release, configured = kubelet.version.parse(parse_release).value, kubelet.ids_per_pod.value

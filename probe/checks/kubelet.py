@@ -9,6 +9,7 @@ from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.ids import install_getsubids
 from probe.checks.remedies.node import remove_gate, restart_it, switch_gate_back
 from probe.checks.remedies.runtime import PROVE_IT
+from probe.checks.runtime.names import without_kubelet
 from probe.facts.defaults import START_UNCERTAINTY
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
 from probe.facts.model import DropIn, Facts, KubeletFacts
@@ -109,7 +110,7 @@ def check_configuration_pending(facts: Facts) -> Outcome:
     """Changes after the start of the kubelet take effect at its next start."""
     kubelet = facts.kubelet.value
     if kubelet is None:
-        return _does_not_arise(facts)
+        return without_kubelet(facts)
     changed = _changed(kubelet)
     if changed:
         same = all(file.maybe_the_same for file in changed)
@@ -134,7 +135,7 @@ def check_gate_restart(facts: Facts) -> Outcome:
     """Since 1.36 a kubelet with the gate switched off panics at its start."""
     kubelet = facts.kubelet.value
     if kubelet is None:
-        return _does_not_arise(facts)
+        return without_kubelet(facts)
     configured = kubelet.gate_configured
     if configured.value is None and configured.kind != "absent":
         return Outcome.not_read(f"what the configuration says of {GATE}", configured)
@@ -159,7 +160,7 @@ def check_cgroup_v1(facts: Facts) -> Outcome:
     kubelet, version = facts.kubelet.value, facts.kernel.cgroup_version
     seen = version.parse(lambda number: f"cgroup v{number}")
     if kubelet is None:
-        return _does_not_arise(facts)
+        return without_kubelet(facts)
     if version.value is None:
         return Outcome.not_read("the version of cgroups", version)
     if version.value == 2:
@@ -188,12 +189,6 @@ def _moment(seconds: float) -> str:
 def _no_kubelet(facts: Facts) -> Outcome:
     if facts.kubelet.kind == "absent":
         return Outcome.unknown("KubeletNotFound", "no kubelet runs on this node", facts.kubelet)
-    return Outcome.not_read("the node's kubelet", facts.kubelet)
-
-
-def _does_not_arise(facts: Facts) -> Outcome:
-    if facts.kubelet.kind == "absent":
-        return Outcome.skipped("no kubelet runs on this node", facts.kubelet)
     return Outcome.not_read("the node's kubelet", facts.kubelet)
 
 

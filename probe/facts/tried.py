@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic, Literal, TypeVar, get_args
 
 from msgspec import Struct
@@ -73,6 +74,11 @@ class Attempt(Tried[Answered], frozen=True, kw_only=True):
     """Owner of the file system's root before and through the mapping; only where the probe may ask."""
     plugin: str = ""
     """Of a volume: the CSI driver or the in-tree plugin (`kubernetes.io~csi`)."""
+
+
+def attempt_of(attempts: Sequence[Attempt], role: Role) -> Attempt | None:
+    """The first attempt of that role; None where there was none."""
+    return next((attempt for attempt in attempts if attempt.role == role), None)
 
 
 StepRole = Literal["required", "informational", "control"]

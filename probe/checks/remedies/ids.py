@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from probe.checks.remedies.platforms import inline, kubelet_unit, quoted
-from probe.facts.defaults import BLOCK
+from probe.facts.defaults import BLOCK, MAX_UINT32
 from probe.facts.ids.manager import Cause
 from probe.facts.model import Facts, IdFacts, KubeletFacts
 
@@ -13,8 +13,6 @@ _MAX_PODS = 110
 """Default of the kubelet's maxPods."""
 _FIRST = 4_194_304
 """First candidate for a range: high above the users of the node."""
-_NO_ID = (1 << 32) - 1
-"""ID that means "none" to the kernel."""
 
 _REMEDIATIONS: dict[Cause, str] = {
     "gate": "Remove UserNamespacesSupport from --feature-gates and featureGates before the kubelet restarts.",
@@ -133,7 +131,7 @@ def _free(taken: Iterable[tuple[int, int]], length: int, count: int) -> int | No
         for first, end in ordered:
             if first < start + count and start < end:
                 start = _up(end, length)
-        if start + count < _NO_ID:
+        if start + count < MAX_UINT32:
             return start
     return None
 

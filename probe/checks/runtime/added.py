@@ -35,11 +35,11 @@ from probe.checks.runtime.refusals import (
 )
 from probe.checks.runtime.sysctls import is_of_an_interface, is_of_the_node, is_ping_range, refused_sysctl
 from probe.facts.around import Added, Hook
+from probe.facts.defaults import BLOCK
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
 
-_IDS_PER_POD = 65536
 _FITTED_RANGE = ["0", "2147483647"]
 """The setting that CRI-O fits to the groups of a Pod, since 1.31. *Source*: cri-o/cri-o#8174."""
 _FITTED_SINCE = (1, 31, 0)
@@ -105,7 +105,7 @@ def _unread_hooks(facts: Facts) -> Outcome | None:
 
 def _refusals(facts: Facts, added: Added, source: str, oci_runtime: str) -> Iterator[Refusal]:
     """The reasons that stop each container, in the order of hooks, sysctls, mounts and limits."""
-    ids = (facts.kubelet.value.ids_per_pod.value if facts.kubelet.value else None) or _IDS_PER_POD
+    ids = (facts.kubelet.value.ids_per_pod.value if facts.kubelet.value else None) or BLOCK
     daemon, around = daemon_of(facts).value, surroundings_of(facts).value
     own = (daemon.limits.value if daemon else None) or {}
     capabilities = daemon.effective_capabilities.value if daemon else None

@@ -11,6 +11,7 @@ import msgspec
 from probe.checks.check import NOT_MET, Outcome
 from probe.checks.remedies.around import OF_REASON
 from probe.checks.remedies.platforms import inline
+from probe.checks.runtime.names import find_handler
 from probe.facts.around import Daemon, HandlerAround, Place, Surroundings
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number
@@ -73,8 +74,8 @@ def told_by(facts: Facts) -> Evidence:
 
 def oci_runtime_of(facts: Facts, handler: str) -> str:
     """The OCI runtime of *handler*, `runc` or `crun`; empty when it is not known."""
-    handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
-    return next((one.oci_runtime.value or "" for one in handlers if one.name == handler), "")
+    found = find_handler(facts, handler)
+    return (found.oci_runtime.value if found else None) or ""
 
 
 def is_closed(place: Place) -> bool:

@@ -25,6 +25,13 @@ def no_kubelet(facts: Facts, what: str, reading: Reading[Any]) -> Outcome:
     return Outcome.not_read(what, reading)
 
 
+def without_kubelet(facts: Facts) -> Outcome:
+    """Outcome of a question about the running kubelet: skipped where none runs, unknown where none could be read."""
+    if facts.kubelet.kind == "absent":
+        return Outcome.skipped("no kubelet runs on this node", facts.kubelet)
+    return Outcome.not_read("the node's kubelet", facts.kubelet)
+
+
 def may_be_stale(facts: Facts, setting: Reading[Any] | None) -> str:
     """A file of the kubelet that changed since it was read, where *setting* comes from files; empty without one."""
     files = (facts.kubelet.value.files.value if facts.kubelet.value else None) or ()

@@ -12,6 +12,7 @@ from probe.checks.remedies.runtime import use_overlay_driver, use_overlayfs
 from probe.checks.runtime.names import no_runtime, runtime_name, snapshotter_of
 from probe.facts.model import Facts, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
+from probe.facts.tried import attempt_of
 from probe.finding import Evidence
 from probe.reading import Reading
 
@@ -123,7 +124,7 @@ def _judge_proxy(
 
 def _judge_overlayfs(facts: Facts, runtime: RuntimeFacts, seen: Reading[str]) -> Outcome:
     """slow_chown is a fallback: containerd does not use it where the kernel maps layers."""
-    layers = next((attempt for attempt in facts.attempts if attempt.role == "overlay-layers"), None)
+    layers = attempt_of(facts.attempts, "overlay-layers")
     slow = runtime.slow_chown
     if slow.kind == "absent" or slow.value is False:
         return Outcome.passed("the snapshotter overlayfs maps owners, and copies no image", seen, slow)
