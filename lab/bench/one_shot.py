@@ -21,9 +21,6 @@ from lab.real.node import Node, environment, make_node, make_workspace
 
 FEW, MANY, FILE_SYSTEMS = 50, 5000, 200
 
-SCRIPTED = "--version of a script in place of the kubelet"
-"""Of the real kubelet 1.36.2 it takes 57 to 68 ms of CPU, which each probe of a real node takes more."""
-
 # The same facts as far as a shell gets them: kernel, mount table, kubelet, containerd, OCI runtime, a sandbox, and a
 # mount of each file system. $1: the kubelet's root, $2: containerd's, $3: its socket, $4: ctr, $5: the OCI runtime.
 SHELL = r"""

@@ -20,7 +20,6 @@ import yaml
 
 from lab.serve.api_store import status
 
-GROUPS = ("apps/v1", "batch/v1", "node.k8s.io/v1", "storage.k8s.io/v1")
 GO_BUFFER = 2048
 """Bytes that Go's net/http collects before it writes a chunk."""
 Objects = Sequence[bytes]

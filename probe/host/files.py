@@ -39,7 +39,7 @@ class FileStatus(Struct, frozen=True):
 
 def read_path(path: str, limit: int) -> bytes:
     """Content of a regular file; ValueError when it is another type of file or larger than *limit* bytes."""
-    return read_file(path, open_path(path), limit)
+    return read_file(open_path(path), limit)
 
 
 def open_path(path: str) -> int:
@@ -128,10 +128,10 @@ def read_beneath(directory: str, path: str, limit: int) -> bytes:
         found = syscalls.openat2(parent, path, os.O_PATH | os.O_NOFOLLOW, syscalls.RESOLVE_NO_SYMLINKS)
     finally:
         os.close(parent)
-    return read_file(path, found, limit)
+    return read_file(found, limit)
 
 
-def read_file(path: str, handle: int, limit: int) -> bytes:
+def read_file(handle: int, limit: int) -> bytes:
     """Content of the regular file behind an O_PATH descriptor, which is closed.
 
     The type is checked before the open: opening a FIFO blocks, and opening a device node may have side effects.

@@ -67,7 +67,7 @@ class LocalHost(Host):
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """As of Host."""
         if _KERNEL_FILE.match(path):
-            reading = reading_of(path, lambda: files.read_file(path, files.open_path(path), limit))
+            reading = reading_of(path, lambda: files.read_file(files.open_path(path), limit))
             return self._read_own(path, limit) if reading.kind == "absent" and self.own_proc >= 0 else reading
         return reading_of(path, lambda: self._touch(path, "read_path", path, limit, limit=limit))
 
@@ -75,7 +75,7 @@ class LocalHost(Host):
         """The same of `own_proc`: the node's /proc may show processes alone (proc(5), option `subset`)."""
         found = _WITHOUT_PROCESSES.fullmatch(path)
         place = f"/proc/self/fd/{self.own_proc}/{found[1]}" if found else path
-        return reading_of(path, lambda: files.read_file(place, files.open_path(place), limit))
+        return reading_of(path, lambda: files.read_file(files.open_path(place), limit))
 
     def mountinfo(self, owner: int | str) -> Reading[bytes]:
         """The same; read again only after it has changed."""

@@ -95,7 +95,6 @@ def judged(*pods: TriedPod, **answer: Any) -> HandlerTrial:
 REFUSED = pod(failed="CreateContainer")
 CONTROL = pod(mapped=False)
 LESS = pod(mounts=("kubelet-root",))
-LESS_REFUSED = pod(mounts=("kubelet-root",), failed="CreateContainer")
 ENDED = pod(failed="CreateContainer", ended_by_others=True)
 
 
