@@ -876,6 +876,16 @@ def test_a_hook_that_the_kernel_does_not_execute(oci: str, when: str, expected: 
     assert status_of("runtime-base-spec", facts_with(oci, handlers=(make_handler_around(added=added),))) == expected
 
 
+def test_a_hook_that_may_not_run_shows_its_defect() -> None:
+    """Of the program itself, not of the folders above it."""
+    program = make_place("/opt/hook", mode=0o100755, defect="is a program of another architecture")
+    hook = Hook(when="createRuntime", path="/opt/hook", steps=(program, make_place("/opt", mode=0o40755)))
+    around = make_handler_around(added=Reading("/etc/base.json", Added(hooks=(hook,))))
+    finding = next(each for each in judge(facts_with("crun", handlers=(around,))) if each.id == "runtime-base-spec")
+    assert finding.status == "unknown"
+    assert [one.value for one in finding.evidence] == ["is a program of another architecture"]
+
+
 @pytest.mark.parametrize(
     ("added", "expected"),
     [

@@ -13,7 +13,7 @@ import pytest
 
 from lab.prerequisites import require
 from lab.real import kernel
-from probe.facts.filesystems.revealing import ALWAYS_EMPTY, COVERING_LIMIT, visibility
+from probe.facts.filesystems.revealing import ALWAYS_EMPTY, COVERING_LIMIT, cgroup_controllers, visibility
 from probe.facts.model import Visibility
 from probe.host import syscalls
 from probe.host.mount_table import MountTable
@@ -31,6 +31,18 @@ PLAIN = """\
 def judged(*lines: str, table: str = PLAIN) -> tuple[Visibility, Visibility]:
     mounts = MountTable(parse_mountinfo((table + "".join(f"{line}\n" for line in lines)).encode()))
     return visibility(mounts, "proc"), visibility(mounts, "sysfs")
+
+
+def test_controllers_of_cgroup_v1_that_can_be_reached() -> None:
+    """Those of hierarchies that are mounted and that no later mount covers; cgroup v2 has none here."""
+    lines = (
+        "30 23 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct",
+        "31 23 0:31 / /sys/fs/cgroup/devices rw - cgroup cgroup rw,devices",
+        "32 31 0:32 / /sys/fs/cgroup/devices rw - tmpfs tmpfs rw,size=4k",
+        "33 23 0:33 / /sys/fs/cgroup/systemd rw - cgroup cgroup ro,name=systemd",
+    )
+    table = MountTable(parse_mountinfo((PLAIN + "".join(f"{line}\n" for line in lines)).encode()))
+    assert cgroup_controllers(table) == ("cpu", "cpuacct", "name=systemd")
 
 
 def test_a_plain_host_hides_nothing() -> None:

@@ -278,6 +278,12 @@ def test_only_a_newline_ends_a_line() -> None:
     assert parse_subids("anna:1:2\x85kubelet:65536:65536\n", "f") == ()
 
 
+def test_an_account_without_a_list_of_members() -> None:
+    """A line of group(5) has four fields: libc takes none with fewer, and one whose list is empty."""
+    assert parse_accounts("kubelet:x:999\n", "f") == ()
+    assert parse_accounts("kubelet:x:999:\n", "f") == (Account("kubelet", 999, "f"),)
+
+
 @given(st.text())
 def test_parsers_take_any_text(text: str) -> None:
     """What is no entry is none; no text is an error."""

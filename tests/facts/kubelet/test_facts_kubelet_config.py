@@ -138,6 +138,18 @@ def test_what_is_no_configuration_is_refused(text: str) -> None:
         parse_configuration(text)
 
 
+@pytest.mark.parametrize("separator", ["", " #\n"], ids=["json", "yaml"])
+def test_the_depth_that_is_read(separator: str) -> None:
+    """Forty levels of mappings, more than any configuration has, and not one more."""
+    for levels in (40, 41):
+        text = '{"a":' * levels + "1" + separator + "}" * levels
+        if levels == 40:
+            assert parse_document(text)
+            continue
+        with pytest.raises(ValueError, match="nested too deeply"):
+            parse_document(text)
+
+
 def _aliases(levels: int) -> str:
     lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
     lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, levels)]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lab.fake_host import FakeHost
 from lab.samples import HEADER, RECORDED_CONFIG
 from probe.facts.kubelet.facts import gather_kubelet, parse_arguments_file
+from probe.facts.kubelet.find import find_kubelets
 from probe.facts.model import DropIn, KubeletFacts
 from probe.host.processes import parse_unit
 from probe.host.program import Output
@@ -642,3 +643,22 @@ def test_a_folder_of_drop_ins_may_have_been_made_a_symlink_later() -> None:
     host.links["/proc/42/root/etc/d"] = "/etc/static/d"
     host.modified["/etc"] = 2000.0
     assert facts(host).gate.kind == "not-readable"
+
+
+@pytest.mark.parametrize(
+    ("parent", "executable", "distribution"),
+    [
+        ("rke2", "/usr/bin/kubelet", "rke2"),
+        ("systemd", "/var/lib/rancher/rke2/data/v1/bin/kubelet", "rke2"),
+        ("k0s", "/usr/bin/kubelet", "k0s"),
+        ("systemd", "/var/lib/k0s/bin/kubelet", "k0s"),
+        ("systemd", "/usr/bin/kubelet", "kubelet"),
+    ],
+)
+def test_a_distribution_by_its_parent_or_its_program(parent: str, executable: str, distribution: str) -> None:
+    """Either is enough: a parent may have ended, and a program may lie anywhere."""
+    host = FakeHost()
+    host.add_process(40, f"/usr/bin/{parent}", name=parent)
+    host.add_process(50, "/usr/bin/kubelet", exe=executable, parent=40)
+    (daemon,), _ = find_kubelets(host, host.processes().value or ())
+    assert daemon.distribution == distribution
