@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from probe.facts.around import HandlerAround
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.cdi import gather_cdi_settings
@@ -10,15 +9,15 @@ from probe.facts.runtime.cgroups import Cgroups, devices_of, gather_cgroups, sys
 from probe.facts.runtime.cni import gather_cni
 from probe.facts.runtime.crio import crio_network_dir, gather_crio_handlers, gather_crio_networks
 from probe.facts.runtime.daemon import find_daemon, gather_confinement
-from probe.facts.runtime.handlers import InForce, gather_handlers, is_program, parse_in_force, trusted_path, why_not_run
+from probe.facts.runtime.handlers import gather_handlers, is_program, parse_in_force, trusted_path, why_not_run
 from probe.facts.runtime.mesh import network_directories
 from probe.facts.runtime.oci import OciRuntimes, no_answers
 from probe.facts.runtime.settings import RuntimeSettings
-from probe.facts.runtime.surroundings import folders_of_containerd, gather_surroundings
+from probe.facts.runtime.surroundings import Setup, folders_of_containerd, gather_surroundings
 from probe.host.cri import CriAnswer, CriHandler, no_answer
 from probe.host.host import Host
 from probe.host.processes import START_UNCERTAINTY
-from probe.reading import Reading, or_problem
+from probe.reading import Reading, or_problem, problem_of
 
 _STATE = ("/run/containerd", "/run/containers", "/run/crio", "/run/k3s", "/run/k0s", "/var/run")
 
@@ -38,34 +37,8 @@ def gather_runtime(
     answer = cri.value or no_answer(endpoint, cri.kind or "not-readable", cri.problem)
     daemon = find_daemon(host, answer)
     settings = RuntimeSettings(host, answer, daemon)
-    root_dir = settings.root_dir()
-    in_force = answer.config.parse(parse_in_force) if answer.name.value == "containerd" else _other(answer)
-    crio, config = answer.name.value == "cri-o", settings.config()
-    containerd = answer.name.value == "containerd"
-    layers = settings.layers_dir().value or ""
-    folders = folders_of_containerd(root_dir.value or "", settings.state_dir(), layers) if containerd else ()
-    if config.value and config.value.crio:
-        folders = config.value.crio.directories
-
-    def around(pid: int) -> tuple[HandlerAround, ...]:
-        if crio:
-            return gather_crio_handlers(host, pid, config, settings.changed_file())
-        return gather_handlers(host, pid, in_force, settings.search_path()) if containerd else ()
-
-    surroundings = gather_surroundings(
-        host,
-        daemon,
-        in_force,
-        root_dir,
-        settings.state_dir(),
-        around,
-        lambda pid: gather_crio_networks(host, pid, config) if crio else gather_cni(host, pid, in_force),
-        settings.proxies(),
-        folders,
-        logs_dir,
-        (crio_network_dir(config),) if crio else network_directories(in_force),
-    )
-    forbidden = (kubelet_root, root_dir.value or "", settings.state_dir(), *_STATE)
+    surroundings = gather_surroundings(host, daemon, _setup(host, answer, settings), logs_dir)
+    forbidden = (kubelet_root, settings.root_dir().value or "", settings.state_dir(), *_STATE)
     cgroups = gather_cgroups(answer)
     runtimes = OciRuntimes(host, forbidden, trusted_path(host, daemon, settings.search_path()))
 
@@ -81,7 +54,7 @@ def gather_runtime(
             handlers=answer.handlers.parse(handlers),
             conditions=answer.conditions,
             host_network=answer.host_network,
-            root_dir=root_dir,
+            root_dir=settings.root_dir(),
             layers_dir=settings.layers_dir(),
             snapshotter=settings.snapshotter(""),
             slow_chown=settings.slow_chown(),
@@ -96,8 +69,42 @@ def gather_runtime(
     )
 
 
-def _other(answer: CriAnswer) -> Reading[InForce]:
-    return Reading.without(answer.name.source, "absent", "only containerd tells it so")
+def _setup(host: Host, answer: CriAnswer, settings: RuntimeSettings) -> Setup:
+    """Configuration of the runtime's surroundings, by the rules of containerd and of CRI-O; of others nothing."""
+    told = Setup(
+        in_force=Reading.without(answer.name.source, "absent", "only containerd tells it so"),
+        root_dir=settings.root_dir(),
+        state_dir=settings.state_dir(),
+        handlers=lambda _: (),
+        networks=lambda _: problem_of(told.in_force),
+        proxies=settings.proxies(),
+    )
+    if answer.name.value == "containerd":
+        return _setup_of_containerd(host, answer, settings, told)
+    return _setup_of_crio(host, settings, told) if answer.name.value == "cri-o" else told
+
+
+def _setup_of_containerd(host: Host, answer: CriAnswer, settings: RuntimeSettings, told: Setup) -> Setup:
+    in_force = answer.config.parse(parse_in_force)
+    layers = settings.layers_dir().value or ""
+    return told._replace(
+        in_force=in_force,
+        handlers=lambda pid: gather_handlers(host, pid, in_force, settings.search_path()),
+        networks=lambda pid: gather_cni(host, pid, in_force),
+        folders=folders_of_containerd(told.root_dir.value or "", told.state_dir, layers),
+        network_dirs=network_directories(in_force),
+    )
+
+
+def _setup_of_crio(host: Host, settings: RuntimeSettings, told: Setup) -> Setup:
+    config = settings.config()
+    crio = config.value.crio if config.value else None
+    return told._replace(
+        handlers=lambda pid: gather_crio_handlers(host, pid, config, settings.changed_file()),
+        networks=lambda pid: gather_crio_networks(host, pid, config),
+        folders=crio.directories if crio else (),
+        network_dirs=(crio_network_dir(config),),
+    )
 
 
 def _gather_handler(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from probe.facts.around import NO_PLACE, Cni, Daemon, HandlerAround, Keys, Surroundings
 from probe.facts.nearest import first_existing, nearest
@@ -31,23 +32,27 @@ _CNI_CACHE = "/var/lib/cni/results"
 _HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"
 
 
-def gather_surroundings(
-    host: Host,
-    daemon: Reading[int],
-    in_force: Reading[InForce],
-    root_dir: Reading[str],
-    state_dir: str,
-    handlers: Callable[[int], tuple[HandlerAround, ...]],
-    networks: Callable[[int], Reading[Cni]],
-    proxies: Reading[dict[str, tuple[str, ...]]],
-    folders: Sequence[str] = (),
-    logs_dir: str = "",
-    network_dirs: tuple[str, ...] = (),
-) -> Reading[Surroundings]:
+class Setup(NamedTuple):
+    """Configuration of a runtime, as far as its surroundings depend on it."""
+
+    in_force: Reading[InForce]
+    root_dir: Reading[str]
+    state_dir: str
+    """Empty where it is not told."""
+    handlers: Callable[[int], tuple[HandlerAround, ...]]
+    """Needs of the handlers, by the pid of the daemon."""
+    networks: Callable[[int], Reading[Cni]]
+    """Networks and their plugins, by the pid of the daemon."""
+    proxies: Reading[dict[str, tuple[str, ...]]]
+    folders: Sequence[str] = ()
+    """Where the daemon makes something for each Pod."""
+    network_dirs: tuple[str, ...] = ()
+
+
+def gather_surroundings(host: Host, daemon: Reading[int], setup: Setup, logs_dir: str = "") -> Reading[Surroundings]:
     """The directories, devices, limits and programs that the daemon uses for containers; a problem without a daemon.
 
-    *handlers* and *networks* get the pid of the daemon; *state_dir* is empty where it is not told. In each of *folders*
-    the daemon makes something for each Pod; it writes logs of containers below *logs_dir*.
+    It writes the logs of containers below *logs_dir*.
     """
     if daemon.value is None:
         return problem_of(daemon)
@@ -55,19 +60,19 @@ def gather_surroundings(
     environment = host.read(f"/proc/{pid}/environ")
     temporary, preloaded = environment.parse(parse_temporary), environment.parse(parse_preloaded).value or ()
     devices = tuple(f"/dev/{name}" for name in DEVICES)
-    named = filter(None, (temporary.value, root_dir.value, state_dir))
-    ways = [above(folder)[:0:-1] for folder in folders]
+    named = filter(None, (temporary.value, setup.root_dir.value, setup.state_dir))
+    ways = [above(folder)[:0:-1] for folder in setup.folders]
     wanted = [*devices, _DEV, _CGROUPS, *_CONTROLLERS, _HOSTS, *preloaded, *(path for path in named if path[0] == "/")]
     wanted += dict.fromkeys(step for way in ways for step in way)
     found = host.places(pid, wanted)
     missing = tuple(path for path in preloaded if found[path].kind == "absent")
-    around = handlers(pid)
+    around = setup.handlers(pid)
     return Reading(
         f"/proc/{pid}",
         Surroundings(
-            state=_state(host, pid, state_dir),
-            state_dir=found.get(state_dir, NO_PLACE),
-            root_dir=_root(root_dir, found),
+            state=_state(host, pid, setup.state_dir),
+            state_dir=found.get(setup.state_dir, NO_PLACE),
+            root_dir=_root(setup.root_dir, found),
             logs_dir=nearest(host, pid, logs_dir) if logs_dir else NO_PLACE,
             folders=tuple(dict.fromkeys(first_existing(host, pid, found, way) for way in ways)),
             temporary=_temporary(temporary.value, found) if temporary.value else problem_of(temporary),
@@ -78,17 +83,17 @@ def gather_surroundings(
             daemon=_daemon(host, pid),
             pods_left=_pods_left(host),
             keys=Keys(count=_sysctl(host, "maxkeys"), size=_sysctl(host, "maxbytes")),
-            restricts_oom_score=in_force.parse(lambda config: config.restrict_oom_score_adj),
+            restricts_oom_score=setup.in_force.parse(lambda config: config.restrict_oom_score_adj),
             missing_libraries=missing,
             linked_shims=_linked(host, pid, (one.shim.value for one in around)) if missing else (),
             handlers=around,
-            cni=networks(pid),
-            istio_cni=gather_istio_cni(host, pid, network_dirs),
+            cni=setup.networks(pid),
+            istio_cni=gather_istio_cni(host, pid, setup.network_dirs),
             cni_cache=nearest(host, pid, _CNI_CACHE),
             hybrid_controllers=host.read_text(f"/proc/{pid}/root{_HYBRID}").parse(str.strip),
             open_files=host.read_text("/proc/sys/fs/nr_open").parse(int),
             systemd=_systemd(host),
-            proxies=proxies,
+            proxies=setup.proxies,
         ),
     )
 

@@ -33,6 +33,7 @@ from probe.facts.runtime.handlers import (
 from probe.facts.runtime.limits import NAMES, parse_limits, parse_ulimit
 from probe.facts.runtime.spec import parse_spec, unjudged
 from probe.facts.runtime.surroundings import (
+    Setup,
     folders_of_containerd,
     gather_surroundings,
     parse_pids_cgroup,
@@ -142,7 +143,8 @@ def gathered(host: FakeHost, folders: tuple[str, ...] = (), handlers: tuple[Hand
     """The surroundings of a containerd of which nothing is told but its folders."""
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
     pid, state = Reading("pid", PID), "/run/containerd"
-    found = gather_surroundings(host, pid, nothing, ROOT, state, lambda _: handlers, no_networks, NO_PROXIES, folders)
+    setup = Setup(nothing, ROOT, state, lambda _: handlers, no_networks, NO_PROXIES, folders)
+    found = gather_surroundings(host, pid, setup)
     assert found.value
     return found.value
 
@@ -167,16 +169,8 @@ def test_surroundings() -> None:
     pods = "/sys/fs/cgroup/kubepods.slice"
     host.files |= {f"{pods}/pids.max": "10\n", f"{pods}/pids.current": "9\n"}
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
-    found = gather_surroundings(
-        host,
-        Reading("pid", PID),
-        nothing,
-        Reading("root", "/r"),
-        "/run/containerd",
-        lambda _: (),
-        no_networks,
-        Reading("dump", {}),
-    )
+    setup = Setup(nothing, Reading("root", "/r"), "/run/containerd", lambda _: (), no_networks, Reading("dump", {}))
+    found = gather_surroundings(host, Reading("pid", PID), setup)
     assert found.value
     assert found.value.daemon.value
     assert found.value.daemon.value.umask.value == 0o027
@@ -288,7 +282,8 @@ def test_no_daemon_no_surroundings() -> None:
     host = make_host()
     unknown: Reading[int] = Reading.without("pid", "not-readable", "nobody")
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
-    found = gather_surroundings(host, unknown, nothing, ROOT, "/run/containerd", lambda _: (), no_networks, NO_PROXIES)
+    setup = Setup(nothing, ROOT, "/run/containerd", lambda _: (), no_networks, NO_PROXIES)
+    found = gather_surroundings(host, unknown, setup)
     assert found.kind == "not-readable"
     assert not host.touched
 
@@ -641,7 +636,8 @@ def test_a_relative_root(root: str) -> None:
     """What lies below the working directory of the daemon is not known, and is no folder below /."""
     nothing: Reading[InForce] = Reading.without("CRI", "absent", "nothing")
     told, pid, state = Reading("CRI", root), Reading("pid", PID), "/run/containerd"
-    found = gather_surroundings(make_host(), pid, nothing, told, state, lambda _: (), no_networks, NO_PROXIES)
+    setup = Setup(nothing, told, state, lambda _: (), no_networks, NO_PROXIES)
+    found = gather_surroundings(make_host(), pid, setup)
     assert found.value
     assert found.value.root_dir.kind == "not-readable"
     assert not any("data" in path for path in folders_of_containerd(root, root, root))
