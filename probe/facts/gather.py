@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,13 +9,11 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from probe.facts.boot.gather import gather_boot
-from probe.facts.boot.mounts import gather_mounts
 from probe.facts.boot.sysctls import gather_boot_sysctls
 from probe.facts.defaults import KUBELET_ROOT, RUNTIME_ROOT
 from probe.facts.devices.gather import gather_devices
 from probe.facts.filesystems import attempts
-from probe.facts.filesystems.revealing import cgroup2_options, cgroup_controllers, visibility, writable_sysfs
-from probe.facts.filesystems.survey import Row, try_node, without_vanished
+from probe.facts.filesystems.survey import Row, mount_facts, try_node, without_vanished
 from probe.facts.handover import pack, unpack
 from probe.facts.hooks import gather_hooks
 from probe.facts.ids.absent import gather_getsubids_missing
@@ -39,7 +36,7 @@ from probe.host.background import BackgroundChild
 from probe.host.child import ChildError, run_child
 from probe.host.host import Host, LocalHost
 from probe.host.mount_table import MountTable
-from probe.host.mountinfo import Mount, parse_mountinfo
+from probe.host.mountinfo import parse_mountinfo
 from probe.host.namespaces import enter_mount_namespace, enter_node, open_own_proc
 from probe.host.sandbox.trial import sandbox_child
 from probe.reading import Reading, problem_of
@@ -50,7 +47,6 @@ if TYPE_CHECKING:
     from probe.facts.trials.kept import KeptTrial
 
 FACTS_LIMIT = 64 << 20
-_IDMAPPED_LAYER = "ovl-idmapped"  # containerd, core/mount: beginning of the name of a temporary directory
 _NOT_MISSING: Reading[bool] = Reading.without("getsubids", "not-tried", "a kubelet runs")
 
 
@@ -193,38 +189,7 @@ def _try_node(
         if afterwards.value != mountinfo.value:
             rows = without_vanished(rows, afterwards.parse(parse_mountinfo).value)
     held = {subject.role: subject.path for subject, _ in rows if subject.role in directories and probe.entered.value}
-    return mounts.parse(lambda found: _mount_facts(host, found, table, root_dir, held)), rows
-
-
-def _mount_facts(
-    host: Host, mounts: tuple[Mount, ...], table: MountTable, root_dir: str, held: dict[Role, str]
-) -> MountFacts:
-    pods = attempts.existing(host, f"{root_dir}/pods")
-    return MountFacts(
-        count=len(mounts),
-        proc=visibility(table, "proc"),
-        sysfs=visibility(table, "sysfs"),
-        pods_options=pods.parse(lambda path: _options_of(table, path)),
-        pods_unbindable=bool(pods.value and _is_unbindable(table, pods.value)),
-        root_mode=host.status("/").parse(lambda root: stat.S_IMODE(root.mode)),
-        idmapped_layers=sum(mount.mount_point.rpartition("/")[2].startswith(_IDMAPPED_LAYER) for mount in mounts),
-        cgroup2_options=cgroup2_options(mounts),
-        cgroup_controllers=cgroup_controllers(table),
-        writable_sysfs=writable_sysfs(mounts),
-        at_boot=gather_mounts(host, table, held),
-    )
-
-
-def _is_unbindable(table: MountTable, path: str) -> bool:
-    mount = table.mount_of(path)
-    return mount is not None and "unbindable" in mount.propagation
-
-
-def _options_of(table: MountTable, path: str) -> tuple[str, ...]:
-    mount = table.mount_of(path)
-    if mount is None:
-        raise ValueError("lies in no mount of the table")
-    return mount.options
+    return mounts.parse(lambda found: mount_facts(host, found, table, root_dir, held)), rows
 
 
 def _default_oci_runtime(runtime: Reading[RuntimeFacts]) -> str:

@@ -1,13 +1,17 @@
-"""Attempts on a node: the directories of the kubelet and the runtime, a tmpfs, and every volume that Pods have."""
+"""Attempts on a node, and its mount table: directories of the kubelet and the runtime, a tmpfs, and volumes of Pods."""
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping, Sequence
 
+from probe.facts.boot.mounts import gather_mounts
 from probe.facts.filesystems import attempts
 from probe.facts.filesystems.meaning import not_tried
+from probe.facts.filesystems.revealing import cgroup2_options, cgroup_controllers, visibility, writable_sysfs
 from probe.facts.filesystems.rules import Subject
 from probe.facts.filesystems.volumes import volume_subjects
+from probe.facts.model import MountFacts
 from probe.facts.not_entered import out_of_sight
 from probe.facts.tried import Attempt
 from probe.host.host import Host
@@ -24,6 +28,7 @@ _BELOW: Mapping[Role, tuple[str, ...]] = {
     "overlay-layers": ("snapshots", "overlay"),
 }
 """Where containerd and CRI-O keep the files that they add to each Pod, and the layers of images."""
+_IDMAPPED_LAYER = "ovl-idmapped"  # containerd, core/mount: beginning of the name of a temporary directory
 _ORDER: tuple[Role, ...] = ("runtime-root", "overlay-layers", "kubelet-root", "tmpfs")
 
 
@@ -88,3 +93,35 @@ def _directory(host: Host, table: MountTable, role: Role, path: str) -> Subject:
         if mount and other and other.mount_point != mount.mount_point:
             return attempts.subject_of(table, role, below)
     return attempts.subject_of(table, role, found)
+
+
+def mount_facts(
+    host: Host, mounts: tuple[Mount, ...], table: MountTable, root_dir: str, held: dict[Role, str]
+) -> MountFacts:
+    """The mount table, as far as checks need it; *held* has the paths that the kubelet and the runtime need."""
+    pods = attempts.existing(host, f"{root_dir}/pods")
+    return MountFacts(
+        count=len(mounts),
+        proc=visibility(table, "proc"),
+        sysfs=visibility(table, "sysfs"),
+        pods_options=pods.parse(lambda path: _options_of(table, path)),
+        pods_unbindable=bool(pods.value and _is_unbindable(table, pods.value)),
+        root_mode=host.status("/").parse(lambda root: stat.S_IMODE(root.mode)),
+        idmapped_layers=sum(mount.mount_point.rpartition("/")[2].startswith(_IDMAPPED_LAYER) for mount in mounts),
+        cgroup2_options=cgroup2_options(mounts),
+        cgroup_controllers=cgroup_controllers(table),
+        writable_sysfs=writable_sysfs(mounts),
+        at_boot=gather_mounts(host, table, held),
+    )
+
+
+def _is_unbindable(table: MountTable, path: str) -> bool:
+    mount = table.mount_of(path)
+    return mount is not None and "unbindable" in mount.propagation
+
+
+def _options_of(table: MountTable, path: str) -> tuple[str, ...]:
+    mount = table.mount_of(path)
+    if mount is None:
+        raise ValueError("lies in no mount of the table")
+    return mount.options
