@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from probe.outputs.annotations import CONDITION
 from probe.publish.api.client import Api, Failure
 from probe.publish.api.errors import conflicting_managers, explain_failure
-from probe.publish.desired import Desired, Observed, parse_observed, render_condition, render_metadata
+from probe.publish.desired import Desired, Observed, in_sync, parse_observed, render_condition, render_metadata
 from probe.watch.log import log
+
+
+class Half(NamedTuple):
+    """Metadata or status of the Node, each of which takes a request of its own."""
+
+    name: Literal["metadata", "status"]
+    write: Callable[[Api, str, Desired, Observed, float], Observed]
+    in_sync: bool
+    """True when it is as desired, but for the time of the last write."""
+    is_retracted: bool
+    """True when nothing of it is desired."""
+
+    def is_due(self, *, refresh: bool, left_behind: bool) -> bool:
+        """True when it has to be written; *left_behind*: it may not be removed, which each *refresh* tries again."""
+        if self.in_sync and (self.is_retracted or not refresh):
+            return False
+        return refresh or not left_behind
+
+
+def halves(desired: Desired, observed: Observed) -> tuple[Half, Half]:
+    """Metadata and status, with what is left to do about them."""
+    metadata, status = in_sync(desired, observed)
+    return (
+        Half("metadata", write_metadata, metadata, not (desired.annotations or desired.labels)),
+        Half("status", write_status, status, desired.condition is None),
+    )
 
 
 def write_metadata(api: Api, node: str, desired: Desired, observed: Observed, now: float) -> Observed:

@@ -17,9 +17,9 @@ from typing import Protocol
 from probe.outputs.metrics import Publishing
 from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing, may_pass
-from probe.publish.apply import write_metadata, write_status
+from probe.publish.apply import Half, halves
 from probe.publish.decision import Decision
-from probe.publish.desired import Desired, Observed, in_sync, parse_observed, remembering
+from probe.publish.desired import Desired, Observed, parse_observed, remembering
 from probe.publish.events import EventRecorder
 from probe.publish.outcomes import Outcomes
 from probe.publish.parts import Part
@@ -186,32 +186,32 @@ class Publisher:
         wrote, refused = self._record_event(api, report, wall)
         refresh = now >= self._refresh.due_at
         whole = remembering(desired, self._source.history.annotations(), self._parts)
-        metadata_in_sync, status_in_sync = in_sync(desired, self._observed)
-        for what, write, unchanged, retracts in (
-            ("metadata", write_metadata, metadata_in_sync, not (desired.annotations or desired.labels)),
-            ("status", write_status, status_in_sync, desired.condition is None),
-        ):
-            if (unchanged and (retracts or not refresh)) or (what in self._left_behind and not refresh):
-                continue
-            try:
-                self._observed = write(api, self._node, whole, self._observed, wall)
-                wrote = True
-            except Failure as failure:
-                if may_pass(failure):
-                    raise
-                if retracts and failure.status == 403 and not is_missing(failure):
-                    self._leave_behind(what, failure)
-                else:
-                    refused.append(failure)
-            else:
-                if what == self._bears_time:
-                    self._refresh.written(now, wall)
+        for half in halves(desired, self._observed):
+            if half.is_due(refresh=refresh, left_behind=half.name in self._left_behind):
+                written, failures = self._write(api, half, whole, now, wall)
+                wrote, refused = wrote or written, refused + failures
         if not refused:
             if refresh and self._bears_time is None:
                 self._refresh.written(now, wall)
             self._done = desired
             self._outcomes.succeeded(desired.verdict, self._wall_clock() if wrote else None)
         return refused
+
+    def _write(self, api: Api, half: Half, desired: Desired, now: float, wall: float) -> tuple[bool, list[Failure]]:
+        """(True when that half of the Node was written, refusals). *Errors*: Failure that may pass."""
+        assert self._observed is not None
+        try:
+            self._observed = half.write(api, self._node, desired, self._observed, wall)
+        except Failure as failure:
+            if may_pass(failure):
+                raise
+            if not half.is_retracted or failure.status != 403 or is_missing(failure):
+                return False, [failure]
+            self._leave_behind(half.name, failure)
+            return False, []
+        if half.name == self._bears_time:
+            self._refresh.written(now, wall)
+        return True, []
 
     def _record_event(self, api: Api, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
         """(True when an Event was created, refusals)."""
