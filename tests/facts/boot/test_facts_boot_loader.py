@@ -490,8 +490,9 @@ def test_a_huge_menu_takes_linear_time(line: str) -> None:
         ("6.12~rc1", "6.12"),
         ("5.14.0-362.el9", "5.14.0-427.13.1.el9_4"),
         ("6.1.0-9-amd64", "6.1.0-30-amd64"),
+        ("6.1.0-custom", "6.1.0-0"),
     ],
 )
 def test_order_of_releases(older: str, newer: str) -> None:
-    """Numbers count as numbers, candidates come before the release."""
+    """Numbers count as numbers, even 0 above a word; candidates come before the release."""
     assert version_key(older) < version_key(newer)
