@@ -75,11 +75,11 @@ def significant(table: bytes) -> bytes:
         mount, separator, source = line.partition(b" - ")
         if not separator:
             continue
-        fields, kind = mount.split(b" "), source.partition(b" ")[0]
+        fields, kind = mount.split(b" ", 5), source.partition(b" ")[0]
         if kind == b"nsfs" or _CHURN.search(fields[4]):
             types.add(kind)
         else:
-            lines.append(b" ".join((*fields[2:6], _PEERS.sub(b"", b" ".join(fields[6:])), source)))
+            lines.append(b" ".join((*fields[2:5], _PEERS.sub(b"", fields[5]), source)))
     return b"\n".join((*lines, *sorted(types - _EVERYWHERE)))
 
 

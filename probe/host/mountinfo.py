@@ -24,7 +24,7 @@ def is_served(fstype: str) -> bool:
     return _SERVED.fullmatch(fstype) is not None
 
 
-class Mount(Struct, frozen=True):
+class Mount(Struct, frozen=True, gc=False):
     """One line of proc_pid_mountinfo(5)."""
 
     mount_id: int
@@ -73,6 +73,7 @@ class _Fields:
 
     def __init__(self) -> None:
         self._devices: dict[bytes, str] = {}
+        self._roots: dict[bytes, str] = {}
         self._attributes: dict[tuple[bytes, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._options: dict[bytes, tuple[str, ...]] = {}
         self._filesystems: dict[bytes, tuple[str, str, str]] = {}
@@ -91,7 +92,7 @@ class _Fields:
                 _number(mount_id),
                 _number(parent_id),
                 self._devices.get(device) or self._read_device(device),
-                _path(root),
+                self._roots.get(root) or self._roots.setdefault(root, _path(root)),
                 _path(point),
                 options,
                 propagation,
@@ -133,7 +134,7 @@ def _path(field: bytes) -> str:
     """os.fsdecode without its lookup of the encoding on each call."""
     if not field:
         raise ValueError
-    return _unescape(field).decode(_ENCODING, _ERRORS)
+    return (_unescape(field) if b"\\" in field else field).decode(_ENCODING, _ERRORS)
 
 
 def _unescape(field: bytes) -> bytes:

@@ -142,6 +142,8 @@ def _execution(path: str, root: str, size: int) -> tuple[str, bool, str]:
         defect = why_not_executed(head, size, os.uname().machine, lambda name: _exists(root, name))
         if not defect:
             return "", is_linked(head), interpreter_of(head)
+        if not os.path.ismount(_BINFMT):  # so the table, which may be long, need not be read
+            return defect, False, ""
         with open("/proc/self/mountinfo", "rb") as mounts:
             return "" if handlers(mounts) else defect, False, ""  # handlers may run any file
     except OSError:
