@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from lab.reports import PATH_ROWS, REPORTS, make_report
 from probe.outputs.documents import json_schema, render_json, render_yaml
+from probe.reading import spelled_out
 from probe.report import FilesystemRow, Report
 from tests.extent import EXAMPLES
 from tests.outputs.test_outputs_terminal import hostile_reports
@@ -34,6 +35,13 @@ documents = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8) | tricky, inner, max_size=4),
     max_leaves=12,
 )
+
+
+@settings(max_examples=EXAMPLES)
+@given(documents)
+def test_json_is_indented_as_json_does_it(document: object) -> None:
+    """Byte by byte, so that no consumer finds a difference when another library indents."""
+    assert render_json(document) == json.dumps(spelled_out(document), indent=2) + "\n"
 
 
 @pytest.mark.parametrize("name", REPORTS)
