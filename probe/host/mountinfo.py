@@ -47,7 +47,7 @@ class Mount(Struct, frozen=True, gc=False):
     @property
     def read_only(self) -> bool:
         """True when the mount or its superblock is read-only."""
-        return "ro" in self.options or "ro" in self.super_options.split(",")
+        return "ro" in self.options or ",ro," in f",{self.super_options},"
 
 
 def printable(path: str) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import select
 
 from probe.host.look import UNSEEN, look, meaning
 from probe.watch.shortcut import Shortcut, Source, find_shortcut
 
 _PAGE = 4096
-_TYPE = re.compile(rb"^\d+ \d+ (\d+:\d+) .*? - (\S+) ", re.MULTILINE)
 
 
 class Looks:
@@ -125,5 +123,16 @@ class MountTable:
         content = bytearray()
         while chunk := os.read(self._file, 1 << 16):
             content += chunk
-        self.types = {found[1].decode(): found[2].decode("latin-1") for found in _TYPE.finditer(content)}
-        return meaning("mounts", bytes(content)) != self._seen
+        table = bytes(content)
+        self.types = _types(table)
+        return meaning("mounts", table) != self._seen
+
+
+def _types(table: bytes) -> dict[str, str]:
+    """`MountTable.types` of proc_pid_mountinfo(5)."""
+    found: dict[bytes, bytes] = {}
+    for line in table.split(b"\n"):
+        mount, separator, filesystem = line.partition(b" - ")
+        if separator:
+            found[mount.split(b" ", 3)[2]] = filesystem.partition(b" ")[0]
+    return {device.decode("latin-1"): kind.decode("latin-1") for device, kind in found.items()}
