@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from probe.pod.documents import Document
     from probe.pod.manifests import Workload
     from probe.pod.model import Node
+    from probe.report import FilesystemRow
     from probe.settings import Settings
 
 _TOLD_LIMIT = 4 << 20
@@ -194,15 +195,20 @@ def _probed(settings: Settings, workloads: Iterable[Workload]) -> tuple[Node, st
     from probe.pod.node import node_of_report
 
     report = probe_node(settings, quiet=False, volume_paths=True)
-    rows = []
+    rows: list[FilesystemRow] = []
+    above: dict[str, FilesystemRow] = {}
     if paths := _paths(workloads):
         from probe.facts.paths import gather_paths
         from probe.make_report import filesystem_row
 
         with Progress(settings.budget):
             attempts = [filesystem_row(attempt) for attempt in gather_paths(settings, paths)]
+            open_ = [path for row, path in zip(attempts, paths, strict=True) if row.result == "unknown"]
+            made = [filesystem_row(one) for one in gather_paths(settings, open_, made=True)] if open_ else []
         rows = [msgspec.structs.replace(row, path=path) for row, path in zip(attempts, paths, strict=True)]
-    return node_of_report(report, "probe", rows), report.probed_at
+        above = {path: row for row, path in zip(made, open_, strict=True) if row.fstype and row.path != path}
+        rows = [row for row in rows if row.path not in above]
+    return node_of_report(report, "probe", rows, above), report.probed_at
 
 
 def _paths(workloads: Iterable[Workload]) -> list[str]:

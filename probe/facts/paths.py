@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 
@@ -23,17 +25,24 @@ from probe.reading import Reading, encode
 from probe.settings import Settings
 
 _RUNTIMES = ("containerd", "crio")
+_LEVELS = 64
+"""Most directories above a path that are looked at."""
 _AUTOMOUNT = "an automount that is not mounted: looking further would mount it"
 
 
-def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = "") -> tuple[Attempt, ...]:
+def gather_paths(
+    settings: Settings, paths: Sequence[str], oci_runtime: str = "", made: bool = False
+) -> tuple[Attempt, ...]:
     """Attempt for each absolute path, judged for *oci_runtime*, or for all runtimes if empty.
 
-    All are unknown when the child that tries them times out or dies.
+    *made*: for a path that does not exist the attempt is at the directory above on which it would be made. All are
+    unknown when the child that tries them times out or dies.
     """
     budget = settings.budget.total_seconds()
     try:
-        answer = run_child(lambda: encode(_try_paths(settings, paths, oci_runtime)), budget + 1, limit=FACTS_LIMIT)
+        answer = run_child(
+            lambda: encode(_try_paths(settings, paths, oci_runtime, made)), budget + 1, limit=FACTS_LIMIT
+        )
         return msgspec.json.decode(answer, type=tuple[Attempt, ...])
     except TimeoutError:
         return _unknown(paths, "timed-out", f"the process that tries it did not come back within {budget:g} seconds")
@@ -42,11 +51,11 @@ def gather_paths(settings: Settings, paths: Sequence[str], oci_runtime: str = ""
 
 
 def find_paths(
-    host: Host, mounts: Sequence[Mount], paths: Sequence[str], held: frozenset[str]
+    host: Host, mounts: Sequence[Mount], paths: Sequence[str], held: frozenset[str], made: bool = False
 ) -> Iterator[Subject | Attempt]:
     """Subject for each path, or an unknown row with the reason; no automount is triggered.
 
-    A mount point is used without a lookup, and a hung server is waited for only once.
+    *made*: see `gather_paths`. A mount point is used without a lookup, and a hung server is waited for only once.
     """
     table, silent = MountTable(mounts), set(held)
     tops = {mount.mount_point: table.mount_of(mount.mount_point) for mount in mounts if mount.fstype == "autofs"}
@@ -61,7 +70,10 @@ def find_paths(
             reading = _silent(path)
             silent |= {server} - {""}
         subject = attempts.subject_of(table, "path", reading.value or plain)
-        if reading.value is None:
+        above = _directory_above(host, plain, automounts) if made and reading.kind == "absent" else ""
+        if above:
+            yield attempts.subject_of(table, "path", above)
+        elif reading.value is None:
             # For a failed lookup, the mount table only tells whether the path begins on a hung server.
             known = bool(plain) and reading.kind == "timed-out" and is_served(subject.fstype)
             yield not_tried(subject if known else _nowhere(path), doubt_of(reading.kind), reading.problem)
@@ -71,7 +83,22 @@ def find_paths(
             yield subject
 
 
-def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tuple[Attempt, ...]:
+def _directory_above(host: Host, plain: str, automounts: Sequence[str]) -> str:
+    """The nearest directory above *plain* that exists; empty where a symlink leads nowhere, or that is not known."""
+    for _ in range(_LEVELS):
+        if plain in ("", "/") or host.read_link(plain).value is not None:
+            return ""
+        plain = os.path.dirname(plain)
+        reading = host.resolve(plain, automounts)
+        if reading.value is not None and reading.value not in automounts:
+            status = host.status(reading.value).value
+            return reading.value if status and stat.S_ISDIR(status.mode) else ""
+        if reading.value is not None or reading.kind != "absent":
+            return ""
+    return ""
+
+
+def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str, made: bool) -> tuple[Attempt, ...]:
     deadline = time.monotonic() + settings.budget.total_seconds()
     own_proc = open_own_proc()
     entered = enter_node(settings.proc)
@@ -85,7 +112,7 @@ def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str) -> tu
     userns_fd, namespace = attempts.attempt_namespace(probe, own_proc)
     bench = new_bench(settings, userns_fd, deadline, prepare=lambda: None)
     held = attempts.held_devices(host.processes().value or (), host)
-    found = list(find_paths(host, mounts.value, paths, held))
+    found = list(find_paths(host, mounts.value, paths, held, made))
     present = [each for each in found if isinstance(each, Subject)]
     if userns_fd < 0:
         why = f"no user namespace could be made to try it with: {namespace.reason}"

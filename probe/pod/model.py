@@ -125,6 +125,8 @@ class Node(Struct, frozen=True, kw_only=True):
     """Attempts with volumes mounted there, by driver."""
     mounts: dict[str, FilesystemRow] = field(default_factory=dict)
     """Path of a hostPath -> what was tried there."""
+    above: dict[str, FilesystemRow] = field(default_factory=dict)
+    """Path of a hostPath that does not exist -> the directory above it that does, and what was tried there."""
     mounted: dict[tuple[str, str], list[FilesystemRow]] = field(default_factory=dict)
     """Plugin, as the kubelet's directory spells it (`kubernetes.io~csi`), and name of a PersistentVolume that is
     mounted there -> what was tried of it."""

@@ -35,8 +35,9 @@ def node_of_report(
     report: Report,
     told_by: Literal["probe", "report"] = "report",
     mounts: Iterable[FilesystemRow] = (),
+    above: Mapping[str, FilesystemRow] = {},
 ) -> Node:
-    """The Node that *report* tells of; *mounts* are further paths that were tried there."""
+    """The Node that *report* tells of; *mounts* are further paths that were tried there; *above*: see `Node.above`."""
     facts = report.facts
     default = {level: _answer(report, level) for level in POD_LEVELS}
     others = {row.name: _handler(row, report) for row in report.handlers if row.name}
@@ -59,6 +60,7 @@ def node_of_report(
         },
         volumes=report.volumes,
         mounts={row.path: row for row in mounts if row.path},
+        above=dict(above),
         mounted=_by_volume(report.filesystems),
         devices=report.devices,
         hazards={

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from probe.pod.model import Node, Note, Reason
 from probe.pod.spec import VolumeMount
@@ -32,10 +33,17 @@ class Mounted(Struct, frozen=True):
 
 def mounted_at(node: Node, volume: str, mounted: Mounted) -> list[FilesystemRow]:
     """Rows of the paths that were tried; empty unless all of them were, and nothing else can be meant."""
-    rows = [node.mounts.get(path) for path in mounted.paths(volume)]
+    rows = [node.mounts.get(path) or _made(node.above.get(path)) for path in mounted.paths(volume)]
     found = [row for row in rows if row is not None]
     elsewhere = any(mount.sub_path_expr for mount in mounted.mounts) and any(row.mounts_below for row in found)
     return found if len(found) == len(rows) and not elsewhere else []
+
+
+def _made(above: FilesystemRow | None) -> FilesystemRow | None:
+    """The row of a directory that is yet to be made below *above*: it has no mounts below, and root owns it."""
+    if above is None:
+        return None
+    return replace(above, mounts_below=0, below=(), usable="yes" if above.usable == "partly" else above.usable)
 
 
 def judge_mount(

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from probe.pod.api import minor_version
 from probe.pod.devices import judge_image_volume
 from probe.pod.level import Levels
+from probe.pod.missing import judge_missing
 from probe.pod.model import Claim, Node, Note, Outcome, Pod, Reason
 from probe.pod.objects import is_shared
 from probe.pod.sources import source_of, sources_of
@@ -77,8 +78,14 @@ class Volumes:
         return self._levels.judge(path, "projected" if medium else "local")
 
     def _host_path(self, path: str, volume: HostPath, mounted: Mounted) -> Reason:
+        missing = judge_missing(path, volume, mounted, self._node)
+        if missing is not None:
+            return missing
         rows = mounted_at(self._node, volume.path, mounted)
         if rows:
+            for each, above in ((each, self._node.above.get(each)) for each in mounted.paths(volume.path)):
+                message = f"{each} does not exist: it is made on {above.path}" if above else ""
+                self.notes += [Note(field=path, message=message)] if message else []
             return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
         message = f"which file system {volume.path} is on was not tried on that node"
         return reason(path, "unknown", "unknown", "PathNotTried", message, try_there(volume.path))
@@ -102,7 +109,7 @@ class Volumes:
             return reason(path, "unknown", "unknown", "VolumeNotBound", message, "give the claim when it is bound")
         volume = claim.volume
         if volume is not None and (place := volume.local or volume.host_path):
-            return self._host_path(path, place, mounted)
+            return self._host_path(path, replace(place, type="local") if volume.local else place, mounted)
         return self._driven(path, volume, claim, mounted)
 
     def _driven(self, path: str, volume: VolumeSources | None, claim: Claim, mounted: Mounted) -> Reason:

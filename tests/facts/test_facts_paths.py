@@ -23,6 +23,7 @@ from probe.facts.filesystems.rules import Subject
 from probe.facts.paths import find_paths, gather_paths, runtime_namespace, with_owner
 from probe.facts.tried import Attempt
 from probe.host.files import real_path
+from probe.host.host import LocalHost
 from probe.host.mountinfo import parse_mountinfo
 from probe.host.places import Place
 from probe.settings import Settings
@@ -42,6 +43,39 @@ MOUNTS = parse_mountinfo(
 def find(host: FakeHost, path: str, held: Sequence[str] = ()) -> Subject | Attempt:
     (found,) = find_paths(host, MOUNTS, [path], frozenset(held))
     return found
+
+
+@pytest.mark.parametrize(
+    ("path", "above"),
+    [
+        ("/srv/new", "/srv"),
+        ("/srv/a/b/c/", "/srv"),
+        ("/mnt/disk/new", "/mnt/disk"),
+        ("/link/new", "/srv"),
+        ("/srv", "/srv"),
+        ("/dangling", None),
+        ("/dangling/x", None),
+        ("/srv/../new", None),
+        ("/file/x", None),
+        ("/mnt/nas/new", None),
+        ("/new" * 100, None),
+    ],
+)
+def test_the_directory_on_which_a_path_would_be_made(tmp_path: Path, path: str, above: str | None) -> None:
+    """The nearest one above it; none through a symlink that leads nowhere, a file, an automount, or too many levels."""
+    for name in ("srv", "mnt/disk", "mnt/nas"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to("gone")
+    (tmp_path / "link").symlink_to("srv")
+    top = str(tmp_path)
+    mounts = [msgspec.structs.replace(one, mount_point=top + one.mount_point.rstrip("/")) for one in MOUNTS]
+    host = LocalHost()
+    try:
+        (found,) = find_paths(host, mounts, [top + path], frozenset(), made=True)
+    finally:
+        host.close()
+    assert (found.path if isinstance(found, Subject) else None) == (above and top + above)
 
 
 @pytest.mark.parametrize("path", ["/mnt/nas", "/mnt/nas/", "/mnt/./nas"])

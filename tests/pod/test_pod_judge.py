@@ -311,6 +311,45 @@ def test_host_paths() -> None:
     assert volume_reason(with_volume(hostPath={"path": "/a"}, sub_path="y"), node).outcome == "unknown"
 
 
+DISK, SYS, LOCKED = row("/d", "supported", usable="partly"), row("/s", "refused"), row("/r", "supported")
+LOCKED = replace(LOCKED, mount_read_only=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "above", "outcome"),
+    [
+        ("/d/new", None, DISK, "runs"),
+        ("/d/new", "", DISK, "runs"),
+        ("/d/a/b", "DirectoryOrCreate", DISK, "runs"),
+        ("/d/new", "FileOrCreate", DISK, "runs"),
+        ("/d/a/b", "FileOrCreate", DISK, "unknown"),
+        *(("/d/new", kind, DISK, "unknown") for kind in ("Directory", "File", "Socket", "CharDevice", "Strange")),
+        ("/s/new", "DirectoryOrCreate", SYS, "fails"),
+        ("/r/new", "DirectoryOrCreate", LOCKED, "fails"),
+    ],
+)
+def test_host_paths_that_do_not_exist(path: str, kind: str | None, above: FilesystemRow, outcome: str) -> None:
+    """They are made on the file system of the directory above, unless their type says that nothing makes them."""
+    judgement = judge(with_volume(hostPath={"path": path, "type": kind}), with_(above={path: above}))
+    (found,) = (one for one in judgement.reasons if one.field == "spec.volumes[0].hostPath")
+    assert found.outcome == outcome
+    assert found.outcome != "runs" or [note.field for note in judgement.notes].count(found.field) == 1
+
+
+def test_sub_paths_that_do_not_exist() -> None:
+    """The kubelet makes them in a volume that exists, whatever its type; a local volume itself is not made."""
+    volume, node = {"path": "/d", "type": "Directory"}, with_(above={"/d/x": DISK})
+    assert volume_reason(with_volume(hostPath=volume, sub_path="x"), node).outcome == "runs"
+    assert (
+        volume_reason(
+            with_volume(hostPath={**volume, "path": "/d/v"}, sub_path="x"), with_(above={"/d/v/x": DISK})
+        ).outcome
+        == "unknown"
+    )
+    local = claimed({"local": {"path": "/d/v"}})
+    assert volume_reason(local, with_(above={"/d/v": DISK})).outcome == "unknown"
+
+
 @pytest.mark.parametrize(
     ("runtime", "readonly", "outcome"),
     [("runc", False, "fails"), ("crun", False, "runs"), ("", False, "unknown"), ("runc", True, "runs")],
