@@ -14,6 +14,9 @@ from probe.tables.gates import PROC_MOUNT
 MOST = (1 << 31) - 1
 """The largest UID and GID that the API takes."""
 
+HOST_PATH_TYPES = frozenset((
+    "", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice",
+))  # fmt: skip
 BIDIRECTIONAL = "Bidirectional"
 _VOLUME_DEVICES_SINCE = (1, 34)
 _VERSION = re.compile(r"v?(\d{1,3})\.(\d{1,4})")
@@ -66,6 +69,7 @@ def faults(pod: Pod) -> Iterator[Reason]:
     Where something may add what is missing the Reason is unknown: a controller of another API, or a Pod that is
     admitted and given in part.
     """
+    yield from _of_values(pod)
     if not pod.spec.containers:
         yield _missing(pod, f"{pod.path}.containers", "ContainersNotKnown", "Required value: no containers")
     for index, volume in enumerate(pod.spec.volumes or ()):
@@ -82,6 +86,31 @@ def faults(pod: Pod) -> Iterator[Reason]:
             if mount.name not in known:
                 field = f"{path}.volumeMounts[{index}].name"
                 yield _missing(pod, field, "VolumeNotKnown", f"Not found: no volume is called {mount.name}")
+
+
+def _of_values(pod: Pod) -> Iterator[Reason]:
+    """Values that no API server takes. *Source*: validateOS, validateHostPathVolumeSource and others."""
+    if pod.spec.os is not None and pod.spec.os.name not in ("linux", "windows"):
+        yield _refused(f"{pod.path}.os.name", f"Unsupported value: {pod.spec.os.name!r}", "linux or windows")
+    if pod.spec.ephemeral_containers and not pod.uid:
+        message = "Forbidden: ephemeral containers are added to a Pod that runs"
+        yield _refused(f"{pod.path}.ephemeralContainers", message, "take them out")
+    for index, volume in enumerate(pod.spec.volumes or ()):
+        field, place = f"{pod.path}.volumes[{index}]", volume.host_path
+        if place is not None and not place.path:
+            yield _refused(f"{field}.hostPath.path", "Required value", "the path")
+        if place is not None and ".." in place.path.split("/"):
+            yield _refused(f"{field}.hostPath.path", "Invalid value: must not contain '..'", "the path without ..")
+        if place is not None and (place.type or "") not in HOST_PATH_TYPES:
+            yield _refused(f"{field}.hostPath.type", f"Unsupported value: {place.type!r}", "a type of the API")
+        if volume.ephemeral is not None and volume.ephemeral.volume_claim_template is None:
+            yield _refused(f"{field}.ephemeral.volumeClaimTemplate", "Required value", "the template of the claim")
+    for path, container in containers(pod):
+        for index, mount in enumerate(container.volume_mounts or ()):
+            for name, below in (("subPath", mount.sub_path or ""), ("subPathExpr", mount.sub_path_expr or "")):
+                if below.startswith("/") or ".." in below.split("/"):
+                    message = "Invalid value: must be a relative path without '..'"
+                    yield _refused(f"{path}.volumeMounts[{index}].{name}", message, "a path in the volume")
 
 
 def _missing(pod: Pod, field: str, word: str, message: str) -> Reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from probe.devices import OF_PLUGINS, DeviceKind, is_of
@@ -13,6 +14,8 @@ from probe.tables.gates import IMAGE_VOLUME
 
 _NATIVE = "kubernetes.io"
 _NAMES = 50
+_ZERO = re.compile(r"[-+]?(0+\.?0*|\.0+)([eE][-+]?\d+|[numkMGTPE]|[KMGTPE]i)?")
+"""*Source*: Quantity of apimachinery."""
 _IMAGE_VOLUMES_SINCE = {"containerd": (2, 1), "cri-o": (1, 31)}
 
 
@@ -125,8 +128,8 @@ def _devices(pod: Pod) -> Iterator[tuple[str, tuple[str, ...], bool]]:
 
 
 def is_zero(quantity: str | float) -> bool:
-    """True for the quantity 0, which charts write where no device is wanted."""
-    return not str(quantity).strip("0.")
+    """True for the quantity 0, which charts write where no device is wanted, with or without a unit."""
+    return _ZERO.fullmatch(str(quantity)) is not None
 
 
 def _is_device(name: str) -> bool:

@@ -33,7 +33,9 @@ class Document(Struct, frozen=True):
 
 
 def parse_documents(content: bytes) -> Iterator[Document]:
-    """Documents of *content* that are not empty, in their order."""
+    """Documents of *content* that are not empty, in their order: UTF-8, or UTF-16 with a byte order mark."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = content.decode("utf-16", "replace").encode()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -83,16 +85,23 @@ def _item(kind: str, number: int, content: msgspec.Raw) -> Document:
 
 
 def _parse_many(text: str) -> list[Document] | None:
-    """Values one after the other, with lone surrogates escaped, which msgspec takes in no text."""
+    """Values one after the other, with lone surrogates escaped, which msgspec takes in no text.
+
+    After a value a malformed one costs itself and what follows up to the next line that begins with a brace.
+    """
     found: list[Document] = []
     decoder, at = json.JSONDecoder(), _space_after(text, 0)
-    try:
-        while at < len(text) and len(found) < DOCUMENTS:
+    while at < len(text) and len(found) < DOCUMENTS:
+        try:
             value, at = decoder.raw_decode(text, at)
             found.append(Document(len(found) + 1, spelled_out(value)))
-            at = _space_after(text, at)
-    except (ValueError, RecursionError):
-        return None
+        except (ValueError, RecursionError) as error:
+            if not found or text[at] in "-#.":
+                return None
+            found.append(Document(len(found) + 1, problem=f"is no JSON: {str(error)[:200]}"))
+            at = text.find("\n{", at)
+            at = len(text) if at < 0 else at
+        at = _space_after(text, at)
     return [*found, _too_many()] if at < len(text) else found
 
 

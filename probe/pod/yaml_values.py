@@ -24,6 +24,7 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})")
 _PREFIXED = re.compile(r"[-+]?0(x[0-9a-fA-F]{1,16}|o?[0-7]{1,22}|b[01]{1,64})")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
 
+_PLAIN = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "null"))
 _LARGEST_WITHOUT_EXPONENT = 1e21
 """*Source*: encoding/json of Go, which kubectl turns YAML into: smaller floats are written like integers."""
 
@@ -139,9 +140,9 @@ def _merge(inner: dict[str, Any], value: Any) -> None:
 
 
 def _scalar(event: Any) -> Any:
-    """The value of a scalar: a string where it is quoted or has a tag."""
+    """The value of a scalar: a string where it is quoted or has a tag, but that of a boolean or a number."""
     text: str = event.value
-    if not event.implicit[0] or event.style not in (None, ""):
+    if event.tag not in _PLAIN and (not event.implicit[0] or event.style not in (None, "")):
         return text
     if text in _WORDS:
         return _WORDS[text]

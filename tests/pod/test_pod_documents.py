@@ -116,12 +116,45 @@ def test_a_bad_document_costs_only_itself(bad: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"\xff\xfe", "UTF-8"), (b'{"a": 1}}', "document"), (b'{"a": [1, }', ""), (b'["\xed\xa0\x80"]', "UTF-8")],
+    [
+        (b"\xff\xfa", "UTF-8"),
+        (b'{"a": [1, }', ""),
+        (b'["\xed\xa0\x80"]', "UTF-8"),
+        ("a: 1".encode("utf-16-le"), "control"),
+    ],
 )
 def test_what_is_no_text_or_no_json(content: bytes, words: str) -> None:
     ((number, problem),) = problems(content)
     assert number == 1
     assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "bad"),
+    [
+        ('{"a": 1}}', [{"a": 1}], 1),
+        ('{"a": 1}\n{"a": 2\n{"a": 3}\n', [{"a": 1}, {"a": 3}], 1),
+        ('{"a": 1}\n{"a": ' + "[" * 5000 + '\n{"a": 3}', [{"a": 1}, {"a": 3}], 1),
+        ('{"a": 1}\n---\nb: 2\n', [{"a": 1}, {"b": 2}], 0),
+        ('{"a": 1} # first\n', [{"a": 1}], 0),
+    ],
+)
+def test_a_bad_line_of_json_costs_only_itself(text: str, found: list[Any], bad: int) -> None:
+    """Lines before and behind it are read; a stream of YAML that begins with JSON is one of YAML."""
+    assert [one for one in values(text) if one is not None] == found
+    assert len(problems(text.encode())) == bad
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_byte_order_marks(encoding: str) -> None:
+    """As shells of Windows write them."""
+    assert [one.value for one in parse_documents("a: ä\n---\nb: 1\n".encode(encoding))] == [{"a": "ä"}, {"b": 1}]
+
+
+def test_tags() -> None:
+    """A tag of a boolean or a number says what the scalar is, any other that it is a string."""
+    text = "[!!bool off, !!int '7', !!str off, !mine off, !!bool yes]"
+    assert values(text) == [[False, 7, "off", "off", True]]
 
 
 def test_separators() -> None:

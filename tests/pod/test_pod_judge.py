@@ -16,6 +16,7 @@ from probe.devices import DeviceCause, DeviceKind, KindOutcome
 from probe.outputs.annotations import PREFIX as PUBLISHED_PREFIX
 from probe.outputs.annotations import node_annotations
 from probe.outputs.staleness import expired
+from probe.pod.devices import is_zero
 from probe.pod.documents import parse_documents
 from probe.pod.judge import judge
 from probe.pod.manifests import find_workloads
@@ -309,6 +310,67 @@ def test_host_paths() -> None:
     assert [one.source for one in outcomes.values()] == ["tried", "tried", "unknown", "unknown"]
     assert volume_reason(with_volume(hostPath={"path": "/a"}, sub_path="x"), node).outcome == "fails"
     assert volume_reason(with_volume(hostPath={"path": "/a"}, sub_path="y"), node).outcome == "unknown"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"os": {"name": "Linux"}},
+        {"ephemeralContainers": [{"name": "e"}]},
+        {"volumes": [{"name": "v", "hostPath": {"path": ""}}]},
+        {"volumes": [{"name": "v", "hostPath": {"path": "/a/../b"}}]},
+        {"volumes": [{"name": "v", "hostPath": {"path": "/a", "type": "directory"}}]},
+        {"volumes": [{"name": "v", "ephemeral": {}}]},
+        *(
+            {"volumes": [{"name": "v"}], "containers": [{"volumeMounts": [{"name": "v", field: below}]}]}
+            for field, below in (("subPath", "/a"), ("subPath", "a/.."), ("subPathExpr", "../$(A)"))
+        ),
+    ],
+)
+@pytest.mark.parametrize("asks", [False, True])
+def test_values_that_no_api_server_takes(spec: dict[str, Any], asks: bool) -> None:
+    """Whatever users the Pod has."""
+    template = {"hostUsers": not asks, "containers": [{}], **spec}
+    assert judge(manifest([{"kind": "Pod", "spec": template}]), NODE).outcome == "refused"
+
+
+def test_values_that_api_servers_take() -> None:
+    """Beside those that they do not."""
+    mount = {"name": "v", "mountPath": "/v", "subPath": "a/..b/c"}
+    spec = {
+        "hostUsers": False,
+        "os": {"name": "linux"},
+        "containers": [{"volumeMounts": [mount]}],
+        "volumes": [{"name": "v", "hostPath": {"path": "/a..b/", "type": "Socket"}}],
+    }
+    assert judge(manifest([{"kind": "Pod", "spec": spec}]), NODE).outcome == "unknown"
+    running: dict[str, Any] = {
+        "kind": "Pod",
+        "metadata": {"uid": "u"},
+        "spec": {"hostUsers": False, "containers": [{}]},
+    }
+    running["spec"]["ephemeralContainers"] = [{"name": "e"}]
+    assert judge(manifest([running]), NODE).outcome == "runs"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "is_none"),
+    [
+        ("0", True),
+        ("0Mi", True),
+        ("0.00", True),
+        ("0e3", True),
+        ("00k", True),
+        ("10", False),
+        ("0.1", False),
+        ("1Mi", False),
+        ("0x", False),
+        ("", False),
+    ],
+)
+def test_quantities_of_nothing(quantity: str, is_none: bool) -> None:
+    """With or without a unit."""
+    assert is_zero(quantity) == is_none
 
 
 DISK, SYS, LOCKED = row("/d", "supported", usable="partly"), row("/s", "refused"), row("/r", "supported")
