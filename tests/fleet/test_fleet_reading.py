@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from pathlib import Path
@@ -279,6 +280,41 @@ def test_a_page_that_is_too_large_is_halved(inventory: Inventory, tmp_path: Path
     assert without_times(found) == without_times(inventory)
     assert [each.params["limit"] for each in asked(server)] == ["500", "250"]
     assert pauses == []
+
+
+PACKED = gzip.compress(b'{"kind":"PodList","metadata":{},"items":[]}')
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "state"),
+    [
+        ("gzip", PACKED, "read"),
+        ("GZIP", PACKED, "read"),
+        ("identity", PACKED, "unknown"),
+        ("gzip", PACKED[:-4], "unknown"),
+        ("gzip", b"{}", "unknown"),
+        ("br", PACKED, "unknown"),
+    ],
+)
+def test_a_proxy_that_compresses_all_the_same(tmp_path: Path, encoding: str, content: bytes, state: str) -> None:
+    """Nobody asked for it, and it is unpacked as long as it is gzip and whole."""
+    server = small()
+    headers = {"Content-Encoding": encoding}
+    server.troubles.extend(Trouble(200, content=content, headers=headers, path=PODS) for _ in range(20))
+    with taking(server, tmp_path) as take_now:
+        assert section_of(take_now(), "pods").state == state
+
+
+def test_a_bomb_of_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is packed counts for its size when unpacked."""
+    monkeypatch.setattr("probe.fleet.server.PAGE_BYTES", 1 << 20)
+    server = small()
+    headers = {"Content-Encoding": "gzip"}
+    bomb = gzip.compress(b" " * (2 << 20))
+    server.troubles.extend(Trouble(200, content=bomb, headers=headers, path=PODS) for _ in range(20))
+    with taking(server, tmp_path) as take_now:
+        assert section_of(take_now(), "pods").problem
+    assert [each.params["limit"] for each in asked(server)][:3] == ["500", "250", "125"]
 
 
 def test_a_list_without_end_ends(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 import threading
+import zlib
 from collections.abc import Callable
 
 import httpx2
 from lightkube import SingleConfig
 from lightkube.config.client_adapter import verify_cluster
 
-from probe.publish.api.connection import Connection
+from probe.publish.api.connection import Connection, TooLarge
 
 
 def tls_context(config: SingleConfig) -> ssl.SSLContext:
@@ -52,6 +53,8 @@ class Guard(httpx2.BaseTransport):
             response, body = self._connection.exchange(request, self._limit(request))
         finally:
             hang_up.cancel()
+        if (encoding := response.getheader("Content-Encoding") or "identity").lower() != "identity":
+            body = _unpacked(encoding, body, self._limit(request))
         headers = {name: value for name in ("Retry-After", "Date") if (value := response.getheader(name)) is not None}
         headers["Content-Type"] = "application/json"
         content = self._judge(response.status, body)
@@ -60,3 +63,19 @@ class Guard(httpx2.BaseTransport):
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def _unpacked(encoding: str, body: bytes, limit: int) -> bytes:
+    """At most *limit* bytes of *body*, which something on the way has compressed although nobody asked for that."""
+    if encoding.lower() != "gzip":
+        raise httpx2.RemoteProtocolError(f"a response in the encoding {encoding[:40]!r}, which was not asked for")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        plain = unpacker.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise httpx2.RemoteProtocolError(f"a response that is no gzip: {error}") from error
+    if len(plain) > limit:
+        raise TooLarge(f"a response of more than {limit} bytes")
+    if not unpacker.eof:
+        raise httpx2.RemoteProtocolError("a compressed response that ends early")
+    return plain
