@@ -329,7 +329,16 @@ def bindings() -> Documents:
                     "matchResources": {"namespaceSelector": selector},
                 },
             },
-            {"metadata": metadata("forbid-all"), "spec": {"policyName": "forbid", "validationActions": ["Deny"]}},
+            {
+                "metadata": metadata("forbid-windows"),
+                "spec": {
+                    "policyName": "forbid",
+                    "validationActions": ["Deny"],
+                    "matchResources": {
+                        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "windows"}}
+                    },
+                },
+            },
         ]
     )
 

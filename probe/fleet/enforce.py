@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from probe.fleet.empty import Empty
 from probe.fleet.fold import Fold
@@ -23,11 +23,13 @@ def namespace_rows(
     workloads: Iterable[WorkloadRow],
     kills: Mapping[Workload, int],
     selected: set[Workload],
+    forbidden: Callable[[str], Iterable[tuple[Breaks, bool]]],
     problem: str,
 ) -> tuple[EnforceRow, ...]:
     """A row for each namespace. *kills*: see `restart_kills`; *selected*: DaemonSets that select by our label.
 
-    *problem*: why workloads are not known in full; empty when they are.
+    *forbidden*(namespace): policies that keep it out, and whether for sure. *problem*: why workloads or policies are
+    not known in full; empty when they are.
     """
     breaks: dict[str, list[Breaks]] = {name: [] for name in names}
     unknown: dict[str, list[Breaks]] = {name: [] for name in breaks}
@@ -50,6 +52,9 @@ def namespace_rows(
         breaks.setdefault(shown(workload.namespace, SHOWN), []).append(_killed(workload, count))
     for workload in selected:
         breaks.setdefault(shown(workload.namespace, SHOWN), []).append(_selected(workload))
+    for name, bad in breaks.items():
+        for one, sure in forbidden(name):
+            (bad if sure else unknown.setdefault(name, [])).append(one)
     return tuple(_row("namespace", name, breaks[name], unknown.get(name, []), problem) for name in sorted(breaks))
 
 

@@ -37,5 +37,7 @@ BINDINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
 )
 """Kind of the policies that they bind -> paths of their list."""
-POLICY_SECTIONS = tuple(paths[0].rpartition("/")[2] for _, paths in (*POLICIES, *BINDINGS))
-"""Names of the sections of all these lists."""
+POLICY_KINDS = tuple(paths[0].rpartition("/")[2] for _, paths in POLICIES)
+"""Names of the sections of the policies."""
+POLICY_SECTIONS = (*POLICY_KINDS, *(paths[0].rpartition("/")[2] for _, paths in BINDINGS))
+"""Those, and of their bindings."""

@@ -29,6 +29,7 @@ CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 ON_UNKNOWN_NODE = -2
 NO_POOL = "(none)"
 VIRTUAL = "virtual-kubelet"
+VIRTUAL_TAINT = "virtual-kubelet.io/provider"
 SHOWN = 120
 """Bytes of a name or version that is shown."""
 
@@ -175,7 +176,7 @@ def pool_of(labels: dict[str, str], names: tuple[str, ...]) -> str:
 
 def _agent(node: wire_nodes.Node, now: float) -> Agent:
     said = node.metadata.annotations
-    if node.status.node_info.os == "windows" or (node.metadata.labels or {}).get("type") == VIRTUAL:
+    if node.status.node_info.os == "windows" or _is_virtual(node):
         return "not-applicable"
     if said is None or not said.verdict:
         return "missing"
@@ -192,6 +193,12 @@ def _agent(node: wire_nodes.Node, now: float) -> Agent:
     if written - now > CLOCK_SKEW:
         return "future"
     return "stale" if now - written > OLDEST else "fresh"
+
+
+def _is_virtual(node: wire_nodes.Node) -> bool:
+    """By the label or the taint that the library of Virtual Kubelet sets by default."""
+    taints = (taint.key for taint in node.spec.taints or ())
+    return (node.metadata.labels or {}).get("type") == VIRTUAL or VIRTUAL_TAINT in taints
 
 
 def _ours(said: wire_nodes.OwnAnnotations, entries: list[wire_nodes.Managed] | None) -> bool:

@@ -52,8 +52,8 @@ def _row(kind: str, document: Document, bindings: Bindings) -> PolicyRow:
         name=shown(name, SHOWN),
         namespace=shown(namespace, SHOWN),
         effect=effect_of(document.spec),
-        actions=_actions(document.spec, own),
-        scope=tuple(shown(text, SHOWN) for text in _scopes(kind, namespace, document.spec, own, bindings.complete)),
+        actions=actions_of(document.spec, own),
+        scope=tuple(shown(text, SHOWN) for text in scopes_of(kind, namespace, document.spec, own, bindings.complete)),
     )
 
 
@@ -65,7 +65,8 @@ def effect_of(spec: Any) -> Effect:
     return found.pop() if len(found) == 1 else "unclear"
 
 
-def _actions(spec: Any, bindings: list[Document]) -> tuple[str, ...]:
+def actions_of(spec: Any, bindings: list[Document]) -> tuple[str, ...]:
+    """`Deny`, `Warn`, `Audit`, or what Kyverno calls it."""
     found = [action for one in bindings for action in list_of(at(one.spec, "validationActions"))]
     found += list_of(at(spec, "validationActions"))
     rules = [rule for rule in list_of(at(spec, "rules")) if at(rule, "validate") is not None]
@@ -81,8 +82,8 @@ def _overrides(spec: Any) -> Iterator[Any]:
         yield from list_of(at(rule, "validate", "failureActionOverrides"))
 
 
-def _scopes(kind: str, namespace: str, spec: Any, bindings: list[Document], complete: bool) -> Iterator[str]:
-    """*complete*: whether *bindings* are all."""
+def scopes_of(kind: str, namespace: str, spec: Any, bindings: list[Document], complete: bool) -> Iterator[str]:
+    """Where the policy holds, in words, by binding or rule. *complete*: whether *bindings* are all."""
     if kind.endswith("AdmissionPolicy"):
         if not complete:
             yield "bindings were not read" if not bindings else "not all bindings were read"

@@ -13,6 +13,7 @@ from probe import __version__
 from probe.fleet import enforce, namespaces, policies
 from probe.fleet.ask import Judge
 from probe.fleet.evidence import evidence_rows, query
+from probe.fleet.forbidden import forbidden, forbids
 from probe.fleet.gather import Cluster, Progress, gather, problem_of, read_version
 from probe.fleet.inventory import (
     LISTS,
@@ -29,6 +30,7 @@ from probe.fleet.inventory import (
     Summary,
     WorkloadRow,
 )
+from probe.fleet.kinds import POLICY_KINDS
 from probe.fleet.server import connect
 from probe.fleet.workloads import workload_rows
 from probe.outputs.labels import shown
@@ -130,14 +132,23 @@ def _enforcement(
     spaces: tuple[NamespaceRow, ...],
     namespace: str,
 ) -> tuple[EnforceRow, ...]:
-    problems = {
-        one.name: f"{one.name}: {one.problem}" for one in sections if one.problem and one.name in ("nodes", "pods")
-    }
+    def unread(names: Iterable[str]) -> str:
+        return "; ".join(f"{one.name}: {one.problem}" for one in sections if one.problem and one.name in names)
+
+    problem = unread(("nodes", "pods"))
     kills = enforce.restart_kills(cluster.fold, cluster.owners)
     selected = enforce.selected_daemonsets(cluster.fold, cluster.owners)
     names = {row.name for row in spaces}
-    problem = "; ".join(problems.values())
-    of_spaces = enforce.namespace_rows(names, workloads, kills, selected, problem)
+    found = list(forbids(cluster.policies, cluster.bindings))
+    labels = {shown(one.name, enforce.SHOWN): one.labels or {} for one in cluster.namespaces}
+    of_spaces = enforce.namespace_rows(
+        names,
+        workloads,
+        kills,
+        selected,
+        lambda name: forbidden(found, name, labels.get(name)),
+        unread(("nodes", "pods", *POLICY_KINDS)),
+    )
     if namespace:
         problem = "; ".join(filter(None, (f"only the namespace {shown(namespace, 120)} was read", problem)))
     of_pools = enforce.pool_rows(pools, workloads, cluster.empty, problem)

@@ -246,6 +246,92 @@ def test_namespaced_policies_of_kyverno(take: Take) -> None:
     ]
 
 
+FORBID = {"validations": [{"expression": "!has(object.spec.hostUsers)"}]}
+OF_KYVERNO = {
+    "rules": [
+        {
+            "name": "r",
+            "match": {"any": [{"resources": {"kinds": ["Pod"]}}]},
+            "validate": {"pattern": {"spec": {"X(hostUsers)": "null"}}},
+        }
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "spec", "bound", "strict"),
+    [
+        ("ValidatingAdmissionPolicy", ADMISSION, FORBID, {"validationActions": ["Deny"]}, "no"),
+        ("ValidatingAdmissionPolicy", ADMISSION, FORBID, {"validationActions": ["Audit"]}, "yes"),
+        ("ValidatingAdmissionPolicy", ADMISSION, FORBID, None, "yes"),
+        (
+            "ValidatingAdmissionPolicy",
+            ADMISSION,
+            FORBID,
+            {"validationActions": ["Deny"], "matchResources": {"namespaceSelector": {"matchLabels": {"a": "b"}}}},
+            "yes",
+        ),
+        (
+            "ValidatingAdmissionPolicy",
+            ADMISSION,
+            FORBID,
+            {"validationActions": ["Deny"], "matchResources": {"objectSelector": {"matchLabels": {"a": "b"}}}},
+            "unknown",
+        ),
+        (
+            "ValidatingAdmissionPolicy",
+            ADMISSION,
+            FORBID,
+            {
+                "validationActions": ["Deny"],
+                "matchResources": {
+                    "namespaceSelector": {
+                        "matchExpressions": [
+                            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]},
+                            {"key": "a", "operator": "DoesNotExist"},
+                        ]
+                    }
+                },
+            },
+            "no",
+        ),
+        (
+            "MutatingAdmissionPolicy",
+            ADMISSION,
+            {"mutations": [{"jsonPatch": {"expression": '[JSONPatch{op: "remove", path: "/spec/hostUsers"}]'}}]},
+            {},
+            "no",
+        ),
+        ("ClusterPolicy", "/apis/kyverno.io/v1", OF_KYVERNO, None, "yes"),
+        ("ClusterPolicy", "/apis/kyverno.io/v1", OF_KYVERNO | {"validationFailureAction": "Enforce"}, None, "no"),
+        ("Policy", "/apis/kyverno.io/v1", OF_KYVERNO | {"validationFailureAction": "Enforce"}, None, "yes"),
+    ],
+)
+def test_policies_that_forbid_it(
+    take: Take, kind: str, path: str, spec: Document, bound: Document | None, strict: str
+) -> None:
+    """Where one is in force nothing can be enforced, and where its scope is not evaluated that is unknown."""
+    resource = {"ClusterPolicy": "clusterpolicies", "Policy": "policies"}.get(kind, f"{kind.lower()[:-1]}ies")
+    policy = {"metadata": metadata("forbid", "shop" if kind == "Policy" else ""), "spec": spec}
+    lists = {f"{path}/{resource}": (kind, [policy])}
+    if kind.endswith("AdmissionPolicy"):
+        binding = {"metadata": metadata("b"), "spec": {"policyName": "forbid", **(bound or {})}}
+        found = [binding] if bound is not None else []
+        lists[f"{path}/{kind.lower()}bindings"] = (f"{kind}Binding", found)
+    inventory = take([good()], [pod("p", "shop", node="gen-0")], lists)
+    assert safety(inventory, "namespace", "strict").safe == strict
+    reasons = [one.reason for one in safety(inventory, "namespace", "shop").breaks]
+    assert ("PolicyForbids" in reasons) == (strict == "no" or kind == "Policy")
+
+
+def test_a_virtual_kubelet_by_its_taint(take: Take) -> None:
+    """Its label may be anything."""
+    virtual = node("v")
+    virtual["spec"]["taints"] = [{"key": "virtual-kubelet.io/provider", "value": "x", "effect": "NoSchedule"}]
+    (found,) = (one for one in take([virtual], []).nodes)
+    assert (found.agent, found.reason) == ("not-applicable", "VirtualKubelet")
+
+
 @pytest.mark.parametrize("path", ["/api/v1/pods", "/api/v1/nodes"])
 def test_tokens_that_always_expire(take: Take, path: str) -> None:
     """410 with a fresh token each time: after a few the section is not read."""

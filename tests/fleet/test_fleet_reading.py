@@ -189,7 +189,11 @@ def test_a_missing_right_costs_its_section_alone(inventory: Inventory, tmp_path:
         kinds = {each.name: (each.kind, each.resolved) for each in found.workloads}
         assert kinds["isolated"] == ("Deployment", "name")
     if name == "pods":
-        assert {each.safe for each in found.enforcement if each.of == "namespace"} == {"unknown"}
+        spaces = [each for each in found.enforcement if each.of == "namespace"]
+        assert {one.reason for each in spaces for one in each.breaks} == {"PolicyForbids"}
+        assert {each.safe for each in spaces if not each.breaks} == {"unknown"}
+    if name.endswith("policies"):
+        assert "yes" not in {each.safe for each in found.enforcement if each.of == "namespace"}
 
 
 def test_nobody_may_read_anything(tmp_path: Path) -> None:
