@@ -20,7 +20,7 @@ from probe.outputs.annotations import LABEL
 from probe.untyped import at, list_of, text_of
 
 _SPECS = (("spec",), ("spec", "template", "spec"), ("spec", "jobTemplate", "spec", "template", "spec"))
-_NEW_POD: Known = {
+NEW_POD: Known = {
     ("object", "kind"): "Pod",
     ("request", "operation"): "CREATE",
     ("request", "kind", "kind"): "Pod",
@@ -71,7 +71,7 @@ def effects_of_spec(spec: Any) -> Iterator[Effect]:
 
 
 def effects_of_cel(
-    validations: Any, variables: Any, conditions: Any, errors_pass: bool, known: Known = _NEW_POD
+    validations: Any, variables: Any, conditions: Any, errors_pass: bool, known: Known = NEW_POD
 ) -> Iterator[Effect]:
     """Effects of validations of CEL in a rule of Kyverno."""
     texts, shared = _expressions(validations), _variables(variables)
@@ -89,7 +89,7 @@ def _rules(spec: Any) -> _Rules:
         ],
         variables=_variables(at(spec, "variables")),
         conditions=_expressions(at(spec, "matchConditions")),
-        known=_NEW_POD if looks_at_pods(spec) else NOTHING,
+        known=NEW_POD if looks_at_pods(spec) else NOTHING,
         errors_pass=at(spec, "failurePolicy") == "Ignore",
     )
 
@@ -112,7 +112,7 @@ def _effects(rules: _Rules) -> Iterator[Effect]:
         if LABEL in whole:
             yield "confine"
         elif FIELD in whole:
-            yield of_values(applies, {state: _sets(rules, text, state) for state in STATES})
+            yield of_values(applies, {state: sets(text, rules.variables, state, rules.known) for state in STATES})
 
 
 def _admitted(rules: _Rules, applies: Answer, answer: Answer) -> Answer:
@@ -123,9 +123,9 @@ def _admitted(rules: _Rules, applies: Answer, answer: Answer) -> Answer:
     return True if applies is False or passes is True else passes if applies is True else UNKNOWN
 
 
-def _sets(rules: _Rules, text: str, state: HostUsers) -> Any:
-    """The field of a Pod in *state* after the mutation; UNKNOWN where that is not known."""
-    found = value_of(text, rules.variables, state, rules.known)
+def sets(text: str, variables: Mapping[str, str], state: HostUsers, known: Known = NEW_POD) -> Any:
+    """The field of a Pod in *state* after the mutation *text*; UNKNOWN where that is not known."""
+    found = value_of(text, variables, state, known)
     if isinstance(found, Made):
         return _applied(found, state)
     if not isinstance(found, list) or not all(isinstance(one, Made) for one in found):

@@ -21,7 +21,8 @@ ATOMS = (
     "object.metadata.name == 'x'", "object.spec.containers.all(c, c.name != 'x')", f"dyn({FIELD})",
     "object.spec.?nodeName.orValue('') != ''", "object.spec.?hostUsers == optional.of(false)",
     "object.spec.?hostUsers != optional.none()", f"optional.of({FIELD}).hasValue()", "object.metadata.missing == 'x'",
-    "optional.of([object.metadata.missing]).hasValue()",
+    "optional.of([object.metadata.missing]).hasValue()", "'a' + 'b' == 'ab'", "'a' in ['a', 'b']",
+    "object.metadata.name + 'b' == 'ab'", "'x' + object.metadata.missing == 'x'",
 )  # fmt: skip
 EXPRESSIONS = st.recursive(
     st.sampled_from(ATOMS),

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.deploy import cel as real
+from probe.fleet.cel_effects import sets
 from probe.fleet.cel_values import ABSENT, STATES, UNKNOWN
 from probe.fleet.jmespath import NOT_FOUND, substituted
 from probe.fleet.policies import Bindings, Document, effect_of, policy_rows
@@ -421,3 +423,56 @@ def test_policies_of_any_shape(rule: Json, rest: Any) -> None:
     spec = {"rules": [rule, rest], "matchConstraints": rest, "validations": rest, "mutations": rest}
     assert effect_of(spec) in ("require", "default", "forbid", "confine", "unclear")
     assert len(policy_rows([("Policy", Document(spec=spec, metadata=rest))], {})) == 1
+
+
+BOOLEANS = st.sampled_from(
+    (
+        "true", "false", f"has({F})", f"!has({F})", "object.spec.?hostUsers.orValue(true)",
+        "object.spec.?hostUsers.orValue(false)", f"{F} == false", "object.kind == 'Pod'", "object.metadata.name == 'x'",
+        "request.operation in ['CREATE', 'UPDATE']", "oldObject == null",
+    )
+)  # fmt: skip
+PATCHES = st.recursive(
+    st.builds(
+        '[JSONPatch{{op: "{}", path: {}, value: {}}}]'.format,
+        st.sampled_from(("add", "replace", "remove")),
+        st.sampled_from(
+            (
+                '"/spec/hostUsers"',
+                '"/spec/" + "hostUsers"',
+                '"/metadata/x"',
+                '"/spec/" + jsonpatch.escapeKey("hostUsers")',
+            )
+        ),
+        BOOLEANS,
+    )
+    | st.just("[]"),
+    lambda inner: st.one_of(
+        st.builds("({} ? {} : {})".format, BOOLEANS, inner, inner), st.builds("({} + {})".format, inner, inner)
+    ),
+    max_leaves=4,
+)
+
+
+def really(text: str, state: Any) -> Any:
+    """The field after the patches of Google's CEL; UNKNOWN where the API server would report an error."""
+    spec = {} if state is ABSENT else {"hostUsers": state}
+    known = {"object": {"kind": "Pod", "metadata": {"name": "y"}, "spec": spec}, "oldObject": None}
+    try:
+        found = real.evaluate(text, {**known, "request": {"operation": "CREATE"}})
+    except real.Failed:
+        return UNKNOWN
+    for one in found:
+        if one.path == "/spec/hostUsers":
+            if state is ABSENT and one.op != "add":
+                return UNKNOWN
+            state = ABSENT if one.op == "remove" else one.value.bool_value
+    return state
+
+
+@settings(max_examples=40)
+@given(PATCHES, st.sampled_from(STATES))
+def test_patches_as_cel_makes_them(text: str, state: Any) -> None:
+    """Whatever is known of the field after a JSONPatch is what an API server makes of it."""
+    found = sets(text, {}, state)
+    assert found is UNKNOWN or found is really(text, state)
