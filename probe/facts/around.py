@@ -61,7 +61,9 @@ class Hook(Struct, frozen=True, kw_only=True):
     """`createContainer` or another name of the OCI specification."""
     path: str
     steps: tuple[Reading[Place], ...]
-    """The program, then each folder above it."""
+    """The program, then each folder above it, then the same of what starts it, and the folders of its libraries."""
+    libraries: tuple[Reading[Place], ...] = ()
+    """Shared libraries, which the program only reads."""
 
 
 class AddedMount(Struct, frozen=True, kw_only=True):

@@ -1,11 +1,24 @@
-"""Reasons why execve(2) refuses a file that its mode lets everyone execute."""
+"""Outcome of execve(2) of a file that its mode lets everyone execute, foretold by what the file says."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from probe.host.environ import parse_environment, search_path
+from probe.host.files import open_path
+from probe.host.namespaces import import_own
+
+if TYPE_CHECKING:
+    from probe.host.libraries import Libraries
 
 from probe.host.syscalls import native
 
@@ -18,6 +31,70 @@ _MACHINES = {"x86_64": (62, 3), "aarch64": (183, 40)}
 """`e_machine` of each architecture, and of the 32-bit one that its kernels may run, too. *Source*: linux/elf-em.h."""
 _PT_LOAD, _PT_INTERP = 1, 3
 _HEADERS_LIMIT = 64
+_MAX_INTERPRETERS = 4
+"""*Source*: Linux, fs/exec.c, exec_binprm, ELOOP."""
+_BINFMT = "/proc/sys/fs/binfmt_misc"
+"""Names of the handlers that run files of other formats. *Source*: binfmt-misc of the kernel's administration guide."""
+
+
+class Caller:
+    """The process with the root directory *root*, as far as it decides what its programs become."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    @cached_property
+    def environment(self) -> dict[str, str] | None:
+        try:
+            with open(f"{os.path.dirname(self.root)}/environ", "rb") as file:
+                return parse_environment(file.read())
+        except OSError:
+            return None
+
+    @cached_property
+    def gains_nothing(self) -> bool:
+        """Whether execve(2) ignores that a program is set-user-ID, since no_new_privs is set."""
+        try:
+            with open(f"{os.path.dirname(self.root)}/status", "rb") as file:
+                return b"\nNoNewPrivs:\t1\n" in file.read()
+        except OSError:
+            return False
+
+    @cached_property
+    def libraries(self) -> Libraries:
+        found: Libraries = import_own("probe.host.libraries").Libraries(self.root, self.environment or {})
+        return found
+
+    def search(self, command: str) -> str | None:
+        """Path of *command*, as execvp(3) finds it; empty when it is nowhere, None when that is not known."""
+        if self.environment is None:
+            return None
+        given = self.environment.get("PATH")
+        if given is not None and not all(each.startswith("/") for each in given.split(":")):
+            return None
+        for folder in search_path(self.environment) if given else ("/bin", "/usr/bin"):
+            try:
+                handle = open_path(f"{self.root}{folder}/{command}")
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                    continue
+                return None
+            mode = os.fstat(handle).st_mode
+            os.close(handle)
+            if stat.S_ISREG(mode) and mode & 0o111:
+                return f"{folder}/{command}"
+        return ""
+
+
+class Execution(Struct, frozen=True, kw_only=True):
+    """The outcome of execve(2) of a file, foretold; fields as of Place."""
+
+    defect: str = ""
+    linked: bool = False
+    interpreter: str = ""
+    command: str = ""
+    libraries: tuple[str, ...] = ()
+    unfound: str = ""
 
 
 def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str], bool]) -> str:
@@ -58,6 +135,20 @@ def interpreter_of(head: bytes) -> str:
     return path if path.startswith("/") else ""
 
 
+def command_of(head: bytes) -> str:
+    """The program that env(1) of a script looks for along PATH; empty for any other script, and where that is not sure.
+
+    The kernel passes all words behind the interpreter as one; with `-S` env parts them. *Source*: execve(2); env(1).
+    """
+    line = head[2:].partition(b"\n")[0].strip(b" \t") if head.startswith(b"#!") else b""
+    program, _, rest = line.partition(b" ")
+    if not re.fullmatch(rb"/(usr/)?bin/env", program) or not re.fullmatch(rb"[ -~]+", rest := rest.strip(b" \t")):
+        return ""
+    if rest.startswith(b"-S"):
+        rest = re.split(rb" +", rest[2:].lstrip())[0]
+    return "" if re.match(rb"-|.*[=\\'\"$/]", rest) else rest.decode()
+
+
 def is_linked(head: bytes) -> bool:
     """True when a 64-bit, little-endian program names a dynamic linker; False for anything else."""
     if not head.startswith(_ELF) or len(head) < 64 or head[4:6] != _ELF64_LITTLE:
@@ -96,3 +187,64 @@ def _program_headers(head: bytes) -> Iterator[tuple[int, int, int]]:
             return
         kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", head, start)
         yield kind, offset, length
+
+
+def execution(file: str, path: str, process: Caller, size: int, depth: int = 0) -> Execution:
+    """The outcome of execve(2) of *file*, which the process knows as *path*, and of what starts it in turn."""
+    try:
+        with open(file, "rb", buffering=0) as opened:
+            head = opened.read(HEAD) or b""
+        defect = why_not_executed(head, size, os.uname().machine, lambda name: _exists(process.root, name))
+        if defect and not os.path.ismount(_BINFMT):  # so the table, which may be long, need not be read
+            return Execution(defect=defect)
+        if defect:
+            with open("/proc/self/mountinfo", "rb") as mounts:
+                return Execution() if handlers(mounts) else Execution(defect=defect)  # handlers may run any file
+        interpreter = interpreter_of(head)
+        if is_linked(head):
+            libraries = process.libraries.look(file, path, interpreter)
+            defect = f"needs {libraries.missing}" if libraries.missing else ""
+            return Execution(linked=True, interpreter=interpreter, libraries=libraries.found, defect=defect)
+    except OSError:
+        return Execution()
+    command = command_of(head)
+    found = process.search(command) if command else ""
+    return Execution(
+        interpreter=interpreter,
+        command=found or "",
+        unfound=command if found == "" else "",
+        defect=_why_in_turn((interpreter, found), process, depth),
+    )
+
+
+def _why_in_turn(programs: Iterable[str | None], process: Caller, depth: int) -> str:
+    """Why one of *programs*, which start a script, does not run itself."""
+    for program in programs if depth < _MAX_INTERPRETERS else ():
+        if not program:
+            continue
+        handle = open_path(f"{process.root}{program}")
+        try:
+            seen, own = os.fstat(handle), f"/proc/self/fd/{handle}"
+            real = os.readlink(own).removeprefix(process.root)
+            if stat.S_ISREG(seen.st_mode) and (why := execution(own, real, process, seen.st_size, depth + 1).defect):
+                return f"needs {ascii(program[:100])[1:-1]}, which {why}"
+        finally:
+            os.close(handle)
+    return ""
+
+
+def handlers(mounts: Iterable[bytes], directory: str = _BINFMT) -> set[str]:
+    """Names of the handlers of other formats, where the lines of mountinfo have their file system.
+
+    Elsewhere *directory* is not listed, as systemd's automount would mount it. *Errors*: OSError.
+    """
+    mounted = any(b" - binfmt_misc " in line for line in mounts)
+    return set(os.listdir(directory)) - {"register", "status"} if mounted else set()
+
+
+def _exists(root: str, path: str) -> bool:
+    try:
+        os.close(open_path(f"{root}{path}"))
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+    return True

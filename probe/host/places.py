@@ -5,18 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
 from probe.host import syscalls
-from probe.host.executable import HEAD, interpreter_of, is_linked, why_not_executed
+from probe.host.executable import Caller, Execution, execution
 from probe.host.files import is_sealed, open_path
 from probe.reading import Reading
-
-_BINFMT = "/proc/sys/fs/binfmt_misc"
-"""Names of the handlers that run files of other formats. *Source*: binfmt-misc of the kernel's administration guide."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -50,11 +47,17 @@ class Place(Struct, frozen=True, kw_only=True):
     linked: bool = False
     """Whether it is an executable file that a dynamic linker starts, ld.so(8)."""
     runs_as: int = 0
-    """UID that execve(2) gives to a process of root's: another than 0 for a binary that is set-user-ID of it."""
+    """UID that execve(2) gives to what the process starts: another than 0 for a binary that is set-user-ID of it."""
     interpreter: str = ""
     """The file that execve(2) opens to start this executable file: of `#!`, or the dynamic linker."""
+    command: str = ""
+    """Of a script that begins with `#!/usr/bin/env X`: where X lies along the PATH of the process."""
+    libraries: tuple[str, ...] = ()
+    """The shared libraries that the dynamic linker loads."""
+    unfound: str = ""
+    """X of `#!/usr/bin/env X` that is in no folder of the PATH of the process, from which hooks may have another."""
     defect: str = ""
-    """Why execve(2) refuses this executable file; empty for a good one, and for what is none."""
+    """Why execve(2) or the dynamic linker refuses this executable file; empty for a good one, and for what is none."""
 
     @property
     def read_only(self) -> bool:
@@ -72,7 +75,8 @@ def places(root: str, paths: Sequence[str]) -> bytes:
 
     *Errors*: OSError when the process has ended meanwhile.
     """
-    found = {path: _look(root, path) for path in paths}
+    process = Caller(root)
+    found = {path: _look(process, path) for path in paths}
     os.stat(root)  # the process is still there, or all that is absent was absent with it
     return msgspec.json.encode(found)
 
@@ -83,11 +87,11 @@ def above(path: str) -> list[str]:
     return ["/", *("/" + "/".join(names[: end + 1]) for end in range(len(names)))]
 
 
-def _look(root: str, path: str) -> Reading[Place]:
+def _look(process: Caller, path: str) -> Reading[Place]:
     try:
-        handle = open_path(f"{root}{path}")
+        handle = open_path(f"{process.root}{path}")
         try:
-            return Reading(path, _place(handle, root))
+            return Reading(path, _place(handle, process))
         finally:
             os.close(handle)
     except OSError as error:
@@ -96,17 +100,18 @@ def _look(root: str, path: str) -> Reading[Place]:
         return Reading.without(path, "not-readable", str(error))
 
 
-def _place(handle: int, root: str) -> Place:
+def _place(handle: int, process: Caller) -> Place:
     own = f"/proc/self/fd/{handle}"
     seen, mount = os.fstat(handle), os.fstatvfs(handle)
     attributes = _attributes(handle)
     is_device = stat.S_ISCHR(seen.st_mode) or stat.S_ISBLK(seen.st_mode)
     is_program = stat.S_ISREG(seen.st_mode) and bool(seen.st_mode & 0o111)
-    defect, linked, interpreter = _execution(own, root, seen.st_size) if is_program else ("", False, "")
-    other = is_program and seen.st_mode & stat.S_ISUID and not mount.f_flag & os.ST_NOSUID and _is_binary(own)
     target = os.fsencode(os.readlink(own)).decode("utf-8", "backslashreplace")
+    path = target.removeprefix(process.root) or "/"
+    started = execution(own, path, process, seen.st_size) if is_program else Execution()
+    other = is_program and seen.st_mode & stat.S_ISUID and not mount.f_flag & os.ST_NOSUID and _is_binary(own)
     return Place(
-        path=target.removeprefix(root) or "/",
+        path=path,
         mode=seen.st_mode,
         uid=seen.st_uid,
         gid=seen.st_gid,
@@ -120,10 +125,13 @@ def _place(handle: int, root: str) -> Place:
         immutable=bool(attributes & syscalls.STATX_ATTR_IMMUTABLE),
         append_only=bool(attributes & syscalls.STATX_ATTR_APPEND),
         sealed=stat.S_ISDIR(seen.st_mode) and not mount.f_flag & os.ST_RDONLY and is_sealed(own),
-        linked=linked,
-        runs_as=seen.st_uid if other else 0,
-        interpreter=interpreter,
-        defect=defect,
+        runs_as=seen.st_uid if other and not process.gains_nothing else 0,
+        linked=started.linked,
+        interpreter=started.interpreter,
+        command=started.command,
+        libraries=started.libraries,
+        unfound=started.unfound,
+        defect=started.defect,
     )
 
 
@@ -134,31 +142,6 @@ def _attributes(handle: int) -> int:
         return 0
 
 
-def _execution(path: str, root: str, size: int) -> tuple[str, bool, str]:
-    """The reason for which execve(2) refuses the program, whether a dynamic linker starts it, and its interpreter."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            head = file.read(HEAD) or b""
-        defect = why_not_executed(head, size, os.uname().machine, lambda name: _exists(root, name))
-        if not defect:
-            return "", is_linked(head), interpreter_of(head)
-        if not os.path.ismount(_BINFMT):  # so the table, which may be long, need not be read
-            return defect, False, ""
-        with open("/proc/self/mountinfo", "rb") as mounts:
-            return "" if handlers(mounts) else defect, False, ""  # handlers may run any file
-    except OSError:
-        return "", False, ""
-
-
-def handlers(mounts: Iterable[bytes], directory: str = _BINFMT) -> set[str]:
-    """Names of the handlers of other formats, where the lines of mountinfo have their file system.
-
-    Elsewhere *directory* is not listed, as systemd's automount would mount it. *Errors*: OSError.
-    """
-    mounted = any(b" - binfmt_misc " in line for line in mounts)
-    return set(os.listdir(directory)) - {"register", "status"} if mounted else set()
-
-
 def _is_binary(path: str) -> bool:
     """False for a script: the kernel ignores that it is set-user-ID."""
     try:
@@ -166,14 +149,6 @@ def _is_binary(path: str) -> bool:
             return file.read(4) == b"\x7fELF"
     except OSError:
         return False
-
-
-def _exists(root: str, path: str) -> bool:
-    try:
-        os.close(open_path(f"{root}{path}"))
-    except OSError as error:
-        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-    return True
 
 
 def _has_acl(path: str) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.host.executable import HEAD, interpreter_of, is_linked, why_not_executed
+from probe.host.executable import HEAD, command_of, interpreter_of, is_linked, why_not_executed
 
 MACHINE = platform.machine()
 
@@ -85,6 +85,31 @@ def test_the_path_of_an_interpreter(path: bytes, size: int, words: str) -> None:
 def test_a_dynamic_linker(head: bytes, linked: bool) -> None:
     """A static program names none, and a script is none."""
     assert is_linked(head) is linked
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        (b"#!/usr/bin/env python3\n", "python3"),
+        (b"#! /bin/env \t bash \n", "bash"),
+        (b"#!/usr/bin/env -S python3 -u\n", "python3"),
+        (b"#!/usr/bin/env -Spython3 -u\n", "python3"),
+        (b"#!/usr/bin/env python3 -u\n", "python3 -u"),
+        (b"#!/usr/bin/env python3\r\n", ""),
+        (b"#!/usr/bin/env -i python3\n", ""),
+        (b"#!/usr/bin/env -S -i python3\n", ""),
+        (b"#!/usr/bin/env -S A=1 python3\n", ""),
+        (b"#!/usr/bin/env -S 'python 3'\n", ""),
+        (b"#!/usr/bin/env /opt/python\n", ""),
+        (b"#!/usr/bin/env\n", ""),
+        (b"#!/usr/bin/env -S\n", ""),
+        (b"#!/bin/sh python3\n", ""),
+        (b"\x7fELF", ""),
+    ],
+)
+def test_the_program_of_env(line: bytes, command: str) -> None:
+    """The kernel passes one word; where env(1) does more than to look for a program, nothing is said."""
+    assert command_of(line) == command
 
 
 def test_an_unknown_machine_is_no_defect() -> None:

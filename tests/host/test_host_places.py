@@ -6,20 +6,37 @@ import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from lab.prerequisites import require
+from probe.host.executable import handlers
 from probe.host.host import LocalHost
-from probe.host.places import Place, handlers, places
+from probe.host.places import Place, places
 from probe.reading import Reading
 
 
 def look(*paths: str) -> dict[str, Reading[Place]]:
     """The paths as this process sees them."""
     return msgspec.json.decode(places(f"/proc/{os.getpid()}/root", paths), type=dict[str, Reading[Place]])
+
+
+@contextmanager
+def process(environment: dict[str, str], *wrapper: str) -> Iterator[int]:
+    """Pid of a process with that environment, which waits."""
+    command = [shutil.which(wrapper[0]) or "", *wrapper[1:]] if wrapper else []
+    with subprocess.Popen([*command, "/bin/cat"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as it:
+        assert it.stdin
+        assert it.stdout
+        it.stdin.write(b"!")
+        it.stdin.flush()
+        assert it.stdout.read(1) == b"!"  # it is the program now, and no longer the wrapper
+        yield it.pid
+        it.stdin.close()
 
 
 def test_files_links_and_nothing(tmp_path: Path) -> None:
@@ -61,6 +78,46 @@ def test_programs_that_cannot_be_executed(tmp_path: Path) -> None:
         (tmp_path / name).chmod(mode)
     found = look(*(f"{tmp_path}/{name}" for name in ("good", "bad", "data")))
     assert [place.value and place.value.defect for place in found.values()] == ["", "is empty", ""]
+
+
+def test_scripts_of_env(tmp_path: Path) -> None:
+    """Env looks along the PATH of the daemon; what it finds there has to start itself, and relative folders vary."""
+    (tmp_path / "bin").mkdir()
+    for name, content, mode in (
+        ("bin/good", "#!/bin/sh\n", 0o755),
+        ("bin/bad", "#!/nowhere\n", 0o755),
+        ("bin/data", "", 0o644),
+        *((f"{name}-script", f"#!/usr/bin/env {name}\n", 0o755) for name in ("good", "bad", "data", "gone")),
+    ):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(mode)
+    scripts = [f"{tmp_path}/{name}-script" for name in ("good", "bad", "data", "gone")]
+    for path, expected in (
+        (f"/nowhere:{tmp_path}/bin", [("", ""), ("needs", ""), ("", "data"), ("", "gone")]),
+        ("/nowhere", [("", "good"), ("", "bad"), ("", "data"), ("", "gone")]),
+        ("bin", [("", "")] * 4),
+    ):
+        with process({"PATH": path}) as pid:
+            found = msgspec.json.decode(places(f"/proc/{pid}/root", scripts), type=dict[str, Reading[Place]])
+        seen = [(place.value.defect[:5], place.value.unfound) for place in found.values() if place.value]
+        assert seen == expected
+    assert look(f"{tmp_path}/bin/good")[f"{tmp_path}/bin/good"].value
+
+
+@pytest.mark.parametrize("options", [(), ("--no-new-privs",)])
+def test_a_program_of_another_user(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """With no_new_privs execve(2) ignores that it is set-user-ID."""
+    require(os.geteuid() == 0, "root")
+    require(bool(shutil.which("setpriv")), "setpriv (package util-linux)")
+    require(not os.statvfs(tmp_path).f_flag & os.ST_NOSUID, "a folder without nosuid")
+    program = str(tmp_path / "program")
+    shutil.copy("/bin/true", program)
+    os.chown(program, 65534, 0)
+    os.chmod(program, 0o4755)
+    with process({}, "setpriv", *options) as pid:
+        (found,) = msgspec.json.decode(places(f"/proc/{pid}/root", [program]), type=dict[str, Reading[Place]]).values()
+    assert found.value
+    assert found.value.runs_as == (0 if options else 65534)
 
 
 @pytest.mark.parametrize(("fstype", "names"), [("autofs", set()), ("binfmt_misc", {"qemu-arm"})])

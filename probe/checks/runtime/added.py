@@ -27,6 +27,7 @@ from probe.checks.runtime.refusals import (
     is_defective,
     is_late_and_missing,
     is_unclear_mount,
+    is_unfound,
     refused_device,
     refused_hook,
     refused_limit,
@@ -144,6 +145,11 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
     if unclear := [hook for hook in added.hooks if _is_unclear(hook)]:
         message = f"whether a Pod's own root may execute the hook {inline(unclear[0].path)} is unknown"
         return Outcome.unknown("not-readable", message, *steps_of(unclear[0]))
+    if lost := [hook for hook in added.hooks if is_unfound(hook)]:
+        seen = lost[0].steps[0].parse(lambda program: f"needs {program.unfound}")
+        what = f"the {lost[0].when} hook {inline(lost[0].path)} of each container"
+        message = f"whether {what} runs is unknown: {lost[0].steps[0].need().unfound} is not in the runtime's own PATH"
+        return Outcome.unknown("not-readable", message, seen)
     if broken := [hook for hook in added.hooks if is_defective(hook)]:
         message = f"whether the {broken[0].when} hook {inline(broken[0].path)} of each container runs is unknown"
         seen = broken[0].steps[0].parse(lambda program: program.defect)

@@ -81,6 +81,12 @@ def is_defective(hook: Hook) -> bool:
     return waited_for and bool(hook.steps) and hook.steps[0].value is not None and bool(hook.steps[0].value.defect)
 
 
+def is_unfound(hook: Hook) -> bool:
+    """True when it is a script of env(1) whose program is in no folder of the runtime's own PATH."""
+    waited_for = hook.when not in _NEVER_WAITED_FOR
+    return waited_for and bool(hook.steps) and hook.steps[0].value is not None and bool(hook.steps[0].value.unfound)
+
+
 def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     """A program that is not there, or that a Pod's own root may not execute."""
     if not hook.steps or hook.when in _NEVER_WAITED_FOR or (hook.when == _LATE and oci_runtime not in LATE_FAILS):
@@ -96,9 +102,10 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
         message = f"the {hook.when} hook {inline(hook.path)} of each container {why}"
         return Refusal("HookNotExecutable", message, steps_of(hook))
     shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]
-    if hook.when not in AS_THE_POD or not shut:
+    unread = [one for one in hook.libraries if one.value and not one.value.mode & 0o004 and not is_unclear(one.value)]
+    if hook.when not in AS_THE_POD or not (shut or unread):
         return None
-    what = denied(shut[0], program)
+    what = denied(shut[0], program) if shut else f"read {inline(unread[0].source)}"
     message = f"the {hook.when} hook {inline(hook.path)} runs as each Pod's own root, which may not {what}"
     return Refusal("HookNotExecutable", message, steps_of(hook))
 
@@ -107,7 +114,7 @@ def steps_of(hook: Hook) -> tuple[Evidence, ...]:
     """The way to the program as evidence."""
     return tuple(
         mode_of(step.value, step.source) if step.value else Evidence(step.source, problem=step.problem)
-        for step in hook.steps
+        for step in (*hook.steps, *hook.libraries)
     )
 
 

@@ -76,7 +76,7 @@ def _now(host: Host, name: str) -> Reading[str]:
 def place_hooks(host: Host, pid: int, hooks: Sequence[tuple[str, str]]) -> tuple[Hook, ...]:
     """*hooks*, by stage and program, with what the daemon *pid* finds on the way to each program.
 
-    On the way lie the interpreter of a script, too, and the dynamic linker.
+    On the way lie the interpreter of a script, too, the dynamic linker, and shared libraries.
     """
     places: dict[str, Reading[Place]] = {}
     files = {program for _, program in hooks}
@@ -84,8 +84,8 @@ def place_hooks(host: Host, pid: int, hooks: Sequence[tuple[str, str]]) -> tuple
         _look(host, pid, places, (step for file in files for step in above(file)))
         found = [place for file in files if (place := places[above(file)[-1]].value)]
         _look(host, pid, places, (step for place in found for step in above(place.path)))
-        files = {place.interpreter for place in found if place.interpreter}
-    return tuple(Hook(when=when, path=program, steps=_steps(program, places)) for when, program in hooks)
+        files = {file for place in found for file in (*_starters(place), *place.libraries)}
+    return tuple(_hook(when, program, places) for when, program in hooks)
 
 
 def _look(host: Host, pid: int, places: dict[str, Reading[Place]], paths: Iterable[str]) -> None:
@@ -94,15 +94,31 @@ def _look(host: Host, pid: int, places: dict[str, Reading[Place]], paths: Iterab
         places |= host.places(pid, further)
 
 
-def _steps(program: str, places: dict[str, Reading[Place]]) -> tuple[Reading[Place], ...]:
-    """The program and each folder above it, as written and without symlinks, then the same of its interpreter."""
+def _starters(place: Place) -> tuple[str, ...]:
+    """The files that execve(2) and env(1) open to start a program."""
+    return tuple(filter(None, (place.interpreter, place.command)))
+
+
+def _hook(when: str, program: str, places: dict[str, Reading[Place]]) -> Hook:
+    """The program and each folder above it, as written and without symlinks, then the same of what starts it."""
     steps: dict[str, Reading[Place]] = {}
+    libraries: dict[str, Reading[Place]] = {}
+    files = [program]
     for _ in range(_INTERPRETERS):
-        way = above(program)
-        place = places[way[-1]].value
-        real = above(place.path)[:-1] if place else []
-        steps |= {step: places[step] for step in (way[-1], *way[:-1], *real)}
-        if not place or not place.interpreter:
-            break
-        program = place.interpreter
-    return tuple(steps.values())
+        for file in files:
+            steps |= _way(file, places)
+        found = [place for file in files if (place := places[above(file)[-1]].value)]
+        for library in (each for place in found for each in place.libraries):
+            way = _way(library, places)
+            libraries[library] = way.pop(library)
+            steps |= way
+        files = [file for place in found for file in _starters(place)]
+    return Hook(when=when, path=program, steps=tuple(steps.values()), libraries=tuple(libraries.values()))
+
+
+def _way(file: str, places: dict[str, Reading[Place]]) -> dict[str, Reading[Place]]:
+    """The file, then each folder above it, as written and without symlinks."""
+    way = above(file)
+    place = places[way[-1]].value
+    real = above(place.path)[:-1] if place else []
+    return {step: places[step] for step in (way[-1], *way[:-1], *real)}

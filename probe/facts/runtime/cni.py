@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from probe.facts.around import Cni
 from probe.facts.go_json import fold
 from probe.facts.runtime.config import decode_json
-from probe.facts.runtime.handlers import PLAIN, InForce, is_program
+from probe.facts.runtime.handlers import PLAIN, InForce, is_program, why_not_run
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
@@ -62,7 +62,8 @@ def _judge_plugins(host: Host, pid: int, directories: tuple[str, ...], needed: d
             return problem_of(next(each for each in tried if each.value is None and each.kind != "absent"))
         files = [each.value for each in tried if each.value and stat.S_ISREG(each.value.mode)]
         if not files or not is_program(replace(files[0], runs_as=0)):  # a plugin may need no rights
-            missing[name] = f"{name} ({files[0].defect})" if files and files[0].defect else name
+            why = why_not_run(replace(files[0], runs_as=0)) if files else ""
+            missing[name] = f"{name} ({why})" if why else name
     conf = needed[next(iter(missing or needed))]
     return Reading(conf, Cni(conf=conf, missing=tuple(missing.values()), directories=directories))
 

@@ -80,7 +80,7 @@ def _programs(host: Host, pid: int, *paths: str) -> Reading[str]:
     if not known:
         return Reading.without("crio config", "not-tried", "names no path of pinns or of a monitor")
     for path in known:
-        found = first_program(host, pid, [path])
+        found = first_program(host, pid, [path], inherits=False)
         if found.value is None:
             return problem_of(found)
     return Reading(known[-1], known[-1])

@@ -134,13 +134,18 @@ def _gather_handler(
         snapshotter=settings.snapshotter(cri.name),
         cgroup_writable=writable_of(cgroups, cri.name),
         systemd_cgroup=systemd_of(cgroups, cri.name),
-        executable=_gather_executable(host, settings.binary_of(cri.name), binary, daemon),
+        executable=_gather_executable(host, settings.binary_of(cri.name), binary, daemon, settings.of_containerd),
     )
 
 
 @or_problem
-def _gather_executable(host: Host, configured: str, binary: Reading[str], daemon: Reading[int]) -> Reading[bool]:
-    """Whether the configured OCI runtime is executable for the daemon, where it sees it."""
+def _gather_executable(
+    host: Host, configured: str, binary: Reading[str], daemon: Reading[int], inherits: bool
+) -> Reading[bool]:
+    """Whether the configured OCI runtime is executable for the daemon, where it sees it.
+
+    Not *inherits*: it gets an environment of its own, as from CRI-O's monitor.
+    """
     if not configured:
         return Reading.without(binary.source, "absent", binary.problem)
     pid = daemon.need()
@@ -150,6 +155,8 @@ def _gather_executable(host: Host, configured: str, binary: Reading[str], daemon
     found = host.places(pid, [path])[path]
     if found.kind == "absent":
         return Reading(found.source, False)
+    if found.value and found.value.unfound and not inherits:
+        return Reading.without(path, "not-readable", f"{path} {why_not_run(found.value)}, or has another PATH")
     why = why_not_run(found.value) if found.value else ""
     return Reading(f"{found.source}, which {why}", False) if why else found.parse(is_program)
 

@@ -130,9 +130,10 @@ def _shim(host: Host, pid: int, runtime: _Runtime, search_path: Reading[tuple[st
     return first_program(host, pid, [os.path.join(each, name) for each in (*search_path.value, own) if each])
 
 
-def first_program(host: Host, pid: int, paths: list[str]) -> Reading[str]:
+def first_program(host: Host, pid: int, paths: list[str], inherits: bool = True) -> Reading[str]:
     """The first of *paths* that execvp(3) takes, as process *pid* sees it; absent where none can be executed as root.
 
+    Not *inherits*: the program gets an environment of its own, so its PATH is not known.
     *Source*: exec(3), execvp; Go, exec.LookPath: a file that may be executed is taken, even if execve(2) refuses it.
     """
     if not paths:
@@ -140,6 +141,8 @@ def first_program(host: Host, pid: int, paths: list[str]) -> Reading[str]:
     found = host.places(pid, paths)
     for path in paths:
         place = found[path]
+        if place.value and place.value.unfound and not inherits:
+            return Reading.without(path, "not-readable", f"{path} {why_not_run(place.value)}, or has another PATH")
         if place.value and is_program(place.value):
             return Reading(path, path)
         if place.value and (why := why_not_run(place.value)):  # the first that its mode lets execute is taken
@@ -192,17 +195,19 @@ def _is_sticky(place: Place) -> bool:
 
 def is_program(place: Place) -> bool:
     """True when root can execute it, as root."""
-    return (
-        stat.S_ISREG(place.mode)
-        and bool(place.mode & 0o111)
-        and not place.flags & os.ST_NOEXEC
-        and not why_not_run(place)
-    )
+    return may_be_executed(place) and not why_not_run(place)
+
+
+def may_be_executed(place: Place) -> bool:
+    """True when a search along PATH ends here."""
+    return stat.S_ISREG(place.mode) and bool(place.mode & 0o111) and not place.flags & os.ST_NOEXEC
 
 
 def why_not_run(place: Place) -> str:
-    """Why execve(2) refuses an executable file, or runs it as another user than root; empty for a good one."""
-    return place.defect or (f"runs as UID {place.runs_as} (set-user-ID)" if place.runs_as else "")
+    """Why an executable file does not start, or runs as another user than root; empty for a good one."""
+    if place.defect or place.unfound:
+        return place.defect or f"needs {place.unfound}, which env(1) finds nowhere along PATH"
+    return f"runs as UID {place.runs_as} (set-user-ID)" if place.runs_as else ""
 
 
 _HIERARCHIES_LIMIT = 30

@@ -61,6 +61,11 @@ class RuntimeSettings:
         self._changed: str | None = None
         self._best = self._printed if self._in_force.value is None else self._in_force
 
+    @property
+    def of_containerd(self) -> bool:
+        """True when the daemon is containerd, of which shims and OCI runtimes have the environment."""
+        return self._containerd
+
     def root_dir(self) -> Reading[str]:
         """The root of containerd, or CRI-O's storage root."""
         if self._best.value and self._best.value.root:
@@ -188,7 +193,7 @@ class RuntimeSettings:
         """The program of that name that execvp(3) takes along the PATH that the daemon has."""
         search_path = self.search_path()
         paths = [os.path.join(directory, name) for directory in search_path.need()]
-        found = first_program(self._host, self._daemon.need(), paths)
+        found = first_program(self._host, self._daemon.need(), paths, inherits=self._containerd)
         told = found.kind in (None, "absent")
         return replace(found, source=search_path.source if told else found.source)
 
