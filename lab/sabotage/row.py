@@ -82,6 +82,19 @@ linked() { # COPY PROGRAM: which a dynamic linker of its own starts, /lob… for
     cp "$(printf %s "$loader" | sed 's,/lob,/lib,')" "$loader"
     chmod 755 "$loader"
 }
+needy() { # COPY PROGRAM: which needs libx.so.6 in place of the libc.so.6 of everybody else
+    perl -0777 -pe 's,\0libc\.so\.6\0,\0libx.so.6\0,g' "$2" > "$1"
+    chmod 755 "$1"
+}
+libx() { # DIRECTORY, which gets that library
+    mkdir -p "$1"
+    cp "$(ldd /bin/true | perl -ne 'print $1 if /libc\.so\.6 => (\S+)/')" "$1/libx.so.6"
+}
+wrap() { # PATH INTERPRETER: a script of that interpreter starts what was there
+    mv "$1" "/opt/wrapped-${1##*/}"
+    script "$1" "exec /opt/wrapped-${1##*/} \"\$@\""
+    sed -i "1s,/bin/sh,$2," "$1"
+}
 script() { # PATH LINES: a program in place of the one that is there
     rm -f "$1"
     printf '#!/bin/sh\n%s\n' "$2" > "$1"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 from probe.host.syscalls import native
 
+NEEDS = "needs "
+"""Begin of the defect of a program that needs another file."""
 HEAD = 4096
 """Bytes of a file in which its headers and the path of its interpreter lie."""
 
@@ -160,7 +162,7 @@ def _missing(interpreter: bytes, exists: Callable[[str], bool]) -> str:
     path = os.fsdecode(interpreter.partition(b"\0")[0])
     if not path.startswith("/") or exists(path):
         return ""
-    return f"needs {ascii(path[:100])[1:-1]}, which is not there"
+    return f"{NEEDS}{ascii(path[:100])[1:-1]}, which is not there"
 
 
 def _script_interpreter(head: bytes) -> bytes:
@@ -203,7 +205,7 @@ def execution(file: str, path: str, process: Caller, size: int, depth: int = 0) 
         interpreter = interpreter_of(head)
         if is_linked(head):
             libraries = process.libraries.look(file, path, interpreter)
-            defect = f"needs {libraries.missing}" if libraries.missing else ""
+            defect = f"{NEEDS}{libraries.missing}" if libraries.missing else ""
             return Execution(linked=True, interpreter=interpreter, libraries=libraries.found, defect=defect)
     except OSError:
         return Execution()
@@ -227,7 +229,7 @@ def _why_in_turn(programs: Iterable[str | None], process: Caller, depth: int) ->
             seen, own = os.fstat(handle), f"/proc/self/fd/{handle}"
             real = os.readlink(own).removeprefix(process.root)
             if stat.S_ISREG(seen.st_mode) and (why := execution(own, real, process, seen.st_size, depth + 1).defect):
-                return f"needs {ascii(program[:100])[1:-1]}, which {why}"
+                return f"{NEEDS}{ascii(program[:100])[1:-1]}, which {why}"
         finally:
             os.close(handle)
     return ""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from probe.host import syscalls
-from probe.host.executable import Caller, Execution, execution
+from probe.host.executable import NEEDS, Caller, Execution, execution
 from probe.host.files import is_sealed, open_path
 from probe.reading import Reading
 
@@ -58,6 +58,11 @@ class Place(Struct, frozen=True, kw_only=True):
     """X of `#!/usr/bin/env X` that is in no folder of the PATH of the process, from which hooks may have another."""
     defect: str = ""
     """Why execve(2) or the dynamic linker refuses this executable file; empty for a good one, and for what is none."""
+
+    @property
+    def lacks_a_file(self) -> bool:
+        """True when execve(2) or the dynamic linker fails for want of another file: no shell runs the program then."""
+        return self.defect.startswith(NEEDS)
 
     @property
     def read_only(self) -> bool:

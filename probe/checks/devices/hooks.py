@@ -68,7 +68,8 @@ def _refused(hook: CdiHook, oci_runtime: str, way: tuple[Reading[Place], ...]) -
         return Fault(outcome, "HookNotExecutable", f"the {hook.when} hook {path} {why}", OPEN_HOOK)
     if way[0].value and way[0].value.defect:
         message = f"the {hook.when} hook {path} {way[0].value.defect}"
-        return Fault("fails" if oci_runtime == "runc" else "unknown", "HookNotExecutable", message, OPEN_HOOK)
+        sure = oci_runtime == "runc" or (oci_runtime == "crun" and way[0].value.lacks_a_file)
+        return Fault("fails" if sure else "unknown", "HookNotExecutable", message, OPEN_HOOK)
     return None
 
 

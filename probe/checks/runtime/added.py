@@ -212,6 +212,7 @@ def _is_unclear(hook: Hook) -> bool:
         return False
     program = hook.steps[0].value if hook.steps else None
     unread = any(step.value is None or (is_closed(step.value) and is_unclear(step.value)) for step in hook.steps)
+    unread |= any(one.value is None or not one.value.mode & 0o004 for one in hook.libraries)
     return unread or program is None or not (program.mode & 0o004 or program.linked)
 
 

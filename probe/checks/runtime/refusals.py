@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import denied, is_closed, is_unclear, mode_of, why_nobody_starts
-from probe.facts.around import AddedDevice, AddedMount, Hook, Limit
+from probe.facts.around import AddedDevice, AddedMount, Hook, Limit, Place
 from probe.facts.runtime.limits import NAMES, PIDS
 from probe.finding import Evidence
 
@@ -95,7 +95,7 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     if program.kind == "absent":
         message = f"the {hook.when} hook {inline(hook.path)} of each container is not there"
         return Refusal("HookNotExecutable", message, (Evidence(hook.path, problem=program.problem),))
-    if program.value and program.value.defect and oci_runtime == "runc":
+    if program.value and program.value.defect and _starts_nothing(program.value, oci_runtime):
         message = f"the {hook.when} hook {inline(hook.path)} of each container {program.value.defect}"
         return Refusal("HookNotExecutable", message, (Evidence(program.source, program.value.defect),))
     if why := why_nobody_starts(hook.steps):
@@ -108,6 +108,11 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     what = denied(shut[0], program) if shut else f"read {inline(unread[0].source)}"
     message = f"the {hook.when} hook {inline(hook.path)} runs as each Pod's own root, which may not {what}"
     return Refusal("HookNotExecutable", message, steps_of(hook))
+
+
+def _starts_nothing(program: Place, oci_runtime: str) -> bool:
+    """Whether the OCI runtime starts nothing in place of a program with a defect; crun gives some to a shell."""
+    return oci_runtime == "runc" or (oci_runtime == "crun" and program.lacks_a_file)
 
 
 def steps_of(hook: Hook) -> tuple[Evidence, ...]:

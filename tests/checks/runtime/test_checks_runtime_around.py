@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from lab.factory import (
     ALL_CAPABILITIES,
@@ -499,6 +500,11 @@ def hook(when: str = "createContainer", folder: int = 0o40755, more: Any = (), *
     return Hook(when=when, path="/opt/hook", steps=steps)
 
 
+def reading(when: str, mode: int, **library: Any) -> Hook:
+    """A hook with a shared library."""
+    return replace(hook(when), libraries=(make_place("/opt/lib.so", mode=mode, **library),))
+
+
 def tried(name: str, error: str) -> Added:
     """A sysctl with the outcome of setting it."""
     return Added(sysctls=((name, "1"),), tried={name: Reading("/proc/sys", error)})
@@ -531,6 +537,12 @@ def interpreter(mode: int = 0o100755, **fields: Any) -> Any:
         (Added(hooks=(hook("createRuntime", more=interpreter(0o100644)),)), ("fail", "HookNotExecutable")),
         (Added(hooks=(hook("createRuntime", more=interpreter(flags=os.ST_NOEXEC)),)), ("fail", "HookNotExecutable")),
         (Added(hooks=(hook("createRuntime", mode=0o100644),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(hook(unfound="python3"),)), ("unknown", "NotReadable")),
+        (Added(hooks=(hook("poststop", unfound="python3"),)), ("pass", "")),
+        (Added(hooks=(reading("createContainer", 0o100640),)), ("fail", "HookNotExecutable")),
+        (Added(hooks=(reading("createContainer", 0o100644),)), ("pass", "")),
+        (Added(hooks=(reading("createContainer", 0o100640, acl=True),)), ("unknown", "NotReadable")),
+        (Added(hooks=(reading("createRuntime", 0o100640),)), ("pass", "")),
         (Added(hooks=(hook("prestart", mode=0o40755),)), ("fail", "HookNotExecutable")),
         (Added(hooks=(hook("createRuntime", flags=os.ST_NOEXEC),)), ("fail", "HookNotExecutable")),
         (Added(hooks=(hook("startContainer", flags=os.ST_NOEXEC),)), ("warn", "")),
@@ -859,19 +871,24 @@ def test_a_device_that_each_container_gets(source: Reading[Place], expected: tup
     assert status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),))) == expected
 
 
+_FOREIGN = "is a program of another architecture"
+
+
 @pytest.mark.parametrize(
-    ("oci", "when", "expected"),
+    ("oci", "when", "defect", "expected"),
     [
-        ("runc", "createRuntime", ("fail", "HookNotExecutable")),
-        ("crun", "createRuntime", ("unknown", "NotTried")),
-        ("", "createContainer", ("unknown", "NotTried")),
-        ("crun", "poststart", ("pass", "")),
-        ("runc", "poststop", ("pass", "")),
+        ("runc", "createRuntime", _FOREIGN, ("fail", "HookNotExecutable")),
+        ("crun", "createRuntime", _FOREIGN, ("unknown", "NotTried")),
+        ("crun", "createRuntime", "needs libx.so.6, which is not there", ("fail", "HookNotExecutable")),
+        ("", "createRuntime", "needs libx.so.6, which is not there", ("unknown", "NotTried")),
+        ("", "createContainer", _FOREIGN, ("unknown", "NotTried")),
+        ("crun", "poststart", _FOREIGN, ("pass", "")),
+        ("runc", "poststop", _FOREIGN, ("pass", "")),
     ],
 )
-def test_a_hook_that_the_kernel_does_not_execute(oci: str, when: str, expected: tuple[str, str]) -> None:
+def test_a_hook_that_the_kernel_does_not_execute(oci: str, when: str, defect: str, expected: tuple[str, str]) -> None:
     """Its mode lets everyone execute it, and the kernel does not; crun starts a shell for it, which runs scripts."""
-    program = make_place("/opt/hook", mode=0o100755, defect="is a program of another architecture")
+    program = make_place("/opt/hook", mode=0o100755, defect=defect)
     added = Reading("/etc/base.json", Added(hooks=(Hook(when=when, path="/opt/hook", steps=(program,)),)))
     assert status_of("runtime-base-spec", facts_with(oci, handlers=(make_handler_around(added=added),))) == expected
 
