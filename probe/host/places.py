@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import struct
 from collections.abc import Sequence
 
 import msgspec
@@ -14,6 +16,12 @@ from probe.host import syscalls
 from probe.host.executable import NEEDS, Caller, Execution, execution
 from probe.host.files import is_sealed, open_path
 from probe.reading import Reading
+
+_FS_IOC_FSGETXATTR, _FS_XFLAG_PROJINHERIT = 0x801C581F, 0x200
+_ROOT_MAY_EXCEED = (b"ext4 ", b"f2fs ")
+"""File systems whose quotas are those of quotactl(2)."""
+_SCARCE = (1 << 20, 64)
+"""Bytes and inodes."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -38,6 +46,11 @@ class Place(Struct, frozen=True, kw_only=True):
     inodes: int = 0
     """0 where the file system does not count them."""
     free_inodes: int = 0
+    project: bool = False
+    """Whether the numbers above may be those of a project's quota that CAP_SYS_RESOURCE may exceed, as of ext4.
+
+    It is looked at where they are small.
+    """
     immutable: bool = False
     """Whether nothing can be made in it, not even by root: FS_IMMUTABLE_FL of chattr(1)."""
     append_only: bool = False
@@ -72,7 +85,7 @@ class Place(Struct, frozen=True, kw_only=True):
     @property
     def full(self) -> bool:
         """True when not even root can make a directory here."""
-        return self.inodes > 0 and self.free_inodes == 0
+        return self.inodes > 0 and self.free_inodes == 0 and not self.project
 
 
 def places(root: str, paths: Sequence[str]) -> bytes:
@@ -127,6 +140,7 @@ def _place(handle: int, process: Caller) -> Place:
         free_bytes=mount.f_bfree * mount.f_frsize,
         inodes=mount.f_files,
         free_inodes=mount.f_ffree,
+        project=stat.S_ISDIR(seen.st_mode) and _is_scarce(mount) and _has_project(own, seen.st_dev),
         immutable=bool(attributes & syscalls.STATX_ATTR_IMMUTABLE),
         append_only=bool(attributes & syscalls.STATX_ATTR_APPEND),
         sealed=stat.S_ISDIR(seen.st_mode) and not mount.f_flag & os.ST_RDONLY and is_sealed(own),
@@ -138,6 +152,34 @@ def _place(handle: int, process: Caller) -> Place:
         unfound=started.unfound,
         defect=started.defect,
     )
+
+
+def _is_scarce(mount: os.statvfs_result) -> bool:
+    few_bytes, few_inodes = _SCARCE
+    no_room = mount.f_blocks > 0 and mount.f_bfree * mount.f_frsize < few_bytes
+    return no_room or (mount.f_files > 0 and mount.f_ffree < few_inodes)
+
+
+def _has_project(path: str, device: int) -> bool:
+    """Whether new files here get the project ID of the directory: FS_XFLAG_PROJINHERIT of xfsctl(3), chattr +P.
+
+    False for XFS, whose quotas of projects bind everybody. *Source*: fs/quota/dquot.c, ignore_hardlimit.
+    """
+    number = f" {os.major(device)}:{os.minor(device)} ".encode()
+    try:
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            if not any(number in line and line.partition(b" - ")[2].startswith(_ROOT_MAY_EXCEED) for line in mounts):
+                return False
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        flags, _, _, project = struct.unpack_from("<IIII", fcntl.ioctl(handle, _FS_IOC_FSGETXATTR, bytes(28)))
+        return bool(flags & _FS_XFLAG_PROJINHERIT) and project != 0
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
 
 
 def _attributes(handle: int) -> int:

@@ -47,6 +47,7 @@ _SMALL_FILE = 4096
 _RENAMED_IN = "/snapshots"
 """Where the snapshotter gives each layer its name once it is made. *Source*: containerd, plugins/snapshots/overlay."""
 _ONE_FILE = (1, 1)
+_SYS_RESOURCE = 24
 _AMPLE = (1 << 20, 64)
 """With less a Pod may start or not."""
 
@@ -116,7 +117,8 @@ def check_space(facts: Facts, handler: str) -> Outcome:
         message = f"{inline(pods.source)} is read-only where the runtime runs, and runc binds files from it writable"
         return replace(Outcome.fail("DirectoryNotWritable", message, pods.parse(", ".join)), stands=True)
     logs = ("containers' log", around.value.logs_dir)
-    logged = _judge_room("DirectoryNotWritable", what, [logs])
+    held = daemon_of(facts).then(lambda daemon: daemon.effective_capabilities)
+    logged = _judge_room("DirectoryNotWritable", what, [logs], held)
     if logged.status == "fail":  # a trial's containers keep no log, and its mounts are read-only
         return replace(logged, stands=True)
     found = (
@@ -128,7 +130,7 @@ def check_space(facts: Facts, handler: str) -> Outcome:
         *([("OCI runtime's", own.oci_root)] if own and own.oci_root.kind != "absent" else []),
         *(("cgroup", cgroup) for cgroup in cgroups),
     )
-    return _judge_room("DirectoryNotWritable", what, found)
+    return _judge_room("DirectoryNotWritable", what, found, held)
 
 
 def _missing_hierarchies(facts: Facts, handler: str) -> str:
@@ -159,23 +161,32 @@ def check_kubelet_space(facts: Facts) -> Outcome:
         ("Pods'", around.value.pods_dir),
         ("Pods' log", around.value.logs_dir),
     )
-    return _judge_room("KubeletDirectoryNotWritable", what, found)
+    return _judge_room("KubeletDirectoryNotWritable", what, found, around.value.effective_capabilities)
 
 
-def _judge_room(reason: str, what: str, found: Sequence[tuple[str, Reading[Place]]]) -> Outcome:
-    """Fail with *reason* where one of these directories has no room for any Pod, and warn where it is scarce."""
+def _judge_room(
+    reason: str, what: str, found: Sequence[tuple[str, Reading[Place]]], capabilities: Reading[int]
+) -> Outcome:
+    """Fail with *reason* where one of these directories has no room for any Pod, and warn where it is scarce.
+
+    *capabilities* are those of the process that writes there: by CAP_SYS_RESOURCE it may exceed the quota of a project.
+    """
+    may_exceed = capabilities.value is None or bool(capabilities.value >> _SYS_RESOURCE & 1)
     seen, scarce = [], ""
     for name, reading in found:
         place = reading.value
         if place is None:
             continue
-        why = _why_nothing_is_made(place) or _lacks(place, *_LEAST.get(name, _ONE_FILE))
+        lacks = _lacks(place, *_LEAST.get(name, _ONE_FILE))
+        exceeds = bool(lacks) and place.project and may_exceed
+        why = _why_nothing_is_made(place) or ("" if exceeds else lacks)
         if place.append_only and place.path.endswith(_RENAMED_IN):
             why = why or "is append-only (chattr +a)"
         if why:
             message = f"the {name} directory {inline(reading.source)} {why}, so no Pod can start"
             return Outcome.fail(reason, message, Evidence(reading.source, why))
         few = _lacks(place, *_AMPLE)
+        few = few and f"{few} by its project's quota" if place.project else few
         scarce = scarce or (few and f"the {name} directory {inline(reading.source)} {few}: Pods may fail to start")
         seen.append(Evidence(reading.source, f"{place.free_bytes} bytes, {place.free_inodes} inodes free"))
     unread = next((reading for _, reading in found if reading.value is None and reading.kind != "not-tried"), None)

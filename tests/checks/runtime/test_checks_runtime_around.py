@@ -263,6 +263,25 @@ def test_space(field: str, overrides: dict[str, Any], expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("place", "held", "expected"),
+    [
+        ({"free_bytes": 0, "project": True}, ALL_CAPABILITIES, "warn"),
+        ({"free_inodes": 0, "project": True}, ALL_CAPABILITIES, "warn"),
+        ({"free_bytes": 0, "project": True}, ALL_CAPABILITIES ^ 1 << 24, "fail"),
+        ({"free_bytes": 0}, ALL_CAPABILITIES, "fail"),
+        ({"flags": os.ST_RDONLY, "project": True}, ALL_CAPABILITIES, "fail"),
+    ],
+)
+def test_the_quota_of_a_project(place: dict[str, Any], held: int, expected: str) -> None:
+    """On ext4 root with CAP_SYS_RESOURCE exceeds it, though statvfs(2) says that nothing is left."""
+    daemon = make_daemon(effective_capabilities=held)
+    facts = facts_with(state_dir=make_place("/run/containerd", **place), daemon=daemon)
+    assert status_of("runtime-directories", facts)[0] == expected
+    kubelet = make_kubelet_around(root_dir=make_place("/var/lib/kubelet", **place), effective_capabilities=held)
+    assert status_of("runtime-directories", make_facts(kubelet_around=kubelet))[0] == expected
+
+
+@pytest.mark.parametrize(
     ("field", "place", "expected"),
     [
         ("root_dir", make_place("/x", flags=os.ST_RDONLY), ("fail", "KubeletDirectoryNotWritable")),
