@@ -502,6 +502,7 @@ def make_surroundings(**overrides: Any) -> Surroundings:
         "systemd": True,
         "hybrid_controllers": absent("/sys/fs/cgroup/unified/cgroup.controllers"),
         "open_files": 1 << 20,
+        "files_left": 1 << 20,
         "proxies": Reading("containerd config dump", {}),
     }
     sources = {
@@ -511,6 +512,7 @@ def make_surroundings(**overrides: Any) -> Surroundings:
         "cni": "/etc/cni/net.d/10-net.conflist",
         "systemd": "/run/systemd/system",
         "open_files": "/proc/sys/fs/nr_open",
+        "files_left": "/proc/sys/fs/file-nr",
         "hybrid_controllers": "/sys/fs/cgroup/unified/cgroup.controllers",
     }
     return Surroundings(**_readings(fields | overrides, sources))

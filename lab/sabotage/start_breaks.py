@@ -80,7 +80,7 @@ _HOOKS = {
     "createContainer": {
         "hook-library-gone": f"needy {_HOOK} /bin/true",
         "hook-library-too-old": f"{_NEWER}; cp /srv/sh {_HOOK}",
-        "hook-library-not-for-others": f"cp /bin/bash {_HOOK}; chmod 640 $(realpath /lib/*/libtinfo.so.6)",
+        "hook-library-not-for-others": f"cp /bin/ls {_HOOK}; chmod 640 $(realpath /lib/*/libselinux.so.1)",
         "hook-env-gone": f"script {_HOOK} 'exit 0'; sed -i '1s,/bin/sh,/usr/bin/env nobody,' {_HOOK}",
         "hook-env-there": f"script {_HOOK} 'exit 0'; sed -i '1s,/bin/sh,/usr/bin/env sh,' {_HOOK}",
         "hook-env-in-a-private-folder": f"mkdir -m 700 /srv/private; cp /bin/sh /srv/private/she; script {_HOOK} "
@@ -90,7 +90,7 @@ _HOOKS = {
         "hook-outside-interpreter-gone": f"script {_HOOK} 'exit 0'; sed -i 1s,/bin/sh,/nowhere, {_HOOK}",
         "hook-outside-library-gone": f"needy {_HOOK} /bin/true",
         "hook-outside-env-gone": f"script {_HOOK} 'exit 0'; sed -i '1s,/bin/sh,/usr/bin/env nobody,' {_HOOK}",
-        "hook-outside-library-not-for-others": f"cp /bin/bash {_HOOK}; chmod 640 $(realpath /lib/*/libtinfo.so.6)",
+        "hook-outside-library-not-for-others": f"cp /bin/ls {_HOOK}; chmod 640 $(realpath /lib/*/libselinux.so.1)",
     },
 }
 HOOKS_STARTED = tuple(

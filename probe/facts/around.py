@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from probe.host.executable import NEEDS as NEEDS
 from probe.host.places import Place as Place
 from probe.reading import Reading
 
@@ -174,6 +175,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     daemon: Reading[Daemon]
     pods_left: Reading[int] = _NO_NUMBER
     """How many processes the kubelet's cgroup of all Pods may still get; absent where it is not limited."""
+    files_left: Reading[int] = Reading("/proc/sys/fs/file-nr", None, "not looked for", "not-tried")
+    """How many more files all processes of the node may open, `fs.file-max`; negative where root has exceeded it."""
     keys: Keys
     restricts_oom_score: Reading[bool]
     """containerd's `restrict_oom_score_adj`."""

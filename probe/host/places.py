@@ -73,6 +73,11 @@ class Place(Struct, frozen=True, kw_only=True):
     """Why execve(2) or the dynamic linker refuses this executable file; empty for a good one, and for what is none."""
 
     @property
+    def started_by(self) -> tuple[str, ...]:
+        """The files that are opened to start it."""
+        return tuple(filter(None, (self.interpreter, self.command, *self.libraries)))
+
+    @property
     def lacks_a_file(self) -> bool:
         """True when execve(2) or the dynamic linker fails for want of another file: no shell runs the program then."""
         return self.defect.startswith(NEEDS)

@@ -46,7 +46,7 @@ _ALSO = (
 _KERNEL_FILE = re.compile(r"/(?:proc|sys)/(?!\d+/(?:root|cwd|exe|fd|task|map_files)(?:/|$))")
 _PROCESS = re.compile(r"/proc/(\d+)/(\S+)")
 _RESTLESS = re.compile(
-    r"/proc/(?:self|key-users|keys|loadavg|meminfo|modules|mounts|stat|uptime|vmstat)(?:/|$)|/sys/.*/pids\.current$"
+    r"/proc/(?:self|key-users|keys|loadavg|meminfo|modules|mounts|stat|uptime|vmstat)(?:/|$)|/sys/.*/pids\.current$|/proc/sys/fs/file-nr$"
 )
 _CONSTANT = frozenset(("--version", "-v", "features", "version"))
 """Arguments for which a program's output depends on the executable alone, not on files."""
@@ -141,6 +141,13 @@ class RecordingHost(LocalHost):
     def places(self, owner: int | str, paths: Sequence[str]) -> dict[str, Reading[Place]]:
         """As of Host. One request looks at all paths; when one of them hangs, none was seen."""
         root = f"/proc/{owner}/root"
+        self._note_places(root, paths)
+        found = super().places(owner, paths)
+        seen = [reading.value for reading in found.values() if reading.value]
+        self._note_places(root, [path for place in seen for path in place.started_by])
+        return found
+
+    def _note_places(self, root: str, paths: Sequence[str]) -> None:
         new = [path for path in (f"{root}{each}" for each in paths) if self._is_new("place", path)]
         if new:
             self._note_others()
@@ -149,7 +156,6 @@ class RecordingHost(LocalHost):
             except (OSError, ChildError, ValueError):
                 seen = [UNSEEN] * len(new)
             self._looks |= {("place", path): each for path, each in zip(new, seen, strict=True)}
-        return super().places(owner, paths)
 
     def try_sysctls(self, wanted: Mapping[str, str]) -> dict[str, Reading[str]]:
         """As of Host. A module that is loaded or removed brings or takes the files of its sysctls."""

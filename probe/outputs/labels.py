@@ -31,7 +31,7 @@ REASONS: frozenset[str] = frozenset((
     "HandlerUnknown", "OciRuntimeMissing", "CriServiceMissing", "RuntimeConfined", "SnapshotterWithoutRemap",
     "StateNotSearchable", "DeviceMissing", "TemporaryDirectoryUnusable", "UmaskTooStrict", "DirectoryNotWritable",
     "KeyringQuotaTooSmall", "ProcessLimitTooSmall", "OpenFilesLimitTooSmall", "OomScoreRefused", "RuntimeNotReady",
-    "ShimMissing", "MonitorMissing", "CniPluginMissing", "NetworkNotConfigured", "NetworkNotReady",
+    "FileTableFull", "ShimMissing", "MonitorMissing", "CniPluginMissing", "NetworkNotConfigured", "NetworkNotReady",
     "CgroupDriverMismatch", "HybridCgroups", "HookNotExecutable", "SysctlRefused", "MountRefused", "LimitRefused",
     "LimitTooSmall", "KubeletDirectoryNotWritable", "HostsFileMissing", "FileSizeLimitTooSmall", "SandboxerMissing",
     "StackLimitTooSmall", "PreloadMissing", "ShimCgroupMissing", "ResolvConfMissing",

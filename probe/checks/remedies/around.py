@@ -6,6 +6,11 @@ _MAKE_ROOM = (
     "Free space or inodes there, or mount it writable:\n  df -h /run /var/lib /var/log; df -i /run /var/lib /var/log"
 )
 
+INSTALL_THE_NEEDED = (
+    "Install what the message names in the version that the program was built for, from the same source as the "
+    "program, or install a static build of the program. ldd(1) lists the libraries of a program:\n  ldd PROGRAM"
+)
+
 OF_REASON: dict[str, str] = {
     "TemporaryDirectoryUnusable": "Make it a writable directory with free inodes, or name another one in the "
     "runtime's unit (Environment=TMPDIR=/var/tmp), and restart the runtime.",
@@ -17,6 +22,9 @@ OF_REASON: dict[str, str] = {
     "KeyringQuotaTooSmall": "Raise the quota:\n  sysctl -w kernel.keys.maxkeys=2000 kernel.keys.maxbytes=2000000",
     "ProcessLimitTooSmall": "Set LimitNPROC=infinity and TasksMax=infinity in the runtime's unit, and restart it.",
     "OpenFilesLimitTooSmall": "Set LimitNOFILE=infinity in the runtime's unit, and restart it.",
+    "FileTableFull": "Raise the limit, also in the file of sysctl.d(5) that sets it, or end what opened so many files:\n"
+    "  sysctl -w fs.file-max=9223372036854775807; cat /proc/sys/fs/file-nr\n"
+    "  grep -rs fs.file-max /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d",
     "FileSizeLimitTooSmall": "Set LimitFSIZE=infinity in the runtime's unit, and restart it.",
     "StackLimitTooSmall": "Set LimitSTACK=8M in the runtime's unit, and restart it.",
     "MemoryLimitTooSmall": "Set LimitAS=infinity and LimitDATA=infinity in the runtime's unit, and restart it.",

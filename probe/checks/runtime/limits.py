@@ -20,6 +20,7 @@ from probe.checks.runtime.names import may_be_stale
 from probe.checks.runtime.soft_limits import SOFT_LIMITS, check_memory, judge_soft_limit, limit_of, told
 from probe.facts.model import Facts
 from probe.finding import Evidence
+from probe.reading import problem_of
 
 _KEYRINGS = 2
 """Session keyrings of the smallest Pod: one for the sandbox, one for a container."""
@@ -32,6 +33,7 @@ _KEYRINGS_OF_MANY = 20
 _TOO_FEW_PROCESSES = {"runc": 5, "crun": 2}
 """Each failed with that limit; crun runs with 3, runc with 8."""
 _FEW_PROCESSES = 4096
+_FEW_FILES = 1024
 _TOO_FEW_PIDS = 8
 """Processes: a shim of containerd has more threads than this."""
 _TOO_FEW_IN_PODS = {"runc": 4, "crun": 2}
@@ -71,6 +73,26 @@ def check_keys(facts: Facts, handler: str) -> Outcome:
     if fits < _KEYRINGS and not oci:
         return Outcome.unknown("not-readable", f"{message}; which OCI runtime this handler runs is unknown", *seen)
     return Outcome.warn(message, *seen)
+
+
+def check_file_table(facts: Facts) -> Outcome:
+    """Whoever has CAP_SYS_ADMIN of the node may exceed fs.file-max; a Pod's own root gets ENFILE.
+
+    *Source*: fs/file_table.c, alloc_empty_file.
+    """
+    around = surroundings_of(facts)
+    left = around.value.files_left if around.value else problem_of(around)
+    if left.kind == "absent":
+        return Outcome.skipped("this node does not tell how many files it may open", left)
+    if left.value is None:
+        return Outcome.not_read("how many files the node may open", left)
+    if left.value >= _FEW_FILES:
+        return Outcome.passed("the node may open more files", Evidence(left.source, f"{left.value} left"))
+    message = f"all processes of the node together may open {max(left.value, 0)} more files (fs.file-max)"
+    seen = Evidence(left.source, f"{left.value} left")
+    if left.value <= 0:
+        return Outcome.fail("FileTableFull", f"{message}, which binds a Pod's own root and not that of the node", seen)
+    return Outcome.warn(f"{message}; then only root of the node opens further ones", seen)
 
 
 def check_processes(facts: Facts, handler: str) -> Outcome:
@@ -159,6 +181,7 @@ def check_limits(facts: Facts, handler: str) -> Outcome:
             "KeyringQuotaTooSmall": check_keys(facts, handler),
             "ProcessLimitTooSmall": check_processes(facts, handler),
             **{row.reason: judge_soft_limit(facts, row) for row in SOFT_LIMITS},
+            "FileTableFull": check_file_table(facts),
             "MemoryLimitTooSmall": check_memory(facts),
             "OomScoreRefused": check_oom_score(facts),
         }
@@ -171,14 +194,15 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Do quotas and limits leave Pods the keyrings and processes that they need?",
-        why="RLIMIT_NPROC of the runtime and the quota of keyrings bind each UID but the node's root: low ones stop "
-        "Pods with a user namespace, and no others. pids.max of its cgroup, too few open files, or an oom_score_adj "
-        "that it may not lower without CAP_SYS_RESOURCE, stop every Pod, and so does a small RLIMIT_FSIZE, "
-        "RLIMIT_STACK, RLIMIT_AS or RLIMIT_DATA.",
+        why="RLIMIT_NPROC of the runtime, the quota of keyrings and fs.file-max bind all but the node's root: low ones "
+        "stop Pods with a user namespace, and no others. pids.max of its cgroup, too few open files, or an "
+        "oom_score_adj that it may not lower without CAP_SYS_RESOURCE, stop every Pod, and so does a small "
+        "RLIMIT_FSIZE, RLIMIT_STACK, RLIMIT_AS or RLIMIT_DATA.",
         reasons=(
             "KeyringQuotaTooSmall",
             "ProcessLimitTooSmall",
             "OpenFilesLimitTooSmall",
+            "FileTableFull",
             "FileSizeLimitTooSmall",
             "StackLimitTooSmall",
             "MemoryLimitTooSmall",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from probe.checks.check import Outcome
+from probe.checks.remedies.around import INSTALL_THE_NEEDED
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import handler_around, is_containerd, surroundings_of, told_by
+from probe.facts.around import NEEDS
 from probe.facts.model import Facts
 from probe.finding import Evidence
 
@@ -20,7 +22,8 @@ def check_shim(facts: Facts, handler: str) -> Outcome:
         return Outcome.skipped("this runtime tells no shim or monitor of this handler", told_by(facts))
     if own.shim.kind == "absent":
         message = f"the runtime cannot execute {what}: {own.shim.problem}"
-        return Outcome.fail("MonitorMissing" if crio else "ShimMissing", message, own.shim)
+        remediation = INSTALL_THE_NEEDED if f" {NEEDS}" in own.shim.problem else ""
+        return Outcome.fail("MonitorMissing" if crio else "ShimMissing", message, own.shim, remediation=remediation)
     if own.shim.value is None:
         return Outcome.not_read(f"whether the runtime finds {what}", own.shim)
     return Outcome.passed(f"the runtime finds {inline(own.shim.value)}", own.shim)

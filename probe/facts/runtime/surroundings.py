@@ -82,6 +82,7 @@ def gather_surroundings(host: Host, daemon: Reading[int], setup: Setup, logs_dir
             cgroups=tuple(found[path] for path in _CONTROLLERS if found[path].kind != "absent") or (found[_CGROUPS],),
             daemon=_daemon(host, pid),
             pods_left=_pods_left(host),
+            files_left=host.read_text("/proc/sys/fs/file-nr").parse(_files_left),
             keys=Keys(count=_sysctl(host, "maxkeys"), size=_sysctl(host, "maxbytes")),
             restricts_oom_score=setup.in_force.parse(lambda config: config.restrict_oom_score_adj),
             missing_libraries=missing,
@@ -213,6 +214,12 @@ def parse_pids_cgroup(text: str) -> list[str]:
                 return []
             return [f"{root}/{'/'.join(names[:end])}" for end in range(len(names), 0, -1)][:_MAX_CGROUPS]
     return []
+
+
+def _files_left(text: str) -> int:
+    """*Source*: proc_sys_fs(5), file-nr. *Errors*: ValueError for another form."""
+    used, _, most = map(int, text.split())
+    return most - used
 
 
 def _sysctl(host: Host, name: str) -> Reading[int]:

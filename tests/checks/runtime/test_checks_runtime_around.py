@@ -263,6 +263,24 @@ def test_space(field: str, overrides: dict[str, Any], expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (1 << 20, ("pass", "")),
+        (1024, ("pass", "")),
+        (1023, ("warn", "")),
+        (1, ("warn", "")),
+        (0, ("fail", "FileTableFull")),
+        (-500, ("fail", "FileTableFull")),
+        (absent("/proc/sys/fs/file-nr"), ("pass", "")),
+        (unread("/proc/sys/fs/file-nr"), ("unknown", "NotPermitted")),
+    ],
+)
+def test_the_files_of_the_whole_node(left: Any, expected: tuple[str, str]) -> None:
+    """Root of the node may exceed fs.file-max, as with more files open than that; a Pod's own root may not."""
+    assert status_of("runtime-limits", facts_with(files_left=left)) == expected
+
+
+@pytest.mark.parametrize(
     ("place", "held", "expected"),
     [
         ({"free_bytes": 0, "project": True}, ALL_CAPABILITIES, "warn"),
