@@ -17,6 +17,7 @@ from probe.facts.around import (
     Keys,
     KubeletAround,
     Limit,
+    Pipes,
     Place,
     Propagation,
     Surroundings,
@@ -494,6 +495,7 @@ def make_surroundings(**overrides: Any) -> Surroundings:
         "dev": make_place("/dev"),
         "cgroups": (make_place("/sys/fs/cgroup"),),
         "daemon": make_daemon(),
+        "pipes": make_pipes(),
         "keys": make_keys(),
         "restricts_oom_score": False,
         "handlers": (make_handler_around(), make_handler_around(name="runc")),
@@ -516,6 +518,11 @@ def make_surroundings(**overrides: Any) -> Surroundings:
         "hybrid_controllers": "/sys/fs/cgroup/unified/cgroup.controllers",
     }
     return Surroundings(**_readings(fields | overrides, sources))
+
+
+def make_pipes(hard: int = 0, soft: int = 16_384) -> Pipes:
+    """The kernel's own limits of pipes."""
+    return Pipes(soft=Reading("/proc/sys/fs/pipe-user-pages-soft", soft), hard=Reading("pipe-user-pages-hard", hard))
 
 
 def make_keys(count: int = 200, size: int = 20_000) -> Keys:

@@ -11,7 +11,7 @@ from probe.reading import Reading
 NO_PLACE: Reading[Place] = Reading("the daemon's files", None, "not looked for", "not-tried")
 
 
-_NO_NUMBER: Reading[int] = Reading("cgroup of Pods", None, "not looked for", "not-tried")
+_NO_NUMBER: Reading[int] = Reading("the node's limits", None, "not looked for", "not-tried")
 
 
 class Limit(Struct, frozen=True):
@@ -40,6 +40,18 @@ class Keys(Struct, frozen=True, kw_only=True):
     count: Reading[int]
     size: Reading[int]
     """Bytes."""
+
+
+class Pipes(Struct, frozen=True, kw_only=True):
+    """The pages that the pipes of one UID may have, 0 without a limit. *Source*: pipe(7)."""
+
+    soft: Reading[int]
+    """`fs.pipe-user-pages-soft`: beyond it a new pipe gets 2 pages in place of 16."""
+    hard: Reading[int]
+    """`fs.pipe-user-pages-hard`: beyond it none is made."""
+
+
+_NO_PIPES = Pipes(soft=_NO_NUMBER, hard=_NO_NUMBER)
 
 
 class Propagation(Struct, frozen=True, kw_only=True):
@@ -177,6 +189,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     """How many processes the kubelet's cgroup of all Pods may still get; absent where it is not limited."""
     files_left: Reading[int] = Reading("/proc/sys/fs/file-nr", None, "not looked for", "not-tried")
     """How many more files all processes of the node may open, `fs.file-max`; negative where root has exceeded it."""
+    pipes: Pipes = _NO_PIPES
     keys: Keys
     restricts_oom_score: Reading[bool]
     """containerd's `restrict_oom_score_adj`."""

@@ -26,6 +26,7 @@ Source = tuple[str, str, str]
 
 _ALSO = (
     "/proc/1/ns/mnt",
+    "/proc/sys/fs/file-max",
     "/proc/sys/fs/mount-max",
     "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
     "/proc/sys/kernel/apparmor_restrict_unprivileged_unconfined",

@@ -22,9 +22,12 @@ OF_REASON: dict[str, str] = {
     "KeyringQuotaTooSmall": "Raise the quota:\n  sysctl -w kernel.keys.maxkeys=2000 kernel.keys.maxbytes=2000000",
     "ProcessLimitTooSmall": "Set LimitNPROC=infinity and TasksMax=infinity in the runtime's unit, and restart it.",
     "OpenFilesLimitTooSmall": "Set LimitNOFILE=infinity in the runtime's unit, and restart it.",
-    "FileTableFull": "Raise the limit, also in the file of sysctl.d(5) that sets it, or end what opened so many files:\n"
+    "FileTableFull": "Raise the limit, also in the file of sysctl.d(5) that sets it, or end what opened so many:\n"
     "  sysctl -w fs.file-max=9223372036854775807; cat /proc/sys/fs/file-nr\n"
     "  grep -rs fs.file-max /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d",
+    "PipeLimitTooSmall": "Take the limit away, also from the file of sysctl.d(5) that sets it:\n"
+    "  sysctl -w fs.pipe-user-pages-hard=0\n"
+    "  grep -rs fs.pipe-user-pages /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d",
     "FileSizeLimitTooSmall": "Set LimitFSIZE=infinity in the runtime's unit, and restart it.",
     "StackLimitTooSmall": "Set LimitSTACK=8M in the runtime's unit, and restart it.",
     "MemoryLimitTooSmall": "Set LimitAS=infinity and LimitDATA=infinity in the runtime's unit, and restart it.",

@@ -34,6 +34,9 @@ _TOO_FEW_PROCESSES = {"runc": 5, "crun": 2}
 """Each failed with that limit; crun runs with 3, runc with 8."""
 _FEW_PROCESSES = 4096
 _FEW_FILES = 1024
+_PIPE_PAGES = 16
+_FEW_PIPE_PAGES = 1024
+"""Pages of 64 pipes."""
 _TOO_FEW_PIDS = 8
 """Processes: a shim of containerd has more threads than this."""
 _TOO_FEW_IN_PODS = {"runc": 4, "crun": 2}
@@ -93,6 +96,33 @@ def check_file_table(facts: Facts) -> Outcome:
     if left.value <= 0:
         return Outcome.fail("FileTableFull", f"{message}, which binds a Pod's own root and not that of the node", seen)
     return Outcome.warn(f"{message}; then only root of the node opens further ones", seen)
+
+
+def check_pipes(facts: Facts, handler: str) -> Outcome:
+    """Only CAP_SYS_RESOURCE or CAP_SYS_ADMIN of the node exempts: a Pod's own root has neither.
+
+    *Source*: fs/pipe.c, alloc_pipe_info.
+    """
+    around = surroundings_of(facts)
+    if around.value is None:
+        return Outcome.not_read("how many pipes a Pod may have", around)
+    hard, soft = around.value.pipes.hard, around.value.pipes.soft
+    if hard.kind == "absent":
+        return Outcome.skipped("this node does not tell how many pipes a UID may have", hard)
+    if hard.value is None:
+        return Outcome.not_read("how many pipes a Pod may have", hard)
+    first = 2 if 0 < (soft.value or 0) < _PIPE_PAGES else _PIPE_PAGES
+    if not 0 < hard.value < _FEW_PIPE_PAGES:
+        return Outcome.passed("no limit of pipes is near", hard)
+    message = (
+        f"the pipes of one UID may have {hard.value} pages (fs.pipe-user-pages-hard), and {first} are in the first"
+    )
+    if hard.value >= first:
+        return Outcome.warn(f"{message}: programs of Pods may fail to make a pipe", hard, soft)
+    if oci_runtime_of(facts, handler) == "runc":
+        return Outcome.fail("PipeLimitTooSmall", f"{message}, so none can be made, not even by runc", hard, soft)
+    doubt = f"{message}; whether a Pod runs without a pipe is unknown"
+    return replace(Outcome.unknown("not-tried", doubt, hard, soft), decides=True)
 
 
 def check_processes(facts: Facts, handler: str) -> Outcome:
@@ -182,6 +212,7 @@ def check_limits(facts: Facts, handler: str) -> Outcome:
             "ProcessLimitTooSmall": check_processes(facts, handler),
             **{row.reason: judge_soft_limit(facts, row) for row in SOFT_LIMITS},
             "FileTableFull": check_file_table(facts),
+            "PipeLimitTooSmall": check_pipes(facts, handler),
             "MemoryLimitTooSmall": check_memory(facts),
             "OomScoreRefused": check_oom_score(facts),
         }
@@ -203,6 +234,7 @@ CHECKS = (
             "ProcessLimitTooSmall",
             "OpenFilesLimitTooSmall",
             "FileTableFull",
+            "PipeLimitTooSmall",
             "FileSizeLimitTooSmall",
             "StackLimitTooSmall",
             "MemoryLimitTooSmall",

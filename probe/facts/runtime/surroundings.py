@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from probe.facts.around import NO_PLACE, Cni, Daemon, HandlerAround, Keys, Surroundings
+from probe.facts.around import NO_PLACE, Cni, Daemon, HandlerAround, Keys, Pipes, Surroundings
 from probe.facts.nearest import first_existing, nearest
 from probe.facts.runtime.handlers import InForce
 from probe.facts.runtime.limits import parse_limits
@@ -83,7 +83,8 @@ def gather_surroundings(host: Host, daemon: Reading[int], setup: Setup, logs_dir
             daemon=_daemon(host, pid),
             pods_left=_pods_left(host),
             files_left=host.read_text("/proc/sys/fs/file-nr").parse(_files_left),
-            keys=Keys(count=_sysctl(host, "maxkeys"), size=_sysctl(host, "maxbytes")),
+            pipes=Pipes(soft=_sysctl(host, "fs/pipe-user-pages-soft"), hard=_sysctl(host, "fs/pipe-user-pages-hard")),
+            keys=Keys(count=_sysctl(host, "kernel/keys/maxkeys"), size=_sysctl(host, "kernel/keys/maxbytes")),
             restricts_oom_score=setup.in_force.parse(lambda config: config.restrict_oom_score_adj),
             missing_libraries=missing,
             linked_shims=_linked(host, pid, (one.shim.value for one in around)) if missing else (),
@@ -223,7 +224,7 @@ def _files_left(text: str) -> int:
 
 
 def _sysctl(host: Host, name: str) -> Reading[int]:
-    return host.read_text(f"/proc/sys/kernel/keys/{name}").parse(int)
+    return host.read_text(f"/proc/sys/{name}").parse(int)
 
 
 def _systemd(host: Host) -> Reading[bool]:

@@ -26,6 +26,7 @@ from lab.factory import (
     make_kubelet,
     make_kubelet_around,
     make_mounts,
+    make_pipes,
     make_place,
     make_probe,
     make_runtime,
@@ -260,6 +261,25 @@ def test_space(field: str, overrides: dict[str, Any], expected: str) -> None:
     changed: dict[str, Any] = {field: make_place(**{"path": "/run/containerd"} | overrides)}
     facts = facts_with(**changed)
     assert status_of("runtime-directories", facts)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("oci", "hard", "soft", "expected"),
+    [
+        ("runc", 0, 16_384, ("pass", "")),
+        ("runc", 1024, 16_384, ("pass", "")),
+        ("runc", 16, 16_384, ("warn", "")),
+        ("runc", 15, 16_384, ("fail", "PipeLimitTooSmall")),
+        ("runc", 15, 0, ("fail", "PipeLimitTooSmall")),
+        ("runc", 2, 1, ("warn", "")),
+        ("runc", 1, 1, ("fail", "PipeLimitTooSmall")),
+        ("crun", 1, 16_384, ("unknown", "NotTried")),
+        ("crun", 0, 1, ("pass", "")),
+    ],
+)
+def test_pages_of_pipes(oci: str, hard: int, soft: int, expected: tuple[str, str]) -> None:
+    """As with real Pods: with a hard limit of 1 runc failed, and no program made a pipe; with a soft one all ran."""
+    assert status_of("runtime-limits", facts_with(oci, pipes=make_pipes(hard, soft))) == expected
 
 
 @pytest.mark.parametrize(
