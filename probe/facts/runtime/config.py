@@ -41,6 +41,8 @@ class ConfiguredHandler(Struct, frozen=True):
     snapshotter: str = ""
     monitor: str = ""
     """CRI-O's `monitor_path`: the program that watches over each container."""
+    state: str = ""
+    """CRI-O's `runtime_root`: where the OCI runtime keeps the state of containers."""
 
 
 class CrioAdded(Struct, frozen=True, kw_only=True):
@@ -56,6 +58,8 @@ class CrioAdded(Struct, frozen=True, kw_only=True):
     """The program that makes the namespaces of a Pod."""
     network_dir: str = ""
     """The directory of network configurations; empty for the default, and in CRI's Status, which does not tell it."""
+    devices: tuple[str, ...] = ()
+    """`additional_devices`: `/dev/fuse:/dev/fuse:rwm`."""
     systemd_cgroup: bool = False
     pids_limit: int = 0
     """`pids_limit`: processes of each container; 0 or less without a limit."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from probe.facts.around import Added, Cni, HandlerAround, Limit
+from probe.facts.around import NO_PLACE, Added, AddedDevice, Cni, HandlerAround, Limit
+from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import try_sysctls
 from probe.facts.runtime.config import CrioAdded, RuntimeConfig
 from probe.facts.runtime.handlers import HANDLERS_LIMIT, first_program, unknown_handlers
@@ -25,7 +26,10 @@ def gather_crio_handlers(
         return unknown_handlers(config)
     crio = told.crio
     added = Reading(config.source, crio).parse(parse_added)
-    added = added.parse(lambda one: replace(one, newer=bool(changed), tried=try_sysctls(host, one.sysctls)))
+    devices = _devices(host, pid, crio.devices)
+    added = added.parse(
+        lambda one: replace(one, newer=bool(changed), tried=try_sysctls(host, one.sysctls), devices=devices)
+    )
     default_first = sorted(told.handlers.items(), key=lambda one: one[0] != told.default_handler)
     rows = [
         HandlerAround(
@@ -33,6 +37,7 @@ def gather_crio_handlers(
             shim=_programs(host, pid, crio.pinns, handler.monitor),
             systemd_cgroup=crio.systemd_cgroup,
             no_new_keyring=False,
+            oci_root=nearest(host, pid, handler.state) if handler.state.startswith("/") else NO_PLACE,
             own_network=False,
             added=added,
         )
@@ -72,6 +77,14 @@ def parse_added(crio: CrioAdded) -> Added:
             *([(PIDS, Limit(crio.pids_limit, crio.pids_limit))] if crio.pids_limit > 0 else []),
         ),
     )
+
+
+def _devices(host: Host, pid: int, entries: tuple[str, ...]) -> tuple[AddedDevice, ...]:
+    """The device nodes that each container gets: `HOST`, `HOST:CONTAINER` or `HOST:CONTAINER:PERMISSIONS`."""
+    named = [entry.split(":")[0] for entry in entries[:_ENTRIES]]
+    paths = [path for path in named if path.startswith("/")]
+    places = host.places(pid, paths) if paths else {}
+    return tuple(AddedDevice(path=path, source=places[path]) for path in dict.fromkeys(paths))
 
 
 def _programs(host: Host, pid: int, *paths: str) -> Reading[str]:

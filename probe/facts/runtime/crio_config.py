@@ -25,6 +25,7 @@ _COMMENTED_HANDLER = r"(?m)^# \[crio\.runtime\.runtimes\.(?!runtime-handler\])[\
 class _Runtime(Struct, rename="pascal"):
     runtime_path: str = ""
     runtime_type: str = ""
+    runtime_root: str = ""
     monitor_path: str = ""
 
 
@@ -33,6 +34,7 @@ class _InfoTable(Struct, rename="pascal"):
     default_runtime: str = ""
     default_sysctls: tuple[str, ...] | None = None
     default_ulimits: tuple[str, ...] | None = None
+    additional_devices: tuple[str, ...] | None = None
     hooks_dir: tuple[str, ...] | None = None
     pinns_path: str = ""
     cgroup_manager_name: str = ""
@@ -50,6 +52,7 @@ class _Info(Struct):
 class _DumpRuntime(Struct):
     runtime_path: str = ""
     runtime_type: str = ""
+    runtime_root: str = ""
     monitor_path: str = ""
 
 
@@ -58,6 +61,7 @@ class _DumpTable(Struct):
     runtimes: dict[str, _DumpRuntime] = {}
     default_sysctls: tuple[str, ...] = ()
     default_ulimits: tuple[str, ...] = ()
+    additional_devices: tuple[str, ...] = ()
     hooks_dir: tuple[str, ...] | None = None
     pinns_path: str = ""
     cgroup_manager: str = ""
@@ -98,6 +102,7 @@ def parse_crio_info(text: str) -> RuntimeConfig:
         crio=CrioAdded(
             sysctls=table.default_sysctls or (),
             ulimits=table.default_ulimits or (),
+            devices=table.additional_devices or (),
             hooks_dirs=table.hooks_dir,
             pinns=table.pinns_path,
             systemd_cgroup=table.cgroup_manager_name == _SYSTEMD,
@@ -120,6 +125,7 @@ def parse_crio_dump(text: str) -> RuntimeConfig:
         crio=CrioAdded(
             sysctls=table.default_sysctls,
             ulimits=table.default_ulimits,
+            devices=table.additional_devices,
             hooks_dirs=table.hooks_dir,
             pinns=table.pinns_path,
             network_dir=crio.network.network_dir,
@@ -143,4 +149,5 @@ def with_defaults(text: str) -> str:
 
 def _handler(name: str, configured: _Runtime | _DumpRuntime) -> ConfiguredHandler:
     binary = (configured.runtime_path or name) if configured.runtime_type in _OCI_TYPES else ""
-    return ConfiguredHandler(binary, configured.runtime_type or "oci", monitor=configured.monitor_path)
+    kind, state = configured.runtime_type or "oci", configured.runtime_root if binary else ""
+    return ConfiguredHandler(binary, kind, monitor=configured.monitor_path, state=state)

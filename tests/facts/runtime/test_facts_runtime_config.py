@@ -91,7 +91,10 @@ def test_recorded_containerd_dump(version: str, slow_chown: bool | None, imports
     )
 
 
-CRIO = {name: ConfiguredHandler(one.binary, "oci", monitor="/usr/bin/conmon") for name, one in NEW.items()}
+CRIO = {
+    name: ConfiguredHandler(one.binary, "oci", monitor="/usr/bin/conmon", state=f"/run/{name}")
+    for name, one in NEW.items()
+}
 ADDED = CrioAdded(
     hooks_dirs=("/usr/share/containers/oci/hooks.d",),
     pinns="/opt/crio/bin/pinns",
@@ -148,6 +151,7 @@ def test_containerd_handler(runtime: object, expected: ConfiguredHandler) -> Non
             ConfiguredHandler("/usr/libexec/crio/crun", "oci"),
         ),
         ({"RuntimePath": "/usr/bin/crun", "RuntimeType": "pod"}, ConfiguredHandler("/usr/bin/crun", "pod")),
+        ({"RuntimePath": "/bin/x", "RuntimeRoot": "/run/x"}, ConfiguredHandler("/bin/x", "oci", state="/run/x")),
         ({"RuntimePath": "/usr/bin/containerd-shim-kata-v2", "RuntimeType": "vm"}, ConfiguredHandler("", "vm")),
     ],
 )

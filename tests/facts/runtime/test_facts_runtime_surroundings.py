@@ -22,6 +22,8 @@ from probe.facts.kubelet.surroundings import gather_kubelet_around, receives
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added, place_hooks
 from probe.facts.runtime.cni import gather_cni, parse_plugins
+from probe.facts.runtime.config import ConfiguredHandler, CrioAdded, RuntimeConfig
+from probe.facts.runtime.crio import gather_crio_handlers
 from probe.facts.runtime.handlers import (
     InForce,
     gather_handlers,
@@ -511,6 +513,20 @@ def test_the_way_to_a_hook(tmp_path: Path) -> None:
     assert seen[0] == "hook"
     assert {"/", "link", "shut", "two"} <= set(seen)
     assert len(seen) == len(set(seen))
+
+
+def test_what_crio_gives_each_container() -> None:
+    """The node's own devices, and the directory in which its OCI runtime keeps state."""
+    host = make_host()
+    host.files["/dev/fuse"] = ""
+    handler = ConfiguredHandler("/usr/bin/crun", "oci", state="/run/crun")
+    crio = CrioAdded(devices=("/dev/fuse", "/dev/gone:/dev/x:rwm", "dev/relative"))
+    config = Reading("CRI", RuntimeConfig(default_handler="crun", handlers={"crun": handler}, crio=crio))
+    row, _ = gather_crio_handlers(host, PID, config, "")
+    assert row.added.value
+    devices = {device.path: device.source.kind for device in row.added.value.devices}
+    assert devices == {"/dev/fuse": None, "/dev/gone": "absent"}
+    assert row.oci_root.value
 
 
 @pytest.mark.parametrize("number", [10**30, -(10**30), 1 << 64, -1])
