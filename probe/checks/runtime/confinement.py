@@ -55,6 +55,13 @@ _FREE_DOMAINS_OF = {"bottlerocket": ("runtime_t",)}
 packages/selinux-policy."""
 
 
+_WITHOUT_POLICY = ("kernel", "init")
+"""Labels of SELinux before a policy is loaded, and so for ever with SELINUX=disabled: then it allows everything.
+
+*Source*: security/selinux/ss/services.c, `security_sid_to_context_core`, `security_compute_av`; selinux_config(5).
+"""
+
+
 def check_confinement(facts: Facts) -> Outcome:
     """Fail when the confinement forbids user namespaces; unknown when it may."""
     runtime = facts.runtime.value
@@ -128,6 +135,8 @@ def _in_hexadecimal(capabilities: Reading[int]) -> Reading[str]:
 def binds(label: str, facts: Facts, *own: str) -> bool:
     """Whether a label of attr/current may forbid something; *own* are domains made for what the process does."""
     if _FREE_PROFILE.fullmatch(label):
+        return False
+    if label in _WITHOUT_POLICY and "smack" not in (facts.kernel.lsm.value or "").split(","):
         return False
     context = _SELINUX_CONTEXT.fullmatch(label)
     system = (facts.distribution.value or "").partition(" ")[0]

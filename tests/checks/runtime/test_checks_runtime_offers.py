@@ -406,11 +406,19 @@ def test_daemon_not_found() -> None:
         "system_u:system_r:unconfined_service_t:s0-s0:c0.c1023",
         "system_u:system_r:spc_t:s0",
         "system_u:system_r:kernel_t:s0",
+        "kernel",
+        "init",
     ],
 )
 def test_free_labels(label: str) -> None:
     """Labels under which nothing is refused confine nobody."""
     assert judge(IDS[1], confined(label=label)).status == "pass"
+
+
+def test_a_label_of_smack() -> None:
+    """It may have the name that SELinux gives to processes before it has a policy."""
+    smack = {"kernel": make_kernel(lsm="capability,smack")}
+    assert judge(IDS[1], confined(smack, label="kernel")).status == "unknown"
 
 
 def test_permissive_selinux() -> None:
