@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lab.sabotage import daemon_breaks as daemon
 from lab.sabotage import node_breaks as node
+from lab.sabotage import option_breaks as options
 from lab.sabotage import place_breaks as places
 from lab.sabotage import runtime_breaks as runtime
 from lab.sabotage import start_breaks as start
@@ -32,7 +33,7 @@ _ALL = (
     *daemon.LIMITS, *daemon.CAPABILITIES, *daemon.CONFINED, *daemon.SYSTEMD, *daemon.UMASKS, *daemon.DAEMONS,
     *runtime.PROGRAMS, *runtime.CONFIGURATIONS, *runtime.SPECIFICATIONS, *runtime.HOOKS,
     *runtime.SPELLED, *runtime.SYSCTLS, *places.SUBVOLUMES,
-    *start.STARTED, *start.HOOKS_STARTED,
+    *options.OPTIONS, *start.STARTED, *start.HOOKS_STARTED,
 )  # fmt: skip
 BREAKS = tuple(replace(each, only_trial=ONLY_TRIAL.get(each.name, "")) for each in _ALL)
 BY_NAME = {each.name: each for each in BREAKS}

@@ -181,6 +181,9 @@ class Handler(Struct, frozen=True, kw_only=True):
         return self.binary.value is not None and mine == its
 
 
+NO_OVERLAY_OPTIONS: Reading[tuple[str, ...]] = Reading.without("config dump", "absent", "not looked for")
+
+
 class RuntimeFacts(Struct, frozen=True, kw_only=True):
     """The container runtime: what CRI says, what its daemon tells of its configuration."""
 
@@ -198,6 +201,8 @@ class RuntimeFacts(Struct, frozen=True, kw_only=True):
     snapshotter: Reading[str]
     """Of the default handler: `overlayfs`, `native`, …; CRI-O's storage driver `overlay`."""
     slow_chown: Reading[bool]
+    overlay_options: Reading[tuple[str, ...]] = NO_OVERLAY_OPTIONS
+    """`mount_options` of containerd's overlayfs snapshotter."""
     confinement: Reading[Confinement]
     layers_dir: Reading[str]
     """Directory of image layers of the default snapshotter: below the root unless configured elsewhere."""

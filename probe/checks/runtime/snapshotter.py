@@ -24,6 +24,12 @@ _EROFS_MAPS_SINCE = (2, 3, 0)
 
 _COPIES_AS_PROXY = ("fuse-overlayfs",)
 """Whose layers are plain directories."""
+_HARMLESS_OPTIONS = frozenset(("index", "metacopy", "redirect_dir", "userxattr", "volatile", "xino"))
+"""Options of overlay with which Pods ran on Linux 6.18; with noexec, nfs_export and ro none did."""
+_CHANGE_OPTIONS = (
+    "Run one Pod, which shows whether the option is right, or take it out of containerd's configuration and restart "
+    "containerd:\n  containerd config dump | grep -A8 snapshotter.v1.overlayfs"
+)
 _REMAP = "remap-ids"
 _NOT_COPIED = "an image with hard links, or with owners from 65536 on, cannot be copied so, and its Pods do not start"
 _COST = "a Pod waits until its image is copied, and each copy takes the image's size on disk"
@@ -124,6 +130,12 @@ def _judge_proxy(
 
 def _judge_overlayfs(facts: Facts, runtime: RuntimeFacts, seen: Reading[str]) -> Outcome:
     """slow_chown is a fallback: containerd does not use it where the kernel maps layers."""
+    given = runtime.overlay_options
+    if untried := [one for one in given.value or () if one.partition("=")[0] not in _HARMLESS_OPTIONS]:
+        message = (
+            f"whether Pods start with {inline(untried[0])} of mount_options of the snapshotter overlayfs is unknown"
+        )
+        return Outcome.unknown("not-tried", message, given.parse(", ".join), seen, remediation=_CHANGE_OPTIONS)
     layers = attempt_of(facts.attempts, "overlay-layers")
     slow = runtime.slow_chown
     if slow.kind == "absent" or slow.value is False:

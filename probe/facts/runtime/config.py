@@ -77,6 +77,8 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
     snapshotter: str = ""
     slow_chown: bool | None = None
     """Option of containerd's overlayfs snapshotter, since 2.0."""
+    overlay_options: tuple[str, ...] = ()
+    """`mount_options` of containerd's overlayfs snapshotter, which each root file system is mounted with."""
     extra_path: str = ""
     """Directory that containerd puts before its PATH, invisible from outside. *Source*: its plugin `opt`."""
     imports: tuple[str, ...] = ()
@@ -142,6 +144,7 @@ class _DumpImages(Struct):
 
 class _DumpOverlayfs(Struct):
     slow_chown: bool | None = None
+    mount_options: tuple[str, ...] | None = None
 
 
 class _DumpOpt(Struct):
@@ -195,6 +198,7 @@ def parse_containerd_dump(text: str) -> RuntimeConfig:
         state=dump.state,
         snapshotter=plugins.images.snapshotter or containerd.snapshotter,
         slow_chown=plugins.overlayfs.slow_chown,
+        overlay_options=plugins.overlayfs.mount_options or (),
         extra_path=os.path.join(plugins.opt.path, "bin") if plugins.opt.path else "",
         imports=dump.imports or (),
         without_cri=not _CRI_PLUGINS.isdisjoint(dump.disabled_plugins or ()),

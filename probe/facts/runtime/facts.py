@@ -58,6 +58,7 @@ def gather_runtime(
             layers_dir=settings.layers_dir(),
             snapshotter=settings.snapshotter(""),
             slow_chown=settings.slow_chown(),
+            overlay_options=settings.overlay_options(),
             pause_image=settings.pause_image(),
             confinement=gather_confinement(host, daemon),
             hooks_dirs=settings.hooks_dirs(),

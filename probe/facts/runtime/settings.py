@@ -115,6 +115,13 @@ class RuntimeSettings:
             return Reading.without(source, "not-readable", problem)
         return Reading(source, printed.slow_chown)
 
+    @or_problem
+    def overlay_options(self) -> Reading[tuple[str, ...]]:
+        """Options with which containerd's overlayfs snapshotter mounts layers; some may be of the next start only."""
+        if not self._containerd:
+            return Reading.without(self._answer.name.source, "absent", "only containerd has such a setting")
+        return Reading(self._printed.source, self._printed.need().overlay_options)
+
     def binary_of(self, handler: str) -> str:
         """The OCI runtime that a handler is configured to run, a path or a name; empty when that is not known."""
         configured = self._configured(handler)

@@ -126,6 +126,21 @@ def test_warn_of_an_old_erofs() -> None:
     assert outcome.remediation.startswith("Upgrade containerd to 2.3 or newer")
 
 
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ((), "pass"),
+        (("index=off", "metacopy=on", "volatile"), "pass"),
+        (("metacopy=on", "nfs_export=on"), "unknown"),
+        (("noexec",), "unknown"),
+        (("nobody",), "unknown"),
+    ],
+)
+def test_options_of_each_mount(options: tuple[str, ...], status: str) -> None:
+    """Pods ran with some, and none with others, whether it had a user namespace or not."""
+    assert judge(node(overlay_options=Reading("config dump", options))).status == status
+
+
 def test_warn_of_slow_chown_where_it_is_needed() -> None:
     outcome = judge(node(layers=REFUSED, slow_chown=True))
     assert outcome.status == "warn"

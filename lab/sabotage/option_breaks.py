@@ -1,0 +1,30 @@
+"""Breaks by options and by plugins of containerd, and of the files that it keeps for itself."""
+
+from __future__ import annotations
+
+from lab.sabotage.row import rows
+
+_OVERLAY = '[plugins."io.containerd.snapshotter.v1.overlayfs"]\n'
+
+OPTIONS = rows(
+    "configuration",
+    "config",
+    {
+        **{
+            f"overlay-option-{option.partition('=')[0].replace('_', '-')}": {
+                "top": f'{_OVERLAY}mount_options = ["{option}"]'
+            }
+            for option in ("metacopy=on", "index=on", "nfs_export=on", "volatile", "nobody", "ro", "noexec")
+        },
+        **{
+            f"disabled-{plugin.rpartition('.')[2]}": {"top": f'disabled_plugins = ["io.containerd.{plugin}"]'}
+            for plugin in (
+                "podsandbox.controller.v1.podsandbox",
+                "cri.v1.images",
+                "runtime.v2.task",
+                "nri.v1.nri",
+                "internal.v1.opt",
+            )
+        },
+    },
+)
