@@ -16,6 +16,7 @@ OPTIONS = rows(
             }
             for option in ("metacopy=on", "index=on", "nfs_export=on", "volatile", "nobody", "ro", "noexec")
         },
+        "io-type-streaming": {"type": 'runtime_type = "io.containerd.runc.v2"\n      io_type = "streaming"'},
         **{
             f"disabled-{plugin.rpartition('.')[2]}": {"top": f'disabled_plugins = ["io.containerd.{plugin}"]'}
             for plugin in (

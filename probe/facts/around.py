@@ -135,6 +135,8 @@ class HandlerAround(Struct, frozen=True, kw_only=True):
     """The cgroup that each shim joins; absent where no hierarchy has it."""
     sandboxer: str = ""
     """containerd's plugin that makes its sandboxes; empty for the usual one."""
+    io_type: str = ""
+    """How containerd passes on the output of containers: `streaming`, or by FIFOs."""
     own_network: bool
     """Whether it has a directory of network configurations of its own, which is not looked at."""
     added: Reading[Added]

@@ -40,6 +40,7 @@ class _Runtime(Struct, rename="camel"):
     base_runtime_spec: str = ""
     cni_conf_dir: str = ""
     sandboxer: str = ""
+    io_type: str = field(default="", name="io_type")
     options: _Options | None = None
 
 
@@ -95,6 +96,7 @@ def gather_handlers(
                 oci_root=nearest(host, pid, options.root) if options.root.startswith("/") else NO_PLACE,
                 shim_cgroup=gather_shim_cgroup(host, pid, options.shim_cgroup),
                 sandboxer=runtime.sandboxer,
+                io_type=runtime.io_type,
                 added=specs[path],
             )
         )

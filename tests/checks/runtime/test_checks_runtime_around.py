@@ -1029,6 +1029,21 @@ def test_what_makes_the_sandboxes_of_a_handler(sandboxer: str, oci: str, expecte
     assert status_of("runtime-parts", facts) == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"io_type": "streaming"}, ("fail", "SandboxerMissing")),
+        ({"io_type": "streaming", "sandboxer": "mine"}, ("pass", "")),
+        ({"io_type": "fifo"}, ("pass", "")),
+    ],
+)
+def test_streams_of_a_handler(fields: dict[str, Any], expected: tuple[str, str]) -> None:
+    """A sandboxer of its own may offer them; with that of containerd no container is made."""
+    proxies: Reading[dict[str, tuple[str, ...]]] = Reading("containerd config dump", {"mine": ()})
+    facts = facts_with(handlers=(make_handler_around(**fields),), proxies=proxies)
+    assert status_of("runtime-parts", facts) == expected
+
+
 def test_a_shim_of_another_name_may_make_sandboxes() -> None:
     """What it can do is not known, and nothing says that it cannot."""
     shim = Reading("PATH", "/usr/bin/containerd-shim-sandboxed-runc-v2")
