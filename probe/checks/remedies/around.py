@@ -6,6 +6,10 @@ _MAKE_ROOM = (
     "Free space or inodes there, or mount it writable:\n  df -h /run /var/lib /var/log; df -i /run /var/lib /var/log"
 )
 
+USE_FIFOS = (
+    "Remove io_type from the handler's table (containerd, /etc/containerd/config.toml), and restart containerd:\n"
+    "  containerd config dump | grep io_type"
+)
 INSTALL_THE_NEEDED = (
     "Install what the message names in the version that the program was built for, from the same source as the "
     "program, or install a static build of the program. ldd(1) lists the libraries of a program:\n  ldd PROGRAM"

@@ -8,7 +8,7 @@ import stat
 from msgspec.structs import replace
 
 from probe.checks.check import Check, Outcome
-from probe.checks.remedies.around import AROUND
+from probe.checks.remedies.around import AROUND, USE_FIFOS
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import (
     handler_around,
@@ -33,10 +33,6 @@ _SHIMS_WITHOUT_SANDBOXES = ("containerd-shim-runc-v1", "containerd-shim-runc-v2"
 *Source*: containerd/containerd issue #8369, pull request #14135.
 """
 _STREAMING = "streaming"
-_USE_FIFOS = (
-    "Remove io_type from the handler's table (containerd, /etc/containerd/config.toml), and restart containerd:\n"
-    "  containerd config dump | grep io_type"
-)
 _NETWORK_READY = "NetworkReady"
 _DRIVER_FROM_CRI = (1, 31)
 """Since when KubeletCgroupDriverFromCRI is on by default."""
@@ -48,7 +44,7 @@ def check_sandboxer(facts: Facts, handler: str) -> Outcome:
     if own and own.io_type == _STREAMING and own.sandboxer in _SANDBOXERS:
         message = f"the handler's io_type is {_STREAMING}, for which containerd's own sandboxes have no address"
         seen = Evidence("CRI Status", f"io_type {_STREAMING}")
-        return Outcome.fail("SandboxerMissing", message, seen, remediation=_USE_FIFOS)
+        return Outcome.fail("SandboxerMissing", message, seen, remediation=USE_FIFOS)
     if around.value is None or own is None or own.sandboxer in _SANDBOXERS:
         return Outcome.skipped("this handler has the usual sandboxes", told_by(facts))
     seen = Evidence("CRI Status", f"sandboxer {own.sandboxer}")
