@@ -59,6 +59,9 @@ class _Object(NamedTuple):
     strings: bytes
 
 
+_NOTHING = _Object((), (), (), False, b"")
+
+
 class Libraries:
     """Libraries below the root directory *root* for programs with that environment."""
 
@@ -80,11 +83,11 @@ class Libraries:
         musl = bool(_MUSL.fullmatch(os.path.basename(interpreter)))
         if not _USUAL.fullmatch(folder) or not (musl or _GLIBC.fullmatch(name)):
             raise Unclear
-        usual = _MUSL_FOLDERS if musl else (*_FOLDERS, folder, os.path.dirname(interpreter), *_of_architecture(folder))
+        usual = _MUSL_FOLDERS if musl else (folder, *_of_architecture(folder), os.path.dirname(interpreter), *_FOLDERS)
         if musl and self._exists(f"/etc/{os.path.basename(interpreter).removesuffix('.so.1')}.path"):
             raise Unclear
         found: dict[str, tuple[str, _Object]] = {}
-        folders, pending = set(self._given), [_read(program, os.path.dirname(path))]
+        folders, pending = set(self._given), [_read_once(program, os.path.dirname(path)) or _NOTHING]
         while pending:
             one = pending.pop(0)
             folders |= set(one.folders)
@@ -126,10 +129,9 @@ class Libraries:
                     continue
                 own = f"/proc/self/fd/{handle}"
                 real = os.readlink(own).removeprefix(self._root)
-                if not _is_whole(own):
-                    why = "is no library"
-                    continue
-                return path, _read(own, os.path.dirname(real))
+                if read := _read_once(own, os.path.dirname(real)):
+                    return path, read
+                why = "is no library"
             finally:
                 os.close(handle)
         return why, None
@@ -209,6 +211,20 @@ def _of_architecture(folder: str) -> tuple[str, ...]:
     return f"/lib/{triplet}", f"/usr/lib/{triplet}"
 
 
+def _read_once(path: str, origin: str) -> _Object | None:
+    """The dynamic section of the file; None where it is no library. One that has not changed is read only once."""
+    seen = os.stat(path)
+    key = (origin, seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size)
+    if key not in _read_before:
+        if len(_read_before) > _LIBRARIES:
+            _read_before.clear()
+        _read_before[key] = _read(path, origin) if _is_whole(path) else None
+    return _read_before[key]
+
+
+_read_before: dict[tuple[str, int, int, int, int, int], _Object | None] = {}
+
+
 def _is_whole(path: str) -> bool:
     """Whether the file begins as a library of 64 bits does, and is as long as its segments."""
     with open(path, "rb", buffering=0) as file:
@@ -234,7 +250,7 @@ def _read(path: str, origin: str) -> _Object:
         segments = list(_segments(os.pread(fd, 4096, 0)))
         dynamic = next((each for each in segments if each[0] == _PT_DYNAMIC), None)
         if dynamic is None:
-            return _Object((), (), (), False, b"")
+            return _NOTHING
         table = os.pread(fd, min(dynamic[3], _TABLE_LIMIT), dynamic[1])
         tags = list(struct.iter_unpack("<QQ", table[: len(table) // 16 * 16]))
         ends = next((number for number, (tag, _) in enumerate(tags) if tag == 0), len(tags))
