@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 from probe.host.syscalls import native
 
+OWN_OF_CONTAINERD = "/opt/containerd"
+"""containerd has `bin` and `lib` of it in PATH and LD_LIBRARY_PATH, unseen from outside. *Source*: its plugin `opt`."""
 NEEDS = "needs "
 """Begin of the defect of a program that needs another file."""
 HEAD = 4096
@@ -74,7 +76,7 @@ class Caller:
         given = self.environment.get("PATH")
         if given is not None and not all(each.startswith("/") for each in given.split(":")):
             return None
-        for folder in search_path(self.environment) if given else ("/bin", "/usr/bin"):
+        for folder in (*(search_path(self.environment) if given else ("/bin", "/usr/bin")), f"{OWN_OF_CONTAINERD}/bin"):
             try:
                 handle = open_path(f"{self.root}{folder}/{command}")
             except OSError as error:

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from probe.host.executable import OWN_OF_CONTAINERD
 from probe.host.files import open_path
 
 _CACHE = "/etc/ld.so.cache"
@@ -67,7 +68,8 @@ class Libraries:
 
     def __init__(self, root: str, environment: Mapping[str, str]) -> None:
         self._root = root
-        self._given = tuple(filter(None, re.split("[:;]", environment.get("LD_LIBRARY_PATH", ""))))
+        given = filter(None, re.split("[:;]", environment.get("LD_LIBRARY_PATH", "")))
+        self._given = (*given, f"{OWN_OF_CONTAINERD}/lib")
         self._cache: dict[str, list[str]] | None = None
 
     def look(self, program: str, path: str, interpreter: str) -> Linked:

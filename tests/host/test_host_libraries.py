@@ -73,6 +73,14 @@ def test_a_program_with_all_its_libraries(tree: Tree) -> None:
             assert Libraries("", {}).look(name, os.path.realpath(name), interpreter_of(head)).missing == ""
 
 
+def test_libraries_of_containerd(tree: Tree) -> None:
+    """It adds the folder to the environment of what it starts, though /proc/PID/environ does not show it."""
+    (Path(tree.root) / "opt/containerd").mkdir(parents=True)
+    tree.move_libc()
+    (Path(tree.root) / "srv").rename(Path(tree.root) / "opt/containerd/lib")
+    assert tree.look().missing == ""
+
+
 def test_a_library_that_nobody_finds(tree: Tree) -> None:
     """It is named; where LD_LIBRARY_PATH or the cache of ldconfig(8) leads to it, nothing is missing."""
     folder = tree.move_libc()
