@@ -55,6 +55,17 @@ def images(*tools: str) -> list[Path]:
     return [_system((*TOOLS, *tools)), _checkout()]
 
 
+def python_packages(*names: str) -> Path:
+    """A further layer: Python distributions of this machine that only tests need, with those that they need."""
+    found = list(_files(_distributions(names, set())))
+
+    def fill(root: Path) -> None:
+        for path in (*found, *_libraries(found)):
+            _copy(path, root)
+
+    return layer("python", found, fill)
+
+
 def runtimes() -> dict[str, packages.Runtime]:
     """containerd, and the OCI runtimes that idmap; in the guest they lie where they lie here."""
     return {
@@ -121,7 +132,11 @@ def _interpreter() -> Iterator[Path]:
 
 def _modules() -> Iterator[Path]:
     """The files of all Python packages that the project needs to run."""
-    for distribution in _needed():
+    return _files(_needed())
+
+
+def _files(distributions: Iterable[metadata.Distribution]) -> Iterator[Path]:
+    for distribution in distributions:
         for file in distribution.files or ():
             path = Path(str(file.locate()))
             if ".." not in file.parts and path.suffix != ".pyc" and path.is_file():

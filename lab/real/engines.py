@@ -38,6 +38,7 @@ _ETC = {
     "passwd": "root:x:0:0:root:/root:/busybox\nuser:x:1000:1000:user:/home/user:/busybox\n",
     "group": "root:x:0:\nuser:x:1000:\n",
     "hosts": "127.0.0.1 localhost\n",
+    "machine-id": "0123456789abcdef0123456789abcdef\n",
     "resolv.conf": "nameserver 127.0.0.1\n",
     "subuid": "user:1001:64535\n",
     "subgid": "user:1001:64535\n",
@@ -48,13 +49,17 @@ _ETC = {
     "containers/containers.conf": '[containers]\nnetns = "host"\ncgroups = "disabled"\n'
     '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\nruntime = "crun"\n',
 }
-_UNIT = """[Unit]
-DefaultDependencies=no
-[Service]
-Type=oneshot
-ExecStart=/busybox sh -c "/busybox echo reached > /out/result; /busybox touch /out/done"
+_UNIT = """[Service]
+ExecStart=/busybox sh -c "until /usr/bin/systemctl is-system-running > /out/state || \
+/busybox grep -q degraded /out/state; do /busybox sleep 0.2; done; \
+/busybox cp /out/state /out/result; /busybox touch /out/done"
 """
-REACHED = "reached"
+_MASKED_UNITS = ("systemd-logind.service", "systemd-user-sessions.service", "getty.target")
+"""Units of multi-user.target that want a D-Bus daemon or a terminal."""
+BOOTED = ("running", "degraded")
+"""States of a systemd that has started all units of its target; degraded: some failed. *Source*: systemctl(1)."""
+_ENDED = ("Exiting PID 1", "Freezing execution")
+"""Words of a systemd that goes no further."""
 # Layers: the shell, and what it writes; the second is made by a container of the build.
 _SCRIPT = """
 set -e
@@ -92,7 +97,7 @@ def write_image(path: str) -> None:
     names = "proc sys dev tmp run var var/tmp etc etc/containers etc/systemd etc/systemd/system usr opt opt/buildah"
     directories = [*names.split(), "out", "store", "home", "root", CAPABLE, SETUID]
     files = {f"etc/{name}": (content.encode(), 0o644) for name, content in _ETC.items()}
-    files["etc/systemd/system/reached.service"] = (_UNIT.encode(), 0o644)
+    files["etc/systemd/system/booted.service"] = (_UNIT.encode(), 0o644)
     capabilities: dict[str, int] = {}
     files["busybox"] = (Path("/bin/busybox").read_bytes(), 0o755)
     for name, (program, capability) in MAPPERS.items():
@@ -114,15 +119,21 @@ def run_engine(node: Node, number: int, ask: Ask, podman: Path, buildah: Path, p
     return run_pod(node, number, ask, volumes, ("/busybox", "sh", "-c", f"({script}); /busybox echo $? > /out/status"))
 
 
-def run_systemd(node: Node, number: int, ask: Ask, systemd: Path, handler: str) -> str:
-    """What a unit of systemd as process 1 wrote, REACHED; else the last lines of what systemd said."""
+def run_systemd(node: Node, number: int, ask: Ask, systemd: Path, handler: str, timeout: float = 20) -> str:
+    """State of systemd as process 1 of a Pod when it has started multi-user.target; else its last messages."""
     volumes = [Volume(f"{systemd}/usr", "/usr", readonly=True)]
     for name in ("run", "tmp"):
         volumes.append(Volume(node.path(name), f"/{name}"))
         os.mkdir(volumes[-1].host_path)
-    init = "exec /usr/lib/systemd/systemd --unit=reached.service --log-target=console > /out/log 2>&1"
-    script = f"container=docker {init}; /busybox echo $? > /out/status"
-    return run_pod(node, number, ask, volumes, ("/busybox", "sh", "-c", script), handler, timeout=20)
+    # Of all places for messages, only the kernel's log is opened without asking whether it is a terminal.
+    script = (
+        "/busybox touch /out/log /etc/.updated /var/.updated; /busybox ln -s /out/log /dev/kmsg; "
+        f"for unit in {' '.join(_MASKED_UNITS)}; do /busybox ln -s /dev/null /etc/systemd/system/$unit; done; "
+        "/busybox mkdir /etc/systemd/system/multi-user.target.wants; "
+        "/busybox ln -s ../booted.service /etc/systemd/system/multi-user.target.wants; "
+        "container=docker exec /usr/lib/systemd/systemd --unit=multi-user.target --log-target=kmsg"
+    )
+    return run_pod(node, number, ask, volumes, ("/busybox", "sh", "-c", script), handler, timeout)
 
 
 def run_pod(
@@ -157,12 +168,21 @@ def run_pod(
 
 def _result(directory: str, timeout: float) -> str:
     until = time.monotonic() + timeout
-    while not any(os.path.exists(f"{directory}/{name}") for name in ("status", "done")) and time.monotonic() < until:
+    while not _has_ended(directory) and time.monotonic() < until:
         time.sleep(0.02)
     for name in ("result", "log"):
-        if os.path.exists(f"{directory}/{name}"):
-            return Path(directory, name).read_text().strip()[-1000:]
+        with suppress(FileNotFoundError):
+            if text := Path(directory, name).read_text(errors="replace").strip():
+                return text[-1000:]
     return "nothing was said"
+
+
+def _has_ended(directory: str) -> bool:
+    if any(os.path.exists(f"{directory}/{name}") for name in ("status", "done")):
+        return True
+    with suppress(FileNotFoundError):
+        return any(words in Path(directory, "log").read_text(errors="replace") for words in _ENDED)
+    return False
 
 
 def _container(command: Sequence[str], volumes: Sequence[Volume], first: int, ask: Ask) -> bytes:

@@ -112,9 +112,9 @@ def test_a_rootless_engine_behind_masks(node: Node, levels: dict[str, Any]) -> N
 
 
 def test_systemd_as_process_1(node: Node) -> None:
-    """systemd reaches its unit where `system` is ready, with a handler that gives the cgroup, and nowhere else."""
+    """systemd starts its target where `system` is ready, with a handler that gives the cgroup, and nowhere else."""
     handlers = {one["name"]: one for one in node.probe("-o", "json").report["nested"]["handlers"]}
     handler = handlers["writable" if CGROUP_V2 else ""]
     ask = Ask(capabilities=("SYS_ADMIN", "NET_ADMIN"))
     fate = engines.run_systemd(node, 5, ask, packages.systemd(), handler["name"])
-    assert (fate == engines.REACHED) == (handler["levels"]["system"] == "ready"), (handler, fate)
+    assert (fate in engines.BOOTED) == (handler["levels"]["system"] == "ready"), (handler, fate)
