@@ -16,7 +16,13 @@ from probe.verdict import Verdict
 
 _PLAIN = re.compile(r"[A-Za-z0-9._/=:-]{1,200}")
 """Values that need no quoting in YAML; a report may come from anywhere."""
-_SCRIPT = "mkdir -p /sys/fs/cgroup/init && xargs -rn1 < /sys/fs/cgroup/cgroup.procs > /sys/fs/cgroup/init/cgroup.procs"
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+"""Handlers that a RuntimeClass can name. *Source*: k8s.io/api node/v1, RuntimeClass.handler."""
+_SCRIPT = (
+    "mkdir -p /sys/fs/cgroup/init",
+    "# A process that ends meanwhile cannot be moved (ESRCH).",
+    "xargs -rn1 < /sys/fs/cgroup/cgroup.procs > /sys/fs/cgroup/init/cgroup.procs || :",
+)
 
 
 class Manifest(Struct, frozen=True):
@@ -65,13 +71,13 @@ def render_manifest(report: Report, name: str, workload: Workload) -> Manifest:
 def _handler(report: Report, level: NestedLevel) -> str:
     """A handler that is ready where the default one is not; empty when the default one is, or none."""
     rows = report.nested.handlers if report.nested else ()
-    ready = [row.name for row in rows if row.levels.get(level) == "ready" and _PLAIN.fullmatch(row.name or "-")]
+    ready = [row.name for row in rows if row.levels.get(level) == "ready" and _LABEL.fullmatch(row.name or "x")]
     return "" if "" in ready or not ready else ready[0]
 
 
 def _requests(workload: Workload, told: NestedVerdict) -> list[PodRequest]:
     """The requests of the level and the workload; ALL includes each other capability."""
-    asked = [one for one in (*told.pod, *workload.more) if one.field not in workload.left]
+    asked = [*(one for one in told.pod if one.field not in workload.left), *workload.more]
     wanted = [one for one in asked if one.field == "entrypoint" or _PLAIN.fullmatch(one.value)]
     if any(one.field == "capability" and one.value == "ALL" for one in wanted):
         wanted = [one for one in wanted if one.field != "capability" or one.value == "ALL"]
@@ -125,7 +131,8 @@ def _command(out: _Lines, workload: Workload, script: list[PodRequest]) -> None:
         out.add(4, "- |")
         for one in script:
             out.add(5, f"# {visible(one.why)}")
-        out.add(5, _SCRIPT)
+        for line in _SCRIPT:
+            out.add(5, line)
         out.add(5, f"exec {' '.join(workload.command)}")
     elif workload.command:
         out.add(3, f"command: [{', '.join(workload.command)}]")

@@ -36,13 +36,21 @@ WORKLOADS: dict[str, Workload] = {
     "k3s": Workload(
         level="system",
         storage="/var/lib/rancher/k3s",
-        command=("k3s", "server", "--kubelet-arg=feature-gates=KubeletInUserNamespace=true"),
-        more=(_SYS, PodRequest("capability", "ALL", "the kubelet and its Pods need more than the level itself")),
+        command=(
+            *("k3s", "server", "--kubelet-arg=feature-gates=KubeletInUserNamespace=true"),
+            "--kube-proxy-arg=conntrack-max-per-core=0",
+        ),
+        more=(
+            _SYS,
+            PodRequest("capability", "ALL", "the kubelet and its Pods need more than the level itself"),
+            PodRequest("tmpfs", "/run", "containerd and the kubelet keep their sockets and mounts there"),
+        ),
         notes=(
             "On the node, for flannel and kube-proxy: modprobe -a vxlan br_netfilter.",
+            "kube-proxy sets no net.netfilter.nf_conntrack_max, which only the node can: conntrack-max-per-core=0.",
             "Privileged Pods inside run only where the check nested-sysfs passes.",
         ),
-        left=("environment",),
+        left=("environment", "tmpfs"),
     ),
 }
 """By the name that `userns-probe explain nested --for` takes."""

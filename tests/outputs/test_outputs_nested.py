@@ -151,6 +151,20 @@ def test_a_handler_that_serves_is_named() -> None:
     assert on(nested, "buildah")[1]["spec"].get("runtimeClassName") is None
 
 
+@pytest.mark.parametrize(("handler", "named"), [("nested", True), ("my_handler", False), ("Nested", False)])
+def test_only_a_handler_that_a_runtime_class_can_name_is_named(handler: str, named: bool) -> None:
+    """The API refuses a RuntimeClass whose handler is no DNS label."""
+    verdict, pod = on(block({}, {"name": handler} | WRITABLE), "dockerd")
+    assert (verdict == "ready", bool(pod)) == (named, named)
+
+
+def test_each_reason_is_of_the_workload() -> None:
+    """k3s is no systemd."""
+    text = render_manifest(make_report(nested=block(WRITABLE)), "k3s", WORKLOADS["k3s"]).text
+    assert "mountPath: /run" in text
+    assert "systemd" not in text
+
+
 def test_what_the_node_must_change() -> None:
     """Without any such handler there is no manifest, and the fix is told as comments."""
     manifest = render_manifest(make_report(nested=block()), "dockerd", WORKLOADS["dockerd"])

@@ -77,7 +77,7 @@ def _of_handler(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> Nested
     seen = (writable, handler.systemd_cgroup, handler.oci_runtime, _options(facts), facts.nested.controllers)
     if handler.oci_runtime.value is None:
         return judge(Outcome.not_read("whether the cgroup belongs to the Pod's root", handler.oci_runtime), *requests)
-    if handler.oci_runtime.value != "crun" and handler.systemd_cgroup.value is not True:
+    if not _is_owned(handler):
         if handler.systemd_cgroup.value is None:
             return judge(Outcome.not_read("the handler's cgroup driver", handler.systemd_cgroup), *requests)
         message = f"{name} mounts the cgroup writable, and it belongs to nobody: runc with the driver cgroupfs"
@@ -97,9 +97,19 @@ def _too_old(runtime: RuntimeFacts) -> bool:
 
 
 def _writable_handlers(runtime: RuntimeFacts, handler: Handler) -> list[str]:
+    """Names of other handlers that give a Pod a cgroup of its own."""
     return [
-        one.name for one in runtime.handlers.value or () if one.name and one != handler and one.cgroup_writable.value
+        one.name
+        for one in runtime.handlers.value or ()
+        if one.name and one != handler and one.cgroup_writable.value and _is_owned(one)
     ][:5]
+
+
+def _is_owned(handler: Handler) -> bool:
+    """True when the OCI runtime gives the cgroup to the Pod's root: crun always, runc by systemd."""
+    return handler.oci_runtime.value == "crun" or (
+        handler.oci_runtime.value is not None and handler.systemd_cgroup.value is True
+    )
 
 
 def _options(facts: Facts) -> Evidence:

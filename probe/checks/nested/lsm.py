@@ -12,10 +12,11 @@ _SELINUX = PodRequest(
     "selinux", "container_engine_t", "the type container_t may not mount; container-selinux has container_engine_t"
 )
 _ALLOW = (
-    "Allow user namespaces to processes without capabilities; on Ubuntu the first, on Debian the second exists.\n"
-    "  sysctl -w kernel.apparmor_restrict_unprivileged_userns=0\n"
-    "  sysctl -w kernel.unprivileged_userns_clone=1"
+    "Allow user namespaces to processes without capabilities, also for the next boot.\n"
+    "  echo {setting} > /etc/sysctl.d/90-rootless.conf\n"
+    "  sysctl -p /etc/sysctl.d/90-rootless.conf"
 )
+_OF_UBUNTU, _OF_DEBIAN = "kernel.apparmor_restrict_unprivileged_userns=0", "kernel.unprivileged_userns_clone=1"
 
 
 def check_lsm(facts: Facts, handler: str) -> NestedOutcome:
@@ -33,7 +34,8 @@ def check_lsm(facts: Facts, handler: str) -> NestedOutcome:
     switch = facts.kernel.apparmor_restrict_unprivileged_userns
     if denied := next((step for step in steps if step.result == "failed" and step.errno in ("EPERM", "EACCES")), None):
         message = f"{denied.name}: {denied.errno} for UID 1000 without capabilities, so no rootless engine starts"
-        return _of_rootless(Outcome.fail("RootlessDenied", message, seen, switch, remediation=_ALLOW), requests)
+        remedy = _ALLOW.format(setting=_OF_UBUNTU if switch.value else _OF_DEBIAN)
+        return _of_rootless(Outcome.fail("RootlessDenied", message, seen, switch, remediation=remedy), requests)
     if doubtful := next((step for step in steps if step.result == "unknown"), None):
         message = f"{doubtful.name} was not seen to work: {doubtful.reason}"
         return _of_rootless(Outcome.unknown(doubtful.kind or "not-tried", message, seen, lsm), requests)

@@ -58,6 +58,8 @@ def gather_trial(sandbox: Reading[SandboxFacts], probe: ProbeFacts) -> Reading[N
     answer = sandbox.value.nested
     if answer is None:
         return Reading.without(SOURCE, "not-readable", "its process ended without an answer")
+    if answer.late:
+        return Reading.without(SOURCE, "timed-out", "no answer in time")
     unconfined = probe.seccomp.value == 0
     return Reading(SOURCE, answer).parse(lambda steps: judge_trial(steps, unconfined))
 

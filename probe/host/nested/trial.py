@@ -82,6 +82,8 @@ class NestedAnswer(Struct, frozen=True, kw_only=True):
     steps: tuple[StepAnswer, ...] = ()
     """One for each of STEP_NAMES, in that order; those that were not reached say so."""
     seconds: float = 0.0
+    late: bool = False
+    """True when the time was over before its end."""
 
 
 def nested_child(own_proc: int, codec: Any, write: Write) -> None:
@@ -96,10 +98,15 @@ def nested_child(own_proc: int, codec: Any, write: Write) -> None:
 
 
 def read_nested(child: Child, deadline: float) -> NestedAnswer | None:
-    """Answer of a child that runs `nested_child` by *deadline* (time.monotonic()); None when there is none."""
+    """Answer of a child that runs `nested_child` by *deadline* (time.monotonic()), `late` when that is over.
+
+    None when the child ended without an answer.
+    """
     try:
         return msgspec.json.decode(child.read(deadline), type=NestedAnswer)
-    except (TimeoutError, ChildError, msgspec.DecodeError, OSError):
+    except TimeoutError:
+        return NestedAnswer(late=True)
+    except (ChildError, msgspec.DecodeError, OSError):
         return None
 
 

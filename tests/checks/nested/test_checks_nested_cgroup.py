@@ -45,6 +45,15 @@ def test_handlers_differ() -> None:
     assert on({}, *handlers, name="other") == "unknown NotReadable"
 
 
+@pytest.mark.parametrize("other", [{"systemd_cgroup": False}, {"oci_runtime": absent("runc")}])
+def test_a_handler_that_gives_the_cgroup_to_nobody_is_no_way_out(other: dict[str, Any]) -> None:
+    """A writable mount alone is not enough."""
+    for more, named in (({}, True), (other, False)):
+        told = (make_handler(cgroup_writable=False), make_handler(name="nested", **WRITABLE | more))
+        answer = judged("nested-cgroup", runtime=make_runtime(handlers=Reading("CRI", told)))
+        assert ("nested would" in answer.outcome.message) == named
+
+
 def test_old_containerd() -> None:
     """Before 2.1 there is no such setting."""
     assert on({"version": "1.7.24"}, {"cgroup_writable": absent("CRI")}) == "fail CgroupReadOnly"

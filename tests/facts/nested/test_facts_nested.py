@@ -64,7 +64,9 @@ def test_foreign_steps_are_a_problem() -> None:
 
 def test_a_trial_without_an_answer() -> None:
     assert gather_trial(Reading("s", SandboxFacts(steps=(), seconds=0.0)), make_probe()).kind == "not-readable"
-    assert gather_trial(unread("s", "timed-out"), make_probe()).kind == "timed-out"
+    late = SandboxFacts(steps=(), seconds=0.0, nested=NestedAnswer(late=True))
+    for told in (unread("s", "timed-out"), Reading("s", late)):
+        assert gather_trial(told, make_probe()).kind == "timed-out"
 
 
 def test_settings_of_the_node() -> None:
