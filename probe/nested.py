@@ -35,6 +35,10 @@ Field = Literal[
 """The part of a Pod's manifest that a request is about."""
 
 
+_OF_ROOTLESS: frozenset[Field] = frozenset(("escalation", "file-capability", "subordinate-ids"))
+"""What newuidmap(1) needs. The Pod's own root, who runs inner Pods, writes maps itself."""
+
+
 class PodRequest(Struct, frozen=True):
     """One thing that the Pod must ask for."""
 
@@ -111,7 +115,8 @@ def _conclude(level: NestedLevel, findings: Sequence[NestedFinding], base: Base)
     included = INCLUDED[level]
     concerned = [one for one in findings if not set(one.levels).isdisjoint(included)]
     deciding = [one for one in concerned if not set(one.decides).isdisjoint(included)]
-    pod = tuple(dict.fromkeys(request for one in concerned for request in one.pod))
+    left = _OF_ROOTLESS if level != "rootless" else ()
+    pod = tuple(dict.fromkeys(each for one in concerned for each in one.pod if each.field not in left))
     failed = next((one for one in deciding if one.status == "fail"), None)
     unknown = next((one for one in deciding if one.status == "unknown"), None)
     if base.verdict == "not-ready":

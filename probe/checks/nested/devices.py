@@ -17,6 +17,11 @@ _MODE = (
     "  chmod 0666 /dev/fuse /dev/net/tun\n"
     '  echo \'KERNEL=="fuse|tun", MODE="0666"\' > /etc/udev/rules.d/90-nested.rules'
 )
+_LOAD = (
+    "Load the modules, also at the next boot.\n"
+    "  modprobe -a fuse tun\n"
+    "  printf 'fuse\\ntun\\n' > /etc/modules-load.d/90-nested.conf"
+)
 _OFFER = "Hand the devices out: a generic device plugin or CDI for containerd; with CRI-O, allowed_devices."
 
 
@@ -35,7 +40,7 @@ def check_devices(facts: Facts, handler: str) -> NestedOutcome:
     missing = [mode.source for mode in modes if mode.kind == "absent"]
     if missing:
         message = f"{' and '.join(missing)} does not exist on the node"
-        return judge(Outcome.warn(message, *modes, seen), *_NEEDS)
+        return judge(Outcome.warn(message, *modes, seen, remediation=_LOAD), *_NEEDS)
     if any(step.result != "passed" for step in (fuse, tun)):
         message = "the devices are open to everybody, and their use was not seen to work"
         return judge(Outcome.warn(message, seen, *modes), *_NEEDS)

@@ -17,8 +17,8 @@ _IDS = PodRequest(
     "subordinate-ids", "1001:64535", "the usual 100000:65536 does not exist in a Pod with fewer than 165536 IDs (EPERM)"
 )
 _SETID = (
-    PodRequest("capability", "SETUID", "newuidmap(1) writes the second map"),
-    PodRequest("capability", "SETGID", "newgidmap(1) writes the second map"),
+    PodRequest("capability", "SETUID", "a map of more than one UID needs it"),
+    PodRequest("capability", "SETGID", "a map of more than one GID needs it"),
     PodRequest("escalation", "true", "newuidmap(1) and newgidmap(1) get their capabilities when they are executed"),
     PodRequest("file-capability", "newuidmap=cap_setuid", "setuid root, as in Debian, it needs SYS_ADMIN too (EPERM)"),
     PodRequest("file-capability", "newgidmap=cap_setgid", "setuid root, as in Debian, it needs SYS_ADMIN too (EPERM)"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from probe.host.host import Host
 from probe.reading import Reading
 
 DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 """A file of an earlier directory replaces one of the same name in a later one. *Source*: sysctl.d(5)."""
+_RUN = "/run/sysctl.d"
 _SYSCTL_CONF = "/etc/sysctl.conf"
 """Read last by `sysctl --system`; by systemd only where a directory has a link to it."""
 _FILES = 200
@@ -38,21 +40,42 @@ Assignments = dict[str, tuple[str | None, str]]
 
 
 def gather_boot_sysctls(host: Host, names: Collection[str]) -> BootSysctls:
-    """Value of each sysctl of *names* that a file sets, as systemd-sysctl(8) applies them."""
+    """Value of each sysctl of *names* that a file sets, as systemd-sysctl(8) applies them.
+
+    A file below /run counts as if something wrote it again; where others decide otherwise, it is named as unread.
+    """
+    found = _gather(host, names, DIRECTORIES)
+    if not any(name.endswith(".conf") for name in host.list_directory(_RUN).value or ()):
+        return found
+    without = _gather(host, names, tuple(each for each in DIRECTORIES if each != _RUN))
+    doubts = [
+        Reading.without(_RUN, "not-tried", f"a boot empties it, and {name} then depends on what writes it again")
+        for name in names
+        if _number(found, name) != _number(without, name)
+    ]
+    return replace(found, unread=(*found.unread, *doubts))
+
+
+def _number(found: BootSysctls, name: str) -> int | None:
+    return found.values[name].value if name in found.values else None
+
+
+def _gather(host: Host, names: Collection[str], directories: Sequence[str]) -> BootSysctls:
+    by_systemd = host.status("/run/systemd/system").kind != "absent"
     files: dict[str, str] = {}
     unread: list[Reading[str]] = []
-    for directory in DIRECTORIES:
+    for directory in directories:
         listed = host.list_directory(directory)
         if listed.value is None and listed.kind != "absent":
             unread.append(Reading(listed.source, None, listed.problem, listed.kind))
         for name in listed.value or ():
-            if name.endswith(".conf"):
+            if name.endswith(".conf") and not (by_systemd and name.startswith(".")):
                 files.setdefault(name, f"{directory}/{name}")
     paths = [files[name] for name in sorted(files)]
     if len(paths) > _FILES:
         unread.append(Reading.without("sysctl.d", "not-readable", f"has more than {_FILES} files"))
     paths = paths[:_FILES]
-    if host.status("/run/systemd/system").kind == "absent":
+    if not by_systemd:
         paths.append(_SYSCTL_CONF)
     assigned: Assignments = {}
     folders = {name.partition(".")[0] for name in names}

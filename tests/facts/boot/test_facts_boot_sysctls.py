@@ -44,6 +44,29 @@ def test_the_last_file_wins(files: dict[str, str], expected: tuple[int, str] | N
     assert winner({path: f"{LIMIT} = {value}\n" for path, value in files.items()}) == expected
 
 
+def test_hidden_files() -> None:
+    """systemd passes over them, sysctl(8) does not."""
+    hidden: dict[str, str | int] = {"/etc/sysctl.d/.x.conf": f"{LIMIT}=0\n"}
+    assert winner(hidden) is None
+    assert winner(hidden, systemd=False) == (0, "/etc/sysctl.d/.x.conf")
+
+
+@pytest.mark.parametrize(
+    ("files", "doubts"),
+    [
+        ({"/run/sysctl.d/50-a.conf": "7", "/usr/lib/sysctl.d/50-a.conf": "0"}, 1),
+        ({"/run/sysctl.d/50-a.conf": "7"}, 1),
+        ({"/run/sysctl.d/50-a.conf": "7", "/etc/sysctl.d/60-a.conf": "0"}, 0),
+        ({"/run/sysctl.d/50-a.conf": "0", "/usr/lib/sysctl.d/50-a.conf": "0"}, 0),
+    ],
+)
+def test_a_boot_empties_run(files: dict[str, str], doubts: int) -> None:
+    """A file there may or may not be written again; that is said where it decides."""
+    host = FakeHost(files={path: f"{LIMIT} = {value}\n" for path, value in files.items()})
+    host.modified["/run/systemd/system"] = 0.0
+    assert len(gather_boot_sysctls(host, (LIMIT,)).unread) == doubts
+
+
 def test_without_systemd_one_more_file_is_read_last() -> None:
     """As `sysctl --system` does."""
     files: dict[str, str | int] = {"/etc/sysctl.d/z.conf": f"{LIMIT}=5\n", "/etc/sysctl.conf": f"{LIMIT}=0\n"}
