@@ -158,6 +158,15 @@ def test_only_a_handler_that_a_runtime_class_can_name_is_named(handler: str, nam
     assert (verdict == "ready", bool(pod)) == (named, named)
 
 
+def test_inner_pods_need_no_newuidmap() -> None:
+    """The Pod's own root writes maps itself."""
+    levels = block().levels
+    fields = {name: {one.field for one in levels[name].pod} for name in ("rootless", "inner-userns")}
+    assert fields["rootless"] >= {"file-capability", "subordinate-ids", "escalation", "capability"}
+    assert not fields["inner-userns"] & {"file-capability", "subordinate-ids", "escalation"}
+    assert "capability" in fields["inner-userns"]
+
+
 def test_each_reason_is_of_the_workload() -> None:
     """k3s is no systemd."""
     text = render_manifest(make_report(nested=block(WRITABLE)), "k3s", WORKLOADS["k3s"]).text

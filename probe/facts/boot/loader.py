@@ -21,8 +21,12 @@ _FIRMWARE = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")
 STAGED = ("/run/ostree/staged-deployment", "/run/composefs/staged-deployment")
 """Deployment that ostree or bootc has made ready. *Source*: ostree-admin-deploy(1), option --stage; bootc."""
 _KEXEC = "/sys/kernel/kexec_loaded"
-_LOADER_INFO = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-"""Name of the boot loader that started this system. *Source*: systemd.io, Boot Loader Interface."""
+_LOADER_INFO, _STUB_INFO = (
+    f"/sys/firmware/efi/efivars/{name}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f" for name in ("LoaderInfo", "StubInfo")
+)
+"""Names of the boot loader, and of the stub of the unified kernel image, that started this system.
+
+*Source*: systemd.io, Boot Loader Interface."""
 _LIMIT = 1 << 20
 ENTRY_LIMIT = 64 << 10
 _SMALL = 1 << 10
@@ -40,7 +44,7 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
             return Reading.without(path, "not-tried", "a new deployment is staged, whose entry is written at shutdown")
     if (host.read_text(_KEXEC, _SMALL).value or "").strip() == "1":
         return Reading.without(_KEXEC, "not-tried", "a kernel is loaded by kexec(8), and a reboot may start that one")
-    for path in () if _is_systemd_boot(host) else GRUB:
+    for path in () if _is_remainder(host) else GRUB:
         text = host.read_text(path, _LIMIT)
         if text.value is not None:
             started: Reading[BootEntry] = import_own("probe.facts.boot.grub").gather_grub(
@@ -64,10 +68,18 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
     return Reading.without("/boot", "absent", "has no configuration of a boot loader")
 
 
+def _is_remainder(host: Host) -> bool:
+    """True when systemd-boot or the firmware itself started this system, so that no grub.cfg counts."""
+    return _is_systemd_boot(host) or (host.status(_STUB_INFO).kind is None and not _loader(host))
+
+
 def _is_systemd_boot(host: Host) -> bool:
-    """True when systemd-boot started this system; a grub.cfg is a remainder then."""
-    info = host.read(_LOADER_INFO, _SMALL).value or b""
-    return info[4:].decode("utf-16-le", "replace").startswith("systemd-boot")
+    return _loader(host).startswith("systemd-boot")
+
+
+def _loader(host: Host) -> str:
+    """Name that the boot loader gave itself; empty where it gave none, as GRUB before 2.14."""
+    return (host.read(_LOADER_INFO, _SMALL).value or b"")[4:].decode("utf-16-le", "replace")
 
 
 def _from_entries(host: Host, directory: str) -> Reading[BootEntry]:

@@ -48,7 +48,7 @@ def gather_boot_sysctls(host: Host, names: Collection[str]) -> BootSysctls:
     if not any(name.endswith(".conf") for name in host.list_directory(_RUN).value or ()):
         return found
     without = _gather(host, names, tuple(each for each in DIRECTORIES if each != _RUN))
-    doubts = [
+    doubts: list[Reading[str]] = [
         Reading.without(_RUN, "not-tried", f"a boot empties it, and {name} then depends on what writes it again")
         for name in names
         if _number(found, name) != _number(without, name)

@@ -37,5 +37,11 @@ def test_all_else_warns(facts: dict[str, Any]) -> None:
     assert asked(answer) == ["device /dev/net/tun", "device /dev/fuse"]
 
 
+def test_what_loads_the_modules() -> None:
+    """A device node that is missing has its command, as one that is closed."""
+    for mode, command in ((absent("/dev/fuse"), "modprobe -a fuse tun"), (0o600, "chmod 0666 /dev/fuse /dev/net/tun")):
+        assert command in judged("nested-devices", nested=make_nested(fuse_mode=mode)).outcome.remediation
+
+
 def test_without_a_trial() -> None:
     assert status(judged("nested-devices", nested=make_nested(trial=unread("nested trial")))) == "unknown NotPermitted"

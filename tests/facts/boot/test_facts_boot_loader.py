@@ -174,6 +174,14 @@ def test_a_remainder_of_grub() -> None:
     assert boot(files | info).entry == Reading("/boot/loader/entries/m.conf", BootEntry(release="6.9.1", options=()))
 
 
+def test_a_unified_kernel_image_that_the_firmware_started() -> None:
+    """Its stub names itself, and no boot loader does; GRUB that started one counts."""
+    files: dict[str, bytes | str | int] = {GRUB: TWO, f"{EFIVARS}/StubInfo-{VENDOR}": b"\6\0\0\0x\0"}
+    assert boot(files).entry.value is None
+    grub = b"\6\0\0\0" + "GRUB 2.14".encode("utf-16-le")
+    assert boot(files | {f"{EFIVARS}/LoaderInfo-{VENDOR}": grub}).entry.source == GRUB
+
+
 def test_variables_that_grub_sets_itself() -> None:
     """RHEL 8 sets `kernelopts` where grubenv has none; a line that always counts precedes grubenv."""
     menu = 'if [ -z "${kernelopts}" ]; then\n  set kernelopts="selinux=0"\nfi\nset tuned="lsm=tuned"\nblscfg\n'
