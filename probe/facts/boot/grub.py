@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct, field
 
 from probe.facts.boot.command_line import parse_command_line
-from probe.facts.boot.loader import ENTRIES, ENTRY_LIMIT, GRUB, expand, parse_entry, release_of
+from probe.facts.boot.loader import ENTRIES, ENTRY_LIMIT, GRUB, VARIABLE, expand, parse_entry, release_of
 from probe.facts.boot.model import BootEntry
 from probe.facts.boot.versions import menu_order
 from probe.host.host import Host
@@ -22,6 +22,7 @@ _ID = r"(?:\$\{?menuentry_id_option\}?|--id)\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+))"
 _LINUX = r"^\s*linux(?:16|efi)?\s+(\S+)[ \t]*(.*)$"
 _SET = r"(?:^|;|\bthen)\s*set\s+(\w+)=(?:\"([^\"\n]*)\"|'([^'\n]*)'|([^\s;]*))"
 _BLOCKS = r"^\s*(?:(if|while|until|for|function|menuentry|submenu)\b|(fi|done|\})\s*(?:#.*)?$)"
+_LOADED = r"\bload_env\s+(?:-f|--file)[ \t=]*(\S+)"
 _GRUBENV = "# GRUB Environment Block\n"
 
 
@@ -62,8 +63,15 @@ def parse_grub(text: str, variables: dict[str, str]) -> BootEntry:
     found = _find(menu, wanted)
     if found is None or not found.image:
         raise ValueError(f"no entry {wanted[:80]!r} with a Linux kernel")
-    arguments = expand(found.arguments, assigned(text, variables))
-    return BootEntry(release=release_of(found.image), options=parse_command_line(arguments))
+    known = assigned(text, variables)
+    elsewhere = set(VARIABLE.findall(found.arguments)) - known.keys() and _loads_another(text)
+    options = None if elsewhere else parse_command_line(expand(found.arguments, known))
+    return BootEntry(release=release_of(expand(found.image, known)), options=options)
+
+
+def _loads_another(text: str) -> bool:
+    """True when grub.cfg takes variables from another file than grubenv, as that of Photon OS."""
+    return any("grubenv" not in path and "env_block" not in path for path in re.findall(_LOADED, text))
 
 
 def settings(text: str) -> Iterator[tuple[str, str, bool]]:

@@ -31,7 +31,8 @@ _LIMIT = 1 << 20
 ENTRY_LIMIT = 64 << 10
 _SMALL = 1 << 10
 _IMAGE = r"(?:vmlinu[xz]|kernel|linux|Image)-(\d[\w.+~^-]{0,120})"
-_VARIABLE = r"\$\{?(\w+)\}?"
+VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+"""A variable of GRUB in a text."""
 
 
 def gather_entry(host: Host) -> Reading[BootEntry]:
@@ -124,4 +125,4 @@ def release_of(image: str) -> str:
 
 def expand(text: str, variables: dict[str, str]) -> str:
     """*text* with the values of its variables; unknown ones are empty."""
-    return re.sub(_VARIABLE, lambda found: variables.get(found[1], ""), text) if "$" in text else text
+    return VARIABLE.sub(lambda found: variables.get(found[1], ""), text) if "$" in text else text

@@ -11,6 +11,10 @@ from probe.reading import Reading, problem_of
 _DPKG_JOURNAL = "/var/lib/dpkg/updates"
 """Directory with numbered files while dpkg(1) works, and after it was interrupted."""
 _DPKG_STATUS = "/var/lib/dpkg/status"
+_OFFLINE = ("/system-update", "/etc/system-update")
+"""Links that make the next boot install packages. *Source*: systemd.offline-updates(7)."""
+_TRANSACTIONAL = "/usr/sbin/transactional-update"
+"""Program of openSUSE MicroOS and SUSE Linux Micro, which makes a new snapshot of the system the default."""
 _PACMAN_LOCK = "/var/lib/pacman/db.lck"
 _MODULES = "/lib/modules"
 _LIMIT = 32 << 20
@@ -39,6 +43,11 @@ def _unsettled(host: Host, release: str) -> Iterator[Reading[str]]:
         yield problem_of(journal)
     elif any(name.isdecimal() for name in journal.value or ()):
         yield _doubt(_DPKG_JOURNAL, "dpkg works now, or was interrupted: dpkg --configure -a ends its work")
+    for link in _OFFLINE:
+        if host.read_link(link).kind is None:
+            yield _doubt(link, "an offline update is prepared, which the next boot installs")
+    if host.status(_TRANSACTIONAL).kind is None:
+        yield _doubt(_TRANSACTIONAL, "which snapshot of the system boots next is known to btrfs alone")
     if host.status(_PACMAN_LOCK).value is not None:
         yield _doubt(_PACMAN_LOCK, "pacman works now, or was interrupted")
     if release and journal.kind != "absent":

@@ -196,6 +196,15 @@ def test_variables_that_grub_sets_itself() -> None:
     assert boot(files | entries(b="6.10.1") | failed).entry.source == "/boot/loader/entries/a.conf"
 
 
+def test_variables_of_another_file() -> None:
+    """Photon OS keeps the name of the kernel and its parameters beside the menu: neither is promised."""
+    menu = "load_env -f /boot/photon.cfg\n" + linux("Photon", "$photon_linux", "$photon_cmdline")
+    found = boot({GRUB: menu, "/lib/modules/6.1.10-11.ph5/modules.dep": ""})
+    assert found.entry.value == BootEntry(release="6.1.10-11.ph5", options=None)
+    own = "load_env -f ${config_directory}/grubenv\n" + linux("Own", "6.12.9-amd64", "$more lsm=own")
+    assert boot({GRUB: own}).entry.value == BootEntry(release="6.12.9-amd64", options=("lsm=own",))
+
+
 def entries(more: str = "", **releases: str) -> dict[str, bytes | str | int]:
     """Entries by the names of their files."""
     return {f"/boot/loader/entries/{name}.conf": f"linux /vmlinuz-{each}\n{more}" for name, each in releases.items()}

@@ -38,6 +38,7 @@ EMPTY = {f"{JOURNAL}/tmp.i": ""}
         ({f"{JOURNAL}/0003": ""}, [JOURNAL]),
         ({JOURNAL: errno.EACCES}, [JOURNAL]),
         ({"/var/lib/pacman/db.lck": ""}, ["/var/lib/pacman/db.lck"]),
+        ({"/usr/sbin/transactional-update": ""}, ["/usr/sbin/transactional-update"]),
         (EMPTY | {STATUS: stanza(f"linux-image-{NEXT}", "installed")}, []),
         (EMPTY | {STATUS: stanza(f"linux-image-{NEXT}", "half-configured")}, [STATUS]),
         (EMPTY | {STATUS: stanza(f"linux-image-{NEXT}", "half-installed")}, [STATUS]),
@@ -55,6 +56,14 @@ EMPTY = {f"{JOURNAL}/tmp.i": ""}
 def test_a_kernel_that_is_not_installed_to_the_end(files: dict[str, str | bytes | int], sources: list[str]) -> None:
     """And a database that was cut off, or is in work, is a problem; none of them is waited for."""
     assert unsettled(files) == sources
+
+
+def test_an_offline_update() -> None:
+    """A link makes the next boot install packages; a directory of that name does not."""
+    for link in ("/system-update", "/etc/system-update"):
+        found = gather_unsettled(FakeHost(links={link: "/var/cache/PackageKit"}), RUNNING, NEXT)
+        assert [one.source for one in found] == [link]
+    assert unsettled({"/system-update/file": ""}) == []
 
 
 def test_the_status_is_not_read_where_the_running_kernel_boots_again() -> None:
