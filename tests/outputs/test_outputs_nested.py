@@ -158,6 +158,21 @@ def test_only_a_handler_that_a_runtime_class_can_name_is_named(handler: str, nam
     assert (verdict == "ready", bool(pod)) == (named, named)
 
 
+NOT_TRIED = {"result": "not-tried", "reason": "an earlier step that it needs did not work"}
+
+
+def test_a_refusal_for_another_user_concerns_rootless_engines_alone() -> None:
+    """Builders as the Pod's root, and inner Pods, were seen to work."""
+    steps: dict[str, dict[str, Any]] = {
+        "rootless user namespace": {"result": "failed", "errno": "ENOSPC"},
+        **dict.fromkeys(("rootless map", "rootless tmpfs", "rootless proc", "rootless overlay"), NOT_TRIED),
+    }
+    levels = block(WRITABLE, nested=factory.make_nested(steps=steps)).levels
+    verdicts = {name: level.verdict for name, level in levels.items()}
+    assert verdicts == dict.fromkeys(NESTED_LEVELS, "ready") | {"rootless": "not-ready"}
+    assert levels["rootless"].reason == "NestedNamespaceLimit"
+
+
 def test_inner_pods_need_no_newuidmap() -> None:
     """The Pod's own root writes maps itself."""
     levels = block().levels

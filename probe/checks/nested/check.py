@@ -61,7 +61,8 @@ def stopped(
             reason, f"{step.name}: the kernel answers {step.errno}, so {what}", seen, remediation=remediation
         )
     kind = step.kind or "not-tried"
-    return Outcome.unknown(kind, f"{step.name} was not seen to work: {step.reason}", seen, remediation=load)
+    remedy = load if step.result == "skipped" else ""
+    return Outcome.unknown(kind, f"{step.name} was not seen to work: {step.reason}", seen, remediation=remedy)
 
 
 def evidence_of(*steps: NestedStep) -> Evidence:

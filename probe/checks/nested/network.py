@@ -33,7 +33,8 @@ def check_network(facts: Facts, handler: str) -> NestedOutcome:
             message = f"inner containers reach nothing outside, and {_of_meshes(trial)}"
             return judge(Outcome.fail("NestedNetworkRefused", message, seen, remediation=_REFUSED), _ADMIN)
         message = f"NAT was not seen to work, and {_of_meshes(trial)}"
-        return judge(Outcome.unknown("not-tried", message, seen, remediation=_LOAD), _ADMIN)
+        remedy = _LOAD if any(step.result == "skipped" for step in nat) else ""
+        return judge(Outcome.unknown("not-tried", message, seen, remediation=remedy), _ADMIN)
     made = f"bridge, veth pair, NAT and forwarding work in the Pod's network namespace; {_of_meshes(trial)}"
     if trial.step("vxlan").result != "passed":
         message = f"{made}; vxlan is not known to the kernel now, which flannel in an inner Kubernetes needs"
@@ -53,7 +54,11 @@ def _of_meshes(trial: NestedTrial) -> str:
         return "init containers of a mesh (istio-init, linkerd-init) can redirect their Pod"
     if denied := _denied(trial):
         return f"no init container of a mesh can redirect its Pod: {denied.name}: the kernel answers {denied.errno}"
-    return "whether init containers of a mesh can is unknown: nf_tables and ip_tables are not known to the kernel now"
+    what = "whether init containers of a mesh can is unknown"
+    if all(trial.step(name).result == "skipped" for name in _NAT):
+        return f"{what}: nf_tables and ip_tables are not known to the kernel now"
+    step = next(step for step in map(trial.step, _NAT) if step.result != "skipped")
+    return f"{what}: {step.name}: {step.reason or f'the kernel answers {step.errno}'}"
 
 
 CHECKS = (

@@ -26,7 +26,9 @@ def check_overlay(facts: Facts, handler: str) -> NestedOutcome:
         return judge(Outcome.warn(message, evidence_of(*steps)), _STORAGE, _VFS)
     if bad is not None:
         message = f"{bad.name} was not seen to work: {bad.reason}"
-        return judge(Outcome.unknown(bad.kind or "not-tried", message, evidence_of(*steps)), _STORAGE)
+        outcome = Outcome.unknown(bad.kind or "not-tried", message, evidence_of(*steps))
+        # The steps of a builder as the Pod's root come first: that they work is known here.
+        return NestedOutcome(outcome=outcome, pod=(_STORAGE,), decides=("rootless",) if bad is steps[2] else ())
     seen = seen_of(trial.value, "idmapped volume", "overlay", "overlay files", "rootless overlay")
     options = facts.mounts.value.pods_options.value if facts.mounts.value else None
     if "noexec" in (options or ()):

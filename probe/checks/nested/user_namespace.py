@@ -8,10 +8,11 @@ from probe.checks.check import Outcome
 from probe.checks.nested.check import NestedCheck, NestedOutcome, evidence_of, judge, seen_of
 from probe.facts.model import Facts
 from probe.finding import Evidence
-from probe.nested import PodRequest
+from probe.nested import NestedLevel, PodRequest
 from probe.reading import Reading
 
 _STEPS = ("full user namespace", "full map", "rootless user namespace", "rootless map")
+_OF_ROOT = 2  # steps that the Pod's root makes for inner Pods
 _USUAL = 100_000 + 65_536  # the first ID after those that distributions give to the first user in subuid(5)
 _IDS = PodRequest(
     "subordinate-ids", "1001:64535", "the usual 100000:65536 does not exist in a Pod with fewer than 165536 IDs (EPERM)"
@@ -46,16 +47,21 @@ def check_user_namespace(facts: Facts, handler: str) -> NestedOutcome:
         *([limit] if limit else []),
         *([ids] if ids else []),
     )
+    bad = next((step for step in steps if step.result != "passed"), None)
+    decides: tuple[NestedLevel, ...] = ("rootless",) if bad in steps[_OF_ROOT:] else ()
+
+    def of(outcome: Outcome) -> NestedOutcome:
+        return NestedOutcome(outcome=outcome, pod=requests, decides=decides)
+
     if spent := next((step for step in steps if step.result == "failed" and step.errno == "ENOSPC"), None):
         message = f"{spent.name}: ENOSPC, so user.max_user_namespaces is used up for root or for the Pod"
-        return judge(Outcome.fail("NestedNamespaceLimit", message, *seen, remediation=_LIMIT), *requests)
-    bad = next((step for step in steps if step.result != "passed"), None)
+        return of(Outcome.fail("NestedNamespaceLimit", message, *seen, remediation=_LIMIT))
     if bad is not None and bad.result == "failed":
         message = f"{bad.name}: the kernel answers {bad.errno}, so no second user namespace can be made"
-        return judge(Outcome.fail("NestedNamespaceRefused", message, evidence_of(bad), *seen[1:]), *requests)
+        return of(Outcome.fail("NestedNamespaceRefused", message, evidence_of(bad), *seen[1:]))
     if bad is not None:
         message = f"{bad.name} was not seen to work: {bad.reason}"
-        return judge(Outcome.unknown(bad.kind or "not-tried", message, *seen), *requests)
+        return of(Outcome.unknown(bad.kind or "not-tried", message, *seen))
     if few:
         message = "a second user namespace works with subordinate IDs below the Pod's own 65536, as 1001:64535"
         told = Evidence("idsPerPod", str(ids.value) if ids and ids.value else "not known, 65536 at least")

@@ -32,6 +32,35 @@ _MOUNTS = {
     "idmap of a volume": "idmap of a tmpfs",
 }
 """Step -> the step that made the same system call: when that was allowed, EPERM is the kernel's answer, no filter's."""
+_AFTER = {
+    "idmapped volume": ("pod user namespace",),
+    "pod root": ("pod user namespace",),
+    "pod namespaces": ("pod root",),
+    "/dev/fuse": ("pod namespaces",),
+    "/dev/net/tun": ("pod namespaces",),
+    "private root": ("pod namespaces",),
+    "full map": ("full user namespace",),
+    "unmasked tmpfs": ("full map",),
+    "unmasked proc": ("unmasked tmpfs",),
+    "tmpfs": ("namespaces",),
+    "keyring": ("namespaces",),
+    "proc": ("masks", "tmpfs"),
+    "overlay files": ("overlay",),
+    "idmap of a volume": ("idmapped volume", "full map"),
+    "idmap of a tmpfs": ("full map", "tmpfs"),
+    "fuse": ("/dev/fuse", "tmpfs"),
+    "pivot_root": ("proc",),
+    "rootless map": ("rootless user namespace",),
+    "rootless tmpfs": ("rootless map",),
+    "rootless proc": ("masks", "rootless tmpfs"),
+    "rootless proc subset": ("masks", "rootless tmpfs"),
+    "rootless overlay": ("rootless tmpfs",),
+    "tun": ("/dev/net/tun",),
+    **dict.fromkeys(("writable sysfs", "sysfs", "overlay"), ("tmpfs",)),
+    **dict.fromkeys(("full user namespace", "masks", "namespaces", "rootless user namespace"), ("private root",)),
+    **dict.fromkeys(("ip_forward", "ip_tables", "nat", "bridge", "veth", "vxlan"), ("private root",)),
+}
+"""Step -> those that must be done before it, as probe/host/nested/container.py has them."""
 _SCARCE = (errno.EIO, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EBUSY)
 
 
@@ -72,12 +101,28 @@ def judge_trial(answer: NestedAnswer, unconfined: bool) -> NestedTrial:
     if tuple(step.name for step in answer.steps) != STEP_NAMES:
         raise ValueError("not the steps of a nested trial")
     done = {step.name for step in answer.steps if step.outcome == "done"}
+    by_name = {step.name: step for step in answer.steps}
     return NestedTrial(
-        steps=tuple(_judge_step(step, done, unconfined) for step in answer.steps), seconds=answer.seconds
+        steps=tuple(
+            _judge_step(step, done, unconfined, "" if step.outcome != "not-reached" else _cause(step.name, by_name))
+            for step in answer.steps
+        ),
+        seconds=answer.seconds,
     )
 
 
-def _judge_step(step: StepAnswer, done: set[str], unconfined: bool) -> NestedStep:
+def _cause(name: str, steps: dict[str, StepAnswer]) -> str:
+    """The step that kept the step *name* from being tried, with its error, in parentheses; empty without one."""
+    for before in _AFTER.get(name, ()):
+        step = steps[before]
+        if step.outcome == "failed":
+            return f" ({before}: {error_name(step.error)})"
+        if step.outcome == "not-reached" and (further := _cause(before, steps)):
+            return further
+    return ""
+
+
+def _judge_step(step: StepAnswer, done: set[str], unconfined: bool, cause: str) -> NestedStep:
     kind = _doubt(step, done, unconfined) if step.outcome == "failed" else ""
     result: StepResult = "unknown" if kind else _RESULTS.get(step.outcome, "failed")
     reason = _REASONS.get(result, "") or _DOUBTS.get(kind, "")
@@ -86,7 +131,7 @@ def _judge_step(step: StepAnswer, done: set[str], unconfined: bool) -> NestedSte
         result=result,
         kind=kind,
         errno=error_name(step.error),
-        reason=reason,
+        reason=f"{reason}{cause}",
         seconds=step.seconds,
     )
 

@@ -18,3 +18,10 @@ def test_without_a_trial() -> None:
     """A trial that gave no answer makes it unknown."""
     lost = make_nested(trial=unread("nested trial", "timed-out"))
     assert status(judged("nested-mounts", nested=lost)) == "unknown TimedOut"
+
+
+def test_a_limit_of_namespaces_has_its_own_fix() -> None:
+    """ENOSPC is no refusal of a security module."""
+    for errno, command in (("ENOSPC", "user.max_pid_namespaces"), ("EPERM", "journalctl -k")):
+        outcome = judged("nested-mounts", {"namespaces": {"result": "failed", "errno": errno}}).outcome
+        assert (outcome.status, command in outcome.remediation) == ("fail", True)

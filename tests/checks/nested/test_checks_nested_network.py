@@ -24,3 +24,15 @@ def test_a_kind_of_link_that_is_not_loaded_is_unknown() -> None:
 def test_vxlan_is_for_an_inner_kubernetes_only() -> None:
     assert status(judged("nested-network", {"vxlan": SKIPPED})) == "warn"
     assert asked(judged("nested-network")) == ["capability NET_ADMIN"]
+
+
+def test_modules_are_loaded_only_where_they_are_missing() -> None:
+    """What an earlier step kept from being tried is no matter of modules."""
+    earlier = {"result": "not-tried", "reason": "an earlier step that it needs did not work (pod namespaces: ENOSPC)"}
+    for step, told in ((SKIPPED, True), (earlier, False)):
+        outcome = judged(
+            "nested-network", dict.fromkeys(("bridge", "veth", "ip_forward", "nat", "ip_tables"), step)
+        ).outcome
+        assert outcome.status == "unknown"
+        assert ("modprobe" in outcome.remediation, "not known to the kernel now" in outcome.message) == (told, told)
+        assert ("ENOSPC" in outcome.message) != told

@@ -11,7 +11,7 @@ from lab.cri_recordings import recorded_answer
 from lab.factory import make_probe, unread
 from lab.fake_host import FakeHost
 from probe.facts.filesystems.revealing import cgroup2_options, writable_sysfs
-from probe.facts.nested.gather import gather_nested, gather_trial, judge_trial
+from probe.facts.nested.gather import _AFTER, gather_nested, gather_trial, judge_trial
 from probe.facts.nested.model import NestedStep
 from probe.facts.runtime.cgroups import devices_of, gather_cgroups, parse_containerd, systemd_of, writable_of
 from probe.facts.tried import SandboxFacts
@@ -53,6 +53,25 @@ def test_mounts_that_were_never_allowed_prove_nothing_under_a_filter() -> None:
 )
 def test_what_says_nothing_about_the_node(error: int, kind: str) -> None:
     assert (step("overlay", error).result, step("overlay", error).kind) == ("unknown", kind)
+
+
+def test_a_step_that_was_not_tried_names_the_one_that_failed() -> None:
+    """Over several steps, and nothing where it is not known."""
+    steps = {name: StepAnswer(name, "done") for name in STEP_NAMES}
+    steps["full user namespace"] = StepAnswer("full user namespace", "failed", errno.ENOSPC)
+    for name in ("full map", "unmasked tmpfs", "unmasked proc", "idmap of a tmpfs"):
+        steps[name] = StepAnswer(name, "not-reached")
+    steps["tun"] = StepAnswer("tun", "not-reached")
+    judged = judge_trial(NestedAnswer(steps=tuple(steps.values())), True)
+    for name in ("full map", "unmasked proc", "idmap of a tmpfs"):
+        assert judged.step(name).reason.endswith(" (full user namespace: ENOSPC)"), name
+    assert not judged.step("tun").reason.endswith(")")
+
+
+def test_each_step_but_the_first_has_one_before_it() -> None:
+    assert set(STEP_NAMES) - _AFTER.keys() == {"pod user namespace"}
+    assert {before for befores in _AFTER.values() for before in befores} <= set(STEP_NAMES)
+    assert all(STEP_NAMES.index(before) < STEP_NAMES.index(name) for name in _AFTER for before in _AFTER[name])
 
 
 def test_foreign_steps_are_a_problem() -> None:
