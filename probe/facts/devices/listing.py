@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from msgspec import Struct
 
 from probe.facts.model import RuntimeFacts
@@ -33,7 +35,8 @@ def list_folders(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[CdiListi
     """Files in the folders that the runtime names, else in the default ones; a folder that does not exist has none."""
     _, root = root_of(runtime)
     settings = runtime.value.cdi if runtime.value else problem_of(runtime)
-    folders = settings.value.folders if settings.value else DEFAULT_FOLDERS
+    # The runtime's working directory is its root.
+    folders = tuple(os.path.join("/", one) for one in (settings.value.folders if settings.value else DEFAULT_FOLDERS))
     told = "CRI Status" if settings.value else "default folders"
     found: dict[str, tuple[str, ...]] = {}
     for folder in dict.fromkeys(folders):

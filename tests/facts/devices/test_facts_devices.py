@@ -309,6 +309,11 @@ class TestFolders:
         assert [one.source for one in found.unread] == ["/etc/cdi/a.json", "/etc/cdi/b.json", "/etc/cdi/c.yaml"]
         assert [one.file for one in specifications_of(found)] == ["/etc/cdi/d.json"]
 
+    def test_a_relative_folder_is_one_of_the_root(self) -> None:
+        """It is never looked for where the probe runs."""
+        host = FakeHost(files={"/cdi/a.json": specification()})
+        assert read(host, told("cdi")).found == 1
+
     def test_of_very_many_files_some_are_read(self) -> None:
         files: dict[str, bytes | str | int] = {f"/var/run/cdi/{number:05}.json": DRA_JSON for number in range(10_000)}
         found = read(FakeHost(files=files))
