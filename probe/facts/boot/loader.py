@@ -21,6 +21,9 @@ _FIRMWARE = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")
 STAGED = ("/run/ostree/staged-deployment", "/run/composefs/staged-deployment")
 """Deployment that ostree or bootc has made ready. *Source*: ostree-admin-deploy(1), option --stage; bootc."""
 _KEXEC = "/sys/kernel/kexec_loaded"
+_BOOT_NEXT = "/sys/firmware/efi/efivars/BootNext-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+"""Entry of the firmware that starts once, before the usual one. *Source*: UEFI specification, Globally Defined
+Variables."""
 _LOADER_INFO, _STUB_INFO = (
     f"/sys/firmware/efi/efivars/{name}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f" for name in ("LoaderInfo", "StubInfo")
 )
@@ -40,11 +43,8 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
 
     `absent` where no boot loader is found whose configuration is a file: an image of the whole system, for example.
     """
-    for path in STAGED:
-        if host.status(path).kind is None:
-            return Reading.without(path, "not-tried", "a new deployment is staged, whose entry is written at shutdown")
-    if (host.read_text(_KEXEC, _SMALL).value or "").strip() == "1":
-        return Reading.without(_KEXEC, "not-tried", "a kernel is loaded by kexec(8), and a reboot may start that one")
+    if elsewhere := _starts_elsewhere(host):
+        return elsewhere
     for path in () if _is_remainder(host) else GRUB:
         text = host.read_text(path, _LIMIT)
         if text.value is not None:
@@ -67,6 +67,18 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
         if text.value is not None:
             return text.parse(lambda line: BootEntry(release="", options=parse_command_line(line)))
     return Reading.without("/boot", "absent", "has no configuration of a boot loader")
+
+
+def _starts_elsewhere(host: Host) -> Reading[BootEntry] | None:
+    """Problem where the next boot passes over the entries that are there now."""
+    for path in STAGED:
+        if host.status(path).kind is None:
+            return Reading.without(path, "not-tried", "a new deployment is staged, whose entry is written at shutdown")
+    if (host.read_text(_KEXEC, _SMALL).value or "").strip() == "1":
+        return Reading.without(_KEXEC, "not-tried", "a kernel is loaded by kexec(8), and a reboot may start that one")
+    if host.status(_BOOT_NEXT).kind is None:
+        return Reading.without(_BOOT_NEXT, "not-tried", "the firmware starts another entry once")
+    return None
 
 
 def _is_remainder(host: Host) -> bool:

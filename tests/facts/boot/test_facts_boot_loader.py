@@ -157,6 +157,7 @@ SAVED = 'set default="${saved_entry}"\n' + TWO
         ({GRUB: f"set default=0\n{TWO}source $prefix/custom.cfg", "/boot/grub/custom.cfg": errno.EIO}, None),
         ({GRUB: TWO, "/sys/kernel/kexec_loaded": "1\n"}, None),
         ({GRUB: TWO, "/sys/kernel/kexec_loaded": "0\n"}, "6.12.9-amd64"),
+        ({GRUB: TWO, f"{EFIVARS}/BootNext-8be4df61-93ca-11d2-aa0d-00e098032b8c": b"\7\0\0\0\1\0"}, None),
         ({GRUB: TWO, "/run/composefs/staged-deployment": "{}"}, None),
     ],
 )
