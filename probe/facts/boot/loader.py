@@ -55,16 +55,22 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
         if text.kind != "absent":
             return problem_of(text)
     for directory in _UNIFIED:
-        images = [name for name in host.list_directory(directory).value or () if name.endswith((".efi", ".uki"))]
+        listed = host.list_directory(directory)
+        images = [name for name in listed.value or () if name.endswith((".efi", ".uki"))]
         if images:
             found: Reading[BootEntry] = import_own("probe.facts.boot.unified").gather_unified(host, directory, images)
             return found
+        if listed.kind not in (None, "absent"):
+            return problem_of(listed)
     for directory in ENTRIES:
-        if host.list_directory(directory).value:
+        listed = host.list_directory(directory)
+        if listed.value:
             return _from_entries(host, directory)
+        if listed.kind not in (None, "absent"):
+            return problem_of(listed)
     for path in _FIRMWARE:
         text = host.read_text(path, ENTRY_LIMIT)
-        if text.value is not None:
+        if text.kind != "absent":
             return text.parse(lambda line: BootEntry(release="", options=parse_command_line(line)))
     return Reading.without("/boot", "absent", "has no configuration of a boot loader")
 

@@ -167,6 +167,16 @@ def test_what_else_decides_of_the_entry_of_grub(files: dict[str, bytes | str | i
     assert (entry and entry.release) == release
 
 
+@pytest.mark.parametrize("path", ["/boot/EFI/Linux", "/boot/loader/entries", "/boot/firmware/cmdline.txt"])
+def test_what_cannot_be_listed_is_no_absence(path: str) -> None:
+    """Entries elsewhere are not promised in its place."""
+    files: dict[str, bytes | str | int] = {"/boot/efi/loader/entries/a.conf": "linux /vmlinuz-6.9.1\n", path: errno.EIO}
+    if path.endswith(".txt"):
+        files = {path: errno.EIO, f"/boot/vmlinuz-{RUNNING.value}": ""}
+    assert boot(files).entry.source == path
+    assert boot(files).entry.value is None
+
+
 def test_a_remainder_of_grub() -> None:
     """The firmware tells which boot loader started the system."""
     info = {f"{EFIVARS}/LoaderInfo-{VENDOR}": b"\6\0\0\0" + "systemd-boot 257.9".encode("utf-16-le")}
