@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct, field
 
@@ -21,9 +21,23 @@ _BLOCK = r"^\s*(menuentry|submenu)\s+(?:'([^'\n]*)'|\"([^\"\n]*)\"|(\S+))(.*)\{\
 _ID = r"(?:\$\{?menuentry_id_option\}?|--id)\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+))"
 _LINUX = r"^\s*linux(?:16|efi)?\s+(\S+)[ \t]*(.*)$"
 _SET = r"(?:^|;|\bthen)\s*set\s+(\w+)=(?:\"([^\"\n]*)\"|'([^'\n]*)'|([^\s;]*))"
-_BLOCKS = r"^\s*(?:(if|while|until|for|function|menuentry|submenu)\b|(fi|done|\})\s*(?:#.*)?$)"
+_OPEN = frozenset(("if", "while", "until", "for", "function", "menuentry", "submenu"))
+_CLOSE = frozenset(("fi", "done", "}"))
+"""Words that open and close a block. *Source*: GRUB manual, shell-like scripting."""
+_SETTINGS = 2000
+_LONGEST = 4096
+_FEW = 20  # defaults that conditions choose among
 _LOADED = r"\bload_env\s+(?:-f|--file)[ \t=]*(\S+)"
 _GRUBENV = "# GRUB Environment Block\n"
+
+
+class Setting(Struct, frozen=True):
+    """An assignment to a variable."""
+
+    name: str
+    value: str
+    conditional: bool
+    """True inside of a block, such as `if`."""
 
 
 class MenuEntry(Struct):
@@ -50,7 +64,7 @@ def gather_grub(host: Host, directory: str, menu: Reading[str]) -> Reading[BootE
         if re.search(r"\bset\s+default=", custom.value or ""):
             return Reading.without(custom.source, "not-readable", "may choose another entry, which is not followed")
     if re.search(r"^[ \t]*blscfg\b", text, re.MULTILINE):
-        return gather_entries(host, ENTRIES[0], Reading(environment.source, assigned(text, variables)))
+        return gather_entries(host, ENTRIES[0], Reading(environment.source, assigned(settings(text), variables)))
     return menu.parse(lambda found: parse_grub(found, variables))
 
 
@@ -59,11 +73,12 @@ def parse_grub(text: str, variables: dict[str, str]) -> BootEntry:
 
     *Errors*: ValueError where no entry, a condition or something else than Linux is the default.
     """
-    menu, wanted = parse_menu(text), _default(text, variables)
+    own = settings(text)
+    menu, wanted = parse_menu(text), _default(own, variables)
     found = _find(menu, wanted)
     if found is None or not found.image:
         raise ValueError(f"no entry {wanted[:80]!r} with a Linux kernel")
-    known = assigned(text, variables)
+    known = assigned(own, variables)
     elsewhere = set(VARIABLE.findall(found.arguments)) - known.keys() and _loads_another(text)
     options = None if elsewhere else parse_command_line(expand(found.arguments, known))
     return BootEntry(release=release_of(expand(found.image, known)), options=options)
@@ -74,25 +89,30 @@ def _loads_another(text: str) -> bool:
     return any("grubenv" not in path and "env_block" not in path for path in re.findall(_LOADED, text))
 
 
-def settings(text: str) -> Iterator[tuple[str, str, bool]]:
-    """(variable, value, whether that depends on a condition) of each assignment of grub.cfg."""
+def settings(text: str) -> tuple[Setting, ...]:
+    """Assignments of grub.cfg, in their order."""
+    found: list[Setting] = []
     depth = 0
     for line in text.split("\n"):
-        block = re.match(_BLOCKS, line)
-        depth += 1 if block and block[1] else 0
-        for name, *values in re.findall(_SET, line) if "set" in line else ():
-            yield name, _one(values), depth > 0
-        closes = (block and block[2]) or (block and block[1] and re.search(r"(?:;|\s)(?:fi|done|\})\s*$", line))
-        depth = max(depth - 1, 0) if closes else depth
+        words = line.split(maxsplit=1)
+        if not words:
+            continue
+        opens = words[0] in _OPEN
+        depth += opens
+        if "set" in line:
+            found += [Setting(name, _one(values), depth > 0) for name, *values in re.findall(_SET, line[:_LONGEST])]
+        if words[0].rstrip(";") in _CLOSE or (opens and line.replace(";", " ").split()[-1] in _CLOSE):
+            depth = max(depth - 1, 0)
+    return tuple(found[:_SETTINGS])
 
 
-def assigned(text: str, variables: dict[str, str]) -> dict[str, str]:
+def assigned(found: Sequence[Setting], variables: dict[str, str]) -> dict[str, str]:
     """*variables* of grubenv with those of grub.cfg, of which one in a condition sets only what is not set yet."""
-    found = dict(variables)
-    for name, value, conditional in settings(text):
-        if name != "default" and not (conditional and found.get(name)):
-            found[name] = expand(value, found)
-    return found
+    known = dict(variables)
+    for one in found:
+        if one.name != "default" and not (one.conditional and known.get(one.name)):
+            known[one.name] = expand(one.value, known)
+    return known
 
 
 def parse_menu(text: str) -> list[MenuEntry]:
@@ -125,7 +145,7 @@ def _owner(stack: Sequence[list[MenuEntry] | None]) -> MenuEntry | None:
     return outer[-1] if outer else None
 
 
-def _default(text: str, variables: dict[str, str]) -> str:
+def _default(found: Sequence[Setting], variables: dict[str, str]) -> str:
     """Default of the menu: a number, a title or an identity; in a submenu `A>B`. *Errors*: ValueError."""
     if "env_block" in variables:
         raise ValueError("keeps its choice outside of any file (env_block)")
@@ -134,9 +154,9 @@ def _default(text: str, variables: dict[str, str]) -> str:
     if variables.get("next_entry"):
         return variables["next_entry"]
     chosen: list[str] = []
-    for name, value, conditional in settings(text):
-        if name == "default" and "next_entry" not in value:
-            chosen = [*(chosen if conditional else ()), value]
+    for one in found:
+        if one.name == "default" and "next_entry" not in one.value:
+            chosen = [*(chosen[-_FEW:] if one.conditional else ()), one.value]
     saved = {"saved_entry": variables["prev_saved_entry"]} if variables.get("prev_saved_entry") else {}
     wanted = {expand(value, variables | saved) or "0" for value in chosen} or {"0"}
     if len(wanted) > 1:

@@ -33,6 +33,7 @@ _LOADER_INFO, _STUB_INFO = (
 _LIMIT = 1 << 20
 ENTRY_LIMIT = 64 << 10
 _SMALL = 1 << 10
+_LONGEST = 4096  # COMMAND_LINE_SIZE of the kernel is 4096 at most
 _IMAGE = r"(?:vmlinu[xz]|kernel|linux|Image)-(\d[\w.+~^-]{0,120})"
 VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 """A variable of GRUB in a text."""
@@ -142,5 +143,8 @@ def release_of(image: str) -> str:
 
 
 def expand(text: str, variables: dict[str, str]) -> str:
-    """*text* with the values of its variables; unknown ones are empty."""
-    return VARIABLE.sub(lambda found: variables.get(found[1], ""), text) if "$" in text else text
+    """*text* with the values of its variables, as far as a kernel reads its command line; unknown ones are empty."""
+    found = text[:_LONGEST]
+    if "$" not in found:
+        return found
+    return VARIABLE.sub(lambda one: variables.get(one[1], "")[:_LONGEST], found)[:_LONGEST]
