@@ -98,6 +98,8 @@ class MountFacts(Struct, frozen=True, kw_only=True):
     """Mount points of sysfs, other than /sys, that can be written."""
     at_boot: tuple[MountAtBoot, ...] = ()
     """Mounts that hold the directories of the kubelet and the runtime, now and after a boot."""
+    boot_automounts: tuple[str, ...] = ()
+    """Directories of boot loaders that are automounts which nobody has accessed; a look into one would mount it."""
 
 
 class DropIn(Struct, frozen=True, kw_only=True):

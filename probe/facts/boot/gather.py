@@ -40,10 +40,12 @@ _CONFIG_LIMIT = 2 << 20
 _IMAGES_LIMIT = 100
 
 
-def gather_boot(host: Host, running: Reading[str], unread_sysctls: tuple[Reading[str], ...]) -> BootFacts:
-    """All that files tell; *running* is the release of the running kernel."""
-    installed, incomplete = _installed(host)
-    entry = gather_entry(host)
+def gather_boot(
+    host: Host, running: Reading[str], unread_sysctls: tuple[Reading[str], ...], automounts: Sequence[str] = ()
+) -> BootFacts:
+    """All that files tell; *running* is the release of the running kernel. Nothing below *automounts* is looked at."""
+    installed, incomplete = _installed(host) if _BOOT not in automounts else ((), ())
+    entry = gather_entry(host, automounts)
     if entry.kind == "absent" and running.value in installed:
         entry = _with_release(host, installed)
     if entry.value is not None and not entry.value.release:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from probe.facts.boot.command_line import parse_command_line
 from probe.facts.boot.model import BootEntry
@@ -39,14 +40,16 @@ VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 """A variable of GRUB in a text."""
 
 
-def gather_entry(host: Host) -> Reading[BootEntry]:
-    """The entry that starts at the next boot.
+def gather_entry(host: Host, automounts: Sequence[str] = ()) -> Reading[BootEntry]:
+    """The entry that starts at the next boot. Nothing below *automounts* is looked at.
 
     `absent` where no boot loader is found whose configuration is a file: an image of the whole system, for example.
     """
     if elsewhere := _starts_elsewhere(host):
         return elsewhere
     for path in () if _is_remainder(host) else GRUB:
+        if closed := _unopened(path, automounts):
+            return closed
         text = host.read_text(path, _LIMIT)
         if text.value is not None:
             started: Reading[BootEntry] = import_own("probe.facts.boot.grub").gather_grub(
@@ -56,6 +59,8 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
         if text.kind != "absent":
             return problem_of(text)
     for directory in _UNIFIED:
+        if closed := _unopened(directory, automounts):
+            return closed
         listed = host.list_directory(directory)
         images = [name for name in listed.value or () if name.endswith((".efi", ".uki"))]
         if images:
@@ -70,6 +75,8 @@ def gather_entry(host: Host) -> Reading[BootEntry]:
         if listed.kind not in (None, "absent"):
             return problem_of(listed)
     for path in _FIRMWARE:
+        if closed := _unopened(path, automounts):
+            return closed
         text = host.read_text(path, ENTRY_LIMIT)
         if text.kind != "absent":
             return text.parse(lambda line: BootEntry(release="", options=parse_command_line(line)))
@@ -86,6 +93,16 @@ def _starts_elsewhere(host: Host) -> Reading[BootEntry] | None:
     if host.status(_BOOT_NEXT).kind is None:
         return Reading.without(_BOOT_NEXT, "not-tried", "the firmware starts another entry once")
     return None
+
+
+def _unopened(path: str, automounts: Sequence[str]) -> Reading[BootEntry] | None:
+    """Problem where a look at *path* would mount a file system."""
+    point = next((point for point in automounts if path.startswith(f"{point}/")), None)
+    return (
+        Reading.without(point, "not-tried", "is mounted by the first access, which is left to others")
+        if point
+        else None
+    )
 
 
 def _is_remainder(host: Host) -> bool:

@@ -23,6 +23,7 @@ _UNNAMED: Reading[Under] = Reading.without(
 )
 _SYSTEMD = "/run/systemd/system"
 """Its presence tells that systemd is process 1. *Source*: sd_booted(3)."""
+_BOOT = ("/boot", "/efi", "/boot/efi", "/boot/firmware")
 _KEPT = ("zfs", "autofs")
 """File systems that services of their own mount at boot."""
 _MOUNTED_AS = frozenset((("nfs", "nfs4"), ("efs", "nfs4"), ("ntfs", "fuseblk"), ("ntfs-3g", "fuseblk")))
@@ -35,6 +36,12 @@ _FLAGS: dict[str, tuple[str, bool]] = {
 }
 _USERS = frozenset(("user", "users", "owner", "group"))
 """Options that imply noexec, nosuid and nodev. *Source*: mount(8)."""
+
+
+def boot_automounts(table: MountTable) -> tuple[str, ...]:
+    """Directories of boot loaders that autofs(5) covers, as systemd-gpt-auto-generator(8) sets them up."""
+    tops = {point: table.mount_of(point) for point in _BOOT}
+    return tuple(point for point, top in tops.items() if top and top.fstype == "autofs" and top.mount_point == point)
 
 
 def gather_mounts(host: Host, table: MountTable, directories: Mapping[Role, str]) -> tuple[MountAtBoot, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping, Sequence
 
-from probe.facts.boot.mounts import gather_mounts
+from probe.facts.boot.mounts import boot_automounts, gather_mounts
 from probe.facts.filesystems import attempts
 from probe.facts.filesystems.meaning import not_tried
 from probe.facts.filesystems.revealing import cgroup2_options, cgroup_controllers, visibility, writable_sysfs
@@ -112,6 +112,7 @@ def mount_facts(
         cgroup_controllers=cgroup_controllers(table),
         writable_sysfs=writable_sysfs(mounts),
         at_boot=gather_mounts(host, table, held),
+        boot_automounts=boot_automounts(table),
     )
 
 

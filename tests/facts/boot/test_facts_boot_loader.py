@@ -177,6 +177,23 @@ def test_what_cannot_be_listed_is_no_absence(path: str) -> None:
     assert boot(files).entry.value is None
 
 
+@pytest.mark.parametrize(
+    ("automount", "files", "known"),
+    [
+        ("/efi", {GRUB: TWO}, True),
+        ("/efi", {"/boot/loader/entries/a.conf": "linux /vmlinuz-6.9.1\n"}, False),
+        ("/boot", {GRUB: TWO}, False),
+        ("/boot/firmware", {"/boot/firmware/cmdline.txt": "root=x"}, False),
+    ],
+)
+def test_an_automount_is_not_triggered(automount: str, files: dict[str, bytes | str | int], known: bool) -> None:
+    """The boot partition would be mounted, and marked as in use, by each probe."""
+    host = FakeHost(files=files | {f"{automount}/EFI/Linux/a.efi": "", f"{automount}/vmlinuz-6.9.1": ""})
+    found = gather_boot(host, RUNNING, (), (automount,))
+    assert (found.entry.value is not None, found.entry.source == automount) == (known, not known)
+    assert not [path for path in host.touched if path.startswith(f"{automount}/") or path == automount]
+
+
 def test_a_remainder_of_grub() -> None:
     """The firmware tells which boot loader started the system."""
     info = {f"{EFIVARS}/LoaderInfo-{VENDOR}": b"\6\0\0\0" + "systemd-boot 257.9".encode("utf-16-le")}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lab.fake_host import FakeHost
 from probe.facts.boot.fstab import parse_fstab
 from probe.facts.boot.model import MountAtBoot, Under
-from probe.facts.boot.mounts import gather_mounts
+from probe.facts.boot.mounts import boot_automounts, gather_mounts
 from probe.facts.boot.units import find_mount_unit, unit_name
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import parse_mountinfo
@@ -98,6 +98,17 @@ def test_after_a_boot(
     point, fstype, options, lost = then
     expected = Under(mount_point=point, fstype=fstype, options=options, lost=lost)
     assert at_boot(fstab, *mounts).then.value == expected
+
+
+def test_automounts_of_boot_loaders() -> None:
+    """One that is mounted already is no automount any more."""
+    lines = (
+        "20 19 8:0 / / rw - ext4 /dev/sda rw",
+        "21 20 0:1 / /efi rw - autofs systemd-1 rw",
+        "22 20 0:2 / /boot rw - autofs systemd-1 rw",
+        "23 22 8:1 / /boot rw - vfat /dev/sdb rw",
+    )
+    assert boot_automounts(MountTable(parse_mountinfo("\n".join((*lines, "")).encode()))) == ("/efi",)
 
 
 NAME = "var-lib-kubelet.mount"
