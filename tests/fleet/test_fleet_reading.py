@@ -159,6 +159,34 @@ def test_a_credential_plugin(inventory: Inventory, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "user",
+    [
+        {"tokenFile": "token"},
+        {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}},
+        {"token": "token-1", "client-certificate": "none.crt", "client-certificate-data": ""},
+    ],
+    ids=["token-file", "plugin", "empty-data"],
+)
+def test_a_kubeconfig_as_client_go_reads_it(tmp_path: Path, user: dict[str, Any]) -> None:
+    """Its paths are relative to its folder, and data goes before files; what is missing is a Failure."""
+    (tmp_path / "token").write_text("token-1\n")
+    answer = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "token-1"}}
+    (tmp_path / "plugin").write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
+    (tmp_path / "plugin").chmod(0o755)
+    with serving(small(), tmp_path, **user) as kubeconfig:
+        document = yaml.safe_load(kubeconfig.read_text())
+        document["clusters"][0]["cluster"]["certificate-authority"] = "none.crt"
+        kubeconfig.write_text(yaml.safe_dump(document))
+        options = Options(access=Access(kubeconfig=str(kubeconfig)), namespace="shop")
+        if "client-certificate" in user:
+            with pytest.raises(Failure) as failed:
+                take(options)
+            assert failed.value.reason == NO_CREDENTIALS
+        else:
+            assert section_of(take(options), "pods").state == "read"
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/api/v1/nodes",

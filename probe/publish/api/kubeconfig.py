@@ -35,10 +35,14 @@ def from_kubeconfig(paths: str, context: str | None) -> SingleConfig:
     path = _only_file(paths)
     document = _read(path)
     try:
+        _as_client_go_reads(document, os.path.dirname(os.path.abspath(path)))
         config = KubeConfig.from_dict(document, fname=path)
     except (AttributeError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is no kubeconfig") from error
-    found = config.get(context)
+    try:
+        found = config.get(context)
+    except KeyError as error:
+        raise ConfigError(f"the context in {path} names {error}, which is no cluster or user of it") from error
     assert found is not None
     _refuse(path, "clusters", "cluster", found.context.cluster, document, _CLUSTER)
     if found.user is None:
@@ -48,6 +52,25 @@ def from_kubeconfig(paths: str, context: str | None) -> SingleConfig:
     if found.user.exec:
         found.user.exec = _as_lightkube_asks(found.user.exec)
     return found
+
+
+def _as_client_go_reads(document: Any, folder: str) -> None:
+    """Let data go before files in *document*, and take its paths from *folder*, that of the kubeconfig.
+
+    *Source*: client-go, clientcmd: an exec command without a slash is found by PATH.
+    """
+    entries = [each["cluster"] for each in document["clusters"]] + [
+        each["user"] for each in document.get("users") or ()
+    ]
+    for entry in filter(None, entries):
+        for name in ("certificate-authority", "client-certificate", "client-key"):
+            if entry.get(f"{name}-data"):
+                entry.pop(name, None)
+        plugin = entry.get("exec") or {}
+        if "/" in plugin.get("command", ""):
+            plugin["command"] = os.path.join(folder, plugin["command"])
+        if entry.get("tokenFile"):
+            entry["tokenFile"] = os.path.join(folder, entry["tokenFile"])
 
 
 def _only_file(paths: str) -> str:
