@@ -17,6 +17,8 @@ from probe.reading import spelled_out
 BYTES = 64 << 20
 """Most bytes of all manifests together."""
 DOCUMENTS = 100_000
+BAD_LINES = 100
+"""Malformed JSON values after which a stream is not read on."""
 
 _SEPARATOR = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
 _BLANKS = re.compile(r"\s*")
@@ -90,7 +92,7 @@ def _parse_many(text: str) -> list[Document] | None:
     After a value a malformed one costs itself and what follows up to the next line that begins with a brace.
     """
     found: list[Document] = []
-    decoder, at = json.JSONDecoder(), _space_after(text, 0)
+    decoder, at, bad = json.JSONDecoder(), _space_after(text, 0), 0
     while at < len(text) and len(found) < DOCUMENTS:
         try:
             value, at = decoder.raw_decode(text, at)
@@ -98,8 +100,10 @@ def _parse_many(text: str) -> list[Document] | None:
         except (ValueError, RecursionError) as error:
             if not found or text[at] in "-#.":
                 return None
-            found.append(Document(len(found) + 1, problem=f"is no JSON: {str(error)[:200]}"))
-            at = text.find("\n{", at)
+            bad += 1  # each is looked for in the whole text, to name its line
+            rest = "" if bad < BAD_LINES else f"; it is the {BAD_LINES}th, and what follows was not read"
+            found.append(Document(len(found) + 1, problem=f"is no JSON: {str(error)[:200]}{rest}"))
+            at = -1 if rest else text.find("\n{", at)
             at = len(text) if at < 0 else at
         at = _space_after(text, at)
     return [*found, _too_many()] if at < len(text) else found

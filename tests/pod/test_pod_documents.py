@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe.pod import documents
-from probe.pod.documents import DOCUMENTS, parse_documents
+from probe.pod.documents import BAD_LINES, DOCUMENTS, parse_documents
 from tests.extent import EXAMPLES
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -143,6 +143,13 @@ def test_a_bad_line_of_json_costs_only_itself(text: str, found: list[Any], bad: 
     """Lines before and behind it are read; a stream of YAML that begins with JSON is one of YAML."""
     assert [one for one in values(text) if one is not None] == found
     assert len(problems(text.encode())) == bad
+
+
+def test_bad_lines_of_json_are_bounded() -> None:
+    """Hundreds of thousands of them end the stream, and the last problem says so."""
+    found = problems(b'{"a": 1}\n' + b"{\n" * 200_000)
+    assert len(found) == BAD_LINES
+    assert "not read" in found[-1][1]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
