@@ -202,11 +202,13 @@ def _probed(settings: Settings, workloads: Iterable[Workload]) -> tuple[Node, st
         from probe.make_report import filesystem_row
 
         with Progress(settings.budget):
-            attempts = [filesystem_row(attempt) for attempt in gather_paths(settings, paths)]
-            open_ = [path for row, path in zip(attempts, paths, strict=True) if row.result == "unknown"]
-            made = [filesystem_row(one) for one in gather_paths(settings, open_, made=True)] if open_ else []
-        rows = [msgspec.structs.replace(row, path=path) for row, path in zip(attempts, paths, strict=True)]
-        above = {path: row for row, path in zip(made, open_, strict=True) if row.fstype and row.path != path}
+            attempts = gather_paths(settings, paths)
+            # No server that hung is waited for a second time.
+            lost = [path for one, path in zip(attempts, paths, strict=True) if one.kind == "not-readable"]
+            made = [filesystem_row(one) for one in gather_paths(settings, lost, made=True)] if lost else []
+        tried = zip(map(filesystem_row, attempts), paths, strict=True)
+        rows = [msgspec.structs.replace(row, path=path) for row, path in tried]
+        above = {path: row for row, path in zip(made, lost, strict=True) if row.fstype and row.path != path}
         rows = [row for row in rows if row.path not in above]
     return node_of_report(report, "probe", rows, above), report.probed_at
 

@@ -416,7 +416,7 @@ PARTS = ("validate", "mutate", "match", "exclude", "preconditions")
 KINDS = ("pattern", "anyPattern", "deny", "cel", "foreach", "patchStrategicMerge", "patchesJson6902", "targets")
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.dictionaries(st.sampled_from(PARTS), ANYTHING | st.dictionaries(st.sampled_from(KINDS), ANYTHING)), ANYTHING)
 def test_policies_of_any_shape(rule: Json, rest: Any) -> None:
     """A custom resource may hold anything."""
