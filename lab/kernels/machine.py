@@ -56,7 +56,9 @@ HARDWARE = {
         "ttyS0",
         "x86_64",
         parameters="no_timer_check",  # its timer comes late on a busy machine
-        processor="max,-erms,-fsrm",  # or all copy memory with `rep movsb`, which is emulated byte by byte
+        # Without -erms all copy memory with `rep movsb`, which is emulated byte by byte; with la57 each address that is
+        # not in the emulated TLB takes a fifth level of page tables.
+        processor="max,-erms,-fsrm,-la57",
     ),
     "arm64": Hardware("qemu-system-aarch64", "virt", "ttyAMA0", "aarch64", package="qemu-system-arm"),
 }
