@@ -1,8 +1,8 @@
 """The root of a guest, as squashfs images in which each path is what it is on this machine.
 
-Two layers, so that a change of the code costs no more than the second: `system` has the running interpreter with the
-project's dependencies, the runtimes and the tools; `checkout` has `probe` and `lab`. They lie in the cache, named by
-a digest of what went into them.
+Three layers, so that a change costs no more than one: `system` has the running interpreter with its library, the
+runtimes and the tools; `packages` has the project's dependencies, and the virtual environment that they lie in;
+`checkout` has `probe` and `lab`. They lie in the cache, named by a digest of what went into them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def images(*tools: str) -> list[Path]:
 
     *Errors*: debian.Unavailable when a program is not there.
     """
-    return [_system((*TOOLS, *tools)), _checkout()]
+    return [_system((*TOOLS, *tools)), _packages(), _checkout()]
 
 
 def python_packages(*names: str) -> Path:
@@ -91,7 +91,7 @@ def _system(tools: Iterable[str]) -> Path:
     fetched = runtimes()
     shim = fetched["containerd"].beside("containerd-shim-runc-v2")
     programs = [_program(name) for name in (*tools, shim, *(one.path for one in fetched.values()))]
-    stdlib, modules = Path(sysconfig.get_path("stdlib")), list(_modules())
+    stdlib, interpreter = Path(sysconfig.get_path("stdlib")), list(_interpreter())[-1]
 
     def fill(root: Path) -> None:
         for name in _MERGED:
@@ -99,7 +99,7 @@ def _system(tools: Iterable[str]) -> Path:
                 (root / os.readlink(f"/{name}")).mkdir(parents=True, exist_ok=True)
                 (root / name).symlink_to(os.readlink(f"/{name}"))
         shutil.copytree(stdlib, root / stdlib.relative_to("/"), ignore=shutil.ignore_patterns(*_STDLIB_WITHOUT))
-        binaries = [*_interpreter(), *programs, *modules, *stdlib.glob("lib-dynload/*.so")]
+        binaries = [interpreter, *programs, *stdlib.glob("lib-dynload/*.so")]
         for path in (*binaries, *_libraries(binaries), Path("/etc/os-release")):
             _copy(path, root)
         link_applets(root)
@@ -107,9 +107,22 @@ def _system(tools: Iterable[str]) -> Path:
         (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
         (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
         (root / "etc/resolv.conf").write_text("")
-        _compile(root, stdlib, *{Path(str(one.locate_file(""))) for one in _needed()})
+        _compile(root, stdlib)
 
-    return layer("system", [*modules, *programs, *_interpreter(), stdlib, _LINKER], fill)
+    return layer("system", [*programs, interpreter, stdlib, _LINKER], fill)
+
+
+def _packages() -> Path:
+    *links, interpreter = _interpreter()
+    configuration = [Path(sys.prefix, "pyvenv.cfg")] if sys.prefix != sys.base_prefix else []
+    files = [*links, *configuration, *_modules()]
+
+    def fill(root: Path) -> None:
+        for path in (*files, *_libraries(files)):
+            _copy(path, root)
+        _compile(root, *{Path(str(one.locate_file(""))) for one in _needed()})
+
+    return layer("packages", [*files, interpreter, _LINKER], fill)
 
 
 def link_applets(root: Path) -> None:
@@ -120,14 +133,12 @@ def link_applets(root: Path) -> None:
 
 
 def _interpreter() -> Iterator[Path]:
-    """What makes sys.executable run: the program, and in a virtual environment the links that lead to it."""
+    """What makes sys.executable run: in a virtual environment the links that lead to the program, and the program."""
     link = Path(sys.executable)
     while link.is_symlink():
         yield link
         link = link.parent / os.readlink(link)
     yield link
-    if sys.prefix != sys.base_prefix:
-        yield Path(sys.prefix, "pyvenv.cfg")
 
 
 def _modules() -> Iterator[Path]:
