@@ -111,11 +111,9 @@ NODE = (
     Fault("clock set while `watch` waits, in a guest", 10, clock_of_watch_is_set),
     Fault("limit of namespaces reached, or 0, in a guest", 40, namespaces.limit_is_reached),
 )
-HARM = (
-    Fault(f"{CYCLES} times: dmsetup remove beside probes, in a guest", 20, removed_beside_probes),
-    Fault("modules requested by a probe, in a guest", 20, modules.no_module_is_requested),
-)
-KINDS = {"node": NODE, "harm": HARM}
+DEVICES = (Fault(f"{CYCLES} times: dmsetup remove beside probes, in a guest", 20, removed_beside_probes),)
+MODULES = (Fault("modules requested by a probe, in a guest", 20, modules.no_module_is_requested),)
+KINDS = {"node": NODE, "devices": DEVICES, "modules": MODULES}
 
 
 def campaign(kinds: Sequence[str], seed: int, scale: float, progress: Progress) -> Iterator[Row]:

@@ -21,7 +21,7 @@ def in_guests(seed: int, scale: float, progress: Progress) -> Iterator[Row]:
     """What takes a kernel with device mapper."""
     from lab.faults import guest  # it needs what boots kernels
 
-    yield from guest.campaign(["harm"], seed, scale, progress)
+    yield from guest.campaign(["devices", "modules"], seed, scale, progress)
 
 
 def on_this_kernel(workspace: str, seed: int, scale: float, progress: Progress) -> Iterator[Row]:

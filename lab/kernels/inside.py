@@ -40,10 +40,11 @@ _telling = Lock()
 class Job:
     """What is to be observed."""
 
-    runtimes: dict[str, Runtime]  # containerd by its name, and the OCI runtimes, of which each tells the truth
+    runtimes: dict[str, Runtime]  # containerd by its name, and the OCI runtimes
     rows: tuple[str, ...]  # of filesystems.ROWS
     scenarios: tuple[str, ...] = ()  # of scenarios.SCENARIOS
     confined_paths: bool = True  # whether `path` is run in each of scenarios.CONFINED, too
+    told_by: tuple[str, ...] = ()  # the OCI runtimes that tell the truth; none: all
 
     def encode(self) -> str:
         """For the command line."""
@@ -56,12 +57,14 @@ class Job:
         runtimes = {
             name: Runtime(**each | {"version": tuple(each["version"])}) for name, each in fields["runtimes"].items()
         }
-        return cls(runtimes, tuple(fields["rows"]), tuple(fields["scenarios"]), fields["confined_paths"])
+        rows, scenarios, told_by = (tuple(fields[name]) for name in ("rows", "scenarios", "told_by"))
+        return cls(runtimes, rows, scenarios, fields["confined_paths"], told_by)
 
     @property
     def oci_runtimes(self) -> list[Runtime]:
-        """Those that make containers."""
-        return [each for each in self.runtimes.values() if each.name != "containerd"]
+        """Those of which each makes containers."""
+        told_by = self.told_by or self.runtimes.keys() - {"containerd"}
+        return [each for name, each in self.runtimes.items() if name in told_by]
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from lab.kernels.filesystems import CORE, MADE_BY_IDMAPPING, OVERLAY_LAYERS
 from lab.kernels.reports import ScenarioRow, judge_report, path_problems, result_of
+from lab.kernels.scenarios import FREE
 from lab.kernels.truth import Documents, Truths, doubts, truths
 
 
@@ -86,8 +87,9 @@ def _of_paths(documents: Documents, truths: Truths) -> Iterator[FilesystemRow]:
 
 
 def _of_layers(reports: Mapping[str, Any], truths: Truths) -> Iterator[FilesystemRow]:
-    if "plain" in reports and OVERLAY_LAYERS in truths:
-        rows = json.loads(reports["plain"]["stdout"])["filesystems"]
+    free = next((reports[name] for name in FREE if name in reports), None)
+    if free and OVERLAY_LAYERS in truths:
+        rows = json.loads(free["stdout"])["filesystems"]
         yield from (_row(OVERLAY_LAYERS, row, truths) for row in rows if row["role"] == OVERLAY_LAYERS)
 
 

@@ -47,10 +47,13 @@ class Run:
         return [*wrong, *judged.problems, *([self.failed] if self.failed else [])]
 
 
-def run(series: str, scenarios: Iterable[str] = SCENARIOS, *, confined_paths: bool = True) -> Run:
+def run(
+    series: str, scenarios: Iterable[str] = SCENARIOS, *, confined_paths: bool = True, told_by: Sequence[str] = ()
+) -> Run:
     """Boot the kernel of that series, let the command predict in *scenarios*, and see what happens.
 
-    *confined_paths*: run `path` in each of scenarios.CONFINED, too.
+    *confined_paths*: run `path` in each of scenarios.CONFINED, too. *told_by*: the OCI runtimes that tell the truth;
+    none: all.
     *Errors*: debian.Unavailable where a tool is missing here.
     """
     try:
@@ -60,8 +63,8 @@ def run(series: str, scenarios: Iterable[str] = SCENARIOS, *, confined_paths: bo
     except Broken as problem:
         return Run(series, failed=str(problem))
     runtimes = image.runtimes()
-    found = run_of(series, kernel, *runtimes.values())
-    job = Job(runtimes, filesystems.CORE, tuple(scenarios), confined_paths)
+    job = Job(runtimes, filesystems.CORE, tuple(scenarios), confined_paths, tuple(told_by))
+    found = run_of(series, kernel, *job.oci_runtimes, runtimes["containerd"])
     try:
         return ended(found, observe(kernel, job))
     except (machine.GuestError, Broken) as problem:

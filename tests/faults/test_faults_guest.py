@@ -22,8 +22,11 @@ SCALE = 0.01
 
 
 def together(seed: int, scale: float, progress: Progress) -> Iterator[Row]:
-    """All faults on one node, which is made once; but not NFS, whose modules no probe may be seen to request."""
-    yield from guest.campaign(list(guest.KINDS), seed, scale, progress)
+    """Faults on one node, which is made once; but not NFS, whose modules no probe may be seen to request.
+
+    That a probe holds no volume, tests/faults/test_faults_harm.py shows with a loop device on this machine's kernel.
+    """
+    yield from guest.campaign(["node", "modules"], seed, scale, progress)
     yield from node.without_nfs(scale, progress)
 
 
@@ -35,7 +38,7 @@ CAMPAIGNS = {"node": node.in_guests, "harm": harm.in_guests} if ALL else {"toget
 @pytest.mark.timeout(3600)  # an emulated processor takes a multiple of the time
 @pytest.mark.parametrize("campaign", CAMPAIGNS)
 def test_a_whole_machine(campaign: str) -> None:
-    """Its clock set, limits of namespaces, device mapper, modules, and a server of NFS that is gone."""
+    """Its clock set, limits of namespaces, modules, and a server of NFS that is gone; with --all device mapper, too."""
     judge(CAMPAIGNS[campaign](SEED, SCALE, print))
 
 
@@ -61,17 +64,17 @@ def test_one_guest_gives_the_rows_of_all_campaigns(booted: dict[str, Any]) -> No
     faults = [fault for kind in guest.KINDS.values() for fault in kind]
     printed = [asdict(Row(fault.name, 1, 1, 0.1, 0, ("a problem",))) for fault in faults]
     booted["outcome"] = Outcome(0, printed, 1.0, "")
-    rows = list(guest.campaign(["node", "harm"], 1, SCALE, print))
+    rows = list(guest.campaign(list(guest.KINDS), 1, SCALE, print))
     assert [row.fault for row in rows] == [fault.name for fault in faults]
     assert {row.problems for row in rows} == {("a problem",)}
-    assert " node,harm " in booted["command"]
+    assert f" {','.join(guest.KINDS)} " in booted["command"]
     assert booted["timeout"] == guest.TIMEOUT * (1 + len(faults))
 
 
 def test_one_guest_that_fails_fails_all_campaigns(booted: dict[str, Any]) -> None:
     """None of its rows is clean, whatever it printed before."""
     booted["outcome"] = Outcome(1, [asdict(Row("it rains", 1, 1, 0.1, 0))], 1.0, "Panic")
-    rows = list(guest.campaign(["node", "harm"], 1, SCALE, print))
+    rows = list(guest.campaign(list(guest.KINDS), 1, SCALE, print))
     assert len(rows) == sum(map(len, guest.KINDS.values()))
     assert not any(row.clean for row in rows)
     assert "Panic" in rows[0].problems[0]

@@ -20,16 +20,22 @@ from lab.kernels.judge import FilesystemRow, Judged
 from lab.kernels.matrix import Run
 from lab.kernels.packages import NEWEST
 from lab.kernels.reports import ScenarioRow
-from lab.kernels.scenarios import ALONE, FREE, SCENARIOS
+from lab.kernels.scenarios import ALONE, SCENARIOS
 from lab.prerequisites import require
 from lab.real.debian import Unavailable
 from tests.extent import ALL
 
-ASKED = {"6.1": [*FREE], NEWEST: [*FREE, "seccomp: mount_setattr ENOSYS", "chroot", *ALONE]}
+ASKED = {"6.1": ["plain", "--try-runtime"], NEWEST: ["--try-runtime", *ALONE]}
 """Series -> scenarios of CI's run.
 
-What depends on the kernel is tried on both. A sysctl means the same on each, and a confined probe says `unknown` on
-each: tests/real/test_entering.py confines it on this machine's kernel, in all the ways of scenarios.CONFINED and more.
+What depends on the kernel is tried on both. Where a trial of the runtime fails, the report without one has to be not
+ready by itself. A sysctl means the same on each, and a confined probe says `unknown` on each:
+tests/real/test_entering.py confines it on this machine's kernel, in all the ways of scenarios.CONFINED and more.
+"""
+TOLD_BY = ("crun",)
+"""The OCI runtime that tells the truth in CI's run: runc makes the same system calls and takes longer.
+
+tests/real/test_truth.py asks both on this machine's kernel, and the trial of the runtime on each kernel is runc's.
 """
 
 
@@ -42,7 +48,9 @@ def run_of(series: str) -> Run:
     for command, package in (("qemu-system-x86_64", "qemu-system-x86"), ("mksquashfs", "squashfs-tools")):
         require(shutil.which(command), f"command {command} (package {package})")
     try:
-        return matrix.run(series, SCENARIOS if ALL else ASKED[series], confined_paths=ALL)
+        if ALL:
+            return matrix.run(series)
+        return matrix.run(series, ASKED[series], confined_paths=False, told_by=TOLD_BY)
     except Unavailable as problem:
         require(False, str(problem))
         raise
