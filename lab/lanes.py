@@ -123,9 +123,10 @@ def commands(extent: str) -> list[tuple[str, ...]]:
     ]
     if os.geteuid() == 0:  # chroot(2) needs root, as the real tests do, which skip without it
         if extent == "all":
-            found += [(*GIVE_WAY, *python, "lab.pythons", suite, "-m", "not real") for suite in (deploy.SUITE, NEWEST)]
+            suites = (deploy.SUITE, NEWEST)
+            found += [(*GIVE_WAY, *python, "lab.pythons", suite, "fast", "-m", "not real") for suite in suites]
         else:
-            found.append((*GIVE_WAY, *python, "lab.pythons", deploy.SUITE, "-m", FAST))
+            found.append((*GIVE_WAY, *python, "lab.pythons", deploy.SUITE, "again", "-m", FAST))
     return found
 
 

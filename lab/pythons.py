@@ -1,6 +1,8 @@
 """The tests that need no real kernel, on the Python of another Debian suite: trixie's is the image's, sid's the newest.
 
-    python -m lab.pythons trixie -m 'not real' [other arguments of pytest]
+    python -m lab.pythons trixie fast -m 'not real' [other arguments of pytest]
+
+The second argument is their extent, as tests/extent.py has it; `again` also leaves out WORKPLACE.
 
 The suite lies in a cache as debootstrap makes it, with the wheels that this machine's pip fetched for its Python; the
 tests run there by chroot(2), in a mount namespace of their own that shows the checkout. Needs root.
@@ -32,6 +34,8 @@ LEFT_OUT = (
     *("test_evidence.py", "test_lanes.py", "test_layers.py", "test_linters.py", "test_man.py", "test_readme.py"),
 )
 """Tests, below tests/, of the workshop, campaigns, manifests and texts: nothing of that runs in the image."""
+WORKPLACE = ("bundle", "fleet", "publish/test_publish_fleet.py", "test_completion.py")
+"""Tests of what runs where a person works, on any Python, and a simulation of many nodes."""
 _INSIDE = """
 set -e
 mount --make-rprivate /
@@ -47,7 +51,7 @@ exec chroot "$root" env --unset=CI --chdir="$checkout" "$@" # what this suite la
 """
 
 
-def test(suite: str, arguments: list[str]) -> int:
+def test(suite: str, extent: str, arguments: list[str]) -> int:
     """The exit code of pytest on the Python of *suite*. *Errors*: Unavailable."""
     cache = debian.cache("pythons")
     with debian.locked(cache):
@@ -55,13 +59,13 @@ def test(suite: str, arguments: list[str]) -> int:
         _install(cache, root)
     python = f"{ENVIRONMENT}/bin/python"
     variables = (
-        "USERNS_PROBE_TESTS=fast",
+        f"USERNS_PROBE_TESTS={extent}",
         "HOME=/root",
         "LANG=C.UTF-8",
         f"PYTHONPYCACHEPREFIX={BYTE_CODE}",
         "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
     )
-    left_out = [f"--ignore=tests/{name}" for name in LEFT_OUT]
+    left_out = [f"--ignore=tests/{name}" for name in (*LEFT_OUT, *(WORKPLACE if extent == "again" else ()))]
     command = (python, "-m", "pytest", "-p", "no:cacheprovider", *left_out, *arguments)
     inside = ("unshare", "--mount", "sh", "-c", _INSIDE, "sh", ROOT, root, *variables, *command)
     return subprocess.run(inside, stdin=subprocess.DEVNULL, check=False).returncode
@@ -116,7 +120,7 @@ def _install(cache: Path, root: Path) -> None:
 
 def main() -> int:
     try:
-        return test(sys.argv[1], sys.argv[2:])
+        return test(sys.argv[1], sys.argv[2], sys.argv[3:])
     except Unavailable as problem:
         sys.stderr.write(f"Python of {sys.argv[1]}: {problem}\n")
         return 69

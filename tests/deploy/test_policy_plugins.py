@@ -13,13 +13,13 @@ from lab.prerequisites import require
 from lab.real.debian import Unavailable
 from probe.outputs.annotations import LABEL
 from tests.deploy.test_policies import CASES, FILES, USERS, pod
-from tests.extent import ALL
+from tests.extent import with_all
 
 pytestmark = [
     pytest.mark.real,
     pytest.mark.program,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(not ALL, reason="takes minutes; scripts/test --all"),
+    with_all,
 ]
 
 NAMESPACES = {
