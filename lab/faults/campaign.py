@@ -36,7 +36,7 @@ class Row:
 
 
 Campaign = Callable[[int, float, Progress], Iterator[Row]]
-"""(seed, scale, progress) -> rows. Scale 1 is a whole campaign, 0.01 what each run of the tests does; at least one of
+"""(seed, scale, progress) -> rows. Scale 1 is a whole campaign, up to 0.01 what the tests do; at least one of
 each fault is injected at any scale. The same seed injects the same faults in the same order."""
 
 

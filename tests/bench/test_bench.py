@@ -14,6 +14,7 @@ from lab.bench.account import Command, account
 from lab.bench.table import Row, render
 from lab.faults.cgroups import no_cgroup
 from lab.prerequisites import require
+from tests.extent import with_all
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -87,7 +88,8 @@ def test_a_command_that_does_not_exist_is_no_figure() -> None:
 
 
 @pytest.mark.real
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
+@with_all
 def test_every_figure_is_there() -> None:
     """Both sections, measured once with few scrapes; the containers have tests of their own (tests/deploy)."""
     require(os.geteuid() == 0, "root")

@@ -35,7 +35,7 @@ WORDS = [b"one", b"two", b"three"]
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_hundredth_of_the_inputs() -> None:
+def test_a_share_of_the_inputs() -> None:
     """Every parser, without a guide: recordings, changed at random."""
     rows = list(inputs(SEED, CAMPAIGN_SCALE, lambda _: None))
     assert [problem for row in rows for problem in row.problems] == []

@@ -17,6 +17,7 @@ from lab.serve import soak
 from lab.serve.agent import publishing, watching
 from lab.serve.agent_soak import AgentSoak
 from lab.serve.soak import MEMORY, Clients, Sample, figures_of_process, judge
+from tests.extent import with_all
 
 LEAKS = {
     "nothing": "",
@@ -119,8 +120,14 @@ def test_watch_and_serve(node: Node) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+@with_all
 def test_serve_alone(tmp_path: Path) -> None:
-    """Three thousand scrapes, and forty reports that say something else than the one before, each of them published."""
+    """Three thousand scrapes, and forty reports that say something else than the one before, each of them published.
+
+    The same process has a thousand scrapes of forty reports beside `watch`, and tests/deploy/test_limits.py measures
+    its memory in the image.
+    """
     scrapes, rounds = 3000, 40
     with api_world.running(tmp_path) as world:
         clients = Clients(world.serve)
