@@ -29,16 +29,6 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkout
 
 
-@pytest.fixture(scope="module")
-def made(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a finished environment."""
-    checkout = tmp_path_factory.mktemp("environment") / "a checkout"
-    shutil.copytree(sources, checkout)
-    done = run(checkout, "explain")
-    assert done.stdout == "probe explain\n", done.stderr
-    return checkout
-
-
 def depend(checkout: Path, probe: str = "", test: str = "") -> None:
     """What the project of *checkout* depends on."""
     (checkout / "pyproject.toml").write_text(
@@ -62,54 +52,26 @@ def run(
     )
 
 
-@pytest.mark.slow
-def test_it_is_made_once(made: Path) -> None:
-    """The second run says nothing and makes nothing."""
-    before = (made / ".venv").stat().st_ino
-    done = run(made, "explain")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "probe explain\n", "")
-    assert (made / ".venv").stat().st_ino == before
-    assert not [path.name for path in made.iterdir() if path.name.startswith(".venv.")]
-
-
-@pytest.mark.slow
-def test_a_failed_install_leaves_the_working_one_alone(made: Path, tmp_path: Path) -> None:
-    """One line that says what can be done about the package index, 69, nothing in TMPDIR; and the probe still runs."""
-    depend(made, test="'no-such-package-of-ours'")
-    try:
-        done = run(made, script="test", TMPDIR=str(tmp_path))
-        assert done.returncode == 69
-        last = done.stderr.splitlines()[-1]
-        assert all(name in last for name in ("PIP_INDEX_URL", "PIP_CERT", "https_proxy"))
-        assert not list(tmp_path.iterdir())
-        assert (made / ".venv" / "stamp").exists()
-    finally:
-        depend(made)
-    assert run(made, "explain").stdout == "probe explain\n"
-
-
 @dataclass(frozen=True)
-class Strange:
-    """Where a first run was, and what became of it."""
+class Made:
+    """A finished environment, and where its first run was."""
 
     checkout: Path
     place: Path
     directory: Path
     variables: dict[str, str]
-    done: subprocess.CompletedProcess[str]
 
-    @property
-    def sprung(self) -> bool:
-        """Whether something of the directory was executed."""
-        return (self.directory / "sprung").exists()
+    def again(self, *arguments: str, script: str = "probe", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Another run like the first one."""
+        return run(self.checkout, *arguments, script=script, cwd=self.directory, **self.variables | environment)
 
 
 @pytest.fixture(scope="module")
-def strange(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Strange:
+def made(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A first run with all at once that must not disturb it, as each environment takes seconds to make.
 
     Packages named as ours and Python's lie in the current directory; python3 is too old, as on RHEL 9, and a newer one
-    lies beside it; USERNS_PROBE_VENV names another place.
+    lies beside it; USERNS_PROBE_VENV names another place. The usual place is where the environment of CI lies.
     """
     directory = tmp_path_factory.mktemp("strange")
     checkout, place, programs = directory / "a checkout", directory / "elsewhere" / "venv", directory / "bin"
@@ -124,30 +86,56 @@ def strange(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Strange:
         (programs / name).write_text(f"#!/bin/sh\n{body}\n")
         (programs / name).chmod(0o755)
     variables = {"PYTHON": "", "PATH": f"{programs}:/usr/bin:/bin", "PYTHONPATH": str(directory)}
-    done = run(checkout, "explain", cwd=directory, USERNS_PROBE_VENV=str(place), **variables)
-    return Strange(checkout, place, directory, variables, done)
-
-
-@pytest.mark.slow
-def test_nothing_of_the_current_directory_runs(made: Path, strange: Strange) -> None:
-    """Neither while an environment is made nor with a finished one."""
-    assert strange.done.stdout == "probe explain\n", strange.done.stderr
-    done = run(made, "explain", cwd=strange.directory, PYTHONPATH=str(strange.directory))
+    variables |= {"USERNS_PROBE_VENV": str(place)}
+    done = run(checkout, "explain", cwd=directory, **variables)
     assert done.stdout == "probe explain\n", done.stderr
-    assert not strange.sprung
+    return Made(checkout, place, directory, variables)
 
 
 @pytest.mark.slow
-def test_another_place(strange: Strange) -> None:
+def test_it_is_made_once(made: Made) -> None:
+    """The second run says nothing and makes nothing."""
+    before = made.place.stat().st_ino
+    done = made.again("explain")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "probe explain\n", "")
+    assert made.place.stat().st_ino == before
+    assert [path.name for path in made.place.parent.iterdir()] == ["venv"]
+
+
+@pytest.mark.slow
+def test_a_failed_install_leaves_the_working_one_alone(made: Made, tmp_path: Path) -> None:
+    """One line that says what can be done about the package index, 69, nothing in TMPDIR; and the probe still runs."""
+    depend(made.checkout, test="'no-such-package-of-ours'")
+    try:
+        done = made.again(script="test", TMPDIR=str(tmp_path))
+        assert done.returncode == 69
+        last = done.stderr.splitlines()[-1]
+        assert all(name in last for name in ("PIP_INDEX_URL", "PIP_CERT", "https_proxy"))
+        assert not list(tmp_path.iterdir())
+        assert (made.place / "stamp").exists()
+    finally:
+        depend(made.checkout)
+    assert made.again("explain").stdout == "probe explain\n"
+
+
+@pytest.mark.slow
+def test_nothing_of_the_current_directory_runs(made: Made) -> None:
+    """Neither while an environment is made nor with a finished one."""
+    assert made.again("explain").stdout == "probe explain\n"
+    assert not (made.directory / "sprung").exists()
+
+
+@pytest.mark.slow
+def test_another_place(made: Made) -> None:
     """USERNS_PROBE_VENV puts it there, and nothing into the checkout."""
-    assert (strange.place / "stamp").exists()
-    assert not (strange.checkout / ".venv").exists()
+    assert (made.place / "stamp").exists()
+    assert not (made.checkout / ".venv").exists()
 
 
 @pytest.mark.slow
-def test_a_newer_python_is_found_by_its_name(strange: Strange) -> None:
+def test_a_newer_python_is_found_by_its_name(made: Made) -> None:
     """The one that python3.12 starts made it."""
-    assert os.path.samefile(strange.place / "bin" / "python", sys.executable)
+    assert os.path.samefile(made.place / "bin" / "python", sys.executable)
 
 
 def test_a_python_that_is_too_old(sources: Path, tmp_path: Path) -> None:
