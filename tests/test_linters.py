@@ -13,11 +13,16 @@ import pytest
 from lab.command import Unavailable
 from lab.deploy import actionlint
 from lab.prerequisites import require
+from lab.real.debian import cache
 
 WORKFLOWS = sorted((Path(__file__).parents[1] / ".github/workflows").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("command", [["ruff", "check"], ["mypy"]], ids=lambda command: command[0])
+LINTERS = (["ruff", "check"], ["mypy", f"--cache-dir={cache('mypy')}"])
+"""mypy knows a module by its content: a new checkout need not read all packages again."""
+
+
+@pytest.mark.parametrize("command", LINTERS, ids=lambda command: command[0])
 def test_linter_finds_nothing(command: list[str]) -> None:
     require(importlib.util.find_spec(command[0]), f"Python package {command[0]}")
     done = subprocess.run(
