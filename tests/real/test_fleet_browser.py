@@ -1,9 +1,8 @@
-"""The inventory's HTML in a real browser: two widths, light, dark and print. Screenshots stay below --basetemp."""
+"""The inventory's HTML in a real browser: two widths, light, dark and print; screenshots with --basetemp."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -12,10 +11,10 @@ from lab.fleet.cluster import small
 from probe.fleet.inventory import EvidenceRow, Inventory, Section
 from probe.fleet.outputs.html import render_html
 from tests.fleet.conftest import taking
-from tests.real.test_page_browser import CONTRAST, WIDTHS, Browser, browser
+from tests.real.test_page_browser import CONTRAST, WIDTHS, Browser, browser, keep
 
 pytestmark = [pytest.mark.real, pytest.mark.program]
-__all__ = ["browser"]
+__all__ = ["browser", "keep"]
 
 LONG = "a-name-without-any-break-" * 10
 
@@ -62,7 +61,13 @@ def show(browser: Browser, page: str) -> Iterator[Callable[..., Browser]]:
 
 @pytest.mark.parametrize(("scheme", "media"), [("light", ""), ("dark", ""), ("light", "print"), ("dark", "print")])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_file_stands(show: Callable[..., Browser], width: int, scheme: str, media: str, tmp_path: Path) -> None:
+def test_the_file_stands(
+    show: Callable[..., Browser],
+    keep: Callable[[str], None],
+    width: int,
+    scheme: str,
+    media: str,
+) -> None:
     """Styled, legible, nothing cut off, no error, no request elsewhere; on paper always dark on light."""
     shown = show(width, scheme, media)
     assert not [m for m in shown.messages if m.get("method") in ("Log.entryAdded", "Runtime.consoleAPICalled")]
@@ -75,7 +80,7 @@ def test_the_file_stands(show: Callable[..., Browser], width: int, scheme: str, 
     assert ratio >= 4.5, f"{element} has a contrast of {ratio:.2f}"
     light = shown.value("getComputedStyle(document.querySelector('h1')).color.match(/[0-9]+/g)[0] < 128")
     assert light == (scheme == "light" or media == "print")
-    shown.screenshot(tmp_path / f"fleet-{width}-{scheme}{media}.png")
+    keep(f"fleet-{width}-{scheme}{media}")
 
 
 def test_tables_are_sorted(show: Callable[..., Browser]) -> None:

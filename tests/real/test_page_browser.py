@@ -1,6 +1,6 @@
 """The page in a real browser: Chromium, headless, driven by its own protocol over a pipe.
 
-Screenshots are kept below the directory that pytest names with --basetemp, to be looked at.
+With --basetemp=DIRECTORY screenshots are kept there, to be looked at.
 """
 
 from __future__ import annotations
@@ -157,6 +157,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     opened.close()
 
 
+@pytest.fixture
+def keep(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], None]:
+    """Make a screenshot of that name, if --basetemp says where somebody will look for it: each takes a second."""
+
+    def keep(name: str) -> None:
+        if request.config.getoption("basetemp"):
+            browser.screenshot(tmp_path / f"{name}.png")
+
+    return keep
+
+
 class Site:
     """What `serve` listens and answers with, and every path that was asked for."""
 
@@ -212,7 +223,7 @@ def show(browser: Browser, site: Site) -> Callable[..., Browser]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_stands(show: Callable[..., Browser], name: str, scheme: str, tmp_path: Path) -> None:
+def test_the_page_stands(show: Callable[..., Browser], keep: Callable[[str], None], name: str, scheme: str) -> None:
     """On a phone and on a desk, light and dark: styled, legible, nothing cut off, no error, no request elsewhere."""
     for width in WIDTHS:
         page = show(name, width, scheme)
@@ -229,7 +240,7 @@ def test_the_page_stands(show: Callable[..., Browser], name: str, scheme: str, t
         ratio, element = page.value(CONTRAST)
         assert ratio >= 4.5, f"{element} has a contrast of {ratio:.2f}"
         assert page.value("document.documentElement.scrollWidth") <= width
-        page.screenshot(tmp_path / f"{name}-{width}-{scheme}.png")
+        keep(f"{name}-{width}-{scheme}")
 
 
 def test_the_keyboard_reaches_all_there_is_to_do(show: Callable[..., Browser]) -> None:
