@@ -33,7 +33,8 @@ def campaign(seed: int, scale: float, progress: Progress) -> Iterator[Row]:
 
 def killed(name: str, kind: str, seed: int, count: int, progress: Progress) -> Row:
     """What was left of so many that were killed, by several processes at once."""
-    at_once = 1 if kind == "pod" else WORKERS  # Pods of trials share one cgroup of the machine, which each trial sweeps
+    # Pods of trials share one cgroup of the machine, which each trial sweeps. A second node takes as long as ten kills.
+    at_once = 1 if kind == "pod" or count <= 10 else WORKERS
     shares = [count // at_once + (number < count % at_once) for number in range(at_once)]
     workers = [_start(kind, f"{seed}.{number}", share) for number, share in enumerate(shares) if share]
     done: list[dict[str, Any]] = []

@@ -320,9 +320,9 @@ def test_what_may_not_be_taken_back_is_told_once_and_left(
     world.api.store.rules -= {rule}
     world.restart(*(parts or ("condition",)))
     with capture_logs() as logs:
-        for number in range(300):
+        for number in range(60):
             world.probe("not-ready" if number % 3 else "ready")
-            world.step(60)
+            world.step(300)
     assert world.result("error") == 0
     told = [one for one in logs if one["event"] in ("publish_left_behind", "publish_failed")]
     assert [(one["event"], one["problem"]) for one in told] == [("publish_left_behind", "MissingPermission")]
