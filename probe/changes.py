@@ -71,7 +71,7 @@ def bounded(found: Mapping[str, str], most: int) -> dict[str, str]:
 def difference(before: Mapping[str, str], after: Mapping[str, str]) -> list[dict[str, str]]:
     """The differences between two fingerprints: `what`, its value `before` and `after`; empty for absent.
 
-    A name that *before* lacks and may have lost is no difference. Numbers that the kernel computes at boot are none
+    A name that *before* lacks and may have lost is not a difference. Numbers that the kernel computes at boot are none
     after a boot.
     """
     booted = before.get("boot") != after.get("boot")

@@ -56,7 +56,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.node_name is not None and (len(self.node_name) > 253 or not _DNS_SUBDOMAIN.fullmatch(self.node_name)):
-            raise ValueError(f"node name {self.node_name!r} is no DNS subdomain (lower case letters, digits, '-', '.')")
+            raise ValueError(
+                f"node name {self.node_name!r} is not a DNS subdomain (lower case letters, digits, '-', '.')"
+            )
         if not os.path.isabs(self.proc):
             raise ValueError(f"proc {self.proc!r} is not an absolute path")
         for name, value, limits in (("budget", self.budget, BUDGETS), ("interval", self.interval, INTERVALS)):
@@ -80,7 +82,7 @@ def parse_duration(text: str) -> timedelta:
     """A duration as Prometheus and Go write it: `90s`, `5m`, `1h30m`; ValueError for anything else."""
     parts = _DURATION.findall(text) if len(text) <= _LONGEST_DURATION else []
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{text[:_LONGEST_DURATION]!r} is no duration such as 90s, 5m or 1h30m")
+        raise ValueError(f"{text[:_LONGEST_DURATION]!r} is not a duration such as 90s, 5m or 1h30m")
     try:
         return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
     except OverflowError as error:

@@ -14,15 +14,15 @@ def at(value: Any, *path: str) -> Any:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """*value*, empty when it is no mapping."""
+    """*value*, empty when it is not a mapping."""
     return value if isinstance(value, dict) else {}
 
 
 def list_of(value: Any) -> list[Any]:
-    """*value*, empty when it is no list."""
+    """*value*, empty when it is not a list."""
     return value if isinstance(value, list) else []
 
 
 def text_of(value: Any) -> str:
-    """*value*, empty when it is no string."""
+    """*value*, empty when it is not a string."""
     return value if isinstance(value, str) else ""

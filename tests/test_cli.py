@@ -144,7 +144,7 @@ def expected() -> int:
 
 
 def test_a_closed_pipe_keeps_the_verdict(expected: int) -> None:
-    """`userns-probe | head -1` is no error of the node's, and no traceback."""
+    """`userns-probe | head -1` is not an error of the node's, and no traceback."""
     script = f'{sys.executable} -m probe -v -o json | head -c 1 >/dev/null; exit "${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (expected, "")

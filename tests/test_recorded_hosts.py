@@ -27,7 +27,7 @@ recorded = pytest.mark.parametrize("name", NAMES)
 
 @recorded
 def test_report(name: str) -> None:
-    """Verdict, reason, levels, each handler's verdict and every finding that is no pass are the expected ones."""
+    """Verdict, reason, levels, each handler's verdict and every finding that is not pass are the expected ones."""
     expected = json.loads((FOLDER / name / "expected.json").read_text())
     assert expectation(Recording(name).report()) == expected
 

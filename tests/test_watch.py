@@ -260,11 +260,11 @@ FAILURES = {
     "prints without an end": ("while True: print('x' * 10_000)", "the report has more than 1048576 bytes"),
     "crashes": ('print(\'{"verdict": "ready"}\'); import os; os.abort()', "exit code -6"),
     "fails": ('print(\'{"verdict": "ready"}\'); import sys; sys.exit(70)', "exit code 70"),
-    "prints nothing": ("", "what it printed is no report"),
-    "prints half": ('print(\'{"verdict": "rea\')', "what it printed is no report"),
-    "prints something else": ("print('[]')", "what it printed is no report"),
-    "prints no text": ("import os; os.write(1, bytes(range(256)))", "what it printed is no report"),
-    "nests": ("print('[' * 500_000)", "what it printed is no report"),
+    "prints nothing": ("", "what it printed is not a report"),
+    "prints half": ('print(\'{"verdict": "rea\')', "what it printed is not a report"),
+    "prints something else": ("print('[]')", "what it printed is not a report"),
+    "prints no text": ("import os; os.write(1, bytes(range(256)))", "what it printed is not a report"),
+    "nests": ("print('[' * 500_000)", "what it printed is not a report"),
     "closes its output and stays": (STAY, "it did not end"),
 }
 ENDLESS = (HANG, STAY)
@@ -542,7 +542,7 @@ def test_the_verb_becomes_the_supervisor(tmp_path: Path) -> None:
         ([], "Missing option '--report-file'"),
         (["--report-file", "r", "--interval", "10s"], "--interval 10s is shorter than --budget 20s"),
         (["--report-file", "r", "--interval", "1s"], "is not between 10s and 24h"),
-        (["--report-file", "r", "--node-name", "Not_A_Name"], "is no DNS subdomain"),
+        (["--report-file", "r", "--node-name", "Not_A_Name"], "is not a DNS subdomain"),
         (["--report-file", "/no/such/place/r"], "cannot open /no/such/place: No such file or directory"),
     ],
 )

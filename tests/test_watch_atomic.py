@@ -50,7 +50,7 @@ def test_what_ends_the_writing_leaves_the_old_file_alone(
 def test_a_signal_after_the_rename_ends_the_process_all_the_same(
     directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is nothing left to remove then, which is no error."""
+    """There is nothing left to remove then, which is not an error."""
     monkeypatch.setattr(os, "rename", _raising(SystemExit(143), os.rename))
     with pytest.raises(SystemExit):
         replace_file(directory, "report", b"new")

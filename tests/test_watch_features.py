@@ -117,7 +117,7 @@ def test_watch_writes_it_with_each_report_and_each_confirmation(directory: int, 
 
 
 def test_a_restarted_watch_remembers_the_label(directory: int, tmp_path: Path) -> None:
-    """From its own file; from a symlink or a file that is no text it takes nothing."""
+    """From its own file; from a symlink or a file that is not text it takes nothing."""
     FeatureFile(directory).put(report())
     FeatureFile(directory).put(report("unknown"))
     assert "ready=true" in (tmp_path / "userns-probe").read_text()

@@ -143,7 +143,7 @@ def test_a_second_probe_that_fails_contradicts_nothing(
     "content", [saying("KubeletGateOff"), saying(), b"", b"[", b"[]", b'{"findings": [1]}', b"[" * 99_999]
 )
 def test_other_failures_count_at_once(content: bytes) -> None:
-    """And what is no report has none."""
+    """And what is not a report has none."""
     assert fleeting_reasons(content) == frozenset()
 
 

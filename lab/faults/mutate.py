@@ -49,7 +49,7 @@ YAML = (
 )
 TOML = ("inf", "nan", "1979-05-27T07:32:00Z", "0xf", '"""', "'''", "a.b.c = 1\n", "[[a]]\n", "[a.b]\n", "{a = 1}")
 BYTES = (b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80", b"\x00", b"\x80")
-"""What is no UTF-8: a lone byte, half a character, a surrogate, beyond Unicode, an overlong NUL."""
+"""What is not UTF-8: a lone byte, half a character, a surrogate, beyond Unicode, an overlong NUL."""
 
 TOKENS: tuple[bytes, ...] = (*(text.encode() for text in (*NUMBERS, *TEXTS, *YAML, *TOML)), *BYTES)
 

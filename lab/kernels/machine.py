@@ -169,7 +169,7 @@ def _boot(kernel: Kernel, archive: bytes, words: Sequence[str], timeout: float) 
     try:
         *documents, last = [json.loads(line) for line in lines]
     except json.JSONDecodeError as error:
-        words = f"the command printed what is no JSON: {error.doc!r}"
+        words = f"the command printed what is not JSON: {error.doc!r}"
         raise GuestError(f"Linux {kernel}: {words}\n{said[-TAIL:]}") from None
     return Outcome(last["exit"], documents, seconds, said)
 

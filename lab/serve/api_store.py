@@ -191,7 +191,7 @@ class Store:
         for key in annotations:
             prefix, _, rest = key.rpartition("/")
             if (prefix and not _PREFIX.fullmatch(prefix)) or not rest or not _LABEL.fullmatch(rest):
-                problems.append(f'metadata.annotations: Invalid value: "{key}": is no name')
+                problems.append(f'metadata.annotations: Invalid value: "{key}": is not a name')
         if sum(len(key.encode()) + len(text.encode()) for key, text in annotations.items()) > ANNOTATIONS_LIMIT:
             problems.append(f"metadata.annotations: Too long: may not be more than {ANNOTATIONS_LIMIT} bytes")
         problems += [

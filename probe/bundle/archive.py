@@ -31,7 +31,7 @@ of hosts, users, Pods and mounts are not: read answers.ndjson before you send it
 
 
 class BundleError(ValueError):
-    """The file is no bundle; the text says why."""
+    """The file is not a bundle; the text says why."""
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ def unpack(content: bytes) -> Bundle:
         manifest = msgspec.json.decode(members[_MANIFEST], type=Manifest)
         asked = tuple(msgspec.json.decode(line, type=Asked) for line in members[_ANSWERS].splitlines() if line.strip())
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise BundleError(f"is no whole tar archive compressed with gzip: {error}") from error
+        raise BundleError(f"is not a whole tar archive compressed with gzip: {error}") from error
     except KeyError as error:
         raise BundleError(f"has no member {error}") from error
     except (ValueError, RecursionError) as error:

@@ -19,6 +19,7 @@ _REASON_OF_KIND: dict[ProblemKind, UnknownReason] = {
     "not-readable": "NotReadable",
     "not-tried": "NotTried",
 }
+_QUESTION_WORDS = ("how ", "what ", "where ", "whether ", "which ", "whose ")
 NOT_MET = frozenset(
     {
         *("KubeletDirectoryNotWritable", "NetworkNotReady", "RuntimeNotReady"),  # the kubelet acts on them
@@ -91,7 +92,12 @@ class Outcome(Struct, frozen=True, kw_only=True):
         """Unknown, because *reading* has a problem."""
         if reading.kind is None:
             raise ValueError(f"{reading.source} was read")
-        return cls.unknown(reading.kind, f"{what} is unknown: {reading.source}: {reading.problem}", reading, *seen)
+        return cls.unknown(reading.kind, f"{unknown(what)}: {reading.source}: {reading.problem}", reading, *seen)
+
+
+def unknown(what: str) -> str:
+    """Text for *what*, a noun or a clause: `the snapshotter is unknown`, `unknown whether it maps owners`."""
+    return f"unknown {what}" if what.startswith(_QUESTION_WORDS) else f"{what} is unknown"
 
 
 class Check(Struct, frozen=True, kw_only=True):

@@ -67,7 +67,7 @@ def check_fault(facts: Facts, fault: Fault, what: str, message: str, check_id: s
         return unsure
     affected = fault.affects(version)
     if affected is None:
-        message = f"{what} is unknown: {runtime_name(runtime)} is newer than the releases in which the fault was seen"
+        message = f"unknown {what}: {runtime_name(runtime)} is newer than the releases in which the fault was seen"
         return Outcome.unknown("not-tried", message, runtime.version)
     if not affected:
         return Outcome.passed(f"{runtime_name(runtime)} does not have this fault", runtime.version)
@@ -90,8 +90,8 @@ def check_crun_modes(facts: Facts, name: str = "") -> Outcome:
     if handler.oci_runtime.value != "crun" or parse_version_number(handler.oci_version.value or "") != (1, 29, 0):
         return Outcome.passed(f"{oci_name(handler)} does not have this fault", handler.oci_version)
     return Outcome.warn(
-        f"{oci_name(handler)} gives /dev/shm and other mounts of a container the mode of the node's: programs that are "
-        "not root in a Pod with a user namespace fail with “permission denied”",
+        f"{oci_name(handler)} gives /dev/shm and other mounts of a container the mode that they have on the node: in a "
+        "Pod with a user namespace, programs other than root's fail with “permission denied”",
         handler.oci_version,
         remediation=GENERIC["hazard-crun-modes"],
     )
@@ -109,14 +109,14 @@ def check_leaked_mounts(facts: Facts) -> Outcome:
         return found
     runtime, version = found
     if left >= LEAKED_MOUNTS:
-        message = f"{left} idmapped mounts of layers were left behind: at fs.mount-max no further Pod starts"
+        message = f"containerd left {left} idmapped mounts of layers behind: at fs.mount-max no further Pod starts"
         return Outcome.warn(message, seen, runtime.version, remediation=GENERIC["hazard-leaked-mounts"])
     if unsure := before_fix(LEAKS, runtime, version, what):
         return unsure
     if LEAKS.affects(version):
-        message = f"{runtime_name(runtime)} can leave a mount behind for each layer of each Pod, until none is allowed"
+        message = f"{runtime_name(runtime)} can leave a mount behind for each layer of each Pod, up to fs.mount-max"
         return Outcome.warn(message, runtime.version, seen, remediation=GENERIC["hazard-leaked-mounts"])
-    return Outcome.passed("no mounts of layers are left behind", runtime.version, seen)
+    return Outcome.passed("containerd leaves no mounts of layers behind", runtime.version, seen)
 
 
 def version_of(facts: Facts, program: str, what: str) -> tuple[RuntimeFacts, Version] | Outcome:
@@ -131,7 +131,7 @@ def version_of(facts: Facts, program: str, what: str) -> tuple[RuntimeFacts, Ver
         return Outcome.skipped(f"only {program} had this fault", runtime.name)
     number = parse_version_number(runtime.version.value or "")
     if number is None:
-        return Outcome.unknown("not-readable", f"{what} is unknown: {program} tells no version", runtime.version)
+        return Outcome.unknown("not-readable", f"unknown {what}: {program} reports no version", runtime.version)
     return runtime, number
 
 
@@ -139,7 +139,7 @@ def before_fix(fault: Fault, runtime: RuntimeFacts, version: Version, what: str)
     """Unknown for a prerelease of the first release of its branch without *fault*, which may have it; else None."""
     if not is_prerelease(runtime.version.value or "") or version[2] != fault.fixed.get(version[:2]):
         return None
-    message = f"{what} is unknown: {runtime_name(runtime)} is older than the release without the fault"
+    message = f"unknown {what}: {runtime_name(runtime)} is older than the release without the fault"
     return Outcome.unknown("not-tried", message, runtime.version)
 
 
@@ -153,16 +153,16 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Do containers of Pods with a user namespace survive a restart of CRI-O?",
-        why="After CRI-O was restarted, faulty releases start containers of such Pods again without their ID mappings. "
-        "A healthy node breaks at its next upgrade of CRI-O.",
+        why="After a restart of CRI-O, faulty releases restart the containers of such Pods without their ID mappings: "
+        "a healthy node breaks at its next upgrade of CRI-O.",
         remediation=GENERIC["hazard-crio-restart"],
         documentation="https://github.com/cri-o/cri-o/pull/10075",
         check=_of(
             "hazard-crio-restart",
             CRIO_RESTART,
             "whether containers survive a restart of CRI-O",
-            "forgets ID mappings when it restarts: containers of Pods with a user namespace that start again after "
-            "that fail with “permission denied”",
+            "forgets ID mappings when it restarts: after that, restarted containers of Pods with a user namespace "
+            "fail with “permission denied”",
         ),
     ),
     Check(
@@ -170,16 +170,16 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Do images that declare a VOLUME work in Pods with a user namespace?",
-        why="containerd copies what the image has at a VOLUME of its Dockerfile; faulty releases do so with the wrong "
-        "owner.",
+        why="containerd copies the image's files at each VOLUME of its Dockerfile; faulty releases give the copies the "
+        "wrong owner.",
         remediation=GENERIC["hazard-declared-volumes"],
         documentation="https://github.com/containerd/containerd/pull/12218",
         check=_of(
             "hazard-declared-volumes",
             IMAGE_DECLARED_VOLUMES,
             "whether images with a VOLUME work",
-            "copies the content of an image's VOLUME with the node's owners: in a Pod with a user namespace it is "
-            "nobody's",
+            "copies the files of an image's VOLUME with the node's owners: in a Pod with a user namespace they belong "
+            "to nobody",
         ),
     ),
     Check(
@@ -187,8 +187,7 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Is the node free of crun 1.29?",
-        why="That release copies the mode of the node's directories to new mounts in the container. 1.28 and 1.29.1 do "
-        "not.",
+        why="crun 1.29 gives new mounts in the container the mode of the node's directories. 1.28 and 1.29.1 do not.",
         remediation=GENERIC["hazard-crun-modes"],
         documentation="crun's release notes of 1.29.1",
         check=check_crun_modes,
@@ -199,8 +198,8 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Does containerd remove all mounts that it makes for layers?",
-        why="For a Pod with a user namespace containerd mounts each layer idmapped for a moment. Until 2.0.7 and "
-        "2.1.5 some stay, one for each layer, until the kernel refuses the next mount.",
+        why="For a Pod with a user namespace, containerd briefly mounts each layer idmapped. Before 2.0.7 and 2.1.5 "
+        "some of these mounts stay, until the kernel refuses the next one.",
         remediation=GENERIC["hazard-leaked-mounts"],
         documentation="https://github.com/containerd/containerd/issues/12139",
         check=check_leaked_mounts,

@@ -61,7 +61,9 @@ def _erofs(facts: Facts, snapshotter: Reading[str]) -> Outcome:
     """The erofs snapshotter maps its own mounts and never copies (containerd 2.3); only a Pod proves that it works."""
     if facts.userns_pod_runs.value:
         return Outcome.passed("a Pod with a user namespace ran from the snapshotter erofs", facts.userns_pod_runs)
-    message = "whether the snapshotter erofs can map its layers was not tried, and no Pod shows it"
+    message = (
+        "unknown whether the snapshotter erofs can map its layers: not tried, and no Pod with a user namespace runs"
+    )
     return Outcome.unknown("not-tried", message, snapshotter, facts.userns_pod_runs)
 
 
@@ -69,7 +71,7 @@ def check_kubelet_root(facts: Facts, name: str = "") -> Outcome:
     """The kubelet's root contains `/etc/hosts` and the termination log of each container, idmapped for every Pod."""
     kubelet = facts.kubelet.value
     if kubelet is not None and kubelet.root_dir.value is None:
-        return Outcome.not_read("where the kubelet's root directory lies", kubelet.root_dir)
+        return Outcome.not_read("where the kubelet's root directory is", kubelet.root_dir)
     mounts = facts.mounts.value
     if mounts and mounts.pods_unbindable and oci_runtime_of(facts, name) == "crun":
         message = "the mount of the kubelet's root directory is unbindable, and crun cannot bind it into a Pod"
@@ -87,17 +89,17 @@ def check_local_volumes(facts: Facts, name: str = "") -> Outcome:
     what = "whether emptyDir and ConfigMap on disk work"
     root = attempt_of(facts.attempts, "kubelet-root")
     if root is None:
-        message = f"{what} is unknown: the kubelet's root directory was not tried"
+        message = f"unknown {what}: the kubelet's root directory was not tried"
         return Outcome.unknown("NotTried", message, _NOBODY_TRIED)
     if root.result == "unknown":
-        return Outcome.unknown(root.kind or "not-tried", f"{what} is unknown: {root.reason}", evidence_of(root))
+        return Outcome.unknown(root.kind or "not-tried", f"unknown {what}: {root.reason}", evidence_of(root))
     if root.result == "refused":
         message = "no Pod with a user namespace starts here, with or without such a volume"
         return Outcome.skipped(message, evidence_of(root))
     if facts.mounts.value is None:
         return Outcome.not_read(what, facts.mounts, evidence_of(root))
     if facts.probe.entered.value is not True:
-        message = f"{what} is unknown: the node's mount table could not be reached"
+        message = f"unknown {what}: the node's mount table could not be reached"
         return Outcome.unknown(facts.probe.entered.kind or "not-permitted", message, facts.probe.entered)
     options = facts.mounts.value.pods_options
     if options.value is None:
@@ -105,7 +107,7 @@ def check_local_volumes(facts: Facts, name: str = "") -> Outcome:
     told = options.parse(",".join)
     if "nosymfollow" in options.value:
         return _without_links(facts, name, told)
-    return Outcome.passed("emptyDir and ConfigMap on disk can be mapped and used", evidence_of(root), told)
+    return Outcome.passed("emptyDir and ConfigMap on disk can be idmapped and used", evidence_of(root), told)
 
 
 def _without_links(facts: Facts, name: str, options: Reading[str]) -> Outcome:
@@ -113,13 +115,13 @@ def _without_links(facts: Facts, name: str, options: Reading[str]) -> Outcome:
     handler = find_handler(facts, name)
     oci_runtime = handler.oci_runtime if handler else None
     if oci_runtime is not None and oci_runtime.value == "runc":
-        message = "emptyDir and ConfigMap on disk can be mapped and used: runc's mounts lose the option nosymfollow"
+        message = "emptyDir and ConfigMap on disk can be idmapped and used: runc's mounts drop the option nosymfollow"
         return Outcome.passed(message, options, oci_runtime)
-    message = "the kubelet's root directory is mounted with nosymfollow, and files of a ConfigMap are links"
+    message = "the kubelet's root directory is mounted with nosymfollow, but the files of a ConfigMap are symlinks"
     if oci_runtime is not None and oci_runtime.value == "crun":
-        message = f"{message}, and crun's mounts keep the option"
+        message = f"{message}: crun's mounts keep the option, so Pods cannot open them"
         return Outcome.fail("LocalVolumesWithoutLinks", message, options, oci_runtime)
-    return Outcome.warn(f"{message}, where the OCI runtime keeps the option", options)
+    return Outcome.warn(f"{message}: Pods cannot open them if the OCI runtime keeps the option", options)
 
 
 def _judge_role(facts: Facts, role: Role, reason: str, what: str) -> Outcome:
@@ -153,8 +155,8 @@ CHECKS = (
         level="stateless",
         gating=True,
         question="Can the file system of the container runtime's root directory be idmapped?",
-        why="Image layers lie there, and with them /etc/hostname and /etc/resolv.conf of every Pod, which are "
-        "idmapped one by one. Where it cannot be, no Pod with a user namespace starts.",
+        why="It holds the image layers, and /etc/hostname and /etc/resolv.conf of every Pod, which are idmapped one by "
+        "one. If its file system refuses that, no Pod with a user namespace starts.",
         reasons=("RuntimeRootNotIdmappable",),
         remediation=GENERIC["filesystem-runtime-root"],
         documentation="mount_setattr(2), NOTES: ID-mapped mounts",
@@ -164,8 +166,8 @@ CHECKS = (
         id="filesystem-overlay-layers",
         level="stateless",
         gating=True,
-        question="Does overlay take idmapped layers of the container runtime's root?",
-        why="The overlayfs snapshotter maps the layers of an image instead of copying them. Where it cannot, "
+        question="Does overlay accept idmapped layers from the container runtime's root?",
+        why="The overlayfs snapshotter idmaps the layers of an image instead of copying them. If it cannot, "
         "containerd refuses the Pod unless slow_chown is on.",
         reasons=("OverlayLayersNotIdmappable",),
         remediation=GENERIC["filesystem-overlay-layers"],
@@ -178,8 +180,8 @@ CHECKS = (
         level="stateless",
         gating=True,
         question="Can the file system of the kubelet's root directory be idmapped?",
-        why="/etc/hosts and the termination log of every container lie below its pods directory, as do emptyDir "
-        "and ConfigMap volumes on disk. Where it cannot be idmapped, no Pod with a user namespace starts.",
+        why="Its pods directory holds /etc/hosts and the termination log of every container, and emptyDir and "
+        "ConfigMap volumes on disk. If its file system cannot be idmapped, no Pod with a user namespace starts.",
         reasons=("KubeletRootNotIdmappable",),
         remediation=GENERIC["filesystem-kubelet-root"],
         documentation="KEP-127, Pod volumes; mount_setattr(2), NOTES: ID-mapped mounts",
@@ -191,7 +193,7 @@ CHECKS = (
         level="projected",
         gating=True,
         question="Can tmpfs be idmapped?",
-        why="Service account tokens, Secrets, projected volumes and memory-backed emptyDir lie on tmpfs. Where it "
+        why="Service account tokens, Secrets, projected volumes and memory-backed emptyDir are on tmpfs. If tmpfs "
         "cannot be idmapped, only Pods without any of them run (automountServiceAccountToken: false).",
         reasons=("TmpfsNotIdmappable",),
         remediation=GENERIC["filesystem-tmpfs"],

@@ -20,14 +20,14 @@ def check_selinux_runc(facts: Facts, name: str = "") -> Outcome:
     selinux = facts.kernel.selinux_enforcing
     if selinux.kind == "absent":
         return Outcome.skipped("SELinux is not active on this node", selinux)
-    what = "whether SELinux meets runc 1.2.0"
+    what = "whether SELinux and runc 1.2.0 are used together"
     if facts.runtime.value is None:
         return no_runtime(facts, what)
     if facts.runtime.value.handlers.value is None:
         return Outcome.not_read(what, facts.runtime.value.handlers)
     handler = find_handler(facts, name)
     if handler is None:
-        message = f"{runtime_name(facts.runtime.value)} names no such handler"
+        message = f"{runtime_name(facts.runtime.value)} has no such handler"
         return Outcome.skipped(message, handlers_told(facts.runtime.value))
     if handler.binary.kind == "absent":
         return Outcome.skipped("this handler runs no OCI runtime like runc", handler.binary)
@@ -37,9 +37,9 @@ def check_selinux_runc(facts: Facts, name: str = "") -> Outcome:
     if handler.oci_runtime.value != "runc" or parse_version_number(handler.oci_version.value or "") != (1, 2, 0):
         return Outcome.passed(f"{oci_name(handler)} labels /dev/mqueue as it should", handler.oci_version, selinux)
     if selinux.value is None:
-        return Outcome.not_read("whether SELinux is active beside runc 1.2.0", selinux, handler.oci_version)
+        return Outcome.not_read("whether SELinux is active, with runc 1.2.0", selinux, handler.oci_version)
     return Outcome.warn(
-        f"{oci_name(handler)} cannot label /dev/mqueue in user namespaces, and SELinux is active: where the container "
+        f"SELinux is active, and {oci_name(handler)} cannot label /dev/mqueue in user namespaces: if the container "
         "runtime labels containers, each Pod with a user namespace fails with “setxattr …/dev/mqueue: operation not "
         "permitted”",
         handler.oci_version,
@@ -87,7 +87,7 @@ def judge_mapping_ignored(pods: PodFacts, facts: Facts) -> Outcome:
     if pods.host_namespace:
         message = (
             f"{pods.host_namespace} of {pods.recorded} Pods that asked for a user namespace run with the node's IDs: "
-            "root in them is root on the node, and nothing else says so"
+            "root in them is root on the node, and nothing else reports it"
         )
         return Outcome.warn(message, seen, remediation=replace_pods(facts))
     if pods.unread:
@@ -115,14 +115,14 @@ def judge_last_block(pods: PodFacts, facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     first = ALL_IDS - ((kubelet.ids_per_pod.value if kubelet else None) or BLOCK)
     message = (
-        "a Pod was given the last block of IDs, which the kernel refuses: it stays in ContainerCreating for ever, with "
+        "a Pod has the last block of IDs, which the kernel refuses: it stays in ContainerCreating forever, with "
         "“fork/exec /proc/self/exe: invalid argument”"
     )
     return Outcome.warn(message, seen, remediation=delete_holder(facts, first))
 
 
 def _unread(pods: PodFacts, what: str, seen: Evidence) -> Outcome:
-    message = f"{what} is unknown: {pods.unread} of the kubelet's records could not be read"
+    message = f"unknown {what}: {pods.unread} of the kubelet's records could not be read"
     return Outcome.unknown("not-readable", message, seen)
 
 
@@ -132,8 +132,8 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Is the node free of runc 1.2.0 with SELinux?",
-        why="That version labels /dev/mqueue with rights that it lacks in a user namespace made by the container "
-        "runtime. 1.1 and 1.2.1 do not.",
+        why="runc 1.2.0 labels /dev/mqueue, which it may not do in a user namespace that the container runtime made. "
+        "1.1 and 1.2.1 do not have this fault.",
         remediation=GENERIC["hazard-selinux-runc-1-2-0"],
         documentation="https://github.com/opencontainers/runc/issues/4466",
         check=check_selinux_runc,
@@ -144,8 +144,8 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Can Pods with a user namespace have volumes of type image?",
-        why="containerd before 2.1.7 and 2.2.2 asks the kernel to idmap the mounted overlay, which it refuses, instead "
-        "of its layers. Pods without such volumes are not affected.",
+        why="containerd before 2.1.7 and 2.2.2 asks the kernel to idmap the mounted overlay instead of its layers, and "
+        "the kernel refuses. Pods without such volumes are not affected.",
         remediation=GENERIC["hazard-image-volumes"],
         documentation="https://github.com/containerd/containerd/issues/12812",
         check=check_image_volumes,
@@ -155,10 +155,10 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Can Pods with a user namespace use the devices that this node offers?",
-        why="runc binds the node's own device file, so its mode must let others in; crun makes one for the Pod's root. "
-        "Since CDI 1.1.0 mounts of a device need a mapping, which overlay takes from Linux 7.3 on, and a "
-        "createContainer hook runs as the Pod's root: NVIDIA does not support that. Pods without devices are not "
-        "concerned.",
+        why="runc binds the node's own device file, whose mode must allow other users; crun creates one for the Pod's "
+        "root. Since CDI 1.1.0 the mounts of a device must be idmapped, which overlay allows from Linux 7.3 on, and a "
+        "createContainer hook runs as the Pod's root, which NVIDIA does not support. Pods without devices are not "
+        "affected.",
         remediation=GENERIC["hazard-device-hooks"],
         documentation="Container Device Interface, SPEC.md; https://github.com/NVIDIA/nvidia-container-toolkit/issues/648",
         check=check_device_hooks,
@@ -169,8 +169,8 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Do all Pods that asked for a user namespace have one?",
-        why="containerd 1.6 and older ignore the request, and kubelets before 1.30 let them. The Pod runs, and "
-        "nothing shows that its root is the node's.",
+        why="containerd 1.6 and older ignore the request, and kubelets before 1.30 do not check. The Pod runs, and "
+        "nothing shows that its root is the node's root.",
         remediation=GENERIC["hazard-mapping-ignored"],
         documentation="KEP-127; user_namespaces(7)",
         check=check_mapping_ignored,
@@ -180,8 +180,8 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Is the last block of IDs unused?",
-        why="The default range of the kubelet ends with 4294967295, which is no ID. The kernel refuses the map of the "
-        "Pod that gets this block by chance, and the kubelet retries forever.",
+        why="The kubelet's default range ends with 4294967295, which is not a valid ID. The kernel refuses the map of "
+        "the Pod that gets this block by chance, and the kubelet retries forever.",
         remediation=GENERIC["hazard-last-block"],
         documentation="https://github.com/kubernetes/kubernetes/issues/139916; user_namespaces(7)",
         check=check_last_block,

@@ -51,7 +51,7 @@ def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outc
     """Outcome for the range that the kubelet will use."""
     ids = facts.ids
     if ids.value is None:
-        return Outcome.not_read("where the kubelet takes IDs from", ids)
+        return Outcome.not_read("which range of IDs the kubelet uses", ids)
     pool = expected.pool
     if pool is None:
         return _refused_range(facts, expected) or _no_pool(facts, expected)
@@ -68,7 +68,7 @@ def judge_range(facts: Facts, kubelet: KubeletFacts, expected: Forecast) -> Outc
             return Outcome.not_read("whether the range overlaps others", unread, *seen)
     remarks = ""
     if pool.end == ALL_IDS:
-        remarks = ", of which the kernel refuses the last one (it holds the ID 4294967295, which is none)"
+        remarks = ", of which the kernel refuses the last one (4294967295 is not a valid ID)"
     if collisions:
         seen.append(Evidence("within the default range", _some(collisions)))
         message = f"{_describe(pool)}{remarks}: Pods and {_some(collisions)} may get the same IDs"
@@ -85,12 +85,12 @@ def judge_restart(facts: Facts, expected: Forecast) -> Outcome:
             remediation=start_remediation(expected.cause, facts),
         )
     if expected.outcome == "unknown":
-        message = f"whether the kubelet starts again is unknown: {expected.reason}"
+        message = f"unknown whether the kubelet will start again: {expected.reason}"
         return Outcome.unknown(expected.kind or "not-readable", message, _doubt(expected))
     if expected.pool is None:
         message = "the kubelet will start again: without user namespaces it needs no IDs"
         return Outcome.passed(message, *_gate_evidence(facts))
-    held = "" if expected.used is None else f", and takes up the IDs of {expected.used} Pods again"
+    held = "" if expected.used is None else f", with the IDs of {expected.used} Pods that have a user namespace"
     return Outcome.passed(f"the kubelet will start again{held}", Evidence("range of IDs", _describe(expected.pool)))
 
 
@@ -100,7 +100,7 @@ def judge_slots(facts: Facts, expected: Forecast) -> Outcome:
     if pool is None:
         return _no_pool(facts, expected)
     if used is None:
-        message = f"how many of {pool.slots} slots are in use is unknown: {expected.reason}"
+        message = f"unknown how many of {pool.slots} slots are in use: {expected.reason}"
         return Outcome.unknown(expected.kind or "not-tried", message, _doubt(expected))
     free = pool.slots - used
     message = f"{used} of {pool.slots} slots for Pods with a user namespace are in use, {free} are free"
@@ -127,7 +127,7 @@ def _refused_range(facts: Facts, expected: Forecast) -> Outcome | None:
     if expected.outcome != "fails" or expected.cause not in _ABOUT_IDS:
         return None
     return Outcome.warn(
-        f"the kubelet would reject its range of IDs at its next start: {expected.reason}",
+        f"the next restart of the kubelet will fail, because it rejects its range of IDs: {expected.reason}",
         Evidence("log message at the next start", expected.message),
         remediation=start_remediation(expected.cause, facts),
     )
@@ -136,13 +136,14 @@ def _refused_range(facts: Facts, expected: Forecast) -> Outcome | None:
 def _no_pool(facts: Facts, expected: Forecast) -> Outcome:
     if expected.outcome == "fails":
         message = (
-            f"the range of IDs is unknown: the kubelet's next start fails before it reads the range: {expected.reason}"
+            "the range of IDs is unknown: the next start of the kubelet will fail before it reads the range: "
+            f"{expected.reason}"
         )
         return Outcome.unknown("not-tried", message, Evidence("next start of the kubelet", expected.message))
     if expected.outcome == "unknown":
-        message = f"which IDs the kubelet uses is unknown: {expected.reason}"
+        message = f"unknown which IDs the kubelet uses: {expected.reason}"
         return Outcome.unknown(expected.kind or "not-readable", message, _doubt(expected))
-    message = "user namespaces are off in this kubelet, so it gives out no IDs"
+    message = "user namespaces are off in this kubelet, so it assigns no IDs"
     return Outcome.skipped(message, *_gate_evidence(facts))
 
 
@@ -160,10 +161,10 @@ def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str
     found = []
     if pool.end > ALL_IDS:
         wrapped = (pool.end - ALL_IDS + pool.ids_per_pod - 1) // pool.ids_per_pod
-        fault = f"it reaches beyond 4294967295, so {wrapped} slots wrap around to the node's own IDs from 0 on"
+        fault = f"it extends beyond 4294967295, so {wrapped} slots wrap around to the node's own IDs from 0 on"
         found.append((fault, give_a_range(ids, kubelet)))
     elif pool.end == ALL_IDS and pool.configured:
-        fault = "its last slot holds 4294967295, which is no ID: the kernel refuses the Pod that gets it"
+        fault = "its last slot contains 4294967295, which is not a valid ID: the kernel refuses the Pod that gets it"
         found.append((fault, give_a_range(ids, kubelet)))
     release, configured = kubelet.version.parse(parse_release).value, kubelet.ids_per_pod.value
     if release is not None and configured is not None and ignores_ids_per_pod(configured, ids, release):
@@ -171,7 +172,7 @@ def _faults(pool: IdPool, ids: IdFacts, kubelet: KubeletFacts) -> list[tuple[str
         remediation = "Upgrade the kubelet to 1.35 or newer, on the drained node: Pods started before have 65536 IDs."
         found.append((fault, remediation))
     if ids.local_account.value and not pool.configured:
-        fault = f"the account kubelet exists, and the kubelet does not find it ({ids.account.source})"
+        fault = f"the account kubelet exists, but the kubelet does not find it ({ids.account.source})"
         remediation = (
             "Drain the node, install getent on the kubelet's PATH, and restart the kubelet. Remove the account"
             " instead only if it was not created to give Pods a range.\n"

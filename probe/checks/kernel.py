@@ -28,9 +28,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
     winner = kernel.boot_limits.get(USER_LIMIT)
     seen: list[Evidence | Reading[Any]] = [_attempt_evidence(attempt), limit, link, *([winner] if winner else [])]
     if attempt.result == "supported" and winner and winner.value == 0 and not (nested(facts) or is_image(facts)):
-        message = (
-            f"a user namespace was made, and none can be after a boot: {inline(winner.source)} sets {USER_LIMIT} = 0"
-        )
+        message = f"user namespaces work now and not after the next boot: {inline(winner.source)} sets {USER_LIMIT} = 0"
         return Outcome.warn(message, *seen, remediation=_raise(facts, {USER_LIMIT: limit.value}))
     if attempt.result == "supported":
         return Outcome.passed(f"a user namespace with the map {attempt.map} was made and read back", *seen)
@@ -42,15 +40,13 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         own_file = _raise(facts, {USER_LIMIT: 0}) if winner and not fitting_row(facts) else ""
         return Outcome.fail("UserNamespacesDisabled", message, *seen, remediation=own_file)
     if attempt.result == "unknown":
-        message = f"no user namespace could be tried: {_step(attempt)}"
+        message = f"the probe could not try to make a user namespace: {_step(attempt)}"
         remediation = GRANT if attempt.kind == "not-permitted" else READ_THE_LOG
         return Outcome.unknown(attempt.kind or "not-tried", message, *seen, remediation=remediation)
     if own.value is None:
-        return Outcome.not_read(
-            "whether the probe was refused by the node or by a user namespace around it", own, *seen
-        )
+        return Outcome.not_read("whether the node or a user namespace around the probe refused it", own, *seen)
     if not own.value:
-        message = "the probe runs in a user namespace of its own, so a refusal says nothing about the node"
+        message = "the probe runs in its own user namespace, so a refusal says nothing about the node"
         whose = own.parse(privileges.user_namespace_words)
         return Outcome.unknown("not-permitted", message, *seen, whose, remediation=GRANT)
     return _refused(attempt, limit, *seen)
@@ -64,23 +60,25 @@ def check_namespace_limits(facts: Facts) -> Outcome:
     if zero:
         return _zero_limits(facts, zero)
     if unread:
-        return Outcome.not_read("a limit of namespaces", *unread)
+        return Outcome.not_read("a limit on namespaces", *unread)
     if not limits:
-        return Outcome.unknown("not-tried", "the limits of namespaces were not read", _LIMIT_NOT_READ)
+        return Outcome.unknown("not-tried", "the limits on namespaces were not read", _LIMIT_NOT_READ)
     if all(limit.kind == "absent" for limit in limits.values()):
-        return Outcome.skipped("this kernel has no limits of namespaces (they came with 4.9)", *limits.values())
-    return Outcome.passed("no limit of namespaces is 0", *limits.values())
+        return Outcome.skipped("this kernel has no limits on namespaces (they came with 4.9)", *limits.values())
+    return Outcome.passed("all limits on other namespaces are above 0", *limits.values())
 
 
 def _zero_limits(facts: Facts, zero: dict[str, Reading[int]]) -> Outcome:
     """Every Pod needs all of these namespaces; a cgroup namespace only with cgroup v2."""
     own, version = facts.probe.in_initial_user_namespace, facts.kernel.cgroup_version
     if own.value is None:
-        return Outcome.not_read("whose limits of namespaces were read", own, *zero.values())
+        return Outcome.not_read("whose limits on namespaces were read", own, *zero.values())
     if not own.value:
-        message = "the probe runs in a user namespace of its own, whose limits are not the node's"
+        message = "the probe runs in its own user namespace, whose limits are not the node's"
         return Outcome.unknown("not-permitted", message, *zero.values(), remediation=GRANT)
-    message = f"no Pod of any kind can get its own namespaces: {', '.join(zero)} is 0"
+    message = (
+        f"no Pod can get its namespaces, with hostUsers: false or true: {', '.join(f'{name} is 0' for name in zero)}"
+    )
     if set(zero) == {CGROUP_LIMIT} and version.value != 2:
         message = f"{CGROUP_LIMIT} is 0, which stops Pods only on nodes with cgroup v2"
         return Outcome.warn(message, *zero.values(), version, remediation=_raise(facts, dict.fromkeys(zero, 0)))
@@ -109,10 +107,10 @@ def check_unprivileged_switches(facts: Facts) -> Outcome:
     }
     present = {name: reading for name, reading in switches.items() if reading.value is not None}
     if not present:
-        message = "this kernel has no switch that restricts unprivileged users"
+        message = "this kernel has no sysctl that restricts unprivileged users"
         return Outcome.skipped(message, *switches.values())
     values = ", ".join(f"{name}={reading.value}" for name, reading in present.items())
-    return Outcome.passed(f"{values} binds only unprivileged users, no container runtime", *present.values())
+    return Outcome.passed(f"{values} affects unprivileged users only, not container runtimes", *present.values())
 
 
 def check_security_modules(facts: Facts) -> Outcome:
@@ -138,9 +136,9 @@ def _refused(attempt: NamespaceAttempt, limit: Reading[int], *seen: Evidence | R
         message = f"the kernel refuses user namespaces: {_step(attempt)}"
         return Outcome.fail("UserNamespaceRefused", message, *seen, remediation=NOT_BUILT)
     if attempt.errno in ("ENOSPC", "EUSERS"):
-        message = f"{USER_LIMIT} or the depth of nesting is reached for now: {_step(attempt)}"
+        message = f"{USER_LIMIT} or the depth of nesting is exhausted at the moment: {_step(attempt)}"
         return Outcome.unknown("not-tried", message, *seen, remediation=raise_limits({USER_LIMIT: limit.value}))
-    return Outcome.unknown("not-readable", f"no user namespace could be made for now: {_step(attempt)}", *seen)
+    return Outcome.unknown("not-readable", f"no user namespace could be made at the moment: {_step(attempt)}", *seen)
 
 
 def _step(attempt: NamespaceAttempt) -> str:
@@ -185,9 +183,9 @@ CHECKS = (
         id="kernel-unprivileged-switches",
         level="stateless",
         gating=False,
-        question="Do switches against unprivileged users leave container runtimes alone?",
-        why="Debian and Ubuntu have switches against user namespaces of unprivileged users. Container runtimes are "
-        "privileged, so these switches do not affect Pods.",
+        question="Do the sysctls that restrict unprivileged users leave container runtimes alone?",
+        why="Debian and Ubuntu have sysctls that deny user namespaces to unprivileged users. Container runtimes are "
+        "privileged, so these sysctls do not affect Pods.",
         remediation=GENERIC["kernel-unprivileged-switches"],
         documentation="user_namespaces(7); Ubuntu security documentation, unprivileged user namespace restrictions",
         check=check_unprivileged_switches,
@@ -197,7 +195,7 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Are the active security modules known?",
-        why="AppArmor, SELinux and BPF modules may forbid a confined container runtime to make user namespaces. "
+        why="AppArmor, SELinux and BPF modules may forbid user namespaces to a confined container runtime. "
         "This check only names them; runtime-confinement judges the label of the runtime.",
         remediation=GENERIC["kernel-security-modules"],
         documentation="Linux Documentation/admin-guide/LSM",

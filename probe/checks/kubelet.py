@@ -25,8 +25,8 @@ def check_running(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None and facts.getsubids_missing.value:
         message = (
-            "no kubelet runs on this node; from 1.30 on it ends at its start where the account kubelet exists, and"
-            " getsubids is not on its PATH"
+            "no kubelet runs on this node: kubelets from 1.30 on exit at once if the account kubelet exists and"
+            " getsubids is not on their PATH, as here"
         )
         seen = Evidence(facts.getsubids_missing.source, "the account, and no getsubids")
         return Outcome.unknown("KubeletNotFound", message, seen, remediation=install_getsubids(facts))
@@ -50,7 +50,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         return _no_kubelet(facts)
     release = kubelet.version.parse(parse_release)
     if release.value is None and _proven(facts, kubelet):
-        message = "this kubelet has started a Pod with a user namespace that runs now"
+        message = "a Pod with a user namespace, started by this kubelet, runs now"
         return Outcome.passed(message, facts.userns_pod_runs, release)
     if release.value is None:
         return Outcome.not_read("the kubelet's version", release)
@@ -60,18 +60,18 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         return Outcome.fail("KubeletTooOld", message, kubelet.version)
     if rule.unable == "ignores":
         message = (
-            f"kubelet {version} does not ask the runtime: where hostUsers: false cannot be done, it is ignored"
-            " silently and the Pod runs in the host's user namespace"
+            f"kubelet {version} does not ask the runtime for support: if hostUsers: false cannot be honoured, it is"
+            " silently ignored, and the Pod runs in the host's user namespace"
         )
         return Outcome.fail("KubeletTooOld", message, kubelet.version, _gate(kubelet.gate))
     if kubelet.gate.value is None and _proven(facts, kubelet):
-        message = f"kubelet {version} has started a Pod with a user namespace that runs now, so its gate is on"
+        message = f"a Pod with a user namespace, started by this kubelet {version}, runs now, so the gate is on"
         return Outcome.passed(message, kubelet.version, facts.userns_pod_runs, kubelet.gate)
     if kubelet.gate.value is None:
         what = f"whether the gate {GATE} is on in the running kubelet"
         return Outcome.unknown(
             kubelet.gate.kind or "not-readable",
-            f"{what} is unknown: {kubelet.gate.source}: {kubelet.gate.problem}",
+            f"unknown {what}: {kubelet.gate.source}: {kubelet.gate.problem}",
             kubelet.gate,
             kubelet.version,
             remediation=_settle(facts, kubelet),
@@ -119,14 +119,14 @@ def check_configuration_pending(facts: Facts) -> Outcome:
             f"{', '.join(file.path for file in changed)} {what}: takes effect at the next restart",
             *(Evidence(file.path, "newer than the process") for file in changed),
             kubelet.started_at.parse(_moment),
-            remediation=restart_it(facts, " when it suits you"),
+            remediation=restart_it(facts, " at a convenient time"),
         )
     for reading in (kubelet.files, kubelet.executable):
         if reading.value is None:
             return Outcome.not_read("whether the kubelet's configuration changed after its start", reading)
     read = [*(kubelet.files.value or ()), *filter(None, [kubelet.executable.value])]
     return Outcome.passed(
-        "the kubelet runs the program and the configuration that are on disk",
+        "the kubelet runs the program and the configuration on disk",
         *(Evidence(file.path, "older than the process") for file in read),
     )
 
@@ -138,17 +138,17 @@ def check_gate_restart(facts: Facts) -> Outcome:
         return without_kubelet(facts)
     configured = kubelet.gate_configured
     if configured.value is None and configured.kind != "absent":
-        return Outcome.not_read(f"what the configuration says of {GATE}", configured)
+        return Outcome.not_read(f"whether the configuration sets {GATE}", configured)
     if configured.value is not False:
         return Outcome.passed(f"nothing switches the gate {GATE} off", configured)
     release = kubelet.version.parse(parse_release)
     if release.value is None:
         return Outcome.not_read("the kubelet's version", release, configured)
     if not version_rule(release.value).locked:
-        return Outcome.skipped(f"kubelet {kubelet.version.value} still lets the gate be off", kubelet.version)
+        return Outcome.skipped(f"kubelet {kubelet.version.value} still allows the gate to be off", kubelet.version)
     return Outcome.warn(
-        f"{GATE} is set to false, which kubelet {kubelet.version.value} does not accept: it will panic at its next"
-        f' start ("cannot set feature gate {GATE} to false, feature is locked to true")',
+        f"{GATE} is set to false, which kubelet {kubelet.version.value} does not accept: the next restart of the"
+        f' kubelet will fail ("cannot set feature gate {GATE} to false, feature is locked to true")',
         _gate(configured),
         kubelet.version,
         remediation=remove_gate(kubelet),
@@ -162,7 +162,7 @@ def check_cgroup_v1(facts: Facts) -> Outcome:
     if kubelet is None:
         return without_kubelet(facts)
     if version.value is None:
-        return Outcome.not_read("the version of cgroups", version)
+        return Outcome.not_read("the cgroup version", version)
     if version.value == 2:
         return Outcome.skipped("this node has cgroup v2", seen)
     if kubelet.fail_cgroup_v1.value is None:
@@ -204,7 +204,7 @@ CHECKS: tuple[Check, ...] = (
         level="stateless",
         gating=True,
         question="Does a kubelet run on this node?",
-        why="Only a kubelet starts Pods here. Without one, the other checks tell what the kernel would allow.",
+        why="Only a kubelet starts Pods here. Without one, the other checks show what the machine would allow.",
         remediation=GENERIC["kubelet-running"],
         documentation="kubelet(1); kubernetes.io, Troubleshooting kubeadm",
         check=check_running,
@@ -225,7 +225,7 @@ CHECKS: tuple[Check, ...] = (
         id="kubelet-configuration-pending",
         level="stateless",
         gating=False,
-        question="Does the kubelet run the program and the configuration that are on disk?",
+        question="Does the kubelet run the program and the configuration on disk?",
         why="The kubelet reads its files once. Later changes take effect, or break, at its next restart.",
         remediation=GENERIC["kubelet-configuration-pending"],
         documentation="kubernetes.io, Set Kubelet Parameters Via A Configuration File; KEP-3983",
@@ -246,7 +246,7 @@ CHECKS: tuple[Check, ...] = (
         id="kubelet-cgroup-v1",
         level="stateless",
         gating=False,
-        question="Will the kubelet start again on this node's version of cgroups?",
+        question="Will the kubelet start again on this node's cgroup version?",
         why="Since 1.35 a kubelet does not start on cgroup v1 unless failCgroupV1 is false.",
         remediation=GENERIC["kubelet-cgroup-v1"],
         documentation="KubeletConfiguration v1beta1, failCgroupV1; KEP-4569; cgroups(7)",

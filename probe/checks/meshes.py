@@ -38,7 +38,7 @@ def check_istio_cni(facts: Facts) -> Outcome:
     if nsenter.value is None:
         return Outcome.not_read(f"{what}: it needs nsenter", nsenter, named)
     if version.value is None:
-        message = f"{what} is unknown: releases before 1.30 do not, and which one is installed is not visible"
+        message = f"unknown {what}: releases before 1.30 do not, and the installed release is not visible"
         return Outcome.unknown(version.kind or "not-readable", message, told, named, nsenter)
     message = f"istio-cni {told.value} redirects Pods with a user namespace by nsenter"
     return Outcome.passed(message, named, nsenter, told)
@@ -50,8 +50,9 @@ CHECKS = (
         level="stateless",
         gating=False,
         question="Does istio-cni redirect the traffic of Pods with a user namespace?",
-        why="Their network namespace belongs to their user namespace. istio-cni enters it since 1.30.0, by nsenter; "
-        "before that the init container istio-validation fails in sidecar mode. Ambient mode is untested.",
+        why="The network namespace of such a Pod belongs to its user namespace, which istio-cni enters since 1.30.0, "
+        "by nsenter. With older releases the init container istio-validation fails in sidecar mode. Ambient mode is "
+        "untested.",
         remediation=GENERIC["hazard-istio-cni"],
         documentation="https://github.com/istio/istio/issues/58750",
         check=check_istio_cni,

@@ -18,24 +18,24 @@ def check_volumes(facts: Facts) -> Outcome:
     volumes = [attempt for attempt in facts.attempts if attempt.role == "volume"]
     if not volumes:
         seen = Evidence(facts.mounts.source, f"{facts.mounts.value.count} mounts, none of which is a volume")
-        return Outcome.skipped("no Pod has a volume with a file system of its own mounted here", seen)
+        return Outcome.skipped("no volume with its own file system is mounted for Pods here", seen)
     refused = [attempt for attempt in volumes if attempt.result == "refused"]
     unknown = [attempt for attempt in volumes if attempt.result == "unknown"]
     evidence = [evidence_of(attempt) for attempt in (*refused, *unknown)][:20]
     if refused:
         kinds = ", ".join(sorted({attempt.fstype for attempt in refused}))
-        message = f"{len(refused)} of {len(volumes)} volume file systems cannot be idmapped: {kinds}"
+        message = f"{len(refused)} of {len(volumes)} file systems of volumes cannot be idmapped: {kinds}"
         return Outcome.fail("VolumesNotIdmappable", message, *evidence, remediation=_ways(facts, refused))
     if unknown:
-        message = f"{len(unknown)} of {len(volumes)} volume file systems could not be judged: {unknown[0].reason}"
+        message = f"{len(unknown)} of {len(volumes)} file systems of volumes could not be judged: {unknown[0].reason}"
         return Outcome.unknown(unknown[0].kind or "not-tried", message, *evidence)
     partly = [evidence_of(attempt) for attempt in volumes if attempt.usable == "partly"]
     if partly:
-        message = f"{len(partly)} volumes have further mounts below, whose files appear with owner 65534 (nobody)"
+        message = f"mounts below {len(partly)} of {len(volumes)} volumes appear with owner 65534 (nobody) in Pods"
         return Outcome.warn(message, *partly[:20], remediation=MOUNT_APART)
     unproven = sorted({one.fstype for one in volumes} & READS_ONLY.keys())
     told = "".join(f"; {kind}: {READS_ONLY[kind]}" for kind in unproven)
-    message = f"all {len(volumes)} volume file systems can be idmapped{told}"
+    message = f"all {len(volumes)} file systems of volumes can be idmapped{told}"
     return Outcome.passed(message, *map(evidence_of, volumes[:20]))
 
 

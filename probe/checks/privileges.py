@@ -16,7 +16,7 @@ def check_privileges(facts: Facts) -> Outcome:
     """A seccomp filter counts only if a live attempt was not permitted: many filters allow all needed calls."""
     probe = facts.probe
     if not probe.supported_architecture:
-        message = f"the system calls of {facts.kernel.architecture} are not known to the probe, so nothing was tried"
+        message = f"the probe does not know the system calls of {facts.kernel.architecture}, so it tried nothing"
         machine = Evidence("architecture of this machine", facts.kernel.architecture)
         return Outcome.unknown("not-tried", message, machine, remediation=OTHER_MACHINE)
     if probe.seccomp.value is None:
@@ -62,13 +62,13 @@ def _confinement(facts: Facts) -> list[str]:
     if probe.threads > 1:
         obstacles.append(f"with {probe.threads} threads, where namespaces cannot be changed")
     if forbidden and not obstacles and probe.entered.value:
-        obstacles.append("by something that it cannot see, such as a profile of AppArmor or SELinux")
+        obstacles.append("something that it cannot see, such as a profile of AppArmor or SELinux, forbids the attempts")
     return obstacles
 
 
 def _user_namespace(probe: ProbeFacts) -> str:
     own = probe.in_initial_user_namespace
-    return f"its user namespace is unknown ({own.problem})" if own.value is None else "in a user namespace of its own"
+    return f"its user namespace is unknown ({own.problem})" if own.value is None else "in its own user namespace"
 
 
 CHECK = Check(

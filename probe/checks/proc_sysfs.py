@@ -18,7 +18,7 @@ def check_proc_sysfs(facts: Facts, name: str = "") -> Outcome:
     if mounts.value is None:
         return Outcome.not_read("whether /proc and /sys are covered", mounts)
     if facts.probe.entered.value is not True:
-        message = "whether /proc and /sys are covered is unknown: the node's mount table could not be reached"
+        message = "unknown whether /proc and /sys are covered: the node's mount table could not be reached"
         return Outcome.unknown(facts.probe.entered.kind or "not-permitted", message, facts.probe.entered)
     kinds = (("proc", mounts.value.proc), ("sysfs", mounts.value.sysfs))
     tried = {fstype: _tried(facts, fstype) for fstype, _ in kinds}
@@ -29,9 +29,9 @@ def check_proc_sysfs(facts: Facts, name: str = "") -> Outcome:
         return _covered(facts, name, covered, tried, answers)
     failed = [step for step in tried.values() if step and step.result == "failed"]
     if failed:
-        message = f"whether a Pod's user namespace may mount {failed[0].name} is unknown: {step_words(failed[0])}"
+        message = f"unknown whether a Pod's user namespace may mount {failed[0].name}: {step_words(failed[0])}"
         return Outcome.unknown("not-readable", message, *answers)
-    where = Evidence(mounts.source, f"{mounts.value.count} mounts, none of which hides a part of /proc or /sys")
+    where = Evidence(mounts.source, f"{mounts.value.count} mounts, none of which hides part of /proc or /sys")
     return Outcome.passed("a Pod's user namespace may mount /proc and /sys", where, *answers)
 
 
@@ -90,7 +90,7 @@ CHECK = Check(
     level="stateless",
     gating=True,
     question="May a Pod's user namespace mount /proc and /sys?",
-    why="The kernel refuses both where every existing one is partly covered, as by lxcfs, by a masking outer "
+    why="The kernel refuses a new one if every existing one is partly covered: by lxcfs, by the masks of an outer "
     "container, or on nodes that are containers. Then no Pod with a user namespace gets a sandbox: "
     "'mounting proc: operation not permitted'.",
     reasons=("ProcCovered", "SysfsCovered"),

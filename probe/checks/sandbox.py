@@ -25,7 +25,7 @@ def check_sandbox_trial(facts: Facts, name: str = "") -> Outcome:
     if sandbox is None:
         return Outcome.not_read(_WHAT, facts.sandbox)
     if allowed := _of(sandbox, "control", "failed"):
-        message = f"the trial of a sandbox cannot be trusted: {_list(allowed)}"
+        message = f"the sandbox trial cannot be trusted: {_list(allowed)}"
         return Outcome.warn(message, *_evidence(allowed), remediation=DISTRUST)
     if failed := _of(sandbox, "required", "failed"):
         return _refused(facts, name, failed)
@@ -33,18 +33,18 @@ def check_sandbox_trial(facts: Facts, name: str = "") -> Outcome:
     if closed := _closed_root(facts, unknown):
         return closed
     if unknown:
-        message = f"{_WHAT} is unknown: {_list(unknown)}"
+        message = f"unknown {_WHAT}: {_list(unknown)}"
         return Outcome.unknown(unknown[0].kind or "not-tried", message, *_evidence(unknown))
     untried = _of(sandbox, "required", "not-tried") or _of(sandbox, "control", "not-tried")
     if untried:
         skipped = [step for step in sandbox.steps if step.result == "skipped"]
-        message = f"{_WHAT} is unknown: {_list(untried)}"
+        message = f"unknown {_WHAT}: {_list(untried)}"
         return Outcome.unknown("NotTried", message, *_evidence((*skipped, *untried)))
     passed = [step for step in sandbox.steps if step.result == "passed"]
     rest = [step for step in sandbox.steps if step.result != "passed"]
     message = f"a sandbox with a user namespace can be set up: {len(passed)} steps worked"
     if rest:
-        message += f", left out or not needed by most Pods: {', '.join(step.name for step in rest)}"
+        message += f"; left out, or not needed by most Pods: {', '.join(step.name for step in rest)}"
     took = Evidence(SOURCE, f"took {sandbox.seconds * 1000:.0f} ms")
     return Outcome.passed(message, took, *_evidence(rest))
 
@@ -58,10 +58,10 @@ def _refused(facts: Facts, name: str, failed: list[SandboxStep]) -> Outcome:
             "SandboxRefused", message, *_evidence(decisive), remediation=repeat_step(decisive[0], limits)
         )
     if scarce := [step for step in failed if step.errno == "ENOSPC"]:
-        message = f"{_WHAT} is unknown: {_list(scarce)}"
+        message = f"unknown {_WHAT}: {_list(scarce)}"
         found = Outcome.unknown("not-tried", message, *_evidence(failed), remediation=repeat_step(scarce[0], limits))
         return replace(found, decides=True)  # as for user namespaces, of which kernel-user-namespaces says the same
-    message = f"a step of a sandbox with a user namespace is refused that some Pods need: {_list(failed)}"
+    message = f"the kernel refuses a step of a sandbox that some Pods need: {_list(failed)}"
     return Outcome.warn(message, *_evidence(failed), remediation=repeat_step(failed[0], limits))
 
 
@@ -83,7 +83,7 @@ def _closed_root(facts: Facts, unknown: list[SandboxStep]) -> Outcome | None:
     denied = [step for step in unknown if step.errno == "EACCES"]
     if not denied or mode is None or mode.value is None or mode.value & 0o001:
         return None
-    message = f"the node's root directory has mode {mode.value:04o}: a Pod's root may not search it, nor any path below"
+    message = f"the node's root directory has mode {mode.value:04o}: a Pod's root may not search it or any path below"
     seen = Evidence(mode.source, f"mode {mode.value:04o}")
     return Outcome.fail("RootDirectoryClosed", message, seen, *_evidence(denied), remediation=OPEN_ROOT)
 

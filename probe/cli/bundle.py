@@ -118,7 +118,7 @@ def read_bundle(file: str) -> Report:
     except OSError as error:
         raise click.UsageError(f"{file}: {error.strerror}") from error
     if len(content) > FILE_LIMIT:
-        raise click.UsageError(f"{file} is larger than {FILE_LIMIT >> 20} MiB, so it is no bundle")
+        raise click.UsageError(f"{file} is larger than {FILE_LIMIT >> 20} MiB, so it is not a bundle")
     try:
         made = unpack(content)
         if made.manifest.agent_version != __version__:
@@ -137,7 +137,7 @@ def _demand_place(file: str, force: bool) -> None:
     if file != "-" and not force and os.path.lexists(file):
         raise click.UsageError(f"{file} exists: name another file, or replace it with --force")
     if file != "-" and not os.path.isdir(directory := os.path.dirname(file) or "."):
-        raise click.UsageError(f"{directory} is no directory")
+        raise click.UsageError(f"{directory} is not a directory")
 
 
 def _put(file: str, content: bytes) -> None:

@@ -21,7 +21,7 @@ class NotWritten(Exception):
 def write(text: str, *, people: bool = True) -> None:
     """Write to stdout; with *people*, in what their locale can show. *Errors*: NotWritten.
 
-    A reader that closes the pipe early is no error: the exit code stays that of the verdict.
+    A reader that closes the pipe early is not an error: the exit code stays that of the verdict.
     """
     from probe.outputs.text import safe
 

@@ -190,11 +190,11 @@ def _read_report(file: str) -> Report:
     except OSError as error:
         raise click.UsageError(f"{file}: {error.strerror}") from error
     if len(content) > REPORT_LIMIT:
-        raise click.UsageError(f"{file} is larger than {REPORT_LIMIT >> 20} MiB, so it is no report")
+        raise click.UsageError(f"{file} is larger than {REPORT_LIMIT >> 20} MiB, so it is not a report")
     try:
         return msgspec.json.decode(content, type=Report)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise click.UsageError(f"{file} is no report of this version: {str(error)[:200]}") from error
+        raise click.UsageError(f"{file} is not a report of this version: {str(error)[:200]}") from error
 
 
 def _meant(word: str, names: Sequence[str]) -> str:

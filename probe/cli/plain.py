@@ -90,7 +90,7 @@ def _word(text: str) -> str:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ValueError(f"{text!r} is no descriptor")
+        raise ValueError(f"{text!r} is not a descriptor")
     return int(text)
 
 

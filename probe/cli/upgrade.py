@@ -58,4 +58,4 @@ def check_versions(versions: dict[str, str | None]) -> None:
         except ValueError:
             number = None
         if number is None:
-            raise click.UsageError(f"--{name} {version[:80]!r} is no version, as {_OPTIONS[name][0]} is")
+            raise click.UsageError(f"--{name} {version[:80]!r} is not a version, as {_OPTIONS[name][0]} is")

@@ -73,7 +73,7 @@ def _end_of_blank(text: str, start: int) -> int:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _fit(value: Any, kind: Any, strict: bool) -> Any:

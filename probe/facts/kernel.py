@@ -181,5 +181,5 @@ def _read_word(host: Host, path: str) -> Reading[str]:
 def _word(text: str) -> str:
     """A name or version of safe characters only, harmless in a terminal and a label."""
     if not _RELEASE_WORD.fullmatch(text):
-        raise ValueError(f"{text[:80]!r} is no name or version")
+        raise ValueError(f"{text[:80]!r} is not a name or version")
     return text

@@ -59,7 +59,7 @@ def value_of(text: str, variables: Mapping[str, str], host_users: HostUsers, kno
 
 
 class _Expression:
-    """An expression that is evaluated while it is read. *Errors*: ValueError, for what is no CEL, or too deep."""
+    """An expression that is evaluated while it is read. *Errors*: ValueError, for what is not CEL, or too deep."""
 
     def __init__(
         self,
@@ -237,7 +237,7 @@ class _Expression:
         return Maybe(found) if optional else found
 
     def _variable(self, name: str) -> Any:
-        """The variable *name*, read once, which is no path to the field; one that names itself is unknown."""
+        """The variable *name*, read once, which is not a path to the field; one that names itself is unknown."""
         if name not in self._known:
             self._known[name] = UNKNOWN
             found = _value(self._variables.get(name, ""), self)
@@ -253,7 +253,7 @@ class _Expression:
 
 
 def _value(text: str, around: _Expression) -> Any:
-    """The value of *text*, a path as it is; UNKNOWN for what is no CEL, too long or too deep."""
+    """The value of *text*, a path as it is; UNKNOWN for what is not CEL, too long or too deep."""
     try:
         if len(text) > LONGEST:
             return UNKNOWN

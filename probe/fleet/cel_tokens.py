@@ -16,7 +16,7 @@ _TOKEN = re.compile(
 
 
 class Tokens:
-    """The tokens of an expression, the next one first. *Errors*: ValueError, for what is no token, or another one."""
+    """The tokens of an expression, the next one first. *Errors*: ValueError for text that is not a token of CEL."""
 
     def __init__(self, text: str) -> None:
         self._rest = _tokens(text)

@@ -79,7 +79,7 @@ def parse_conditions(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     unknown = [name for name in names if name not in CONDITIONS]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no condition; there are {', '.join(CONDITIONS)}")
+        raise ValueError(f"{unknown[0]!r} is not a condition; there are {', '.join(CONDITIONS)}")
     return names
 
 

@@ -243,7 +243,7 @@ class Inventory(Struct, frozen=True, kw_only=True):
     taken_at: str
     """RFC 3339, UTC, by the API server's clock where it tells its time."""
     seconds: float
-    """Time that reading took: the inventory is no snapshot."""
+    """Time that reading took: the inventory is not a snapshot."""
     clock_skew_seconds: float
     """This machine's clock minus the API server's, when it is more than a minute; else 0."""
     sections: tuple[Section, ...]

@@ -187,7 +187,7 @@ def decoded(content: bytes, decoder: msgspec.json.Decoder[Page[T]], item: type[T
         found = [one for each in raw.items or [] if (one := _item(each, item)) is not None]
         page, skipped = Page(raw.kind, raw.metadata, found), len(raw.items or []) - len(found)
     if not page.kind.endswith("List"):
-        raise httpx2.RemoteProtocolError("an answer that is no list")
+        raise httpx2.RemoteProtocolError("an answer that is not a list")
     return page, skipped
 
 

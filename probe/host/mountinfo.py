@@ -102,7 +102,7 @@ class _Fields:
             )
         except ValueError:
             shown = line[:80].decode("utf-8", "backslashreplace")
-            raise ValueError(f"line {number} is no mount: {shown!r}") from None
+            raise ValueError(f"line {number} is not a mount: {shown!r}") from None
 
     def _read_device(self, field: bytes) -> str:
         if not _DEVICE.fullmatch(field):

@@ -72,7 +72,7 @@ def _directory_of(pid: int) -> Iterator[int]:
 
 
 def _demand_daemon(host: Host, pid: int, process: int) -> None:
-    """Refuse what is no daemon of this node; *process* is the directory of *pid*. *Errors*: Untrusted; OSError."""
+    """Refuse what is not a daemon of this node; *process* is the directory of *pid*. *Errors*: Untrusted; OSError."""
     if not host.node_daemon(pid).value:
         raise Untrusted("not run: that process is not known to be a daemon of this node")
     os.stat("status", dir_fd=process)  # fails if the number passed to another process meanwhile

@@ -26,7 +26,7 @@ _UNDECIDED = (errno.EROFS, errno.EIO, errno.ENOMEM, errno.EINTR)
 
 
 def sysctl_path(name: str) -> str:
-    """The file below /proc/sys; empty for what is no sysctl. *Source*: sysctl(8): a name with slashes has dots."""
+    """The file below /proc/sys; empty for what is not a sysctl. *Source*: sysctl(8): a name with slashes has dots."""
     path = name if "/" in name else name.replace(".", "/")
     return "" if {"..", "", "."} & set(path.split("/")) or "\0" in path else path
 

@@ -21,7 +21,7 @@ _SECTION = 40
 def read_sections(path: str) -> bytes:
     """Texts of a PE program by the name of their section, as JSON; of two of one name the first.
 
-    *Errors*: OSError; ValueError for another type of file, a file that is no PE program or that is cut off.
+    *Errors*: OSError; ValueError for another type of file, a file that is not a PE program or that is cut off.
     """
     handle = open_path(path)
     try:
@@ -48,11 +48,11 @@ def parse_sections(head: bytes) -> list[tuple[str, int, int]]:
         start = struct.unpack_from("<I", head, 0x3C)[0]
         count, optional = struct.unpack_from("<H12xH", head, start + 6)
         if head[:2] != b"MZ" or head[start : start + 4] != b"PE\0\0":
-            raise ValueError("is no PE program")
+            raise ValueError("is not a PE program")
         first = start + 24 + optional
         found = [struct.unpack_from("<8sI4xII", head, first + _SECTION * number) for number in range(count)]
     except struct.error:
-        raise ValueError("is no PE program, or is cut off") from None
+        raise ValueError("is not a PE program, or is cut off") from None
     return [(name.rstrip(b"\0").decode("latin-1"), at, min(size or raw, raw)) for name, size, raw, at in found]
 
 

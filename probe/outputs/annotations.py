@@ -215,7 +215,7 @@ def _pairs(values: dict[str, str]) -> str:
 
 
 def _token(text: str) -> str:
-    """A word that needs no quoting anywhere: what is no letter, digit, dot, dash or underscore becomes `_`."""
+    """A word that needs no quoting anywhere: what is not a letter, digit, dot, dash or underscore becomes `_`."""
     return _TOKEN.sub("_", text[:64])
 
 

@@ -237,6 +237,6 @@ def _moment(text: str) -> str:
 
 
 def _machine_time(text: str) -> str:
-    """The same in RFC 3339; empty when the text is no time."""
+    """The same in RFC 3339; empty when the text is not a time."""
     seconds = parse_time(text)
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -199,7 +199,7 @@ def _add_details(page: Page, finding: Finding, verbose: int, indent: int) -> Non
 
 
 def _label(finding: Finding) -> str:
-    """`next` for an unknown: the remediation of a failure would not make it known, so it is no fix."""
+    """`next` for an unknown: the remediation of a failure would not make it known, so it is not a fix."""
     return "next " if finding.status == "unknown" else "fix  "
 
 

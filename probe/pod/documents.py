@@ -41,7 +41,7 @@ def parse_documents(content: bytes) -> Iterator[Document]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        yield Document(1, problem=f"is no UTF-8 at byte {error.start}")
+        yield Document(1, problem=f"is not UTF-8 at byte {error.start}")
         return
     if text.lstrip()[:1] in ("{", "["):
         values = _parse_json(content, text)

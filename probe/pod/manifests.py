@@ -67,7 +67,7 @@ class Found(Struct, kw_only=True):
 
     workloads: list[Workload]
     problems: list[str]
-    """A line for each document that is no object."""
+    """A line for each document that is not an object."""
 
 
 class _Draft(Struct, frozen=True, kw_only=True):
@@ -95,7 +95,7 @@ def find_workloads(files: Iterable[tuple[str, Iterable[Document]]], assume: bool
                 continue
             for value in _items(document.value):
                 if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
-                    problems.append(f"{where}: is no object of Kubernetes: it has no kind")
+                    problems.append(f"{where}: is not an object of Kubernetes: it has no kind")
                 elif not context.take(value) and (draft := _draft(value, file, document.number)):
                     drafts.append(draft)
     return Found(workloads=[_workload(draft, context, assume) for draft in drafts], problems=problems)

@@ -248,7 +248,7 @@ class _Summary(msgspec.Struct):
 
 
 def _hazards(text: str) -> dict[str, Hazard]:
-    """Hazards of the `report` annotation, which lists what is no pass, unless it says that something was omitted."""
+    """Hazards of the `report` annotation, which lists what is not pass, unless it says that something was omitted."""
     try:
         summary = msgspec.json.decode(text, type=_Summary)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -113,7 +113,7 @@ class _Builder:
                 inner.append(value)
         elif self._keys[-1] is _NONE:
             if not isinstance(value, str):
-                raise ValueError("has a key that is no scalar")
+                raise ValueError("has a key that is not a scalar")
             self._keys[-1] = value
         else:
             key, self._keys[-1] = self._keys[-1], _NONE
@@ -134,7 +134,7 @@ def _merge(inner: dict[str, Any], value: Any) -> None:
     """The merge key of YAML 1.1: what the mapping has itself counts."""
     for one in value if isinstance(value, list) else [value]:
         if not isinstance(one, dict):
-            raise ValueError("merges (<<) what is no mapping")
+            raise ValueError("merges (<<) what is not a mapping")
         for name, inherited in one.items():
             inner.setdefault(name, inherited)
 

@@ -32,5 +32,5 @@ def parse_listen(text: str) -> tuple[str, int]:
     """
     match = _LISTEN.fullmatch(text)
     if not match or int(match["port"]) > 65535:
-        raise ValueError(f"{text!r} is no address to listen on, such as :9476, 127.0.0.1:9476 or [::1]:0")
+        raise ValueError(f"{text!r} is not an address to listen on, such as :9476, 127.0.0.1:9476 or [::1]:0")
     return match["host"].strip("[]"), int(match["port"])

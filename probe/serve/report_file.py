@@ -172,7 +172,7 @@ def read_file(path: str) -> tuple[Identity, bytes]:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise Unusable("not-a-file", "the report file is no regular file")
+            raise Unusable("not-a-file", "the report file is not a regular file")
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(LIMIT + 1) if status.st_size <= LIMIT else b""
     finally:
@@ -223,5 +223,5 @@ def _unusable(error: OSError) -> Unusable:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return Unusable("missing", "no report was written yet")
     if error.errno in _NOT_FILES:
-        return Unusable("not-a-file", "the report file is no regular file")
+        return Unusable("not-a-file", "the report file is not a regular file")
     return Unusable("not-readable", f"the report file cannot be read: {os.strerror(error.errno or errno.EIO)}")

@@ -55,7 +55,7 @@ PROVISIONERS: dict[str, Driver] = {
         like=NFS,
     ),
 }  # fmt: skip
-"""Provisioner of a StorageClass that is no CSI driver -> how its volumes reach the node."""
+"""Provisioner of a StorageClass that is not a CSI driver -> how its volumes reach the node."""
 
 
 def csi_driver(name: str) -> Driver | None:

@@ -67,7 +67,7 @@ _RECENT = (6, 3)
 
 
 def parse_kernel_release(text: str) -> tuple[int, int] | None:
-    """(6, 12) of `6.12.107+deb13-amd64`; None when it is no release."""
+    """(6, 12) of `6.12.107+deb13-amd64`; None when it is not a release."""
     found = re.match(_RELEASE, text)
     return (int(found[1]), int(found[2])) if found else None
 

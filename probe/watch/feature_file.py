@@ -54,7 +54,7 @@ def known_label(features: str, boot: str) -> str:
 
 
 def own_features(name: str, directory: int | None = None) -> str:
-    """The feature file that an earlier probe left at *name*; empty when it is no text, or somebody else owns it."""
+    """The feature file that an earlier probe left at *name*; empty when it is not text, or somebody else owns it."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with contextlib.suppress(OSError, UnicodeDecodeError):
         with open(os.open(name, flags, dir_fd=directory), "rb") as file:

@@ -22,7 +22,7 @@ FLEETING = frozenset(
 
 
 def fleeting_reasons(content: bytes) -> frozenset[str]:
-    """The fleeting reasons in a report; none in what is no report."""
+    """The fleeting reasons in a report; none in what is not a report."""
     try:
         report = json.loads(content)
     except (ValueError, RecursionError):

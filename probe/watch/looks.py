@@ -48,7 +48,7 @@ class Looks:
         return self._exact_look()
 
     def _exact_look(self) -> str:
-        """The first change of a source that is no file of the kernel; after none, the next look takes a short cut."""
+        """The first changed source outside the kernel's file systems; after none, the next look takes a short cut."""
         own = self._tables.get(self._namespace)
         shortcut: Shortcut | None = None
         with contextlib.suppress(OSError):  # each look is exact then

@@ -125,4 +125,4 @@ def parse_report(content: bytes) -> dict[str, object]:
         report = json.loads(content)
         return dict(report) | {"verdict": report["verdict"]}
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise NoReport("what it printed is no report") from error
+        raise NoReport("what it printed is not a report") from error

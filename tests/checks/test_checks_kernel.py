@@ -86,7 +86,7 @@ def test_a_probe_that_may_all() -> None:
     [
         ({"effective_capabilities": ALL_CAPABILITIES & ~SYS_ADMIN}, "without CAP_SYS_ADMIN"),
         ({"effective_capabilities": SYS_ADMIN | SETUID}, "without CAP_SETGID, CAP_SYS_CHROOT"),
-        ({"in_initial_user_namespace": False}, "in a user namespace of its own"),
+        ({"in_initial_user_namespace": False}, "in its own user namespace"),
         ({"in_initial_user_namespace": unread()}, "its user namespace is unknown"),
         ({"chrooted": True}, "in a chroot"),
         ({"threads": 3}, "with 3 threads"),
@@ -308,7 +308,7 @@ def test_limits_of_another_user_namespace_are_not_the_nodes(own: Any) -> None:
 def test_the_limits_that_are_zero_are_named() -> None:
     """Each with its line, ready to be pasted."""
     found = outcome("kernel-namespace-limits", make_facts(kernel=limited(net=0, cgroup=0)))
-    assert "user.max_net_namespaces, user.max_cgroup_namespaces" in found.message
+    assert "user.max_net_namespaces is 0, user.max_cgroup_namespaces is 0" in found.message
     for name in ("user.max_net_namespaces", "user.max_cgroup_namespaces"):
         file = f"/etc/sysctl.d/99-zz-{name}.conf"
         assert f"  echo '{name} = 65536' > {file} && sysctl -p {file}\n" in found.remediation

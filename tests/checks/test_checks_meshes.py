@@ -76,8 +76,8 @@ DENIED = {"result": "failed", "errno": "EPERM"}
         ({"ip_tables": {"result": "failed", "errno": "ENOENT"}}, "can redirect their Pod"),
         ({"bridge": UNLOADED}, "can redirect their Pod"),
         ({"nat": DENIED, "ip_tables": DENIED}, "no init container of a mesh"),
-        ({"nat": UNLOADED, "ip_tables": UNLOADED}, "is unknown"),
-        ({"bridge": UNLOADED, "nat": UNLOADED, "ip_tables": UNLOADED}, "is unknown"),
+        ({"nat": UNLOADED, "ip_tables": UNLOADED}, "unknown"),
+        ({"bridge": UNLOADED, "nat": UNLOADED, "ip_tables": UNLOADED}, "unknown"),
     ],
 )
 def test_init_containers(steps: dict[str, dict[str, Any]], words: str) -> None:

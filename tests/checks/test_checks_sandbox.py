@@ -63,7 +63,7 @@ def test_pass_without_some() -> None:
     """What the kernel does not know now, and what only some Pods need, is named and is no warning."""
     outcome = judge_sandbox_trial(make_sandbox(veth=SKIPPED, writable_sysfs=FAILED))
     assert outcome.status == "pass"
-    assert "left out or not needed by most Pods: writable sysfs, veth" in outcome.message
+    assert "writable sysfs, veth" in outcome.message
     assert [seen.source for seen in outcome.evidence][1:] == ["sandbox trial, writable sysfs", "sandbox trial, veth"]
 
 
@@ -72,7 +72,7 @@ def test_warn_when_a_control_is_allowed(control: str) -> None:
     """What must be refused was allowed: nothing that the trial says is trusted, whatever else happened."""
     outcome = judge_sandbox_trial(make_sandbox(**{control: {"result": "failed"}}, proc=FAILED, lo=UNKNOWN))
     assert outcome.status == "warn"
-    assert outcome.message.startswith("the trial of a sandbox cannot be trusted")
+    assert "cannot be trusted" in outcome.message
     assert len(outcome.evidence) == 1
     assert outcome.remediation
 
@@ -195,12 +195,12 @@ def test_unknown(kind: str, reason: str) -> None:
 
 
 def test_unknown_of_a_control() -> None:
-    """A control without a result is no pass."""
+    """A control without a result is not pass."""
     assert judge_sandbox_trial(make_sandbox(mknod=UNKNOWN)).status == "unknown"
 
 
 def test_unknown_when_not_reached() -> None:
-    """A required step that depends on a skipped one was not tried, which is no pass."""
+    """A required step that depends on a skipped one was not tried, which is not pass."""
     outcome = judge_sandbox_trial(make_sandbox(tmpfs=SKIPPED, proc=NOT_TRIED))
     assert (outcome.status, outcome.reason) == ("unknown", "NotTried")
 

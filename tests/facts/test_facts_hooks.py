@@ -153,7 +153,7 @@ def test_where_hooks_are_looked_for_is_not_told() -> None:
 
 
 def test_hooks_that_are_symlinks(tmp_path: Path, local_host: LocalHost) -> None:
-    """NixOS has no others; a link to what is no regular file is not read, and more of them than anybody has are not."""
+    """NixOS has no others. Links to other things than regular files are not read, nor more links than anybody has."""
     (tmp_path / "hooks.d").mkdir()
     (tmp_path / "audit").write_bytes(general('{"always": true}'))
     os.mkfifo(tmp_path / "fifo")

@@ -110,7 +110,7 @@ def test_a_host_name_that_could_do_harm(content: str | bytes) -> None:
 
 @pytest.mark.parametrize("content", ["", "many", "1 2", b"\xff", "0x10", "9" * 5000])
 def test_a_limit_that_is_no_number(content: str | bytes) -> None:
-    """Content that is no number is a problem, not a limit."""
+    """Content that is not a number is a problem, not a limit."""
     facts = gather_kernel(host(__proc__sys__user__max_user_namespaces=content))
     assert facts.namespace_limits["user.max_user_namespaces"].kind == "not-readable"
 

@@ -63,7 +63,7 @@ def test_a_proof_of_another_daemon_proves_nothing(field: str) -> None:
 
 
 def test_a_proof_of_no_pod_proves_nothing() -> None:
-    """That attempts worked is no Pod."""
+    """That attempts worked is not a Pod."""
     assert report(False, DAEMON).verdict == "unknown"
 
 

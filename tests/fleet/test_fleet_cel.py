@@ -67,7 +67,7 @@ def test_what_is_known(text: str) -> None:
 
 @given(st.text(alphabet="(){}[]!&|=?:.,' \n\\\"/abc1") | st.text())
 def test_any_text(text: str) -> None:
-    """What is no CEL, or more than is understood, has no answer, and ends."""
+    """What is not CEL, or more than is understood, has no answer, and ends."""
     for variables in ({}, {"a": text}):
         assert evaluate(text, variables, False) in (True, False, ERROR, UNKNOWN)
 

@@ -68,7 +68,7 @@ def test_a_file_that_is_too_large(tmp_path: Path, size: int) -> None:
 
 
 def test_a_file_without_end() -> None:
-    """/dev/zero is no regular file, and a file that grows is cut off by the same limit."""
+    """/dev/zero is not a regular file, and a file that grows is cut off by the same limit."""
     assert HOST.read("/dev/zero", LIMIT).problem == "is not a regular file"
     assert HOST.read("/proc/kallsyms", LIMIT).kind in ("not-readable", "absent")
 

@@ -182,7 +182,7 @@ def test_what_the_kernel_escapes_comes_back(
 
 @given(st.binary(max_size=40).filter(lambda name: b"\0" not in name))
 def test_printable_is_text_and_leaves_text_alone(name: bytes) -> None:
-    """Only bytes that are no UTF-8 change."""
+    """Only bytes that are not UTF-8 change."""
     shown = printable(os.fsdecode(name))
     assert json.loads(json.dumps(shown).encode("utf-8")) == shown
     try:

@@ -48,7 +48,7 @@ def test_what_a_command_prints_comes_home(kernel: Kernel, tmp_path: Path) -> Non
     [
         ("echo c >/proc/sysrq-trigger", "sysrq triggered crash"),
         ("sleep 1000000", "the guest did not end by itself after 1"),
-        *([("echo no json", "printed what is no JSON")] if ALL else []),
+        *([("echo no json", "printed what is not JSON")] if ALL else []),
     ],
 )
 def test_a_guest_that_does_not_end_well(kernel: Kernel, command: str, words: str) -> None:

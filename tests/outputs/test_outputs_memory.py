@@ -113,7 +113,7 @@ def test_an_expired_report_is_no_answer() -> None:
 
 
 def test_a_clock_that_was_set_back() -> None:
-    """A time of the future is no time: the change keeps its place."""
+    """A time of the future is not a time: the change keeps its place."""
     memory = after(on(READY, 40), on(REFUSED, 50))
     report = continued(memory, on(REFUSED, 10))
     assert (report.changes[0].at, report.since) == (None, at(10))

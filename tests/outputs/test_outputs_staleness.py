@@ -28,7 +28,7 @@ def test_within_its_time_it_is_itself(age: float) -> None:
 
 @pytest.mark.parametrize("age", [900, 900.1, 1e9, float("inf"), float("nan")])
 def test_after_its_time_nobody_knows(age: float) -> None:
-    """From the moment on at which it expires; an age that is no number counts as too old."""
+    """From the moment on at which it expires; an age that is not a number counts as too old."""
     report = at(age)
     assert report
     assert (report.verdict, report.reason) == ("unknown", "ReportStale")

@@ -58,7 +58,7 @@ FAULTS: dict[str, tuple[Callable[[], Fault], str]] = {
     "302": (lambda: Refuse(302), "Refused"),
     "502 by a proxy": (lambda: Raw(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n" + HTML), "ServerError"),
     "HTML that claims to be JSON": (lambda: Raw(HEAD + b"Content-Length: 24\r\n\r\n" + HTML), "Unreachable"),
-    "JSON that is no object": (lambda: Raw(HEAD + b"Content-Length: 2\r\n\r\n[]"), "Unreachable"),
+    "JSON that is not an object": (lambda: Raw(HEAD + b"Content-Length: 2\r\n\r\n[]"), "Unreachable"),
     "an object that says nothing": (lambda: Raw(HEAD + b"Content-Length: 2\r\n\r\n{}"), "Unreachable"),
     "another Node": (
         lambda: Raw(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(OTHER_NODE), OTHER_NODE)),
@@ -481,7 +481,7 @@ def test_every_failure_can_be_explained(status: int, reason: str, message: str) 
 
 @given(st.integers(100, 599), st.binary())
 def test_whatever_a_server_answers_is_an_object_or_a_failure(status: int, body: bytes) -> None:
-    """A refusal becomes a Status; a success that is no object becomes an error of the connection."""
+    """A refusal becomes a Status; a success that is not an object becomes an error of the connection."""
     import httpx2
 
     try:

@@ -293,7 +293,7 @@ def test_a_kubeconfig_without_a_bottom_is_refused_at_once(tmp_path: Path) -> Non
     """Not when Python's stack is full, which took PyYAML's own parser seconds."""
     path = tmp_path / "kubeconfig"
     path.write_text("[" * (1 << 17))
-    with pytest.raises(ConfigError, match="is no YAML") as refused:
+    with pytest.raises(ConfigError, match="is not YAML") as refused:
         from_kubeconfig(str(path), None)
     assert isinstance(refused.value.__cause__, yaml.YAMLError)
 

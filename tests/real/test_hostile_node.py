@@ -255,5 +255,5 @@ def test_a_runtime_of_a_pod_behind_the_kubelets_socket(kind: str, node: Node) ->
         with node.kubelet(endpoint=f"{home}/socket"):
             probed = node.probe()
         assert watch.seen() == set()
-    assert_stood(probed, "is no daemon of this node")
+    assert_stood(probed, "is not a daemon of this node")
     assert probed.finding("runtime-confinement")["status"] == "unknown"

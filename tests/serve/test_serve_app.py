@@ -294,14 +294,14 @@ def test_a_port_that_is_taken_is_one_line(report_file: Path) -> None:
     ("options", "words"),
     [
         ([], "Missing option '--report-file'"),
-        (["--report-file", "r", "--listen", "9476"], "'9476' is no address to listen on"),
-        (["--report-file", "r", "--listen", "::1:9476"], "'::1:9476' is no address to listen on"),
-        (["--report-file", "r", "--listen", "127.0.0.1:65536"], "is no address to listen on"),
+        (["--report-file", "r", "--listen", "9476"], "'9476' is not an address to listen on"),
+        (["--report-file", "r", "--listen", "::1:9476"], "'::1:9476' is not an address to listen on"),
+        (["--report-file", "r", "--listen", "127.0.0.1:65536"], "is not an address to listen on"),
         (["--report-file", "r", "--listen", "192.0.2.1:9476"], "cannot listen on 192.0.2.1:9476: "),
         (["--report-file", "r", "--tls-cert-file", "c"], "TLS needs both a certificate and its private key"),
         (["--report-file", "r", "--tls-private-key-file", "k"], "TLS needs both a certificate and its private key"),
         (["--report-file", "r", "--tls-cert-file", "c", "--tls-private-key-file", "k"], "no certificate with its"),
-        (["--report-file", "r", "--node-name", "Not_A_Name"], "is no DNS subdomain"),
+        (["--report-file", "r", "--node-name", "Not_A_Name"], "is not a DNS subdomain"),
         (["--report-file", "r", "--publish", "everything"], "'everything' cannot be published"),
     ],
 )
@@ -324,7 +324,7 @@ def test_addresses_to_listen_on(text: str, address: tuple[str, int]) -> None:
     "text", ["", "9476", ":", "a:b", ":+1", ":\u0661", "::1:80", "[::1]", "[]:1", "a b:1", ":1\n", "http://a:1"]
 )
 def test_no_addresses_to_listen_on(text: str) -> None:
-    with pytest.raises(ValueError, match="no address to listen on"):
+    with pytest.raises(ValueError, match="address to listen on"):
         parse_listen(text)
 
 

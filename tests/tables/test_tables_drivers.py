@@ -89,7 +89,7 @@ def test_nothing_is_supported_for_many_nodes_of_a_driver_of_block_devices() -> N
 
 
 def test_no_name_is_in_two_tables() -> None:
-    """A name of a CSI driver is no name of another provisioner."""
+    """A name of a CSI driver is not a name of another provisioner."""
     assert not CSI.keys() & PROVISIONERS.keys()
     assert driver_of_provisioner("rancher.io/local-path") == PROVISIONERS["rancher.io/local-path"]
     assert driver_of_provisioner("ebs.csi.aws.com") == CSI["ebs.csi.aws.com"]

@@ -97,9 +97,9 @@ def _doubt(facts: Facts, rows: tuple[DeviceKind, ...], what: str) -> Outcome | N
         return Outcome.not_read(what, devices.cdi)
     if devices.cdi.value.unread_count or devices.omitted:
         first = devices.cdi.value.unread[0] if devices.cdi.value.unread else devices.cdi
-        message = f"{what} is unknown: {devices.cdi.value.unread_count} CDI specifications could not be read"
+        message = f"unknown {what}: {devices.cdi.value.unread_count} CDI specifications could not be read"
         if not devices.cdi.value.unread_count:
-            message = f"{what} is unknown: {devices.omitted} files of CDI specifications were too many to be looked at"
+            message = f"unknown {what}: {devices.omitted} files of CDI specifications were too many to be looked at"
         return Outcome.unknown("not-readable", message, first)
     if facts.runtime.value is not None and facts.runtime.value.name.value == "containerd":
         return None
@@ -110,7 +110,7 @@ def _unread_hooks(hooks: HookFacts, what: str) -> Outcome | None:
     if hooks.oci_hooks.value is None:
         return Outcome.not_read(what, hooks.oci_hooks)
     if unread := hooks.oci_hooks.value.unread:
-        message = f"{what} is unknown: {unread} files could not be read"
+        message = f"unknown {what}: {unread} files could not be read"
         return Outcome.unknown("not-readable", message, Evidence(hooks.oci_hooks.source, problem="not read"))
     return None
 

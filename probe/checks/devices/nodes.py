@@ -54,7 +54,7 @@ def _injection(node: CdiNode, seen: Circumstances) -> Fault | None:
     if way[0].value is None:
         return Fault("fails", "DeviceMissing", f"the device {inline(node.host_path)} does not exist")
     if not _is_node(way[0].value) or _is_link(node.host_path, way):
-        message = f"{inline(node.host_path)} is no device node, and the CDI library follows no symlink"
+        message = f"{inline(node.host_path)} is not a device node, and the CDI library follows no symlink"
         return Fault("fails", "DeviceMissing", message, evidence=mode_of(way[0].value, node.host_path))
     return None
 
@@ -74,7 +74,7 @@ def _bound(node: CdiNode, seen: Circumstances) -> Fault | None:
         message = f"the Pod's root may not search {inline(shut.source)}, where {path} lies"
         return Fault("fails", "DeviceNotReachable", message, evidence=mode_of(shut.value, shut.source))
     if not _is_node(place):
-        return Fault("fails", "DeviceMissing", f"{path} is no device node on this node", evidence=evidence)
+        return Fault("fails", "DeviceMissing", f"{path} is not a device node on this node", evidence=evidence)
     host = seen.way(node.host_path)
     if host and host[0].value and host[0].value.device != place.device:
         message = f"runc binds the node's own {path} instead of {inline(node.host_path)}, and that is another device"

@@ -53,7 +53,7 @@ def check_cgroup(facts: Facts, handler: str) -> NestedOutcome:
         return judge(Outcome.not_read("whether a Pod gets a cgroup of its own", problem))
     found = find_handler(facts, handler)
     if found is None:
-        message = "whether a Pod gets a cgroup of its own is unknown: the runtime names no such handler"
+        message = "unknown whether a Pod gets a cgroup of its own: the runtime names no such handler"
         return judge(Outcome.unknown("not-readable", message, runtime.handlers))
     return _of_handler(facts, runtime, found)
 

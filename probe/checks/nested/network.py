@@ -54,7 +54,7 @@ def _of_meshes(trial: NestedTrial) -> str:
         return "init containers of a mesh (istio-init, linkerd-init) can redirect their Pod"
     if denied := _denied(trial):
         return f"no init container of a mesh can redirect its Pod: {denied.name}: the kernel answers {denied.errno}"
-    what = "whether init containers of a mesh can is unknown"
+    what = "unknown whether init containers of a mesh can"
     if all(trial.step(name).result == "skipped" for name in _NAT):
         return f"{what}: nf_tables and ip_tables are not known to the kernel now"
     step = next(step for step in map(trial.step, _NAT) if step.result != "skipped")

@@ -30,7 +30,7 @@ def check_seccomp(facts: Facts, handler: str) -> NestedOutcome:
     without = {
         True: "a Pod without a profile gets it, by the kubelet's seccompDefault",
         False: "a Pod without a profile is unconfined",
-        None: "which profile a Pod gets that names none is unknown",
+        None: "unknown which profile a Pod gets that names none",
     }[default.value if isinstance(default.value, bool) else None]
     message = f"containerd's RuntimeDefault refuses pivot_root and keyctl, so an engine needs Unconfined; {without}"
     return judge(Outcome.warn(message, name, default), _UNCONFINED)

@@ -66,7 +66,7 @@ def give_a_range(ids: IdFacts | None = None, kubelet: KubeletFacts | None = None
     length, pods = known_length or BLOCK, known_pods or _MAX_PODS
     slots = f"{pods} x {length}"
     if not known_length or not known_pods:
-        slots += ", with defaults for what is not known"
+        slots += ", the defaults where unknown"
     owners, accounts = (ids.owners.value, ids.accounts.value) if ids else (None, None)
     taken = [(each.first, each.first + each.count) for each in owners or ()]
     taken += [(each.id, each.id + 1) for each in accounts or ()]
@@ -76,10 +76,10 @@ def give_a_range(ids: IdFacts | None = None, kubelet: KubeletFacts | None = None
         return f"No range is free that has a slot for each of maxPods ({slots}): set maxPods or idsPerPod lower."
     look = ""
     if owners is None or accounts is None:
-        look = " First make sure that nobody has IDs of it in /etc/subuid, /etc/subgid, /etc/passwd and /etc/group."
+        look = " First make sure that /etc/subuid, /etc/subgid, /etc/passwd and /etc/group give none of it to others."
     return (
         f"{_ask_the_files(ids)}Give the account kubelet one range in /etc/subuid and /etc/subgid: the same in both, a"
-        f" multiple of idsPerPod, at least maxPods x idsPerPod ({slots}), overlapping nobody else's. Then restart the"
+        f" multiple of idsPerPod, at least maxPods x idsPerPod ({slots}), overlapping no other range. Then restart the"
         f" kubelet on the drained node.{look}\n"
         '  sed -i -E "/^(kubelet|$(id -u kubelet)):/d" /etc/subuid /etc/subgid\n'
         f"  echo kubelet:{start}:{count} | tee -a /etc/subuid >> /etc/subgid\n"
@@ -91,8 +91,8 @@ def make_an_account(facts: Facts, ids: IdFacts, kubelet: KubeletFacts) -> str:
     """Commands that replace the default range by that of an account, with getsubids, without which it cannot start."""
     system = (facts.distribution.value or "").partition(" ")[0]
     return (
-        "Nothing has to be done while the others run no containers. Else let the kubelet take its range from an"
-        " account, for which it needs getsubids:\n"
+        "No action is needed while the others run no containers. Else give the kubelet a range by an account, for"
+        " which it needs getsubids:\n"
         f"{_GETSUBIDS.get(system, _ANY_GETSUBIDS)}\n"
         "  id kubelet || useradd --system --no-create-home --shell /usr/sbin/nologin kubelet\n"
         f"{give_a_range(ids, kubelet)}"
@@ -105,8 +105,8 @@ def _ask_the_files(ids: IdFacts | None) -> str:
     if service in (None, "files"):
         return ""
     return (
-        f"getsubids asks the service {inline(service or '')} (subid: in /etc/nsswitch.conf), and no file. Either"
-        " give the account such a range in that directory, or, where nothing else on the node needs it, let"
+        f"getsubids asks the service {inline(service or '')} (subid: in /etc/nsswitch.conf), not the files. Either"
+        " give the account such a range in that directory, or, if nothing else on the node needs the service, let"
         " getsubids read the files:\n"
         "  sed -i -E 's/^subid:.*/subid: files/' /etc/nsswitch.conf\n"
     )
@@ -146,7 +146,7 @@ def _fit_the_files(facts: Facts) -> str:
     root = (facts.kubelet.value.root_dir.value if facts.kubelet.value else None) or "/var/lib/kubelet"
     node = quoted(facts.node_name) if facts.node_name else "NODE"
     return (
-        "Before the kubelet restarts, either give it back the range and the idsPerPod with which these Pods were"
-        f" started, or drain the node and wait until no Pod with a user namespace is left:\n"
+        "Before the kubelet restarts, either restore the range and the idsPerPod with which these Pods were started,"
+        f" or drain the node and wait until no Pod with a user namespace is left:\n"
         f"  kubectl drain {node} --ignore-daemonsets; ls {quoted(root)}/pods/*/userns"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from probe.checks.remedies.platforms import quoted
 from probe.facts.boot.sysctls import later_name
@@ -30,21 +30,21 @@ def raise_limits(limits: Mapping[str, int | None], winners: Mapping[str, str] | 
         [
             "Raise the limit, now and at each boot:",
             *commands,
-            "Another file must not set it back at boot. Delete its line from each file that this lists besides:",
+            "If this lists other files, delete the line from them, or a boot sets the old limit again:",
             "  grep -rsE 'max_[a-z]+_namespaces' /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d"
             " /usr/lib/sysctl.d /lib/sysctl.d",
         ]
     )
 
 
-def mount_uncovered(fstypes: Iterable[str]) -> str:
+def mount_uncovered(fstypes: Collection[str]) -> str:
     """Commands that mount a second, uncovered /proc or /sys; one such mount lets the kernel allow new ones in Pods."""
     places = [(fstype, f"/run/{fstype}-clean") for fstype in fstypes]
     return "\n".join(
         [
-            "Mount another, uncovered one in the mount namespace of the container runtime, at each boot:",
+            f"Mount a second, uncovered {' and '.join(fstypes)} in the runtime's mount namespace, at each boot:",
             *(f"  mkdir -p {place} && mount -t {fstype} {fstype} {place}" for fstype, place in places),
-            "Do not just unmount the cover: without lxcfs, a node that is a container shows the CPUs and memory of the "
-            "machine around it, and removing a mask exposes what it hid.",
+            "Do not just unmount the cover: a node that is a container then shows the CPUs and memory of the machine "
+            "around it (lxcfs hides them), and removing a mask exposes what it hid.",
         ]
     )

@@ -11,17 +11,17 @@ from probe.facts.model import Facts, KubeletFacts
 from probe.facts.trials.sandbox import limit_of
 from probe.facts.tried import Attempt, SandboxStep
 
-NOT_BUILT = "Boot a kernel that was built with CONFIG_USER_NS=y: every current distribution's is."
-READ_THE_LOG = "Probe again, and read the kernel's log:\n  dmesg | tail"
+NOT_BUILT = "Boot a kernel built with CONFIG_USER_NS=y, as the kernels of all current distributions are."
+READ_THE_LOG = "Read the kernel's log, and probe again:\n  dmesg | tail"
 OTHER_MACHINE = "Use a node with x86-64 or arm64."
-OPEN_ROOT = "Let every user search the root directory, as on every distribution:\n  chmod 0755 /"
+OPEN_ROOT = "Let every user search the root directory, as all distributions do:\n  chmod 0755 /"
 DISTRUST = (
-    "Nothing to repair on the node: an LSM or a patched kernel answers differently inside user namespaces here. "
-    "Start a Pod with hostUsers: false on this node to be sure, and report this to userns-probe."
+    "The node needs no repair: an LSM or a patched kernel answers differently inside user namespaces here. "
+    "Start a Pod with hostUsers: false on this node to be sure, and report this as a bug of userns-probe."
 )
-LEFT_BEHIND = "Nothing remains of the trial itself. Look for containers that could not be removed:\n  crictl ps -a"
-REFUSED_TO_ALL = "The kernel refuses it to everybody: see what this report says of that file system."
-MOUNT_APART = "Mount each file system below it as a separate volume."
+LEFT_BEHIND = "The trial left nothing behind. Look for other containers that could not be removed:\n  crictl ps -a"
+REFUSED_TO_ALL = "The kernel refuses it in every container: see this report's finding about that file system."
+MOUNT_APART = "Give each file system mounted below it to the Pod as a volume of its own."
 COPY_LESS = "Use Linux 5.19 or newer with containerd's root on ext4, xfs or btrfs: then nothing is copied."
 CRIO_STORAGE = "Put /var/lib/containers/storage on ext4, xfs or btrfs, with Linux 5.19 or newer."
 
@@ -32,12 +32,12 @@ def another_kernel(facts: Facts, attempt: Attempt) -> str:
         return newest_kernel(facts)
     if attempt.errno == "EPERM":
         return (
-            "Idmapped mounts are switched off in kernels of EL9 before 5.14.0-334.el9. On the drained node:\n"
+            "EL9 kernels before 5.14.0-334.el9 have idmapped mounts switched off. On the drained node:\n"
             "  dnf upgrade -y kernel && reboot"
         )
     return (
-        "Boot a kernel with idmapped mounts, Linux 6.3 or newer. If this release of the distribution has none, move to "
-        "one that does: Debian 13, Ubuntu 24.04, EL 9.3 or newer."
+        "Boot Linux 6.3 or newer, which has idmapped mounts. If this release of the distribution has no such kernel, "
+        "upgrade to one that does: Debian 13, Ubuntu 24.04, EL 9.3 or newer."
     )
 
 
@@ -54,9 +54,7 @@ def repeat_step(step: SandboxStep, limits: dict[str, int | None]) -> str:
         return raise_limits({limit: limits.get(limit)})
     if step.errno == "EPERM" and step.name in ("proc", "sysfs"):
         place = "/proc" if step.name == "proc" else "/sys"
-        return (
-            f"{mount_uncovered([step.name])}\nThis shows what covers it:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
-        )
+        return f"{mount_uncovered([step.name])}\nTo see the cover:\n  findmnt -R -o TARGET,FSTYPE,OPTIONS {place}"
     return ""
 
 
@@ -64,8 +62,8 @@ def switch_gate_back(facts: Facts, kubelet: KubeletFacts) -> str:
     """Remediation for a feature gate that is switched off."""
     release = kubelet.version.parse(parse_release).value
     remove = release is not None and version_rule(release).default
-    what = f"Remove {GATE}=false from" if remove else f"Set {GATE}=true in the API server, and in"
-    return f"{what} {_where(kubelet)}, then:\n{restart_kubelet(facts)}"
+    what = f"Remove {GATE}" if remove else f"Set {GATE} to true in the API server, and here"
+    return f"{what} {'from' if remove else 'in'} {_where(kubelet)}, then:\n{restart_kubelet(facts)}"
 
 
 def remove_gate(kubelet: KubeletFacts) -> str:
@@ -75,7 +73,8 @@ def remove_gate(kubelet: KubeletFacts) -> str:
 
 def _where(kubelet: KubeletFacts) -> str:
     """Files and flags that may set the gates of the kubelet."""
-    return ", ".join(("--feature-gates", *(inline(file.path) for file in kubelet.files.value or ())))
+    places = ("--feature-gates", *(inline(file.path) for file in kubelet.files.value or ()))
+    return places[0] if len(places) == 1 else f"{', '.join(places[:-1])} or {places[-1]}"
 
 
 def restart_it(facts: Facts, when: str) -> str:
@@ -97,16 +96,16 @@ def delete_holder(facts: Facts, first: int) -> str:
 def keep_devices(facts: Facts) -> str:
     """Remediation for Pods with devices."""
     return (
-        "Pods without such devices are not affected. Pods with one need hostUsers: true for now; false is set in "
-        f"these:{_list_pods(facts.node_name)}"
+        "Pods without such devices are not affected. Pods with one need hostUsers: true for now. These have false:"
+        f"{_list_pods(facts.node_name)}"
     )
 
 
 def replace_pods(facts: Facts) -> str:
     """Remediation for Pods that run without the requested user namespace."""
     return (
-        "Treat these Pods as unprotected. Fix what the findings on kubelet and runtime name (kubelet 1.30 with "
-        "containerd 2.0 or CRI-O 1.30, or newer), then delete them, so that they are recreated:"
+        "Treat these Pods as unprotected. Upgrade to kubelet 1.30 and containerd 2.0 or CRI-O 1.30, or newer, then "
+        "delete the Pods, so that their controllers recreate them:"
         f"{_list_pods(facts.node_name)}"
     )
 
@@ -114,7 +113,7 @@ def replace_pods(facts: Facts) -> str:
 def _list_pods(node_name: str | None) -> str:
     """Command that lists the Pods of this node with `hostUsers: false`."""
     node = quoted(node_name) if node_name else "NODE"
-    whose = "" if node_name else "\nNODE stands for the name of this node, as kubectl get nodes tells it."
+    whose = "" if node_name else "\nNODE is the name of this node in kubectl get nodes."
     return (
         f"\n  kubectl get pods -A --field-selector spec.nodeName={node} -o json | "
         "jq -r '.items[] | select(.spec.hostUsers == false) | .metadata.namespace + \"/\" + .metadata.name'" + whose

@@ -63,6 +63,14 @@ RESTART_CONTAINERD = "containerd config dump >/dev/null && systemctl restart con
 """Restart after a change of the configuration, which is checked first: containerd does not start with a bad one."""
 
 
+BOOT_CGROUP_V2 = (
+    "  grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1  # RHEL, Fedora\n"
+    "  sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub"
+    " && update-grub  # Debian, Ubuntu"
+)
+"""Commands that add the kernel parameter to the boot loader's entries; one of them does not exist."""
+
+
 def platforms_of(facts: Facts) -> tuple[str, ...]:
     """Platforms of this node: Kubernetes distribution, then operating system, release before family.
 

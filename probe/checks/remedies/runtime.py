@@ -22,11 +22,11 @@ _OCI = "runc 1.2, crun 1.9 or newer"
 _WRAPPERS = ("nvidia-container-runtime", "sysbox-runc")
 """OCI runtimes that wrap another one; the wrapped one needs the upgrade."""
 
-PROVE_IT = "Run one Pod with hostUsers: false on this node and probe again: while it runs, it proves the point."
+PROVE_IT = "Run a Pod with hostUsers: false on this node, and probe again while it runs: that settles it."
 
 SERVE_CRI = (
-    "Remove cri from disabled_plugins in /etc/containerd/config.toml, where packages of Docker put it, or see why the "
-    "plugin failed to load, then restart containerd:\n"
+    "Remove cri from disabled_plugins in /etc/containerd/config.toml, where Docker's packages put it, or find out why "
+    "the plugin failed to load, then restart containerd:\n"
     "  containerd config dump | grep disabled_plugins; ctr plugins ls | grep cri\n"
     f"  {RESTART_CONTAINERD}"
 )
@@ -74,8 +74,8 @@ def upgrade_runtime(facts: Facts) -> str:
 def use_overlay_driver(facts: Facts) -> str:
     """Change of CRI-O's storage driver."""
     return (
-        "On the drained node, which then pulls its images again, use another driver: set it in "
-        "/etc/containers/storage.conf, in this table, which is there already:\n"
+        "On the drained node, which then pulls its images again, set the driver in the existing table of "
+        "/etc/containers/storage.conf:\n"
         f'  [storage]\n  driver = "overlay"\n{restart(facts)}'
     )
 
@@ -83,9 +83,9 @@ def use_overlay_driver(facts: Facts) -> str:
 def use_overlayfs(facts: Facts) -> str:
     """Change of containerd's snapshotter."""
     return (
-        "On the drained node, which then pulls its images again, use overlayfs in the configuration of containerd "
-        "(/etc/containerd/config.toml, where the distribution has no other place for it): set it in this table, which "
-        "may be there already:\n"
+        "On the drained node, which then pulls its images again, set this in containerd's configuration "
+        "(/etc/containerd/config.toml, unless the distribution keeps it elsewhere), where the table may exist "
+        "already:\n"
         "  [plugins.'io.containerd.cri.v1.images']\n"
         f"    snapshotter = 'overlayfs'\n{restart(facts)}"
     )
@@ -97,9 +97,9 @@ def upgrade_runc(facts: Facts, binary: str | None) -> str:
     wanted = f"Install runc 1.2.1 or newer as {inline(binary or 'runc')}; the next Pod uses it"
     if not command:
         return (
-            f"{wanted}. Upgrade what brought it there: containerd's bundle, the Kubernetes distribution, or a script."
+            f"{wanted}. Upgrade whatever installed it: containerd's bundle, the Kubernetes distribution, or a script."
         )
-    return f"{wanted}. This upgrades the package that brought it, which may be that of containerd:\n  {command}"
+    return f"{wanted}. This upgrades the package that contains it, which may be containerd's:\n  {command}"
 
 
 _DNF = "package=$(rpm -qf --qf '%{NAME}' /usr/bin/runc) && dnf upgrade -y \"$package\""
@@ -115,4 +115,4 @@ def upgrade_containerd(facts: Facts, wanted: str) -> str:
     """Upgrade to containerd *wanted*, with a workaround for image volumes until then."""
     bundled = facts.kubelet.value.distribution if facts.kubelet.value else "kubelet"
     upgrade = f"Upgrade to {wanted}." if bundled == "kubelet" else f"Upgrade {bundled} to a release with {wanted}."
-    return f"{upgrade} Until then put into an emptyDir, by an init container, what these Pods need."
+    return f"{upgrade} Until then let an init container copy the files into an emptyDir."

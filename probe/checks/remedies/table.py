@@ -29,10 +29,10 @@ def remediations_of(check: str) -> tuple[Remediation, ...]:
     return tuple(row for row in REMEDIATIONS if row.check == check)
 
 
-_UNIT = re.compile(r"(systemctl restart|journalctl -u) kubelet\b")
-
-
-_RUNTIME_UNIT = re.compile(r"(systemctl restart|journalctl -u) (?:containerd|crio)\b")
+_UNIT = re.compile(r"(systemctl (?:restart|edit)|journalctl -u) kubelet\b")
+_RUNTIME_UNIT = re.compile(
+    r"(systemctl (?:restart|edit|show|cat)|journalctl -u) (?:containerd(?: -u crio| crio)?|crio)\b"
+)
 
 
 def remediation_of(check: str, reason: str, facts: Facts, found: str = "") -> str:

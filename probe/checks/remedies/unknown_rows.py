@@ -9,8 +9,8 @@ _UNKNOWN = "architecture of userns-probe: what an unknown says"
 
 UNKNOWN: tuple[Remediation, ...] = (
     row(_NO_KUBELET, "", "kubernetes.io, Troubleshooting kubeadm", """
-        Before this machine joins a cluster, this is expected: the report says what the machine would allow. On a node,
-        start the kubelet, and find out why it stopped:
+        Before a machine joins a cluster, this is expected: the preflight part of the report shows what the machine
+        allows. On a node, start the kubelet, and find out why it stopped:
           systemctl restart kubelet; journalctl -u kubelet -n 50 --no-pager
         """),
     row(("", "NotPermitted"), "", _UNKNOWN, """
@@ -18,18 +18,19 @@ UNKNOWN: tuple[Remediation, ...] = (
         in daemonset.yaml.
         """),
     row(("", "TimedOut"), "", _UNKNOWN, """
-        See why the source that the evidence names does not answer (a dead server, an overloaded node), then probe
+        Find out why the source that the evidence names does not answer (a dead server, an overloaded node), then probe
         again.
         """),
     row(("", "NotReadable"), "", _UNKNOWN, """
-        Fix what the evidence says of its source, then probe again.
+        Find out what is wrong with the source that the evidence names, then probe again.
         """),
     row(("", "NotTried"), "", _UNKNOWN, """
-        Fix the findings above, then probe again.
+        Fix what the message names, then probe again. If it names nothing to fix, run a Pod with hostUsers: false here.
         """),
     row(("", "ReportStale"), "", _UNKNOWN, """
-        See why no newer report was written:
-          kubectl -n userns-probe logs daemonset/userns-probe -c probe --tail=50
+        See why this node's Pod of the DaemonSet writes no reports:
+          kubectl -n userns-probe get pods -o wide --field-selector spec.nodeName=NODE
+          kubectl -n userns-probe logs POD -c probe --tail=50
         """),
     row(_NO_KUBELET, "talos", "Talos documentation, talosctl service, talosctl logs", """
         See why the kubelet does not run:

@@ -62,7 +62,7 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
         if unread := _unread_hooks(facts):
             return unread
         seen = own.added if own else told_by(facts)
-        return Outcome.passed("the runtime adds nothing to each container by a base specification", seen)
+        return Outcome.passed("no base specification adds anything to containers", seen)
     if own.added.value is None and own.added.kind != "absent":
         return Outcome.not_read("what the runtime adds to each container", own.added)
     source, added = own.added.source, own.added.value or Added()
@@ -71,7 +71,7 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
     refusals = _refusals(facts, whole, source, oci_runtime)
     refusal = min(refusals, key=lambda each: each.reason not in NOT_MET, default=None)
     if whole.newer and refusal:
-        doubt = f"whether that is in force is unknown: {inline(source)} changed since the runtime started"
+        doubt = f"unknown whether that is in force: {inline(source)} changed since the runtime started"
         unsure = Outcome.unknown("not-readable", f"{refusal.message}; {doubt}", *refusal.evidence)
         return replace(unsure, stands=refusal.reason in NOT_MET)
     if refusal:
@@ -101,7 +101,7 @@ def _unread_hooks(facts: Facts) -> Outcome | None:
     if not files.value.unread:
         return None
     seen = Evidence(files.source, f"{files.value.unread} of {files.value.found} not read")
-    return Outcome.unknown("not-readable", f"{what} is unknown: some could not be read, or there are too many", seen)
+    return Outcome.unknown("not-readable", f"unknown {what}: some could not be read, or there are too many", seen)
 
 
 def _refusals(facts: Facts, added: Added, source: str, oci_runtime: str) -> Iterator[Refusal]:
@@ -143,7 +143,7 @@ def _is_crio(facts: Facts) -> bool:
 def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome | None:
     """The reasons that may stop each container, for all that is known."""
     if unclear := [hook for hook in added.hooks if _is_unclear(hook)]:
-        message = f"whether a Pod's own root may execute the hook {inline(unclear[0].path)} is unknown"
+        message = f"unknown whether a Pod's own root may execute the hook {inline(unclear[0].path)}"
         return Outcome.unknown("not-readable", message, *steps_of(unclear[0]))
     if lost := [hook for hook in added.hooks if is_unfound(hook)]:
         seen = lost[0].steps[0].parse(lambda program: f"needs {program.unfound}")
@@ -151,48 +151,46 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
         message = f"whether {what} runs is unknown: {lost[0].steps[0].need().unfound} is not in the runtime's own PATH"
         return Outcome.unknown("not-readable", message, seen)
     if broken := [hook for hook in added.hooks if is_defective(hook)]:
-        message = f"whether the {broken[0].when} hook {inline(broken[0].path)} of each container runs is unknown"
+        message = f"unknown whether the {broken[0].when} hook {inline(broken[0].path)} can run for each container"
         seen = broken[0].steps[0].parse(lambda program: program.defect)
         return Outcome.unknown("not-tried", message, seen)
     if not oci_runtime and (late := _late_and_missing(added)):
-        message = (
-            f"the poststart hook {inline(late)} of each container is not there; runc and crun fail, and others may warn"
-        )
+        message = f"the poststart hook {inline(late)} does not exist: runc and crun fail, other OCI runtimes may warn"
         return Outcome.unknown("not-readable", message, Evidence(late, problem="does not exist"))
     if added.newer:
-        message = f"what is in force is unknown: {inline(source)} changed since the runtime started"
+        message = f"unknown what is in force: {inline(source)} changed since the runtime started"
         return Outcome.unknown("not-readable", message, Evidence(source, "newer"))
     fitted = [value for name, value in added.sysctls if is_ping_range(name) and value.split() == _FITTED_RANGE]
     if fitted and _is_crio(facts) and not _fits_the_range(facts):
-        message = "whether this CRI-O fits net.ipv4.ping_group_range to the groups of a Pod is unknown: 1.31 does"
+        message = "unknown whether this CRI-O limits net.ipv4.ping_group_range to the groups of a Pod: 1.31 does"
         return Outcome.unknown("not-readable", message, Evidence(source, f"net.ipv4.ping_group_range = {fitted[0]}"))
     untried = [name for name, _ in _set(facts, added) if name not in added.tried or added.tried[name].value is None]
     lacked = [name for name, _ in _set(facts, added) if is_of_an_interface(name)]
     if alone := lacked + [name for name in untried if is_of_the_node(name)]:
-        message = f"whether a Pod may set the sysctl {inline(alone[0])}, which each container gets, is unknown"
+        message = f"unknown whether a Pod may set the sysctl {inline(alone[0])}, which is set in each container"
         return Outcome.unknown("not-tried", message, Evidence(source, alone[0]))
     for name, one in added.limits:
         if 0 <= one.soft < _SMALL.get(name, 0):
-            message = f"whether programs of Pods run with the limit {name} {one.soft} of each container is unknown"
+            message = f"unknown whether programs run with {name} {one.soft}, which is set in each container"
             return Outcome.unknown("not-tried", message, Evidence(source, f"{name} {one.soft}"))
     if added.unjudged:
         named = ", ".join(map(inline, added.unjudged[:3]))
-        message = f"whether a user namespace allows {named} of {inline(source)}, which each container gets, is unknown"
+        message = f"unknown whether a user namespace allows {named}, which {inline(source)} sets in each container"
         return Outcome.unknown("not-tried", message, Evidence(source, named))
     for mount in added.mounts:
         if {"idmap", "ridmap"} & set(mount.options):
             message = (
-                f"whether {inline(mount.source.source)}, which each container binds, can be idmapped was not tried"
+                f"unknown whether {inline(mount.source.source)}, which each container binds, can be idmapped: not tried"
             )
             return Outcome.unknown("not-tried", message, Evidence(source, f"idmap at {mount.destination}"))
     if unclear_mounts := [mount for mount in added.mounts if is_unclear_mount(mount)]:
         first = unclear_mounts[0]
         what = f"a mount of {inline(first.fstype)}" if first.fstype else "a bind mount of a relative path"
-        message = f"whether a user namespace allows {what} at {inline(first.destination)} of each container is unknown"
+        message = f"unknown whether a user namespace allows {what} at {inline(first.destination)} in each container"
         return Outcome.unknown("not-tried", message, Evidence(source, f"{first.fstype} at {first.destination}"))
     for source_of in (*(mount.source for mount in added.mounts), *(device.source for device in added.devices)):
         if source_of.value is None and source_of.kind not in ("absent", "not-tried"):
-            return Outcome.not_read("whether what each container gets from the node is there", source_of)
+            return Outcome.not_read("whether the node has all that each container gets from it", source_of)
     return None
 
 
@@ -219,18 +217,18 @@ def _is_unclear(hook: Hook) -> bool:
 def _well(added: Added, source: str) -> Outcome:
     later = [hook.path for hook in added.hooks if hook.when == IN_THE_IMAGE]
     if later:
-        message = f"each image has to have {inline(later[0])}, which a startContainer hook of each container runs"
+        message = f"a startContainer hook runs {inline(later[0])} in each container, so each image must contain it"
         return Outcome.warn(message, Evidence(IN_THE_IMAGE, later[0]))
     if late := _late_and_missing(added):
-        message = f"the poststart hook {inline(late)} of each container is not there: the OCI runtime logs a warning"
+        message = f"the poststart hook {inline(late)} does not exist: the OCI runtime logs a warning"
         return Outcome.warn(message, Evidence(late, problem="does not exist"))
     few = [one.soft for name, one in added.limits if name == OPEN_FILES and 0 <= one.soft < _FEW_FILES]
     if few:
-        message = f"each container may open {few[0]} files, and the OCI runtime needs one for each mount of a Pod"
+        message = f"each container may open {few[0]} files, and the OCI runtime opens one for each mount of a Pod"
         return Outcome.warn(message, Evidence(source, f"{OPEN_FILES} {few[0]}"))
     counts = f"{len(added.hooks)} hooks, {len(added.sysctls)} sysctls, {len(added.mounts)} mounts"
     seen = Evidence("what the runtime adds", f"{counts}, {len(added.limits)} limits")
-    return Outcome.passed("nothing that the runtime adds to each container is refused in a user namespace", seen)
+    return Outcome.passed("a user namespace allows all that the runtime adds to each container", seen)
 
 
 CHECKS = (
@@ -238,7 +236,7 @@ CHECKS = (
         id="runtime-base-spec",
         level="stateless",
         gating=True,
-        question="Does the runtime add nothing to each container that a user namespace refuses?",
+        question="Does a user namespace allow all that the runtime adds to each container?",
         why="containerd makes each container of a handler from a base specification, CRI-O adds its default sysctls, "
         "limits and hooks. A createContainer hook runs as the Pod's own root, and some sysctls and mounts are refused "
         "in a user namespace.",

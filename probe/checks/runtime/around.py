@@ -96,7 +96,7 @@ def why_nobody_starts(way: Sequence[Reading[Place]]) -> str:
 
 def _why(place: Place) -> str:
     if not stat.S_ISREG(place.mode):
-        return "is no regular file"
+        return "is not a regular file"
     if not place.mode & 0o111:
         return "may not be executed"
     return "lies on a mount with noexec" if place.flags & os.ST_NOEXEC else ""

@@ -31,18 +31,18 @@ def check_oci_features(facts: Facts, name: str = "") -> Outcome:
     """The runtime reads the features of the binary once, at its start; the binary may have been replaced since."""
     runtime, handler = facts.runtime.value, find_handler(facts, name)
     if runtime is None:
-        return no_runtime(facts, "what the OCI runtime says of itself")
+        return no_runtime(facts, "what the OCI runtime supports")
     if runtime.handlers.value is None:
         return Outcome.not_read("which OCI runtime is used", runtime.handlers)
     if handler is None:
-        message = "the container runtime names no such handler, so there is nothing to compare"
+        message = "the container runtime has no such handler, so there is nothing to compare"
         return Outcome.skipped(message, handlers_told(runtime))
     if handler.binary.kind == "absent":
-        return Outcome.skipped(f"{handler_name(handler)} runs no OCI runtime that could be asked", handler.binary)
+        return Outcome.skipped(f"{handler_name(handler)} runs no OCI runtime like runc", handler.binary)
     if handler.binary.value is None:
         return Outcome.not_read("which OCI runtime is used", handler.binary)
     if handler.oci_idmap.value is None:
-        return Outcome.not_read("what the OCI runtime says of itself", handler.oci_idmap, cri_claim(handler, runtime))
+        return Outcome.not_read("what the OCI runtime supports", handler.oci_idmap, cri_claim(handler, runtime))
     return _compare(facts, runtime, handler)
 
 
@@ -63,10 +63,10 @@ def _compare(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> Outcome:
         )
         return Outcome.warn(message, *seen, remediation=upgrade_oci(facts, handler))
     if able and not promised:
-        message = f"{binary} can idmap mounts, but {name} denies it: it asks once, when it starts"
+        message = f"{binary} can idmap mounts, but {name} denies it: the runtime asks only when it starts"
         return Outcome.warn(message, *seen, remediation=restart(facts))
     if handler.binary_newer.value:
-        message = f"{binary} may have been replaced since {name} started and asked it"
+        message = f"{binary} may have been replaced since {name} started and read its features"
         return Outcome.warn(message, *seen, remediation=restart(facts))
     return Outcome.passed(f"{binary} {'can' if able else 'cannot'} idmap mounts, just as {name} says", *seen)
 
@@ -97,10 +97,10 @@ def check_kernel_claim(facts: Facts, name: str = "") -> Outcome:
         return Outcome.warn(message, claim, *(Evidence("live attempt", text) for text in refused))
     unknown = next((one for one in attempts if one.result == "unknown"), None)
     if unknown:
-        message = f"whether the kernel keeps the promise is unknown: {_place(unknown)}: {unknown.reason}"
+        message = f"unknown whether the kernel keeps the promise: {_place(unknown)}: {unknown.reason}"
         return Outcome.unknown(unknown.kind or "not-tried", message, claim)
     if not attempts:
-        return Outcome.unknown("not-tried", "whether the kernel keeps the promise was not tried", claim)
+        return Outcome.unknown("not-tried", "unknown whether the kernel keeps the promise: not tried", claim)
     return Outcome.passed(f"the kernel keeps what {claimant} promises", claim)
 
 

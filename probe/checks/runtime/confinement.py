@@ -92,10 +92,10 @@ def _judge(facts: Facts, confinement: Confinement, name: str) -> Outcome:
         message = f"{name} runs in a user namespace of its own (rootless), where it may not map the node's file systems"
         return Outcome.fail("RuntimeConfined", message, *seen)
     if confinement.root.value not in (None, "/"):
-        message = f"{name} runs in a chroot, where the kernel makes no user namespace, not even for root"
+        message = f"{name} runs in a chroot, where the kernel refuses user namespaces even to root"
         remediation = (
             f"Start {name} with the node's own root directory: without chroot(8) or nsenter --root in its unit or in a "
-            "script that starts it. RootDirectory= of systemd 252 or newer is no chroot."
+            "script that starts it. RootDirectory= of systemd 252 or newer is not a chroot."
         )
         return Outcome.fail("RuntimeConfined", message, *seen, confinement.root, remediation=remediation)
     for part in (capabilities, initial, confinement.seccomp, confinement.label):
@@ -107,9 +107,9 @@ def _judge(facts: Facts, confinement: Confinement, name: str) -> Outcome:
         return _cannot_tell(f"{name} runs under a seccomp filter", *seen)
     label = confinement.label.value or ""
     if binds(label, facts):
-        return _cannot_tell(f"{name} is confined by a security module as {label[:80]}", *seen)
+        return _cannot_tell(f"a security module confines {name} as {label[:80]}", *seen)
     if _may_be_in_landlock(facts):
-        return _cannot_tell(f"{name} runs with no_new_privs, as what Landlock confines does", *seen)
+        return _cannot_tell(f"{name} runs with no_new_privs and may be confined by Landlock", *seen)
     return Outcome.passed(f"{name} is confined no more than the probe", *seen)
 
 

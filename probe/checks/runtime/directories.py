@@ -83,11 +83,11 @@ def _why_no_directory(place: Place | None) -> str:
 def _why_nothing_is_made(place: Place) -> str:
     """The reason that not even root can make anything in *place*, however much room there is; empty when it can."""
     if stat.S_ISLNK(place.mode):
-        return "is a symlink to nothing"
+        return "is a dangling symlink"
     if kernels := _OF_THE_KERNEL.match(place.path):
         return f"is in {kernels[1]}, where nothing can be made"
     if not stat.S_ISDIR(place.mode):
-        return "is no directory"
+        return "is not a directory"
     if place.read_only:
         return "is on a read-only mount"
     if place.sealed:
@@ -106,15 +106,17 @@ def check_space(facts: Facts, handler: str) -> Outcome:
         return Outcome.not_read(what, around)
     cgroups = around.value.cgroups
     if all(cgroup.kind == "absent" for cgroup in cgroups):
-        message = "no cgroup hierarchy is mounted where the runtime runs, so no Pod can start"
+        message = "no cgroup hierarchy is mounted in the runtime's mount namespace, so no Pod can start"
         return Outcome.fail("DirectoryNotWritable", message, *cgroups)
     if gone := _missing_hierarchies(facts, handler):
-        message = f"the cgroup hierarchy {gone} is not mounted where the runtime runs, so no Pod can start"
+        message = f"the cgroup hierarchy {gone} is not mounted in the runtime's mount namespace, so no Pod can start"
         return Outcome.fail("DirectoryNotWritable", message, Evidence(facts.mounts.source, f"not mounted: {gone}"))
     oci, own = oci_runtime_of(facts, handler), handler_around(facts, handler)
     pods = facts.mounts.value.pods_options if facts.mounts.value else problem_of(facts.mounts)
     if pods.value and "ro" in pods.value and oci == "runc":
-        message = f"{inline(pods.source)} is read-only where the runtime runs, and runc binds files from it writable"
+        message = (
+            f"{inline(pods.source)} is read-only in the runtime's mount namespace, and runc binds files there writable"
+        )
         return replace(Outcome.fail("DirectoryNotWritable", message, pods.parse(", ".join)), stands=True)
     logs = ("containers' log", around.value.logs_dir)
     held = daemon_of(facts).then(lambda daemon: daemon.effective_capabilities)
@@ -152,7 +154,7 @@ def check_kubelet_space(facts: Facts) -> Outcome:
         return no_kubelet(facts, what, around)
     limit = (around.value.limits.value or {}).get("RLIMIT_FSIZE")
     if limit and 0 <= limit.soft < _SMALL_FILE:
-        message = f"the kubelet may write no file beyond {limit.soft} bytes, so it makes no files for Pods"
+        message = f"the kubelet may not write files beyond {limit.soft} bytes, so it cannot make the files of Pods"
         return Outcome.fail(
             "KubeletDirectoryNotWritable", message, Evidence(around.value.limits.source, str(limit.soft))
         )
@@ -200,9 +202,9 @@ def _judge_room(
 def _lacks(place: Place, least_bytes: int, least_inodes: int) -> str:
     """The resources that *place* has too little of; empty when it has both, or does not count them."""
     if place.inodes > 0 and place.free_inodes < least_inodes:
-        return f"has {place.free_inodes} free inodes" if place.free_inodes else "has no free inode"
+        return f"has only {place.free_inodes} free inodes" if place.free_inodes else "has no free inode"
     if place.size > 0 and place.free_bytes < least_bytes:
-        return f"has {place.free_bytes} bytes left" if place.free_bytes else "has no free space"
+        return f"has only {place.free_bytes} bytes free" if place.free_bytes else "has no free space"
     return ""
 
 
@@ -214,11 +216,11 @@ def check_umask(facts: Facts) -> Outcome:
     seen = Evidence(umask.source, f"Umask {umask.value:04o}")
     name = runtime_name(facts.runtime.value) if facts.runtime.value else "the runtime"
     if not umask.value & 0o001:
-        return Outcome.passed(f"{name} makes directories that others may search", seen)
+        return Outcome.passed(f"{name} makes directories that other users may search", seen)
     message = f"{name} runs with umask {umask.value:04o}, so it makes directories that a Pod's own root may not search"
     if is_containerd(facts):
         return Outcome.fail("UmaskTooStrict", message, seen)
-    return Outcome.warn(f"{message}; what that does to Pods is not known", seen)
+    return Outcome.warn(f"{message}; the effect on Pods is not known", seen)
 
 
 def check_directories(facts: Facts, handler: str) -> Outcome:

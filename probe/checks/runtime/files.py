@@ -46,19 +46,17 @@ def check_state(facts: Facts, handler: str) -> Outcome:
         sure, closed = ([each for each in found if each.source == "/"] for found in (sure, closed))
     if sure and (oci in ("runc", "crun") or sure[0].source == "/"):
         names = ", ".join(inline(place.source) for place in sure)
-        remediation = "Let others search, and not list, these folders:\n  chmod o+x " + " ".join(
+        remediation = "Let other users search these directories (not list them):\n  chmod o+x " + " ".join(
             quoted(place.source) for place in sure
         )
         message = f"a Pod's own root may not search {names}, so it cannot reach its root file system"
         return Outcome.fail("StateNotSearchable", message, *seen, remediation=remediation)
     if closed:
-        why = (
-            "its access control list or owner may let Pods through" if not sure else "of this OCI runtime nobody knows"
-        )
-        return Outcome.unknown("not-readable", f"whether Pods may search {closed[0].source} is unknown: {why}", *seen)
+        why = "its access control list or owner may let Pods in" if not sure else "it depends on the OCI runtime"
+        return Outcome.unknown("not-readable", f"unknown whether Pods may search {closed[0].source}: {why}", *seen)
     if problem := first_problem(way):
         return Outcome.not_read(what, problem)
-    return Outcome.passed("others may search each folder above the containers", *seen)
+    return Outcome.passed("other users may search each directory above the containers", *seen)
 
 
 def check_devices(facts: Facts, handler: str) -> Outcome:
@@ -75,18 +73,18 @@ def check_devices(facts: Facts, handler: str) -> Outcome:
         if found.value is None and found.kind != "absent":
             return Outcome.not_read("which device nodes the runtime has", found)
         if found.value is None or not stat.S_ISCHR(found.value.mode):
-            wrong[found.source] = "is not there" if found.value is None else "is no device"
+            wrong[found.source] = "does not exist" if found.value is None else "is not a device"
         elif why := _why_weak(found.value, number):
             weak[found.source] = why
     seen = [Evidence(path, why) for path, why in (wrong | weak).items()]
     if wrong:
-        message = f"{_words(wrong)}, and each container with a user namespace gets it from the node"
+        message = f"{_words(wrong)}: each container with a user namespace gets it from the node"
         return Outcome.fail("DeviceMissing", message, *seen)
     if dev.value and is_closed(dev.value) and not is_unclear(dev.value) and oci in ("runc", "crun"):
-        message = f"a Pod's own root may not search /dev, from where {oci} binds the device nodes of each container"
+        message = f"a Pod's own root may not search /dev, from which {oci} binds each container's device nodes"
         return Outcome.fail("DeviceMissing", message, mode_of(dev.value, "/dev"))
     if stops := _who_is_stopped(facts, oci, weak.get("/dev/null", "")):
-        return Outcome.fail("DeviceMissing", f"{_words(weak)}: {stops} opens /dev/null, and cannot", *seen)
+        return Outcome.fail("DeviceMissing", f"{_words(weak)}: {stops} cannot open /dev/null", *seen)
     if weak:
         return Outcome.warn(f"{_words(weak)}: programs in Pods cannot open it", *seen)
     return Outcome.passed(
@@ -97,7 +95,7 @@ def check_devices(facts: Facts, handler: str) -> Outcome:
 def _why_weak(place: Place, number: str) -> str:
     """Reason why a device node is of no use to the programs of a Pod; empty for a good one."""
     if place.device != number:
-        return f"is device {place.device} in place of {number}"
+        return f"is device {place.device} instead of {number}"
     if place.flags & os.ST_NODEV:
         return "lies on a mount with nodev"
     return "" if place.mode & _READ_AND_WRITE == _READ_AND_WRITE else f"has mode {place.mode & 0o777:04o}"
@@ -122,7 +120,7 @@ CHECKS = (
         id="runtime-state-search",
         level="stateless",
         gating=True,
-        question="May a Pod's own root search each folder above its root file system?",
+        question="May a Pod's own root search each directory above its root file system?",
         why="On the node, root of a Pod with a user namespace is one of the others. runc needs to find the container's "
         "root file system as that root: a folder with mode 0700 on the way stops each such Pod, and no other.",
         reasons=("StateNotSearchable",),

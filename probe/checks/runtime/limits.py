@@ -69,12 +69,12 @@ def check_keys(facts: Facts, handler: str) -> Outcome:
     fits = min(count, size // _KEYRING_BYTES)
     seen = (keys.count, keys.size)
     if fits >= _KEYRINGS_OF_MANY:
-        return Outcome.passed(f"each UID may have {fits} session keyrings", *seen)
-    message = f"each UID may have {fits} session keyrings, and runc makes one for each container of a Pod"
+        return Outcome.passed(f"the quota allows each UID {fits} session keyrings", *seen)
+    message = f"the quota allows each UID {fits} session keyrings, and runc makes one for each container of a Pod"
     if fits < _KEYRINGS and oci == "runc" and is_containerd(facts):
         return Outcome.fail("KeyringQuotaTooSmall", f"{message}, at least {_KEYRINGS}", *seen)
     if fits < _KEYRINGS and not oci:
-        return Outcome.unknown("not-readable", f"{message}; which OCI runtime this handler runs is unknown", *seen)
+        return Outcome.unknown("not-readable", f"{message}; unknown which OCI runtime this handler runs", *seen)
     return Outcome.warn(message, *seen)
 
 
@@ -132,12 +132,12 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
         return Outcome.not_read("how many processes the runtime may start", daemon)
     left = daemon.value.pids_left
     if left.value is not None and left.value < _TOO_FEW_PIDS:
-        message = f"the runtime's cgroup may get {max(left.value, 0)} more processes, fewer than one shim has threads"
+        message = f"pids.max leaves the runtime's cgroup {max(left.value, 0)} threads, too few for one shim"
         return Outcome.fail("ProcessLimitTooSmall", message, left)
     few = _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0)
     pods = around.value.pods_left if around.value else left
     if pods.value is not None and pods.value < few:
-        message = f"the cgroup of all Pods may get {max(pods.value, 0)} more processes, too few for one to start"
+        message = f"pids.max leaves the cgroup of all Pods {max(pods.value, 0)} processes, too few to start a Pod"
         full = Outcome.fail("ProcessLimitTooSmall", message, pods, remediation=_END_SOME)
         return replace(full, stands=True)  # a trial has its own cgroup
     if scarce := _pod_pids_limit(facts, few):
@@ -147,16 +147,19 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
         return Outcome.not_read("how many processes the runtime may start", limit)
     soft, seen = limit.value.soft, told("Max processes", limit.value, limit.source)
     if 0 <= soft <= _TOO_FEW_PROCESSES.get(oci_runtime_of(facts, handler), 0):
-        message = f"the runtime hands on a limit of {soft} processes to each UID of a Pod, too few"
+        message = f"the runtime limits each UID of a Pod to {soft} processes (RLIMIT_NPROC), too few to start one"
         return Outcome.fail("ProcessLimitTooSmall", message, seen)
     if 0 <= soft < _FEW_PROCESSES:
-        message = f"the runtime hands on a limit of {soft} processes to each UID of a Pod, and to no other Pod"
+        message = (
+            f"the runtime limits each UID of a Pod to {soft} processes (RLIMIT_NPROC); the node's root, and so Pods "
+            "without a user namespace, are exempt"
+        )
         return Outcome.warn(message, seen)
     if left.value is not None and left.value < _FEW_PIDS:
-        return Outcome.warn(f"the runtime's cgroup may get {left.value} more processes only", left, seen)
+        return Outcome.warn(f"pids.max leaves the runtime's cgroup only {left.value} threads", left, seen)
     if left.value is None and left.kind != "absent":
         return Outcome.not_read("how many processes the runtime's cgroup may get", left, seen)
-    return Outcome.passed("no limit of processes is near", seen)
+    return Outcome.passed("the limits on processes are high enough", seen)
 
 
 def _pod_pids_limit(facts: Facts, few: int) -> Outcome | None:
@@ -164,11 +167,11 @@ def _pod_pids_limit(facts: Facts, few: int) -> Outcome | None:
     own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
     if not own or not 0 < (own.value or 0) < few:
         return None
-    message = f"the kubelet leaves {own.value} processes to each Pod (podPidsLimit), too few for one to start"
+    message = f"the kubelet limits each Pod to {own.value} processes (podPidsLimit), too few to start one"
     if stale := may_be_stale(facts, own):
-        doubt = f"{message}; whether that is in force is unknown: {stale} changed since it started"
+        doubt = f"{message}; unknown whether that is in force: {stale} changed since it started"
         return replace(Outcome.unknown("not-readable", doubt, own), decides=True, stands=True)
-    remediation = f"Raise podPidsLimit of the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"
+    remediation = f"Raise podPidsLimit in the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"
     return replace(Outcome.fail("ProcessLimitTooSmall", message, own, remediation=remediation), stands=True)
 
 
@@ -194,7 +197,7 @@ def check_oom_score(facts: Facts) -> Outcome:
         if reading.value is None:
             return Outcome.not_read(what, reading, held)
     if restricts.value:
-        return Outcome.passed("containerd asks for no lower oom_score_adj than its own", held, restricts)
+        return Outcome.passed("containerd asks for no oom_score_adj below its own", held, restricts)
     if score.value is not None and score.value <= _SANDBOX_OOM_SCORE:
         return Outcome.passed("containerd's own oom_score_adj is as low as a sandbox's", held, score)
     message = (
@@ -224,9 +227,9 @@ CHECKS = (
         id="runtime-limits",
         level="stateless",
         gating=False,
-        question="Do quotas and limits leave Pods the keyrings and processes that they need?",
-        why="RLIMIT_NPROC of the runtime, the quota of keyrings and fs.file-max bind all but the node's root: low ones "
-        "stop Pods with a user namespace, and no others. pids.max of its cgroup, too few open files, or an "
+        question="Do quotas and limits leave Pods the keyrings and processes they need?",
+        why="RLIMIT_NPROC of the runtime, the quota of keyrings and fs.file-max bind each UID but the node's root: low "
+        "ones stop Pods with a user namespace, and no others. pids.max of its cgroup, too few open files, or an "
         "oom_score_adj that it may not lower without CAP_SYS_RESOURCE, stop every Pod, and so does a small "
         "RLIMIT_FSIZE, RLIMIT_STACK, RLIMIT_AS or RLIMIT_DATA.",
         reasons=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from probe.checks.check import Outcome
+from probe.checks.check import Outcome, unknown
 from probe.checks.remedies.platforms import inline
 from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.finding import Evidence
@@ -14,14 +14,15 @@ from probe.reading import Reading
 def no_runtime(facts: Facts, what: str) -> Outcome:
     """Unknown outcome, because no runtime is known."""
     if facts.kubelet.kind == "absent":
-        return Outcome.unknown("KubeletNotFound", f"{what} is unknown: no kubelet names its socket", facts.kubelet)
+        message = f"{unknown(what)}: no kubelet names the runtime's socket"
+        return Outcome.unknown("KubeletNotFound", message, facts.kubelet)
     return Outcome.not_read(what, facts.runtime)
 
 
 def no_kubelet(facts: Facts, what: str, reading: Reading[Any]) -> Outcome:
     """Unknown outcome for *what* is around the kubelet: no kubelet runs, or *reading* has a problem."""
     if facts.kubelet.kind == "absent":
-        return Outcome.unknown("KubeletNotFound", f"{what} is unknown: no kubelet runs on this node", facts.kubelet)
+        return Outcome.unknown("KubeletNotFound", f"{unknown(what)}: no kubelet runs on this node", facts.kubelet)
     return Outcome.not_read(what, reading)
 
 

@@ -32,12 +32,12 @@ def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
     """CRI decides, as for the kubelet, unless the binary was replaced since by one that lacks support."""
     runtime = facts.runtime.value
     if runtime is None:
-        return no_runtime(facts, "what the container runtime says of user namespaces")
+        return no_runtime(facts, "whether the container runtime offers user namespaces")
     if runtime.handlers.value is None and "UNIMPLEMENTED" in runtime.handlers.problem:
         message = "the container runtime does not serve CRI: its CRI plugin is switched off, or failed to load"
         return Outcome.fail("CriServiceMissing", message, runtime.handlers, remediation=SERVE_CRI)
     if runtime.handlers.value is None:
-        return Outcome.not_read("what the container runtime says of user namespaces", runtime.handlers)
+        return Outcome.not_read("whether the container runtime offers user namespaces", runtime.handlers)
     if not runtime.handlers.value:
         return _too_old(facts, runtime)
     handler = find_handler(facts, name)
@@ -55,16 +55,16 @@ def check_user_namespaces(facts: Facts, name: str = "") -> Outcome:
         remediation = upgrade_oci(facts, handler)
         return Outcome.fail("HandlerWithoutUserNamespaces", message, *seen, remediation=remediation)
     if handler.executable.value and handler.oci_idmap.problem == _NO_PROGRAM:
-        message = f"{runtime_name(runtime)} cannot execute {handler.binary.value}: no program for this kernel"
+        message = f"{runtime_name(runtime)} cannot execute {handler.binary.value}: it is not a program for this kernel"
         remediation = upgrade_oci(facts, handler)
         return Outcome.fail("OciRuntimeMissing", message, *seen, handler.oci_idmap, remediation=remediation)
     if handler.executable.value is False and handler.oci_version.value is None:
         missing = handler.binary.value or handler.binary.problem
         message = f"{runtime_name(runtime)} cannot execute the OCI runtime of {handler_name(handler)}: {missing}"
-        found = handler.executable.parse(lambda _: "not there, or not to be executed as root")
+        found = handler.executable.parse(lambda _: "missing, or not executable as root")
         return Outcome.fail("OciRuntimeMissing", message, *seen, found, remediation=upgrade_oci(facts, handler))
     if _is_broken(handler):
-        broken = f"{handler.binary.value} does not answer any more: {handler.oci_idmap.problem}"
+        broken = f"{handler.binary.value} no longer answers: {handler.oci_idmap.problem}"
         message = f"{runtime_name(runtime)} still promises user namespaces with {handler_name(handler)}, but {broken}"
         return Outcome.unknown(handler.oci_idmap.kind or "not-readable", message, *seen)
     return Outcome.passed(f"{runtime_name(runtime)} offers user namespaces with {handler_name(handler)}", *seen)
@@ -83,11 +83,11 @@ def _too_old(facts: Facts, runtime: RuntimeFacts) -> Outcome:
     """Outcome for a Status without `runtime_handlers`: the kubelet rejects every Pod with a user namespace."""
     name = runtime.name.value or ""
     seen = Evidence(runtime.handlers.source, "no runtime_handlers")
-    message = f"{runtime_name(runtime)} tells the kubelet nothing about user namespaces"
+    message = f"{runtime_name(runtime)} does not support user namespaces"
     if name in MINIMUM_RUNTIME:
-        message += f": it does from {name} {MINIMUM_RUNTIME[name]} on"
+        message += f": {name} does from {MINIMUM_RUNTIME[name]} on"
     elif name == "docker":
-        message += ": behind cri-dockerd no version of it does"
+        message += ": behind cri-dockerd no version does"
     return Outcome.fail("RuntimeTooOld", message, seen, remediation=upgrade_runtime(facts))
 
 
@@ -107,7 +107,7 @@ def _why_denied(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> tuple[
     """(message, remediation) for a handler without `user_namespaces` in CRI."""
     denied = f"{runtime_name(runtime)} offers no user namespaces with {handler_name(handler)}"
     if is_able(runtime, handler):
-        return f"{denied}, though {oci_name(handler)} could: it was asked when the runtime started", restart(facts)
+        return f"{denied}, though {oci_name(handler)} has them: the runtime asks only when it starts", restart(facts)
     if is_old(handler):
         name = handler.oci_runtime.value or ""
         return f"{denied}: {oci_name(handler)} is older than {MINIMUM_OCI[name]}", upgrade_oci(facts, handler)
@@ -118,7 +118,7 @@ def _why_denied(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> tuple[
         return f"{denied}: {handler.binary.problem}", remediation
     if handler.user_namespaces is None:
         return f"{denied}: it could not learn the features of {oci_name(handler)}", upgrade_oci(facts, handler)
-    return f"{denied}: {oci_name(handler)} lacked them when it was asked", upgrade_oci(facts, handler)
+    return f"{denied}: {oci_name(handler)} had none when the runtime started", upgrade_oci(facts, handler)
 
 
 def is_old(handler: Handler) -> bool:
@@ -152,7 +152,7 @@ CHECKS = (
         id="runtime-confinement",
         level="stateless",
         gating=True,
-        question="Is the container runtime as free as the probe?",
+        question="Does the container runtime have the privileges that the probe has?",
         why="The probe tries user namespaces and idmapped mounts with its own rights. A runtime that runs rootless, "
         "without capabilities, under a seccomp filter or a security module may be refused the same.",
         reasons=("RuntimeConfined",),

@@ -9,9 +9,9 @@ from probe.facts.model import Facts
 from probe.facts.tried import POD_NOT_ASKED, POD_TRIAL, HandlerTrial, PodTrialFacts
 from probe.finding import Evidence
 
-_WHAT = "what the container runtime makes of a Pod with a user namespace"
+_WHAT = "whether the container runtime runs a Pod with a user namespace"
 _NO_CONTROL = (
-    "Compare with scheduled Pods: a network plugin that asks the API for each Pod knows none of the trial's.\n"
+    "Compare with scheduled Pods: a network plugin that asks the API server for each Pod refuses the trial's.\n"
     "  kubectl get pods -A --field-selector spec.nodeName=$(hostname)"
 )
 
@@ -23,14 +23,14 @@ def check_pod_trial(facts: Facts, handler: str = "") -> Outcome:
         return skipped
     name = _name(facts)
     if tried.result == "unknown":
-        message = f"{_WHAT} is unknown: {_text(name, tried)}"
+        message = f"unknown {_WHAT}: {_text(name, tried)}"
         remediation = _NO_CONTROL if tried.control in ("fails", "unknown") else ""
         return Outcome.unknown(tried.kind or "not-tried", message, *_evidence(facts, tried), remediation=remediation)
     if tried.result == "refused" and not tried.refused_mount:
         return Outcome.fail("PodRefused", _text(name, tried), *_evidence(facts, tried))
-    message = f"{name} made a Pod with a user namespace, which ran"
+    message = f"{name} ran a Pod with a user namespace"
     if "kubelet-root" not in tried.mounts:
-        message += "; nothing of the kubelet's root directory could be mounted into it"
+        message += "; no directory of the kubelet could be mounted into it"
         return Outcome.unknown("not-tried", message, *_evidence(facts, tried))
     return _unless_left(facts, Outcome.passed(message, *_evidence(facts, tried)))
 
@@ -44,19 +44,19 @@ def check_pod_trial_projected(facts: Facts, handler: str = "") -> Outcome:
         return Outcome.fail("PodTmpfsRefused", _text(_name(facts), tried), *_evidence(facts, tried))
     if tried.result != "runs":
         return Outcome.unknown(
-            "not-tried", "no Pod of the trial ran, so none ran with a tmpfs", *_evidence(facts, tried)
+            "not-tried", "the Pod of the trial did not run, so it was not tried with a tmpfs", *_evidence(facts, tried)
         )
     if "tmpfs" not in tried.mounts:
-        message = "no tmpfs of this node could be mounted into the Pod of the trial"
+        message = "the probe could mount no tmpfs of this node into the Pod of the trial"
         return Outcome.unknown("not-tried", message, *_evidence(facts, tried))
-    return Outcome.passed(f"{_name(facts)} made a Pod with an idmapped tmpfs, which ran", *_evidence(facts, tried))
+    return Outcome.passed(f"{_name(facts)} ran a Pod with an idmapped tmpfs", *_evidence(facts, tried))
 
 
 def _tried(facts: Facts, handler: str) -> tuple[Outcome, HandlerTrial | None]:
     """(outcome, trial of the handler); the outcome explains a missing trial."""
     reading = facts.pod_trial
     if reading == POD_NOT_ASKED:
-        return Outcome.skipped("no Pod was tried: that is done with --try-pod only", reading), None
+        return Outcome.skipped("no Pod was tried: only --try-pod does that", reading), None
     if reading.value is None:
         if reading.kind == "absent":
             return Outcome.skipped("no runtime handler claims user namespaces, so no Pod was tried", reading), None
@@ -76,7 +76,7 @@ def trial_of(facts: Facts, trial: PodTrialFacts, handler: str) -> HandlerTrial |
 def reading_of(trial: PodTrialFacts) -> Evidence:
     """Duration of the trial, the handlers tried, and whether an earlier probe did it."""
     names = ", ".join(one.handler or "the default handler" for one in trial.handlers)
-    when = " in an earlier probe, and nothing that it met has changed" if trial.kept else ""
+    when = " in an earlier probe, and nothing that it depends on has changed" if trial.kept else ""
     return Evidence(POD_TRIAL, f"took {trial.seconds * 1000:.0f} ms for {names}{when}")
 
 
@@ -85,8 +85,8 @@ def _unless_left(facts: Facts, outcome: Outcome) -> Outcome:
     left = facts.pod_trial.value.left if facts.pod_trial.value else ""
     if not left:
         return outcome
-    message = f"{outcome.message}, and could not be removed: {left}"
-    how = "The next probe with --try-pod removes it; or by hand:\n"
+    message = f"{outcome.message}, which could not be removed: {left}"
+    how = "The next probe with --try-pod removes it. To remove it now:\n"
     how += "  crictl rmp -f $(crictl pods -q --label userns-probe.io/trial=1)"
     return Outcome.warn(message, *outcome.evidence, remediation=how)
 

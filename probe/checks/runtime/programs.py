@@ -52,15 +52,15 @@ def check_sandboxer(facts: Facts, handler: str) -> Outcome:
         if oci_runtime_of(facts, handler) not in ("runc", "crun"):
             return Outcome.skipped("the handler's own shim makes its sandboxes", seen)
         if os.path.basename(own.shim.value or "") not in _SHIMS_WITHOUT_SANDBOXES:
-            return Outcome.unknown("not-tried", "whether the handler's shim makes sandboxes is unknown", seen, own.shim)
-        message = "the handler's sandboxer is shim, and the shim of runc and crun makes no sandboxes"
+            return Outcome.unknown("not-tried", "unknown whether the handler's shim makes sandboxes", seen, own.shim)
+        message = "the handler's sandboxer is shim, but the shim of runc and crun cannot make sandboxes"
         return Outcome.fail("SandboxerMissing", message, seen, own.shim)
     proxies = around.value.proxies
     if proxies.value is None:
         return Outcome.not_read("whether the handler's sandboxer is there", proxies)
     if own.sandboxer in proxies.value:
         return Outcome.passed("the handler's sandboxer is configured", seen)
-    message = f"no plugin of containerd is the sandboxer {inline(own.sandboxer)}, which makes this handler's sandboxes"
+    message = f"containerd has no sandboxer {inline(own.sandboxer)}, which this handler names"
     named = proxies.parse(lambda names: ", ".join(names) or "no proxy plugins")
     return Outcome.fail("SandboxerMissing", message, seen, named)
 
@@ -73,21 +73,19 @@ def check_condition(facts: Facts, name: str, reason: str) -> Outcome:
     runtime = facts.runtime.value
     conditions = runtime.conditions if runtime else problem_of(facts.runtime)
     if conditions.value is None:
-        return Outcome.not_read(f"whether the runtime says {name}", conditions)
+        return Outcome.not_read(f"whether the runtime reports {name}", conditions)
     found = next((one for one in conditions.value if one.type == name), None)
     if found is None:
         seen = Evidence(conditions.source, ", ".join(inline(one.type) for one in conditions.value) or "no conditions")
-        message = f"the runtime's Status has no condition {name}, which the kubelet takes for false: it starts no Pod"
+        message = f"the runtime does not report {name}, so the kubelet takes it for false and starts no Pod"
         return Outcome.fail(reason, message, seen)
     seen = Evidence(
         conditions.source, f"{name} {str(found.met).lower()}{f', {found.message}' if found.message else ''}"
     )
     if found.met:
-        return Outcome.passed(f"the runtime says {name}", seen)
+        return Outcome.passed(f"the runtime reports {name}", seen)
     why = f": {inline(found.message)}" if found.message else ""
-    return Outcome.fail(
-        reason, f"the runtime's condition {name} is false, so the kubelet starts no such Pod{why}", seen
-    )
+    return Outcome.fail(reason, f"the runtime reports {name} false, so the kubelet starts no such Pod{why}", seen)
 
 
 def _network_is_ready(facts: Facts) -> bool | None:
@@ -102,11 +100,11 @@ def check_network(facts: Facts, handler: str) -> Outcome:
         return Outcome.not_read("whether Pods get a network", around)
     cni = around.value.cni
     if own is None or not is_containerd(facts):
-        return Outcome.skipped("this runtime does not tell where it looks for networks", told_by(facts))
+        return Outcome.skipped("this runtime does not say where it looks for networks", told_by(facts))
     if own.own_network:
         return Outcome.skipped("this handler has a network configuration of its own", told_by(facts))
     if cni.kind == "absent" and _network_is_ready(facts):
-        message = f"the runtime says {_NETWORK_READY}, though no network is configured in {inline(cni.source)}"
+        message = f"the runtime reports {_NETWORK_READY}, though no network is configured in {inline(cni.source)}"
         return Outcome.unknown("not-readable", message, cni)
     if cni.kind == "absent":
         message = f"no network is configured in {inline(cni.source)}, so the runtime refuses each Pod"
@@ -117,9 +115,9 @@ def check_network(facts: Facts, handler: str) -> Outcome:
     directories = ", ".join(map(inline, cni.value.directories))
     if cni.value.missing:
         missing = ", ".join(map(inline, cni.value.missing))
-        message = f"{inline(cni.value.conf)} needs the CNI plugin {missing}, which cannot be executed in {directories}"
+        message = f"{inline(cni.value.conf)} needs the CNI plugin {missing}; {directories} has no such executable"
         return Outcome.fail("CniPluginMissing", message, Evidence(cni.value.conf, f"cannot be executed: {missing}"))
-    return Outcome.passed("each CNI plugin that is configured is there", Evidence(cni.value.conf, directories))
+    return Outcome.passed("each configured CNI plugin is installed", Evidence(cni.value.conf, directories))
 
 
 def check_hosts(facts: Facts) -> Outcome:
@@ -134,8 +132,8 @@ def check_hosts(facts: Facts) -> Outcome:
     if not is_containerd(facts) or hosts.kind == "not-tried":
         return Outcome.skipped("only containerd copies /etc/hosts for each Pod", told_by(facts))
     if hosts.kind == "absent" or (hosts.value and not stat.S_ISREG(hosts.value.mode)):
-        why = "is no file" if hosts.value else "does not exist"
-        message = f"containerd copies /etc/hosts for each Pod, and it {why}"
+        why = "is not a regular file" if hosts.value else "does not exist"
+        message = f"containerd copies /etc/hosts for each Pod, but the file {why}"
         return Outcome.fail("HostsFileMissing", message, Evidence(hosts.source, problem=why))
     if hosts.value is None:
         return Outcome.not_read("whether the runtime can copy /etc/hosts", hosts)
@@ -154,10 +152,10 @@ def check_resolv_conf(facts: Facts) -> Outcome:
     if file.kind == "not-tried":
         return Outcome.skipped("the kubelet reads no resolv.conf that is known", file)
     if file.kind == "absent" or (file.value and not (stat.S_ISREG(file.value.mode) or stat.S_ISCHR(file.value.mode))):
-        why = "is no file" if file.value else "does not exist"
-        message = f"the kubelet reads {inline(file.source)} (resolvConf) for each Pod, and it {why}"
+        why = "is not a regular file" if file.value else "does not exist"
+        message = f"the kubelet reads {inline(file.source)} (resolvConf) for each Pod, but that {why}"
         if stale := may_be_stale(facts, facts.kubelet.value.resolv_conf if facts.kubelet.value else None):
-            doubt = f"{message}; whether it reads that is unknown: {stale} changed since it started"
+            doubt = f"{message}; unknown whether that setting is in force: {stale} changed since the kubelet started"
             unknown = Outcome.unknown("not-readable", doubt, Evidence(file.source, problem=why))
             return replace(unknown, decides=True, stands=True)
         found = Outcome.fail("ResolvConfMissing", message, Evidence(file.source, problem=why))
@@ -174,7 +172,9 @@ def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
         return Outcome.not_read("which cgroup driver is used", around)
     oci, hybrid = oci_runtime_of(facts, handler), around.value.hybrid_controllers
     if oci == "crun" and hybrid.value:
-        message = f"crun makes no container beside cgroup v1 while cgroup v2 has controllers: {inline(hybrid.value)}"
+        message = (
+            f"with cgroup v1 mounted, crun makes no container while cgroup v2 has controllers: {inline(hybrid.value)}"
+        )
         return Outcome.fail("HybridCgroups", message, hybrid)
     if own is None or not own.systemd_cgroup:
         return Outcome.skipped("this handler does not ask systemd for cgroups", told_by(facts))
@@ -183,16 +183,16 @@ def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
     if systemd.value is None:
         return Outcome.not_read("whether systemd runs on this node", systemd, seen)
     if not systemd.value and oci in ("runc", "crun"):
-        message = f"{setting}, and systemd does not run on this node, so {oci} makes no container"
+        message = f"{setting}, but systemd does not run on this node, so {oci} makes no container"
         return Outcome.fail("CgroupDriverMismatch", message, seen, systemd)
     if not systemd.value and not oci:
-        return Outcome.unknown("not-readable", f"{setting}, and systemd does not run on this node", seen)
+        return Outcome.unknown("not-readable", f"{setting}, but systemd does not run on this node", seen)
     kubelet = facts.kubelet.value
     driver = kubelet.cgroup_driver if kubelet else None
     release = kubelet.version.parse(parse_release).value if kubelet else None
     old = release is not None and release < _DRIVER_FROM_CRI
     if old and driver is not None and driver.value == "cgroupfs" and oci == "runc":
-        message = f"{setting}, and the kubelet's cgroupDriver is cgroupfs, whose paths runc then refuses"
+        message = f"{setting}, but the kubelet's cgroupDriver is cgroupfs: runc then refuses the kubelet's cgroup paths"
         return Outcome.fail("CgroupDriverMismatch", message, seen, driver)
     return Outcome.passed("systemd makes the cgroups of Pods", seen, systemd)
 
@@ -220,7 +220,7 @@ CHECKS = (
         id="runtime-parts",
         level="stateless",
         gating=False,
-        question="Is the runtime ready, with its programs, a network and a cgroup driver for Pods?",
+        question="Is the runtime ready, with its programs, a network and a matching cgroup driver?",
         why="The kubelet starts no Pod while CRI's Status says RuntimeReady or NetworkReady false, or without the "
         "resolv.conf that it reads for each. containerd runs a shim for each Pod and copies /etc/hosts, CRI-O runs "
         "pinns and a monitor, and both run plugins that the network configuration names. With SystemdCgroup = true, "

@@ -93,26 +93,30 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
         return None
     program = hook.steps[0]
     if program.kind == "absent":
-        message = f"the {hook.when} hook {inline(hook.path)} of each container is not there"
+        message = f"{_named(hook)} does not exist"
         return Refusal("HookNotExecutable", message, (Evidence(hook.path, problem=program.problem),))
     if program.value and program.value.defect and _starts_nothing(program.value, oci_runtime):
-        message = f"the {hook.when} hook {inline(hook.path)} of each container {program.value.defect}"
+        message = f"{_named(hook)} {program.value.defect}"
         return Refusal("HookNotExecutable", message, (Evidence(program.source, program.value.defect),))
     if why := why_nobody_starts(hook.steps):
-        message = f"the {hook.when} hook {inline(hook.path)} of each container {why}"
+        message = f"{_named(hook)} {why}"
         return Refusal("HookNotExecutable", message, steps_of(hook))
     shut = [step for step in hook.steps if step.value and is_closed(step.value) and not is_unclear(step.value)]
     unread = [one for one in hook.libraries if one.value and not one.value.mode & 0o004 and not is_unclear(one.value)]
     if hook.when not in AS_THE_POD or not (shut or unread):
         return None
     what = denied(shut[0], program) if shut else f"read {inline(unread[0].source)}"
-    message = f"the {hook.when} hook {inline(hook.path)} runs as each Pod's own root, which may not {what}"
+    message = f"the {hook.when} hook {inline(hook.path)} runs as the Pod's own root, which may not {what}"
     return Refusal("HookNotExecutable", message, steps_of(hook))
 
 
 def _starts_nothing(program: Place, oci_runtime: str) -> bool:
     """Whether the OCI runtime starts nothing in place of a program with a defect; crun gives some to a shell."""
     return oci_runtime == "runc" or (oci_runtime == "crun" and program.lacks_a_file)
+
+
+def _named(hook: Hook) -> str:
+    return f"the {hook.when} hook {inline(hook.path)}, which runs for each container,"
 
 
 def steps_of(hook: Hook) -> tuple[Evidence, ...]:
@@ -136,27 +140,27 @@ def refused_mount(mount: AddedMount, ids: int, source: str, oci_runtime: str = "
     """A bind mount of nothing, a file system of the initial user namespace, or an owner that is not mapped."""
     where = inline(mount.destination)
     if mount.source.kind == "absent":
-        message = f"each container binds {inline(mount.source.source)} at {where}, which is not there"
+        message = f"each container binds {inline(mount.source.source)} at {where}, and the source does not exist"
         return Refusal("MountRefused", message, (Evidence(mount.source.source, problem=mount.source.problem),))
     if mount.fstype == "none" and "remount" not in mount.options:
-        message = f"each container has a mount at {where} that names no file system and binds nothing"
+        message = f"each container has a mount at {where} without a file system or a source to bind"
         return Refusal("MountRefused", message, (Evidence(source, f"no type at {mount.destination}"),))
     if mount.fstype in _NOT_IN_USER_NAMESPACES:
-        message = f"each container mounts {mount.fstype} at {where}, which no user namespace may"
+        message = f"each container mounts {mount.fstype} at {where}, which a user namespace may not"
         return Refusal("MountRefused", message, (Evidence(source, f"{mount.fstype} at {mount.destination}"),))
     if lost := sorted(_NOT_FOR_TMPFS.intersection(mount.options)) if mount.fstype == "tmpfs" else []:
-        message = f"each container mounts tmpfs at {where} with {lost[0]}, which no user namespace may"
+        message = f"each container mounts tmpfs at {where} with {lost[0]}, which a user namespace may not"
         return Refusal("MountRefused", message, (Evidence(source, f"{lost[0]} at {mount.destination}"),))
     cleared = _cleared(mount) if oci_runtime == "runc" else ""
     if cleared:
         message = (
-            f"each container binds {inline(mount.source.source)} at {where} with {cleared}, and its mount there "
-            "forbids that, which runc may not change in a user namespace"
+            f"each container binds {inline(mount.source.source)} at {where} with {cleared}; its mount on the node has "
+            "the opposite option, which runc may not change in a user namespace"
         )
         return Refusal("MountRefused", message, (Evidence(mount.source.source, f"{cleared} at {mount.destination}"),))
     owners = [found for option in mount.options if (found := re.fullmatch(_OWNER, option)) and int(found[1]) >= ids]
     if mount.fstype in _WITH_OWNER and owners:
-        message = f"each container mounts {mount.fstype} at {where} with {owners[0][0]}, an ID that no Pod has"
+        message = f"each container mounts {mount.fstype} at {where} with {owners[0][0]}, an ID outside a Pod's range"
         return Refusal("MountRefused", message, (Evidence(source, f"{owners[0][0]} at {mount.destination}"),))
     return None
 
@@ -172,7 +176,7 @@ def refused_device(device: AddedDevice, oci_runtime: str) -> Refusal | None:
     """A device that the node does not have: in a user namespace runc binds the node's own, and makes none."""
     if device.source.kind != "absent" or oci_runtime != "runc":
         return None
-    message = f"each container gets {inline(device.path)} from the node, which has no such device"
+    message = f"each container gets {inline(device.path)} from the node, where it does not exist"
     return Refusal("MountRefused", message, (Evidence(device.path, problem=device.source.problem),))
 
 
@@ -192,12 +196,12 @@ def refused_limit(
     """
     soft, hard = _finite(limit.soft), _finite(limit.hard)
     seen = (Evidence(source, f"{name} {limit.soft}:{limit.hard}"),)
-    what = f"the limit {inline(name)} of each container"
+    what = f"the limit {inline(name)}, which is set in each container,"
     if name == PIDS:
         few = f"{what} is {limit.soft}, so nothing in a container can fork"
         return Refusal("LimitTooSmall", few, seen) if soft < _TOO_FEW_PROCESSES else None
     if name not in NAMES:
-        return Refusal("LimitRefused", f"{what} is none of Linux", seen)
+        return Refusal("LimitRefused", f"{what} does not exist in Linux", seen)
     if soft > hard:
         return Refusal("LimitRefused", f"{what} is refused: its soft limit is above the hard one", seen)
     if name == OPEN_FILES and hard > open_files:
@@ -209,14 +213,14 @@ def refused_limit(
         message = f"{what} is above that of the runtime, which may not raise it without CAP_SYS_RESOURCE"
         return Refusal("LimitRefused", message, (*seen, more))
     if soft == 0 and (name == "RLIMIT_FSIZE" or (name == CPU_TIME and oci_runtime == "crun")):
-        return Refusal("LimitTooSmall", f"{what} is 0, with which no program runs", seen)
+        return Refusal("LimitTooSmall", f"{what} is 0: no program runs with it", seen)
     if soft <= _TOO_SMALL.get(name, -1):
-        return Refusal("LimitTooSmall", f"{what} is {limit.soft} bytes, with which no program of a Pod ran", seen)
+        return Refusal("LimitTooSmall", f"{what} is {limit.soft} bytes, too few for any program of a Pod", seen)
     if name == "RLIMIT_NPROC" and soft <= _TOO_FEW_PROCESSES:
-        message = f"{what} leaves {limit.soft} processes to a Pod and its pause program, so none of them can fork"
+        message = f"{what} is {limit.soft}: with its pause program no Pod can fork"
         return Refusal("LimitTooSmall", message, seen)
     if name == OPEN_FILES and soft <= _TOO_FEW_FILES.get(oci_runtime, -1):
-        return Refusal("LimitTooSmall", f"{what} leaves {soft} open files, too few to start one", seen)
+        return Refusal("LimitTooSmall", f"{what} is {soft} open files, too few to start a container", seen)
     return None
 
 

@@ -19,7 +19,7 @@ def check_shim(facts: Facts, handler: str) -> Outcome:
     if around.value is None:
         return Outcome.not_read(f"whether the runtime finds {what}", around)
     if own is None or own.shim.kind == "not-tried":
-        return Outcome.skipped("this runtime tells no shim or monitor of this handler", told_by(facts))
+        return Outcome.skipped("this runtime reports no shim or monitor for this handler", told_by(facts))
     if own.shim.kind == "absent":
         message = f"the runtime cannot execute {what}: {own.shim.problem}"
         remediation = INSTALL_THE_NEEDED if f" {NEEDS}" in own.shim.problem else ""
@@ -36,16 +36,16 @@ def check_preloaded(facts: Facts, handler: str) -> Outcome:
     """
     around, own = surroundings_of(facts), handler_around(facts, handler)
     if around.value is None:
-        return Outcome.not_read("whether shims start without a complaint", around)
+        return Outcome.not_read("whether shims start without warnings", around)
     missing = around.value.missing_libraries
     if not missing or own is None or not is_containerd(facts):
-        return Outcome.skipped("LD_PRELOAD of the runtime names no library that is missing", told_by(facts))
+        return Outcome.skipped("LD_PRELOAD of the runtime names no missing library", told_by(facts))
     seen = Evidence("LD_PRELOAD of the runtime", missing[0], "does not exist")
     if own.shim.value is None or own.shim.value not in around.value.linked_shims:
         return Outcome.warn(f"LD_PRELOAD of the runtime names {inline(missing[0])}, which does not exist", seen)
     message = (
-        f"LD_PRELOAD of containerd names {inline(missing[0])}, which does not exist; containerd takes the warning of "
-        "ld.so for the address of its shim"
+        f"LD_PRELOAD of containerd names {inline(missing[0])}, which does not exist: containerd takes ld.so's warning "
+        "for the address of its shim"
     )
     return Outcome.fail("PreloadMissing", message, seen)
 

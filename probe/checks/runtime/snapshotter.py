@@ -31,7 +31,7 @@ _CHANGE_OPTIONS = (
     "containerd:\n  containerd config dump | grep -A8 snapshotter.v1.overlayfs"
 )
 _REMAP = "remap-ids"
-_NOT_COPIED = "an image with hard links, or with owners from 65536 on, cannot be copied so, and its Pods do not start"
+_NOT_COPIED = "an image with hard links, or with IDs from 65536 on, cannot be copied, and its Pods do not start"
 _COST = "a Pod waits until its image is copied, and each copy takes the image's size on disk"
 
 
@@ -43,7 +43,7 @@ def check_snapshotter(facts: Facts, name: str = "") -> Outcome:
     if runtime.name.value is None:
         return Outcome.not_read("how images get the IDs of a Pod", runtime.name)
     if runtime.handlers.value == ():
-        return Outcome.skipped(f"{runtime_name(runtime)} has no Pods with user namespaces", runtime.handlers)
+        return Outcome.skipped(f"{runtime_name(runtime)} does not support user namespaces", runtime.handlers)
     snapshotter = snapshotter_of(facts, name)
     if snapshotter.value is None:
         return Outcome.not_read("the snapshotter", snapshotter)
@@ -51,7 +51,7 @@ def check_snapshotter(facts: Facts, name: str = "") -> Outcome:
         return _judge_crio(facts, snapshotter.value, snapshotter)
     if runtime.name.value == "containerd":
         return _judge_containerd(facts, runtime, snapshotter.value, snapshotter)
-    message = f"how {runtime_name(runtime)} gives images the IDs of a Pod is not known to the probe"
+    message = f"unknown how {runtime_name(runtime)} gives images the IDs of a Pod: the probe does not know this runtime"
     return Outcome.unknown("not-readable", message, snapshotter)
 
 
@@ -78,17 +78,17 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
     if name in _PROXIES:
         return Outcome.not_read(f"whether the snapshotter {name} has the capability {_REMAP}", _unread(proxies), seen)
     if name != "erofs":
-        message = f"whether the snapshotter {inline(name)[:80]} maps owners or copies images is not known to the probe"
+        message = f"unknown whether the snapshotter {inline(name)[:80]} maps owners or copies images"
         return Outcome.unknown("not-readable", message, seen)
     if runtime.version.value is None:
         return Outcome.not_read("whether the snapshotter erofs maps owners", runtime.version, seen)
     number = parse_version_number(runtime.version.value)
     if number is None:
-        return Outcome.unknown("not-readable", f"{runtime_name(runtime)} tells no version", runtime.version, seen)
+        return Outcome.unknown("not-readable", f"{runtime_name(runtime)} reports no version", runtime.version, seen)
     if number >= _EROFS_MAPS_SINCE:
         return Outcome.passed(f"the snapshotter erofs of {runtime_name(runtime)} maps owners", runtime.version, seen)
     return Outcome.warn(
-        f"{copies}, as it maps owners from containerd 2.3 on: {_COST}; {_NOT_COPIED}",
+        f"{copies} before containerd 2.3: {_COST}; {_NOT_COPIED}",
         runtime.version,
         seen,
         remediation=f"Upgrade containerd to 2.3 or newer, or change the snapshotter. {use_overlayfs(facts)}",
@@ -118,7 +118,7 @@ def _judge_proxy(
         message = f"slow: {message}, so each image is copied once per Pod's ID range: {_COST}; {_NOT_COPIED}"
         return Outcome.warn(message, seen, entry, remediation=use_overlayfs(facts))
     remediation = (
-        f"Where {inline(name)} can map owners, say so in containerd's configuration, and restart containerd:\n"
+        f"If {inline(name)} can map owners, declare it in containerd's configuration, and restart containerd:\n"
         f'  [proxy_plugins.{inline(name)}]\n    capabilities = ["{_REMAP}"]'
     )
     if "bottlerocket" in platforms_of(facts):
@@ -146,7 +146,7 @@ def _judge_overlayfs(facts: Facts, runtime: RuntimeFacts, seen: Reading[str]) ->
         return Outcome.not_read("whether slow_chown lets images be copied", slow, seen)
     if layers is None or layers.result == "unknown":
         problem = layers.reason if layers else "it was not tried"
-        message = f"slow_chown is on; whether it is needed is unknown: overlay with idmapped layers: {problem}"
+        message = f"slow_chown is on; unknown whether it is needed: overlay with idmapped layers: {problem}"
         return Outcome.unknown((layers.kind if layers else "") or "not-tried", message, seen, slow)
     return Outcome.warn(
         f"slow: layers cannot be mapped here, so slow_chown copies each image once per Pod's ID range: {_COST}; "
@@ -163,9 +163,9 @@ CHECKS = (
         level="stateless",
         gating=True,
         question="Does the container runtime map the owners of image files instead of copying each image?",
-        why="Files of an image belong to ID 0 and others, which in a Pod with a user namespace must be the Pod's "
-        "own. Where the snapshotter cannot map them, the whole image is copied with changed owners for each range of "
-        "IDs, that is, for each Pod: it starts slowly, and the disk fills.",
+        why="In a Pod with a user namespace, the files of its image must belong to the Pod's own IDs. A snapshotter "
+        "that cannot map owners copies the whole image for each range of IDs, that is, for each Pod: Pods start "
+        "slowly, and the disk fills.",
         reasons=("SnapshotterWithoutRemap",),
         remediation=GENERIC["runtime-snapshotter"],
         documentation="https://github.com/containerd/containerd/blob/main/docs/user-namespaces/README.md",

@@ -50,31 +50,31 @@ SOFT_LIMITS = (
         too_small=32,  # containerd 2.1.9 starts no Pod with that limit, and does with 40
         stops="too few to start a Pod",
         small=1024,
-        slows=" only, and needs some for each container",
+        slows=", and it needs several for each container",
     ),
     SoftLimit(
         name="RLIMIT_FSIZE",
         printed="Max file size",
         subject="the size of files",
         question="how large the files of the runtime may get",
-        words="the runtime may write no file beyond {} bytes",
+        words="the runtime may not write files beyond {} bytes",
         reason="FileSizeLimitTooSmall",
         too_small=1 << 20,  # the database in which containerd notes each container soon gets larger
-        stops="which its own database is",
+        stops="and its own database is larger",
         small=10 << 30,
-        slows=", which larger images have",
+        slows=", and some images have larger ones",
     ),
     SoftLimit(
         name="RLIMIT_STACK",
         printed="Max stack size",
         subject="the size of stacks",
         question="how large the stacks of shims may get",
-        words="the runtime hands on a limit of {} bytes to the stack of each process",
+        words="each process that the runtime starts gets a stack of {} bytes",
         reason="StackLimitTooSmall",
         too_small=16 << 10,  # shims of containerd 2.1.9 end with SIGSEGV
-        stops="with which shims crash",
+        stops="so shims crash",
         small=64 << 10,
-        slows=", with which shims may crash",
+        slows=", so shims may crash",
     ),
 )
 
@@ -86,7 +86,7 @@ def judge_soft_limit(facts: Facts, row: SoftLimit) -> Outcome:
         return Outcome.not_read(row.question, limit)
     soft, seen = limit.value.soft, told(row.printed, limit.value, limit.source)
     if not 0 <= soft < row.small:
-        return Outcome.passed(f"no limit of {row.subject} is near", seen)
+        return Outcome.passed(f"the limit on {row.subject} is high enough", seen)
     if soft <= row.too_small and is_containerd(facts):
         return Outcome.fail(row.reason, f"{row.words.format(soft)}, {row.stops}", seen)
     return Outcome.warn(f"{row.words.format(soft)}{row.slows}", seen)
@@ -100,16 +100,18 @@ def check_memory(facts: Facts) -> Outcome:
         if found.value is None:
             return Outcome.not_read("how much memory shims may map", found)
         limit, seen = found.value, told(words, found.value, found.source)
-        message = f"the runtime hands on {name} of {limit.soft} bytes to each process"
+        message = f"each process that the runtime starts gets {name} {limit.soft} bytes"
         if 0 <= limit.soft <= too_small and is_containerd(facts):
-            return Outcome.fail("MemoryLimitTooSmall", f"{message}, with which no shim starts", seen)
+            return Outcome.fail("MemoryLimitTooSmall", f"{message}, so no shim starts", seen)
         if 0 <= limit.soft <= unsure and is_containerd(facts):
-            unknown = Outcome.unknown("not-tried", f"{message}; whether shims start with that is unknown", seen)
+            unknown = Outcome.unknown("not-tried", f"{message}; unknown whether shims start with that", seen)
             doubt = doubt or replace(unknown, decides=True)
         if 0 <= limit.soft < small:
-            scarce = scarce or Outcome.warn(f"{message}, with which shims may crash", seen)
+            scarce = scarce or Outcome.warn(f"{message}, so shims may crash", seen)
     return (
-        doubt or scarce or Outcome.passed("no limit of memory is near", Evidence(found.source, "address space, data"))
+        doubt
+        or scarce
+        or Outcome.passed("the limits on memory are high enough", Evidence(found.source, "address space, data"))
     )
 
 

@@ -77,7 +77,7 @@ def refused_sysctl(
 
 
 def _refused(name: str, value: str, source: str, *more: Evidence) -> Refusal:
-    message = f"the sysctl {inline(name)} = {inline(value)} of each container is refused in a user namespace"
+    message = f"a user namespace refuses the sysctl {inline(name)} = {inline(value)}, which is set in each container"
     return Refusal("SysctlRefused", message, (Evidence(source, f"{name} = {value}"), *more))
 
 
@@ -99,7 +99,7 @@ def is_ping_range(name: str) -> bool:
 
 
 def _beyond(value: str, ids: int) -> bool:
-    """Whether a group of the range is not mapped, or is no number to the kernel, in any of C's bases.
+    """Whether a group of the range is not mapped, or is not a number to the kernel, in any of C's bases.
 
     *Source*: net/ipv4/sysctl_net_ipv4.c, ipv4_ping_group_range; kernel/sysctl.c, proc_get_long, which leaves out
     negative numbers.

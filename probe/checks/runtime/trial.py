@@ -12,7 +12,7 @@ from probe.facts.tried import NOT_ASKED, RUNTIME_TRIAL, RuntimeTrialFacts, Trial
 from probe.finding import Evidence
 from probe.terms import Level
 
-_WHAT = "what the OCI runtime does with a user namespace"
+_WHAT = "whether the OCI runtime makes a container with a user namespace"
 
 
 def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
@@ -20,9 +20,9 @@ def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
     reading, trial = facts.runtime_trial, facts.runtime_trial.value
     if trial is None:
         if reading == NOT_ASKED:
-            return Outcome.skipped("the OCI runtime was not tried: that is done with --try-runtime only", reading)
+            return Outcome.skipped("the OCI runtime was not tried: only --try-runtime does that", reading)
         if reading.kind == "absent":
-            return Outcome.skipped("the default handler runs no OCI runtime that could be tried", reading)
+            return Outcome.skipped("the default handler runs no OCI runtime like runc", reading)
         return Outcome.not_read(_WHAT, reading)
     handler = find_handler(facts, name)
     if name and not (handler and handler.binary.value == trial.binary):
@@ -39,7 +39,7 @@ def check_runtime_trial(facts: Facts, name: str = "") -> Outcome:
         level: Level = "projected" if trial.blame == "tmpfs" else "stateless"
         return Outcome.fail("RuntimeTrialFailed", message, *_evidence(trial), remediation=remediation, level=level)
     if unknown:
-        message = f"{_WHAT} is unknown: the trial of {binary} ended at {_text(unknown[0])}"
+        message = f"unknown {_WHAT}: the trial of {binary} ended at {_text(unknown[0])}"
         return Outcome.unknown(unknown[0].kind or "not-tried", message, *_evidence(trial))
     message = f"{binary} made a container with a user namespace and idmapped mounts, and removed it"
     return Outcome.passed(message, *_evidence(trial))
@@ -66,7 +66,7 @@ def _claim(facts: Facts, handler: Handler | None) -> str:
 
 def _evidence(trial: RuntimeTrialFacts) -> list[Evidence]:
     """Each step with its observation and the duration of its command, if any."""
-    found = [Evidence(RUNTIME_TRIAL, f"{trial.binary} took {trial.seconds * 1000:.0f} ms with all that was looked at")]
+    found = [Evidence(RUNTIME_TRIAL, f"{trial.binary} took {trial.seconds * 1000:.0f} ms, inspection included")]
     for step in trial.steps:
         took = f" ({step.seconds * 1000:.0f} ms)" if step.seconds else ""
         text = f"{step.reason}{f': {step.said}' if step.said else ''}{took}"

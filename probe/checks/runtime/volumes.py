@@ -25,7 +25,7 @@ def check_propagation(facts: Facts) -> Outcome:
     around = facts.kubelet_around
     found = around.value.propagation if around.value else None
     if found is None or found.value is None:
-        return no_kubelet(facts, "whether the runtime sees what the kubelet mounts", found or around)
+        return no_kubelet(facts, "whether the runtime sees the kubelet's mounts", found or around)
     if found.value.same_namespace:
         return Outcome.passed("kubelet and runtime share a mount namespace", Evidence(found.source, "the same"))
     seen = (
@@ -33,8 +33,8 @@ def check_propagation(facts: Facts) -> Outcome:
         Evidence("runtime's mount of it", found.value.runtime or "private"),
     )
     if found.value.arrives:
-        return Outcome.passed("what the kubelet mounts reaches the runtime's mount namespace", *seen)
-    message = "what the kubelet mounts does not reach the runtime, so Pods find an empty directory in place of a token"
+        return Outcome.passed("the kubelet's mounts reach the runtime's mount namespace", *seen)
+    message = "the kubelet's mounts do not reach the runtime, so Pods find an empty directory instead of a token"
     return Outcome.fail("VolumesNotPropagated", message, *seen)
 
 
@@ -46,13 +46,13 @@ def check_shared(facts: Facts) -> Outcome:
     around = facts.kubelet_around
     found = around.value.propagation if around.value else None
     if found is None or found.value is None:
-        return Outcome.skipped("runtime-mount-propagation says what is unknown", found or around)
+        return Outcome.skipped("unknown, see runtime-mount-propagation", found or around)
     seen = Evidence(found.source, "not the kubelet's mount namespace")
     if found.value.same_directory is None:
-        return Outcome.unknown("not-readable", "whether the runtime sees the directories of Pods is unknown", seen)
+        return Outcome.unknown("not-readable", "unknown whether the runtime sees the directories of Pods", seen)
     if found.value.same_directory:
-        return Outcome.passed("kubelet and runtime find the same directories of Pods", Evidence(found.source, "same"))
-    message = "in the runtime's mount namespace another directory, or none, is at the path of the Pods' directories"
+        return Outcome.passed("kubelet and runtime see the same directories of Pods", Evidence(found.source, "same"))
+    message = "the runtime's mount namespace has another directory, or none, at the path of the kubelet's Pods"
     return Outcome.fail("KubeletDirectoryHidden", message, seen)
 
 
@@ -74,13 +74,13 @@ def check_kubelet(facts: Facts) -> Outcome:
     seccomp, label = around.value.seccomp, around.value.label
     by = "a seccomp filter" if seccomp.value else ""
     if binds(label.value or "", facts, _KUBELET_DOMAIN):
-        by = f"a security module as {(label.value or '')[:80]}"
+        by = f"the security label {(label.value or '')[:80]}"
     if not by:
         return Outcome.passed("the kubelet may mount volumes", seen)
     shown = next((one for one in facts.attempts if one.role == "volume" and one.fstype == "tmpfs"), None)
     if shown:
         return Outcome.passed(f"the kubelet has mounted volumes, though under {by}", seen, Evidence("volumes", "tmpfs"))
-    message = f"whether the kubelet may mount volumes is unknown: it runs under {by}, and no Pod has a tmpfs"
+    message = f"unknown whether the kubelet may mount volumes: it runs under {by}, and no Pod has a tmpfs"
     unknown = Outcome.unknown("not-readable", message, seccomp.parse(seccomp_words), label)
     return replace(unknown, decides=True, stands=True)  # the kubelet has no part in a trial
 
@@ -101,7 +101,7 @@ CHECKS = (
         id="runtime-mount-propagation",
         level="projected",
         gating=False,
-        question="Does the runtime see what the kubelet mounts?",
+        question="Does the runtime see the kubelet's mounts?",
         why="In a mount namespace without propagation the runtime sees the empty directory below each volume: Pods "
         "start without their token, and no error is reported.",
         reasons=("VolumesNotPropagated",),

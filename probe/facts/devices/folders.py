@@ -59,7 +59,7 @@ def read_folders(host: Host, root: str, listing: CdiListing, source: str) -> Cdi
                 parsed.append(one.value)
         specifications.append(tuple(parsed))
     if len(unread) + not_read and not unread:
-        unread = [Reading.without(source, "not-readable", f"more than {FILES} files, or names that are no text")]
+        unread = [Reading.without(source, "not-readable", f"more than {FILES} files, or names that are not text")]
     return CdiFolders(
         folders=tuple(specifications),
         found=found,
@@ -75,6 +75,6 @@ def _size(one: CdiSpecification) -> int:
 
 
 def _read(host: Host, root: str, folder: str, names: Sequence[str]) -> dict[str, Reading[bytes]]:
-    """Name -> content; of names that are no text, and of those beyond FILES, nothing."""
+    """Name -> content; of names that are not text, and of those beyond FILES, nothing."""
     asked = [name for name in names if name.isprintable()][:FILES]
     return host.read_all_beneath(f"{root}{folder}", asked, FILE_LIMIT) if asked else {}

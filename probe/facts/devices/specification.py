@@ -197,7 +197,7 @@ def _edits(edits: _Edits) -> CdiEdits:
 
 
 def _demand_rdt(settings: dict[str, Any]) -> None:
-    """Refuse a class that is no name of a file. *Errors*: ValueError."""
+    """Refuse a class that is not a name of a file. *Errors*: ValueError."""
     group = settings.get("closID", "")
     plain = isinstance(group, str) and len(group) < 4096 and group not in (".", "..") and not set(group) & set("/\n")
     if not set(settings) <= _RDT or not (plain or group == "/"):

@@ -41,7 +41,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     below: tuple[str, ...] = ()
     plugin: str = ""
     linked: bool = False
-    """Whether a driver publishes the volume by a symbolic link to *path*, which then is no mount point."""
+    """Whether a driver publishes the volume by a symbolic link to *path*, which then is not a mount point."""
     recursive: bool = False
     """True to map all mounts below, too."""
 

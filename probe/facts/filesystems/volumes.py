@@ -81,5 +81,5 @@ def _driver_name(content: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
     if not isinstance(name, str) or not _DRIVER_NAME.fullmatch(name):
-        raise ValueError("driverName is no name of a CSI driver")
+        raise ValueError("driverName is not a name of a CSI driver")
     return name

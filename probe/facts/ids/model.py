@@ -85,4 +85,4 @@ class PodFacts(Struct, frozen=True, kw_only=True):
     host_namespace: int
     """Of the recorded, those with a container's process that has the node's own IDs: nobody isolated it."""
     last_block: int
-    """Of the recorded, those that were given 4294967295, which is no ID: the kernel refuses their map."""
+    """Of the recorded, those that were given 4294967295, which is not an ID: the kernel refuses their map."""

@@ -32,7 +32,7 @@ def gather_userns_files(host: Host, directory: str) -> Reading[tuple[UsernsFile,
         return problem_of(names)
     strange = [name for name in names.value if not _is_text(name)]
     if strange:
-        return Reading.without(directory, "not-readable", f"{len(strange)} names in it are no UTF-8")
+        return Reading.without(directory, "not-readable", f"{len(strange)} names in it are not UTF-8")
     paths = {f"{name}/userns": name for name in names.value}
     read = host.read_all_beneath(directory, list(paths))
     found = [_file(paths[path], content) for path, content in read.items() if content.value or _failed(content)]
@@ -91,7 +91,7 @@ def _fields(value: object, what: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, _Object):
-        raise ValueError(f"{what} is no JSON object")
+        raise ValueError(f"{what} is not a JSON object")
     return {fold(name): field for name, field in value}
 
 
@@ -99,7 +99,7 @@ def _mappings(value: object, name: str) -> tuple[Mapping, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or isinstance(value, _Object):
-        raise ValueError(f"{name} is no JSON array")
+        raise ValueError(f"{name} is not a JSON array")
     return tuple(_mapping(_fields(item, f"an element of {name}")) for item in value)
 
 
@@ -113,11 +113,11 @@ def _uint32(value: object, name: str) -> int:
         return 0
     if isinstance(value, _Number) and value.isdecimal() and len(value) <= 10 and int(value) <= MAX_UINT32:
         return int(value)
-    raise ValueError(f"{name} is no whole number from 0 to {MAX_UINT32}: {str(value)[:40]!r}")
+    raise ValueError(f"{name} is not a whole number from 0 to {MAX_UINT32}: {str(value)[:40]!r}")
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _file(pod: str, content: Reading[bytes]) -> UsernsFile:

@@ -152,7 +152,7 @@ def parse_endpoint(text: str) -> str:
     """
     found = _ENDPOINT.fullmatch(text)
     if not found:
-        raise ValueError(f"{text[:80]!r} is no path of a UNIX socket")
+        raise ValueError(f"{text[:80]!r} is not a path of a UNIX socket")
     return "/" + found[1].lstrip("/")
 
 

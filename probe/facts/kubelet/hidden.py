@@ -44,7 +44,7 @@ def _nested(host: Host, process: Process) -> str:
 
 
 def _is_in_container(host: Host, pid: int) -> bool:
-    """Whether that process of root's, in the node's PID and user namespace, is in a container that is no Pod's."""
+    """Whether that process of root's, in the node's PID and user namespace, is in a container that is not a Pod's."""
     cgroup = host.read_text(f"/proc/{pid}/cgroup").value or ""
     status = host.process_status(pid).value or {}
     return (

@@ -165,7 +165,7 @@ def _file_options(host: Host, pid: int, config: Reading[str]) -> tuple[Reading[d
     if not config.value:
         return Reading(config.source, {}), ()
     if not config.value.startswith("/"):
-        return Reading.without(config.source, "not-readable", "is no absolute path"), ()
+        return Reading.without(config.source, "not-readable", "is not an absolute path"), ()
     paths = _configuration_files(host, f"/proc/{pid}/root", config.value)
     documents: list[dict[str, Any]] = []
     found: list[str] = []

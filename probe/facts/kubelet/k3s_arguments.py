@@ -26,7 +26,7 @@ def configuration_path(words: Sequence[str], environment: Mapping[str, str]) -> 
     """Path of k3s' configuration file; empty when k3s reads none.
 
     K3S_CONFIG_FILE comes before the first `--config` or `-c` among all *words*, the values of other flags included.
-    *Errors*: ValueError for words that are no UTF-8.
+    *Errors*: ValueError for words that are not UTF-8.
     """
     "".join(words).encode()  # raises UnicodeEncodeError, a ValueError, for bytes that JSON cannot encode
     if named := environment.get(_CONFIG_VARIABLE):

@@ -69,7 +69,7 @@ def _now(host: Host, name: str) -> Reading[str]:
     """The present value in /proc/sys."""
     path = sysctl_path(name)
     if not path:
-        return Reading.without(name, "not-readable", "is no sysctl")
+        return Reading.without(name, "not-readable", "is not a sysctl")
     return host.read_text(f"/proc/sys/{path}").parse(str.strip)
 
 

@@ -70,7 +70,7 @@ def maps_mounts(runtime: str, version: tuple[int, int, int]) -> bool:
 def _demand_number(version: str) -> tuple[int, int, int]:
     number = parse_version_number(version)
     if number is None:
-        raise ValueError("is no version")
+        raise ValueError("is not a version")
     return number
 
 

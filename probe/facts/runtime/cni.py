@@ -76,7 +76,7 @@ def parse_plugins(text: str) -> tuple[str, ...]:
         raise ValueError("names no plugins")
     types = [_type_of(each) if isinstance(each, dict) else None for each in listed]
     if not all(isinstance(each, str) and PLAIN.fullmatch(each) for each in types):
-        raise ValueError("names plugins that are no file names")
+        raise ValueError("names plugins that are not file names")
     return tuple(dict.fromkeys(map(str, types)))
 
 

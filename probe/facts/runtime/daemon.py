@@ -70,7 +70,7 @@ def _confirmed(host: Host, pid: int) -> Reading[int]:
     belongs = host.node_daemon(pid)
     if not belongs.need():
         why = "it lacks UID 0, or the node's PID or user namespace, or it is in a Pod"
-        problem = f"process {pid} is no daemon of this node: {why}"
+        problem = f"process {pid} is not a daemon of this node: {why}"
         return Reading.without(belongs.source, "not-readable", problem)
     return Reading(belongs.source, pid)
 

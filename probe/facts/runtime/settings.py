@@ -138,7 +138,7 @@ class RuntimeSettings:
         if name.startswith("/"):
             return Reading(source, name)
         if "/" in name:
-            return Reading.without(source, "not-readable", f"is no absolute path: {name[:100]}")
+            return Reading.without(source, "not-readable", f"is not an absolute path: {name[:100]}")
         return self._search(name)
 
     def config(self) -> Reading[RuntimeConfig]:

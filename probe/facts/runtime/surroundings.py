@@ -138,13 +138,13 @@ def _linked(host: Host, pid: int, programs: Iterable[str | None]) -> tuple[str, 
 
 def _root(root_dir: Reading[str], found: dict[str, Reading[Place]]) -> Reading[Place]:
     """A relative one is meant from the working directory of the daemon."""
-    unclear: Reading[Place] = Reading.without(root_dir.source, "not-readable", "is no absolute path")
+    unclear: Reading[Place] = Reading.without(root_dir.source, "not-readable", "is not an absolute path")
     return found.get(root_dir.value, unclear) if root_dir.value else problem_of(root_dir)
 
 
 def _temporary(path: str, found: dict[str, Reading[Place]]) -> Reading[Place]:
     """A relative one is meant from the bundle of each container on, which has no such directory."""
-    nothing: Reading[Place] = Reading.without(path, "absent", "is no absolute path")
+    nothing: Reading[Place] = Reading.without(path, "absent", "is not an absolute path")
     return found[path] if path.startswith("/") else nothing
 
 
@@ -193,7 +193,7 @@ def _least_left(host: Host, source: str, places: Sequence[str]) -> Reading[int]:
     left: list[tuple[int, str]] = []
     for directory in places:
         limit, now = (host.read_text(f"{directory}/pids.{name}").parse(int) for name in ("max", "current"))
-        if limit.value is not None and now.value is not None:  # `max` is no number
+        if limit.value is not None and now.value is not None:  # `max` is not a number
             left.append((limit.value - now.value, limit.source))
     if not left:
         return Reading.without(source, "absent", "no cgroup limits its processes")

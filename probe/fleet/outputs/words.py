@@ -68,7 +68,7 @@ def breaks(row: EnforceRow) -> str:
 
 
 def problems(inventory: Inventory) -> list[str]:
-    """Sections that could not be read, one line each; an API that the server lacks is no problem."""
+    """Sections that could not be read, one line each; an API that the server lacks is not a problem."""
     lines = [
         f"{one.name}: {one.problem}"
         for one in inventory.sections

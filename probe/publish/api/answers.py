@@ -23,7 +23,7 @@ def judged(status: int, body: bytes) -> bytes:
         told = msgspec.json.decode(body, type=_Told)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         if granted:
-            raise httpx2.RemoteProtocolError("an answer that is no JSON object") from error
+            raise httpx2.RemoteProtocolError("an answer that is not a JSON object") from error
         told = _Told()
     if granted:
         return body

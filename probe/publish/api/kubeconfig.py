@@ -38,11 +38,11 @@ def from_kubeconfig(paths: str, context: str | None) -> SingleConfig:
         _as_client_go_reads(document, os.path.dirname(os.path.abspath(path)))
         config = KubeConfig.from_dict(document, fname=path)
     except (AttributeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no kubeconfig") from error
+        raise ConfigError(f"{path} is not a kubeconfig") from error
     try:
         found = config.get(context)
     except KeyError as error:
-        raise ConfigError(f"the context in {path} names {error}, which is no cluster or user of it") from error
+        raise ConfigError(f"the context in {path} names {error}, which is not a cluster or user there") from error
     assert found is not None
     _refuse(path, "clusters", "cluster", found.context.cluster, document, _CLUSTER)
     if found.user is None:
@@ -95,7 +95,7 @@ def _read(path: str) -> Any:
     try:
         return yaml.load(content, loader)  # noqa: S506 - each is a safe one
     except (yaml.YAMLError, RecursionError) as error:  # its text quotes the file, with secrets
-        raise ConfigError(f"{path} is no YAML") from error
+        raise ConfigError(f"{path} is not YAML") from error
 
 
 def _refuse(path: str, kinds: str, kind: str, name: str, document: Any, unknown: tuple[str, ...]) -> None:

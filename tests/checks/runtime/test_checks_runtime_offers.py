@@ -176,7 +176,7 @@ def test_handler_unknown() -> None:
         ),
         (
             {"user_namespaces": False},
-            "though runc 1.3.5 (/usr/bin/runc) could: it was asked when the runtime started",
+            "though runc 1.3.5 (/usr/bin/runc) has them",
             "Restart the runtime",
         ),
         (
@@ -202,7 +202,7 @@ def test_handler_unknown() -> None:
         ),
         (
             {"user_namespaces": False, "oci_idmap": unread()},
-            "runc 1.3.5 (/usr/bin/runc) lacked them when it was asked",
+            "runc 1.3.5 (/usr/bin/runc) had none when the runtime started",
             "Install runc 1.2",
         ),
     ],
@@ -372,7 +372,7 @@ MAYBE: list[tuple[dict[str, Any], str, str]] = [
     ({"seccomp": 2}, "runs under a seccomp filter", "NotReadable"),
     ({"label": "cri-containerd.apparmor.d (enforce)"}, "cri-containerd.apparmor.d (enforce)", "NotReadable"),
     ({"label": "system_u:system_r:container_t:s0:c1,c2"}, "container_t", "NotReadable"),
-    ({"label": "_"}, "confined by a security module as _", "NotReadable"),
+    ({"label": "_"}, "a security module", "NotReadable"),
     ({"effective_capabilities": unread()}, "could not be read", "NotPermitted"),
     ({"in_initial_user_namespace": unread()}, "could not be read", "NotPermitted"),
     ({"seccomp": unread()}, "could not be read", "NotPermitted"),
@@ -446,8 +446,8 @@ def test_capabilities_in_the_kernels_words() -> None:
             "Install runc 1.2 or newer as /usr/bin/runc",
         ),
         ({"oci_user_namespace": False}, {}, "still promises", "Install runc"),
-        ({"user_namespaces": False}, {}, "denies it: it asks once, when it starts", "Restart the runtime"),
-        ({"user_namespaces": None}, {}, "denies it: it asks once, when it starts", "Restart the runtime"),
+        ({"user_namespaces": False}, {}, "denies it", "Restart the runtime"),
+        ({"user_namespaces": None}, {}, "denies it", "Restart the runtime"),
         ({"binary_newer": True}, {}, "may have been replaced since containerd 2.1.9 started", "Restart the runtime"),
         (
             {"user_namespaces": False, "oci_user_namespace": False},
@@ -588,10 +588,8 @@ def test_names_that_are_not_known() -> None:
     )
     runtime = make_runtime(name=unread(), version=unread(), handlers=Reading("CRI Status", (nameless,)))
     facts = make_facts(runtime=runtime, kubelet=absent("/proc"))
-    assert judge(IDS[0], facts, "x").message == (
-        'the container runtime offers no user namespaces with handler "x": '
-        "its OCI runtime lacked them when it was asked"
-    )
+    message = judge(IDS[0], facts, "x").message
+    assert message.startswith('the container runtime offers no user namespaces with handler "x": its OCI runtime ')
     for check_id in IDS[1:]:
         judge(check_id, facts, "x")
 

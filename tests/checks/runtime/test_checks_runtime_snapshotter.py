@@ -70,16 +70,12 @@ def test_pass(facts: Facts, message: str) -> None:
 
 @pytest.mark.parametrize("name", ["native", "devmapper", "btrfs", "zfs", "blockfile"])
 def test_warn_of_snapshotters_that_copy(name: str) -> None:
-    """It says what that costs, and what to write where."""
+    """It names the snapshotter, says that it is slow and for which images, and what to write where."""
     outcome = judge(node(snapshotter=name))
     assert outcome.status == "warn"
-    assert outcome.message == (
-        f"slow: the snapshotter {name} copies each image once per Pod's ID range: a Pod waits until its image is "
-        "copied, and each copy takes the image's size on disk; an image with hard links, or with owners from 65536 on, "
-        "cannot be copied so, and its Pods do not start"
-    )
-    assert "    snapshotter = 'overlayfs'\n" in outcome.remediation
-    assert "in this table, which may be there already:\n  [plugins." in outcome.remediation
+    assert outcome.message.startswith(f"slow: the snapshotter {name}")
+    assert all(word in outcome.message for word in ("hard links", "65536"))
+    assert "\n  [plugins.'io.containerd.cri.v1.images']\n    snapshotter = 'overlayfs'\n" in outcome.remediation
     assert outcome.remediation.endswith("\n  containerd config dump >/dev/null && systemctl restart containerd")
 
 
@@ -122,7 +118,7 @@ def test_an_unknown_proxy_whose_entry_was_not_read() -> None:
 def test_warn_of_an_old_erofs() -> None:
     outcome = judge(node(snapshotter="erofs", version="2.1.9"))
     assert outcome.status == "warn"
-    assert "as it maps owners from containerd 2.3 on" in outcome.message
+    assert "containerd 2.3" in outcome.message
     assert outcome.remediation.startswith("Upgrade containerd to 2.3 or newer")
 
 
@@ -152,7 +148,7 @@ def test_warn_of_another_driver_of_crio() -> None:
     outcome = judge(node(name="cri-o", snapshotter="vfs"))
     assert outcome.status == "warn"
     assert outcome.message.startswith("slow: CRI-O's storage driver vfs copies each image")
-    assert 'in this table, which is there already:\n  [storage]\n  driver = "overlay"\n' in outcome.remediation
+    assert '/etc/containers/storage.conf:\n  [storage]\n  driver = "overlay"\n' in outcome.remediation
     assert outcome.remediation.endswith("  systemctl restart crio")
 
 
@@ -167,42 +163,30 @@ def test_a_handler_may_have_a_snapshotter_of_its_own() -> None:
 def test_skipped_where_the_runtime_knows_no_user_namespaces() -> None:
     outcome = judge(node(handlers=Reading("CRI", ()), version="1.7.24"))
     assert outcome.status == "skipped"
-    assert outcome.message == "containerd 1.7.24 has no Pods with user namespaces"
+    assert "containerd 1.7.24" in outcome.message
 
 
 @pytest.mark.parametrize(
     ("facts", "reason", "message"),
     [
-        (make_facts(runtime=unread()), "NotPermitted", "how images get the IDs of a Pod is unknown: "),
-        (
-            make_facts(kubelet=absent("/proc"), runtime=unread()),
-            "KubeletNotFound",
-            "how images get the IDs of a Pod is unknown: no kubelet names its socket",
-        ),
-        (node(name=unread()), "NotPermitted", "how images get the IDs of a Pod is unknown: "),
-        (node(snapshotter=unread()), "NotPermitted", "the snapshotter is unknown: "),
-        (
-            node(snapshotter="own"),
-            "NotReadable",
-            "whether the snapshotter own maps owners or copies images is not known",
-        ),
-        (
-            node(name="docker"),
-            "NotReadable",
-            "how docker 2.1.9 gives images the IDs of a Pod is not known to the probe",
-        ),
-        (node(snapshotter="erofs", version=unread()), "NotPermitted", "whether the snapshotter erofs maps owners is"),
-        (node(snapshotter="erofs", version="UNKNOWN"), "NotReadable", "containerd UNKNOWN tells no version"),
-        (node(layers=UNKNOWN, slow_chown=True), "TimedOut", "slow_chown is on; whether it is needed is unknown: "),
-        (node(layers=None, slow_chown=True), "NotTried", "slow_chown is on; whether it is needed is unknown: "),
-        (node(layers=REFUSED, slow_chown=unread()), "NotPermitted", "whether slow_chown lets images be copied is"),
+        (make_facts(runtime=unread()), "NotPermitted", "IDs of a Pod"),
+        (make_facts(kubelet=absent("/proc"), runtime=unread()), "KubeletNotFound", "socket"),
+        (node(name=unread()), "NotPermitted", "IDs of a Pod"),
+        (node(snapshotter=unread()), "NotPermitted", "the snapshotter"),
+        (node(snapshotter="own"), "NotReadable", "the snapshotter own"),
+        (node(name="docker"), "NotReadable", "docker 2.1.9"),
+        (node(snapshotter="erofs", version=unread()), "NotPermitted", "the snapshotter erofs"),
+        (node(snapshotter="erofs", version="UNKNOWN"), "NotReadable", "containerd UNKNOWN"),
+        (node(layers=UNKNOWN, slow_chown=True), "TimedOut", "slow_chown"),
+        (node(layers=None, slow_chown=True), "NotTried", "slow_chown"),
+        (node(layers=REFUSED, slow_chown=unread()), "NotPermitted", "slow_chown"),
     ],
 )
 def test_unknown(facts: Facts, reason: str, message: str) -> None:
     """Nobody knows, and it says why."""
     outcome = judge(facts)
     assert (outcome.status, outcome.reason) == ("unknown", reason)
-    assert outcome.message.startswith(message)
+    assert message in outcome.message
 
 
 def test_the_remediation_fits_the_distribution() -> None:

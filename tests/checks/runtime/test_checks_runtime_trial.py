@@ -9,6 +9,7 @@ import pytest
 from lab.factory import make_attempts, make_facts, make_handler, make_refusal, make_runtime, unread
 from probe.checks import catalog
 from probe.checks.check import Outcome
+from probe.checks.remedies.node import REFUSED_TO_ALL
 from probe.checks.runtime.trial import CHECKS, check_runtime_trial
 from probe.facts.tried import NOT_ASKED, STEP_NAMES, RuntimeTrialFacts, TrialStep
 from probe.reading import Reading
@@ -45,7 +46,7 @@ def test_pass() -> None:
         "runc 1.3.5 (/usr/bin/runc) made a container with a user namespace and idmapped mounts, and removed it"
     )
     assert [one.source for one in outcome.evidence[1:]] == [f"runtime trial, {name}" for name in STEP_NAMES]
-    assert outcome.evidence[0].value == "/usr/bin/runc took 160 ms with all that was looked at"
+    assert outcome.evidence[0].value.startswith("/usr/bin/runc took 160 ms")
     assert outcome.evidence[1].value == "worked (40 ms)"
 
 
@@ -101,7 +102,7 @@ def test_what_the_kernel_refuses_is_not_the_runtimes_fault(blame: str, role: str
     """Where the live attempt was refused as well, the remediation points there."""
     refused = make_attempts(**{role: make_refusal(role=role.replace("_", "-"))})
     outcome = judge(make_trial(create=REFUSED, blame=blame), attempts=refused)
-    assert outcome.remediation == "The kernel refuses it to everybody: see what this report says of that file system."
+    assert outcome.remediation == REFUSED_TO_ALL
 
 
 def test_a_container_that_cannot_be_removed() -> None:
@@ -125,10 +126,7 @@ def test_unknown(kind: str, reason: str) -> None:
     """A step that nobody can judge is unknown for its own reason."""
     outcome = judge(make_trial(maps={"result": "unknown", "kind": kind, "reason": "no answer in time"}))
     assert (outcome.status, outcome.reason) == ("unknown", reason)
-    assert outcome.message == (
-        "what the OCI runtime does with a user namespace is unknown: "
-        "the trial of runc 1.3.5 (/usr/bin/runc) ended at maps: no answer in time"
-    )
+    assert outcome.message.endswith("the trial of runc 1.3.5 (/usr/bin/runc) ended at maps: no answer in time")
 
 
 def test_a_failed_step_counts_more_than_an_unknown_one() -> None:

@@ -179,7 +179,7 @@ class Masked(FakeHost):
     """A node with a link to /dev/null in place of the unit, as `systemctl mask` makes one."""
 
     def read(self, path: str, limit: int = 1 << 20) -> Reading[bytes]:
-        """A device, which is no file that can be read."""
+        """A device, which is not a file that can be read."""
         problem = Reading.without(path, "not-readable", "is not a regular file")
         return problem if path == f"/{ETC}/{NAME}" else super().read(path, limit)
 

@@ -58,18 +58,18 @@ def test_what_go_takes_is_taken(content: bytes, parsed: PodUserns) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (wrapped("-1"), "no whole number from 0 to 4294967295: '-1'"),
-        (wrapped("-0"), "no whole number"),
-        (wrapped("1.0"), "no whole number"),
-        (wrapped("1e3"), "no whole number"),
-        (wrapped("4294967296"), "no whole number"),
-        (wrapped("9" * 5000), "no whole number"),
-        (wrapped('"7"'), "no whole number"),
-        (wrapped("true"), "no whole number"),
-        (wrapped("[]"), "no whole number"),
-        (wrapped("{}"), "no whole number"),
-        (wrapped("NaN"), "NaN is no JSON"),
-        (wrapped("Infinity"), "Infinity is no JSON"),
+        (wrapped("-1"), "whole number from 0 to 4294967295: '-1'"),
+        (wrapped("-0"), "whole number"),
+        (wrapped("1.0"), "whole number"),
+        (wrapped("1e3"), "whole number"),
+        (wrapped("4294967296"), "whole number"),
+        (wrapped("9" * 5000), "whole number"),
+        (wrapped('"7"'), "whole number"),
+        (wrapped("true"), "whole number"),
+        (wrapped("[]"), "whole number"),
+        (wrapped("{}"), "whole number"),
+        (wrapped("NaN"), "NaN is not JSON"),
+        (wrapped("Infinity"), "Infinity is not JSON"),
         (wrapped("01"), "delimiter"),
         (b"", "Expecting value"),
         (b"root:*:19000:0:99999:7:::\n", "Expecting value"),
@@ -77,11 +77,11 @@ def test_what_go_takes_is_taken(content: bytes, parsed: PodUserns) -> None:
         (b"\xff" + CONTENT, "Expecting value"),
         (CONTENT + b"x", "Extra data"),
         (CONTENT[:-1], "delimiter"),
-        (b"[]", "the file is no JSON object"),
-        (b"7", "the file is no JSON object"),
-        (b'{"uidMappings":{}}', "uidMappings is no JSON array"),
-        (b'{"uidMappings":"x"}', "uidMappings is no JSON array"),
-        (b'{"uidMappings":[7]}', "an element of uidMappings is no JSON object"),
+        (b"[]", "the file is not a JSON object"),
+        (b"7", "the file is not a JSON object"),
+        (b'{"uidMappings":{}}', "uidMappings is not a JSON array"),
+        (b'{"uidMappings":"x"}', "uidMappings is not a JSON array"),
+        (b'{"uidMappings":[7]}', "an element of uidMappings is not a JSON object"),
         (b"[" * 60_000 + b"]" * 60_000, "nested too deeply"),
         (b'{"a":' * 60_000 + b"1" + b"}" * 60_000, "nested too deeply"),
         (b"[" * 60_000, "nested too deeply|Expecting value"),
@@ -196,4 +196,4 @@ def test_more_pods_than_descriptors(tmp_path: Path) -> None:
 
 def test_names_that_no_report_can_carry(tmp_path: Path, local_host: LocalHost) -> None:
     os.mkdir(os.fsencode(tmp_path) + b"/\xff")
-    assert "no UTF-8" in gather_userns_files(local_host, str(tmp_path)).problem
+    assert "UTF-8" in gather_userns_files(local_host, str(tmp_path)).problem

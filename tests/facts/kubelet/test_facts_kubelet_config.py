@@ -270,7 +270,7 @@ def test_endpoints_have_many_spellings(text: str, path: str) -> None:
 @pytest.mark.parametrize("text", ["", "run/x.sock", "tcp://127.0.0.1:1", "npipe:////./pipe/x", "unix:", "unix://"])
 def test_what_is_no_socket_is_no_endpoint(text: str) -> None:
     """Said, not guessed."""
-    with pytest.raises(ValueError, match="no path of a UNIX socket"):
+    with pytest.raises(ValueError, match="UNIX socket"):
         parse_endpoint(text)
 
 
@@ -284,7 +284,7 @@ def test_any_text_gives_a_value_or_a_value_error(parse: Callable[[str], object],
 
 @given(st.lists(st.text(alphabet="-=_ab1 \udc80")))
 def test_any_arguments_give_flags_or_a_value_error(arguments: list[str]) -> None:
-    """Also bytes that are no text."""
+    """Also bytes that are not text."""
     try:
         flags = parse_flags(arguments)
     except ValueError:

@@ -104,7 +104,7 @@ def test_a_drop_in_of_the_unit_replaces_its_command() -> None:
     ],
 )
 def test_arguments_that_nobody_tells_are_a_problem(files: dict[str, str], cgroup: str) -> None:
-    """Silence of the process title is no proof that there are none."""
+    """Silence of the process title is not a proof that there are none."""
     host = FakeHost(files=dict(files))
     assert gather_k3s(host, k3s(host, "/usr/local/bin/k3s server", cgroup=cgroup)).flags.kind == "not-readable"
 

@@ -72,7 +72,7 @@ def test_imitation_is_no_daemon(pretence: dict[str, str], listener: int) -> None
     host.add_process(700, "/usr/bin/containerd", **pretence)  # type: ignore[arg-type]
     daemon = find_daemon(host, _answer(listener))
     assert daemon.value is None
-    assert "700 is no daemon of this node" in daemon.problem
+    assert "700 is not a daemon of this node" in daemon.problem
     assert gather_confinement(host, daemon).problem == daemon.problem
     assert not {"/proc/700/environ", "/proc/700/attr/current", "/proc/700/cmdline"} & set(host.touched)
 
@@ -112,7 +112,7 @@ def test_of_several_the_one_that_listens() -> None:
 
 
 def test_a_strange_name_of_a_socket_hides_no_other() -> None:
-    """Anybody may give a socket a name that is no UTF-8."""
+    """Anybody may give a socket a name that is not UTF-8."""
     host = FakeHost()
     for pid, endpoint in ((700, "/run/docker/containerd/containerd.sock"), (701, ENDPOINT)):
         host.add_process(pid, "/usr/bin/containerd")

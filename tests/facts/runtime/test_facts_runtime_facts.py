@@ -178,7 +178,7 @@ def test_imitation_gets_nothing_run() -> None:
     assert "/proc/700/environ" not in host.touched
     assert facts.confinement.value is None
     for handler in facts.handlers.value or ():
-        assert handler.oci_idmap.problem.startswith("not run: process 700 is no daemon of this node")
+        assert handler.oci_idmap.problem.startswith("not run: process 700 is not a daemon of this node")
     assert facts.slow_chown.value is None
 
 
@@ -223,7 +223,7 @@ def test_runc_from_containerds_own_directory() -> None:
     ("runtime", "kind", "problem"),
     [
         ({"runtimeType": "io.containerd.kata.v2"}, "absent", "io.containerd.kata.v2 runs no runtime like runc"),
-        (RUNC_V2 | {"options": {"BinaryName": "bin/runc"}}, "not-readable", "is no absolute path: bin/runc"),
+        (RUNC_V2 | {"options": {"BinaryName": "bin/runc"}}, "not-readable", "is not an absolute path: bin/runc"),
         (RUNC_V2 | {"options": {"BinaryName": "x"}}, "absent", "no executable x in /opt/containerd/bin, /usr/sbin"),
     ],
 )

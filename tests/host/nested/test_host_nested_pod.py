@@ -63,7 +63,7 @@ def test_the_steps_open_nothing_without_drivers(opened: list[str]) -> None:
     ],
 )
 def test_registered_minors(text: bytes, minors: set[int]) -> None:
-    """What is no number is none; nothing odd is an error."""
+    """What is not a number is none; nothing odd is an error."""
     assert parse_minors(text.splitlines(keepends=True)) == minors
 
 
