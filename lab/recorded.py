@@ -292,7 +292,7 @@ class RecordedTrials:
 
     def cri_answer(self, endpoint: str) -> Reading[CriAnswer]:
         if not endpoint:
-            return Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")
+            return Reading.without("CRI", "not-tried", "no kubelet names the runtime's socket")
         return Reading(f"CRI {endpoint}", self._recording.ask(endpoint))
 
     def bench(self, runtime: Reading[RuntimeFacts]) -> attempts.Bench:

@@ -111,7 +111,7 @@ def everything_stands_still(stage: Stage, chance: random.Random) -> None:
             time.sleep(chance.uniform(0.5, 3.0))
             freeze(False)
 
-        late = ("did not come back", "timed out", "answer in time", "ran out")
+        late = ("no answer within", "did not answer within", "timed out", "answer in time", "ran out")
         lost = None if budget < stage.budget else parts.PROGRAMS | parts.SANDBOX | parts.ATTEMPTS
         during(stage, chance, change, cause=late, unknown=lost, budget=budget, wrapper=wrapper)
 

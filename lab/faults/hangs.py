@@ -20,6 +20,7 @@ from lab.real.programs import write_program
 from lab.waiting import wait_for
 
 VOLUMES = 50
+_LATE = ("in time", "ran out", "no answer within", "did not answer within")
 _OF_VOLUMES = {
     "timed out: its FUSE server leaves requests unanswered",
     "timed out: its server does not answer",
@@ -110,7 +111,7 @@ def expect_of(
 ) -> None:
     """What a fault leaves unknown; with less than the default budget a busy machine may not come to all the others."""
     if budget < stage.budget:
-        stage.expect(probed, verdict, "unknown", cause=(*cause, "in time", "ran out", "did not come back"))
+        stage.expect(probed, verdict, "unknown", cause=(*cause, *_LATE))
     else:
         stage.expect(probed, verdict, unknown=unknown, cause=cause)
 

@@ -18,7 +18,7 @@ from lab.faults.limits import fill, tmpfs
 from lab.faults.stage import CHECKOUT, WATCHDOG, BrokenError, Fault, Stage, demand, document
 from lab.real.node import Probed, children, descendants, environment
 
-CAUSES = ("ended without an answer", "signal 9", "it failed", "the trial was cut short", "was ended by", "failed:")
+CAUSES = ("ended without an answer", "signal 9", "the trial was interrupted", "was ended by", "failed:")
 
 
 def one_child(stage: Stage, chance: random.Random) -> None:

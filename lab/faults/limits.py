@@ -24,7 +24,7 @@ _CAUSES = (
         "MemoryError",
         "exit status",
     ),
-    *("ended without an answer", "short of memory, processes or files", "no answer in time", "did not start"),
+    *("ended without an answer", "memory, processes or files", "no answer in time", "did not start"),
     *("No space left on device", "UNAVAILABLE", "signal 9", "not understood", "no process can be listed"),
 )
 """Words by which a report may name that something had run out."""

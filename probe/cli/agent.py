@@ -34,7 +34,7 @@ STALE_AGES = (timedelta(hours=12), timedelta(days=30))
     default="",
     metavar="DIR",
     envvar="USERNS_PROBE_NFD_DIR",
-    help="Also write the report to DIR/userns-probe as a feature file of Node Feature Discovery; see docs/interop.md.",
+    help="Also write DIR/userns-probe, a feature file of Node Feature Discovery; see docs/interop.md.",
 )
 @volume_paths_option
 @node_name_option
@@ -89,7 +89,7 @@ def _parts(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
     return lists_of(PARTS, incomplete)
 
 
-@click.command(short_help="Serve the report as page and metrics, and publish it.")
+@click.command(short_help="Serve the report as a page and as metrics, and publish it.")
 @report_file_option
 @click.option(
     "--listen",
@@ -154,7 +154,7 @@ def execute_exporter(*arguments: str) -> NoReturn:
     os.execv(command[0], command)
 
 
-@click.command(short_help="Remove from Nodes all that userns-probe published.")
+@click.command(short_help="Remove everything that userns-probe published from Nodes.")
 @click.option("--all", "every", is_flag=True, help="Every Node; needs an administrator's kubeconfig.")
 @click.option(
     "--stale",

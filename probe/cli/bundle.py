@@ -76,7 +76,7 @@ def bundle(
         with Progress(budget), start_cri(settings) as cri:
             kept = gather_and_keep(settings, cri)
     except (TimeoutError, ChildError, OSError) as error:
-        complain(f"userns-probe: no bundle was written, since the probe failed: {error or 'it took too long'}\n")
+        complain(f"userns-probe: no bundle was written, because the probe failed: {error or 'it took too long'}\n")
         return UNFORESEEN
     redactor = Redactor()
     asked = tuple(redactor.redact(kept.asked))

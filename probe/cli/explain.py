@@ -119,7 +119,7 @@ def explain(
         return _topic(check, fit, output, colour)
     found = known_checks().get(check or "")
     if check and check != NESTED and found is None:
-        raise click.UsageError(f"no check is called {check!r}: {_meant(check, _names())}")
+        raise click.UsageError(f"there is no check {check!r}: {_meant(check, _names())}")
     if fit and (fit not in PLATFORMS or not has_platforms(found)):
         raise click.UsageError(f"--for needs a CHECK and one of {', '.join(PLATFORMS)}")
     if output == "json":

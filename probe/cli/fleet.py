@@ -107,7 +107,7 @@ def fleet(
     if "worse" in conditions and not old:
         raise click.UsageError("--fail-on worse needs --diff")
     if old and output not in ("table", "json"):
-        raise click.UsageError(f"--diff is printed as table or json, not as {output}")
+        raise click.UsageError(f"--diff can be printed as table or json, not as {output}")
     _check_url(prometheus)
     before = _read(old) if old else None
     taken = _read(kept) if kept else _take(kubeconfig, context, cluster, pool_label, namespace, prometheus)

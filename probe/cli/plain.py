@@ -66,7 +66,7 @@ def _read_words(words: Sequence[str]) -> dict[str, Any]:
 def _one_of(allowed: Sequence[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in allowed:
-            raise ValueError(f"{text!r} is none of {allowed}")
+            raise ValueError(f"{text!r} is not one of {allowed}")
         return text
 
     return read

@@ -37,7 +37,7 @@ _PATHS = 500
     help="Judge for the node of this report (userns-probe -o json), or of this Node (kubectl get node NAME -o json), "
     "instead of this node.",
 )
-@click.option("--assume", is_flag=True, help="Judge Pods that do not set hostUsers as if they said false.")
+@click.option("--assume", is_flag=True, help="Judge Pods that do not set hostUsers as if they set false.")
 @click.option(
     "-o",
     "--output",
@@ -46,7 +46,7 @@ _PATHS = 500
     show_default=True,
     help="text for people; json and yaml as in docs/pod.schema.json.",
 )
-@click.option("-v", "--verbose", count=True, help="Show every reason, also of Pods that run, and notes.")
+@click.option("-v", "--verbose", count=True, help="Show every reason, even of Pods that run, and notes.")
 @probing_options
 @colour_option
 def pod(

@@ -59,9 +59,9 @@ def gather_facts(settings: Settings, cri: BackgroundChild, meanwhile: Callable[[
     try:
         return unpack(run_child(lambda: pack(_gather(settings, cri)), budget + 1, FACTS_LIMIT, meanwhile))
     except TimeoutError:
-        return unknown_facts(settings.node_name, "timed-out", f"it did not come back within {budget:g} seconds")
+        return unknown_facts(settings.node_name, "timed-out", f"no answer within {budget:g} seconds")
     except (ChildError, OSError, ValueError) as error:
-        return unknown_facts(settings.node_name, "not-readable", f"it failed: {error}")
+        return unknown_facts(settings.node_name, "not-readable", f"failed: {error}")
 
 
 def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Trials) -> Facts:

@@ -27,7 +27,7 @@ from probe.settings import Settings
 _RUNTIMES = ("containerd", "crio")
 _LEVELS = 64
 """Most directories above a path that are looked at."""
-_AUTOMOUNT = "an automount that is not mounted: looking further would mount it"
+_AUTOMOUNT = "an automount that is not mounted; a closer look would mount it"
 
 
 def gather_paths(
@@ -45,7 +45,7 @@ def gather_paths(
         )
         return msgspec.json.decode(answer, type=tuple[Attempt, ...])
     except TimeoutError:
-        return _unknown(paths, "timed-out", f"the process that tries it did not come back within {budget:g} seconds")
+        return _unknown(paths, "timed-out", f"the process that tries it did not answer within {budget:g} seconds")
     except (ChildError, OSError, ValueError) as error:
         return _unknown(paths, "not-readable", f"the process that tries it failed: {error}")
 

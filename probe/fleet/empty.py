@@ -88,10 +88,10 @@ def _status(text: str) -> _Status:
     try:
         return msgspec.convert(found.value if found else None, _Status)
     except msgspec.ValidationError as error:
-        raise Failure(0, "Invalid", "a status in another format than cluster-autoscaler's since 1.30") from error
+        raise Failure(0, "Invalid", "a status in a format other than cluster-autoscaler's since 1.30") from error
 
 
 def _told(name: str, promised: bool, where: str) -> Empty:
     if promised:
-        return Empty(name, True, f"its {where} promises {LABEL}, and no node proves it")
+        return Empty(name, True, f"its {where} promises {LABEL}, but no node proves it")
     return Empty(name, False, f"its {where} does not promise {LABEL}: a selector on that label never makes it grow")

@@ -118,7 +118,7 @@ class Reader:
             except Expired:
                 if not last:
                     continue
-                problem = "its pages expired twice, and the API server gave no token to go on with"
+                problem = "its pages expired twice, and the API server gave no token to continue"
             except Failure as failure:
                 if failure.reason == NO_CREDENTIALS:
                     raise

@@ -27,7 +27,7 @@ _UNREAD = Reason(
     outcome="unknown",
     source="unknown",
     reason="NodesNotRead",
-    message="not all nodes were read: it may reach, or run on, one of the others",
+    message="not all nodes were read: it may reach, or already run on, another one",
 )
 
 

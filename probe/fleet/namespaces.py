@@ -70,7 +70,7 @@ def _relaxed(level: str, version: tuple[int, int] | None) -> str:
     if level not in LEVELS:
         return "unknown: the cluster's default level is not visible" if not level else "unknown: no such level"
     if level == "privileged":
-        return "nothing: privileged asks nothing"
+        return "nothing: privileged requires nothing"
     if version is None:
         return "unknown: the version is not known"
     gate = f"nothing, unless the gate {POD_SECURITY.name} is on, which is not visible"

@@ -28,8 +28,8 @@ SHOWN = 300
 UNPLACED = "(not scheduled)"
 UNKNOWN_NODE = "(unknown node)"
 
-_SELECTOR = f'nodeSelector {LABEL}: "true", since some reachable nodes are not ready'
-_EXPLICIT = "it sets hostUsers: true: find out why before you change it"
+_SELECTOR = f'nodeSelector {LABEL}: "true", because some reachable nodes are not ready'
+_EXPLICIT = "it sets hostUsers: true; find out why before you change it"
 _NO_LABEL = Because(
     reason="LabelNotTrue",
     field="spec.nodeSelector",

@@ -200,14 +200,14 @@ def _parse_conditions(reply: Any) -> tuple[CriCondition, ...]:
 def _read_host_network(status: Reading[Any]) -> Reading[bool]:
     """*Source*: cri-api 0.36; of an older runtime the message is there, without the field, or is not there at all."""
     if status.value is not None and not status.value.HasField("features"):
-        return Reading.without(status.source, "absent", "the runtime tells nothing of its features")
+        return Reading.without(status.source, "absent", "the runtime reports no features")
     return status.parse(lambda reply: bool(reply.features.user_namespaces_host_network))
 
 
 def _read_config(status: Reading[Any]) -> Reading[str]:
     config = status.parse(lambda reply: _short(reply.info.get("config", ""), _CONFIG_LIMIT))
     if config.value == "":
-        return Reading.without(status.source, "absent", "the runtime tells nothing of its configuration")
+        return Reading.without(status.source, "absent", "the runtime reports no configuration")
     return config
 
 

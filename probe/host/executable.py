@@ -110,7 +110,7 @@ def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str
         return "is empty"
     if head.startswith(b"#!"):
         interpreter = _script_interpreter(head)
-        return _missing(interpreter, exists) if interpreter else "names no interpreter behind #!"
+        return _missing(interpreter, exists) if interpreter else "names no interpreter after #!"
     if not head.startswith(_ELF):
         return "is neither a program nor a script with #!"
     if len(head) < 64:
@@ -164,7 +164,7 @@ def _missing(interpreter: bytes, exists: Callable[[str], bool]) -> str:
     path = os.fsdecode(interpreter.partition(b"\0")[0])
     if not path.startswith("/") or exists(path):
         return ""
-    return f"{NEEDS}{ascii(path[:100])[1:-1]}, which is not there"
+    return f"{NEEDS}{ascii(path[:100])[1:-1]}, which does not exist"
 
 
 def _script_interpreter(head: bytes) -> bytes:

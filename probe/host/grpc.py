@@ -112,7 +112,7 @@ def call_all(connection: socket.socket, calls: Sequence[tuple[str, bytes]], dead
     except OSError as error:
         failure = RpcError("UNAVAILABLE", error.strerror or str(error))
     except (H2Error, ValueError) as error:
-        failure = RpcError("UNAVAILABLE", f"no HTTP/2 that is understood: {error}"[:_DETAILS_LIMIT])
+        failure = RpcError("UNAVAILABLE", f"not understood as HTTP/2: {error}"[:_DETAILS_LIMIT])
     return [failure if call.outcome is None else call.outcome for call in pending.values()]
 
 
@@ -199,7 +199,7 @@ class _Call:
                 self._http_status == "200" and content_type.startswith("application/grpc")
             ):
                 code = _CODE_OF_HTTP.get(self._http_status, "UNKNOWN")
-                self._fail(code, f"no gRPC: HTTP status {self._http_status}, content type {content_type!r}"[:200])
+                self._fail(code, f"not gRPC: HTTP status {self._http_status}, content type {content_type!r}"[:200])
             elif event.stream_ended:
                 self._end(headers)
         elif isinstance(event, DataReceived):

@@ -47,7 +47,7 @@ class Helper:
             os.write(self._requests, _LENGTH.pack(len(request)) + request)
             (length,) = _LENGTH.unpack(child.read_exactly(_LENGTH.size, deadline))
             if length > limit + _FRAME:
-                raise ChildError("wrote more than it may")
+                raise ChildError("wrote more than allowed")
             answer = child.read_exactly(length, deadline)
         except (TimeoutError, ChildError, BrokenPipeError) as error:
             self.close()

@@ -63,7 +63,7 @@ def parse_imports(text: str) -> tuple[str, ...]:
     lists = _IMPORTS.findall(plain)
     escaped = "\\u" in plain or "\\U" in plain  # by which a key may be written otherwise
     if escaped or plain.count("imports") != len(lists) or not all(map(_STRINGS.fullmatch, lists)):
-        raise ValueError("its imports are no plain list")
+        raise ValueError("its imports are not a plain list")
     return tuple(pattern for one in lists for pattern in _STRING.findall(one))
 
 

@@ -39,7 +39,7 @@ def render_check(check: Check, *, width: int | None, colour: bool, platform: str
     page.line((check.id, "bold"))
     page.line(check.question, indent=2)
     page.blank()
-    gating = "if it is unknown, so is the verdict" if check.gating else "an unknown does not change the verdict"
+    gating = "if it is unknown, so is the verdict" if check.gating else "if it is unknown, the verdict does not change"
     rows: list[list[Cell]] = [
         [("level   ", "dim"), f"{check.level}; {gating}"],
         [("why", "dim"), check.why],
@@ -54,7 +54,7 @@ def render_check(check: Check, *, width: int | None, colour: bool, platform: str
     own = [row for row in declared if row.platform == platform]
     if platform and not own:
         page.blank()
-        page.line(f"No fix of its own is known for {PLATFORMS[platform]}. For all platforms:", indent=2)
+        page.line(f"There is no fix specific to {PLATFORMS[platform]}. For all platforms:", indent=2)
     if not platform or not own:
         page.blank()
         page.remediation((_FIX, "dim"), check.remediation)
@@ -76,7 +76,12 @@ def render_catalog(checks: Sequence[Check], *, width: int | None, colour: bool) 
             page.line((check.id, "bold"), f"  {check.level}{', gating' if check.gating else ''}", indent=2)
             page.line(check.question, indent=4)
     page.blank()
-    page.line(("gating: its unknown decides, too, as every fail does. Details: userns-probe explain CHECK", "dim"))
+    page.line(
+        (
+            "A fail decides the verdict; an unknown only of gating checks. Details: userns-probe explain CHECK",
+            "dim",
+        )
+    )
     page.line((f"Tables, with their sources: userns-probe explain nested|{'|'.join(TOPICS)}", "dim"))
     return str(page).removeprefix("\n")
 

@@ -35,7 +35,7 @@ def render_nested_check(check: NestedCheck, *, width: int | None, colour: bool) 
         [
             [("levels  ", "dim"), f"{', '.join(check.levels)}; the node's verdict does not depend on it"],
             [("why", "dim"), check.why],
-            [("fails as", "dim"), ", ".join(check.reasons) or "never fails: it warns, or is unknown"],
+            [("fails as", "dim"), ", ".join(check.reasons) or "never fails; warns, or is unknown"],
             [("docs   ", "dim"), check.documentation],
         ]
     )

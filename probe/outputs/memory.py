@@ -179,7 +179,7 @@ def _parse_facts(text: str, changes: tuple[VerdictChange, ...]) -> Memory:
     answer = Previous(verdict=facts.verdict, reason=facts.reason)
     texts = [answer.reason, facts.previous.reason if facts.previous else "", *facts.seen, *facts.seen.values()]
     if any(text != diff.clipped(text) for text in texts):
-        raise _Unusable(f"the annotation {FACTS} has texts that userns-probe does not write")
+        raise _Unusable(f"the annotation {FACTS} has text that userns-probe does not write")
     if changes and changes[-1].after != answer:
         raise _Unusable(f"the annotations {CHANGES} and {FACTS} contradict each other")
     since = diff.dated(facts.since, None)

@@ -94,7 +94,7 @@ def _write_pod_security(page: Page, _release: str) -> None:
     page.line(
         "The policy's version is that of the namespace's label pod-security.kubernetes.io/enforce-version; latest is "
         f"the API server's. Before {version} a policy relaxes only with the gate UserNamespacesPodSecurityStandards, "
-        "which nothing shows.",
+        "which the cluster does not show.",
         indent=2,
     )
     page.line(("source  k8s.io/pod-security-admission policy/check_*.go", "dim"), indent=2)
@@ -152,8 +152,10 @@ def _write_limits(page: Page, _release: str) -> None:
 
 TOPICS: dict[str, Topic] = {
     "volumes": Topic("How volumes reach a node, and which kernels can idmap them.", write_volumes, volume_document),
-    "gates": Topic("Feature gates of Kubernetes that bear upon Pods with a user namespace.", _write_gates, _gates),
-    "pod-security": Topic("What Pod Security asks of Pods with hostUsers: false.", _write_pod_security, _pod_security),
+    "gates": Topic("Feature gates of Kubernetes that affect Pods with a user namespace.", _write_gates, _gates),
+    "pod-security": Topic(
+        "What Pod Security requires of Pods with hostUsers: false.", _write_pod_security, _pod_security
+    ),
     "host-network": Topic(
         "hostNetwork: true with a user namespace, by container runtime.", _write_host_network, _host_network
     ),

@@ -34,10 +34,10 @@ def render_upgrade(upgrade: Upgrade, *, width: int | None, colour: bool) -> str:
     page.line(f"to {targets}" if targets else "to every newer version", indent=2)
     others = (("containerd", upgrade.target.crio), ("cri-o", upgrade.target.containerd))
     if any(version and upgrade.runtime.startswith(name) for name, version in others):
-        page.line(f"The node runs {upgrade.runtime}: a version of another runtime changes nothing.", indent=2)
+        page.line(f"The node runs {upgrade.runtime}: versions of other runtimes change nothing.", indent=2)
     if not upgrade.steps:
         page.blank()
-        page.line("Nothing is known to start or to stop working.", indent=2)
+        page.line("No known change starts or stops anything.", indent=2)
     for component, steps in groupby(upgrade.steps, key=lambda step: step.component):
         page.heading((NAMES[component].upper(), "bold"))
         page.table([_row(step) for step in steps], marked=True)

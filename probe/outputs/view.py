@@ -136,7 +136,7 @@ def restart(report: Report) -> Row | None:
     words = {
         "starts": "the kubelet will start again",
         "fails": f"the kubelet will not start again: {forecast.reason}",
-        "unknown": f"whether the kubelet will start again is unknown: {forecast.reason}",
+        "unknown": f"unknown whether the kubelet will start again: {forecast.reason}",
     }[forecast.outcome]
     return Row(status, "next restart", words)
 

@@ -23,7 +23,7 @@ def judge_devices(pod: Pod, node: Node) -> Iterator[Reason]:
     """A Reason for each device that the Pod requests, by the node's kinds of devices where one is surely meant."""
     for field, names, runs_as_root in _devices(pod):
         if not names:
-            yield _not_known(field, node, "which device its driver gives the Pod is not known before it has a node")
+            yield _not_known(field, node, "unknown which device its driver gives the Pod until it has a node")
         for name in names:
             yield _judge(field, name, runs_as_root, pod, node)
 
@@ -33,7 +33,7 @@ def _judge(field: str, name: str, runs_as_root: bool, pod: Pod, node: Node) -> R
     resource, _, device = name.partition("=")
     handler = pod.handler if pod.spec.runtime_class_name else ""
     if handler is None:
-        return _not_known(field, node, f"{name} depends on the runtime handler, which is not known")
+        return _not_known(field, node, f"{name} depends on the runtime handler, which is unknown")
     rows = _rows(resource, handler, node)
     if not rows:
         return _not_known(field, node, _why_no_row(resource, handler, node))
@@ -65,14 +65,14 @@ def _rows(resource: str, handler: str, node: Node) -> list[DeviceKind]:
 def _why_no_row(resource: str, handler: str, node: Node) -> str:
     vendor = resource.rpartition("/")[0]
     if node.devices is None:
-        return "the node's devices are not known"
+        return "the node's devices are unknown"
     own = [row for row in node.devices if is_of(row, handler)]
     if handler and node.devices and not own:
-        return f"the node's report tells of no device for the handler {handler}"
+        return f"the node's report has no device for the handler {handler}"
     others = sorted({row.kind for row in own if row.kind.rpartition("/")[0] == vendor})
     if others:
-        return f"no device of this node is called {resource}; of the same vendor it has {', '.join(others[:5])}"
-    return f"the node's report has no device of the kind {resource}, so what comes with it was not tried"
+        return f"this node has no device {resource}; of the same vendor it has {', '.join(others[:5])}"
+    return f"the node's report has no device of the kind {resource}, so its mounts and hooks were not tried"
 
 
 def _not_known(field: str, node: Node, why: str) -> Reason:
@@ -87,7 +87,7 @@ def judge_image_volume(field: str, node: Node) -> Reason:
     hazard = node.hazards.get("hazard-image-volumes", Hazard(status="unknown"))
     version = minor_version(node.kubelet_version)
     if hazard.status == "warn":
-        message = hazard.message or "this containerd asks for an idmapped mount of the image, which kernels refuse"
+        message = hazard.message or "this containerd asks the kernel to idmap the image's mount, which kernels refuse"
         remediation = hazard.remediation or "upgrade containerd to 2.1.7, 2.2.2 or newer"
         return reason(field, "fails", "kernel-and-driver", "ImageVolumes", message, remediation)
     stage = IMAGE_VOLUME.at(version) if version else None
@@ -97,14 +97,14 @@ def judge_image_volume(field: str, node: Node) -> Reason:
     since = _IMAGE_VOLUMES_SINCE.get(node.runtime_name)
     number = minor_version(node.runtime_version)
     if since is None or number is None:
-        message = "what this container runtime does with volumes of type image is not known"
+        message = "unknown what this container runtime does with volumes of type image"
         return reason(field, "unknown", "unknown", "ImageVolumes", message, KEEP_HOST)
     runtime = f"{node.runtime_name} {node.runtime_version}"
     if number < since:
         message = f"{runtime} has no volumes of type image"
         return reason(field, "fails", "kernel-and-driver", "ImageVolumes", message, "upgrade the container runtime")
     if hazard.status == "unknown":
-        message = f"whether {runtime} maps volumes of type image is not known"
+        message = f"unknown whether {runtime} maps volumes of type image"
         return reason(field, "unknown", "unknown", "ImageVolumes", message, KEEP_HOST)
     return reason(field, "runs", "kernel-and-driver", "ImageVolumes", f"{runtime} maps volumes of type image")
 

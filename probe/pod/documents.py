@@ -111,7 +111,7 @@ def _parse_many(text: str) -> list[Document] | None:
 
 def _too_many() -> Document:
     """The first document after DOCUMENTS of them."""
-    return Document(DOCUMENTS + 1, problem=f"is one of more than {DOCUMENTS}: it and what follows were not read")
+    return Document(DOCUMENTS + 1, problem=f"is one of more than {DOCUMENTS}: it and those after it were not read")
 
 
 def _space_after(text: str, at: int) -> int:

@@ -35,20 +35,20 @@ def _told(pod: Pod, node: Node) -> HostNetwork:
 
 def _declared(node: Node) -> str:
     if node.declared_features is None:
-        return "what the Node declares is not known"
+        return "unknown what the Node declares"
     return f"the Node {'declares' if GATE in node.declared_features else 'does not declare'} it"
 
 
 def _claim(told: HostNetwork) -> str:
     words = {True: "CRI says that its runtime supports it", False: "CRI says that it does not"}
-    return words[told.claimed] if told.claimed is not None else "what CRI says is not known"
+    return words[told.claimed] if told.claimed is not None else "unknown what CRI says"
 
 
 def _release(node: Node, told: HostNetwork) -> str:
     since = next((spelled(one.supports) for one in RUNTIMES if one.name == node.runtime_name), "")
     name = f"{node.runtime_name} {node.runtime_version}".strip()
     if told.supported is None or not since:
-        return "whether the container runtime supports it is not known"
+        return "unknown whether the container runtime supports it"
     if told.supported:
         return f"{name} supports it"
     return f"the handler does not support it in {name} (releases do since {since})"

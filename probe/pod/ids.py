@@ -27,10 +27,10 @@ def judge_ids(pod: Pod, node: Node) -> Iterator[Reason]:
 def _beyond_a_block(field: str, number: int, node: Node) -> Iterator[Reason]:
     way = f"an ID below {BLOCK}, or a larger userNamespaces.idsPerPod in the kubelet's configuration, or {KEEP_HOST}"
     if node.ids_per_pod is None:
-        message = f"{number} is beyond the {BLOCK} IDs of a Pod by default; how many this kubelet gives is not known"
+        message = f"{number} is beyond the default {BLOCK} IDs of a Pod; unknown how many this kubelet gives"
         yield reason(field, "unknown", "unknown", "IdsPerPodNotKnown", message, way)
     elif number >= node.ids_per_pod:
-        message = f"{number} does not exist in the Pod: it has IDs up to {node.ids_per_pod - 1}"
+        message = f"{number} does not exist in the Pod, whose IDs end at {node.ids_per_pod - 1}"
         yield reason(field, "fails", "rule", "IdOutOfRange", message, way)
     elif minor_version(node.kubelet_version) == _IGNORED_BY:
         message = f"some kubelets 1.33 give {BLOCK} IDs, whatever idsPerPod says"

@@ -52,7 +52,7 @@ def _answers(pod: Pod, node: Node) -> tuple[str | None, dict[Level, Answer]]:
     handler = pod.handler if name else ""
     if handler is not None:
         return handler, _of_handler(handler, node)
-    message = f"which runtime handler the RuntimeClass {name} stands for is not known"
+    message = f"unknown which runtime handler the RuntimeClass {name} names"
     way = with_command("give the RuntimeClass as well", "kubectl get runtimeclass {} -o yaml", name or "")
     unknown = Answer(verdict="unknown", reason="RuntimeClassNotKnown", message=message, remediation=way)
     known = [_of_handler(one, node) for one in node.handlers] if node.handlers_complete else []
@@ -64,7 +64,7 @@ def _answers(pod: Pod, node: Node) -> tuple[str | None, dict[Level, Answer]]:
 
 
 def _of_handler(handler: str, node: Node) -> dict[Level, Answer]:
-    unknown = Answer(verdict="unknown", reason="NotTried", message="nothing is known of this node")
+    unknown = Answer(verdict="unknown", reason="NotTried", message="nothing is known about this node")
     if handler in node.handlers:
         return {level: node.handlers[handler].get(level, unknown) for level in POD_LEVELS}
     wide = _of_all(node)
@@ -72,7 +72,7 @@ def _of_handler(handler: str, node: Node) -> dict[Level, Answer]:
         message = f"the container runtime of this node has no handler {handler}"
         missing = Answer(verdict="not-ready", reason="HandlerUnknown", message=message)
         return {level: wide.get(level, missing) for level in POD_LEVELS}
-    message = f"what the handler {handler} supports is not known"
+    message = f"unknown what the handler {handler} supports"
     unknown = Answer(verdict="unknown", reason="NotTried", message=message)
     return {level: wide.get(level, unknown) for level in POD_LEVELS}
 

@@ -131,7 +131,7 @@ def _draft(value: Mapping[str, Any], file: str, document: int) -> _Draft | None:
         document=document,
     )
     if keys is None and not _looks_like_a_template(value):
-        message = f"whether a {kind} ({group}) makes Pods, and which, is not known"
+        message = f"unknown whether a {kind} ({group}) makes Pods, and which"
         return _Draft(workload=_unknown(named, "kind", "KindNotKnown", message, "give the Pods that it makes"))
     keys = ("spec", "template") if keys is None else keys
     path = ".".join((*keys, "spec"))

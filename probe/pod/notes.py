@@ -24,22 +24,22 @@ def notes_of(pod: Pod, node: Node) -> Iterator[Note]:
     for path, container in containers(pod):
         for index, mount in enumerate(container.volume_mounts or ()):
             if mount.mount_propagation == BIDIRECTIONAL:
-                message = "whether mounts that the container makes there reach the node was not tried"
+                message = "unknown whether the container's mounts there reach the node: not tried"
                 yield Note(field=f"{path}.volumeMounts[{index}].mountPropagation", message=message)
         context = container.security_context
         if context is None:
             continue
         if context.privileged:
             message = (
-                "privileged means all capabilities in the Pod's own user namespace, none over the node; it fails where "
-                "the node is a container itself without a writable sysfs"
+                "privileged grants all capabilities in the Pod's own user namespace, none over the node; it fails if "
+                "the node is itself a container without a writable sysfs"
             )
             yield Note(field=f"{path}.securityContext.privileged", message=message)
         added = {
             name.upper().removeprefix("CAP_") for name in (context.capabilities and context.capabilities.add) or ()
         }
         if void := sorted(added & VOID):
-            message = f"{', '.join(void)} stay void: the kernel asks for them in its first user namespace"
+            message = f"{', '.join(void)} have no effect: the kernel requires them in its initial user namespace"
             yield Note(field=f"{path}.securityContext.capabilities.add", message=message)
     yield from _gone(pod, node)
     for field in dropped_proc_mount(pod, node):

@@ -48,9 +48,9 @@ def _may_match(requirement: Requirement, node: Node) -> bool:
 
 def _elsewhere(field: str, asked: str, node: Node) -> Reason:
     what = "/".join(filter(None, (node.os, node.architecture)))
-    message = f"it asks for nodes with {asked}, and this one is {what}"
+    message = f"it requires nodes with {asked}, but this one is {what}"
     message += "; Windows has no user namespaces" if "windows" in asked else ""
-    way = "change it, or judge the Pod with --report of a node that it asks for"
+    way = "change it, or judge the Pod with --report of a node that it requires"
     return reason(field, "fails", "rule", "NotScheduledHere", message, way)
 
 

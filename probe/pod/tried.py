@@ -69,9 +69,7 @@ def judge_mount(
             below = "mounts below it keep the node's IDs: their files belong to nobody (65534) in the Pod"
             notes.append(Note(field=field, message=f"{one.path or 'it'}: {below if one.mounts_below else one.reason}"))
     notes += [Note(field=field, message=f"{where}: {READS_ONLY[row.fstype]}")] if row.fstype in READS_ONLY else []
-    return reason(
-        field, "runs", "tried", "FilesystemIdmappable", f"{where}: {row.fstype or 'it'} takes an idmapped mount"
-    )
+    return reason(field, "runs", "tried", "FilesystemIdmappable", f"{where}: {row.fstype or 'it'} can be idmapped")
 
 
 def judge_driver(field: str, driver: str, kinds: Sequence[str], node: Node, notes: list[Note]) -> Reason | None:
@@ -92,7 +90,7 @@ def judge_driver(field: str, driver: str, kinds: Sequence[str], node: Node, note
     if not kinds:
         return None
     notes += [Note(field=field, message=READS_ONLY[one]) for one in found if one in READS_ONLY]
-    return reason(field, "runs", "tried", "FilesystemIdmappable", f"{words} take an idmapped mount")
+    return reason(field, "runs", "tried", "FilesystemIdmappable", f"{words} can be idmapped")
 
 
 def try_there(path: str) -> str:

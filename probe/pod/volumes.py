@@ -25,7 +25,7 @@ from probe.tables.version import spelled
 _PROBE = "probe a node that has such a volume"
 _HUGE = "HugePages"
 _NAMES = 5
-_NOT_KNOWN = "which volume is behind it is not known"
+_NOT_KNOWN = "unknown which volume it is"
 _GIVE = "give the PersistentVolumeClaim, its PersistentVolume and its StorageClass in the same files"
 
 
@@ -65,7 +65,7 @@ class Volumes:
         if field == "image":
             return judge_image_volume(path, self._node)
         if not field:
-            message = "of no type that is known here; without any it is an emptyDir"
+            message = "of an unknown type; without a type it is an emptyDir"
             return reason(path, "unknown", "unknown", "VolumeTypeNotKnown", message, "name its type")
         nfs = volume.csi is not None and says_nfs(volume.csi.volume_attributes)
         return self._driven(path, volume, Claim(shared=nfs or None), mounted)
@@ -87,7 +87,7 @@ class Volumes:
                 message = f"{each} does not exist: it is made on {above.path}" if above else ""
                 self.notes += [Note(field=path, message=message)] if message else []
             return judge_mount(path, rows, mounted, self._oci_runtime(), self.notes)
-        message = f"which file system {volume.path} is on was not tried on that node"
+        message = f"unknown which file system {volume.path} is on: not tried on that node"
         return reason(path, "unknown", "unknown", "PathNotTried", message, try_there(volume.path))
 
     def _ephemeral(self, spec: ClaimSpec) -> Claim | None:
@@ -105,7 +105,7 @@ class Volumes:
             return reason(path, "fails", "rule", "VolumeDevices", message, "volumeMode: Filesystem")
         if claim.unclaimed:
             names = ", ".join(claim.unclaimed[:_NAMES]) + (" …" if len(claim.unclaimed) > _NAMES else "")
-            message = f"which PersistentVolume it gets is not known: it is not bound, and its class has {names}"
+            message = f"unknown which PersistentVolume it gets: it is not bound, and its class has {names}"
             return reason(path, "unknown", "unknown", "VolumeNotBound", message, "give the claim when it is bound")
         volume = claim.volume
         if volume is not None and (place := volume.local or volume.host_path):
@@ -134,10 +134,10 @@ class Volumes:
         if not name and not field:
             return reason(path, "unknown", "unknown", "VolumeNotKnown", _NOT_KNOWN, _GIVE)
         if driver is None:
-            message = f"as which file system volumes of {name or field} reach a node is not known"
+            message = f"unknown as which file system volumes of {name or field} reach a node"
             return reason(path, "unknown", "unknown", "DriverNotKnown", message, _PROBE)
         if driver.bind:
-            message = f"{name or field} binds a directory of the node, whose file system decides; it was not tried"
+            message = f"{name or field} binds a directory of the node, whose file system decides: not tried"
             return reason(
                 path, "unknown", "unknown", "PathNotTried", message, "userns-probe path DIRECTORY, on the node"
             )

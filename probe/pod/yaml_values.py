@@ -83,7 +83,7 @@ class _Builder:
         elif kind == "AliasEvent":
             self._alias(event.anchor)
         elif kind == "DocumentStartEvent" and self.value is not None:
-            raise ValueError("has a second document, without a line ---")
+            raise ValueError("has a second document without a line --- before it")
 
     def _wants_key(self) -> bool:
         """Whether the next value is the key of a mapping, which is a string, however it reads."""

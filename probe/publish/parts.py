@@ -13,5 +13,5 @@ def parse_parts(text: str) -> frozenset[Part]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:
         if word not in PARTS:
-            raise ValueError(f"{word!r} cannot be published: choose of {', '.join(PARTS)}")
+            raise ValueError(f"{word!r} cannot be published: choose from {', '.join(PARTS)}")
     return frozenset(part for part in PARTS if part in words)

@@ -57,7 +57,7 @@ def prune_stale(
         for candidate in found:
             if candidate.label or candidate.condition:
                 if _is_without_a_time(candidate):
-                    reason = "neither refreshed-at nor boot-id tells how old label and condition are"
+                    reason = "neither refreshed-at nor boot-id shows how old label and condition are"
                     yield Pruned(node=candidate.name, reason=reason)
                 elif judge(candidate):
                     yield _retract(api, candidate.name, judge, retries)

@@ -155,7 +155,7 @@ def judge(report: Report, *, now: float, boot_id: str, node_name: str | None) ->
         return Snapshot(state="other-node" if same_boot else "other-boot", message=visible(why))
     age = now - (report.node.uptime_seconds or 0)
     if not age >= 0:
-        return Snapshot(state="from-the-future", message="the last report is from later than now")
+        return Snapshot(state="from-the-future", message="the last report is from the future")
     holds = effective(report, age=age, boot_id=boot_id, node_name=node_name)
     valid = holds is report
     message = "" if valid else MESSAGE
@@ -190,10 +190,10 @@ def parse_report(content: bytes) -> Report:
             raise Unusable("other-schema", f"the report follows {visible(schema, 64)}, and this version reads {SCHEMA}")
         report = msgspec.json.decode(content, type=Report)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Unusable("not-a-report", f"the report file has no report: {visible(str(error), 200)}") from error
+        raise Unusable("not-a-report", f"the report file is malformed: {visible(str(error), 200)}") from error
     uptime = report.node.uptime_seconds
     if not lifetime(report) > 0 or uptime is None or not 0 <= uptime < float("inf"):
-        raise Unusable("not-a-report", "the report does not say from when until when it holds")
+        raise Unusable("not-a-report", "the report has no valid times of probe and expiry")
     return report
 
 

@@ -45,11 +45,11 @@ REMOVED: dict[str, tuple[tuple[int, int], str]] = {
 }
 """File system -> first release without it, and what is known of that."""
 OUT_OF_TREE: dict[str, str] = {
-    "zfs": "OpenZFS takes one since 2.2",
-    "lustre": "no release of Lustre is known to take one, and its authors announce one that does",
-    "beegfs": "nothing is known of BeeGFS",
-    "gpfs": "nothing is known of IBM Storage Scale",
-    "wekafs": "nothing is known of WEKA",
+    "zfs": "OpenZFS supports it since 2.2",
+    "lustre": "no known release of Lustre supports it; its authors have announced one",
+    "beegfs": "not known of BeeGFS",
+    "gpfs": "not known of IBM Storage Scale",
+    "wekafs": "not known of WEKA",
 }
 """File system whose module is not part of Linux -> what its releases do."""
 READS_ONLY: dict[str, str] = {
@@ -87,15 +87,15 @@ def judge_filesystem(fstype: str, release: str, offered: bool | None = None) -> 
         return _fuse(fstype, release, number, offered)
     if fstype in NEVER:
         if number is not None and number > KNOWN_TO:
-            return Verdict("unknown", f"{fstype} takes none up to Linux {spelled(KNOWN_TO)}; {release} is newer")
-        return Verdict("no", f"no kernel up to {spelled(KNOWN_TO)} takes an idmapped mount of {fstype}")
+            return Verdict("unknown", f"Linux up to {spelled(KNOWN_TO)} cannot idmap {fstype}; {release} is newer")
+        return Verdict("no", f"no kernel up to {spelled(KNOWN_TO)} can idmap {fstype}")
     if fstype not in SINCE:
         more = f": {OUT_OF_TREE[fstype]}" if fstype in OUT_OF_TREE else ""
-        return Verdict("unknown", f"whether {fstype} takes an idmapped mount depends on its driver{more}")
+        return Verdict("unknown", f"whether {fstype} can be idmapped depends on its driver{more}")
     since = SINCE[fstype]
-    words = f"{fstype} takes an idmapped mount since Linux {spelled(since)}"
+    words = f"{fstype} can be idmapped since Linux {spelled(since)}"
     if number is None:
-        return Verdict("unknown", f"{words}, and the kernel is not known")
+        return Verdict("unknown", f"{words}; the kernel is not known")
     return Verdict(_reached(number, since, release), f"{words}; the kernel is {release}")
 
 
@@ -114,7 +114,7 @@ def what_works(fstype: str, release: str = "") -> str:
     Without *release*, kernels that every node has by now are left out.
     """
     if fstype in ("ext2", "ext3"):
-        return f"mount it as type ext4 instead of {fstype}: the ext4 driver reads it, and supports idmapped mounts"
+        return f"mount it as type ext4 instead of {fstype}: the ext4 driver can read and idmap it"
     number = parse_kernel_release(release)
     if is_fuse(fstype):
         boot = "use" if number and number >= FUSE_SINCE else f"boot Linux {spelled(FUSE_SINCE)} or later with"
@@ -129,19 +129,19 @@ def judge_layers(fstype: str, release: str) -> Verdict:
     of_layer, number = judge_filesystem(fstype, release), parse_kernel_release(release)
     if of_layer.taken != "yes" or number is None:
         return of_layer
-    words = f"overlay takes idmapped layers since Linux {spelled(LAYERS_SINCE)}; the kernel is {release}"
+    words = f"overlay accepts idmapped layers since Linux {spelled(LAYERS_SINCE)}; the kernel is {release}"
     return Verdict(_reached(number, LAYERS_SINCE, release), words)
 
 
 def _fuse(fstype: str, release: str, number: tuple[int, int] | None, offered: bool | None) -> Verdict:
-    words = f"{fstype} takes an idmapped mount since Linux {spelled(FUSE_SINCE)}, if its server offers FUSE_ALLOW_IDMAP"
+    words = f"{fstype} can be idmapped since Linux {spelled(FUSE_SINCE)}, if its server offers FUSE_ALLOW_IDMAP"
     if offered is False:
-        return Verdict("no", f"{words}, which this one does not in the releases known")
+        return Verdict("no", f"{words}; no known release of this server does")
     if number is None:
-        return Verdict("unknown", f"{words}, and the kernel is not known")
+        return Verdict("unknown", f"{words}; the kernel is not known")
     reached = _reached(number, FUSE_SINCE, release)
     if reached == "yes" and offered is None:
-        return Verdict("unknown", f"{words}, which is not known of this one")
+        return Verdict("unknown", f"{words}; not known of this server")
     return Verdict(reached, f"{words}; the kernel is {release}")
 
 

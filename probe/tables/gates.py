@@ -74,7 +74,7 @@ SUPPORT = Gate(
 POD_SECURITY = _gate(
     "UserNamespacesPodSecurityStandards",
     "KEP-127",
-    "Pod Security asks less of Pods with a user namespace; from 1.35 on the version of the policy decides",
+    "Pod Security requires less of Pods with a user namespace; from 1.35 on the version of the policy decides",
     (29, "alpha", False),
     gone=35,
 )
@@ -90,7 +90,7 @@ PROC_MOUNT = _gate(
 HOST_NETWORK = _gate(
     "UserNamespacesHostNetworkSupport",
     "KEP-5607",
-    "hostNetwork: true with a user namespace, which the API server else refuses",
+    "hostNetwork: true with a user namespace, which the API server otherwise refuses",
     (35, "alpha", False),
 )
 IMAGE_VOLUME = _gate(
@@ -135,7 +135,7 @@ GATES: tuple[Gate, ...] = (
     _gate(
         "InPlacePodVerticalScaling",
         "KEP-1287",
-        "resize in place; no interplay is known",
+        "resize in place; no interaction is known",
         (27, "alpha", False),
         (33, "beta", True),
         (35, "stable", True),

@@ -68,14 +68,13 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         subject="hostNetwork",
         what="the API server refuses it without the alpha gate UserNamespacesHostNetworkSupport; with it, NET_ADMIN, "
-        "NET_RAW and NET_BIND_SERVICE stay void, since the network namespace is the node's",
+        "NET_RAW and NET_BIND_SERVICE have no effect, since the network namespace is the node's",
         source="KEP-5607; capabilities(7)",
     ),
     Limit(
         subject="Istio ambient mode (ztunnel)",
-        what="no report says that it works, and none that it fails: the node's agent redirects in the Pod's network "
-        "namespace",
-        source="istio/istio#58750 tells of the sidecar mode alone",
+        what="nobody has reported that it works or fails: the node's agent redirects in the Pod's network namespace",
+        source="istio/istio#58750 covers only the sidecar mode",
     ),
     Limit(
         subject="linkerd2-proxy-init, Linkerd CNI",
@@ -90,13 +89,13 @@ LIMITS: tuple[Limit, ...] = (
     ),
     Limit(
         subject="BPF programs, mknod of devices, mounts of block devices, kernel modules, the clock",
-        what="the kernel asks for capabilities in its first user namespace, whatever the Pod adds",
+        what="the kernel requires capabilities in its initial user namespace, whatever the Pod adds",
         instead="hostUsers: true for that Pod",
         source="capabilities(7), user_namespaces(7)",
     ),
     Limit(
         subject="sysctls user.* in securityContext.sysctls",
-        what="only runc 1.5.0 and later sets them in a user namespace, crun and CRI-O do not know them",
+        what="only runc 1.5.0 and later sets them in a user namespace; crun and CRI-O do not know them",
         source="opencontainers/runc commit 70d88bc44; KEP-5996",
     ),
 )

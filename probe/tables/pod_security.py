@@ -79,7 +79,7 @@ CONTROLS: tuple[Control, ...] = (
 """Controls that a user namespace changes, and those that people expect it to."""
 WORDS = {
     "baseline": "procMount Unmasked is allowed",
-    "restricted": "runAsNonRoot and runAsUser are not asked for",
+    "restricted": "runAsNonRoot and runAsUser are not required",
 }
 """Level -> what is relaxed, in a sentence."""
 

@@ -315,7 +315,7 @@ def test_pod_security(
     labels = ({prefix: level} if level else {}) | ({f"{prefix}-version": version} if version else {})
     row = namespace_row(wire.Meta(name="n", labels=labels), server, ())
     assert row.pinned == pinned
-    assert ("not asked for" in row.relaxed or "allowed" in row.relaxed) == relaxed
+    assert ("not required" in row.relaxed or "allowed" in row.relaxed) == relaxed
 
 
 def test_versions() -> None:

@@ -95,7 +95,8 @@ def test_a_platform_without_a_way_of_its_own_gets_the_common_one() -> None:
     check = find("kernel-user-namespaces")
     assert check
     text = render_check(check, width=80, colour=False, platform="debian")
-    assert "No fix of its own is known for Debian. For all platforms:\n\n  fix       " in text
+
+    assert "specific to Debian. For all platforms:\n\n  fix       " in text
     assert "sysctl -p" in text
 
 

@@ -208,7 +208,7 @@ def test_host_network_where_a_node_declares_it() -> None:
 @pytest.mark.parametrize(
     ("claimed", "supported", "declared", "words"),
     [
-        (None, None, None, ("what the Node declares is not known", "what CRI says is not known", "not known")),
+        (None, None, None, ("unknown what the Node declares", "unknown what CRI says", "unknown whether")),
         (
             False,
             True,

@@ -748,7 +748,5 @@ def test_parts_are_words_of_a_list() -> None:
     """A word that is none is named, with those to choose from."""
     assert parse_parts("label, annotations") == {"annotations", "label"}
     assert parse_parts("") == frozenset()
-    with pytest.raises(
-        ValueError, match="'taint' cannot be published: choose of annotations, label, condition, events"
-    ):
+    with pytest.raises(ValueError, match=r"'taint' .*annotations, label, condition, events"):
         parse_parts("label,taint")

@@ -119,7 +119,7 @@ def test_what_tells_no_time_is_left_and_named(api: ApiDouble, access: Access, te
         node["metadata"]["annotations"]["userns-probe.io/refreshed-at"] = text
     results = pruned(access)
     assert [render_pruned(one) for one in results] == [
-        "edited: nothing to remove (neither refreshed-at nor boot-id tells how old label and condition are)"
+        "edited: nothing to remove (neither refreshed-at nor boot-id shows how old label and condition are)"
     ]
     assert exit_code(results) == 0
     assert says(api, "edited") == (True, True)

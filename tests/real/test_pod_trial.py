@@ -128,7 +128,7 @@ def test_a_node_on_which_no_pod_runs(node: Node, start: Callable[..., str]) -> N
     probed = node.probe(*TRY)
     found = probed.finding("pod-trial")
     assert found["status"] == "unknown"
-    assert "no Pod at all" in found["message"]
+    assert "makes no Pod" in found["message"]
     assert 'plugin type="own"' in found["message"]
     assert probed.verdict == (2, "unknown", "NotReadable")
     assert_nothing_left(node)

@@ -13,8 +13,8 @@ from probe.reading import ProblemKind
 
 _IN_THE_CONTAINER = ("createContainer", "startContainer")
 _RUN_AS_THE_POD = (
-    "Run one Pod with hostUsers: false. Where it fails, let others read and execute the hook's program, or give it a "
-    "narrower “when”; this shows the hooks:\n"
+    "Run one Pod with hostUsers: false. If it fails, let other users read and execute the hook's program, or narrow "
+    "its “when”. This lists the hooks:\n"
     "  grep -l '\"always\"' /usr/share/containers/oci/hooks.d/*.json /etc/containers/oci/hooks.d/*.json"
 )
 _SHOWN = 3
@@ -66,15 +66,15 @@ def _general_hooks(hooks: HookFacts, facts: Facts) -> Outcome | None:
     always = len({hook.path for hook in found.always if hook.when in _IN_THE_CONTAINER}) if found else 0
     if always:
         message = (
-            f"{always} OCI hooks that match each container run in it, with its Pod's own IDs: "
-            "where such a hook needs root of the node, no Pod with a user namespace starts"
+            f"{always} OCI hooks match every container and run in it with the Pod's own IDs: if one of them needs the "
+            "node's root, no Pod with a user namespace starts"
         )
         seen = Evidence(hooks.oci_hooks.source, f"{always} hooks match each container")
         return Outcome.warn(message, seen, remediation=_RUN_AS_THE_POD)
     if found and found.hooked:
         message = (
             f"{found.hooked} of {found.found} OCI hooks run in a container with its Pod's own IDs, or are NVIDIA's "
-            "prestart hook: a Pod with a user namespace that is given such a device may not start"
+            "prestart hook: a Pod with a user namespace and such a device may not start"
         )
         seen = Evidence(hooks.oci_hooks.source, f"{found.hooked} of {found.found} hooks")
         return Outcome.warn(message, seen, remediation=keep_devices(facts))
@@ -99,7 +99,7 @@ def _doubt(facts: Facts, rows: tuple[DeviceKind, ...], what: str) -> Outcome | N
         first = devices.cdi.value.unread[0] if devices.cdi.value.unread else devices.cdi
         message = f"unknown {what}: {devices.cdi.value.unread_count} CDI specifications could not be read"
         if not devices.cdi.value.unread_count:
-            message = f"unknown {what}: {devices.omitted} files of CDI specifications were too many to be looked at"
+            message = f"unknown {what}: {devices.omitted} files of CDI specifications were not read, there are too many"
         return Outcome.unknown("not-readable", message, first)
     if facts.runtime.value is not None and facts.runtime.value.name.value == "containerd":
         return None
@@ -119,7 +119,7 @@ def _well(rows: tuple[DeviceKind, ...]) -> str:
     if not rows:
         return "no CDI specification and no hook gives Pods a device"
     kinds = ", ".join(inline(row.kind) for row in rows[:10])
-    return f"Pods with a user namespace can use each device that this node offers: {kinds}"
+    return f"Pods with a user namespace can use all devices of this node: {kinds}"
 
 
 def _none(facts: Facts) -> Evidence:

@@ -58,7 +58,7 @@ def circumstances_of(facts: Facts, devices: DeviceFacts, name: str) -> Circumsta
     handler, runtime, kubelet = find_handler(facts, name), facts.runtime.value, facts.kubelet.value
     problem = ""
     if handler is None:
-        problem = "the container runtime names no such handler" if runtime else "no container runtime answers"
+        problem = "the container runtime has no such handler" if runtime else "no container runtime answers"
     elif handler.binary.kind == "absent":
         problem = "the handler runs no OCI runtime like runc"
     elif handler.oci_runtime.value not in ("runc", "crun"):
@@ -79,5 +79,5 @@ def circumstances_of(facts: Facts, devices: DeviceFacts, name: str) -> Circumsta
 
 def not_looked_at(what: str, path: str, reading: Reading[Any] | None) -> Fault:
     """Unknown, because the file at *path* was not seen."""
-    why = f"{reading.problem}" if reading is not None else "it was not looked at"
+    why = f"{reading.problem}" if reading is not None else "the probe did not look at it"
     return Fault("unknown", "NotReadable", f"unknown whether {what} {path} can be used: {why}")

@@ -38,7 +38,7 @@ def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
     if hook.when == _AFTER:
         return
     if hook.when == _IN_THE_IMAGE:
-        yield Fault("unknown", "HookNotTried", f"the startContainer hook {path} is a program of the image")
+        yield Fault("unknown", "HookNotTried", f"the startContainer hook {path} runs a program of the image: not tried")
         return
     way = seen.way(hook.program)
     if not way or (way[0].value is None and way[0].kind != "absent"):
@@ -56,7 +56,7 @@ def judge_hook(hook: CdiHook, seen: Circumstances) -> Iterator[Fault]:
     elif hook.when == _AS_THE_POD:
         yield _as_the_pod(hook, seen)
     else:
-        message = f"the {hook.when} hook {path} runs as root of the node, and its work for such a Pod was not tried"
+        message = f"the {hook.when} hook {path} runs as the node's root; its work for such a Pod was not tried"
         yield Fault("unknown", "HookNotTried", message, _RUN_ONE)
 
 
@@ -83,7 +83,7 @@ def _as_the_pod(hook: CdiHook, seen: Circumstances) -> Fault:
         return Fault(outcome, "HookNotExecutable", message, OPEN_HOOK, evidence)
     if os.path.basename(hook.program) in _NVIDIA:
         return _nvidia(path, seen)
-    message = f"the createContainer hook {path} runs as the Pod's root, and its work there was not tried"
+    message = f"the createContainer hook {path} runs as the Pod's root; its work there was not tried"
     return Fault("unknown", "HookNotTried", message, _RUN_ONE)
 
 
@@ -93,9 +93,9 @@ def _nvidia(path: str, seen: Circumstances) -> Fault:
     name = f"{path}, NVIDIA container toolkit {inline(seen.toolkit_version) or 'of unknown version'},"
     if seen.runtime_name == "cri-o":
         if seen.oci_runtime == "runc" or (number and number <= _TELLS_ROOT_AFTER):
-            message = f"{name} cannot read the bundle of CRI-O as the Pod's root, so the container does not start"
+            message = f"{name} runs as the Pod's root and cannot read CRI-O's bundle, so the container does not start"
             return Fault("fails", "NvidiaHook", message, NVIDIA_CRUN)
-        message = f"{name} works with crun from the release after 1.20.0 on; not tried here"
+        message = f"{name} should work with crun, as releases after 1.20.0 do; not tried here"
         return Fault("unknown", "NvidiaHook", message, NVIDIA_CRUN)
-    message = f"{name} runs as the Pod's root; NVIDIA does not support that, and it was not tried here"
+    message = f"{name} runs as the Pod's root, which NVIDIA does not support; not tried here"
     return Fault("unknown", "NvidiaHook", message, NVIDIA_HOOK)

@@ -25,7 +25,7 @@ _NVIDIA_KIND = "nvidia.com/gpu"
 _JIT_CDI = (1, 18, 0)
 """First release of the toolkit in which the mode `auto` means CDI. *Source*: its release notes."""
 _FROM_OUTSIDE = "mounts into the container from outside: NVIDIA never supported that with user namespaces"
-_CONFLICT = Fault("fails", "CdiConflict", "two CDI specifications of one folder name the device, so neither counts")
+_CONFLICT = Fault("fails", "CdiConflict", "two CDI specifications of one directory name the device, so neither counts")
 
 
 _UNSEEN = Fault("unknown", "PluginNotKnown", "its device plugin tells only the kubelet what a container gets")
@@ -78,11 +78,11 @@ def _general(facts: Facts, devices: DeviceFacts, seen: Circumstances) -> Iterato
     """Faults of each CDI device."""
     cdi, settings = devices.cdi.value, facts.runtime.value.cdi.value if facts.runtime.value else None
     if settings is not None and not settings.enabled:
-        yield Fault("unknown", "CdiDisabled", "enable_cdi is off, so containerd adds nothing of a CDI specification")
+        yield Fault("unknown", "CdiDisabled", "enable_cdi is off, so containerd ignores CDI specifications")
     if seen.problem:
         yield _of_runtime(seen)
     if seen.nvidia_runtime:
-        message = "NVIDIA's runtime, which the handler runs, changes the container before runc or crun gets it"
+        message = "the handler runs NVIDIA's runtime, which changes the container before runc or crun gets it"
         yield Fault("unknown", "NvidiaRuntime", message)
     if cdi and cdi.unread_count:
         message = f"{cdi.unread_count} of {cdi.found} CDI specifications were not read, and one may replace a device"
@@ -119,7 +119,7 @@ class _Judge:
         for hook in edits.hooks:
             yield from judge_hook(hook, self._seen)
         if edits.gids and edits.gids[-1] >= self._seen.ids_per_pod:
-            message = f"its group {edits.gids[-1]} is none of the {self._seen.ids_per_pod} IDs of a Pod (EINVAL)"
+            message = f"its group {edits.gids[-1]} is outside the {self._seen.ids_per_pod} IDs of a Pod (EINVAL)"
             yield Fault("fails", "GroupNotMapped", message)
         if edits.interfaces:
             yield Fault("unknown", "InterfaceNotTried", "a network interface of the node moves into the Pod")
@@ -173,7 +173,7 @@ def _message(outcome: str, causes: tuple[DeviceCause, ...], seen: Circumstances)
         return causes[0].message
     if outcome != "works":
         return "its specifications name no device"
-    whose = "its root can use device nodes, which crun makes anew" if makes_nodes(seen) else "it can use device nodes"
+    whose = "its root can use the device nodes, which crun creates" if makes_nodes(seen) else "it can use device nodes"
     return f"a Pod gets all mounts, and {whose}"
 
 
@@ -198,7 +198,7 @@ def _legacy_fault(facts: Facts, seen: Circumstances) -> Fault | None:
         message = f"NVIDIA's runtime leaves devices to its prestart hook, which {_FROM_OUTSIDE}"
         return Fault("fails", "NvidiaLegacyHook", message, NVIDIA_LEGACY)
     told = f"its mode is {mode.value}" if mode.value else f"its mode is unknown: {mode.problem}"
-    message = f"NVIDIA's runtime makes a CDI specification for each container, and that was not seen; {told}"
+    message = f"NVIDIA's runtime makes a CDI specification for each container, which the probe cannot see; {told}"
     return Fault("unknown", "NvidiaRuntime", message)
 
 

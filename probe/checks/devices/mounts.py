@@ -53,9 +53,9 @@ def judge_mount(mount: CdiMount, seen: Circumstances) -> Iterator[Fault]:
 
 def _without_type(mount: CdiMount, seen: Circumstances) -> Fault:
     known = seen.oci_version is not None and _CRASHES[0] <= seen.oci_version <= _CRASHES[1]
-    message = f"crun crashes in a user namespace on the mount of {inline(mount.source)}, which has no type"
+    message = f"in a user namespace crun crashes on the mount of {inline(mount.source)}, which has no type"
     if not known:
-        return Fault("unknown", "CrunMountType", f"unknown whether this crun still crashes as crun 1.28: {message}")
+        return Fault("unknown", "CrunMountType", f"unknown whether this crun has the fault of crun 1.28: {message}")
     return Fault("fails", "CrunMountType", message, "Add type: bind to the mount, or use a handler that runs runc.")
 
 
@@ -88,7 +88,7 @@ def _judge(mount: CdiMount, maps: bool, place: Place, seen: Circumstances) -> Fa
     if not recursive and below < 0 and seen.oci_runtime != "crun":
         return Fault("unknown", "MountNotTried", f"unknown whether mounts lie below {source}")
     if not recursive and below and seen.oci_runtime != "crun":
-        message = f"{source} has {below} mounts below it, and in a user namespace runc needs rbind for it (EINVAL)"
+        message = f"{source} has {below} mounts below it, so in a user namespace runc needs rbind (EINVAL)"
         return Fault("fails" if seen.oci_runtime else "unknown", "MountRefused", message)
     if mapping:
         return _mapped(mount.source, mapping == "ridmap" and recursive, seen)
@@ -97,7 +97,9 @@ def _judge(mount: CdiMount, maps: bool, place: Place, seen: Circumstances) -> Fa
     needed = 5 if stat.S_ISDIR(place.mode) else 2 if stat.S_ISSOCK(place.mode) else 4  # connect(2) writes
     evidence = mode_of(place, mount.source)
     if place.mode & needed != needed:
-        message = f"{source} is mounted without a mapping, and its mode {stat.S_IMODE(place.mode):04o} keeps others out"
+        message = (
+            f"{source} is mounted without a mapping, and its mode {stat.S_IMODE(place.mode):04o} denies other users"
+        )
         return Fault("unknown" if is_unclear(place) else "fails", "MountNotReadable", message, READABLE, evidence)
     shut = next((step for step in seen.way(mount.source)[1:] if step.value and is_closed(step.value)), None)
     if shut is not None:
@@ -111,16 +113,16 @@ def _mapped(source: str, recursive: bool, seen: Circumstances) -> Fault | None:
     key = (source, recursive)
     tried = next((one for one in seen.devices.mounts if (one.source, one.recursive) == key), None)
     if tried is None:
-        message = f"unknown whether {inline(source)} takes a mapping: it was not tried"
+        message = f"unknown whether {inline(source)} can be idmapped: not tried"
         return Fault("unknown", "MountNotTried", message)
     row = tried.attempt
     if row.result == "supported":
         return None
     if row.result == "unknown":
-        message = f"unknown whether {inline(source)} takes a mapping: {row.reason}"
+        message = f"unknown whether {inline(source)} can be idmapped: {row.reason}"
         return Fault("unknown", "MountNotTried", message, evidence=Evidence(source, problem=row.reason))
     where = f", because of {inline(', '.join(tried.refusing))}" if tried.refusing else f" ({row.reason})"
-    what = "with all mounts below it " if recursive else ""
-    message = f"{inline(source)} {what}takes no mapping{where}, so the container does not start"
+    what = " with all mounts below it" if recursive else ""
+    message = f"{inline(source)} cannot be idmapped{what}{where}, so the container does not start"
     evidence = Evidence(source, f"{row.fstype}: {row.step} {row.errno}")
     return Fault("fails", "MountNotIdmappable", message, MAP_MOUNTS, evidence)

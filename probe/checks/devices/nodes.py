@@ -29,7 +29,7 @@ def judge_node(node: CdiNode, seen: Circumstances) -> Iterator[Fault]:
     elif not makes_nodes(seen):
         fault = _bound(node, seen)
         if fault and not _binds(seen):
-            fault = Fault("unknown", "RuntimeUnknown", f"{fault.message}, which with crun from 1.8 on does not matter")
+            fault = Fault("unknown", "RuntimeUnknown", f"{fault.message}; this does not matter to crun 1.8 and newer")
         if fault:
             yield fault
 
@@ -71,16 +71,16 @@ def _bound(node: CdiNode, seen: Circumstances) -> Fault | None:
     evidence = mode_of(place, node.path)
     shut = next((step for step in way[1:] if step.value and is_closed(step.value)), None)
     if shut is not None and shut.value:
-        message = f"the Pod's root may not search {inline(shut.source)}, where {path} lies"
+        message = f"the Pod's root may not search {inline(shut.source)}, which contains {path}"
         return Fault("fails", "DeviceNotReachable", message, evidence=mode_of(shut.value, shut.source))
     if not _is_node(place):
         return Fault("fails", "DeviceMissing", f"{path} is not a device node on this node", evidence=evidence)
     host = seen.way(node.host_path)
     if host and host[0].value and host[0].value.device != place.device:
-        message = f"runc binds the node's own {path} instead of {inline(node.host_path)}, and that is another device"
+        message = f"runc binds the node's own {path} instead of {inline(node.host_path)}, which is another device"
         return Fault("fails", "OtherDevice", message, evidence=evidence)
     if place.flags & os.ST_NODEV:
-        message = f"{path} lies on a mount with nodev, so no Pod can open it"
+        message = f"{path} is on a mount with nodev, so no Pod can open it"
         return Fault("fails", "DeviceMode", message, evidence=evidence)
     return _closed(node, place, way)
 
@@ -92,7 +92,7 @@ def _closed(node: CdiNode, place: Place, way: Way) -> Fault | None:
         return None
     path, mode = inline(node.path), f"{stat.S_IMODE(place.mode):04o}"
     if place.uid >= MAPPED_FROM or place.gid >= MAPPED_FROM:
-        message = f"{path} has mode {mode}, and its owner {place.uid}:{place.gid} may be a Pod's"
+        message = f"{path} has mode {mode}, and its owner {place.uid}:{place.gid} may belong to a Pod"
         return Fault("unknown", "DeviceMode", message, evidence=mode_of(place, node.path))
     message = f"{path} has mode {mode} and owner {place.uid}:{place.gid}, which no Pod has: open(2) fails with EACCES"
     return Fault("fails", "DeviceMode", message, open_device(place.path), mode_of(place, node.path))

@@ -23,10 +23,10 @@ from probe.forecast import Change
 from probe.reading import Reading
 
 _NESTED: Reading[Any] = Reading.without(
-    "the next boot", "not-tried", "this node is a container: kernel, sysctls and mounts are those of the machine around"
+    "the next boot", "not-tried", "this node is a container: the machine around it decides kernel, sysctls and mounts"
 )
 _IMAGE: Reading[Any] = Reading.without(
-    "the next boot", "not-tried", "this system sets sysctls and mounts file systems by its own configuration"
+    "the next boot", "not-tried", "this system sets sysctls and mounts from its own configuration, which is not read"
 )
 _DEFAULT = "the kernel's default"
 _ZERO_BY_DEFAULT = r"3\.10\.0-.*el7"
@@ -193,10 +193,10 @@ def _doubts(facts: Facts, boot: BootFacts, mounts: tuple[MountAtBoot, ...]) -> I
     if boot.entry.value is None:
         yield boot.entry
     elif not boot.entry.value.release and set(boot.installed) - {facts.kernel.release.value}:
-        yield Reading.without(boot.entry.source, "not-readable", "its kernel image has no release in its name")
+        yield Reading.without(boot.entry.source, "not-readable", "the name of its kernel image has no release")
     elif boot.entry.value.release in boot.incomplete:
         release = boot.entry.value.release
-        problem = f"kernel {release} boots next and has no initramfs, as if installing its package was interrupted"
+        problem = f"kernel {release} boots next and has no initramfs: its installation may be incomplete"
         yield Reading.without("/boot", "not-readable", problem)
     elif boot.entry.value.options is None:
         yield Reading.without(boot.entry.source, "not-readable", "does not tell the command line of the kernel")

@@ -49,7 +49,7 @@ def _on_kernel(attempt: Attempt, now: str, then: str) -> Attempt:
         return _judged(attempt, verdict)
     if (parse_kernel_release(then) or (0, 0)) >= (parse_kernel_release(now) or (0, 0)):
         return attempt
-    return _judged(attempt, Verdict("unknown", f"{verdict.why}, and what {now} does is not a proof for an older one"))
+    return _judged(attempt, Verdict("unknown", f"{verdict.why}, and {now} proves nothing about an older one"))
 
 
 def _verdict(attempt: Attempt, release: str) -> Verdict:

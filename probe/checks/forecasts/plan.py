@@ -104,7 +104,7 @@ def _of_levels(own: Conclusion, then: Conclusion) -> str:
     if own.verdict != then.verdict or own.levels == then.levels:
         return ""
     turned = [f"{level} {verdict}" for level, verdict in then.levels.items() if own.levels.get(level) != verdict]
-    return f"the verdict stays; of the levels turn: {', '.join(turned)}"
+    return f"the verdict stays; levels that change: {', '.join(turned)}"
 
 
 def _judged(facts: Facts, findings: Sequence[Finding], after: Facts) -> list[Finding]:

@@ -66,7 +66,7 @@ def _handlers(
     if not new:
         return runtime.handlers.parse(lambda _: ())
     if pending.replaced and not old:
-        return Reading.without(version.source, "not-tried", f"tells its handlers when {version.value} runs")
+        return Reading.without(version.source, "not-tried", f"reports its handlers only once {version.value} runs")
     default = told.get("default handler", "")
 
     def after(handlers: tuple[Handler, ...]) -> tuple[Handler, ...]:
@@ -131,7 +131,7 @@ def _changes(runtime: RuntimeFacts, pending: RuntimePending) -> Iterator[Change]
             yield Change(
                 what=handler_name(handler),
                 now=words[bool(handler.user_namespaces)],
-                then=f"{words[bool(again.user_namespaces)]}, as {inline(oci_name(handler))} says now",
+                then=f"{words[bool(again.user_namespaces)]}, by the features of {inline(oci_name(handler))} now",
                 source=inline(handler.binary.value or ""),
             )
 
@@ -144,7 +144,7 @@ def _doubts(runtime: RuntimeFacts, pending: RuntimePending) -> Iterator[Reading[
             problem = f"{one.setting} will be {one.then}, which was not tried"
             yield Reading.without(_PRINTED, "not-tried", inline(problem))
     if pending.differences.value is None and pending.changed_file:
-        problem = "may be newer than the runtime, and which settings it changes is unknown"
+        problem = "may be newer than the runtime, with unknown changes"
         yield Reading.without(inline(pending.changed_file), "not-readable", problem)
     for handler in runtime.handlers.value or ():
         if handler.binary_newer.value and handler.oci_idmap.value is None:

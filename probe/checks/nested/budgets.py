@@ -11,9 +11,9 @@ from probe.reading import Reading
 
 _ENOUGH = 1024
 _RAISE = (
-    "Raise the limit, also for the next boot.\n"
-    "  echo fs.inotify.max_user_instances=8192 > /etc/sysctl.d/90-nested.conf\n"
-    "  sysctl -p /etc/sysctl.d/90-nested.conf"
+    "Raise the limit, now and at each boot.\n"
+    "  echo fs.inotify.max_user_instances=8192 > /etc/sysctl.d/90-inotify-instances.conf\n"
+    "  sysctl -p /etc/sysctl.d/90-inotify-instances.conf"
 )
 
 
@@ -29,9 +29,9 @@ def check_budgets(facts: Facts, handler: str) -> NestedOutcome:
     if runtime is None:
         return judge(Outcome.not_read("whether Pods share inotify instances", facts.runtime, *seen))
     if _owner_is_the_pod(runtime):
-        message = f"each Pod has {instances.value} inotify instances of its own: its user made the namespace"
+        message = f"each Pod has its own {instances.value} inotify instances: its user made the namespace"
         return judge(Outcome.passed(message, *seen))
-    message = f"all Pods share root's {instances.value} inotify instances: a few inner systems use them up"
+    message = f"all Pods share root's {instances.value} inotify instances, which a few inner systems use up"
     return judge(Outcome.warn(message, *seen, remediation=_RAISE))
 
 

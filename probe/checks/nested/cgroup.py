@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Outcome
 from probe.checks.nested.check import NestedCheck, NestedOutcome, judge
+from probe.checks.remedies.platforms import BOOT_CGROUP_V2
 from probe.checks.runtime.names import find_handler
 from probe.facts.model import Facts, Handler, RuntimeFacts
 from probe.finding import Evidence
@@ -17,12 +18,9 @@ _SCRIPT = PodRequest(
 _ANNOTATION = PodRequest(
     "annotation", "io.kubernetes.cri-o.cgroup2-mount-hierarchy-rw=true", "CRI-O mounts the cgroup read-only otherwise"
 )
-_V2 = (
-    "Boot with cgroup v2 alone.\n"
-    "  grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1  # or GRUB_CMDLINE_LINUX, then update-grub"
-)
+_V2 = f"Boot with cgroup v2 alone, on the drained node.\n{BOOT_CGROUP_V2}\n  reboot"
 _CONTAINERD = (
-    "Make a runtime handler with a writable cgroup in containerd 2.1 or newer, and name it in a RuntimeClass.\n"
+    "With containerd 2.1 or newer, add a runtime handler with a writable cgroup, and name it in a RuntimeClass.\n"
     '  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.nested]\n'
     '    runtime_type = "io.containerd.runc.v2"\n'
     "    cgroup_writable = true\n"
@@ -31,15 +29,15 @@ _CONTAINERD = (
     "  systemctl restart containerd"
 )
 _CRIO = (
-    "Allow the annotation to the runtime handler, and restart CRI-O.\n"
+    "Allow the annotation for the runtime handler, and restart CRI-O.\n"
     '  [crio.runtime.runtimes.runc]\n    allowed_annotations = ["io.kubernetes.cri-o.cgroup2-mount-hierarchy-rw"]\n'
     "  systemctl restart crio"
 )
 _DRIVER = (
-    "Let the handler's OCI runtime ask systemd for cgroups (SystemdCgroup = true, and cgroupDriver: systemd in the "
-    "kubelet's configuration), or use crun: runc gives a cgroup to the Pod's root with the driver systemd only."
+    "Use crun, or the cgroup driver systemd (SystemdCgroup = true, and cgroupDriver: systemd in the kubelet's "
+    "configuration): with another driver runc does not give the cgroup to the Pod's root."
 )
-_BROKEN = "Upgrade CRI-O to 1.35.1: 1.35.0 leaves the ID mappings out where the cgroup is writable (cri-o#9705)."
+_BROKEN = "Upgrade CRI-O to 1.35.1: 1.35.0 omits the ID mappings if the cgroup is writable (cri-o#9705)."
 
 
 def check_cgroup(facts: Facts, handler: str) -> NestedOutcome:

@@ -62,7 +62,7 @@ def stopped(
         )
     kind = step.kind or "not-tried"
     remedy = load if step.result == "skipped" else ""
-    return Outcome.unknown(kind, f"{step.name} was not seen to work: {step.reason}", seen, remediation=remedy)
+    return Outcome.unknown(kind, f"unknown whether {step.name} works: {step.reason}", seen, remediation=remedy)
 
 
 def evidence_of(*steps: NestedStep) -> Evidence:

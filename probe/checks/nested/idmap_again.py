@@ -21,14 +21,14 @@ def check_idmap_again(facts: Facts, handler: str) -> NestedOutcome:
     seen = evidence_of(own, volume)
     if own.result == "failed":
         message = f"{own.name}: the kernel answers {own.errno}, so no inner Pod can have hostUsers: false"
-        remedy = "Run Linux 6.3 or newer, which maps the IDs of a tmpfs."
+        remedy = "Boot Linux 6.3 or newer, which can idmap tmpfs."
         return judge(Outcome.fail("NestedIdmapRefused", message, seen, remediation=remedy), _TMPFS)
     if own.result != "passed":
-        message = f"{own.name} was not seen to work: {own.reason}"
+        message = f"unknown whether {own.name} works: {own.reason}"
         return judge(Outcome.unknown(own.kind or "not-tried", message, seen), _TMPFS)
     if volume.result == "passed":
         return judge(Outcome.passed("inner Pods can have ID mappings on every volume of the Pod", seen))
-    message = "inner Pods can have ID mappings on a tmpfs that is mounted inside, and on no volume of the outer Pod"
+    message = "inner Pods can have ID mappings on a tmpfs mounted inside, but not on a volume of the outer Pod"
     return judge(Outcome.warn(message, seen), _TMPFS)
 
 

@@ -12,7 +12,7 @@ _SELINUX = PodRequest(
     "selinux", "container_engine_t", "the type container_t may not mount; container-selinux has container_engine_t"
 )
 _ALLOW = (
-    "Allow user namespaces to processes without capabilities, also for the next boot.\n"
+    "Allow user namespaces to processes without capabilities, now and at each boot.\n"
     "  echo {setting} > /etc/sysctl.d/90-rootless.conf\n"
     "  sysctl -p /etc/sysctl.d/90-rootless.conf"
 )
@@ -37,16 +37,16 @@ def check_lsm(facts: Facts, handler: str) -> NestedOutcome:
         remedy = _ALLOW.format(setting=_OF_UBUNTU if switch.value else _OF_DEBIAN)
         return _of_rootless(Outcome.fail("RootlessDenied", message, seen, switch, remediation=remedy), requests)
     if doubtful := next((step for step in steps if step.result == "unknown"), None):
-        message = f"{doubtful.name} was not seen to work: {doubtful.reason}"
+        message = f"unknown whether {doubtful.name} works: {doubtful.reason}"
         return _of_rootless(Outcome.unknown(doubtful.kind or "not-tried", message, seen, lsm), requests)
     if enforcing.value:
-        message = "SELinux enforces: the Pod needs the type container_engine_t; whether the policy has it was not tried"
+        message = "SELinux enforces, so the Pod needs the type container_engine_t; unknown whether the policy has it"
         return judge(Outcome.warn(message, lsm, enforcing, seen), *requests)
     if lsm.value is None:
-        message = "which security modules are active is not known; UID 1000 gets a user namespace of its own"
+        message = "unknown which security modules are active; UID 1000 gets its own user namespace"
         return judge(Outcome.warn(message, lsm, seen), *requests)
-    words = "the Pod needs AppArmor's Unconfined" if requests else "no security module needs to be left"
-    return judge(Outcome.passed(f"{words}; UID 1000 gets a user namespace of its own", lsm, seen), *requests)
+    words = "the Pod needs AppArmor's Unconfined" if requests else "the Pod must turn off no security module"
+    return judge(Outcome.passed(f"{words}; UID 1000 gets its own user namespace", lsm, seen), *requests)
 
 
 def _of_rootless(outcome: Outcome, requests: list[PodRequest]) -> NestedOutcome:

@@ -12,8 +12,8 @@ from probe.nested import PodRequest
 
 _STEPS = ("masks", "namespaces", "tmpfs", "proc", "keyring", "pivot_root")
 _REMEDIATION = (
-    "The kernel or a security module refuses to the root of a user namespace what it may do in any kernel since 4.18: "
-    "look for the refusal.\n  journalctl -k | grep -iE 'apparmor|avc|lsm|denied'"
+    "Kernels since 4.18 allow this to the root of a user namespace, so a security module or a patch refuses it: look "
+    "for the refusal.\n  journalctl -k | grep -iE 'apparmor|avc|lsm|denied'"
 )
 _LIMIT = (
     "Raise the limits of namespaces, which count at each ancestor, also for the next boot.\n"
@@ -33,7 +33,7 @@ def check_mounts(facts: Facts, handler: str) -> NestedOutcome:
         bad = replace(bad, message=f"{bad.message}: a limit user.max_*_namespaces is used up", remediation=_LIMIT)
     if bad or trial.value is None:
         return judge(bad or Outcome.not_read("whether a builder can run a step of a build", trial), _ADMIN)
-    message = "the root of a Pod can mount, also a new /proc beside a masked one, and pivot_root"
+    message = "the root of a Pod can mount, even a new /proc while its own is masked, and pivot_root"
     return judge(Outcome.passed(message, seen_of(trial.value, *_STEPS)), _ADMIN)
 
 
@@ -46,8 +46,8 @@ CHECKS = (
         id="nested-mounts",
         levels=("build",),
         question="May the root of a Pod mount, and change its root directory?",
-        why="buildah, BuildKit and every engine run each container in namespaces below those of the Pod. Masks that "
-        "the runtime lays over /proc are no lock for the Pod's own root, so procMount: Default is enough here.",
+        why="buildah, BuildKit and every engine run each container in namespaces below those of the Pod. The runtime's "
+        "masks over /proc do not bind the Pod's own root, so procMount: Default is enough here.",
         reasons=("NestedMountRefused",),
         documentation="mount_namespaces(7), pivot_root(2), user_namespaces(7)",
         check=check_mounts,

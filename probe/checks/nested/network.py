@@ -30,14 +30,14 @@ def check_network(facts: Facts, handler: str) -> NestedOutcome:
     seen = seen_of(trial, *_STEPS, "nat", "ip_tables", "vxlan")
     if not any(step.result == "passed" for step in nat):
         if _denied(trial):
-            message = f"inner containers reach nothing outside, and {_of_meshes(trial)}"
+            message = f"inner containers cannot reach the outside, and {_of_meshes(trial)}"
             return judge(Outcome.fail("NestedNetworkRefused", message, seen, remediation=_REFUSED), _ADMIN)
-        message = f"NAT was not seen to work, and {_of_meshes(trial)}"
+        message = f"unknown whether NAT works; {_of_meshes(trial)}"
         remedy = _LOAD if any(step.result == "skipped" for step in nat) else ""
         return judge(Outcome.unknown("not-tried", message, seen, remediation=remedy), _ADMIN)
     made = f"bridge, veth pair, NAT and forwarding work in the Pod's network namespace; {_of_meshes(trial)}"
     if trial.step("vxlan").result != "passed":
-        message = f"{made}; vxlan is not known to the kernel now, which flannel in an inner Kubernetes needs"
+        message = f"{made}; the module vxlan, which flannel in an inner Kubernetes needs, is not loaded"
         return judge(Outcome.warn(message, seen, remediation="Load it.\n  modprobe vxlan"), _ADMIN)
     return judge(Outcome.passed(made, seen), _ADMIN)
 
@@ -54,9 +54,9 @@ def _of_meshes(trial: NestedTrial) -> str:
         return "init containers of a mesh (istio-init, linkerd-init) can redirect their Pod"
     if denied := _denied(trial):
         return f"no init container of a mesh can redirect its Pod: {denied.name}: the kernel answers {denied.errno}"
-    what = "unknown whether init containers of a mesh can"
+    what = "unknown whether init containers of a mesh can redirect their Pod"
     if all(trial.step(name).result == "skipped" for name in _NAT):
-        return f"{what}: nf_tables and ip_tables are not known to the kernel now"
+        return f"{what}: neither nf_tables nor ip_tables is loaded"
     step = next(step for step in map(trial.step, _NAT) if step.result != "skipped")
     return f"{what}: {step.name}: {step.reason or f'the kernel answers {step.errno}'}"
 

@@ -22,10 +22,10 @@ def check_overlay(facts: Facts, handler: str) -> NestedOutcome:
     steps = tuple(map(trial.value.step, ("overlay", "overlay files", "rootless overlay")))
     bad = next((step for step in steps if step.result != "passed"), None)
     if bad is not None and bad.result == "failed":
-        message = f"{bad.name}: the kernel answers {bad.errno}; a builder works with the storage driver vfs, slowly"
+        message = f"{bad.name}: the kernel answers {bad.errno}; a builder works with the storage driver vfs, but slowly"
         return judge(Outcome.warn(message, evidence_of(*steps)), _STORAGE, _VFS)
     if bad is not None:
-        message = f"{bad.name} was not seen to work: {bad.reason}"
+        message = f"unknown whether {bad.name} works: {bad.reason}"
         outcome = Outcome.unknown(bad.kind or "not-tried", message, evidence_of(*steps))
         # The steps of a builder as the Pod's root come first: that they work is known here.
         return NestedOutcome(outcome=outcome, pod=(_STORAGE,), decides=("rootless",) if bad is steps[2] else ())
@@ -35,8 +35,8 @@ def check_overlay(facts: Facts, handler: str) -> NestedOutcome:
         message = "overlay works; emptyDir volumes are mounted noexec, so a builder with the storage driver vfs fails"
         return judge(Outcome.warn(message, seen, Evidence("options of emptyDir", ",".join(options or ()))), _STORAGE)
     mapped = trial.value.step("idmapped volume").result == "passed"
-    where = "a volume with an ID mapping" if mapped else "a tmpfs of the Pod: this kernel cannot map the IDs of a tmpfs"
-    return judge(Outcome.passed(f"overlay works on {where}, with its owners, whiteouts and renames", seen), _STORAGE)
+    where = "a volume with an ID mapping" if mapped else "a tmpfs of the Pod (this kernel cannot idmap tmpfs)"
+    return judge(Outcome.passed(f"overlay works on {where}, with owners, whiteouts and renames", seen), _STORAGE)
 
 
 CHECKS = (

@@ -30,7 +30,7 @@ def check_proc(facts: Facts, handler: str) -> NestedOutcome:
         message = f"{bad.name}: the kernel answers {bad.errno}, so no rootless engine gets /proc"
         remedy = "Uncover /proc in the runtime's mount namespace: see the check kernel-proc-sysfs."
         return judge(Outcome.fail("NestedProcRefused", message, seen, remediation=remedy), _UNMASKED)
-    message = f"{bad.name} was not seen to work: {bad.reason}"
+    message = f"unknown whether {bad.name} works: {bad.reason}"
     return judge(Outcome.unknown(bad.kind or "not-tried", message, seen), _UNMASKED)
 
 
@@ -39,8 +39,8 @@ CHECKS = (
         id="nested-proc",
         levels=("rootless",),
         question="Can a rootless engine mount a new /proc?",
-        why="A container of a rootless engine has PIDs of its own and needs /proc for them. procMount: Unmasked is for "
-        "rootless engines only: the Pod's own root needs no such thing.",
+        why="A container of a rootless engine has its own PIDs and needs a /proc for them. Only rootless engines need "
+        "procMount: Unmasked; the Pod's own root does not.",
         reasons=("NestedProcRefused",),
         documentation="KEP-4265, mount_namespaces(7), proc(5)",
         check=check_proc,

@@ -25,12 +25,12 @@ def check_seccomp(facts: Facts, handler: str) -> NestedOutcome:
     if name.value == "cri-o":
         return judge(Outcome.passed("CRI-O's RuntimeDefault lets an engine work", name, default), _DEFAULT)
     if name.value != "containerd":
-        message = f"the profile of {name.value} is not known; Unconfined is allowed everywhere"
+        message = f"the default profile of {name.value} is not known to the probe; Unconfined works everywhere"
         return judge(Outcome.warn(message, name), _UNCONFINED)
     without = {
-        True: "a Pod without a profile gets it, by the kubelet's seccompDefault",
-        False: "a Pod without a profile is unconfined",
-        None: "unknown which profile a Pod gets that names none",
+        True: "a Pod that names no profile gets it, by the kubelet's seccompDefault",
+        False: "a Pod that names no profile is unconfined",
+        None: "unknown which profile a Pod gets if it names none",
     }[default.value if isinstance(default.value, bool) else None]
     message = f"containerd's RuntimeDefault refuses pivot_root and keyctl, so an engine needs Unconfined; {without}"
     return judge(Outcome.warn(message, name, default), _UNCONFINED)

@@ -10,12 +10,12 @@ from probe.nested import PodRequest
 
 _TMPFS = (
     PodRequest("tmpfs", "/run", "systemd needs an empty /run"),
-    PodRequest("tmpfs", "/tmp", "systemd mounts its own otherwise, which needs more"),  # noqa: S108
-    PodRequest("environment", "container=docker", "systemd leaves out what a container has no right to"),
+    PodRequest("tmpfs", "/tmp", "else systemd mounts its own, which needs more rights"),  # noqa: S108
+    PodRequest("environment", "container=docker", "systemd then skips what a container may not do"),
 )
 _OFFER = (
-    "Offer a sysfs that can be written: mount one in a network namespace of its own below a directory, and give that "
-    "directory to the Pod by hostPath (usernetes#396). Only privileged inner Pods need it."
+    "Offer a writable sysfs: mount one in its own network namespace below a directory, and give that directory to the "
+    "Pod by hostPath (usernetes#396). Only privileged inner Pods need it."
 )
 
 
@@ -31,7 +31,7 @@ def check_sysfs(facts: Facts, handler: str) -> NestedOutcome:
     if offered or trial.value.step("writable sysfs").result == "passed":
         where = Evidence("writable sysfs", ", ".join(offered)) if offered else seen
         return judge(Outcome.passed("inner containers get /sys; a writable one is offered", seen, where), *_TMPFS)
-    message = "inner containers get a read-only /sys; privileged ones inside fail, as the node offers no writable one"
+    message = "inner containers get a read-only /sys; privileged ones fail, since the node offers no writable one"
     return judge(Outcome.warn(message, seen, remediation=_OFFER), *_TMPFS)
 
 
@@ -41,7 +41,7 @@ CHECKS = (
         levels=("system",),
         question="Can privileged Pods run inside a Pod?",
         why="kube-proxy and CNI plugins of an inner Kubernetes are privileged, and a runtime mounts /sys writable for "
-        "those. The kernel allows that only where a writable one is visible.",
+        "them. The kernel allows that only if a writable one is visible.",
         reasons=("NestedSysfsRefused",),
         documentation="mount_namespaces(7); opencontainers/runc#5309; usernetes#396",
         check=check_sysfs,

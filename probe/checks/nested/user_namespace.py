@@ -6,6 +6,7 @@ from typing import Any
 
 from probe.checks.check import Outcome
 from probe.checks.nested.check import NestedCheck, NestedOutcome, evidence_of, judge, seen_of
+from probe.checks.remedies.limits import raise_limits
 from probe.facts.model import Facts
 from probe.finding import Evidence
 from probe.nested import NestedLevel, PodRequest
@@ -21,13 +22,8 @@ _SETID = (
     PodRequest("capability", "SETUID", "a map of more than one UID needs it"),
     PodRequest("capability", "SETGID", "a map of more than one GID needs it"),
     PodRequest("escalation", "true", "newuidmap(1) and newgidmap(1) get their capabilities when they are executed"),
-    PodRequest("file-capability", "newuidmap=cap_setuid", "setuid root, as in Debian, it needs SYS_ADMIN too (EPERM)"),
-    PodRequest("file-capability", "newgidmap=cap_setgid", "setuid root, as in Debian, it needs SYS_ADMIN too (EPERM)"),
-)
-_LIMIT = (
-    "Raise the limit, which counts at each ancestor, also for the next boot.\n"
-    "  echo user.max_user_namespaces=65536 > /etc/sysctl.d/90-nested.conf\n"
-    "  sysctl -p /etc/sysctl.d/90-nested.conf"
+    PodRequest("file-capability", "newuidmap=cap_setuid", "as setuid root, as in Debian, it also needs SYS_ADMIN"),
+    PodRequest("file-capability", "newgidmap=cap_setgid", "as setuid root, as in Debian, it also needs SYS_ADMIN"),
 )
 
 
@@ -54,19 +50,20 @@ def check_user_namespace(facts: Facts, handler: str) -> NestedOutcome:
         return NestedOutcome(outcome=outcome, pod=requests, decides=decides)
 
     if spent := next((step for step in steps if step.result == "failed" and step.errno == "ENOSPC"), None):
-        message = f"{spent.name}: ENOSPC, so user.max_user_namespaces is used up for root or for the Pod"
-        return of(Outcome.fail("NestedNamespaceLimit", message, *seen, remediation=_LIMIT))
+        message = f"{spent.name}: ENOSPC: user.max_user_namespaces, which counts at each ancestor, is used up"
+        more = raise_limits({"user.max_user_namespaces": limit.value if limit else None})
+        return of(Outcome.fail("NestedNamespaceLimit", message, *seen, remediation=more))
     if bad is not None and bad.result == "failed":
         message = f"{bad.name}: the kernel answers {bad.errno}, so no second user namespace can be made"
         return of(Outcome.fail("NestedNamespaceRefused", message, evidence_of(bad), *seen[1:]))
     if bad is not None:
-        message = f"{bad.name} was not seen to work: {bad.reason}"
+        message = f"unknown whether {bad.name} works: {bad.reason}"
         return of(Outcome.unknown(bad.kind or "not-tried", message, *seen))
     if few:
-        message = "a second user namespace works with subordinate IDs below the Pod's own 65536, as 1001:64535"
+        message = "a second user namespace works with subordinate IDs within the Pod's own 65536, such as 1001:64535"
         told = Evidence("idsPerPod", str(ids.value) if ids and ids.value else "not known, 65536 at least")
         return judge(Outcome.passed(message, *seen, told), *requests)
-    return judge(Outcome.passed("a second user namespace works, also with the usual subordinate IDs", *seen), *requests)
+    return judge(Outcome.passed("a second user namespace works, even with the usual subordinate IDs", *seen), *requests)
 
 
 CHECKS = (

@@ -19,7 +19,7 @@ KUBELET: tuple[Remediation, ...] = (
         Upgrade to OpenShift 4.20 or newer, where user namespaces are generally available.
         """),
     row(_GATE_OFF, "", "kubernetes.io, Set Kubelet Parameters Via A Configuration File", """
-        Switch the gate on, as it is from Kubernetes 1.33 on, in the API server too, and here in the kubelet's
+        Switch the gate on (it is on by default from Kubernetes 1.33), in the API server and here in the kubelet's
         configuration (with kubeadm /var/lib/kubelet/config.yaml):
           featureGates:
             UserNamespacesSupport: true
@@ -27,25 +27,26 @@ KUBELET: tuple[Remediation, ...] = (
           systemctl restart kubelet
         """),
     *k3s_and_rke2(_GATE_OFF, "Configuration Options, Multiple Config Files", """
-        Switch the gate on, as it is from Kubernetes 1.33 on, in the API server too, and here:
+        Switch the gate on (it is on by default from Kubernetes 1.33), in the API server and here:
           mkdir -p /etc/rancher/NAME/config.yaml.d
           echo 'kubelet-arg+: ["feature-gates=UserNamespacesSupport=true"]' > /etc/rancher/NAME/config.yaml.d/gate.yaml
           RESTART
         """),
     row(_GATE_OFF, "k0s", "k0s documentation, Configuration options for worker nodes", """
-        Switch the gate on, as it is from Kubernetes 1.33 on, in the API server too, and here by one more argument of
-        k0s worker:
+        Switch the gate on (it is on by default from Kubernetes 1.33), in the API server and here by one more argument
+        of k0s worker:
           --kubelet-extra-args=--feature-gates=UserNamespacesSupport=true
         then:
           systemctl try-restart k0sworker k0scontroller
         """),
     row(_GATE_OFF, "microk8s", "MicroK8s documentation, Configuring MicroK8s services", """
-        Switch the gate on, as it is from Kubernetes 1.33 on, in the API server too, and here:
+        Switch the gate on (it is on by default from Kubernetes 1.33), in the API server and here:
           echo --feature-gates=UserNamespacesSupport=true >> /var/snap/microk8s/current/args/kubelet
           snap restart microk8s.daemon-kubelite
         """),
     row(_GATE_OFF, "talos", _TALOS, """
-        Switch the gate on, as it is from Kubernetes 1.33 on. Patch the machine configuration of all nodes with:
+        Switch the gate on (it is on by default from Kubernetes 1.33). Patch the machine configuration of all nodes
+        with:
           cluster:
             apiServer:
               extraArgs:
@@ -59,8 +60,8 @@ KUBELET: tuple[Remediation, ...] = (
           talosctl patch mc --patch @gate.yaml
         """),
     row(_GATE_OFF, "al2023", _NODEADM, """
-        Switch the gate on, as it is from Kubernetes 1.33 on, in the API server too, and here in the user data of new
-        nodes:
+        Switch the gate on (it is on by default from Kubernetes 1.33), in the API server and here in the user data of
+        new nodes:
           apiVersion: node.eks.aws/v1alpha1
           kind: NodeConfig
           spec:
@@ -75,8 +76,8 @@ KUBELET: tuple[Remediation, ...] = (
           echo 'kubelet-arg+: ["fail-cgroupv1=false"]' > /etc/rancher/NAME/config.yaml.d/cgroup-v1.yaml
         """),
     row(_CGROUP_V1, "rhel", "RHEL documentation, Managing, monitoring, and updating the kernel, Mounting cgroups", """
-        Boot with cgroup v2, on the drained node, or set failCgroupV1: false in the kubelet's configuration before its
-        next restart:
+        Set failCgroupV1: false in the kubelet's configuration before its next restart, or boot with cgroup v2, on the
+        drained node:
           grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && reboot
         """),
 )  # fmt: skip

@@ -38,7 +38,7 @@ def kubernetes_steps(report: Report, target: str) -> Iterator[Step]:
     if own is not None and own.status == "fail" and not configured and reached(now, _ON.since, then):
         yield _kubernetes(_ON.since, "starts", own.id, f"the gate {GATE} is on by default", _ON.source)
     if configured and reached(now, _LOCKED.since, then):
-        why = f"the gate {GATE} is locked, and a kubelet that is configured to switch it off ends at its start"
+        why = f"the gate {GATE} is locked: a kubelet configured to switch it off exits at its start"
         yield _kubernetes(_LOCKED.since, "stops", "kubelet-gate-restart", why, _LOCKED.source)
     cgroup = findings.get("kubelet-cgroup-v1")
     if cgroup is not None and cgroup.status in ("pass", "warn") and reached(now, FAIL_CGROUP_V1_SINCE, then):
@@ -51,8 +51,8 @@ def kubernetes_steps(report: Report, target: str) -> Iterator[Step]:
 def _without(release: tuple[int, int]) -> str:
     """Sentence about a kubelet of *release*, in which the gate is not on by default."""
     rule = version_rule(release)
-    words = f"has the gate {rule.gate} off unless it is configured" if rule.gate else "knows no hostUsers"
-    ignored = ", and then runs such Pods with the users of the node" if rule.unable == "ignores" else ""
+    words = f"has the gate {rule.gate} off unless configured" if rule.gate else "does not know hostUsers"
+    ignored = ", and runs such Pods with the node's users" if rule.unable == "ignores" else ""
     return f"kubelet {spelled(release)} {words}{ignored}"
 
 
@@ -72,7 +72,7 @@ def runtime_steps(report: Report, target: Target) -> Iterator[Step]:
     then = parse_version_number(wanted) if wanted else None
     findings = {one.id: one for one in report.findings}
     minimum = parse_version_number(MINIMUM_RUNTIME[name]) or now
-    why = f"{name} tells the kubelet which handlers have user namespaces since {MINIMUM_RUNTIME[name]}"
+    why = f"since {MINIMUM_RUNTIME[name]} {name} tells the kubelet which handlers have user namespaces"
     source = f"{name}, release notes; CRI, runtime_handlers"
     if reached(now, minimum, then):
         yield _runtime(component, minimum[:2], "starts", "runtime-user-namespaces", why, source)
@@ -92,9 +92,9 @@ def runtime_steps(report: Report, target: Target) -> Iterator[Step]:
 def _of_devices(component: Component, now: tuple[int, int, int], then: tuple[int, int, int]) -> Iterator[Step]:
     """Mounts of devices get a mapping, or lose it: each device has an answer of its own, which nothing here tells."""
     if maps_mounts(component, now) != maps_mounts(component, then):
-        what = "maps the mounts of CDI devices, and one that takes no mapping stops the Pod"
+        what = "idmaps the mounts of CDI devices; one that cannot be idmapped stops the Pod"
         if then < now:
-            what = "binds the mounts of CDI devices as they are, and their files belong to nobody"
+            what = "binds the mounts of CDI devices without a mapping, so their files belong to nobody"
         why = f"{component} {spelled(then)} {what}"
         yield _runtime(component, then, "unknown", "hazard-device-hooks", why, "CDI 1.1.0, pkg/cdi/oci.go")
 

@@ -60,7 +60,7 @@ def error_name(number: int) -> str:
 
 
 _NAMESPACE_STEPS: dict[str, tuple[Doubt, str]] = {
-    "proc": ("not-readable", "there is no usable /proc, which probe and runtimes need: mount -t proc proc /proc"),
+    "proc": ("not-readable", "no usable /proc, which probe and runtimes need: mount -t proc proc /proc"),
     "threads": ("not-tried", "probe is threaded"),
     "helper": ("not-readable", "the process that tried it ended without an answer"),
 }

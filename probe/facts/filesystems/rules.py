@@ -134,7 +134,7 @@ _FUSE = "as this server mounts it (it does not offer FUSE_ALLOW_IDMAP, or the ke
 RULES: tuple[Rule, ...] = (
     _unknown(
         "not-readable",
-        "the negative control failed: even procfs seemed to accept a mapping",
+        "the negative control failed: even procfs seemed to accept an idmapping",
         when=lambda case: not case.circumstances.proc_refused,
     ),
     _refused(
@@ -157,10 +157,10 @@ RULES: tuple[Rule, ...] = (
         steps=_OPEN + _HELPER,
         when=_is_served,
     ),
-    _unknown("timed-out", "timed out: no answer in the time that there was", errno.ETIMEDOUT, steps=_OPEN + _HELPER),
+    _unknown("timed-out", "timed out: no answer within the time left", errno.ETIMEDOUT, steps=_OPEN + _HELPER),
     _unknown("not-readable", "the process that tried it ended without an answer", steps=_HELPER),
     _refused("kernel {release} has no idmapped mounts (they came with 5.12)", errno.ENOSYS, when=_has_no_system_call),
-    _unknown("not-permitted", "{call} is not available to the probe, a seccomp filter may hide it", errno.ENOSYS),
+    _unknown("not-permitted", "{call} is not available to the probe; a seccomp filter may hide it", errno.ENOSYS),
     # Many kernels answer the same for an unbindable mount in a new mount namespace.
     _refused(
         "the mount is unbindable, and no runtime can bind it into a Pod",
@@ -183,7 +183,7 @@ RULES: tuple[Rule, ...] = (
         "is idmapped already, and runtimes cannot map it again", steps=_MAP, when=lambda case: case.subject.idmapped
     ),
     _refused(
-        "overlay does not take an idmapped layer of it: {error}",
+        "overlay refuses an idmapped layer of it: {error}",
         steps=("overlay",),
         when=lambda case: case.answer.error not in _FOR_NOW,
     ),
@@ -208,10 +208,10 @@ RULES: tuple[Rule, ...] = (
         errno.EPERM,
         steps=_MAP,
     ),
-    _unknown("not-readable", "mapping failed for now: {error}", steps=_MAP),
+    _unknown("not-readable", "idmapping failed at the moment: {error}", steps=_MAP),
     _unknown(
         "not-readable",
-        "the container runtime, where mounts are made, ended while it was tried",
+        "the container runtime, in whose mount namespace it was tried, ended meanwhile",
         errno.ESRCH,
         steps=("setns",),
     ),

@@ -30,7 +30,7 @@ def embedded_version(host: Host, daemon: Daemon) -> Reading[str]:
     pid = daemon.process.pid
     if daemon.distribution == "microshift":
         return host.run_daemon(pid, "version").parse(lambda output: parse_ocp_version(output.stdout))
-    return Reading.without(f"/proc/{pid}/exe", "not-readable", "KubeEdge does not tell the version of its kubelet")
+    return Reading.without(f"/proc/{pid}/exe", "not-readable", "KubeEdge does not report the version of its kubelet")
 
 
 def parse_ocp_version(text: str) -> str:

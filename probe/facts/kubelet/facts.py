@@ -180,7 +180,7 @@ def _gate(
         return Reading("--feature-gates", from_flags.value[name])
     for file in ages.need():
         if file.newer:
-            what = "owner or mode changed, or an older file took its place," if file.maybe_the_same else "changed"
+            what = "owner or mode changed, or an older file replaced it," if file.maybe_the_same else "changed"
             problem = f"{what} after the kubelet started, which still runs with the {name} that it read then"
             return Reading.without(file.path, "not-readable", problem)
     return gates.parse(lambda by_name: gate_in_force(rule, by_name))

@@ -20,7 +20,7 @@ def find_hidden_kubelet(host: Host, processes: tuple[Process, ...]) -> str:
     for process in processes:
         product = _EMBEDDING.get(process.name)
         if product and host.node_daemon(process.pid).value:
-            return f"{product} (process {process.pid}) has a kubelet inside, which the probe cannot read"
+            return f"{product} (process {process.pid}) contains a kubelet that the probe cannot read"
         if process.name == "kubelet" and _is_in_container(host, process.pid):
             return f"the kubelet (process {process.pid}) runs in a container of podman or docker without privileges"
     nested = (_nested(host, process) for process in processes if process.name in _NAMES)

@@ -42,7 +42,7 @@ _UNIT_DIRECTORIES = (
 _UNIT = r"(?m)/([\w:.\\@-]+\.service)(?:/|$)"
 _DATA_DIR_OF_EXECUTABLE = r"(/.+)/data/[^/]+/bin/[^/]+"
 _SUBCOMMANDS = ("server", "agent")
-_HIDDEN = "k3s hides its arguments, and neither a systemd unit nor the process that started it tells them"
+_HIDDEN = "k3s hides its arguments, and neither a systemd unit nor its parent process shows them"
 
 
 class K3s(Struct, frozen=True):
@@ -123,7 +123,7 @@ def _arguments(host: Host, process: Process) -> tuple[Reading[list[str]], tuple[
         return Reading(f"/proc/{process.pid}/cmdline", words[2:]), (), ()
     cgroup = host.read_text(f"/proc/{process.pid}/cgroup").value or ""
     unit = re.search(_UNIT, cgroup)
-    hidden = "k3s hides its arguments, and no systemd unit tells them"
+    hidden = "k3s hides its arguments, and no systemd unit shows them"
     if not unit:
         given = arguments_above(host, process)
         told = given if given.value is not None else Reading.without(given.source, "not-readable", _HIDDEN)

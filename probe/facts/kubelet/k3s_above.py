@@ -26,7 +26,7 @@ def arguments_above(host: Host, process: Process) -> Reading[list[str]]:
         found = parse_started(words, subcommand)
         if found is not None:
             return Reading(f"/proc/{pid}/cmdline", found)
-    return Reading.without(f"/proc/{process.pid}/cmdline", "absent", "no process above tells its arguments")
+    return Reading.without(f"/proc/{process.pid}/cmdline", "absent", "no parent process shows its arguments")
 
 
 def parse_started(words: Sequence[str], subcommand: str) -> list[str] | None:

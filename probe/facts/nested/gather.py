@@ -149,13 +149,13 @@ def _doubt(step: StepAnswer, done: set[str], unconfined: bool) -> Doubt:
 
 
 _REASONS: dict[StepResult, str] = {
-    "skipped": "the running kernel does not know it now, and trying it could load a module",
+    "skipped": "its module is not loaded, and trying it could load it",
     "not-tried": "an earlier step that it needs did not work",
 }
 _DOUBTS: dict[Doubt, str] = {
-    "not-permitted": "the probe has a seccomp filter, so it is unknown whether a Pod may do it",
+    "not-permitted": "the probe has a seccomp filter; unknown whether a Pod may do it",
     "timed-out": "the kernel did not answer in time",
-    "not-readable": "the trial was cut short, or short of memory, processes or files",
+    "not-readable": "the trial was interrupted, or ran out of memory, processes or files",
     "not-tried": "the probe is threaded",
 }
 

@@ -41,7 +41,7 @@ def start_cri(settings: Settings) -> BackgroundChild:
 def cri_answer(cri: BackgroundChild, endpoint: str, deadline: float, slowness: float = 1.0) -> Reading[CriAnswer]:
     """Answer from *endpoint*, which was sent to *cri*, by *deadline* (time.monotonic())."""
     if not endpoint:
-        return Reading.without("CRI", "not-tried", "no kubelet tells on which socket to ask")
+        return Reading.without("CRI", "not-tried", "no kubelet names the runtime's socket")
     source = f"CRI {endpoint}"
     try:
         answer = cri.read(min(deadline, time.monotonic() + _ANSWER_TIMEOUT * slowness), limit=ANSWER_LIMIT)

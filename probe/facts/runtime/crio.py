@@ -62,7 +62,7 @@ def gather_crio_networks(host: Host, pid: int, config: Reading[RuntimeConfig]) -
     """
     directory = crio_network_dir(config)
     host.list_directory(f"/proc/{pid}/root{directory}")
-    return Reading.without(directory, "absent", "CRI-O does not tell the plugins of its networks")
+    return Reading.without(directory, "absent", "CRI-O does not report the plugins of its networks")
 
 
 def parse_added(crio: CrioAdded) -> Added:

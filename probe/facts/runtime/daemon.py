@@ -39,7 +39,7 @@ def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
             return itself
     answer.name.need()
     if name is None:
-        return Reading.without(answer.name.source, "not-readable", "it is not known how its daemon is called")
+        return Reading.without(answer.name.source, "not-readable", "the name of its daemon is not known")
     processes = host.processes()
     processes.need()
     named = _named(host, name)
@@ -51,7 +51,7 @@ def find_daemon(host: Host, answer: CriAnswer) -> Reading[int]:
         daemons = [reading for reading in daemons if _holds_socket(host, reading.value or 0, answer.endpoint)]
     if len(daemons) == 1:
         return daemons[0]
-    problem = f"several processes are called {name}, and it is not known which of them listens"
+    problem = f"several processes are called {name}; unknown which of them listens"
     return Reading.without(processes.source, "not-readable", problem)
 
 

@@ -73,7 +73,7 @@ def gather_runtime(
 def _setup(host: Host, answer: CriAnswer, settings: RuntimeSettings) -> Setup:
     """Configuration of the runtime's surroundings, by the rules of containerd and of CRI-O; of others nothing."""
     told = Setup(
-        in_force=Reading.without(answer.name.source, "absent", "only containerd tells it so"),
+        in_force=Reading.without(answer.name.source, "absent", "only containerd reports it"),
         root_dir=settings.root_dir(),
         state_dir=settings.state_dir(),
         handlers=lambda _: (),

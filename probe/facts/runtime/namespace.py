@@ -49,5 +49,5 @@ def running_since(host: Host, runtime: Reading[RuntimeFacts]) -> float:
     confinement = runtime.value.confinement.value if runtime.value else None
     started = host.started_at(confinement.pid) if confinement else None
     if started is None or started.value is None:
-        raise ValueError("when the container runtime started is unknown")
+        raise ValueError("unknown when the container runtime started")
     return started.value

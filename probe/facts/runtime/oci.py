@@ -160,7 +160,7 @@ class OciRuntimes:
 
     def _ask(self, path: str) -> OciAnswers:
         if any(_normal(path).startswith(f"{directory}/") for directory in self._forbidden):
-            return no_answers(path, "not-permitted", "not run: it lies where the files of Pods lie")
+            return no_answers(path, "not-permitted", "not run: it is in a directory with files of Pods")
         features = self._run(path, "features")
         if features.kind == "timed-out":  # a second command would time out as well
             return no_answers(features.source, "timed-out", features.problem)

@@ -90,6 +90,6 @@ def _confinement_of_probe(probe: ProbeFacts, runtime: Reading[RuntimeFacts]) -> 
     if probe.seccomp.value != 0 and (daemon is None or daemon.seccomp.value != probe.seccomp.value):
         return "the probe runs under a seccomp filter"
     if daemon is None or daemon.effective_capabilities.value is None:
-        return "it is not known what the runtime may do that the probe may not"
+        return "unknown which privileges the runtime has and the probe lacks"
     missing = daemon.effective_capabilities.value & ~probe.effective_capabilities
     return f"the probe lacks capabilities that the runtime has ({missing:016x})" if missing else ""

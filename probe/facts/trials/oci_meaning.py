@@ -67,13 +67,13 @@ def _judge_create(seen: TrialAnswer, blame: Blame, confined: str) -> TrialStep:
     if command.status < 0:
         return _step("create", "unknown", f"was ended by signal {-command.status}", command, "not-readable")
     if _SCARCE.search(parse_words(command.said)):
-        return _step("create", "unknown", "found something too scarce at that moment", command, "not-readable")
+        return _step("create", "unknown", "ran out of a resource at the moment", command, "not-readable")
     if not blame:
         tried = seen.creates[-1].bundle == BUNDLES[-1].name
         if tried:
-            why = "cannot make one without a user namespace either"
+            why = "cannot make a container without a user namespace either"
         else:
-            why = "refused one, and whether it makes any was not found out in the time that there was"
+            why = "refused one; unknown whether it makes any, the time was too short"
         return _step("create", "unknown", why, command, "not-readable")
     if confined:
         return _step("create", "unknown", f"refuses {_WHAT[blame]}, but {confined}", command, "not-permitted")
@@ -100,8 +100,8 @@ def _judge_maps(seen: TrialAnswer) -> TrialStep:
     for which, found in (("uid_map", seen.uid_map), ("gid_map", seen.gid_map)):
         if found != _FULL_MAP:
             text = " ".join(map(str, found[:6])) or "empty"
-            return _step("maps", "failed", f"{which} of the container is {text} and not what was asked for")
-    return _step("maps", "passed", "the container has the user namespace that was asked for")
+            return _step("maps", "failed", f"{which} of the container is {text}, not the requested one")
+    return _step("maps", "passed", "the container has the requested user namespace")
 
 
 def _judge_binds(seen: TrialAnswer) -> TrialStep:
@@ -109,13 +109,13 @@ def _judge_binds(seen: TrialAnswer) -> TrialStep:
     if missing := [bind.name for bind in seen.binds if not bind.mounted]:
         return _step("idmapped binds", "failed", f"did not mount {' and '.join(missing)}")
     if control.idmapped:
-        reason = "even the mount without a mapping is called idmapped"
+        reason = "mountinfo says idmapped even of the mount without a mapping"
         return _step("idmapped binds", "unknown", reason, kind="not-readable")
     ignored = [bind.name for bind in seen.binds if bind.name != CONTROL and not bind.idmapped]
     if ignored:
         reason = f"silently ignores the mapping of {' and '.join(ignored)}: mountinfo does not say idmapped"
         return _step("idmapped binds", "failed", reason)
-    return _step("idmapped binds", "passed", "mountinfo says idmapped where a mapping was asked for, and only there")
+    return _step("idmapped binds", "passed", "mountinfo says idmapped exactly where a mapping was requested")
 
 
 def _judge_owners(seen: TrialAnswer) -> TrialStep:
@@ -127,13 +127,15 @@ def _judge_owners(seen: TrialAnswer) -> TrialStep:
     within = [bind for bind in mapped if 0 <= bind.owner < MAP_LENGTH]
     for bind in within:
         if bind.owner_inside != FIRST_HOST_ID + bind.owner:
-            reason = f"owner {bind.owner} of {bind.name} is seen as {bind.owner_inside}, so nobody in the container"
+            reason = (
+                f"owner {bind.owner} of {bind.name} is seen as {bind.owner_inside}, so it is nobody in the container"
+            )
             return _step("owners", "failed", reason)
     for bind in mapped:
         if bind not in within:
             reason = f"{bind.name} belongs to UID {bind.owner}, which the mapping leaves out"
             return _step("owners", "unknown", reason, kind="not-readable")
-    return _step("owners", "passed", "owners are mapped into the container where that was asked for, and only there")
+    return _step("owners", "passed", "owners are mapped exactly where a mapping was requested")
 
 
 def _judge_delete(seen: TrialAnswer) -> TrialStep:

@@ -71,7 +71,7 @@ def plan_pods(host: Host, facts: Facts) -> Reading[PodPlan]:
         return Reading(pods.source, None, pods.problem, pods.kind)
     first_id = free_block(facts.ids)
     if first_id is None:
-        return Reading.without(SOURCE, "not-tried", "not tried: no block of IDs is nobody's")
+        return Reading.without(SOURCE, "not-tried", "not tried: no block of IDs is free")
     plan = PodPlan(
         endpoint=runtime.value.endpoint,
         handlers=chosen,

@@ -33,14 +33,12 @@ def _judge_handler(plan: PodPlan, seen: PodAnswer, handler: str) -> HandlerTrial
     full = [pod for pod in pods if pod.user_namespace and pod.mounts == everything]
     judged = [pod for pod in full if not pod.ended_by_others]
     if not judged:
-        why = (
-            f"it was gone or not ready any more {len(full)} times before its container ran: a kubelet may have ended it"
-        )
+        why = f"it ended or became not ready {len(full)} times before its container ran: a kubelet may have ended it"
         return HandlerTrial(handler=handler, result="unknown", kind="not-readable", reason=why, seconds=seconds)
     if ran := next((pod for pod in judged if pod.runs), None):
         return _judge_running(plan, ran, seconds)
     if not judged[0].refused:
-        return _failed(judged[0], "unknown", "got no answer that tells of Pods", seconds)
+        return _failed(judged[0], "unknown", "got no answer about Pods", seconds)
     controls = [pod for pod in pods if not pod.user_namespace and not pod.ended_by_others]
     return _judge_refused(pods, judged, controls, seconds)
 
@@ -50,13 +48,13 @@ def _judge_refused(
 ) -> HandlerTrial:
     """Of a Pod that could not be made with a user namespace: is it to blame?"""
     if not controls:
-        why = "refused a Pod with a user namespace, and whether it makes any without one was not found out"
+        why = "refused a Pod with a user namespace; unknown whether it makes one without"
         return _failed(refused[0], "unknown", why, seconds, "unknown")
     if not controls[-1].runs:
-        why = "makes no Pod at all in this trial, with a user namespace or without one"
+        why = "makes no Pod in this trial, with or without a user namespace"
         return _failed(refused[0], "unknown", why, seconds, "fails" if controls[-1].refused else "unknown")
     if len(refused) < 2 or not refused[-1].refused:
-        why = "refused a Pod with a user namespace once, and whether it does so each time was not found out"
+        why = "refused a Pod with a user namespace once; unknown whether it always does"
         return _failed(refused[0], "unknown", why, seconds, "runs")
     less = next((pod for pod in pods if pod.user_namespace and pod.mounts != refused[0].mounts and pod.runs), None)
     why = "refuses a Pod with a user namespace, while the same Pod without one runs"
@@ -101,7 +99,7 @@ def _judge_running(plan: PodPlan, pod: TriedPod, seconds: float) -> HandlerTrial
         reason = f"silently ignores the user namespace: the container has the map {' '.join(map(str, wrong[:6]))}"
     elif pod.unseen:
         result, kind, step = "unknown", "not-readable", "uid_map"
-        reason = f"made a Pod with a user namespace, which runs and could not be looked at: {pod.unseen}"
+        reason = f"made a Pod with a user namespace, which runs but could not be inspected: {pod.unseen}"
     elif ignored := next((bind for bind in pod.binds if not _is_mapped(bind, plan.first_id)), None):
         result, step = "refused", "mountinfo"
         reason = f"silently ignores the mapping of a mount of {_WHAT[ignored.name]}"

@@ -106,14 +106,14 @@ _MOUNTS = ("proc", "sysfs", "writable sysfs", "mqueue", "devpts", "cgroup", "ove
 
 _OUTCOMES: dict[str, tuple[StepResult, str]] = {
     "done": ("passed", ""),
-    "absent": ("skipped", "the running kernel does not know it now, and trying it could load a module"),
+    "absent": ("skipped", "its module is not loaded, and trying it could load it"),
     "not-reached": ("not-tried", "an earlier step that it needs did not work"),
 }
 
 _DOUBTS: dict[Doubt, str] = {
-    "not-permitted": "something confines the probe, so it is unknown whether the runtime may do it",
+    "not-permitted": "something confines the probe; unknown whether the runtime may do it",
     "timed-out": "the kernel did not answer in time",
-    "not-readable": "the trial was cut short, or short of memory, processes or files",
+    "not-readable": "the trial was interrupted, or ran out of memory, processes or files",
     "not-tried": "the probe is threaded",
 }
 

@@ -114,10 +114,10 @@ def _workloads(one: Inventory, name: List) -> Part:
 _WORDS: dict[List, str] = {
     "fails": "They set hostUsers: false, and some node that they can reach does not run them with a user namespace.",
     "isolated": "They set hostUsers: false, and every node that they can reach runs them with a user namespace.",
-    "asked-unknown": "They set hostUsers: false; of some node that they can reach it is not known if it runs them.",
+    "asked-unknown": "They set hostUsers: false; unknown whether every node that they can reach runs them.",
     "movable": "They would run with hostUsers: false; the easiest first.",
     "blocked": "They would not run with hostUsers: false.",
-    "unknown": "Whether they would run with hostUsers: false is not known.",
+    "unknown": "Unknown whether they would run with hostUsers: false.",
 }
 
 
@@ -159,7 +159,7 @@ def _namespaces(one: Inventory) -> Part:
         )
         for row in one.namespaces
     ]
-    words = "Pinned: a Pod Security version below 1.35 keeps away what hostUsers: false would relax."
+    words = "Pinned: a Pod Security version below 1.35 does not relax its rules for hostUsers: false."
     heads = ("Namespace", "Enforce", "Warn", "Audit", "Pinned", "Relaxed with hostUsers: false", "Pods", "Asking")
     return Part(id="namespaces", title="Pod Security", words=words, heads=heads, rows=rows, badge=4, numbers=(6, 7))
 

@@ -49,12 +49,15 @@ def families(inventory: Inventory) -> Iterator[Metric]:
         pods = {("all",): found.pods, ("asking",): found.asking}
         pods |= {("isolated",): found.running_isolated} if "nodes" in read else {}
         yield _gauge(
-            "pods", "Unfinished Pods; of these with hostUsers: false; of these running isolated.", ("which",), pods
+            "pods",
+            "Unfinished Pods, those of them with hostUsers: false, and those of the latter that run isolated.",
+            ("which",),
+            pods,
         )
         words = "Workloads with hostUsers: false whose scheduling is not confined to ready nodes."
         yield _gauge("unconfined_workloads", words, (), {(): found.unconfined})
     if "namespaces" in read:
-        words = "Namespaces whose Pod Security version below 1.35 keeps the relaxation for user namespaces away."
+        words = "Namespaces whose Pod Security version below 1.35 does not relax its rules for user namespaces."
         yield _gauge("pinned_namespaces", words, (), {(): found.pinned})
         safe = {("yes",): 0.0, ("no",): 0.0, ("unknown",): 0.0}
         for row in inventory.enforcement:

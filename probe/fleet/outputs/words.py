@@ -22,8 +22,8 @@ STATUS: dict[List, Status] = {
     "unknown": "unknown",
 }
 EXISTING = (
-    "The answer is about the Pods that exist now: finished ones, and workloads without Pods (0 replicas, a CronJob "
-    "between its Jobs), are not seen."
+    "The answer covers the Pods that exist now, not finished ones or workloads without Pods (0 replicas, a CronJob "
+    "between its Jobs)."
 )
 """What the answer to `safe to enforce?` leaves out."""
 SAFE: dict[str, Status] = {"yes": "pass", "no": "fail", "unknown": "unknown"}

@@ -225,7 +225,7 @@ def _read_pid(path: str) -> int:
         with open(path) as file:
             words = file.read(32)
     except FileNotFoundError:
-        raise ValueError("it claims to have made a container, and names no process of it") from None
+        raise ValueError("it reports a container but names no process of it") from None
     if not words.isdecimal() or int(words) < 2:
         raise ValueError(f"it names {words[:20]!r} as the process of the container")
     return int(words)

@@ -65,9 +65,9 @@ def _trial_child(plan: TrialPlan, enter: Callable[[], object], last_line: float,
         step = "cgroup of the trial"
         with sole_trial() as alone:
             if not alone:
-                return _hindered("not-tried", "another trial is under way on this node")
+                return _hindered("not-tried", "another trial runs on this node")
             if not remove_cgroups(0.0):
-                return _hindered("not-tried", "a cgroup of that name is in use, and is left alone")
+                return _hindered("not-tried", "a cgroup of that name is in use")
             step = "PID namespace"
             syscalls.unshare(syscalls.CLONE_NEWPID)
             answer = _watch(plan, last_line, timeout)

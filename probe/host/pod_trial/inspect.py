@@ -54,7 +54,7 @@ def read_pid(info: str) -> int:
     try:
         pid = msgspec.json.decode(info, type=_Info).pid
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(f"the runtime tells no process: {str(error)[:100]}") from None
+        raise ValueError(f"the runtime names no process: {str(error)[:100]}") from None
     if pid < 2:
         raise ValueError(f"the runtime names {pid} as the container's process")
     return pid

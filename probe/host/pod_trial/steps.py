@@ -57,7 +57,7 @@ class Trial:
     def _prepare(self) -> Reading[bool] | None:
         """Remove what an earlier trial left; why nothing can be tried. *Errors*: RpcError, OSError."""
         if left := self._remover.sweep(min(LEFT_SETTLED, self._last_call - time.monotonic())):
-            problem = f"what an earlier trial left cannot be removed: {left}"
+            problem = f"remains of an earlier trial cannot be removed: {left}"
             return Reading.without(SOURCE, "not-readable", problem[:_WORDS])
         self._image = self._runtime.image_id(self._plan.pause_image)
         if not self._image:
@@ -148,7 +148,7 @@ class _Making:
         request = cri_pb2.ContainerStatusRequest(container_id=container_id, verbose=True)
         status = self._call("ContainerStatus", request, cri_pb2.ContainerStatusResponse)
         if status.status.id not in ("", container_id):
-            self._change(unseen="the runtime told the status of another container")
+            self._change(unseen="the runtime answered with the status of another container")
             return
         if status.status.state != cri_pb2.CONTAINER_RUNNING:
             exited = status.status

@@ -28,7 +28,7 @@ def judged(status: int, body: bytes) -> bytes:
     if granted:
         return body
     reason, message = (text if isinstance(text, str) else "" for text in (told.reason, told.message))
-    message = message or f"HTTP status {status}, which says nothing that Kubernetes would say"
+    message = message or f"HTTP status {status} without a message of Kubernetes"
     return msgspec.json.encode({"kind": "Status", "apiVersion": "v1", "reason": reason, "message": message})
 
 

@@ -188,11 +188,11 @@ def failures(*malformed: type[Exception], plugin: str = "") -> Iterator[None]:
         status, told = error.response.status_code, error.status
         raise Failure(status, told.reason or "", told.message or "", wait) from error
     except httpx2.LocalProtocolError as error:  # its text contains the token
-        raise Failure(0, NO_CREDENTIALS, "the token has characters that no HTTP header carries") from error
+        raise Failure(0, NO_CREDENTIALS, "the token has characters that HTTP headers do not allow") from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise Failure(0, UNREACHABLE, f"{type(error).__name__}: {error}") from error
     except msgspec.DecodeError as error:
-        raise Failure(0, UNREACHABLE, f"an answer of another shape: {error}") from error
+        raise Failure(0, UNREACHABLE, f"an unexpected answer: {error}") from error
     except Exception as error:
         if plugin and isinstance(error, _NO_TOKEN):
             wanted = f"{plugin} printed no token, and client certificates of plugins are not supported: {_ADVICE}"

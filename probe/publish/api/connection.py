@@ -91,7 +91,7 @@ def _read(response: HTTPResponse, limit: int) -> bytes:
         if size > limit:
             raise TooLarge(f"a response of more than {limit} bytes")
     if response.length:
-        raise httpx2.RemoteProtocolError(f"a response that ends {response.length} bytes early")
+        raise httpx2.RemoteProtocolError(f"a response that ended {response.length} bytes early")
     return b"".join(parts)
 
 

@@ -61,7 +61,7 @@ def _explained(failure: Failure, node: str) -> dict[str, object]:
     if failure.status == 409:
         return {"problem": "Conflict", "managers": conflicting_managers(failure)}
     if failure.status == 422 and "metadata.annotations: Too long" in failure.message:
-        remediation = "all annotations of a Node together may have 256 KiB: see who else writes that many"
+        remediation = "the annotations of a Node may have 256 KiB in total: find out who else writes large ones"
         return {"problem": "TooManyAnnotations", "node": node, "remediation": remediation}
     if failure.status == 0:
         return _unanswered(failure)

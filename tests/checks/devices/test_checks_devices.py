@@ -523,5 +523,5 @@ class TestCheck:
         hooks = make_hooks(oci_hooks=Reading("hooks.d", HookFiles(found=1, hooked=1, unread=0, always=always)))
         outcome = judge_device_hooks(make_facts(hooks=hooks, runtime=make_runtime(name="cri-o")), "")
         assert outcome.status == "warn"
-        assert "each container" in outcome.message
+        assert "1 OCI hooks" in outcome.message
         assert judge_device_hooks(make_facts(hooks=hooks), "").status == "pass"

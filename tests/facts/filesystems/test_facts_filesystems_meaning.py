@@ -85,7 +85,7 @@ CASES: list[tuple[dict[str, Any], Answer, dict[str, Any], str, str, str]] = [
         "seccomp",
     ),
     ({}, Answer("open_tree", errno.ENOSYS), {"release": "4.18.0-553.el8"}, "refused", "", "5.12"),
-    ({}, Answer("mount_setattr", errno.EBUSY), {}, "unknown", "not-readable", "for now"),
+    ({}, Answer("mount_setattr", errno.EBUSY), {}, "unknown", "not-readable", "at the moment"),
     ({"unbindable": True}, Answer("done"), {}, "refused", "", "crun cannot bind it"),
     ({"unbindable": True}, Answer("done"), {"oci_runtime": "crun"}, "refused", "", "unbindable"),
     ({"unbindable": True}, Answer("done"), {"oci_runtime": "runc"}, "supported", "", ""),
@@ -108,12 +108,12 @@ CASES: list[tuple[dict[str, Any], Answer, dict[str, Any], str, str, str]] = [
     ({"role": "tmpfs"}, Answer("helper", errno.ETIMEDOUT), {}, "unknown", "timed-out", "timed out: no answer"),
     ({"fstype": "nfs4"}, Answer("open_tree", errno.ETIMEDOUT), {}, "unknown", "timed-out", "its server"),
     ({}, Answer("setns", errno.EPERM), {}, "unknown", "not-permitted", "setns"),
-    ({}, Answer("setns", errno.ESRCH), {}, "unknown", "not-readable", "runtime, where mounts are made, ended"),
+    ({}, Answer("setns", errno.ESRCH), {}, "unknown", "not-readable", "container runtime"),
     ({}, Answer("control", errno.EPERM), {}, "unknown", "not-permitted", "the probe may not change mounts"),
     ({}, Answer("fsmount", errno.ENODEV), {}, "unknown", "not-readable", "fsmount"),
-    ({"role": "overlay-layers"}, Answer("overlay", errno.EINVAL), {}, "refused", "", "overlay does not take"),
-    ({"role": "overlay-layers"}, Answer("overlay", errno.ENOMEM), {}, "unknown", "not-readable", "for now"),
-    ({"role": "overlay-layers"}, Answer("overlay", errno.EMFILE), {}, "unknown", "not-readable", "for now"),
+    ({"role": "overlay-layers"}, Answer("overlay", errno.EINVAL), {}, "refused", "", "overlay refuses"),
+    ({"role": "overlay-layers"}, Answer("overlay", errno.ENOMEM), {}, "unknown", "not-readable", "at the moment"),
+    ({"role": "overlay-layers"}, Answer("overlay", errno.EMFILE), {}, "unknown", "not-readable", "at the moment"),
     ({}, Answer("helper", errno.EIO), {}, "unknown", "not-readable", "ended without an answer"),
     ({}, Answer("fork", errno.EAGAIN), {}, "unknown", "not-readable", "fork failed: Resource temporarily"),
     ({"role": "overlay-layers"}, Answer("unshare", errno.ENOSPC), {}, "unknown", "not-readable", "unshare"),
@@ -137,11 +137,11 @@ CASES: list[tuple[dict[str, Any], Answer, dict[str, Any], str, str, str]] = [
         for error in (errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN)
     ),
     *(
-        ({"role": "overlay-layers"}, Answer("overlay", error), {}, "unknown", "not-readable", "for now")
+        ({"role": "overlay-layers"}, Answer("overlay", error), {}, "unknown", "not-readable", "at the moment")
         for error in SHORTAGES
     ),
     *(
-        ({"role": "overlay-layers"}, Answer("overlay", error), {}, "refused", "", "overlay does not take")
+        ({"role": "overlay-layers"}, Answer("overlay", error), {}, "refused", "", "overlay refuses")
         for error in (errno.EPERM, errno.EOPNOTSUPP, errno.EOVERFLOW, errno.EXDEV)
     ),
 ]

@@ -114,7 +114,7 @@ def test_silent_ignoring_is_caught() -> None:
     }
     meaning = "silently ignores the mapping of kubelet root and tmpfs: mountinfo does not say idmapped"
     assert facts.step("idmapped binds").reason == meaning
-    assert facts.step("owners").reason == "owner 0 of kubelet root is seen as 0, so nobody in the container"
+    assert facts.step("owners").reason.startswith("owner 0 of kubelet root is seen as 0")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_runtime_that_makes_nothing_at_all_says_nothing_of_user_namespaces() -
     facts = judged(make_answer(creates=ladder(1, 1, 1, 1, 1, said="cgroups in hybrid mode not supported\n")))
     step = facts.step("create")
     assert (step.result, step.kind) == ("unknown", "not-readable")
-    assert step.reason == "cannot make one without a user namespace either"
+    assert "without a user namespace" in step.reason
     assert step.said == "cgroups in hybrid mode not supported"
 
 
@@ -148,7 +148,7 @@ def test_a_ladder_that_was_cut_short() -> None:
     """Where the controls hung nobody knows what they would have said."""
     facts = judged(make_answer(creates=ladder(1, 1), under_way="create", cut_short="timed-out"))
     assert results(facts)["create"] == "unknown not-readable"
-    assert "whether it makes any was not found out in the time that there was" in facts.step("create").reason
+    assert "unknown whether it makes any" in facts.step("create").reason
 
 
 def test_a_confined_probe_excuses_the_runtime() -> None:
@@ -213,9 +213,9 @@ def test_no_answer() -> None:
             {"uid_map": (0, 0, 4294967295)},
             "maps",
             "failed",
-            "uid_map of the container is 0 0 4294967295 and not what was asked for",
+            "uid_map of the container is 0 0 4294967295, not the requested one",
         ),
-        ({"gid_map": ()}, "maps", "failed", "gid_map of the container is empty and not what was asked for"),
+        ({"gid_map": ()}, "maps", "failed", "gid_map of the container is empty, not the requested one"),
         (
             {"binds": (bind("kubelet root"), bind("tmpfs", mounted=False), bind("control"))},
             "idmapped binds",
@@ -226,7 +226,7 @@ def test_no_answer() -> None:
             {"binds": (bind("kubelet root"), bind("tmpfs"), bind("control", idmapped=True))},
             "idmapped binds",
             "unknown not-readable",
-            "even the mount without a mapping is called idmapped",
+            "mountinfo says idmapped even of the mount without a mapping",
         ),
         (
             {"binds": (bind("kubelet root"), bind("tmpfs"), bind("control", owner_inside=65534))},
@@ -382,7 +382,7 @@ def test_what_is_not_tried(changes: dict[str, Any], kind: str, problem: str) -> 
         ({"seccomp": unread()}, {}, "seccomp filter"),
         ({"effective_capabilities": ALL_CAPABILITIES - (1 << 21)}, {}, "(0000000000200000)"),
         ({"effective_capabilities": 1 << 21}, {"effective_capabilities": 1 << 21}, ""),
-        ({}, {"effective_capabilities": unread()}, "it is not known"),
+        ({}, {"effective_capabilities": unread()}, "unknown which privileges"),
     ],
 )
 def test_what_binds_the_probe(probe: dict[str, Any], daemon: dict[str, Any], words: str) -> None:
