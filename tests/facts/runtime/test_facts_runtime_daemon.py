@@ -126,7 +126,7 @@ def test_of_several_none_known_to_listen() -> None:
     host = FakeHost()
     host.add_process(700, "/usr/bin/containerd")
     host.add_process(701, "/usr/bin/containerd")
-    assert "it is not known which of them listens" in find_daemon(host, _answer()).problem
+    assert "which of them listens" in find_daemon(host, _answer()).problem
 
 
 def test_nobody() -> None:

@@ -119,7 +119,7 @@ def test_the_status_of_another_container_blames_nobody(play: Play) -> None:
     ("misbehaviour", "pods", "control", "meaning"),
     [
         ("refuse mapped", ["mapped", "plain", "mapped", "mapped"], "runs", "while the same Pod without one runs"),
-        ("refuse", ["mapped", "plain"], "fails", "no Pod at all"),
+        ("refuse", ["mapped", "plain"], "fails", "makes no Pod"),
     ],
 )
 def test_only_a_difference_blames_user_namespaces(
@@ -237,7 +237,7 @@ def test_what_cannot_be_removed(play: Play) -> None:
     assert second
     assert second.pods == ()
     assert second.obstacle
-    assert "an earlier trial left" in second.obstacle.problem
+    assert "an earlier trial" in second.obstacle.problem
 
 
 @pytest.mark.parametrize("left", [True, False])
