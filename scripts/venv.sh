@@ -21,7 +21,7 @@ isolated() { "$venv/bin/python" -I "$@"; }
 place() {
     [[ -z $venv ]] || return 0
     venv=$checkout/.venv
-    [[ -w $checkout || -x $venv/bin/python ]] ||
+    [[ -w $checkout ]] || is_ready probe ||
         venv=${XDG_CACHE_HOME:-$HOME/.cache}/userns-probe/venv-$(printf '%s' "$checkout" | sha256sum | cut -c 1-12)
 }
 
