@@ -6,7 +6,7 @@ from typing import Any
 
 from probe.checks.check import Outcome
 from probe.checks.nested.check import NestedCheck, NestedOutcome, evidence_of, judge, seen_of
-from probe.checks.remedies.limits import raise_limits
+from probe.checks.remedies.kernel import raise_limits
 from probe.facts.model import Facts
 from probe.finding import Evidence
 from probe.nested import NestedLevel, PodRequest
