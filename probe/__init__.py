@@ -1,3 +1,3 @@
-"""Does a Pod with `hostUsers: false` run on this Kubernetes node, and if not, what stands in the way?"""
+"""Does a Pod with `hostUsers: false` run on this Kubernetes node, and if not, why?"""
 
 __version__ = "0.1.0"

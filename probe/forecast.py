@@ -22,7 +22,7 @@ class Change(Struct, frozen=True, kw_only=True):
     now: str
     then: str
     source: str
-    """File or command that tells it."""
+    """File or command that shows it."""
 
 
 class EventForecast(Struct, frozen=True, kw_only=True):

@@ -154,7 +154,7 @@ def without_logging() -> AbstractContextManager[None]:
 
 
 class _Silence:
-    """A logger that nobody listens to."""
+    """A logger that discards everything."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

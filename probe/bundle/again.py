@@ -10,7 +10,7 @@ from probe.report import Report
 
 
 def report_of(manifest: Manifest, facts: Facts) -> Report:
-    """The report of *facts*, of the probe that *manifest* tells of."""
+    """The report of *facts*, of the probe that *manifest* describes."""
     return make_report(
         facts,
         agent_version=manifest.agent_version,

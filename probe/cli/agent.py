@@ -27,7 +27,7 @@ STALE_AGES = (timedelta(hours=12), timedelta(days=30))
 """Shortest and longest age of what is stale: a running agent renews it every six hours, give or take an hour."""
 
 
-@click.command(short_help="Probe this node again and again, in the DaemonSet.")
+@click.command(short_help="Probe this node repeatedly, in the DaemonSet.")
 @report_file_option
 @click.option(
     "--nfd-dir",

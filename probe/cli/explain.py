@@ -88,7 +88,7 @@ def explain(
     node and which kernels idmap it; `gates`, feature gates by version; `pod-security`, what a user namespace changes by
     policy version; `host-network`, which runtimes support hostNetwork with it; `pod-limits`, what no node can show.
 
-    `upgrade` in place of CHECK tells what starts and what stops working on this node, which is probed, with another
+    `upgrade` in place of CHECK shows what starts and what stops working on this node, which is probed, with another
     kernel, kubelet or container runtime; without a version, with every newer one.
 
     \b

@@ -169,7 +169,7 @@ def _told(file: str) -> tuple[Node, str]:
 
 
 def told_node(value: dict[str, Any], now: float) -> tuple[Node, str]:
-    """The node that a report or a Node object tells of at *now*, seconds since the epoch, and from when that is.
+    """The node that a report or a Node object describes at *now*, seconds since the epoch, and from when that is.
 
     *Errors*: msgspec.ValidationError.
     """

@@ -34,7 +34,7 @@ class Request(Struct, frozen=True, kw_only=True):
     settings: Settings
     output: str = OUTPUTS[0]
     output_file: str | None = None
-    """Where the report goes instead of stdout."""
+    """File that gets the report instead of stdout."""
     verbose: int = 0
     quiet: bool = False
     volume_paths: bool = False

@@ -31,7 +31,7 @@ class Daemon(Struct, frozen=True, kw_only=True):
     """By the names of getrlimit(2): `RLIMIT_NPROC`."""
     oom_score_adj: Reading[int]
     pids_left: Reading[int]
-    """How many processes its cgroup and those above may still get; absent where none is limited."""
+    """Number of further processes that its cgroup and those above allow; absent without a limit."""
 
 
 class Keys(Struct, frozen=True, kw_only=True):
@@ -176,7 +176,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     folders: tuple[Reading[Place], ...] = ()
     """Where containerd makes something for each Pod, below its root and elsewhere; or what exists above."""
     logs_dir: Reading[Place] = NO_PLACE
-    """Where the runtime writes the logs of containers, as the kubelet asks it to; or what exists above."""
+    """Directory in which the runtime writes the logs of containers; or the existing directory above it."""
     temporary: Reading[Place]
     """$TMPDIR or /tmp."""
     hosts: Reading[Place] = NO_PLACE
@@ -185,12 +185,12 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     dev: Reading[Place]
     """The directory that holds them."""
     cgroups: tuple[Reading[Place], ...]
-    """Where cgroups of Pods are made: /sys/fs/cgroup, or on cgroup v1 the directories of its main controllers."""
+    """Directory of the cgroups of Pods: /sys/fs/cgroup, or on cgroup v1 the directories of its main controllers."""
     daemon: Reading[Daemon]
     pods_left: Reading[int] = _NO_NUMBER
-    """How many processes the kubelet's cgroup of all Pods may still get; absent where it is not limited."""
+    """Number of further processes that the kubelet's cgroup of all Pods allows; absent without a limit."""
     files_left: Reading[int] = Reading("/proc/sys/fs/file-nr", None, "not looked for", "not-tried")
-    """How many more files all processes of the node may open, `fs.file-max`; negative where root has exceeded it."""
+    """Number of further files that all processes of the node may open, `fs.file-max`; negative once root exceeds it."""
     pipes: Pipes = _NO_PIPES
     keys: Keys
     restricts_oom_score: Reading[bool]
@@ -208,7 +208,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     proxies: Reading[dict[str, tuple[str, ...]]]
     """Capabilities of containerd's proxy plugins by their names."""
     open_files: Reading[int]
-    """`fs.nr_open`, above which nobody may set RLIMIT_NOFILE."""
+    """`fs.nr_open`, the upper limit of RLIMIT_NOFILE."""
     hybrid_controllers: Reading[str]
     """Controllers of a cgroup v2 hierarchy beside those of v1, as systemd mounts it; absent without one."""
     systemd: Reading[bool]
@@ -226,7 +226,7 @@ class KubeletAround(Struct, frozen=True, kw_only=True):
     propagation: Reading[Propagation]
     root_dir: Reading[Place]
     pods_dir: Reading[Place] = NO_PLACE
-    """Where each Pod gets a directory."""
+    """Directory of the Pods' directories."""
     logs_dir: Reading[Place]
     """`podLogsDir`, or the folder above in which the kubelet makes it."""
     limits: Reading[dict[str, Limit]] = _NO_LIMITS

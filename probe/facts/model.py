@@ -120,7 +120,7 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     others: int
     """Number of further running kubelets on this node; they are not judged."""
     version: Reading[str]
-    """As the running executable tells it: `1.36.2`."""
+    """As the running executable prints it: `1.36.2`."""
     started_at: Reading[float]
     """Seconds since the epoch."""
     files: Reading[tuple[DropIn, ...]]
@@ -143,7 +143,7 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     logs_dir: Reading[str]
     """`podLogsDir`, where each Pod gets a directory of its own."""
     cgroup_driver: Reading[str]
-    """`systemd` or `cgroupfs`, as flags and files say; not what CRI tells a kubelet since 1.31."""
+    """`systemd` or `cgroupfs`, as flags and files say; CRI's answer, which kubelets since 1.31 use, is not in it."""
     seccomp_default: Reading[bool]
     """True when Pods without a seccomp profile get RuntimeDefault, False when they are unconfined."""
     resolv_conf: Reading[str]
@@ -187,7 +187,7 @@ NO_OVERLAY_OPTIONS: Reading[tuple[str, ...]] = Reading.without("config dump", "a
 
 
 class RuntimeFacts(Struct, frozen=True, kw_only=True):
-    """The container runtime: what CRI says, what its daemon tells of its configuration."""
+    """The container runtime: CRI's answers and its daemon's configuration."""
 
     endpoint: str
     name: Reading[str]
@@ -233,7 +233,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     kubelet: Reading[KubeletFacts]
     """Absent: no kubelet runs on this node."""
     getsubids_missing: Reading[bool]
-    """True where a kubelet ends at its start, as its account exists and getsubids does not; not tried beside one."""
+    """True where kubelets exit at once: their account exists, getsubids does not. Not tried while one runs."""
     runtime: Reading[RuntimeFacts]
     attempts: tuple[Attempt, ...]
     ids: Reading[IdFacts]

@@ -1,4 +1,4 @@
-"""The governance inventory of a cluster: who asks for user namespaces, where it works, and what stands in the way.
+"""The inventory of a cluster: workloads that request user namespaces, where they run isolated, and why others do not.
 
 It reads by GET alone and writes nothing into the cluster.
 """

@@ -1,4 +1,4 @@
-"""What policies of CEL do to `hostUsers`. Pure.
+"""Effects of CEL policies on `hostUsers`. Pure.
 
 Expressions are evaluated for the three values that a Pod may say; what depends on anything else is `unclear`.
 """

@@ -18,7 +18,7 @@ class Condition(Struct, frozen=True):
     """Sections without which it cannot be told that it does not hold."""
     holds: Callable[[Inventory, Diff | None], bool]
     open: Callable[[Inventory, Diff | None], str] = lambda inventory, change: ""
-    """Why it cannot be told, although all sections were read; empty when it can."""
+    """Reason why it is unknown, although all sections were read; empty when it is known."""
 
 
 def _many(count: int, words: str) -> str:

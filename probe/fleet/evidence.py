@@ -78,7 +78,7 @@ def samples(status: int, content: bytes) -> list[tuple[str, str, float]]:
 
 
 def evidence_rows(found: Iterable[tuple[str, str, float]], nodes: Iterable[NodeRow]) -> tuple[EvidenceRow, ...]:
-    """Counters of known nodes, beside their verdicts, by name; nodes without attempts are left out."""
+    """Counters of known nodes with their verdicts, by name; nodes without attempts are left out."""
     counters: dict[str, dict[str, float]] = {}
     for node, counter, value in found:
         each = counters.setdefault(node, {})

@@ -196,7 +196,7 @@ class EnforceRow(Struct, frozen=True, kw_only=True):
 
 
 class EvidenceRow(Struct, frozen=True, kw_only=True):
-    """A node's counters in Prometheus, beside its verdict."""
+    """A node's counters in Prometheus, with its verdict."""
 
     node: str
     verdict: Verdict
@@ -241,7 +241,7 @@ class Inventory(Struct, frozen=True, kw_only=True):
     namespace: str
     """The only namespace whose workloads were read; empty: all."""
     taken_at: str
-    """RFC 3339, UTC, by the API server's clock where it tells its time."""
+    """RFC 3339, UTC, by the API server's clock where known."""
     seconds: float
     """Time that reading took: the inventory is not a snapshot."""
     clock_skew_seconds: float

@@ -1,4 +1,4 @@
-"""What the rules of a ClusterPolicy or Policy of kyverno.io/v1 do to `hostUsers`. Pure.
+"""Effects on `hostUsers` of the rules of a ClusterPolicy or Policy of kyverno.io/v1. Pure.
 
 *Source*: pkg/engine of Kyverno: validate, anchor, variables and pattern.
 """

@@ -13,7 +13,7 @@ from probe.pod.model import Node
 
 
 def node_of_object(value: Any, now: float) -> tuple[Node, str]:
-    """The Node that a Node object tells of, and when its agent published that.
+    """The Node in a Node object, and when its agent published that.
 
     *now*: seconds since the epoch; as in the inventory, annotations that are old, another's or malformed do not count.
     *Errors*: msgspec.ValidationError.

@@ -1,4 +1,4 @@
-"""A node as facts ask it: files, processes and programs, whoever answers.
+"""Interface to a node for facts: files, processes and programs.
 
 Everything here may be missing, huge, hostile, or hang. The answer is a Reading: a value, or why there is none.
 """

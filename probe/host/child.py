@@ -188,7 +188,7 @@ def enclose(function: Callable[[], bytes]) -> bytes:
 def wait_readable(files: Sequence[int], deadline: float) -> list[int]:
     """Those of *files* that can be read or are at their end, once there is one; none at *deadline*.
 
-    Not select(2), which knows no descriptor above 1023: whoever started us may have left as many open.
+    Not select(2), which knows no descriptor above 1023: the parent may have left as many open.
     """
     poll = select.poll()
     for file in files:
@@ -197,7 +197,7 @@ def wait_readable(files: Sequence[int], deadline: float) -> list[int]:
 
 
 def keep_ended_children() -> None:
-    """Let children be waited for, even if whoever started us had SIGCHLD ignored: then the kernel forgets them."""
+    """Let children be waited for, even if the parent ignored SIGCHLD: the kernel forgets them otherwise."""
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 

@@ -11,7 +11,7 @@ from probe.host.abstract import Host
 
 DEFAULT_CONFIG = "/etc/containerd/config.toml"
 DEFAULT_IMPORT = "/etc/containerd/conf.d/*.toml"
-"""What containerd imports by default since version 2.2."""
+"""Import of containerd's default configuration since version 2.2."""
 
 _LIMIT = 20  # files and directories
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)

@@ -40,9 +40,9 @@ def live(function: Callable[[Callable[[bytes], None]], None], write_end: int, pa
 
 
 def _let_go(write_end: int) -> None:
-    """Close what somebody waits to see closed: a child that gets stuck in the kernel would keep them waiting for ever.
+    """Close inherited descriptors whose readers wait for end of file: a child stuck in the kernel would hold them open.
 
-    That is whoever reads what the command prints, and in a child's child the pipe of the former.
+    These are the command's stdout and stderr, and in a child's child the pipe of its parent.
     """
     global _to_parent
     if _to_parent >= 0:

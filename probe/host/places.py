@@ -36,7 +36,7 @@ class Place(Struct, frozen=True, kw_only=True):
     device: str = ""
     """`major:minor` of a device node."""
     acl: bool = False
-    """Whether it has an access control list of acl(5), which may give more to some than the mode tells."""
+    """Whether it has an access control list of acl(5), which may grant more than the mode shows."""
     flags: int = 0
     """`f_flag` of statvfs(3): ST_RDONLY, ST_NODEV, ST_NOEXEC of the mount."""
     size: int = 0
@@ -56,7 +56,7 @@ class Place(Struct, frozen=True, kw_only=True):
     append_only: bool = False
     """Whether nothing in it can be renamed or removed: FS_APPEND_FL of chattr(1)."""
     sealed: bool = False
-    """Whether the file system itself refuses to write here, as a read-only subvolume of btrfs, which no flag tells."""
+    """Whether the file system itself refuses to write here, as a read-only subvolume of btrfs, which no flag shows."""
     linked: bool = False
     """Whether it is an executable file that a dynamic linker starts, ld.so(8)."""
     runs_as: int = 0

@@ -1,4 +1,4 @@
-"""Run a program of the node, but only a file that nobody except root can write."""
+"""Run a program of the node, but only a file that only root can write."""
 
 from __future__ import annotations
 

@@ -47,9 +47,9 @@ class NestedRow(Struct, frozen=True):
     why: str
     """Reason and sentence of a level that is not ready, else what it is for."""
     pod: tuple[str, ...]
-    """What the Pod must ask for."""
+    """Requests that the Pod must make."""
     node: str
-    """What the node must change."""
+    """Changes that the node needs."""
 
 
 def nested_rows(report: Report) -> list[NestedRow]:

@@ -1,4 +1,4 @@
-"""Tables that `explain` prints beside the checks: what is known without a node, each row with its source."""
+"""Tables that `explain` prints in addition to the checks: facts known without a node, each row with its source."""
 
 from __future__ import annotations
 

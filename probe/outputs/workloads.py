@@ -1,4 +1,4 @@
-"""Programs that run containers inside a Pod: the level that each needs, and what it needs beside the level. Pure."""
+"""Programs that run containers inside a Pod: the level that each needs, and its other needs. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     """Command that must run; empty for the image's own."""
     more: tuple[PodRequest, ...] = ()
-    """Requests beside those of the level."""
+    """Requests in addition to those of the level."""
     notes: tuple[str, ...] = ()
     """What the node needs that no check asks for."""
     left: tuple[str, ...] = ()

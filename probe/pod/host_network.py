@@ -1,4 +1,4 @@
-"""hostNetwork beside a user namespace: what the API server, the Node, CRI and the runtime's release say, told apart."""
+"""hostNetwork with a user namespace: the separate answers of API server, Node, CRI and the runtime's release."""
 
 from __future__ import annotations
 

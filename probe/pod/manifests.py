@@ -59,7 +59,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     document: int
     pod: Pod | None = None
     problem: Reason | None = None
-    """Why there is no Pod to judge."""
+    """Reason why there is no Pod to judge."""
 
 
 class Found(Struct, kw_only=True):

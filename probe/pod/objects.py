@@ -63,7 +63,7 @@ class Context(Struct, kw_only=True):
     _claims_of_class: dict[str, Claim] | None = None
 
     def take(self, value: Mapping[str, Any]) -> bool:
-        """Keep what *value* tells; False when it is of another kind."""
+        """Keep the content of *value*; False when it is of another kind."""
         kind, name = value["kind"], text_of(value, "metadata", "name")
         key = (text_of(value, "metadata", "namespace"), name)
         if kind == "PersistentVolumeClaim":

@@ -131,7 +131,7 @@ class VolumeMount(Struct, frozen=True, rename="camel", gc=False):
 
 
 class Capabilities(Struct, frozen=True, gc=False):
-    """Capabilities beside the runtime's default ones."""
+    """Capabilities in addition to the runtime's default ones."""
 
     add: tuple[str, ...] | None = None
 

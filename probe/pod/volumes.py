@@ -177,7 +177,7 @@ class Volumes:
 
 
 def paths_of(pod: Pod) -> Iterator[str]:
-    """Paths on the node that containers of *pod* mount, for whoever can try them there."""
+    """Paths on the node that containers of *pod* mount, to be tried there."""
     mounts = mounts_of(pod)
     for volume in pod.spec.volumes or ():
         claim = volume.persistent_volume_claim

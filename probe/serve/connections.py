@@ -90,7 +90,7 @@ class Limiter:
             self._drop(list(self._connections))
 
     def run(self) -> None:
-        """Drop connections at their timeout, for ever; sleeps without connections."""
+        """Drop connections at their timeout, forever; sleeps without connections."""
         while True:
             self._any.wait()
             if self._any_waiting.wait(self._pause()):

@@ -110,7 +110,7 @@ class Looker:
 
 
 class Looking:
-    """What the looker knows of the node."""
+    """State of the node that the looker keeps."""
 
     def __init__(self, memory: bytes, proc: str, since: Clocks) -> None:
         self._memory = memory

@@ -44,12 +44,12 @@ class Circumstances(Struct, frozen=True, kw_only=True):
     nvidia_runtime: bool
     """True when NVIDIA's runtime stands before the OCI runtime, and changes the specification itself."""
     nvidia_mode: str = ""
-    """Mode that the name of NVIDIA's runtime tells; empty where its configuration does."""
+    """Mode in the name of NVIDIA's runtime; empty where its configuration has it."""
     problem: str = ""
     """Reason why no OCI runtime like runc is known for the handler."""
 
     def way(self, path: str) -> Way:
-        """The file at *path* and the folders above it; empty where nobody looked."""
+        """The file at *path* and the directories above it; empty where the probe did not look."""
         return self.devices.ways.get(path, ())
 
 

@@ -24,7 +24,7 @@ _NVIDIA = ("nvidia-cdi-hook", "nvidia-ctk")
 _NVIDIA_LEGACY = ("nvidia-container-runtime-hook", "nvidia-container-toolkit")
 _RUN_ONE = "Run one such Pod with hostUsers: false."
 _TELLS_ROOT_AFTER = (1, 20, 0)
-"""Last release whose hooks read the bundle; later ones take the container's root from crun, which alone tells it."""
+"""Last release whose hooks read the bundle; later ones take the container's root from crun, which alone has it."""
 
 
 def is_legacy(program: str) -> bool:

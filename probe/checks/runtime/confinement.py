@@ -26,7 +26,7 @@ _CAPABILITIES = {
     "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,
 }
-"""What runtimes use to start a Pod with a user namespace. *Source*: capabilities(7)."""
+"""Capabilities that start a Pod with a user namespace. *Source*: capabilities(7)."""
 _INDISPENSABLE = ("CAP_SETGID", "CAP_SETUID", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN")
 """Capabilities for the ID map, the namespaces of the container's process and the idmapped mount.
 
@@ -35,7 +35,7 @@ _INDISPENSABLE = ("CAP_SETGID", "CAP_SETUID", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN")
 """
 
 _FOR_IMAGES = {"CAP_CHOWN", "CAP_FOWNER"}
-"""Needed to unpack an image with its owners and modes: a Pod whose image is there already tells nothing of others."""
+"""Needed to unpack an image with its owners and modes: a Pod of a present image proves nothing about others."""
 
 _FREE_PROFILE = re.compile(r"(unconfined|.+ \((unconfined|complain)\))?")
 """Labels under which AppArmor refuses nothing. *Source*: apparmor(7)."""

@@ -90,7 +90,7 @@ def runtime_steps(report: Report, target: Target) -> Iterator[Step]:
 
 
 def _of_devices(component: Component, now: tuple[int, int, int], then: tuple[int, int, int]) -> Iterator[Step]:
-    """Mounts of devices get a mapping, or lose it: each device has an answer of its own, which nothing here tells."""
+    """Mounts of devices get a mapping, or lose it: each device has an answer of its own, which is not known here."""
     if maps_mounts(component, now) != maps_mounts(component, then):
         what = "idmaps the mounts of CDI devices; one that cannot be idmapped stops the Pod"
         if then < now:

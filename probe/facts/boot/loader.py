@@ -15,7 +15,7 @@ from probe.reading import Reading, problem_of
 GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 ENTRIES = ("/boot/loader/entries", "/efi/loader/entries", "/boot/efi/loader/entries")
 _UNIFIED = ("/boot/EFI/Linux", "/efi/EFI/Linux", "/boot/efi/EFI/Linux")
-"""Unified kernel images, which systemd-boot and the firmware start beside entries. *Source*: Boot Loader Specification,
+"""Unified kernel images, which systemd-boot and firmware start as well. *Source*: Boot Loader Specification,
 type 2."""
 _FIRMWARE = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")
 """Command line of a Raspberry Pi, whose kernel image has no release in its name."""

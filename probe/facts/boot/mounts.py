@@ -22,7 +22,7 @@ _UNNAMED: Reading[Under] = Reading.without(
     FSTAB, "not-tried", "does not tell what mounts the present file system there"
 )
 _SYSTEMD = "/run/systemd/system"
-"""Its presence tells that systemd is process 1. *Source*: sd_booted(3)."""
+"""Present if systemd is process 1. *Source*: sd_booted(3)."""
 _BOOT = ("/boot", "/efi", "/boot/efi", "/boot/firmware")
 _KEPT = ("zfs", "autofs")
 """File systems that services of their own mount at boot."""

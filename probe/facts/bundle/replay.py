@@ -23,7 +23,7 @@ MISSING = "the bundle has no answer to this question"
 
 
 def replay(asked: Sequence[Asked], node_name: str | None) -> Facts:
-    """Facts of the node that gave these answers; a question that nobody asked there has a problem as answer.
+    """Facts of the node that gave these answers; the answer to a question that was not asked there is a problem.
 
     *Errors*: ValueError when an answer is not of the type that the question has.
     """

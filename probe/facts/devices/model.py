@@ -31,7 +31,7 @@ class CdiNode(Struct, frozen=True):
     host_path: str
     """File that the CDI library reads type and number from."""
     typed: bool
-    """True when the specification tells type and number itself, so that the CDI library reads no file."""
+    """True when the specification has type and number itself, so that the CDI library reads no file."""
     permissions: str
     """Of the device cgroup: `rwm`."""
 

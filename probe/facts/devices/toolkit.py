@@ -48,7 +48,7 @@ def has_nvidia_runtime(runtime: Reading[RuntimeFacts]) -> bool:
 
 
 def mode_by_name(binary: str) -> str:
-    """Mode that the name of NVIDIA's OCI runtime tells (`nvidia-container-runtime.legacy`); empty without one."""
+    """Mode in the name of NVIDIA's OCI runtime (`nvidia-container-runtime.legacy`); empty without one."""
     return next((mode for mode in ("cdi", "legacy") if os.path.basename(binary) == f"{RUNTIME}.{mode}"), "")
 
 

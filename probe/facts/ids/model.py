@@ -47,7 +47,7 @@ class UsernsFile(Struct, frozen=True, kw_only=True):
     """The Pod's UID: the name of its directory."""
     content: Reading[PodUserns]
     malformed: bool = False
-    """It was read, and the kubelet cannot decode it either. Any other problem is ours: nobody knows what it says."""
+    """It was read, and the kubelet cannot decode it either. With any other problem its content is unknown."""
 
 
 class IdFacts(Struct, frozen=True, kw_only=True):
@@ -83,6 +83,6 @@ class PodFacts(Struct, frozen=True, kw_only=True):
     youngest_started_at: float = 0.0
     """Start time of the first process of the youngest of these, in seconds since the epoch."""
     host_namespace: int
-    """Of the recorded, those with a container's process that has the node's own IDs: nobody isolated it."""
+    """Of the recorded, those with a container's process that has the node's own IDs, and so is not isolated."""
     last_block: int
     """Of the recorded, those that were given 4294967295, which is not an ID: the kernel refuses their map."""

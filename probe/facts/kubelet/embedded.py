@@ -1,4 +1,4 @@
-"""Kubelets inside of MicroShift and of KubeEdge: what the program around them tells of them.
+"""Kubelets inside of MicroShift and of KubeEdge: their facts from the program around them.
 
 *Source*: openshift/microshift, `pkg/node/kubelet.go`; kubeedge, `pkg/apis/componentconfig/edgecore/v1alpha2`.
 """
@@ -26,7 +26,7 @@ _KUBERNETES_OF_OCP = 13
 
 
 def embedded_version(host: Host, daemon: Daemon) -> Reading[str]:
-    """Minor version of the kubelet, `1.33`, where the program around it tells one of which it follows."""
+    """Minor version of the kubelet, `1.33`, where it follows from the version of the program around it."""
     pid = daemon.process.pid
     if daemon.distribution == "microshift":
         return host.run_daemon(pid, "version").parse(lambda output: parse_ocp_version(output.stdout))

@@ -18,7 +18,7 @@ _SUPERVISORS = 50
 
 
 def arguments_above(host: Host, process: Process) -> Reading[list[str]]:
-    """Arguments after `k3s server` in the command line of an ancestor or supervisor; absent when none tells them."""
+    """Arguments after `k3s server` in the command line of an ancestor or supervisor; absent when none has them."""
     subcommand = process.name.removeprefix("k3s-")
     for pid in _candidates(host, process):
         line = host.read(f"/proc/{pid}/cmdline") if host.node_daemon(pid).value else None

@@ -113,7 +113,7 @@ def _group(mount: Mount, kind: str) -> str:
 
 
 class _Seen(NamedTuple):
-    """What a process finds at the kubelet's root directory."""
+    """The directory that a process finds at the kubelet's root."""
 
     mount: Mount
     """The mount that holds the volumes of Pods, or will."""

@@ -1,4 +1,4 @@
-"""Programs that CRI-O needs beside its OCI runtimes, and additions of its configuration to each Pod."""
+"""Programs that CRI-O needs in addition to its OCI runtimes, and additions of its configuration to each Pod."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class _Dump(Struct):
 
 
 def parse_crio_info(text: str) -> RuntimeConfig:
-    """`config` of CRI-O's verbose Status. *Errors*: ValueError before 1.34, which tells the pause image alone."""
+    """`config` of CRI-O's verbose Status. *Errors*: ValueError before 1.34, which has the pause image alone."""
     info = decode_json(text, _Info)
     table = info.crio
     return RuntimeConfig(

@@ -191,7 +191,7 @@ def _only_root_writes(place: Place) -> bool:
 
 
 def _is_sticky(place: Place) -> bool:
-    """Whether nobody can move what is root's there. *Source*: unlink(2), rename(2)."""
+    """Whether others than root cannot move root's files there. *Source*: unlink(2), rename(2)."""
     return place.uid == 0 and stat.S_ISDIR(place.mode) and bool(place.mode & stat.S_ISVTX)
 
 

@@ -27,7 +27,7 @@ _NAMES = {
 NAMES = frozenset(_NAMES.values())
 """All limits of Linux. *Source*: getrlimit(2)."""
 PIDS = "pids.limit"
-"""The limit of processes of a container's cgroup, beside those of getrlimit(2)."""
+"""The limit of processes of a container's cgroup, in addition to those of getrlimit(2)."""
 INFINITY = (1 << 64) - 1
 """RLIM_INFINITY, as a specification spells it."""
 

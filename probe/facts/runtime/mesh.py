@@ -20,7 +20,7 @@ _DELEGATES, _DELEGATED = "multus", "/etc/cni/multus/net.d"
 _FILES = 20
 _INSTALLERS = 5
 _INSTALLER, _VERSION = "install-cni", "CURRENT_AGENT_VERSION"
-"""The process of its DaemonSet, and the variable that tells its release. *Source*: istio/istio, the chart istio-cni."""
+"""The process of its DaemonSet, and the variable with its release. *Source*: istio/istio, the chart istio-cni."""
 _RELEASE = r"(?a:v?(\d{1,3})\.(\d{1,3})(?:\.\d{1,4})?(?:[-+.].{0,60})?)"
 
 
@@ -67,7 +67,7 @@ def _nsenter(host: Host, pid: int) -> Reading[str]:
 
 
 def _version(host: Host) -> Reading[tuple[int, int]]:
-    """The oldest release of the processes that install it; the plugin itself tells none."""
+    """The oldest release of the processes that install it; the plugin itself reports none."""
     processes = host.processes()
     if processes.value is None:
         return problem_of(processes)

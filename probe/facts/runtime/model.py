@@ -30,7 +30,7 @@ class RuntimePending(Struct, frozen=True, kw_only=True):
     differences: Reading[tuple[Difference, ...]]
     """Settings that differ; a problem where the configuration of the next start is not known."""
     refused: str = ""
-    """What the daemon's own command says of its configuration, where it does not accept it."""
+    """Message with which the daemon's own command rejects its configuration."""
     without_cri: bool = False
     """True when the configuration switches the CRI plugin off."""
 

@@ -28,7 +28,7 @@ _MAX_LIBRARIES = 20
 _DEV, _CGROUPS, _HOSTS = "/dev", "/sys/fs/cgroup", "/etc/hosts"
 _CONTROLLERS = tuple(f"{_CGROUPS}/{name}" for name in ("cpuset", "devices", "memory", "pids", "systemd"))
 _CNI_CACHE = "/var/lib/cni/results"
-"""What libcni keeps of each network. *Source*: libcni, `CacheDir` and `cacheAdd`, whose error ends RunPodSandbox."""
+"""Files of networks that libcni keeps. *Source*: libcni, `CacheDir` and `cacheAdd`, whose error ends RunPodSandbox."""
 _HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"
 
 

@@ -122,7 +122,7 @@ class NodeTrials:
         return attempts.Bench(self._userns_fd, self._deadline, entering(self._host, runtime), timeout)
 
     def sandbox(self) -> Reading[SandboxFacts]:
-        """Result of the trial that `bench` started."""
+        """Result of the trial that a Bench started."""
         latest = time.monotonic() + _SANDBOX_TIMEOUT * self._settings.slowness
         return gather_sandbox(read_answer(self._sandbox, min(self._deadline, latest)))
 

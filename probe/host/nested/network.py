@@ -38,7 +38,7 @@ class Network:
     """The network namespace of the Pod, and the netlink socket in it."""
 
     def __init__(self, codec: Any, devices: Devices, knows_module: Callable[[str], bool]) -> None:
-        """*knows_module* tells whether the kernel has a module, or can load none."""
+        """*knows_module* returns whether the kernel has a module, or can load none."""
         self._codec = codec
         self._devices = devices
         self._knows_module = knows_module

@@ -48,7 +48,7 @@ BUNDLES = (
     Bundle("without mappings of mounts", True, ()),
     Bundle("without a user namespace", False, ()),
 )
-"""The first is the trial. When it fails, the first of the others that can be made tells what was to blame."""
+"""The first is the trial. When it fails, the first of the others that can be made shows the cause."""
 
 
 def choose_place(*needed: str) -> str:

@@ -181,7 +181,7 @@ class Trial:
         self._tell(delete=command, gone=gone)
 
     def _run(self, bundle: Bundle, *arguments: str) -> Command:
-        """Run the runtime on that container, and bury whoever ends meanwhile: it waits for its container to vanish."""
+        """Run the runtime on that container, and reap processes that end meanwhile: it waits for its end."""
         number = BUNDLES.index(bundle)
         # A file and no pipe: the container's process keeps it open. What does not fit on that tmpfs is lost.
         log = os.open(f"{self._place}/said/{arguments[0]}-{number}", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)

@@ -73,7 +73,7 @@ class Trial:
         self._tell(self._answer)
 
     def _try_handler(self, handler: str) -> None:
-        """A Pod with a user namespace and, only when the runtime refuses it, what tells the cause."""
+        """A Pod with a user namespace and, only when the runtime refuses it, the controls that show the cause."""
         roles = tuple(self._sources)
         if not self._try(handler, True, roles).refused:
             return

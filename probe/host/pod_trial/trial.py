@@ -74,7 +74,7 @@ def _life(
     deadline: float,
     timeout: float,
 ) -> None:
-    """The life of the child: it tells all that it knows after each Pod.
+    """Main function of the child: it sends all that it knows after each Pod.
 
     It outlives a parent that is killed by what it takes to end its call and remove its Pod: a runtime whose caller
     vanishes cancels what it does, and may leave processes. Nobody then reads what it tells, and it ends.
