@@ -49,6 +49,8 @@ def run(main: Callable[[], int]) -> NoReturn:
     try:
         sys.exit(main())
     except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("lab", "probe", "tests"):
+            raise  # ours: no environment has it
         python = ROOT / ".venv" / "bin" / "python"
         if python.exists() and Path(sys.prefix) != python.parents[1]:
             os.execv(python, [str(python), *sys.argv])

@@ -88,7 +88,7 @@ def _doubt(facts: Facts, rows: tuple[DeviceKind, ...], what: str) -> Outcome | N
     if unknown:
         causes = [cause for row in unknown for cause in row.causes]
         kind: ProblemKind = "not-readable" if any(cause.reason == "NotReadable" for cause in causes) else "not-tried"
-        message = "; ".join(f"{inline(row.kind)} is unknown: {row.message}" for row in unknown[:_SHOWN])
+        message = "; ".join(f"{inline(row.kind)}: {row.message}" for row in unknown[:_SHOWN])
         remediation = next((cause.remediation for cause in causes if cause.remediation), "")
         return Outcome.unknown(kind, message, *map(_evidence, unknown), remediation=remediation)
     if devices is None or hooks is None:

@@ -29,7 +29,7 @@ KERNEL: tuple[Remediation, ...] = (
           lxc config set NAME security.privileged=true && lxc restart NAME
         """),
     row(_DISABLED, "talos", _TALOS, """
-        Talos allows none by default. Patch the machine configuration with:
+        Talos allows no user namespaces by default. Patch the machine configuration with:
           machine:
             sysctls:
               user.max_user_namespaces: "11255"
@@ -37,7 +37,7 @@ KERNEL: tuple[Remediation, ...] = (
           talosctl patch mc --patch @userns.yaml
         """),
     row(_DISABLED, "bottlerocket", "Bottlerocket, apiclient, JSON input; Bottlerocket, Kernel settings", """
-        Bottlerocket allows none by default. On this node:
+        Bottlerocket allows no user namespaces by default. On this node:
           apiclient set --json '{"kernel": {"sysctl": {"user.max_user_namespaces": "16384"}}}'
         In the user data of new nodes:
           [settings.kernel.sysctl]

@@ -84,7 +84,7 @@ def check_devices(facts: Facts, handler: str) -> Outcome:
         message = f"a Pod's own root may not search /dev, from which {oci} binds each container's device nodes"
         return Outcome.fail("DeviceMissing", message, mode_of(dev.value, "/dev"))
     if stops := _who_is_stopped(facts, oci, weak.get("/dev/null", "")):
-        return Outcome.fail("DeviceMissing", f"{_words(weak)}: {stops} cannot open /dev/null", *seen)
+        return Outcome.fail("DeviceMissing", f"{_words(weak)}: {stops} cannot open it", *seen)
     if weak:
         return Outcome.warn(f"{_words(weak)}: programs in Pods cannot open it", *seen)
     return Outcome.passed(

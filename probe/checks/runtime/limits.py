@@ -132,12 +132,12 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
         return Outcome.not_read("how many processes the runtime may start", daemon)
     left = daemon.value.pids_left
     if left.value is not None and left.value < _TOO_FEW_PIDS:
-        message = f"pids.max leaves the runtime's cgroup {max(left.value, 0)} threads, too few for one shim"
+        message = f"pids.max leaves {max(left.value, 0)} threads to the runtime's cgroup, too few for one shim"
         return Outcome.fail("ProcessLimitTooSmall", message, left)
     few = _TOO_FEW_IN_PODS.get(oci_runtime_of(facts, handler), 0)
     pods = around.value.pods_left if around.value else left
     if pods.value is not None and pods.value < few:
-        message = f"pids.max leaves the cgroup of all Pods {max(pods.value, 0)} processes, too few to start a Pod"
+        message = f"pids.max leaves {max(pods.value, 0)} threads to the cgroup of all Pods, too few to start a Pod"
         full = Outcome.fail("ProcessLimitTooSmall", message, pods, remediation=_END_SOME)
         return replace(full, stands=True)  # a trial has its own cgroup
     if scarce := _pod_pids_limit(facts, few):
@@ -147,16 +147,16 @@ def check_processes(facts: Facts, handler: str) -> Outcome:
         return Outcome.not_read("how many processes the runtime may start", limit)
     soft, seen = limit.value.soft, told("Max processes", limit.value, limit.source)
     if 0 <= soft <= _TOO_FEW_PROCESSES.get(oci_runtime_of(facts, handler), 0):
-        message = f"the runtime limits each UID of a Pod to {soft} processes (RLIMIT_NPROC), too few to start one"
+        message = f"the runtime gives each UID of a Pod RLIMIT_NPROC {soft}, too few processes to start a Pod"
         return Outcome.fail("ProcessLimitTooSmall", message, seen)
     if 0 <= soft < _FEW_PROCESSES:
         message = (
-            f"the runtime limits each UID of a Pod to {soft} processes (RLIMIT_NPROC); the node's root, and so Pods "
-            "without a user namespace, are exempt"
+            f"the runtime gives each UID of a Pod RLIMIT_NPROC {soft}; the node's root, and so Pods without a user "
+            "namespace, are exempt"
         )
         return Outcome.warn(message, seen)
     if left.value is not None and left.value < _FEW_PIDS:
-        return Outcome.warn(f"pids.max leaves the runtime's cgroup only {left.value} threads", left, seen)
+        return Outcome.warn(f"pids.max leaves only {left.value} threads to the runtime's cgroup", left, seen)
     if left.value is None and left.kind != "absent":
         return Outcome.not_read("how many processes the runtime's cgroup may get", left, seen)
     return Outcome.passed("the limits on processes are high enough", seen)
@@ -167,7 +167,7 @@ def _pod_pids_limit(facts: Facts, few: int) -> Outcome | None:
     own = facts.kubelet.value.pod_pids_limit if facts.kubelet.value else None
     if not own or not 0 < (own.value or 0) < few:
         return None
-    message = f"the kubelet limits each Pod to {own.value} processes (podPidsLimit), too few to start one"
+    message = f"podPidsLimit of the kubelet is {own.value}, too few processes to start a Pod"
     if stale := may_be_stale(facts, own):
         doubt = f"{message}; unknown whether that is in force: {stale} changed since it started"
         return replace(Outcome.unknown("not-readable", doubt, own), decides=True, stands=True)

@@ -146,10 +146,10 @@ def refused_mount(mount: AddedMount, ids: int, source: str, oci_runtime: str = "
         message = f"each container has a mount at {where} without a file system or a source to bind"
         return Refusal("MountRefused", message, (Evidence(source, f"no type at {mount.destination}"),))
     if mount.fstype in _NOT_IN_USER_NAMESPACES:
-        message = f"each container mounts {mount.fstype} at {where}, which a user namespace may not"
+        message = f"each container mounts {mount.fstype} at {where}, which a user namespace does not allow"
         return Refusal("MountRefused", message, (Evidence(source, f"{mount.fstype} at {mount.destination}"),))
     if lost := sorted(_NOT_FOR_TMPFS.intersection(mount.options)) if mount.fstype == "tmpfs" else []:
-        message = f"each container mounts tmpfs at {where} with {lost[0]}, which a user namespace may not"
+        message = f"each container mounts tmpfs at {where} with {lost[0]}, which a user namespace does not allow"
         return Refusal("MountRefused", message, (Evidence(source, f"{lost[0]} at {mount.destination}"),))
     cleared = _cleared(mount) if oci_runtime == "runc" else ""
     if cleared:
@@ -217,7 +217,7 @@ def refused_limit(
     if soft <= _TOO_SMALL.get(name, -1):
         return Refusal("LimitTooSmall", f"{what} is {limit.soft} bytes, too few for any program of a Pod", seen)
     if name == "RLIMIT_NPROC" and soft <= _TOO_FEW_PROCESSES:
-        message = f"{what} is {limit.soft}: with its pause program no Pod can fork"
+        message = f"{what} is {limit.soft}, too few for a Pod and its pause program"
         return Refusal("LimitTooSmall", message, seen)
     if name == OPEN_FILES and soft <= _TOO_FEW_FILES.get(oci_runtime, -1):
         return Refusal("LimitTooSmall", f"{what} is {soft} open files, too few to start a container", seen)

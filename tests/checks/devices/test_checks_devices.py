@@ -409,7 +409,7 @@ class TestKinds:
         (row,) = device_kinds(facts, "")
         assert (row.kind, row.outcome, row.causes[0].reason) == ("example.com/fpga", "unknown", "PluginNotKnown")
         outcome = judge_device_hooks(facts, "")
-        assert (outcome.status, "example.com/fpga is unknown" in outcome.message) == ("unknown", True)
+        assert (outcome.status, "example.com/fpga" in outcome.message) == ("unknown", True)
         told = CdiSpecification(file="f", kind="example.com/gpu", edits=CdiEdits(), devices={"0": node()})
         (row,) = device_kinds(make_facts(devices=make_device_facts(told, resources=("example.com/fpga",))), "")
         assert row.kind == "example.com/gpu"
