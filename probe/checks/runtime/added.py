@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from probe.checks.check import NOT_MET, Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
+from probe.checks.remedies.runtime import restart
 from probe.checks.runtime.around import (
     daemon_of,
     handler_around,
@@ -73,7 +74,7 @@ def check_base_spec(facts: Facts, handler: str) -> Outcome:
     if whole.newer and refusal:
         doubt = f"unknown whether that is in force: {inline(source)} changed since the runtime started"
         unsure = Outcome.unknown("not-readable", f"{refusal.message}; {doubt}", *refusal.evidence)
-        return replace(unsure, stands=refusal.reason in NOT_MET)
+        return replace(unsure, stands=refusal.reason in NOT_MET, remediation=AROUND["runtime-base-spec"])
     if refusal:
         return Outcome.fail(refusal.reason, refusal.message, *refusal.evidence)
     return _unread_hooks(facts) or _doubt(facts, whole, source, oci_runtime) or _well(whole, source)
@@ -159,7 +160,7 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
         return Outcome.unknown("not-readable", message, Evidence(late, problem="does not exist"))
     if added.newer:
         message = f"unknown what is in force: {inline(source)} changed since the runtime started"
-        return Outcome.unknown("not-readable", message, Evidence(source, "newer"))
+        return Outcome.unknown("not-readable", message, Evidence(source, "newer"), remediation=restart(facts))
     fitted = [value for name, value in added.sysctls if is_ping_range(name) and value.split() == _FITTED_RANGE]
     if fitted and _is_crio(facts) and not _fits_the_range(facts):
         message = "unknown whether this CRI-O limits net.ipv4.ping_group_range to the groups of a Pod: 1.31 does"

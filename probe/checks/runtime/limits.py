@@ -168,10 +168,11 @@ def _pod_pids_limit(facts: Facts, few: int) -> Outcome | None:
     if not own or not 0 < (own.value or 0) < few:
         return None
     message = f"podPidsLimit of the kubelet is {own.value}, too few processes to start a Pod"
-    if stale := may_be_stale(facts, own):
-        doubt = f"{message}; unknown whether that is in force: {stale} changed since it started"
-        return replace(Outcome.unknown("not-readable", doubt, own), decides=True, stands=True)
     remediation = f"Raise podPidsLimit in the kubelet's configuration, or remove it, then:\n{restart_kubelet(facts)}"
+    if stale := may_be_stale(facts, own):
+        doubt = f"{message}; unknown whether that is in force: {stale} changed since the kubelet started"
+        unsure = Outcome.unknown("not-readable", doubt, own, remediation=remediation)
+        return replace(unsure, decides=True, stands=True)
     return replace(Outcome.fail("ProcessLimitTooSmall", message, own, remediation=remediation), stands=True)
 
 
