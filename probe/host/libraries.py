@@ -39,7 +39,7 @@ class Linked(NamedTuple):
     """Outcome of the search for all libraries of a program."""
 
     missing: str
-    """`libseccomp.so.2, which is not there`; empty when all are there, or when that is not known."""
+    """`libseccomp.so.2, which does not exist`; empty when all are there, or when that is not known."""
     found: tuple[str, ...]
     """Paths of the libraries, as the program finds them."""
 

@@ -102,7 +102,7 @@ def _parse_many(text: str) -> list[Document] | None:
                 return None
             bad += 1  # each is looked for in the whole text, to name its line
             rest = "" if bad < BAD_LINES else f"; it is the {BAD_LINES}th, and what follows was not read"
-            found.append(Document(len(found) + 1, problem=f"is no JSON: {str(error)[:200]}{rest}"))
+            found.append(Document(len(found) + 1, problem=f"is not JSON: {str(error)[:200]}{rest}"))
             at = -1 if rest else text.find("\n{", at)
             at = len(text) if at < 0 else at
         at = _space_after(text, at)

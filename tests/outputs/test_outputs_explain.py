@@ -84,7 +84,7 @@ def test_what_fits_a_platform_is_shown_for_it() -> None:
     assert "--for     container, talos, bottlerocket, openshift\n" in anywhere
     assert "sysctl -p" in anywhere
     talos = render_check(check, width=80, colour=False, platform="talos")
-    assert "  UserNamespacesDisabled on Talos\n  fix       Talos allows none by default." in talos
+    assert "  UserNamespacesDisabled on Talos\n  fix       Talos allows no user namespaces" in talos
     assert '\n        user.max_user_namespaces: "11255"\n' in talos
     assert "  source    Talos documentation" in talos
     assert "sysctl -p" not in talos
