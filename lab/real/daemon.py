@@ -30,7 +30,7 @@ state = "{home}/state"
 @contextmanager
 def serving(containerd: Runtime, oci_runtime: Runtime, workspace: str) -> Iterator[str]:
     """The path of the socket of a containerd that runs its Pods with *oci_runtime*."""
-    home = tempfile.mkdtemp(prefix="containerd-", dir=workspace)
+    home = tempfile.mkdtemp(prefix="c-", dir=workspace)  # short: the path of a socket has a limit of 104 bytes
     of_1, of_2 = (2, "io.containerd.grpc.v1.cri"), (3, "io.containerd.cri.v1.runtime")
     version, plugin = of_2 if containerd.version >= (2,) else of_1
     text = _CONFIG.format(home=home, oci_runtime=oci_runtime.path, version=version, plugin=plugin)
