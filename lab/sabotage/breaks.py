@@ -33,7 +33,7 @@ _ALL = (
     *daemon.LIMITS, *daemon.CAPABILITIES, *daemon.CONFINED, *daemon.SYSTEMD, *daemon.UMASKS, *daemon.DAEMONS,
     *runtime.PROGRAMS, *runtime.CONFIGURATIONS, *runtime.SPECIFICATIONS, *runtime.HOOKS,
     *runtime.SPELLED, *runtime.SYSCTLS, *places.SUBVOLUMES,
-    *options.OPTIONS, *start.STARTED, *start.HOOKS_STARTED,
+    *options.OPTIONS, *options.MOUNTS, *start.STARTED, *start.HOOKS_STARTED,
 )  # fmt: skip
 BREAKS = tuple(replace(each, only_trial=ONLY_TRIAL.get(each.name, "")) for each in _ALL)
 BY_NAME = {each.name: each for each in BREAKS}

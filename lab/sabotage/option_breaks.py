@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from lab.sabotage.row import rows
+from lab.sabotage.row import ROOT, rows
 
 _OVERLAY = '[plugins."io.containerd.snapshotter.v1.overlayfs"]\n'
 
+MOUNTS = rows(
+    "folder",
+    "after",
+    {
+        f"mounts-{name}": f"rm -rf {ROOT}/tmpmounts; {script.format(f'{ROOT}/tmpmounts')}"
+        for name, script in {
+            "read-only": "mkdir {0}; remount ro {0}",
+            "is-a-file": ": > {0}",
+            "immutable": "mkdir {0}; chattr +i {0}",
+            "mode-0700": "mkdir -m 700 {0}",
+        }.items()
+    },
+)
 OPTIONS = rows(
     "configuration",
     "config",

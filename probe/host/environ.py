@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+OWN_OF_CONTAINERD = "/opt/containerd"
+"""containerd has `bin` and `lib` of it in PATH and LD_LIBRARY_PATH, unseen from outside. *Source*: its plugin `opt`."""
+
 
 def parse_environment(content: bytes) -> dict[str, str]:
     """Name -> value, with surrogates for bytes that are not UTF-8; the first of two entries with one name wins.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from probe.host.environ import parse_environment, search_path
+from probe.host.environ import OWN_OF_CONTAINERD, parse_environment, search_path
 from probe.host.files import open_path
 from probe.host.namespaces import import_own
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 from probe.host.syscalls import native
 
-OWN_OF_CONTAINERD = "/opt/containerd"
-"""containerd has `bin` and `lib` of it in PATH and LD_LIBRARY_PATH, unseen from outside. *Source*: its plugin `opt`."""
 NEEDS = "needs "
 """Begin of the defect of a program that needs another file."""
 HEAD = 4096

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from probe.host.executable import OWN_OF_CONTAINERD
+from probe.host.environ import OWN_OF_CONTAINERD
 from probe.host.files import open_path
 
 _CACHE = "/etc/ld.so.cache"

@@ -22,6 +22,8 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 _TASKS = "io.containerd.runtime.v2.task/k8s.io"
 _CRI = ("io.containerd.grpc.v1.cri/sandboxes", "io.containerd.grpc.v1.cri/containers")
+_MOUNTS = "tmpmounts"
+"""Where containerd mounts an image to read its users. *Source*: core/mount, `SetTempMountLocation`."""
 _FIXED = ("/run/containerd/s", "/run/containerd/runc/k8s.io", "/run/netns")
 _MAX_CGROUPS = 20
 _MAX_LIBRARIES = 20
@@ -106,7 +108,7 @@ def folders_of_containerd(root: str, state: str, layers: str) -> tuple[str, ...]
     *Source*: containerd 2.1, internal/cri/server (`getSandboxRootDir`), core/runtime/v2 (`NewBundle`), pkg/shim
     (`SocketAddress`), pkg/netns; cmd/containerd-shim-runc-v2, RuncRoot.
     """
-    below = [f"{root}/{name}" for name in (_TASKS, *_CRI)] if root.startswith("/") else []
+    below = [f"{root}/{name}" for name in (_TASKS, *_CRI, _MOUNTS)] if root.startswith("/") else []
     below += [f"{state}/{name}" for name in (_TASKS, *_CRI)] if state.startswith("/") else []
     return (*below, *([f"{layers}/snapshots"] if layers.startswith("/") else ()), *_FIXED)
 
