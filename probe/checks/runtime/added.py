@@ -28,12 +28,12 @@ from probe.checks.runtime.refusals import (
     is_defective,
     is_late_and_missing,
     is_unclear_mount,
-    is_unfound,
     refused_device,
     refused_hook,
     refused_limit,
     refused_mount,
     steps_of,
+    unfound_of,
 )
 from probe.checks.runtime.sysctls import is_of_an_interface, is_of_the_node, is_ping_range, refused_sysctl
 from probe.facts.around import Added, Hook
@@ -146,11 +146,11 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
     if unclear := [hook for hook in added.hooks if _is_unclear(hook)]:
         message = f"unknown whether a Pod's own root may execute the hook {inline(unclear[0].path)}"
         return Outcome.unknown("not-readable", message, *steps_of(unclear[0]))
-    if lost := [hook for hook in added.hooks if is_unfound(hook)]:
-        seen = lost[0].steps[0].parse(lambda program: f"needs {program.unfound}")
-        what = f"the {lost[0].when} hook {inline(lost[0].path)} of each container"
-        message = f"whether {what} runs is unknown: {lost[0].steps[0].need().unfound} is not in the runtime's own PATH"
-        return Outcome.unknown("not-readable", message, seen)
+    if lost := next(((hook, name) for hook in added.hooks if (name := unfound_of(hook))), None):
+        hook, name = lost
+        what = f"the {hook.when} hook {inline(hook.path)} can run for each container"
+        message = f"unknown whether {what}: {inline(name)} is not in the runtime's own PATH"
+        return Outcome.unknown("not-readable", message, Evidence(hook.steps[0].source, f"needs {name}"))
     if broken := [hook for hook in added.hooks if is_defective(hook)]:
         message = f"unknown whether the {broken[0].when} hook {inline(broken[0].path)} can run for each container"
         seen = broken[0].steps[0].parse(lambda program: program.defect)

@@ -81,10 +81,10 @@ def is_defective(hook: Hook) -> bool:
     return waited_for and bool(hook.steps) and hook.steps[0].value is not None and bool(hook.steps[0].value.defect)
 
 
-def is_unfound(hook: Hook) -> bool:
-    """True when it is a script of env(1) whose program is in no folder of the runtime's own PATH."""
-    waited_for = hook.when not in _NEVER_WAITED_FOR
-    return waited_for and bool(hook.steps) and hook.steps[0].value is not None and bool(hook.steps[0].value.unfound)
+def unfound_of(hook: Hook) -> str:
+    """Program of a script of env(1) that is in no folder of the runtime's own PATH; empty where there is none."""
+    program = hook.steps[0].value if hook.steps and hook.when not in _NEVER_WAITED_FOR else None
+    return program.unfound if program else ""
 
 
 def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
