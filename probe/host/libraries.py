@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from probe.host.elf import STATIC, Dynamic, Unclear, read_dynamic, string_at
 from probe.host.environ import OWN_OF_CONTAINERD
 from probe.host.files import open_path
 
@@ -27,12 +28,7 @@ _FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
 _MUSL_FOLDERS = ("/lib", "/usr/local/lib", "/usr/lib")
 _OF_MUSL = re.compile(r"lib(c|pthread|rt|m|dl|util|xnet)\.")
 """Libraries that are a part of musl's dynamic linker. *Source*: musl, ldso/dynlink.c, `load_library`."""
-_LIBRARIES, _STRINGS_LIMIT, _TABLE_LIMIT = 64, 1 << 20, 1 << 16
-
-_PT_LOAD, _PT_DYNAMIC = 1, 2
-_NEEDED, _STRTAB, _STRSZ, _RPATH, _RUNPATH = 1, 5, 10, 15, 29
-_VERDEF, _VERNEED, _VERNEEDNUM = 0x6FFFFFFC, 0x6FFFFFFE, 0x6FFFFFFF
-_VER_FLG_WEAK = 2
+_LIBRARIES = 64
 
 
 class Linked(NamedTuple):
@@ -42,25 +38,6 @@ class Linked(NamedTuple):
     """`libseccomp.so.2, which does not exist`; empty when all are there, or when that is not known."""
     found: tuple[str, ...]
     """Paths of the libraries, as the program finds them."""
-
-
-class Unclear(Exception):
-    """Nothing certain can be said of the libraries."""
-
-
-class _Object(NamedTuple):
-    """A program or library, as elf(5) describes it."""
-
-    needed: tuple[str, ...]
-    folders: tuple[str, ...]
-    """DT_RPATH and DT_RUNPATH."""
-    versions: tuple[tuple[str, str], ...]
-    """Library and version of its symbols, `libc.so.6` and `GLIBC_2.34`, without which ld.so(8) starts nothing."""
-    has_versions: bool
-    strings: bytes
-
-
-_NOTHING = _Object((), (), (), False, b"")
 
 
 class Libraries:
@@ -88,8 +65,8 @@ class Libraries:
         usual = _MUSL_FOLDERS if musl else (folder, *_of_architecture(folder), os.path.dirname(interpreter), *_FOLDERS)
         if musl and self._exists(f"/etc/{os.path.basename(interpreter).removesuffix('.so.1')}.path"):
             raise Unclear
-        found: dict[str, tuple[str, _Object]] = {}
-        folders, pending = set(self._given), [_read_once(program, os.path.dirname(path)) or _NOTHING]
+        found: dict[str, tuple[str, Dynamic]] = {}
+        folders, pending = set(self._given), [read_dynamic(program, os.path.dirname(path)) or STATIC]
         while pending:
             one = pending.pop(0)
             folders |= set(one.folders)
@@ -113,7 +90,7 @@ class Libraries:
                     return Linked(f"{_plain(version)} of {_plain(library)}, which has no such version", ())
         return Linked("", tuple(each for each, _ in found.values()))
 
-    def _library(self, name: str, places: list[str]) -> tuple[str, _Object | None]:
+    def _library(self, name: str, places: list[str]) -> tuple[str, Dynamic | None]:
         """Path and content of the library, or the reason why there is none."""
         why = "ld.so(8) does not find"
         for place in dict.fromkeys([name] if "/" in name else places):
@@ -127,13 +104,13 @@ class Libraries:
                     why = "lies on a mount with noexec"
                     continue
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
-                    why = "is no file"
+                    why = "is not a file"
                     continue
                 own = f"/proc/self/fd/{handle}"
                 real = os.readlink(own).removeprefix(self._root)
-                if read := _read_once(own, os.path.dirname(real)):
+                if read := read_dynamic(own, os.path.dirname(real)):
                     return path, read
-                why = "is no library"
+                why = "is not a library"
             finally:
                 os.close(handle)
         return why, None
@@ -175,7 +152,7 @@ def parse_cache(content: bytes) -> Iterator[tuple[str, str]]:
     (count,) = struct.unpack_from("<I", content, start + 20)
     for number in range(count):
         _, key, value = struct.unpack_from("<iII", content, start + 48 + 24 * number)
-        yield _string(content, start + key), _string(content, start + value)
+        yield string_at(content, start + key), string_at(content, start + value)
 
 
 def _content(path: str) -> bytes:
@@ -192,13 +169,6 @@ def _content(path: str) -> bytes:
     return content
 
 
-def _string(content: bytes, start: int) -> str:
-    end = content.find(b"\0", start)
-    if end < 0:
-        raise Unclear
-    return os.fsdecode(content[start:end])
-
-
 def _plain(name: str) -> str:
     return ascii(name[:100])[1:-1]
 
@@ -211,91 +181,3 @@ def _of_architecture(folder: str) -> tuple[str, ...]:
     """The folders of Debian's multiarch: those of the dynamic linker's own architecture."""
     triplet = os.path.basename(folder) if os.path.basename(folder).count("-") else f"{os.uname().machine}-linux-gnu"
     return f"/lib/{triplet}", f"/usr/lib/{triplet}"
-
-
-def _read_once(path: str, origin: str) -> _Object | None:
-    """The dynamic section of the file; None where it is no library. One that has not changed is read only once."""
-    seen = os.stat(path)
-    key = (origin, seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size)
-    if key not in _read_before:
-        if len(_read_before) > _LIBRARIES:
-            _read_before.clear()
-        _read_before[key] = _read(path, origin) if _is_whole(path) else None
-    return _read_before[key]
-
-
-_read_before: dict[tuple[str, int, int, int, int, int], _Object | None] = {}
-
-
-def _is_whole(path: str) -> bool:
-    """Whether the file begins as a library of 64 bits does, and is as long as its segments."""
-    with open(path, "rb", buffering=0) as file:
-        head = file.read(4096) or b""
-        size = os.fstat(file.fileno()).st_size
-    if head[:6] != b"\x7fELF\2\1" or len(head) < 64:
-        return False
-    return all(offset + length <= size for kind, offset, _, length in _segments(head) if kind == _PT_LOAD)
-
-
-def _segments(head: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Type, offset, address, length in the file of each segment. *Errors*: struct.error beyond the bytes at hand."""
-    table, (entry, count) = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<HH", head, 54)
-    for number in range(min(count, 64)):
-        kind, _, offset, address, _, length = struct.unpack_from("<IIQQQQ", head, table + entry * number)
-        yield kind, offset, address, length
-
-
-def _read(path: str, origin: str) -> _Object:
-    """The dynamic section of a program or library in the folder *origin*."""
-    with open(path, "rb", buffering=0) as file:
-        fd = file.fileno()
-        segments = list(_segments(os.pread(fd, 4096, 0)))
-        dynamic = next((each for each in segments if each[0] == _PT_DYNAMIC), None)
-        if dynamic is None:
-            return _NOTHING
-        table = os.pread(fd, min(dynamic[3], _TABLE_LIMIT), dynamic[1])
-        tags = list(struct.iter_unpack("<QQ", table[: len(table) // 16 * 16]))
-        ends = next((number for number, (tag, _) in enumerate(tags) if tag == 0), len(tags))
-        tags, last = tags[:ends], dict(tags[:ends])
-
-        def at(address: int) -> int:
-            inside = (each for each in segments if each[0] == _PT_LOAD and each[2] <= address < each[2] + each[3])
-            found = next(inside, None)
-            if found is None:
-                raise Unclear
-            return address - found[2] + found[1]
-
-        if _STRTAB not in last or not 0 < last.get(_STRSZ, 0) <= _STRINGS_LIMIT:
-            raise Unclear
-        strings = os.pread(fd, last[_STRSZ], at(last[_STRTAB]))
-        needs = os.pread(fd, _TABLE_LIMIT, at(last[_VERNEED])) if _VERNEED in last else b""
-    folders = [
-        part.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
-        for tag, value in tags
-        if tag in (_RPATH, _RUNPATH)
-        for part in _string(strings, value).split(":")
-        if part
-    ]
-    return _Object(
-        needed=tuple(_string(strings, value) for tag, value in tags if tag == _NEEDED),
-        folders=tuple(folders),
-        versions=tuple(_versions(needs, strings, last.get(_VERNEEDNUM, 0))) if needs else (),
-        has_versions=_VERDEF in last,
-        strings=strings,
-    )
-
-
-def _versions(table: bytes, strings: bytes, count: int) -> Iterator[tuple[str, str]]:
-    """Library and version of each that has to be there. *Source*: elf(5), Elf64_Verneed and Elf64_Vernaux."""
-    start = 0
-    for _ in range(min(count, _LIBRARIES)):
-        _, versions, file, first, following = struct.unpack_from("<HHIII", table, start)
-        each = start + first
-        for _ in range(versions):
-            _, flags, _, name, more = struct.unpack_from("<IHHII", table, each)
-            if not flags & _VER_FLG_WEAK:
-                yield _string(strings, file), _string(strings, name)
-            if not more:
-                break
-            each += more
-        start += following

@@ -32,8 +32,8 @@ print(os.readlink("/proc/self/ns/mnt"), os.path.exists(sys.argv[1] + "/probe"))
 
 
 def named() -> list[str]:
-    """Modules that facts are gathered with, and that few nodes need."""
-    texts = (path.read_text() for path in (PROJECT / "probe" / "facts").rglob("*.py"))
+    """Modules that few nodes need, of what reads the node."""
+    texts = (path.read_text() for part in ("facts", "host") for path in (PROJECT / "probe" / part).rglob("*.py"))
     return sorted({name for text in texts for pair in re.findall(_IMPORTED, text) for name in pair if name})
 
 

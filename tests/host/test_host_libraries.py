@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from lab.prerequisites import require
 from probe.host.executable import HEAD, interpreter_of, is_linked
-from probe.host.libraries import Libraries, Linked, Unclear, parse_cache
+from probe.host.elf import Unclear
+from probe.host.libraries import Libraries, Linked, parse_cache
 
 PROGRAM = os.path.realpath("/bin/true")
 WHOLE = Path(PROGRAM).read_bytes()
