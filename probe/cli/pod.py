@@ -197,6 +197,7 @@ def _probed(settings: Settings, workloads: Iterable[Workload]) -> tuple[Node, st
     report = probe_node(settings, quiet=False, volume_paths=True)
     rows: list[FilesystemRow] = []
     above: dict[str, FilesystemRow] = {}
+    file_types: dict[str, int] = {}
     if paths := _paths(workloads):
         from probe.facts.paths import gather_paths
         from probe.make_report import filesystem_row
@@ -210,7 +211,8 @@ def _probed(settings: Settings, workloads: Iterable[Workload]) -> tuple[Node, st
         rows = [msgspec.structs.replace(row, path=path) for row, path in tried]
         above = {path: row for row, path in zip(made, lost, strict=True) if row.fstype and row.path != path}
         rows = [row for row in rows if row.path not in above]
-    return node_of_report(report, "probe", rows, above), report.probed_at
+        file_types = {path: one.file_type for one, path in zip(attempts, paths, strict=True) if one.file_type}
+    return node_of_report(report, "probe", rows, above, file_types), report.probed_at
 
 
 def _paths(workloads: Iterable[Workload]) -> list[str]:

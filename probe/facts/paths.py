@@ -123,7 +123,7 @@ def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str, made:
     tried = iter(attempts.try_subjects(bench, present, MountTable(mounts.value), held))
     answers = [next(tried) if isinstance(each, Subject) else (_nowhere(each.path), each) for each in found]
     judged = attempts.judge([*answers, (attempts.TMPFS, bench.tmpfs())], bench, probe, kernel, oci_runtime)
-    return tuple(with_owner(host, row) for row in judged[: len(paths)])
+    return tuple(_with_type(host, with_owner(host, row)) for row in judged[: len(paths)])
 
 
 def enter_runtime(settings: Settings, deadline: float) -> None:
@@ -159,6 +159,12 @@ def with_owner(host: Host, row: Attempt) -> Attempt:
         return row
     reason = f"its owner {place.uid}:{place.gid} has no ID in a Pod, where such files are nobody's (UID 65534)"
     return msgspec.structs.replace(row, usable="partly", reason=reason)
+
+
+def _with_type(host: Host, row: Attempt) -> Attempt:
+    """*row*, with the type of the file at the path where the file system has answered before."""
+    status = host.status(row.path).value if row.result != "unknown" else None
+    return msgspec.structs.replace(row, file_type=stat.S_IFMT(status.mode)) if status else row
 
 
 def _silent(path: str) -> Reading[str]:

@@ -74,6 +74,8 @@ class Attempt(Tried[Answered], frozen=True, kw_only=True):
     """Owner of the file system's root before and through the mapping; only where the probe may ask."""
     plugin: str = ""
     """Of a volume: the CSI driver or the in-tree plugin (`kubernetes.io~csi`)."""
+    file_type: int = 0
+    """Of a path that the user named: S_IFMT of its mode, symlinks followed (inode(7)); 0 where it is not known."""
 
 
 def attempt_of(attempts: Sequence[Attempt], role: Role) -> Attempt | None:

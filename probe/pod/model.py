@@ -127,6 +127,8 @@ class Node(Struct, frozen=True, kw_only=True):
     """Path of a hostPath -> what was tried there."""
     above: dict[str, FilesystemRow] = field(default_factory=dict)
     """Path of a hostPath that does not exist -> the directory above it that does, and what was tried there."""
+    file_types: dict[str, int] = field(default_factory=dict)
+    """Path of a hostPath -> S_IFMT of its mode, symlinks followed (inode(7))."""
     mounted: dict[tuple[str, str], list[FilesystemRow]] = field(default_factory=dict)
     """Plugin, as the kubelet's directory spells it (`kubernetes.io~csi`), and name of a PersistentVolume that is
     mounted there -> what was tried of it."""

@@ -36,8 +36,9 @@ def node_of_report(
     told_by: Literal["probe", "report"] = "report",
     mounts: Iterable[FilesystemRow] = (),
     above: Mapping[str, FilesystemRow] = {},
+    file_types: Mapping[str, int] = {},
 ) -> Node:
-    """The Node that *report* tells of; *mounts* are further paths that were tried there; *above*: see `Node.above`."""
+    """The Node that *report* tells of; *mounts* are further paths that were tried there; the others as in `Node`."""
     facts = report.facts
     default = {level: _answer(report, level) for level in POD_LEVELS}
     others = {row.name: _handler(row, report) for row in report.handlers if row.name}
@@ -61,6 +62,7 @@ def node_of_report(
         volumes=report.volumes,
         mounts={row.path: row for row in mounts if row.path},
         above=dict(above),
+        file_types=dict(file_types),
         mounted=_by_volume(report.filesystems),
         devices=report.devices,
         hazards={

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from probe.pod.api import minor_version
 from probe.pod.devices import judge_image_volume
+from probe.pod.host_paths import judge_missing, judge_type
 from probe.pod.level import Levels
-from probe.pod.missing import judge_missing
 from probe.pod.model import Claim, Node, Note, Outcome, Pod, Reason
 from probe.pod.objects import is_shared
 from probe.pod.sources import source_of, sources_of
@@ -82,6 +82,8 @@ class Volumes:
         if missing is not None:
             return missing
         rows = mounted_at(self._node, volume.path, mounted)
+        if wrong := judge_type(path, volume, self._node):
+            return wrong
         if rows:
             for each, above in ((each, self._node.above.get(each)) for each in mounted.paths(volume.path)):
                 message = f"{each} does not exist: it is made on {above.path}" if above else ""

@@ -6,6 +6,8 @@ import ctypes
 import errno
 import os
 import signal
+import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -230,6 +232,18 @@ def test_without_dev_null_a_path_has_its_answer(tmp_path: Path) -> None:
     done = run_path("/proc", code=hide)
     assert (done.returncode, done.stderr) == (1, "")
     assert "refused" in done.stdout
+
+
+@pytest.mark.real
+def test_types_of_files(tmp_path: Path) -> None:
+    """Those that a kubelet compares, behind symlinks; none of a path that does not exist."""
+    require(os.geteuid() == 0, "root")
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(f"{tmp_path}/socket")
+        rows = gather_paths(Settings(), [f"{tmp_path}{name}" for name in ("", "/file", "/link", "/socket", "/gone")])
+    assert [row.file_type for row in rows] == [stat.S_IFDIR, stat.S_IFREG, stat.S_IFREG, stat.S_IFSOCK, 0]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.prerequisites import require
-from probe.host.executable import HEAD, interpreter_of, is_linked
 from probe.host.elf import Unclear
+from probe.host.executable import HEAD, interpreter_of, is_linked
 from probe.host.libraries import Libraries, Linked, parse_cache
 
 PROGRAM = os.path.realpath("/bin/true")

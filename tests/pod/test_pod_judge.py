@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from typing import Any
 
 import msgspec
@@ -396,6 +397,28 @@ def test_host_paths_that_do_not_exist(path: str, kind: str | None, above: Filesy
     (found,) = (one for one in judgement.reasons if one.field == "spec.volumes[0].hostPath")
     assert found.outcome == outcome
     assert found.outcome != "runs" or [note.field for note in judgement.notes].count(found.field) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "outcome"),
+    [
+        ("Directory", stat.S_IFDIR, "runs"),
+        ("DirectoryOrCreate", stat.S_IFREG, "fails"),
+        ("File", stat.S_IFDIR, "fails"),
+        ("FileOrCreate", stat.S_IFREG, "runs"),
+        ("Socket", stat.S_IFREG, "fails"),
+        ("CharDevice", stat.S_IFBLK, "fails"),
+        ("BlockDevice", stat.S_IFBLK, "runs"),
+        ("", stat.S_IFREG, "runs"),
+        ("Directory", 0, "runs"),
+    ],
+)
+def test_types_of_host_paths(kind: str, found: int, outcome: str) -> None:
+    """What exists has to be what the type says; without a type, anything is mounted."""
+    node = with_(mounts={"/d": DISK}, file_types={"/d": found})
+    judgement = judge(with_volume(hostPath={"path": "/d", "type": kind}), node)
+    (reason,) = (one for one in judgement.reasons if one.field == "spec.volumes[0].hostPath")
+    assert (reason.outcome, reason.reason == "PathTypeDiffers") == (outcome, outcome == "fails")
 
 
 def test_sub_paths_that_do_not_exist() -> None:
