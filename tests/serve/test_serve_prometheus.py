@@ -40,7 +40,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serv
 OLD, NEW = "6.1.0-44-amd64", "6.12.38+deb13-amd64"
 EXPECTED: dict[str, Series] = {
     "Where can images be built inside a Pod?": {("build", "full"): 1, ("build", "ready"): 1},
-    "Which nodes cannot?": {("old-kernel", "not-ready"): 1},
+    "Which nodes are not ready?": {("old-kernel", "not-ready"): 1},
     "Why, and how many nodes for that reason?": {
         ("TmpfsNotIdmappable",): 1,
         ("NotPermitted",): 1,
@@ -50,7 +50,7 @@ EXPECTED: dict[str, Series] = {
     "What share of the fleet runs Pods with emptyDir and ConfigMaps?": {(): 0.4},
     "Which checks fail, and where?": {("filesystem-tmpfs", "old-kernel"): 3},
     "Which file systems do kernels refuse?": {("tmpfs", "tmpfs"): 1},
-    "Which nodes have a handler that cannot?": {("old-kernel",): 0, ("runc", "old-kernel"): 0},
+    "Which nodes have a handler that is not ready?": {("old-kernel",): 0, ("runc", "old-kernel"): 0},
     "Which nodes have no agent?": {},
     "On which kernels does it work, and on which not?": {
         (NEW, "ready"): 2,

@@ -211,7 +211,7 @@ def parse_cgroup(mountinfo: Iterable[bytes]) -> tuple[str, str] | None:
     """Type and options of the cgroup mount that a runtime would make; None when no cgroup file system is mounted.
 
     cgroup2 if it is mounted on /sys/fs/cgroup, else any hierarchy of version 1, which stand for each other. Reading
-    stops at the line that decides: a mount below /sys/fs/cgroup follows that of the directory itself.
+    stops at the line that decides.
     """
     first: tuple[str, str] | None = None
     for line in mountinfo:
@@ -226,8 +226,6 @@ def parse_cgroup(mountinfo: Iterable[bytes]) -> tuple[str, str] | None:
         if kinds[0] == "cgroup" and first is None:
             options = (option for option in kinds[2].split(",") if not option.startswith(_CGROUP_FLAGS))
             first = "cgroup", ",".join(options)
-            if places[4].startswith("/sys/fs/cgroup/"):
-                break
     return first
 
 

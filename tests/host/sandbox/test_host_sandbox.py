@@ -568,7 +568,6 @@ SYSTEMD = "37 31 0:34 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,relea
     ("mountinfo", "expected"),
     [
         (UNIFIED, ("cgroup2", "")),
-        (f"{UNIFIED}\n{CPU}", ("cgroup2", "")),
         (f"{CPU}\n{HYBRID}", ("cgroup", "cpu,cpuacct")),
         (f"{HYBRID}\n{SYSTEMD}\n{CPU}", ("cgroup", "xattr,name=systemd")),
         (HYBRID, None),
@@ -580,14 +579,6 @@ SYSTEMD = "37 31 0:34 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,relea
 def test_cgroup_of_a_node(mountinfo: str, expected: tuple[str, str] | None) -> None:
     """cgroup2 where it is the whole of /sys/fs/cgroup, else the first hierarchy of version 1 with its controllers."""
     assert parse_cgroup(mountinfo.encode().splitlines(keepends=True)) == expected
-
-
-@pytest.mark.parametrize("line", [UNIFIED, CPU])
-def test_no_line_is_read_after_the_one_that_decides(line: str) -> None:
-    """Nodes have thousands of mounts, and the kernel takes microseconds for each line."""
-    lines = iter([f"{line}\n".encode()] * 2)
-    assert parse_cgroup(lines) is not None
-    assert len(list(lines)) == 1
 
 
 @given(st.text())
