@@ -25,6 +25,7 @@ KEPT_FOR = 6 * 3600.0
 _SCARCE_BYTES = 16 << 20
 _SCARCE_INODES = 1000
 _SCARCE_PROCESSES = 1000
+_SCARCE_FILES = 1024
 _KINDS = ("file", "link", "place")
 _KERNEL_FILE = re.compile(r"/(?:proc|sys)/(?!\d+/(?:root|exe)(?:/|$))")
 
@@ -92,8 +93,10 @@ def _is_scarce(around: Surroundings, facts: Facts) -> bool:
     readings = [around.state_dir, around.root_dir, around.temporary, around.cni_cache, *around.folders, around.logs_dir]
     readings += [kubelet.root_dir, kubelet.pods_dir, kubelet.logs_dir] if kubelet else []
     places = [one.value for one in readings if one.value]
-    left = around.daemon.value.pids_left.value if around.daemon.value else None
-    return any(map(_is_nearly_full, places)) or (left is not None and left < _SCARCE_PROCESSES)
+    processes = around.daemon.value.pids_left.value if around.daemon.value else None
+    few = processes is not None and processes < _SCARCE_PROCESSES
+    files = around.files_left.value
+    return few or (files is not None and files < _SCARCE_FILES) or any(map(_is_nearly_full, places))
 
 
 def _is_nearly_full(place: Place) -> bool:
@@ -109,7 +112,7 @@ def _without_room(around: Surroundings) -> Any:
     return found
 
 
-_NUMBERS = ("free_bytes", "free_inodes", "pids_left", "pods_left")
+_NUMBERS = ("free_bytes", "free_inodes", "pids_left", "pods_left", "files_left")
 
 
 def _forget(value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -72,9 +73,17 @@ def test_what_each_pod_changes_says_nothing(facts: Facts) -> None:
     assert identity_of(facts, SOURCES) == identity_of(WELL, SOURCES) != ""
 
 
-def test_processes_that_are_left_say_nothing() -> None:
-    """Unless they are few."""
-    one, other, few = (around(daemon=make_daemon(pids_left=number)) for number in (9000, 5000, 100))
+@pytest.mark.parametrize(
+    "with_left",
+    [
+        lambda number: around(daemon=make_daemon(pids_left=number)),
+        lambda number: around(files_left=Reading("/proc/sys/fs/file-nr", number)),
+    ],
+    ids=["processes", "files"],
+)
+def test_what_is_left_says_nothing(with_left: Callable[[int], Facts]) -> None:
+    """Unless it is little."""
+    one, other, few = map(with_left, (9000, 5000, 100))
     assert identity_of(one, SOURCES) == identity_of(other, SOURCES) != ""
     assert identity_of(few, SOURCES) == ""
 

@@ -282,7 +282,7 @@ def test_a_cgroup_in_use_is_left_alone(oci: Get, workspace: str) -> None:
             swept, members = sweep_trial_cgroups(), (cgroup / "cgroup.procs").read_text().split()
             return [
                 answer.obstacle.kind,
-                answer.obstacle.problem,
+                "cgroup" in answer.obstacle.problem,
                 swept,
                 members == [str(stranger.pid)],
                 stranger.poll(),
@@ -293,8 +293,7 @@ def test_a_cgroup_in_use_is_left_alone(oci: Get, workspace: str) -> None:
             wait_until_swept()
 
     require(Path(CGROUPS, "pids/cgroup.procs").exists(), "cgroup v1")
-    problem = "a cgroup of that name is in use, and is left alone"
-    assert isolated(body) == ["not-tried", problem, False, True, None]
+    assert isolated(body) == ["not-tried", True, False, True, None]
 
 
 @real
@@ -309,11 +308,11 @@ def test_two_trials_at_once(oci: Get, workspace: str) -> None:
             (hierarchy / CGROUP).mkdir()
             answer = answer_of(crun, workspace)
             assert answer.obstacle is not None
-            seen = [answer.obstacle.kind, answer.obstacle.problem, sweep_trial_cgroups(), len(left())]
+            other = "another trial" in answer.obstacle.problem
+            seen = [answer.obstacle.kind, other, sweep_trial_cgroups(), len(left())]
         return [*seen, sweep_trial_cgroups(), left()]
 
-    problem = "another trial is under way on this node"
-    assert isolated(body) == ["not-tried", problem, False, 1, True, []]
+    assert isolated(body) == ["not-tried", True, False, 1, True, []]
 
 
 @real
@@ -390,7 +389,7 @@ PID_FILE = 'while [ "$1" ]; do [ "$1" = --pid-file ] && pid_file=$2; shift; done
         ("setsid sleep 600 & setsid sleep 600 & wait", "timed-out", "no answer in time"),
         ("kill -9 $$", "not-readable", "was ended by signal 9"),
         ("trap '' PIPE; head -c 1000000000 /dev/zero; echo it is all said >&2; exit 1", "not-readable", "either"),
-        ("exit 1", "not-readable", "cannot make one without a user namespace either"),
+        ("exit 1", "not-readable", "either"),
     ],
 )
 def test_a_runtime_that_makes_no_container(
@@ -414,15 +413,15 @@ def test_a_runtime_that_makes_no_container(
 @pytest.mark.parametrize(
     ("script", "step", "kind", "meaning"),
     [
-        ("exit 0", "maps", "not-readable", "it claims to have made a container, and names no process of it"),
-        (PID_FILE + 'echo 1 > "$pid_file"', "maps", "not-readable", "it names '1\\n' as the process of the container"),
+        ("exit 0", "maps", "not-readable", "names no process"),
+        (PID_FILE + 'echo 1 > "$pid_file"', "maps", "not-readable", "'1\\n'"),
         (PID_FILE + 'echo -n 99999 > "$pid_file"', "maps", "not-readable", "No such process"),
         (PID_FILE + 'mkfifo "$pid_file"', "maps", "timed-out", "no answer in time"),
         (
             PID_FILE + '[ "$pid_file" ] || exec sleep 600; sleep 600 & echo -n $! > "$pid_file"',
             "maps",
             "",
-            "uid_map of the container is 0 0 4294967295 and not what was asked for",
+            "0 0 4294967295",
         ),
     ],
 )
