@@ -75,6 +75,13 @@ def test_a_relative_temporary_directory() -> None:
     assert (found.temporary.source, found.temporary.kind) == ("x", "absent")
 
 
+def test_a_daemon_that_ends_lacks_no_temporary_directory() -> None:
+    """A runtime restarts just then, and its environment is gone with it."""
+    host = make_host()
+    host.files.pop(f"/proc/{PID}/environ", None)
+    assert gathered(host).temporary.kind == "not-readable"
+
+
 def test_limits() -> None:
     """By the names of getrlimit(2), soft and hard, those without a unit too."""
     table = Path("/proc/self/limits").read_text()
