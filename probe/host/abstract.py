@@ -144,6 +144,12 @@ class Host(ABC):
         """The fields of proc_pid_status(5) by name: `Uid`, `CapEff`, `Seccomp`."""
         return self.read_text(f"/proc/{pid}/status").parse(parse_status)
 
+    def environment(self, pid: int) -> Reading[bytes]:
+        """proc_pid_environ(5), never `absent`: a process that lacks it has ended, and says nothing of its variables."""
+        found = self.read(f"/proc/{pid}/environ")
+        ended = found.kind == "absent"
+        return Reading.without(found.source, "not-readable", "the process has ended") if ended else found
+
     def node_daemon(self, pid: int) -> Reading[bool]:
         """True when the process belongs to the node, not to a Pod that imitates a daemon.
 

@@ -34,7 +34,7 @@ _PRINTED = 10_000  # characters; one range takes forty, and the kubelet quotes t
 def gather_ids(host: Host, kubelet: KubeletFacts) -> Reading[IdFacts]:
     """Facts for the kubelet's next start, read below its root and with programs run in its mount namespace."""
     source, root = f"/proc/{kubelet.pid}", f"/proc/{kubelet.pid}/root"
-    path = host.read(f"{source}/environ").parse(parse_environment).parse(search_path)
+    path = host.environment(kubelet.pid).parse(parse_environment).parse(search_path)
     passwd = host.read(f"{root}/etc/passwd")
     own = entries_of(passwd, _own_ids, "/etc/passwd")
     local = own.parse(bool)

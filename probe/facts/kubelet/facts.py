@@ -144,7 +144,7 @@ def _flags(host: Host, daemon: Daemon) -> tuple[Reading[Flags], tuple[str, ...]]
     if daemon.distribution != "microk8s":
         return own, ()
     path = (own.value or {}).get("kubelet-args-file", (_SNAP_ARGUMENTS,))[-1]
-    environment = host.read(f"/proc/{process.pid}/environ").parse(parse_environment)
+    environment = host.environment(process.pid).parse(parse_environment)
     if environment.value is None:
         return problem_of(environment), (path,)
     known = environment.value

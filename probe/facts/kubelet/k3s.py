@@ -77,7 +77,7 @@ def gather_k3s(host: Host, process: Process) -> K3s:
     """Options of a k3s process from its configuration files, and from its unit if the process title hides them."""
     words, unit_files, unit_directories = _arguments(host, process)
     seen = words.value or []
-    environment = host.read(f"/proc/{process.pid}/environ").parse(parse_environment)
+    environment = host.environment(process.pid).parse(parse_environment)
     known = environment.value or {}
     config = environment.parse(lambda variables: configuration_path(seen, variables))
     options, files = _file_options(host, process.pid, config if words.value is not None else problem_of(words))

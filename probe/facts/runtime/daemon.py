@@ -141,7 +141,7 @@ def read_arguments(host: Host, pid: int) -> Reading[tuple[str, ...]]:
 
 def read_search_path(host: Host, pid: int) -> Reading[tuple[str, ...]]:
     """Absolute directories in the PATH of a daemon; no other variable is kept."""
-    return host.read(f"/proc/{pid}/environ").parse(parse_environment).parse(_demand_search_path)
+    return host.environment(pid).parse(parse_environment).parse(_demand_search_path)
 
 
 def _demand_search_path(environment: dict[str, str]) -> tuple[str, ...]:

@@ -59,9 +59,7 @@ def gather_surroundings(host: Host, daemon: Reading[int], setup: Setup, logs_dir
     if daemon.value is None:
         return problem_of(daemon)
     pid = daemon.value
-    environment = host.read(f"/proc/{pid}/environ")
-    if environment.kind == "absent":
-        environment = Reading.without(environment.source, "not-readable", "the process has ended")
+    environment = host.environment(pid)
     temporary, preloaded = environment.parse(parse_temporary), environment.parse(parse_preloaded).value or ()
     devices = tuple(f"/dev/{name}" for name in DEVICES)
     named = filter(None, (temporary.value, setup.root_dir.value, setup.state_dir))
