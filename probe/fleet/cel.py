@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from probe.fleet.cel_tokens import Tokens
 from probe.fleet.cel_values import (
     ABSENT,
     ERROR,
@@ -27,6 +26,7 @@ from probe.fleet.cel_values import (
     escaped,
     method_of,
 )
+from probe.fleet.tokens import CEL, Tokens
 
 LONGEST, DEEPEST = 4000, 30
 """Characters and nested parts of an expression that is read; a larger one is unknown."""
@@ -71,7 +71,7 @@ class _Expression:
         facts: Known = NOTHING,
     ) -> None:
         """*depth*: of the parts around it. *known*: variables that were read. *facts*: values of other paths."""
-        self.tokens, self._variables, self._host_users, self._depth = Tokens(text), variables, host_users, depth
+        self.tokens, self._variables, self._host_users, self._depth = Tokens(text, CEL), variables, host_users, depth
         self._known, self._facts = {} if known is None else known, facts
 
     def inner(self, text: str) -> _Expression:

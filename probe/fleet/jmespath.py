@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from probe.fleet.cel_values import ABSENT, UNKNOWN, HostUsers
+from probe.fleet.tokens import JMESPATH, Tokens
 
 LONGEST, DEEPEST = 1000, 20
 NOT_FOUND: Any = object()
 """Of a variable whose value is null: Kyverno takes that for an error, or for an empty string, by version."""
-_TOKEN = re.compile(
-    r"\s*(?:(?P<literal>`(?:[^`\\]|\\.)*`)|(?P<raw>'(?:[^'\\]|\\.)*')|(?P<name>[A-Za-z_]\w*)|(?P<quoted>\"[^\"\\]*\")"
-    r"|(?P<operator>\|\||&&|[=!]=|[!().,@])|(?P<end>\Z))"
-)
 _VARIABLE = re.compile(r"\{\{(.*)\}\}", re.DOTALL)
 _POD = ("request", "object", "spec")
 _SPECS = {_POD, (*_POD, "template", "spec"), (*_POD, "jobTemplate", "spec", "template", "spec")}
@@ -52,27 +48,12 @@ class _Query:
     """A query that is evaluated while it is read. *Errors*: ValueError, for what is not understood."""
 
     def __init__(self, text: str, state: HostUsers) -> None:
-        self._tokens, self._state, self._depth = _tokens(text), state, 0
-        self._kind, self._token = next(self._tokens)
+        self._tokens, self._state, self._depth = Tokens(text, JMESPATH), state, 0
 
     def whole(self) -> Any:
         found = self._or()
-        if self._kind != "end":
-            raise ValueError(self._token)
-        return found
-
-    def _take(self, *operators: str) -> str:
-        token = self._token
-        if self._kind != "operator" or token not in operators:
-            return ""
-        self._kind, self._token = next(self._tokens)
-        return token
-
-    def _next(self) -> tuple[str, str]:
-        found = self._kind, self._token
-        if found[0] == "end":
-            raise ValueError("cut off")
-        self._kind, self._token = next(self._tokens)
+        if self._tokens.kind != "end":
+            raise ValueError(self._tokens.token)
         return found
 
     def _or(self) -> Any:
@@ -80,7 +61,7 @@ class _Query:
         if self._depth > DEEPEST:
             raise ValueError("nested too deeply")
         found = self._and()
-        while self._take("||"):
+        while self._tokens.take("||"):
             other = self._and()
             truth = _truth(found)
             found = UNKNOWN if truth is None else found if truth else other
@@ -89,7 +70,7 @@ class _Query:
 
     def _and(self) -> Any:
         found = self._compared()
-        while self._take("&&"):
+        while self._tokens.take("&&"):
             other = self._compared()
             truth = _truth(found)
             found = UNKNOWN if truth is None else other if truth else found
@@ -97,38 +78,38 @@ class _Query:
 
     def _compared(self) -> Any:
         found = self._unary()
-        while operator := self._take("==", "!="):
+        while operator := self._tokens.take("==", "!="):
             other = self._unary()
             unknown = any(one is UNKNOWN or one is _KEYS for one in (found, other))
             found = UNKNOWN if unknown else ((type(found), found) == (type(other), other)) == (operator == "==")
         return found
 
     def _unary(self) -> Any:
-        if self._take("!"):
+        if self._tokens.take("!"):
             truth = _truth(self._unary())
             return UNKNOWN if truth is None else not truth
-        if self._take("("):
+        if self._tokens.take("("):
             found = self._or()
-            self._expect(")")
+            self._tokens.expect(")")
             return found
-        kind, token = self._next()
+        kind, token = self._tokens.kind, self._tokens.next()
         if kind == "literal":
             return _literal(token[1:-1])
         if kind == "raw":
             return token[1:-1]
         if kind not in ("name", "quoted"):
             raise ValueError(token)
-        return self._called(token) if self._take("(") else self._path(token.strip('"'))
+        return self._called(token) if self._tokens.take("(") else self._path(token.strip('"'))
 
     def _path(self, first: str) -> Any:
         names = [first]
-        while self._take("."):
-            kind, name = self._next()
+        while self._tokens.take("."):
+            kind, name = self._tokens.kind, self._tokens.next()
             if kind not in ("name", "quoted"):
                 raise ValueError(name)
-            if self._take("("):
-                self._expect("@")
-                self._expect(")")
+            if self._tokens.take("("):
+                self._tokens.expect("@")
+                self._tokens.expect(")")
                 return _KEYS if name == "keys" and tuple(names) in _SPECS else UNKNOWN
             names.append(name.strip('"'))
         if tuple(names[:-1]) in _SPECS and names[-1] == "hostUsers":
@@ -137,10 +118,10 @@ class _Query:
 
     def _called(self, name: str) -> Any:
         found = []
-        while not self._take(")"):
+        while not self._tokens.take(")"):
             found.append(self._or())
-            if not self._take(","):
-                self._expect(")")
+            if not self._tokens.take(","):
+                self._tokens.expect(")")
                 break
         if name == "not_null" and not any(one is UNKNOWN for one in found):
             return next((one for one in found if one is not None), None)
@@ -151,10 +132,6 @@ class _Query:
         if name == "to_string" and len(found) == 1 and (found[0] is None or isinstance(found[0], bool)):
             return json.dumps(found[0])
         return UNKNOWN
-
-    def _expect(self, operator: str) -> None:
-        if not self._take(operator):
-            raise ValueError(f"no {operator}")
 
 
 _SPEC: Any = object()
@@ -174,16 +151,3 @@ def _truth(value: Any) -> bool | None:
     if value is UNKNOWN:
         return None
     return value not in (None, False, "")
-
-
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """(Kind, token), the last of the kind `end`. *Errors*: ValueError."""
-    at = 0
-    while True:
-        found = _TOKEN.match(text, at)
-        if found is None or found.lastgroup is None:
-            raise ValueError("no token")
-        yield found.lastgroup, found[found.lastgroup]
-        if found.lastgroup == "end":
-            return
-        at = found.end()

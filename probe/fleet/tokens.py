@@ -1,11 +1,11 @@
-"""Tokens of CEL. Pure."""
+"""Tokens of CEL and of JMESPath. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-_TOKEN = re.compile(
+CEL = re.compile(
     r"""(?:\s|//[^\n]*+)*+(?:
     (?P<string>[rRbB]{0,2}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'))
     |(?P<name>[A-Za-z_]\w*)|(?P<number>\d[\w.]*)
@@ -15,11 +15,20 @@ _TOKEN = re.compile(
 )
 
 
-class Tokens:
-    """The tokens of an expression, the next one first. *Errors*: ValueError for text that is not a token of CEL."""
+JMESPATH = re.compile(
+    r"\s*(?:(?P<literal>`(?:[^`\\]|\\.)*`)|(?P<raw>'(?:[^'\\]|\\.)*')|(?P<name>[A-Za-z_]\w*)|(?P<quoted>\"[^\"\\]*\")"
+    r"|(?P<operator>\|\||&&|[=!]=|[!().,@])|(?P<end>\Z))"
+)
 
-    def __init__(self, text: str) -> None:
-        self._rest = _tokens(text)
+
+class Tokens:
+    """The tokens of an expression, the next one first. *Errors*: ValueError for text that is not a token.
+
+    *pattern* names each kind of token by a group, the last of all `end`.
+    """
+
+    def __init__(self, text: str, pattern: re.Pattern[str]) -> None:
+        self._rest = _tokens(text, pattern)
         self.kind, self.token = next(self._rest)
 
     def next(self) -> str:
@@ -40,13 +49,13 @@ class Tokens:
             raise ValueError(f"no {operator}")
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
+def _tokens(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
     """(Kind, token), the last of the kind `end`."""
     at = 0
     while True:
-        found = _TOKEN.match(text, at)
+        found = pattern.match(text, at)
         if found is None or found.lastgroup is None:
-            raise ValueError("no token of CEL")
+            raise ValueError("not a token")
         yield found.lastgroup, found[found.lastgroup]
         if found.lastgroup == "end":
             return
