@@ -85,9 +85,16 @@ class _Query:
         return found
 
     def _unary(self) -> Any:
-        if self._tokens.take("!"):
-            truth = _truth(self._unary())
-            return UNKNOWN if truth is None else not truth
+        negations = 0
+        while self._tokens.take("!"):
+            negations += 1
+        found = self._operand()
+        if not negations:
+            return found
+        truth = _truth(found)
+        return UNKNOWN if truth is None else truth == (negations % 2 == 0)
+
+    def _operand(self) -> Any:
         if self._tokens.take("("):
             found = self._or()
             self._tokens.expect(")")

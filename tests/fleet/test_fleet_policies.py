@@ -387,6 +387,17 @@ def test_actions_of_kyverno() -> None:
     assert row("ClusterPolicy", kyv(mut()))[0] == ()
 
 
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 900, 901])
+def test_negations_of_jmespath(number: int) -> None:
+    """However many a hostile policy has, they are counted, and no stack ends."""
+    asked = f"{{{{ {'!' * number}(request.object.spec.hostUsers == `true`) }}}}"
+
+    def below(frames: int) -> Any:
+        return below(frames - 1) if frames else substituted(asked, True)
+
+    assert below(100) is (number % 2 == 0)
+
+
 def test_jmespath() -> None:
     """False counts as nothing before `||`; what is not understood, or too deep, is unknown."""
     assert [substituted(HUT, state) for state in STATES] == [True, True, True]
