@@ -1,4 +1,4 @@
-"""Dynamic section of programs and shared libraries. *Source*: elf(5)."""
+"""Program headers and dynamic section of programs and shared libraries. *Source*: elf(5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_PT_LOAD, _PT_DYNAMIC = 1, 2
+ELF = b"\x7fELF"
+_ELF64_LITTLE = b"\2\1"
+PT_LOAD, _PT_DYNAMIC = 1, 2
+_HEADERS_LIMIT = 64
 _NEEDED, _STRTAB, _STRSZ, _RPATH, _RUNPATH = 1, 5, 10, 15, 29
 _VERDEF, _VERNEED, _VERNEEDNUM = 0x6FFFFFFC, 0x6FFFFFFE, 0x6FFFFFFF
 _VER_FLG_WEAK = 2
@@ -31,6 +34,22 @@ class Dynamic(NamedTuple):
     has_versions: bool
     strings: bytes
     """The string table, with the versions that a library has."""
+
+
+def is_elf64(head: bytes) -> bool:
+    """True when a file begins as a 64-bit, little-endian program or library does."""
+    return head.startswith(ELF + _ELF64_LITTLE) and len(head) >= 64
+
+
+def program_headers(head: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Type, offset, address and length in the file of each segment of such a program, as far as *head* has them."""
+    table, (entry, count) = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<HH", head, 54)
+    for number in range(min(count, _HEADERS_LIMIT)):
+        start = table + entry * number
+        if start + 56 > len(head):
+            return
+        kind, _, offset, address, _, length = struct.unpack_from("<IIQQQQ", head, start)
+        yield kind, offset, address, length
 
 
 STATIC = Dynamic((), (), (), False, b"")
@@ -58,24 +77,24 @@ def _is_whole(path: str) -> bool:
     with open(path, "rb", buffering=0) as file:
         head = file.read(4096) or b""
         size = os.fstat(file.fileno()).st_size
-    if head[:6] != b"\x7fELF\2\1" or len(head) < 64:
+    if not is_elf64(head):
         return False
-    return all(offset + length <= size for kind, offset, _, length in _segments(head) if kind == _PT_LOAD)
+    return all(offset + length <= size for kind, offset, _, length in _segments(head) if kind == PT_LOAD)
 
 
-def _segments(head: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Type, offset, address, length in the file of each segment. *Errors*: struct.error beyond the bytes at hand."""
-    table, (entry, count) = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<HH", head, 54)
-    for number in range(min(count, 64)):
-        kind, _, offset, address, _, length = struct.unpack_from("<IIQQQQ", head, table + entry * number)
-        yield kind, offset, address, length
+def _segments(head: bytes) -> list[tuple[int, int, int, int]]:
+    """All program headers. *Errors*: Unclear where one lies beyond the bytes at hand."""
+    found = list(program_headers(head))
+    if len(found) < min(struct.unpack_from("<H", head, 56)[0], _HEADERS_LIMIT):
+        raise Unclear
+    return found
 
 
 def _read(path: str, origin: str) -> Dynamic:
     """The dynamic section of a program or library in the folder *origin*."""
     with open(path, "rb", buffering=0) as file:
         fd = file.fileno()
-        segments = list(_segments(os.pread(fd, 4096, 0)))
+        segments = _segments(os.pread(fd, 4096, 0))
         dynamic = next((each for each in segments if each[0] == _PT_DYNAMIC), None)
         if dynamic is None:
             return STATIC
@@ -85,7 +104,7 @@ def _read(path: str, origin: str) -> Dynamic:
         tags, last = tags[:ends], dict(tags[:ends])
 
         def at(address: int) -> int:
-            inside = (each for each in segments if each[0] == _PT_LOAD and each[2] <= address < each[2] + each[3])
+            inside = (each for each in segments if each[0] == PT_LOAD and each[2] <= address < each[2] + each[3])
             found = next(inside, None)
             if found is None:
                 raise Unclear

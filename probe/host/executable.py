@@ -7,12 +7,13 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from probe.host.elf import ELF, PT_LOAD, is_elf64, program_headers
 from probe.host.environ import OWN_OF_CONTAINERD, parse_environment, search_path
 from probe.host.files import open_path
 from probe.host.namespaces import import_own
@@ -27,12 +28,9 @@ NEEDS = "needs "
 HEAD = 4096
 """Bytes of a file in which its headers and the path of its interpreter lie."""
 
-_ELF = b"\x7fELF"
-_ELF64_LITTLE = b"\2\1"
 _MACHINES = {"x86_64": (62, 3), "aarch64": (183, 40)}
 """`e_machine` of each architecture, and of the 32-bit one that its kernels may run, too. *Source*: linux/elf-em.h."""
-_PT_LOAD, _PT_INTERP = 1, 3
-_HEADERS_LIMIT = 64
+_PT_INTERP = 3
 _MAX_INTERPRETERS = 4
 """*Source*: Linux, fs/exec.c, exec_binprm, ELOOP."""
 _BINFMT = "/proc/sys/fs/binfmt_misc"
@@ -109,7 +107,7 @@ def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str
     if head.startswith(b"#!"):
         interpreter = _script_interpreter(head)
         return _missing(interpreter, exists) if interpreter else "names no interpreter after #!"
-    if not head.startswith(_ELF):
+    if not head.startswith(ELF):
         return "is neither a program nor a script with #!"
     if len(head) < 64:
         return "is truncated"
@@ -119,7 +117,7 @@ def why_not_executed(head: bytes, size: int, machine: str, exists: Callable[[str
         return "is a program of another architecture"
     if order == ">" or head[4] != 2:
         return ""
-    if any(kind == _PT_LOAD and offset + length > size for kind, offset, length in _program_headers(head)):
+    if any(kind == PT_LOAD and offset + length > size for kind, offset, _, length in program_headers(head)):
         return "is truncated"
     return _missing(_linker(head), exists)
 
@@ -153,9 +151,9 @@ def command_of(head: bytes) -> str:
 
 def is_linked(head: bytes) -> bool:
     """True when a 64-bit, little-endian program names a dynamic linker; False for anything else."""
-    if not head.startswith(_ELF) or len(head) < 64 or head[4:6] != _ELF64_LITTLE:
+    if not is_elf64(head):
         return False
-    return any(kind == _PT_INTERP for kind, _, _ in _program_headers(head))
+    return any(kind == _PT_INTERP for kind, *_ in program_headers(head))
 
 
 def _missing(interpreter: bytes, exists: Callable[[str], bool]) -> str:
@@ -174,21 +172,10 @@ def _script_interpreter(head: bytes) -> bytes:
 def _linker(head: bytes) -> bytes:
     found = (
         head[offset : offset + length]
-        for kind, offset, length in _program_headers(head)
+        for kind, offset, _, length in program_headers(head)
         if kind == _PT_INTERP and offset + length <= len(head)  # patchelf(1) may have moved it further back
     )
     return next(found, b"")
-
-
-def _program_headers(head: bytes) -> Iterator[tuple[int, int, int]]:
-    """Type, offset and length in the file of each segment of a 64-bit, little-endian program."""
-    table, (entry, count) = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<HH", head, 54)
-    for number in range(min(count, _HEADERS_LIMIT)):
-        start = table + entry * number
-        if start + 56 > len(head):
-            return
-        kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", head, start)
-        yield kind, offset, length
 
 
 def execution(file: str, path: str, process: Caller, size: int, depth: int = 0) -> Execution:
