@@ -220,6 +220,13 @@ def test_signals_end_it_at_once(number: signal.Signals, code: int) -> None:
     assert interrupted("", "(print(1, flush=True), any(time.sleep(0.01) for _ in range(6000)))", number) == (code, "")
 
 
+def test_a_signal_that_python_drops_ends_it_all_the_same() -> None:
+    """Python drops what a handler raises in `__del__` or in a weak reference's callback, as each import has one."""
+    prepare = "class Gone:\n def __del__(self):\n  print(1, flush=True); any(time.sleep(0.01) for _ in range(500))\n"
+    gather = "(Gone() and 0, any(time.sleep(0.01) for _ in range(500)))"
+    assert interrupted(prepare, gather, signal.SIGTERM) == (143, "")
+
+
 def test_ctrl_c_while_something_is_imported() -> None:
     """Modules that run code which they made, as dataclasses do, would let Python end by the signal and not with 130."""
     prepare = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL);"

@@ -105,12 +105,15 @@ class Progress:
         self._shown = False
 
     def __enter__(self) -> None:
-        if sys.stderr.isatty():
+        # The command's end after a signal takes the same timer.
+        if sys.stderr.isatty() and signal.getsignal(signal.SIGALRM) == signal.SIG_DFL:
             signal.signal(signal.SIGALRM, self._show)
             signal.setitimer(signal.ITIMER_REAL, 1.5)
 
     def __exit__(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if signal.getsignal(signal.SIGALRM) == self._show:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
         if self._shown:
             sys.stderr.write("\r\x1b[K")
 

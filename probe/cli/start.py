@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 from probe.lean_import import msgspec_alone
@@ -18,6 +20,8 @@ with msgspec_alone():
 from probe.cli.console import UNFORESEEN, NotWritten, complain, complain_of_bug, discard
 from probe.cli.plain import read_plain
 from probe.cli.report import probe_and_say
+
+_REPEAT = 0.05  # seconds between two attempts to end
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -39,6 +43,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         complain_of_bug(error)
         discard(sys.stdout)
         code = UNFORESEEN
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # at exit, `_end_again` would only interrupt what the modules clean up
     sys.exit(code)
 
 
@@ -49,5 +55,28 @@ def _run_click(words: list[str]) -> int:
 
 
 def _end(number: int, _frame: object) -> NoReturn:
-    """Not by KeyboardInterrupt: once that went through exec(), as dataclasses call it, Python ends by the signal."""
-    sys.exit(128 + number)
+    """Not by KeyboardInterrupt: once that went through exec(), as dataclasses call it, Python ends by the signal.
+
+    Python drops what is raised in `__del__` and in the callback of a weak reference, as each import has one: a timer
+    raises it again until it is on its way.
+    """
+    code = 128 + number
+    sys.unraisablehook = partial(_say_dropped, sys.unraisablehook)
+    signal.signal(signal.SIGALRM, partial(_end_again, code))
+    signal.setitimer(signal.ITIMER_REAL, _REPEAT, _REPEAT)
+    sys.exit(code)
+
+
+def _end_again(code: int, _number: int, _frame: object) -> None:
+    """Raise SystemExit unless one is being handled: another would interrupt the cleanup."""
+    error = sys.exception()
+    while error and not isinstance(error, SystemExit):
+        error = error.__context__
+    if not error:
+        sys.exit(code)
+
+
+def _say_dropped(say: Callable[[sys.UnraisableHookArgs], object], dropped: sys.UnraisableHookArgs) -> None:
+    """Report what Python dropped, except our own SystemExit, which comes again."""
+    if dropped.exc_type is not SystemExit:
+        say(dropped)
