@@ -11,7 +11,6 @@ from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from probe.facts.around import (
-    Cni,
     Daemon,
     HandlerAround,
     Keys,
@@ -29,7 +28,6 @@ from probe.facts.model import (
     Confinement,
     DropIn,
     Facts,
-    Handler,
     HookFacts,
     HookFiles,
     IdFacts,
@@ -43,7 +41,7 @@ from probe.facts.model import (
 )
 from probe.facts.nested.model import NestedFacts, NestedStep, NestedTrial
 from probe.facts.runtime.limits import NAMES
-from probe.facts.runtime.model import RuntimePending
+from probe.facts.runtime.model import Cni, Handler, RuntimePending
 from probe.facts.tried import NOT_ASKED, POD_NOT_ASKED, Attempt, NamespaceAttempt
 from probe.host.cri import CriCondition
 from probe.host.nested.trial import STEP_NAMES as NESTED_STEPS

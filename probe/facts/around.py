@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from probe.facts.runtime.model import NO_ISTIO, Cni, IstioCni
 from probe.host.executable import NEEDS as NEEDS
 from probe.host.places import Place as Place
 from probe.reading import Reading
@@ -141,29 +142,6 @@ class HandlerAround(Struct, frozen=True, kw_only=True):
     """Whether it has a directory of network configurations of its own, which is not looked at."""
     added: Reading[Added]
     """Absent without a base specification."""
-
-
-class Cni(Struct, frozen=True, kw_only=True):
-    """The network configuration in force, and the programs that it names."""
-
-    conf: str
-    missing: tuple[str, ...]
-    """Plugins that are in none of the directories, or that may not be executed."""
-    directories: tuple[str, ...]
-
-
-class IstioCni(Struct, frozen=True, kw_only=True):
-    """istio-cni, which sets up redirection in the network namespaces of Pods."""
-
-    conf: str
-    """The network configuration that names it."""
-    nsenter: Reading[str]
-    """nsenter(1) in the PATH of the runtime's daemon."""
-    version: Reading[tuple[int, int]]
-    """Major and minor version of the release that installs it."""
-
-
-NO_ISTIO: Reading[IstioCni] = Reading.without("CNI", "not-tried", "not looked for")
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):

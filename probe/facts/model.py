@@ -21,6 +21,7 @@ from probe.facts.ids.model import UsernsFile as UsernsFile
 from probe.facts.nested.model import NestedFacts
 from probe.facts.runtime.model import NOT_LOOKED_AT as NOT_PENDING
 from probe.facts.runtime.model import Confinement as Confinement
+from probe.facts.runtime.model import Handler as Handler
 from probe.facts.runtime.model import RuntimePending
 from probe.facts.tried import Attempt, NamespaceAttempt, PodTrialFacts, RuntimeTrialFacts, SandboxFacts
 from probe.host.cri import NO_HOST_NETWORK, CriCondition
@@ -150,37 +151,6 @@ class KubeletFacts(Struct, frozen=True, kw_only=True):
     """`resolvConf`, which the kubelet reads for each Pod; empty when it reads none."""
     pod_pids_limit: Reading[int]
     """`podPidsLimit`, processes of each Pod; negative without a limit."""
-
-
-class Handler(Struct, frozen=True, kw_only=True):
-    """One runtime handler as CRI names it, and the OCI runtime behind it."""
-
-    name: str
-    """Empty for the handler of Pods without a RuntimeClass."""
-    user_namespaces: bool | None
-    """CRI's `features.user_namespaces`; None when the handler carries no features message at all."""
-    binary: Reading[str]
-    oci_runtime: Reading[str]
-    """`runc` or `crun`, from `--version`."""
-    oci_version: Reading[str]
-    oci_idmap: Reading[bool]
-    """`linux.mountExtensions.idmap.enabled` of the binary's own `features`."""
-    oci_user_namespace: Reading[bool]
-    """True when `linux.namespaces` of its `features` contains `user`."""
-    binary_newer: Reading[bool]
-    """True when the binary changed after the start of the daemon, which reads its features once."""
-    snapshotter: Reading[str]
-    cgroup_writable: Reading[bool]
-    """containerd's `cgroup_writable`; of CRI-O, True when Pods may ask for it by annotation."""
-    systemd_cgroup: Reading[bool]
-    """True when the OCI runtime asks systemd for cgroups."""
-    executable: Reading[bool]
-    """True when the daemon finds the OCI runtime and may execute it."""
-
-    def runs_the_same(self, other: Handler) -> bool:
-        """True when both handlers run the same OCI runtime on the same snapshotter; False for an unknown binary."""
-        mine, its = (self.binary.value, self.snapshotter.value), (other.binary.value, other.snapshotter.value)
-        return self.binary.value is not None and mine == its
 
 
 NO_OVERLAY_OPTIONS: Reading[tuple[str, ...]] = Reading.without("config dump", "absent", "not looked for")

@@ -10,7 +10,7 @@ from lab.factory import make_facts, make_nested, make_runtime, make_surroundings
 from probe.checks.check import Outcome
 from probe.checks.meshes import check_istio_cni
 from probe.checks.nested.network import check_network
-from probe.facts.around import IstioCni
+from probe.facts.runtime.model import IstioCni
 from probe.reading import ProblemKind, Reading
 
 CONF = "/etc/cni/net.d/10-calico.conflist"

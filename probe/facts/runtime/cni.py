@@ -9,10 +9,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from probe.facts.around import Cni
 from probe.facts.go_json import fold
 from probe.facts.runtime.config import decode_json
 from probe.facts.runtime.handlers import PLAIN, InForce, is_program, why_not_run
+from probe.facts.runtime.model import Cni
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, field
 
+from probe.facts.runtime.model import ConfiguredHandler, RuntimeConfig
 from probe.host.cri import CriAnswer
 from probe.reading import Reading, problem_of
 
@@ -29,68 +30,6 @@ _CRI_PLUGINS = frozenset(
     ("cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images")
 )
 _CONTAINERD_SHIMS = ("io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux")
-
-
-class ConfiguredHandler(Struct, frozen=True):
-    """Configuration of one runtime handler."""
-
-    binary: str
-    """Path of the OCI runtime, or a name to search in the daemon's PATH; empty when the handler runs none."""
-    shim: str
-    """Shim or runtime type used instead of an OCI runtime: `io.containerd.kata.v2`, `vm`."""
-    snapshotter: str = ""
-    monitor: str = ""
-    """CRI-O's `monitor_path`: the program that watches over each container."""
-    state: str = ""
-    """CRI-O's `runtime_root`: where the OCI runtime keeps the state of containers."""
-
-
-class CrioAdded(Struct, frozen=True, kw_only=True):
-    """CRI-O's additions to each Pod, and the programs that it needs for them. *Source*: crio.conf(5)."""
-
-    sysctls: tuple[str, ...] = ()
-    """`default_sysctls`: `net.ipv4.ping_group_range=0 0`."""
-    ulimits: tuple[str, ...] = ()
-    """`default_ulimits`: `nofile=1024:2048`."""
-    hooks_dirs: tuple[str, ...] | None = None
-    """`hooks_dir` in its order: a hook of a later directory replaces one of the same file name. None: not told."""
-    pinns: str = ""
-    """The program that makes the namespaces of a Pod."""
-    network_dir: str = ""
-    """The directory of network configurations; empty for the default, and in CRI's Status, which does not tell it."""
-    devices: tuple[str, ...] = ()
-    """`additional_devices`: `/dev/fuse:/dev/fuse:rwm`."""
-    systemd_cgroup: bool = False
-    pids_limit: int = 0
-    """`pids_limit`: processes of each container; 0 or less without a limit."""
-    directories: tuple[str, ...] = ()
-    """Where it makes namespaces, sockets and exit files for each container."""
-
-
-class RuntimeConfig(Struct, frozen=True, kw_only=True):
-    """Relevant settings of a daemon; empty or None if it does not print them."""
-
-    default_handler: str = ""
-    handlers: dict[str, ConfiguredHandler] = {}
-    root: str = ""
-    state: str = ""
-    snapshotter: str = ""
-    slow_chown: bool | None = None
-    """Option of containerd's overlayfs snapshotter, since 2.0."""
-    overlay_options: tuple[str, ...] = ()
-    """`mount_options` of containerd's overlayfs snapshotter, which each root file system is mounted with."""
-    extra_path: str = ""
-    """Directory that containerd puts before its PATH, invisible from outside. *Source*: its plugin `opt`."""
-    imports: tuple[str, ...] = ()
-    """Files that the daemon lists as merged."""
-    pause_image: str = ""
-    """The image of the container that holds a Pod's namespaces."""
-    crio: CrioAdded | None = None
-    """Of CRI-O: what its configuration adds to each Pod."""
-    without_cri: bool = False
-    """True when containerd's `disabled_plugins` names the CRI plugin."""
-    proxies: dict[str, tuple[str, ...]] = {}
-    """Capabilities by the name of each proxy plugin: `remap-ids` of a snapshotter that maps owners."""
 
 
 class _Options(Struct):

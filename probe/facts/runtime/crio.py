@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from probe.facts.around import NO_PLACE, Added, AddedDevice, Cni, HandlerAround, Limit
+from probe.facts.around import NO_PLACE, Added, AddedDevice, HandlerAround, Limit
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import try_sysctls
-from probe.facts.runtime.config import CrioAdded, RuntimeConfig
 from probe.facts.runtime.handlers import HANDLERS_LIMIT, first_program, unknown_handlers
 from probe.facts.runtime.limits import PIDS, parse_ulimit
+from probe.facts.runtime.model import Cni, CrioAdded, RuntimeConfig
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 

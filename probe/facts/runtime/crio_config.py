@@ -6,7 +6,8 @@ import re
 
 from msgspec import Struct, field
 
-from probe.facts.runtime.config import ConfiguredHandler, CrioAdded, RuntimeConfig, decode_json, decode_toml
+from probe.facts.runtime.config import decode_json, decode_toml
+from probe.facts.runtime.model import ConfiguredHandler, CrioAdded, RuntimeConfig
 
 _OCI_TYPES = ("", "oci", "pod")
 _SYSTEMD = "systemd"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 
-from probe.facts.around import IstioCni
 from probe.facts.runtime.cni import CONF, CONF_LIMIT, parse_plugins
 from probe.facts.runtime.daemon import read_search_path
 from probe.facts.runtime.handlers import InForce, first_program
+from probe.facts.runtime.model import IstioCni
 from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.reading import Reading, problem_of

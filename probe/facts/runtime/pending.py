@@ -6,8 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from probe.facts.runtime.config import RuntimeConfig
-from probe.facts.runtime.model import Difference
+from probe.facts.runtime.model import Difference, RuntimeConfig
 from probe.facts.runtime.oci import read_stdout
 from probe.host.host import Host
 from probe.host.processes import START_UNCERTAINTY

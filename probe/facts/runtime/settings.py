@@ -8,17 +8,11 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from probe.facts.runtime.config import (
-    ConfiguredHandler,
-    RuntimeConfig,
-    find_handler,
-    parse_containerd_dump,
-    parse_containerd_info,
-)
+from probe.facts.runtime.config import find_handler, parse_containerd_dump, parse_containerd_info
 from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
 from probe.facts.runtime.daemon import is_called, parse_flag, read_arguments, read_search_path
 from probe.facts.runtime.handlers import first_program
-from probe.facts.runtime.model import RuntimePending
+from probe.facts.runtime.model import ConfiguredHandler, RuntimeConfig, RuntimePending
 from probe.facts.runtime.oci import read_stdout
 from probe.facts.runtime.pending import differences, find_changed, gather_executable
 from probe.host.cri import CriAnswer

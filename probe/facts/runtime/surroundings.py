@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from probe.facts.around import NO_PLACE, Cni, Daemon, HandlerAround, Keys, Pipes, Surroundings
+from probe.facts.around import NO_PLACE, Daemon, HandlerAround, Keys, Pipes, Surroundings
 from probe.facts.nearest import first_existing, nearest
 from probe.facts.runtime.handlers import InForce
 from probe.facts.runtime.limits import parse_limits
 from probe.facts.runtime.mesh import gather_istio_cni
+from probe.facts.runtime.model import Cni
 from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.host.places import Place, above

@@ -34,9 +34,10 @@ from lab.factory import (
     unread,
 )
 from probe.checks.catalog import find, judge
-from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Cni, Hook, Limit, Place, Propagation
+from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Hook, Limit, Place, Propagation
 from probe.facts.model import DropIn, Facts, HookFiles
 from probe.facts.runtime.limits import NAMES
+from probe.facts.runtime.model import Cni
 from probe.facts.tried import HandlerTrial, PodTrialFacts
 from probe.host.cri import CriCondition
 from probe.reading import Reading

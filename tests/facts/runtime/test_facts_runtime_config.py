@@ -13,15 +13,10 @@ from hypothesis import strategies as st
 
 from lab.cri_recordings import FOLDER, recorded_answer
 from probe.facts.around import Limit
-from probe.facts.runtime.config import (
-    ConfiguredHandler,
-    CrioAdded,
-    RuntimeConfig,
-    parse_containerd_dump,
-    parse_containerd_info,
-)
+from probe.facts.runtime.config import parse_containerd_dump, parse_containerd_info
 from probe.facts.runtime.crio import parse_added
 from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
+from probe.facts.runtime.model import ConfiguredHandler, CrioAdded, RuntimeConfig
 
 RUNC = "io.containerd.runc.v2"
 PAUSE = "lab.local/pause:1"

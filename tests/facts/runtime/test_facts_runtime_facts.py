@@ -11,11 +11,11 @@ import pytest
 
 from lab.cri_recordings import FOLDER, recorded_answer
 from lab.fake_host import FakeHost
-from probe.facts.model import Handler, RuntimeFacts
-from probe.facts.runtime.config import CrioAdded, RuntimeConfig
+from probe.facts.model import RuntimeFacts
 from probe.facts.runtime.crio import gather_crio_networks
 from probe.facts.runtime.facts import gather_runtime
 from probe.facts.runtime.handlers import first_program
+from probe.facts.runtime.model import CrioAdded, Handler, RuntimeConfig
 from probe.host.cri import CriAnswer, CriHandler, no_answer
 from probe.host.places import Place
 from probe.host.program import Output

@@ -17,12 +17,11 @@ from msgspec.structs import replace
 from lab.factory import make_confinement, make_handler_around, make_kubelet, make_runtime
 from lab.fake_host import FakeHost
 from probe.facts import go_json
-from probe.facts.around import Cni, HandlerAround, Limit, Surroundings
+from probe.facts.around import HandlerAround, Limit, Surroundings
 from probe.facts.kubelet.surroundings import gather_kubelet_around, receives
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added, place_hooks
 from probe.facts.runtime.cni import gather_cni, parse_plugins
-from probe.facts.runtime.config import ConfiguredHandler, CrioAdded, RuntimeConfig
 from probe.facts.runtime.crio import gather_crio_handlers
 from probe.facts.runtime.handlers import (
     InForce,
@@ -33,6 +32,7 @@ from probe.facts.runtime.handlers import (
     trusted_path,
 )
 from probe.facts.runtime.limits import NAMES, parse_limits, parse_ulimit
+from probe.facts.runtime.model import Cni, ConfiguredHandler, CrioAdded, RuntimeConfig
 from probe.facts.runtime.spec import parse_spec, unjudged
 from probe.facts.runtime.surroundings import (
     Setup,
