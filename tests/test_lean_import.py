@@ -182,8 +182,14 @@ FOR_SOME = (
     *("probe.bundle", "probe.fleet", "probe.pod", "probe.publish", "probe.serve", "probe.watch"),
     *("probe.cli.verbs", "probe.outputs.terminal", "probe.checks.upgrades", "probe.checks.devices.kinds"),
     *("probe.facts.memory", "probe.facts.trials.kept", "probe.host.look", "probe.host.memory_file"),
-    *("probe.host.recording", "probe.facts.trials.oci", "probe.facts.trials.pod", "probe.host.oci_trial.steps"),
-    *("probe.host.pod_trial.plan", "probe.host.cri_pb2", "probe.host.grpc", "probe.tables.drivers"),
+    *("probe.host.recording", "probe.facts.trials.oci", "probe.facts.trials.pod", "probe.host.oci_trial.bundle"),
+    *(
+        "probe.host.oci_trial.steps",
+        "probe.host.pod_trial.plan",
+        "probe.host.cri_pb2",
+        "probe.host.grpc",
+        "probe.tables.drivers",
+    ),
 )
 """Own modules and packages of other verbs, of options, of other processes and of rare answers."""
 HEAVY = {

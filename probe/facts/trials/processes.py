@@ -23,7 +23,7 @@ from probe.facts.tried import (
 from probe.host.background import BackgroundChild
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
-from probe.host.oci_trial.bundle import sweep_trial_cgroups
+from probe.host.oci_trial.cgroup import sweep_trial_cgroups
 from probe.host.sandbox.trial import read_answer
 from probe.reading import Reading
 from probe.settings import Settings

@@ -25,9 +25,9 @@ from probe.host.oci_trial.bundle import (
     lay_out,
     mount_own_proc,
     protect_cgroup_root,
-    remove_cgroups,
     write_config,
 )
+from probe.host.oci_trial.cgroup import remove_cgroups
 from probe.host.program import execute, open_trusted
 from probe.reading import Reading
 

@@ -19,7 +19,7 @@ import msgspec
 from probe.host import syscalls
 from probe.host.child import Child, ChildError
 from probe.host.oci_trial import SOURCE
-from probe.host.oci_trial.bundle import remove_cgroups, sole_trial, sweep_trial_cgroups
+from probe.host.oci_trial.cgroup import remove_cgroups, sole_trial, sweep_trial_cgroups
 from probe.host.oci_trial.steps import TIDY_UP, Bind, Command, Trial, TrialAnswer, TrialPlan
 from probe.reading import Reading
 

@@ -15,7 +15,7 @@ import msgspec
 
 from probe.host import syscalls
 from probe.host.child import Child, ChildError
-from probe.host.oci_trial.bundle import end_cgroup, remove_cgroups, sole_trial
+from probe.host.oci_trial.cgroup import end_cgroup, remove_cgroups, sole_trial
 from probe.host.pod_trial import SOURCE
 from probe.host.pod_trial.plan import POD_CGROUP, PodAnswer, PodPlan
 from probe.reading import ProblemKind, Reading

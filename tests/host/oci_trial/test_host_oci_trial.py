@@ -28,15 +28,8 @@ from probe.host.child import Child
 from probe.host.idmap import FIRST_HOST_ID, MAP_LENGTH
 from probe.host.oci_trial import bundle as runtime_trial_bundle
 from probe.host.oci_trial import trial as runtime_trial
-from probe.host.oci_trial.bundle import (
-    BUNDLES,
-    CGROUP,
-    DESTINATIONS,
-    choose_place,
-    is_unbindable,
-    sole_trial,
-    write_config,
-)
+from probe.host.oci_trial.bundle import BUNDLES, DESTINATIONS, choose_place, is_unbindable, write_config
+from probe.host.oci_trial.cgroup import CGROUP, sole_trial
 from probe.host.oci_trial.trial import TrialAnswer, TrialPlan, sweep_trial_cgroups, try_runtime
 from probe.reading import Reading
 from probe.settings import Settings
