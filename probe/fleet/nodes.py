@@ -12,7 +12,7 @@ from probe.outputs.annotations import FIELD_MANAGER, LABEL, PREFIX
 from probe.outputs.labels import shown
 from probe.outputs.staleness import parse_time
 from probe.pod import model
-from probe.pod.node import CONTRADICTION, contradicts, node_of_annotations
+from probe.pod.annotations import CONTRADICTION, contradicts, node_of_annotations, pairs
 from probe.publish.schedule import CLOCK_SKEW
 from probe.verdict import Verdict
 
@@ -180,7 +180,7 @@ def _agent(node: wire_nodes.Node, now: float) -> Agent:
         return "not-applicable"
     if said is None or not said.verdict:
         return "missing"
-    levels = _pairs(said.levels)
+    levels = pairs(said.levels)
     if said.verdict not in _VERDICTS or contradicts(said.verdict, levels):
         return "malformed"
     written = parse_time(said.refreshed_at)
@@ -247,22 +247,17 @@ def _profile(row: NodeRow, said: wire_nodes.OwnAnnotations, node: wire_nodes.Nod
     )
 
 
-def _pairs(text: str) -> dict[str, str]:
-    """`key=value,key=value`; what has no `=` is left out."""
-    return {key: value for key, mark, value in (part.partition("=") for part in text.split(",")) if mark}
-
-
 def _refused(filesystems: str) -> tuple[str, ...]:
     return tuple(
         f"{role}={one.partition(':')[0]}"
-        for role, results in _pairs(filesystems).items()
+        for role, results in pairs(filesystems).items()
         for one in results.split("+")
         if one.endswith(":refused") or one == "refused"
     )
 
 
 def _capacity(id_range: str) -> int | None:
-    numbers = {key: _number(value) for key, value in _pairs(id_range).items()}
+    numbers = {key: _number(value) for key, value in pairs(id_range).items()}
     count, each = numbers.get("count"), numbers.get("ids-per-pod")
     return count // each if count is not None and each else None
 

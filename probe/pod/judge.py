@@ -8,8 +8,7 @@ from probe.pod.api import faults, refusals, refusals_with_host_users
 from probe.pod.devices import judge_devices
 from probe.pod.ids import judge_ids
 from probe.pod.level import Levels
-from probe.pod.model import WORST_FIRST, Judgement, Node, Note, Origin, Pod, Reason
-from probe.pod.node import POD_LEVELS
+from probe.pod.model import POD_LEVELS, WORST_FIRST, Judgement, Node, Note, Origin, Pod, Reason
 from probe.pod.notes import notes_of
 from probe.pod.scheduling import judge_scheduling
 from probe.pod.volumes import Volumes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from probe.pod.model import Answer, Node, Pod, Reason
-from probe.pod.node import POD_LEVELS
+from probe.pod.model import POD_LEVELS, Answer, Node, Pod, Reason
 from probe.pod.walk import KEEP_HOST, reason, with_command
 from probe.terms import Level
 

@@ -172,3 +172,7 @@ class Judgement(Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
     """The worst first, then in the order of the spec; what runs has its reasons, too."""
     notes: tuple[Note, ...]
+
+
+POD_LEVELS: tuple[Level, ...] = ("stateless", "projected", "local")
+"""Levels of the node; what its volumes can do is judged for each volume."""

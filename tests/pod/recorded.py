@@ -9,10 +9,11 @@ from typing import Any
 from lab.recorded import Recording
 from probe.make_report import filesystem_row
 from probe.outputs.annotations import node_annotations
+from probe.pod.annotations import node_of_annotations
 from probe.pod.documents import parse_documents
 from probe.pod.manifests import find_workloads
 from probe.pod.model import Node, Pod
-from probe.pod.node import node_of_annotations, node_of_report
+from probe.pod.node import node_of_report
 from probe.report import Report
 from tests.test_recorded_pods import recorded_node
 

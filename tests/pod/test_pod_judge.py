@@ -17,12 +17,13 @@ from probe.devices import DeviceCause, DeviceKind, KindOutcome
 from probe.outputs.annotations import PREFIX as PUBLISHED_PREFIX
 from probe.outputs.annotations import node_annotations
 from probe.outputs.staleness import expired
+from probe.pod.annotations import PREFIX, node_of_annotations
 from probe.pod.devices import is_zero
 from probe.pod.documents import parse_documents
 from probe.pod.judge import judge
 from probe.pod.manifests import find_workloads
-from probe.pod.model import Answer, Hazard, HostNetwork, Judgement, Node, Pod, Reason
-from probe.pod.node import POD_LEVELS, PREFIX, node_of_annotations, node_of_report
+from probe.pod.model import POD_LEVELS, Answer, Hazard, HostNetwork, Judgement, Node, Pod, Reason
+from probe.pod.node import node_of_report
 from probe.report import FilesystemRow, HandlerVerdict, VolumeRow
 from probe.tables import drivers, filesystems
 from probe.tables.filesystems import KNOWN_TO, NEVER, OUT_OF_TREE, SINCE, judge_filesystem
