@@ -14,8 +14,8 @@ from msgspec import Struct
 from probe.fleet.cel import evaluate, value_of
 from probe.fleet.cel_values import ABSENT, ERROR, NOTHING, STATES, UNKNOWN, HostUsers, Known, Made
 from probe.fleet.effects import FIELD, Answer, all_pass, of_answers, of_values, patched
-from probe.fleet.inventory import Effect
 from probe.fleet.matching import looks_at_pods
+from probe.fleet.rows import Effect
 from probe.outputs.annotations import LABEL
 from probe.untyped import at, list_of, text_of
 

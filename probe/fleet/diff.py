@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from probe.fleet.inventory import Inventory, WorkloadRow, section_of
+from probe.fleet.inventory import Inventory, section_of
 from probe.fleet.kinds import POLICY_SECTIONS
+from probe.fleet.rows import WorkloadRow
 
 SCHEMA: Literal["userns-probe.io/fleet-diff/v1"] = "userns-probe.io/fleet-diff/v1"
 _BAD: dict[str, tuple[str, ...]] = {

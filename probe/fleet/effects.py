@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from probe.fleet.cel_values import ABSENT, UNKNOWN, HostUsers, Special, absorbed
-from probe.fleet.inventory import Effect
+from probe.fleet.rows import Effect
 
 FIELD = "hostUsers"
 PATHS = tuple(f"/{above}/hostUsers" for above in ("spec", "spec/template/spec", "spec/jobTemplate/spec/template/spec"))

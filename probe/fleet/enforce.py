@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from probe.fleet.empty import Empty
 from probe.fleet.fold import Fold
-from probe.fleet.inventory import Breaks, EnforceRow, List, PoolRow, WorkloadRow
 from probe.fleet.owners import Owners, Workload
 from probe.fleet.reach import selects
+from probe.fleet.rows import Breaks, EnforceRow, List, PoolRow, WorkloadRow
 from probe.outputs.annotations import LABEL
 from probe.outputs.labels import shown
 

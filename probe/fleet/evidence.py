@@ -10,7 +10,7 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
-from probe.fleet.inventory import EvidenceRow, NodeRow
+from probe.fleet.rows import EvidenceRow, NodeRow
 from probe.publish.api.client import UNREACHABLE, Failure, failures
 from probe.publish.api.transport import Guard
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from probe.fleet.inventory import Breaks
 from probe.fleet.policies import Bindings, Document, actions_of, effect_of, scopes_of
+from probe.fleet.rows import Breaks
 from probe.outputs.labels import shown
 from probe.pod.scheduling import matches
 from probe.pod.spec import Requirement

@@ -13,9 +13,9 @@ from typing import Any
 from probe.fleet.cel_effects import effects_of_cel
 from probe.fleet.cel_values import ABSENT, ERROR, STATES, UNKNOWN, HostUsers, absorbed
 from probe.fleet.effects import FIELD, Answer, all_pass, of_answers, of_values, patched
-from probe.fleet.inventory import Effect
 from probe.fleet.jmespath import NOT_FOUND, substituted
 from probe.fleet.matching import rule_applies_to_new_pods
+from probe.fleet.rows import Effect
 from probe.outputs.annotations import LABEL
 from probe.pod.documents import parse_documents
 from probe.untyped import at, list_of, mapping, text_of

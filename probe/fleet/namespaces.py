@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from probe.fleet import wire
-from probe.fleet.inventory import NamespaceRow, WorkloadRow
+from probe.fleet.rows import NamespaceRow, WorkloadRow
 from probe.outputs.labels import shown
 from probe.tables.gates import POD_SECURITY
 from probe.tables.pod_security import LEVELS, SINCE, WORDS, asked

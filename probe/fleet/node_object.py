@@ -8,7 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from probe.fleet import wire_nodes
-from probe.fleet.nodes import VIRTUAL, Nodes
+from probe.fleet.agent import VIRTUAL
+from probe.fleet.nodes import Nodes
 from probe.pod.model import Node
 
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from msgspec import Struct
 
 from probe.fleet import wire_nodes
-from probe.fleet.inventory import Agent, NodeRow
-from probe.outputs.annotations import FIELD_MANAGER, LABEL, PREFIX
+from probe.fleet.agent import agent_of, verdict_of
+from probe.fleet.rows import NodeRow
+from probe.outputs.annotations import LABEL, PREFIX
 from probe.outputs.labels import shown
-from probe.outputs.staleness import parse_time
 from probe.pod import model
-from probe.pod.annotations import CONTRADICTION, contradicts, node_of_annotations, pairs
-from probe.publish.schedule import CLOCK_SKEW
-from probe.verdict import Verdict
+from probe.pod.annotations import CONTRADICTION, node_of_annotations, pairs
 
-OLDEST = 86400.0
-"""Seconds after which annotations are stale: they are refreshed every six hours."""
 KARPENTER = "karpenter.sh/nodepool"
 POOL_LABELS = (
     "cloud.google.com/gke-nodepool", "eks.amazonaws.com/nodegroup", "kubernetes.azure.com/agentpool",
@@ -28,21 +22,9 @@ HOSTNAME = "kubernetes.io/hostname"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 ON_UNKNOWN_NODE = -2
 NO_POOL = "(none)"
-VIRTUAL = "virtual-kubelet"
-VIRTUAL_TAINT = "virtual-kubelet.io/provider"
 SHOWN = 120
 """Bytes of a name or version that is shown."""
 
-_VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-_ANSWERS = {
-    "missing": "AgentMissing",
-    "stale": "ReportStale",
-    "other-boot": "OtherBoot",
-    "malformed": "Malformed",
-    "foreign": "WrittenByOthers",
-    "future": "ClocksDiffer",
-}
-"""Agent -> reason of the verdict `unknown`."""
 _MESSAGES = {
     "WindowsNode": "Windows has no user namespaces",
     "VirtualKubelet": "no agent runs on a virtual kubelet",
@@ -112,8 +94,8 @@ class Nodes:
 
     def _add(self, node: wire_nodes.Node) -> None:
         labels, info, said = node.metadata.labels or {}, node.status.node_info, node.metadata.annotations
-        agent = _agent(node, self._now)
-        verdict, reason = _verdict(agent, said, node)
+        agent = agent_of(node, self._now)
+        verdict, reason = verdict_of(agent, said, node)
         row = NodeRow(
             name=node.metadata.name,
             pool=self._word(pool_of(labels, self._pool_labels)),
@@ -172,58 +154,6 @@ def pool_of(labels: dict[str, str], names: tuple[str, ...]) -> str:
         if labels.get(name):
             return labels[name]
     return "control-plane" if CONTROL_PLANE in labels else NO_POOL
-
-
-def _agent(node: wire_nodes.Node, now: float) -> Agent:
-    said = node.metadata.annotations
-    if node.status.node_info.os == "windows" or _is_virtual(node):
-        return "not-applicable"
-    if said is None or not said.verdict:
-        return "missing"
-    levels = pairs(said.levels)
-    if said.verdict not in _VERDICTS or contradicts(said.verdict, levels):
-        return "malformed"
-    written = parse_time(said.refreshed_at)
-    if written is None:
-        return "malformed"
-    if not _ours(said, node.metadata.managed_fields):
-        return "foreign"
-    if not said.boot_id or said.boot_id != node.status.node_info.boot_id:
-        return "other-boot"
-    if written - now > CLOCK_SKEW:
-        return "future"
-    return "stale" if now - written > OLDEST else "fresh"
-
-
-def _is_virtual(node: wire_nodes.Node) -> bool:
-    """By the label or the taint that the library of Virtual Kubelet sets by default."""
-    taints = (taint.key for taint in node.spec.taints or ())
-    return (node.metadata.labels or {}).get("type") == VIRTUAL or VIRTUAL_TAINT in taints
-
-
-def _ours(said: wire_nodes.OwnAnnotations, entries: list[wire_nodes.Managed] | None) -> bool:
-    """Whether our field manager alone owns each annotation of ours; true when the server does not tell any owner."""
-    owners: dict[str, set[str]] = {key: set() for name, key in wire_nodes.OWN_KEYS.items() if getattr(said, name)}
-    for entry in entries or ():
-        for key in _owned(entry.fields) & owners.keys():
-            owners[key].add(entry.manager)
-    return all(managers == {FIELD_MANAGER} for managers in owners.values()) if entries else True
-
-
-def _owned(fields: wire_nodes.ManagedFields | None) -> set[str]:
-    annotations = fields.metadata.annotations if fields and fields.metadata else None
-    return {key.removeprefix("f:") for key in annotations or ()}
-
-
-def _verdict(agent: Agent, said: wire_nodes.OwnAnnotations | None, node: wire_nodes.Node) -> tuple[Verdict, str]:
-    if node.status.node_info.os == "windows":
-        return "not-ready", "WindowsNode"
-    if agent == "not-applicable":
-        return "unknown", "VirtualKubelet"
-    if agent != "fresh" or said is None:
-        return "unknown", _ANSWERS[agent]
-    verdict: Verdict = next(one for one in _VERDICTS if one == said.verdict)
-    return verdict, "" if verdict == "ready" else said.reason or "Other"
 
 
 def _profile(row: NodeRow, said: wire_nodes.OwnAnnotations, node: wire_nodes.Node) -> model.Node:

@@ -8,9 +8,9 @@ from typing import Any
 from msgspec import Struct
 
 from probe.fleet.cel_effects import effects_of_spec
-from probe.fleet.inventory import Effect, PolicyRow
 from probe.fleet.kyverno import effects_of_rules
 from probe.fleet.matching import applies_to_new_pods, labels, matched, selected
+from probe.fleet.rows import Effect, PolicyRow
 from probe.outputs.labels import shown
 from probe.untyped import at, list_of, mapping, text_of
 

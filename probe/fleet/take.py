@@ -15,22 +15,20 @@ from probe.fleet.ask import Judge
 from probe.fleet.evidence import evidence_rows, query
 from probe.fleet.forbidden import forbidden, forbids
 from probe.fleet.gather import Cluster, Progress, gather, problem_of, read_version
-from probe.fleet.inventory import (
+from probe.fleet.inventory import Inventory, Section, Summary
+from probe.fleet.kinds import POLICY_KINDS
+from probe.fleet.rows import (
     LISTS,
     Count,
     EnforceRow,
     EvidenceRow,
-    Inventory,
     Lists,
     NamespaceRow,
     NodeRow,
     PolicyRow,
     PoolRow,
-    Section,
-    Summary,
     WorkloadRow,
 )
-from probe.fleet.kinds import POLICY_KINDS
 from probe.fleet.server import connect
 from probe.fleet.workloads import workload_rows
 from probe.outputs.labels import shown

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from probe.fleet.ask import Judge
 from probe.fleet.fold import NOT_SCHEDULED, Cell, Fold, Shape
-from probe.fleet.inventory import Because, Count, List, WorkloadRow
 from probe.fleet.judged import Judged, judge_all, note_unread, profiles_here, running_isolated, selectable
 from probe.fleet.nodes import Nodes
 from probe.fleet.owners import Owners, Resolved, Workload, by_workload
 from probe.fleet.reach import Reach, confined
+from probe.fleet.rows import Because, Count, List, WorkloadRow
 from probe.outputs.annotations import LABEL
 from probe.outputs.labels import shown
 

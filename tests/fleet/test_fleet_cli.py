@@ -16,9 +16,10 @@ from lab.fleet.server import serving
 from probe.cli.fleet import progress_line
 from probe.fleet.conditions import CONDITIONS, exit_code, parse_conditions
 from probe.fleet.diff import diff
-from probe.fleet.inventory import EvidenceRow, Inventory
+from probe.fleet.inventory import Inventory
 from probe.fleet.outputs.changes import render_changes
 from probe.fleet.outputs.documents import render_json
+from probe.fleet.rows import EvidenceRow
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,8 @@ import pytest
 
 from lab.fleet import cluster
 from lab.fleet.cluster import AKS, EKS, GKE, HOSTILE, KARPENTER
-from probe.fleet.inventory import Inventory, WorkloadRow
+from probe.fleet.inventory import Inventory
+from probe.fleet.rows import WorkloadRow
 from probe.outputs.text import visible
 
 PODS = [pod for pod in cluster.pods() if pod["status"]["phase"] not in ("Succeeded", "Failed")]

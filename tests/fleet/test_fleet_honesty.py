@@ -16,7 +16,8 @@ from lab.fleet.objects import Document, managed, metadata, node, not_ready, owne
 from lab.fleet.server import Documents, ListServer, Trouble, serving
 from probe.cli.fleet import progress_line
 from probe.fleet import wire
-from probe.fleet.inventory import EnforceRow, Inventory, WorkloadRow, section_of
+from probe.fleet.inventory import Inventory, section_of
+from probe.fleet.rows import EnforceRow, WorkloadRow
 from probe.fleet.server import EXPIRIES
 from probe.fleet.take import Options
 from probe.fleet.take import take as probe_take

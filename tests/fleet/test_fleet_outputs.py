@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from lab.fleet.cluster import HOSTILE
 from lab.serve.prometheus import promtool
-from probe.fleet.inventory import LISTS, Inventory
+from probe.fleet.inventory import Inventory
 from probe.fleet.outputs.cards import cards_of
 from probe.fleet.outputs.documents import json_schema, parse_inventory, render_json
 from probe.fleet.outputs.html import ROWS, render_html
@@ -25,6 +25,7 @@ from probe.fleet.outputs.openreports import RESULTS, render_openreports
 from probe.fleet.outputs.prom import POOLS, render_prom
 from probe.fleet.outputs.rows import render_csv, render_ndjson
 from probe.fleet.outputs.table import render_table
+from probe.fleet.rows import LISTS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = re.compile(r"```sql\n(.*?)```", re.DOTALL)

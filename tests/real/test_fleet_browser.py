@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from lab.fleet.cluster import small
-from probe.fleet.inventory import EvidenceRow, Inventory, Section
+from probe.fleet.inventory import Inventory, Section
 from probe.fleet.outputs.html import render_html
+from probe.fleet.rows import EvidenceRow
 from tests.fleet.conftest import taking
 from tests.real.test_page_browser import CONTRAST, WIDTHS, Browser, browser, keep
 

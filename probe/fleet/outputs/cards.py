@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from probe.fleet.inventory import LISTS, Inventory, section_of
+from probe.fleet.inventory import Inventory, section_of
 from probe.fleet.outputs.words import STATUS, TITLES
+from probe.fleet.rows import LISTS
 from probe.terms import Status
 
 

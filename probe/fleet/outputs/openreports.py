@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from probe.fleet.inventory import Inventory, List, WorkloadRow
+from probe.fleet.inventory import Inventory
 from probe.fleet.outputs.documents import encode
 from probe.fleet.outputs.words import TITLES, why
+from probe.fleet.rows import List, WorkloadRow
 from probe.outputs.staleness import parse_time
 
 RESULTS = 500

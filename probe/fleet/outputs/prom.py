@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from probe.fleet.inventory import LISTS, Inventory
+from probe.fleet.inventory import Inventory
+from probe.fleet.rows import LISTS
 from probe.outputs.exposition import Collector, GaugeMetricFamily, Metric, generate_text
 from probe.outputs.staleness import parse_time
 from probe.outputs.text import visible

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from probe.fleet.inventory import Count, Inventory, NodeRow, WorkloadRow
+from probe.fleet.inventory import Inventory
 from probe.fleet.outputs.documents import encode
+from probe.fleet.rows import Count, NodeRow, WorkloadRow
 from probe.outputs.text import visible
 
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from probe.fleet.inventory import LISTS, EnforceRow, Inventory, PoolRow, section_of
+from probe.fleet.inventory import Inventory, section_of
 from probe.fleet.outputs.words import (
     EXISTING,
     SAFE,
@@ -17,6 +17,7 @@ from probe.fleet.outputs.words import (
     problems,
     why,
 )
+from probe.fleet.rows import LISTS, EnforceRow, PoolRow
 from probe.outputs.text import Cell, Page, mark, shortened
 from probe.terms import Status
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from probe.fleet.inventory import EnforceRow, Inventory, List, WorkloadRow
+from probe.fleet.inventory import Inventory
+from probe.fleet.rows import EnforceRow, List, WorkloadRow
 from probe.terms import Status
 
 TITLES: dict[List, str] = {
