@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.ids import install_getsubids
 from probe.checks.remedies.node import remove_gate, restart_it, switch_gate_back
 from probe.checks.remedies.runtime import PROVE_IT
-from probe.checks.runtime.names import without_kubelet
+from probe.checks.runtime.names import kubelet_not_found, without_kubelet
 from probe.facts.defaults import START_UNCERTAINTY
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
 from probe.facts.model import DropIn, Facts, KubeletFacts
@@ -31,7 +33,7 @@ def check_running(facts: Facts) -> Outcome:
         seen = Evidence(facts.getsubids_missing.source, "the account, and no getsubids")
         return Outcome.unknown("KubeletNotFound", message, seen, remediation=install_getsubids(facts))
     if kubelet is None:
-        return _no_kubelet(facts)
+        return kubelet_not_found(facts)
     version = kubelet.version.value or "of unknown version"
     message = f"kubelet {version} ({kubelet.distribution}) runs as process {kubelet.pid}"
     seen = Evidence(facts.kubelet.source, f"{kubelet.distribution}, PID {kubelet.pid}")
@@ -47,7 +49,7 @@ def check_user_namespaces(facts: Facts) -> Outcome:
     """Without support, kubelets before 1.30 run the Pod in the host's user namespace; newer ones reject it."""
     kubelet = facts.kubelet.value
     if kubelet is None:
-        return _no_kubelet(facts)
+        return kubelet_not_found(facts)
     release = kubelet.version.parse(parse_release)
     if release.value is None and _proven(facts, kubelet):
         message = "a Pod with a user namespace, started by this kubelet, runs now"
@@ -68,14 +70,10 @@ def check_user_namespaces(facts: Facts) -> Outcome:
         message = f"a Pod with a user namespace, started by this kubelet {version}, runs now, so the gate is on"
         return Outcome.passed(message, kubelet.version, facts.userns_pod_runs, kubelet.gate)
     if kubelet.gate.value is None:
-        what = f"whether the gate {GATE} is on in the running kubelet"
-        return Outcome.unknown(
-            kubelet.gate.kind or "not-readable",
-            f"unknown {what}: {kubelet.gate.source}: {kubelet.gate.problem}",
-            kubelet.gate,
-            kubelet.version,
-            remediation=_settle(facts, kubelet),
+        unread = Outcome.not_read(
+            f"whether the gate {GATE} is on in the running kubelet", kubelet.gate, kubelet.version
         )
+        return replace(unread, remediation=_settle(facts, kubelet))
     if not kubelet.gate.value:
         return Outcome.fail(
             "KubeletGateOff",
@@ -124,10 +122,9 @@ def check_configuration_pending(facts: Facts) -> Outcome:
     for reading in (kubelet.files, kubelet.executable):
         if reading.value is None:
             return Outcome.not_read("whether the kubelet's configuration changed after its start", reading)
-    read = [*(kubelet.files.value or ()), *filter(None, [kubelet.executable.value])]
     return Outcome.passed(
         "the kubelet runs the program and the configuration on disk",
-        *(Evidence(file.path, "older than the process") for file in read),
+        *(Evidence(file.path, "older than the process") for file in _read_at_start(kubelet)),
     )
 
 
@@ -186,16 +183,14 @@ def _moment(seconds: float) -> str:
     return f"started {datetime.fromtimestamp(seconds, UTC).isoformat(sep=' ', timespec='seconds')}"
 
 
-def _no_kubelet(facts: Facts) -> Outcome:
-    if facts.kubelet.kind == "absent":
-        return Outcome.unknown("KubeletNotFound", "no kubelet runs on this node", facts.kubelet)
-    return Outcome.not_read("the node's kubelet", facts.kubelet)
-
-
 def _changed(kubelet: KubeletFacts) -> list[DropIn]:
     """Files newer than the process."""
-    files = [*(kubelet.files.value or ()), *filter(None, [kubelet.executable.value])]
-    return [file for file in files if file.newer]
+    return [file for file in _read_at_start(kubelet) if file.newer]
+
+
+def _read_at_start(kubelet: KubeletFacts) -> list[DropIn]:
+    """The configuration files and the program, as far as they are known."""
+    return [*(kubelet.files.value or ()), *filter(None, [kubelet.executable.value])]
 
 
 CHECKS: tuple[Check, ...] = (

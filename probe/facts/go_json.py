@@ -132,3 +132,23 @@ def _names(kind: Hashable) -> tuple[dict[str, FieldInfo], dict[str, FieldInfo]]:
 def _text(text: str) -> str:
     """*text* with half of a surrogate pair replaced, as Go does."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+class NullTwiceError(ValueError):
+    """A JSON object with a name twice, of which null has another meaning for each type in Go."""
+
+
+def merge_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object as Go decodes it into one value: of a duplicate name maps merge, and else the last one counts."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found and (value is None or found[name] is None):
+            raise NullTwiceError("has a name twice, once with null")
+        found[name] = _merged(found[name], value) if name in found else value
+    return found
+
+
+def _merged(first: Any, second: Any) -> Any:
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return second
+    return first | {name: _merged(first[name], value) if name in first else value for name, value in second.items()}

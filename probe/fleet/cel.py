@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from probe.fleet.cel_values import (
@@ -23,6 +23,7 @@ from probe.fleet.cel_values import (
     added,
     chosen,
     compared,
+    contained,
     escaped,
     method_of,
 )
@@ -30,7 +31,6 @@ from probe.fleet.tokens import CEL, Tokens
 
 LONGEST, DEEPEST = 4000, 30
 """Characters and nested parts of an expression that is read; a larger one is unknown."""
-
 
 _POD, _FIELD = Path(("pod",)), Path(("pod", "hostUsers"))
 _SPECS = {
@@ -127,10 +127,7 @@ class _Expression:
     def _contained(self, value: Any, whole: Any) -> Any:
         if whole == _POD and value == "hostUsers":
             return self._host_users is not ABSENT
-        for kind in (bool, str):
-            if isinstance(whole, list) and isinstance(value, kind) and all(isinstance(one, kind) for one in whole):
-                return value in whole
-        return ERROR if value is ERROR else UNKNOWN
+        return contained(value, whole)
 
     def _sum(self) -> Any:
         found = self._unary()
@@ -170,15 +167,17 @@ class _Expression:
             self.tokens.expect(")")
             return found
         if self.tokens.take("["):
-            items = [self.read(one) for one in self._arguments("]")]
+            items = [self.read(self.ternary()) for _ in self.tokens.items("]")]
             return next((bad for bad in (ERROR, UNKNOWN) if any(one is bad for one in items)), items)
         if self.tokens.take("{"):
             return self._made()
         kind, token = self.tokens.kind, self.tokens.next()
         if kind == "string":
             return token[1:-1] if token[0] in "\"'" and "\\" not in token else UNKNOWN
+        if kind == "number":
+            return UNKNOWN
         if kind != "name":
-            return UNKNOWN if kind == "number" else self._wrong(token)
+            raise ValueError(f"{token} where a value must be")
         if token in _WORDS:
             return _WORDS[token]
         return self._called(None, token) if self.tokens.take("(") else Path((token,))
@@ -186,7 +185,7 @@ class _Expression:
     def _made(self) -> Any:
         """An object or a map whose brace is open; an optional field without a value is none."""
         fields: dict[str, Any] = {}
-        while not self.tokens.take("}"):
+        for _ in self.tokens.items("}"):
             optional = self.tokens.take("?")
             key = self.ternary()
             self.tokens.expect(":")
@@ -198,17 +197,11 @@ class _Expression:
                 fields[""] = UNKNOWN
             elif not optional or value is not ABSENT:
                 fields[name] = value
-            if not self.tokens.take(","):
-                self.tokens.expect("}")
-                break
         return ERROR if any(one is ERROR for one in fields.values()) else Made(fields)
-
-    def _wrong(self, token: str) -> Any:
-        raise ValueError(f"{token} where a value must be")
 
     def _called(self, value: Any, name: str) -> Any:
         """A function, or a method of *value*, whose parenthesis is open."""
-        arguments = list(self._arguments(")"))
+        arguments = [self.ternary() for _ in self.tokens.items(")")]
         first = arguments[0] if len(arguments) == 1 else UNKNOWN
         if name == "has" and value is None:
             return self._host_users is not ABSENT if first == _FIELD else True if first == _POD else UNKNOWN
@@ -243,13 +236,6 @@ class _Expression:
             found = _value(self._variables.get(name, ""), self)
             self._known[name] = self.read(found) if found == _FIELD else found
         return self._known[name]
-
-    def _arguments(self, closing: str) -> Iterator[Any]:
-        while not self.tokens.take(closing):
-            yield self.ternary()
-            if not self.tokens.take(","):
-                self.tokens.expect(closing)
-                return
 
 
 def _value(text: str, around: _Expression) -> Any:

@@ -80,6 +80,14 @@ def compared(operator: str, left: Any, right: Any) -> Any:
     return (left is right) == (operator == "==") if known else UNKNOWN
 
 
+def contained(value: Any, whole: Any) -> Any:
+    """`value in whole`, a list of strings or of booleans."""
+    for kind in (bool, str):
+        if isinstance(whole, list) and isinstance(value, kind) and all(isinstance(one, kind) for one in whole):
+            return value in whole
+    return ERROR if value is ERROR else UNKNOWN
+
+
 def added(left: Any, right: Any) -> Any:
     """`left + right` of two strings or lists."""
     if ERROR in (left, right):

@@ -124,12 +124,7 @@ class _Query:
         return _FACTS.get(tuple(names), _SPEC if tuple(names) in _SPECS else UNKNOWN)
 
     def _called(self, name: str) -> Any:
-        found = []
-        while not self._tokens.take(")"):
-            found.append(self._or())
-            if not self._tokens.take(","):
-                self._tokens.expect(")")
-                break
+        found = [self._or() for _ in self._tokens.items(")")]
         if name == "not_null" and not any(one is UNKNOWN for one in found):
             return next((one for one in found if one is not None), None)
         if name == "keys" and found == [_SPEC]:

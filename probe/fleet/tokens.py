@@ -48,6 +48,14 @@ class Tokens:
         if not self.take(operator):
             raise ValueError(f"no {operator}")
 
+    def items(self, closing: str) -> Iterator[None]:
+        """Once for each item of a list that *closing* ends, for the caller to take; a comma may follow the last."""
+        while not self.take(closing):
+            yield
+            if not self.take(","):
+                self.expect(closing)
+                return
+
 
 def _tokens(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
     """(Kind, token), the last of the kind `end`."""

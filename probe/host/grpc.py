@@ -54,10 +54,7 @@ _CODE_OF_HTTP = {
     "401": "UNAUTHENTICATED",
     "403": "PERMISSION_DENIED",
     "404": "UNIMPLEMENTED",
-    "429": "UNAVAILABLE",
-    "502": "UNAVAILABLE",
-    "503": "UNAVAILABLE",
-    "504": "UNAVAILABLE",
+    **dict.fromkeys(("429", "502", "503", "504"), "UNAVAILABLE"),
 }
 # What a client makes of a call that was reset ("Errors" in PROTOCOL-HTTP2.md); INTERNAL of all others.
 _CODE_OF_RESET: dict[int, str] = {
@@ -166,9 +163,8 @@ def _converse(connection: socket.socket, http: H2Connection, pending: dict[int, 
             raise RpcError("RESOURCE_EXHAUSTED", "more frames than any answer has")
         for event in events:
             if isinstance(event, ConnectionTerminated):
-                raise RpcError(
-                    "UNAVAILABLE", f"the server closes the connection (GOAWAY, error code {event.error_code})"
-                )
+                details = f"the server closes the connection (GOAWAY, error code {event.error_code})"
+                raise RpcError("UNAVAILABLE", details)
             call = pending.get(getattr(event, "stream_id", None) or 0)
             if call and call.outcome is None:
                 call.receive(event)
@@ -195,9 +191,8 @@ class _Call:
             headers = _texts(event.headers)
             self._http_status = headers.get(":status", "")
             content_type = headers.get("content-type", "")
-            if "grpc-status" not in headers and not (
-                self._http_status == "200" and content_type.startswith("application/grpc")
-            ):
+            is_grpc = self._http_status == "200" and content_type.startswith("application/grpc")
+            if "grpc-status" not in headers and not is_grpc:
                 code = _CODE_OF_HTTP.get(self._http_status, "UNKNOWN")
                 self._fail(code, f"not gRPC: HTTP status {self._http_status}, content type {content_type!r}"[:200])
             elif event.stream_ended:
@@ -216,24 +211,23 @@ class _Call:
         self._message += data
         if len(self._message) < _PREFIX:
             return
-        length = int.from_bytes(self._message[1:_PREFIX], "big")
         if self._message[0]:
             self._fail("INTERNAL", "the answer is compressed, which was not asked for")
-        elif length > MESSAGE_LIMIT:
-            self._fail("RESOURCE_EXHAUSTED", f"an answer of {length} bytes, more than {MESSAGE_LIMIT}")
-        elif len(self._message) > _PREFIX + length:
+        elif self._length() > MESSAGE_LIMIT:
+            self._fail("RESOURCE_EXHAUSTED", f"an answer of {self._length()} bytes, more than {MESSAGE_LIMIT}")
+        elif len(self._message) > _PREFIX + self._length():
             self._fail("INTERNAL", "more than one answer")
+
+    def _length(self) -> int:
+        """Bytes of the message, as its prefix tells."""
+        return int.from_bytes(self._message[1:_PREFIX], "big")
 
     def _end(self, headers: dict[str, str]) -> None:
         status = headers.get("grpc-status", "")
-        if status == "0":
-            complete = len(self._message) >= _PREFIX and len(self._message) == _PREFIX + int.from_bytes(
-                self._message[1:_PREFIX], "big"
-            )
-            if complete:
-                self.outcome = bytes(self._message[_PREFIX:])
-            else:
-                self._fail("INTERNAL", "the answer ended before its message did")
+        if status == "0" and len(self._message) >= _PREFIX and len(self._message) == _PREFIX + self._length():
+            self.outcome = bytes(self._message[_PREFIX:])
+        elif status == "0":
+            self._fail("INTERNAL", "the answer ended before its message did")
         else:
             code = _CODES[int(status)] if status in _STATUSES else "UNKNOWN"
             self._fail(code, _unquote(headers.get("grpc-message", ""))[:_DETAILS_LIMIT], by_server=True)

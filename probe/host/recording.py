@@ -24,6 +24,7 @@ from probe.reading import Reading
 Source = tuple[str, str, str]
 """Kind and path of a look, and the look from before the source was read."""
 
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 _ALSO = (
     "/proc/1/ns/mnt",
     "/proc/sys/fs/file-max",
@@ -37,10 +38,7 @@ _ALSO = (
     "/proc/sys/kernel/modules_disabled",
     "/proc/sys/kernel/pid_max",
     "/proc/sys/kernel/unprivileged_userns_clone",
-    *(
-        f"/proc/sys/user/max_{name}_namespaces"
-        for name in ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-    ),
+    *(f"/proc/sys/user/max_{kind}_namespaces" for kind in _NAMESPACES),
     "/sys/fs/selinux/enforce",
 )
 """Files that no fact is read from, but that decide the outcome of attempts."""
@@ -77,10 +75,6 @@ class RecordingHost(LocalHost):
     def sources(self) -> list[Source]:
         """The looks at all sources but processes that are no daemons of the node and files that change all the time."""
         return [(kind, path, seen) for (kind, path), seen in self._looks.items() if self._counts(path)]
-
-    def init_hostname(self) -> Reading[str]:
-        """The node's host name, without a look: the name does not affect the verdict, and each probe reads it anew."""
-        return super().init_hostname()
 
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """As of Host."""

@@ -13,20 +13,18 @@ from probe.checks.remedies.runtime import restart
 from probe.checks.runtime.around import (
     daemon_of,
     handler_around,
-    is_closed,
-    is_unclear,
     oci_runtime_of,
     surroundings_of,
     told_by,
 )
 from probe.checks.runtime.refusals import (
-    AS_THE_POD,
     CPU_TIME,
     IN_THE_IMAGE,
     OPEN_FILES,
     Refusal,
     is_defective,
     is_late_and_missing,
+    is_unclear_hook,
     is_unclear_mount,
     refused_device,
     refused_hook,
@@ -86,8 +84,7 @@ def _general_hooks(facts: Facts) -> tuple[Hook, ...]:
     *Source*: containers/common, `pkg/hooks/1.0.0`, Validate.
     """
     files = facts.hooks.value.oci_hooks.value if facts.hooks.value else None
-    crio = facts.runtime.value is not None and facts.runtime.value.name.value == "cri-o"
-    general = files.always if files and crio else ()
+    general = files.always if files and _is_crio(facts) else ()
     return tuple(hook for hook in general if hook.steps and hook.steps[0].kind != "absent")
 
 
@@ -143,7 +140,7 @@ def _is_crio(facts: Facts) -> bool:
 
 def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome | None:
     """The reasons that may stop each container, for all that is known."""
-    if unclear := [hook for hook in added.hooks if _is_unclear(hook)]:
+    if unclear := [hook for hook in added.hooks if is_unclear_hook(hook)]:
         message = f"unknown whether a Pod's own root may execute the hook {inline(unclear[0].path)}"
         return Outcome.unknown("not-readable", message, *steps_of(unclear[0]))
     if lost := next(((hook, name) for hook in added.hooks if (name := unfound_of(hook))), None):
@@ -203,16 +200,6 @@ def _late_and_missing(added: Added) -> str:
 def _fits_the_range(facts: Facts) -> bool:
     version = facts.runtime.value.version.value if facts.runtime.value else None
     return (parse_version_number(version or "") or (0, 0, 0)) >= _FITTED_SINCE
-
-
-def _is_unclear(hook: Hook) -> bool:
-    """Whether a step could not be read, has an ACL, or a script may be executed and not be read."""
-    if hook.when not in AS_THE_POD:
-        return False
-    program = hook.steps[0].value if hook.steps else None
-    unread = any(step.value is None or (is_closed(step.value) and is_unclear(step.value)) for step in hook.steps)
-    unread |= any(one.value is None or not one.value.mode & 0o004 for one in hook.libraries)
-    return unread or program is None or not (program.mode & 0o004 or program.linked)
 
 
 def _well(added: Added, source: str) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Sequence
 
@@ -19,6 +20,10 @@ from probe.finding import Evidence
 from probe.reading import Reading, problem_of
 
 _MAPPED_FROM = 65536
+_OF_THE_KERNEL = re.compile(r"(/proc|/sys(?!/fs/))(?:/|$)")
+"""proc and sysfs, in which mkdir(2) answers ENOENT or EPERM; below /sys/fs other file systems are mounted."""
+SYS_RESOURCE = 24
+"""Number of CAP_SYS_RESOURCE, as capabilities in /proc/PID/status count bits."""
 
 
 def surroundings_of(facts: Facts) -> Reading[Surroundings]:
@@ -123,3 +128,27 @@ def mode_of(place: Place, source: str) -> Evidence:
 def first_problem(readings: Iterable[Reading[Place]]) -> Reading[Place] | None:
     """The first of *readings* without a value; None when all have one."""
     return next((one for one in readings if one.value is None), None)
+
+
+def why_nothing_is_made(place: Place) -> str:
+    """The reason that not even root can make anything in *place*, however much room there is; empty when it can."""
+    if stat.S_ISLNK(place.mode):
+        return "is a dangling symlink"
+    if kernels := _OF_THE_KERNEL.match(place.path):
+        return f"is in {kernels[1]}, where nothing can be made"
+    if not stat.S_ISDIR(place.mode):
+        return "is not a directory"
+    if place.read_only:
+        return "is on a read-only mount"
+    if place.sealed:
+        return "is in a read-only subvolume or snapshot"
+    return "is immutable (chattr +i)" if place.immutable else ""
+
+
+def lacks_room(place: Place, least_bytes: int, least_inodes: int) -> str:
+    """The resources that *place* has too little of; empty when it has both, or does not count them."""
+    if place.inodes > 0 and place.free_inodes < least_inodes:
+        return f"has only {place.free_inodes} free inodes" if place.free_inodes else "has no free inode"
+    if place.size > 0 and place.free_bytes < least_bytes:
+        return f"has only {place.free_bytes} bytes free" if place.free_bytes else "has no free space"
+    return ""

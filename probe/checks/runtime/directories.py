@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import stat
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -12,12 +10,15 @@ from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import (
+    SYS_RESOURCE,
     daemon_of,
     handler_around,
     is_containerd,
+    lacks_room,
     oci_runtime_of,
     surroundings_of,
     told_by,
+    why_nothing_is_made,
     worst,
 )
 from probe.checks.runtime.names import no_kubelet, runtime_name, snapshotter_of
@@ -40,14 +41,11 @@ root three directories and the file `userns`.
 _HIERARCHIES = ("cpu", "devices")
 _HIERARCHIES_OF = {"crun": ("cpuset",)}
 """Controllers of cgroup v1: seen with runc 1.3.6 and crun 1.28, which fail without these and run without others."""
-_OF_THE_KERNEL = re.compile(r"(/proc|/sys(?!/fs/))(?:/|$)")
-"""proc and sysfs, in which mkdir(2) answers ENOENT or EPERM; below /sys/fs other file systems are mounted."""
 _SMALL_FILE = 4096
 """Bytes: /etc/hosts of a Pod, and the kubelet's own state, are hardly smaller."""
 _RENAMED_IN = "/snapshots"
 """Where the snapshotter gives each layer its name once it is made. *Source*: containerd, plugins/snapshots/overlay."""
 _ONE_FILE = (1, 1)
-_SYS_RESOURCE = 24
 _AMPLE = (1 << 20, 64)
 """With less a Pod may start or not."""
 
@@ -77,22 +75,7 @@ def check_temporary(facts: Facts, handler: str) -> Outcome:
 def _why_no_directory(place: Place | None) -> str:
     if place is None:
         return "does not exist"
-    return _why_nothing_is_made(place) or ("has no free inode" if place.full else "")
-
-
-def _why_nothing_is_made(place: Place) -> str:
-    """The reason that not even root can make anything in *place*, however much room there is; empty when it can."""
-    if stat.S_ISLNK(place.mode):
-        return "is a dangling symlink"
-    if kernels := _OF_THE_KERNEL.match(place.path):
-        return f"is in {kernels[1]}, where nothing can be made"
-    if not stat.S_ISDIR(place.mode):
-        return "is not a directory"
-    if place.read_only:
-        return "is on a read-only mount"
-    if place.sealed:
-        return "is in a read-only subvolume or snapshot"
-    return "is immutable (chattr +i)" if place.immutable else ""
+    return why_nothing_is_made(place) or ("has no free inode" if place.full else "")
 
 
 def _place(found: Reading[Place], words: str) -> Reading[Place] | Evidence:
@@ -173,21 +156,21 @@ def _judge_room(
 
     *capabilities* are those of the process that writes there: by CAP_SYS_RESOURCE it may exceed the quota of a project.
     """
-    may_exceed = capabilities.value is None or bool(capabilities.value >> _SYS_RESOURCE & 1)
+    may_exceed = capabilities.value is None or bool(capabilities.value >> SYS_RESOURCE & 1)
     seen, scarce = [], ""
     for name, reading in found:
         place = reading.value
         if place is None:
             continue
-        lacks = _lacks(place, *_LEAST.get(name, _ONE_FILE))
+        lacks = lacks_room(place, *_LEAST.get(name, _ONE_FILE))
         exceeds = bool(lacks) and place.project and may_exceed
-        why = _why_nothing_is_made(place) or ("" if exceeds else lacks)
+        why = why_nothing_is_made(place) or ("" if exceeds else lacks)
         if place.append_only and place.path.endswith(_RENAMED_IN):
             why = why or "is append-only (chattr +a)"
         if why:
             message = f"the {name} directory {inline(reading.source)} {why}, so no Pod can start"
             return Outcome.fail(reason, message, Evidence(reading.source, why))
-        few = _lacks(place, *_AMPLE)
+        few = lacks_room(place, *_AMPLE)
         few = few and f"{few} by its project's quota" if place.project else few
         scarce = scarce or (few and f"the {name} directory {inline(reading.source)} {few}: Pods may fail to start")
         seen.append(Evidence(reading.source, f"{place.free_bytes} bytes, {place.free_inodes} inodes free"))
@@ -197,15 +180,6 @@ def _judge_room(
     if scarce:
         return Outcome.warn(scarce, *seen)
     return Outcome.passed("there is room for the directories of Pods", *seen)
-
-
-def _lacks(place: Place, least_bytes: int, least_inodes: int) -> str:
-    """The resources that *place* has too little of; empty when it has both, or does not count them."""
-    if place.inodes > 0 and place.free_inodes < least_inodes:
-        return f"has only {place.free_inodes} free inodes" if place.free_inodes else "has no free inode"
-    if place.size > 0 and place.free_bytes < least_bytes:
-        return f"has only {place.free_bytes} bytes free" if place.free_bytes else "has no free space"
-    return ""
 
 
 def check_umask(facts: Facts) -> Outcome:

@@ -8,6 +8,7 @@ from probe.checks.check import Check, Outcome
 from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import restart_kubelet
 from probe.checks.runtime.around import (
+    SYS_RESOURCE,
     daemon_of,
     handler_around,
     is_containerd,
@@ -47,7 +48,6 @@ _END_SOME = (
     "kubelet's configuration, or raise kernel.pid_max:\n"
     "  grep -H . /sys/fs/cgroup/kubepods*/pids.{max,current} /sys/fs/cgroup/pids/kubepods*/pids.{max,current}"
 )
-_SYS_RESOURCE = 24
 _SANDBOX_OOM_SCORE = -998
 """*Source*: Kubernetes, pkg/kubelet/qos, and containerd's defaultSandboxOOMAdj."""
 
@@ -185,15 +185,12 @@ def check_oom_score(facts: Facts) -> Outcome:
         return Outcome.not_read(what, around if around.value is None else daemon)
     if not is_containerd(facts):
         return Outcome.skipped("only containerd sets oom_score_adj of sandboxes", told_by(facts))
-    capabilities, score, restricts = (
-        daemon.value.effective_capabilities,
-        daemon.value.oom_score_adj,
-        around.value.restricts_oom_score,
-    )
+    capabilities, score = daemon.value.effective_capabilities, daemon.value.oom_score_adj
+    restricts = around.value.restricts_oom_score
     if capabilities.value is None:
         return Outcome.not_read(what, capabilities)
     held = Evidence(capabilities.source, f"CapEff {capabilities.value:016x}")
-    if capabilities.value >> _SYS_RESOURCE & 1:
+    if capabilities.value >> SYS_RESOURCE & 1:
         return Outcome.passed("containerd may lower oom_score_adj", held)
     for reading in (restricts, score):
         if reading.value is None:

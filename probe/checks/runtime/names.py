@@ -26,6 +26,13 @@ def no_kubelet(facts: Facts, what: str, reading: Reading[Any]) -> Outcome:
     return Outcome.not_read(what, reading)
 
 
+def kubelet_not_found(facts: Facts) -> Outcome:
+    """Unknown outcome of a question that only a kubelet answers: none runs, or it could not be read."""
+    if facts.kubelet.kind == "absent":
+        return Outcome.unknown("KubeletNotFound", "no kubelet runs on this node", facts.kubelet)
+    return Outcome.not_read("the node's kubelet", facts.kubelet)
+
+
 def without_kubelet(facts: Facts) -> Outcome:
     """Outcome of a question about the running kubelet: skipped where none runs, unknown where none could be read."""
     if facts.kubelet.kind == "absent":

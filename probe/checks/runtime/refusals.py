@@ -8,7 +8,7 @@ import re
 from msgspec import Struct
 
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.around import denied, is_closed, is_unclear, mode_of, why_nobody_starts
+from probe.checks.runtime.around import SYS_RESOURCE, denied, is_closed, is_unclear, mode_of, why_nobody_starts
 from probe.facts.around import AddedDevice, AddedMount, Hook, Limit, Place
 from probe.facts.runtime.limits import NAMES, PIDS
 from probe.finding import Evidence
@@ -59,7 +59,6 @@ _TOO_SMALL = {"RLIMIT_STACK": 8 << 10, "RLIMIT_AS": 1 << 20, "RLIMIT_DATA": 0}
 """Bytes with which no program of a Pod ran, with either OCI runtime."""
 _TOO_FEW_PROCESSES = 2
 """RLIMIT_NPROC counts the processes of the Pod's UID: root of the node is exempt, and a Pod's own root is not."""
-_SYS_RESOURCE = 24
 
 
 class Refusal(Struct, frozen=True):
@@ -208,7 +207,7 @@ def refused_limit(
         more = Evidence("/proc/sys/fs/nr_open", str(open_files))
         return Refusal("LimitRefused", f"{what} is refused: it is above fs.nr_open", (*seen, more))
     own = daemon.get(name)
-    if own and hard > _finite(own.hard) and not capabilities >> _SYS_RESOURCE & 1:
+    if own and hard > _finite(own.hard) and not capabilities >> SYS_RESOURCE & 1:
         more = Evidence("the runtime's own limit", f"{own.hard}, CapEff {capabilities:016x}")
         message = f"{what} is above that of the runtime, which may not raise it without CAP_SYS_RESOURCE"
         return Refusal("LimitRefused", message, (*seen, more))
@@ -226,3 +225,13 @@ def refused_limit(
 
 def _finite(number: int) -> float:
     return float("inf") if number < 0 else number
+
+
+def is_unclear_hook(hook: Hook) -> bool:
+    """Whether a step could not be read, has an ACL, or a script may be executed and not be read."""
+    if hook.when not in AS_THE_POD:
+        return False
+    program = hook.steps[0].value if hook.steps else None
+    unread = any(step.value is None or (is_closed(step.value) and is_unclear(step.value)) for step in hook.steps)
+    unread |= any(one.value is None or not one.value.mode & 0o004 for one in hook.libraries)
+    return unread or program is None or not (program.mode & 0o004 or program.linked)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from probe.facts.go_json import NullTwiceError, merge_pairs
 from probe.lean_import import late_patterns
 from probe.reading import Reading, or_problem
 
@@ -158,8 +159,8 @@ def parse_endpoint(text: str) -> str:
 
 def _parse_json(text: str) -> object:
     try:
-        return json.loads(text, object_pairs_hook=_merge_pairs)
-    except _NullTwiceError:
+        return json.loads(text, object_pairs_hook=merge_pairs)
+    except NullTwiceError:
         raise
     except ValueError:  # a flow mapping of YAML starts like JSON
         return _parse_yaml(text)
@@ -194,26 +195,6 @@ def _demand_modest(text: str) -> None:
                 sizes[event.anchor] = 1
         if len(open_nodes) > _MAX_DEPTH or nodes > _MAX_NODES:
             raise ValueError("is nested too deeply" if nodes <= _MAX_NODES else "has too many values")
-
-
-class _NullTwiceError(ValueError):
-    """A JSON object with a name twice, of which null has another meaning for each type in Go."""
-
-
-def _merge_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object as Go decodes it into one value: of a duplicate name maps merge, and else the last one counts."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found and (value is None or found[name] is None):
-            raise _NullTwiceError("has a name twice, once with null")
-        found[name] = _merged(found[name], value) if name in found else value
-    return found
-
-
-def _merged(first: Any, second: Any) -> Any:
-    if not isinstance(first, dict) or not isinstance(second, dict):
-        return second
-    return first | {name: _merged(first[name], value) if name in first else value for name, value in second.items()}
 
 
 def _demand_plain(value: object, depth: int) -> None:

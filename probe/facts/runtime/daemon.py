@@ -139,6 +139,19 @@ def read_arguments(host: Host, pid: int) -> Reading[tuple[str, ...]]:
     )
 
 
+def read_configuration_flags(host: Host, pid: int, containerd: bool) -> Reading[tuple[str, ...]]:
+    """The flags of a daemon that name its configuration, with absolute paths; *containerd* or CRI-O."""
+    directory = host.read_link(f"/proc/{pid}/cwd").value or "/"
+    names = [("c", "config")] if containerd else [("c", "config"), ("d", "config-dir")]
+
+    def flags(arguments: tuple[str, ...]) -> tuple[str, ...]:
+        values = {f"--{long}": parse_flag(arguments, short, long) for short, long in names}
+        given = ((flag, os.path.join(directory, value)) for flag, value in values.items() if value)
+        return tuple(word for pair in given for word in pair)
+
+    return read_arguments(host, pid).parse(flags)
+
+
 def read_search_path(host: Host, pid: int) -> Reading[tuple[str, ...]]:
     """Absolute directories in the PATH of a daemon; no other variable is kept."""
     return host.environment(pid).parse(parse_environment).parse(_demand_search_path)

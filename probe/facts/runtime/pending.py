@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from probe.facts.runtime.model import Difference, RuntimeConfig
 from probe.facts.runtime.oci import read_stdout
@@ -15,6 +15,11 @@ from probe.reading import Reading, problem_of
 _DAEMONS = ("containerd", "crio")
 _VERSION = r"\s[vV]?(\d{1,4}\.\d{1,4}\.\d{1,6}[\w.+~-]{0,60})(?=\s|$)"
 _DELETED = " (deleted)"
+_CONTAINERD_CONFIG = "/etc/containerd/config.toml"
+_CONTAINERD_DROP_INS = "/etc/containerd/conf.d"
+"""Imported by default, since 2.2."""
+_CRIO_CONFIG, _CRIO_DROP_INS = "/etc/crio/crio.conf", "/etc/crio/crio.conf.d"
+_FILES_LIMIT = 50
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -73,3 +78,20 @@ def find_changed(host: Host, pid: int, paths: Sequence[str]) -> str:
         if seen.value is None or started.value is None or seen.value.newest > started.value + START_UNCERTAINTY:
             return path
     return ""
+
+
+def find_changed_of_containerd(host: Host, pid: int, flags: Mapping[str, str], imports: Sequence[str]) -> str:
+    """As `find_changed`, of the files of a containerd with these *flags*, which said that it merged *imports*."""
+    config = flags.get("--config", _CONTAINERD_CONFIG)
+    # Of a file that was taken away only the folder tells.
+    folders = {os.path.dirname(path) for path in imports} - {os.path.dirname(config)}
+    return find_changed(host, pid, [config, *imports, *sorted({*folders, _CONTAINERD_DROP_INS})])
+
+
+def find_changed_of_crio(host: Host, pid: int, flags: Mapping[str, str]) -> str:
+    """As `find_changed`, of the files of a CRI-O with these *flags*; its folder where that cannot be looked through."""
+    config, directory = flags.get("--config", _CRIO_CONFIG), flags.get("--config-dir", _CRIO_DROP_INS)
+    names = host.list_directory(directory)
+    if names.kind not in (None, "absent") or len(names.value or ()) > _FILES_LIMIT:
+        return directory
+    return find_changed(host, pid, [config, directory, *(f"{directory}/{name}" for name in names.value or ())])

@@ -10,21 +10,21 @@ from msgspec.structs import replace
 
 from probe.facts.runtime.config import find_handler, parse_containerd_dump, parse_containerd_info
 from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
-from probe.facts.runtime.daemon import is_called, parse_flag, read_arguments, read_search_path
+from probe.facts.runtime.daemon import is_called, read_configuration_flags, read_search_path
 from probe.facts.runtime.handlers import first_program
 from probe.facts.runtime.model import ConfiguredHandler, RuntimeConfig, RuntimePending
 from probe.facts.runtime.oci import read_stdout
-from probe.facts.runtime.pending import differences, find_changed, gather_executable
+from probe.facts.runtime.pending import (
+    differences,
+    find_changed_of_containerd,
+    find_changed_of_crio,
+    gather_executable,
+)
 from probe.host.cri import CriAnswer
 from probe.host.host import Host
 from probe.reading import Reading, or_problem, problem_of
 
 _TIMEOUT = 3.0  # seconds for the daemon's command that prints its configuration
-_CONTAINERD_CONFIG = "/etc/containerd/config.toml"
-_CONTAINERD_DROP_INS = "/etc/containerd/conf.d"
-"""Imported by default, since 2.2."""
-_CRIO_CONFIG, _CRIO_DROP_INS = "/etc/crio/crio.conf", "/etc/crio/crio.conf.d"
-_FILES_LIMIT = 50
 _CONTAINERD_BIN = "/opt/containerd/bin"  # before its PATH, unless configured otherwise
 _SNAPSHOTTER = re.compile(r"(/.+)/io\.containerd\.snapshotter\.v1\.([^/]+)")
 _STORAGE = re.compile(r"(/.+)/([^/]+)-images")
@@ -202,7 +202,7 @@ class RuntimeSettings:
     def _print(self, parser: Callable[[str], RuntimeConfig], *command: str) -> Reading[RuntimeConfig]:
         """The configuration that the daemon's executable prints, called with the flags that name the daemon's files."""
         pid = self._daemon.need()
-        flags = self._flags(pid).need()
+        flags = read_configuration_flags(self._host, pid, self._containerd).need()
         executable = self._host.read_link(f"/proc/{pid}/exe").value or ""
         if not is_called(self._host, pid, "containerd" if self._containerd else "crio"):
             problem = "not run: the runtime is a part of another program, or behind it"
@@ -214,41 +214,17 @@ class RuntimeSettings:
             printed = self._host.run_daemon(pid, *flags, *command, timeout=_TIMEOUT)
         return read_stdout(printed).parse(parser)
 
-    def _flags(self, pid: int) -> Reading[tuple[str, ...]]:
-        """The daemon's own flags that name its configuration, with absolute paths."""
-        directory = self._host.read_link(f"/proc/{pid}/cwd").value or "/"
-        arguments = read_arguments(self._host, pid)
-        names = [("c", "config")] if self._containerd else [("c", "config"), ("d", "config-dir")]
-
-        def flags(arguments: tuple[str, ...]) -> tuple[str, ...]:
-            values = {f"--{long}": parse_flag(arguments, short, long) for short, long in names}
-            given = ((flag, os.path.join(directory, value)) for flag, value in values.items() if value)
-            return tuple(word for pair in given for word in pair)
-
-        return arguments.parse(flags)
-
     def _changed_file(self, printed: RuntimeConfig) -> str:
         """A configuration file that may have changed since the daemon started; empty when there is none."""
         if self._changed is None:
-            self._changed = self._find_changed(printed)
+            pid = self._daemon.value or 0
+            words = read_configuration_flags(self._host, pid, self._containerd).value or ()
+            given = dict(zip(words[::2], words[1::2], strict=True))
+            if self._containerd:
+                self._changed = find_changed_of_containerd(self._host, pid, given, printed.imports)
+            else:
+                self._changed = find_changed_of_crio(self._host, pid, given)
         return self._changed
-
-    def _find_changed(self, printed: RuntimeConfig) -> str:
-        pid = self._daemon.value or 0
-        words = self._flags(pid).value or ()
-        given = dict(zip(words[::2], words[1::2], strict=True))
-        if not self._containerd:
-            config, directory = given.get("--config", _CRIO_CONFIG), given.get("--config-dir", _CRIO_DROP_INS)
-            names = self._host.list_directory(directory)
-            if names.kind not in (None, "absent") or len(names.value or ()) > _FILES_LIMIT:
-                return directory
-            return find_changed(
-                self._host, pid, [config, directory, *(f"{directory}/{name}" for name in names.value or ())]
-            )
-        config = given.get("--config", _CONTAINERD_CONFIG)
-        # Of a file that was taken away only the folder tells.
-        folders = {os.path.dirname(path) for path in printed.imports} - {os.path.dirname(config)}
-        return find_changed(self._host, pid, [config, *printed.imports, *sorted({*folders, _CONTAINERD_DROP_INS})])
 
 
 def parse_root(path: str) -> str:
