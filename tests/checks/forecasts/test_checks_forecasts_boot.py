@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lab.factory import (
     absent,
@@ -24,9 +25,10 @@ from lab.factory import (
     unread,
 )
 from probe.checks.catalog import judge
+from probe.checks.forecasts.boot import plan_boot
 from probe.checks.forecasts.catalog import CHECKS, find, forecast_events
 from probe.facts.boot.loader import STAGED
-from probe.facts.boot.model import BootEntry
+from probe.facts.boot.model import BootEntry, MountAtBoot
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt
 from probe.forecast import EventForecast
@@ -207,6 +209,115 @@ def test_changed_parameters_are_told() -> None:
         ("apparmor", "not set", "0"), ("lsm", "landlock", "not set"), ("apparmor", "0", "not set"),
         ("selinux", "not set", "0"),
     }  # fmt: skip
+
+
+EL7 = "3.10.0-1160.el7.x86_64"
+
+
+@pytest.mark.parametrize(
+    ("release", "now", "then"),
+    [(EL7, 63000, 0), (EL7, 0, 0), ("4.18.0-553.el8.x86_64", 63000, 63000), ("4.18.0-553.el8.x86_64", 0, 1)],
+)
+def test_a_limit_that_no_file_sets_is_the_kernels(release: str, now: int, then: int) -> None:
+    """RHEL 7 allows no user namespace by default, and others do; no other limit is 0 by default."""
+    kernel = limited(now, release=release)
+    plan = plan_boot(make_facts(kernel=kernel, boot=make_boot(entry=entry(release))))
+    limits = plan.after.kernel.namespace_limits
+    assert limits[LIMIT].value == then
+    assert [change.what for change in plan.changes] == [LIMIT] * (now != then)
+    assert all(limits[name].value == limit.value for name, limit in kernel.namespace_limits.items() if name != LIMIT)
+
+
+def test_the_facts_after_a_boot() -> None:
+    """Those of the next kernel, command line and mounts; an attempt that failed for another reason fails again."""
+    refused = make_namespace_attempt(result="refused", errno="EPERM", step="unshare", reason="Operation not permitted")
+    facts = make_facts(user_namespace=refused, **boots("6.1.0-30-amd64", V1), **moved(options=("noexec", "ro")))
+    after = plan_boot(facts).after
+    assert (after.kernel.release.value, after.kernel.cgroup_version.value) == ("6.1.0-30-amd64", 1)
+    assert after.user_namespace == refused
+    assert after.mounts.value is not None
+    assert after.mounts.value.pods_options == Reading("/etc/fstab", ("noexec",))
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        replace(make_mount_at_boot(options=("noexec",)), role="runtime-root"),
+        replace(make_mount_at_boot(), then=unread("/etc/fstab")),
+        make_mount_at_boot(fstype="xfs"),
+    ],
+)
+def test_options_of_the_pods_mount_stay(mount: MountAtBoot) -> None:
+    """Unless it is known that the mount of the kubelet's directory gets others."""
+    facts = make_facts(**boots("6.18.1"), mounts=make_mounts(at_boot=(mount,)))
+    after = plan_boot(facts).after.mounts
+    assert after.value is not None
+    assert facts.mounts.value is not None
+    assert after.value.pods_options == facts.mounts.value.pods_options
+
+
+def test_a_mount_that_nothing_mounts_again_is_named() -> None:
+    """The directory then lies on what is below."""
+    (change,) = forecast(make_facts(**moved(fstype="xfs", lost="/var/lib/kubelet"))).changes
+    assert "/var/lib/kubelet" in change.then
+    (other,) = forecast(make_facts(**moved(fstype="xfs"))).changes
+    assert "fstab" not in other.then
+
+
+def test_an_entry_without_a_release_changes_no_kernel() -> None:
+    """Its name is unknown, which is no change."""
+    assert forecast(make_facts(**boots("", installed=(RUNNING,)))).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("facts", "doubt"),
+    [
+        (cgroup_v1(systemd=257), True),
+        ({"boot": make_boot(entry=entry(RUNNING, V1), systemd=Reading("systemd", 257), running_options=(V1,))}, False),
+        ({"kernel": make_kernel(release=unread("/proc/sys/kernel/osrelease")), **boots(RUNNING)}, True),
+        ({"mounts": make_mounts(at_boot=(replace(make_mount_at_boot(), then=unread("/etc/fstab")),))}, True),
+        ({"mounts": unread("/proc/1/mountinfo")}, True),
+    ],
+)
+def test_doubts(facts: dict[str, Any], doubt: bool) -> None:
+    """Each may hide a change; what the running system already does hides none."""
+    assert bool(plan_boot(make_facts(**facts)).doubts) is doubt
+
+
+KERNEL, LIMITS, MOUNTS = boots("6.1.0-30-amd64"), sysctl(0), moved(options=("ro",))
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"),
+    [
+        (KERNEL, f"/boot/vmlinuz-{RUNNING}"), (MOUNTS, "/etc/fstab"), (LIMITS, ""), (KERNEL | LIMITS, ""),
+        (KERNEL | MOUNTS, ""), (MOUNTS | LIMITS, ""),
+    ],
+)  # fmt: skip
+def test_a_remediation_of_a_boot_fits_the_only_change(facts: dict[str, Any], named: str) -> None:
+    """Of several changes the finding knows which one stops Pods."""
+    said = plan_boot(make_facts(**facts)).remediation
+    assert named in said
+    assert bool(said) is bool(named)
+
+
+def test_a_kernel_is_no_remediation_for_a_runtime() -> None:
+    """Only checks of kernel and file systems take it."""
+    found = forecast(make_facts(runtime=DOWN, **boots("6.18.1-amd64")))
+    assert (found.reason, "grubby" in found.remediation) == ("RuntimeTooOld", False)
+
+
+def test_what_stops_all_pods_precedes_a_mount() -> None:
+    """The reason is that of the check; a mount that becomes read-only is told where nothing else stops Pods."""
+    assert forecast(make_facts(**LIMITS, **MOUNTS)).reason == "UserNamespacesDisabled"
+
+
+def test_volumes_that_turn_for_the_worse_are_no_promise() -> None:
+    """So they are told whatever else is unknown."""
+    ceph = make_attempt(role="volume", fstype="ceph", path="/var/lib/kubelet/pods/x/volumes/y")
+    boot = make_boot(entry=entry("6.6.1"), unread_sysctls=(HANGS,))
+    found = forecast(make_facts(attempts=(*attempts(), ceph), boot=boot))
+    assert (found.outcome, found.verdict, found.levels["volumes"]) == ("turns", "ready", "not-ready")
 
 
 def test_volumes_turn_without_the_verdict() -> None:

@@ -321,6 +321,20 @@ def test_the_quota_of_a_project(place: dict[str, Any], held: int, expected: str)
 
 
 @pytest.mark.parametrize(
+    ("field", "size", "inodes"),
+    [("state_dir", 8 << 10, 4), ("root_dir", 16 << 10, 8), ("kubelet.root_dir", 4 << 10, 4), ("cni_cache", 1, 1)],
+)
+def test_the_least_room_of_a_directory(field: str, size: int, inodes: int) -> None:
+    """From there on Pods may start, or not; with 1 MiB and 64 inodes there is room."""
+    for resource, least, ample in (("free_bytes", size, 1 << 20), ("free_inodes", inodes, 64)):
+        for number, expected in ((least - 1, "fail"), (least, "warn"), (ample - 1, "warn"), (ample, "pass")):
+            place: dict[str, Any] = {field.rpartition(".")[2]: make_place("/x", **{resource: number})}
+            around = make_kubelet_around(**place) if field == "kubelet.root_dir" else None
+            facts = make_facts(kubelet_around=around) if around else facts_with(**place)
+            assert status_of("runtime-directories", facts)[0] == expected
+
+
+@pytest.mark.parametrize(
     ("field", "place", "expected"),
     [
         ("root_dir", make_place("/x", flags=os.ST_RDONLY), ("fail", "KubeletDirectoryNotWritable")),

@@ -14,11 +14,13 @@ from lab.reports import REPORTS, make_device_kind, make_facts, make_finding, mak
 from probe.checks.upgrades.catalog import judge_upgrade
 from probe.checks.upgrades.model import Target
 from probe.cli.verbs import cli
+from probe.nested import PodRequest
 from probe.outputs.documents import render_json
 from probe.outputs.terminal import render_report
 from probe.outputs.upgrades import render_upgrade, upgrade_words
 from probe.report import OciRuntime, Report, VolumeRow
 from probe.tables.filesystems import NEVER, REMOVED, SINCE
+from probe.terms import Role, Status
 
 DEBIAN_12 = REPORTS["tmpfs-refused"]
 
@@ -109,11 +111,51 @@ def test_an_older_kernel_stops_what_works() -> None:
         ("bcachefs", "supported", "6.18.1", "7.2", set()),
         ("ext4", "unknown", "5.10.1", "6.12", set()),
         ("ceph", "refused", "", "6.7", set()),
+        ("ceph", "supported", "6.12.1", "6.7", set()),
+        ("ceph", "supported", "6.7.1", "6.6", {("6.7", "stops", "a.csi (ceph)")}),
+        ("ceph", "refused", "6.12.1", "6.6", set()),
+        ("ceph", "supported", "", "6.6", set()),
     ],
 )
 def test_volumes(fstype: str, result: str, now: str, then: str, found: set[tuple[str, str, str]]) -> None:
     """Each row of the report, by its file system."""
     assert steps(with_volume(fstype, result, now), kernel=then) == found
+
+
+def test_rows_of_volumes_stand_for_each_mount_of_them() -> None:
+    """A mount that is a volume has its row among the volumes, and two rows of one subject are one step."""
+    ceph = make_row(role="volume", path="/var/lib/kubelet/pods/x", fstype="ceph", result="refused")
+    report = replace(with_volume("ceph", "refused", "6.6.1"), filesystems=(ceph,))
+    twice = replace(report, volumes=report.volumes * 2)
+    assert [one.subject for one in judge_upgrade(twice, Target(kernel="6.12")).steps] == ["a.csi (ceph)"]
+
+
+@pytest.mark.parametrize(
+    ("role", "fstype", "since", "mapped"),
+    [
+        ("overlay-layers", "ext4", "5.19", "layers below overlay"),
+        ("overlay-layers", "", "5.19", "layers below overlay"),
+        ("overlay-layers", "ceph", "6.7", "maps ceph"),
+        ("kubelet-root", "erofs", "5.19", "maps erofs"),
+        ("kubelet-root", "btrfs", "5.15", "maps btrfs"),
+    ],
+)
+def test_layers_need_overlay_to_map_them_and_their_own_file_system(
+    role: Role, fstype: str, since: str, mapped: str
+) -> None:
+    """The step names the later of both."""
+    row = make_row(role=role, fstype=fstype, result="refused")
+    report = make_report(facts=make_facts(kernel_release="5.4.1"), filesystems=(row,), volumes=(), nested=None)
+    (step,) = judge_upgrade(report, Target(kernel="6.18")).steps
+    assert (step.version, step.effect) == (since, "starts")
+    assert mapped in step.why
+
+
+@pytest.mark.parametrize(("fstype", "named"), [("fuse.s3", True), ("ceph", False)])
+def test_the_server_of_a_fuse_file_system_has_a_say(fstype: str, named: bool) -> None:
+    """Others need the kernel alone."""
+    (step,) = judge_upgrade(with_volume(fstype, "refused", "6.1.1"), Target(kernel="6.12")).steps
+    assert ("FUSE_ALLOW_IDMAP" in step.why) is named
 
 
 def test_what_leaves_the_kernel_is_said_nowhere_to_be_never_mapped() -> None:
@@ -122,13 +164,31 @@ def test_what_leaves_the_kernel_is_said_nowhere_to_be_never_mapped() -> None:
     assert not REMOVED.keys() & SINCE.keys()
 
 
-def test_proc_for_rootless_engines() -> None:
-    """7.2 makes /proc with subset=pid without a visible one; only where a Pod needs more than procMount: Default."""
+ASKS = (PodRequest("proc-mount", "Unmasked", "a new /proc is refused"),)
+
+
+@pytest.mark.parametrize(
+    ("finding", "status", "pod", "kernel", "found"),
+    [
+        ("nested-proc", "fail", (), "7.2", {("7.2", "starts", "nested-proc")}),
+        ("nested-proc", "pass", ASKS, "7.2", {("7.2", "starts", "nested-proc")}),
+        ("nested-proc", "fail", (), "7.1", set()),
+        ("nested-proc", "pass", (), "7.2", set()),
+        ("nested-idmap-again", "fail", (), "6.3", {("6.3", "starts", "nested-idmap-again")}),
+        ("nested-idmap-again", "fail", (), "6.2", set()),
+        ("nested-idmap-again", "pass", ASKS, "6.3", set()),
+    ],
+)
+def test_nested_containers(
+    finding: str, status: Status, pod: tuple[PodRequest, ...], kernel: str, found: set[tuple[str, str, str]]
+) -> None:
+    """7.2 makes /proc with subset=pid without a visible one, and 6.3 maps tmpfs for inner Pods, where they lack it."""
     report = Recording("containerd-2.1.9-kernel-6.18").report()
-    found = {subject for _, _, subject in steps(report, kernel="7.2")}
-    proc = next(one for one in report.nested.findings if one.id == "nested-proc") if report.nested else None
-    assert proc is not None
-    assert ("nested-proc" in found) is (bool(proc.pod) or proc.status == "fail")
+    assert report.nested is not None
+    one = replace(next(each for each in report.nested.findings if each.id == finding), status=status, pod=pod)
+    facts = replace(report.facts, kernel_release="6.1.1")
+    nested = replace(report.nested, findings=(one,))
+    assert steps(replace(report, facts=facts, nested=nested, filesystems=(), volumes=()), kernel=kernel) == found
 
 
 OFF = {"kubelet_user_namespaces": "fail"}
