@@ -10,6 +10,8 @@ RUNTIME_ROOT = "/var/lib/containerd"
 """Default of containerd's root."""
 BLOCK = 65_536
 """Default and unit of `userNamespaces.idsPerPod`."""
+FIRST_POD_ID = BLOCK
+"""First host ID that a Pod may have: the kubelet leaves the first block to the node."""
 MAX_UINT32 = (1 << 32) - 1
 """Largest uint32. As an ID it means "none" to the kernel, so the largest mappable ID is one less."""
 ALL_IDS = 1 << 32

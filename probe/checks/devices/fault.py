@@ -8,15 +8,13 @@ from msgspec import Struct
 
 from probe.checks.runtime.names import find_handler
 from probe.devices import DeviceReason
+from probe.facts.defaults import BLOCK
 from probe.facts.devices.model import DeviceFacts, Way
 from probe.facts.devices.toolkit import is_nvidia_runtime, mode_by_name
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
 from probe.reading import Reading
-
-MAPPED_FROM = 65536
-"""First host ID that a Pod may have by the kubelet's default, which is the number of its IDs, too."""
 
 
 class Fault(Struct, frozen=True):
@@ -70,7 +68,7 @@ def circumstances_of(facts: Facts, devices: DeviceFacts, name: str) -> Circumsta
         oci_version=parse_version_number(handler.oci_version.value or "") if handler else None,
         runtime_name=(runtime.name.value or "") if runtime else "",
         toolkit_version=devices.toolkit.version.value or "",
-        ids_per_pod=(kubelet.ids_per_pod.value if kubelet else None) or MAPPED_FROM,
+        ids_per_pod=(kubelet.ids_per_pod.value if kubelet else None) or BLOCK,
         nvidia_runtime=handler is not None and is_nvidia_runtime(handler),
         nvidia_mode=mode_by_name(handler.binary.value or "") if handler else "",
         problem=problem,

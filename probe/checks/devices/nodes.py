@@ -9,11 +9,12 @@ import os
 import stat
 from collections.abc import Iterator
 
-from probe.checks.devices.fault import MAPPED_FROM, Circumstances, Fault, not_looked_at
+from probe.checks.devices.fault import Circumstances, Fault, not_looked_at
 from probe.checks.remedies.devices import open_device
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import is_closed, mode_of
 from probe.facts.around import Place
+from probe.facts.defaults import FIRST_POD_ID
 from probe.facts.devices.model import CdiNode, Way
 from probe.reading import Reading
 
@@ -91,7 +92,7 @@ def _closed(node: CdiNode, place: Place, way: Way) -> Fault | None:
     if place.mode & needed == needed:
         return None
     path, mode = inline(node.path), f"{stat.S_IMODE(place.mode):04o}"
-    if place.uid >= MAPPED_FROM or place.gid >= MAPPED_FROM:
+    if place.uid >= FIRST_POD_ID or place.gid >= FIRST_POD_ID:
         message = f"{path} has mode {mode}, and its owner {place.uid}:{place.gid} may belong to a Pod"
         return Fault("unknown", "DeviceMode", message, evidence=mode_of(place, node.path))
     message = f"{path} has mode {mode} and owner {place.uid}:{place.gid}, which no Pod has: open(2) fails with EACCES"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from probe.checks.nested import (
     budgets,
     cgroup,
@@ -61,9 +63,7 @@ def judge_nested(facts: Facts, bases: dict[str, Base]) -> Nested:
 def _finding(check: NestedCheck, facts: Facts, handler: str) -> NestedFinding:
     judged = check.check(facts, handler)
     outcome = judged.outcome
-    allowed = {"fail": check.reasons, "unknown": UnknownReason.__args__}.get(  # type: ignore[attr-defined]
-        outcome.status, ("",)
-    )
+    allowed = {"fail": check.reasons, "unknown": get_args(UnknownReason)}.get(outcome.status, ("",))
     if outcome.reason not in allowed:
         raise ValueError(f"{check.id} gave the reason {outcome.reason!r}, which it does not declare")
     return NestedFinding(

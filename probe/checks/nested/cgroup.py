@@ -67,8 +67,8 @@ def _of_handler(facts: Facts, runtime: RuntimeFacts, handler: Handler) -> Nested
         others = _writable_handlers(runtime, handler)
         hint = f"; {', '.join(others)} would" if others else ""
         message = f"{name} mounts a container's cgroup read-only{hint}"
-        remedy = _CRIO if crio else _CONTAINERD
-        return judge(Outcome.fail("CgroupReadOnly", message, writable, remediation=remedy), *requests)
+        remediation = _CRIO if crio else _CONTAINERD
+        return judge(Outcome.fail("CgroupReadOnly", message, writable, remediation=remediation), *requests)
     if crio and runtime.version.value == "1.35.0":
         message = "CRI-O 1.35.0 starts no Pod with a user namespace and a writable cgroup"
         return judge(Outcome.fail("CgroupDelegationBroken", message, runtime.version, remediation=_BROKEN), *requests)

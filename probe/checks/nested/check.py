@@ -61,8 +61,8 @@ def stopped(
             reason, f"{step.name}: the kernel answers {step.errno}, so {what}", seen, remediation=remediation
         )
     kind = step.kind or "not-tried"
-    remedy = load if step.result == "skipped" else ""
-    return Outcome.unknown(kind, f"unknown whether {step.name} works: {step.reason}", seen, remediation=remedy)
+    remediation = load if step.result == "skipped" else ""
+    return Outcome.unknown(kind, f"unknown whether {step.name} works: {step.reason}", seen, remediation=remediation)
 
 
 def evidence_of(*steps: NestedStep) -> Evidence:

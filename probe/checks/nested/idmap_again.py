@@ -21,8 +21,8 @@ def check_idmap_again(facts: Facts, handler: str) -> NestedOutcome:
     seen = evidence_of(own, volume)
     if own.result == "failed":
         message = f"{own.name}: the kernel answers {own.errno}, so no inner Pod can have hostUsers: false"
-        remedy = "Boot Linux 6.3 or newer, which can idmap tmpfs."
-        return judge(Outcome.fail("NestedIdmapRefused", message, seen, remediation=remedy), _TMPFS)
+        remediation = "Boot Linux 6.3 or newer, which can idmap tmpfs."
+        return judge(Outcome.fail("NestedIdmapRefused", message, seen, remediation=remediation), _TMPFS)
     if own.result != "passed":
         message = f"unknown whether {own.name} works: {own.reason}"
         return judge(Outcome.unknown(own.kind or "not-tried", message, seen), _TMPFS)

@@ -34,8 +34,8 @@ def check_lsm(facts: Facts, handler: str) -> NestedOutcome:
     switch = facts.kernel.apparmor_restrict_unprivileged_userns
     if denied := next((step for step in steps if step.result == "failed" and step.errno in ("EPERM", "EACCES")), None):
         message = f"{denied.name}: {denied.errno} for UID 1000 without capabilities, so no rootless engine starts"
-        remedy = _ALLOW.format(setting=_OF_UBUNTU if switch.value else _OF_DEBIAN)
-        return _of_rootless(Outcome.fail("RootlessDenied", message, seen, switch, remediation=remedy), requests)
+        remediation = _ALLOW.format(setting=_OF_UBUNTU if switch.value else _OF_DEBIAN)
+        return _of_rootless(Outcome.fail("RootlessDenied", message, seen, switch, remediation=remediation), requests)
     if doubtful := next((step for step in steps if step.result == "unknown"), None):
         message = f"unknown whether {doubtful.name} works: {doubtful.reason}"
         return _of_rootless(Outcome.unknown(doubtful.kind or "not-tried", message, seen, lsm), requests)

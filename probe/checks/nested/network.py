@@ -33,8 +33,8 @@ def check_network(facts: Facts, handler: str) -> NestedOutcome:
             message = f"inner containers cannot reach the outside, and {_of_meshes(trial)}"
             return judge(Outcome.fail("NestedNetworkRefused", message, seen, remediation=_REFUSED), _ADMIN)
         message = f"unknown whether NAT works; {_of_meshes(trial)}"
-        remedy = _LOAD if any(step.result == "skipped" for step in nat) else ""
-        return judge(Outcome.unknown("not-tried", message, seen, remediation=remedy), _ADMIN)
+        remediation = _LOAD if any(step.result == "skipped" for step in nat) else ""
+        return judge(Outcome.unknown("not-tried", message, seen, remediation=remediation), _ADMIN)
     made = f"bridge, veth pair, NAT and forwarding work in the Pod's network namespace; {_of_meshes(trial)}"
     if trial.step("vxlan").result != "passed":
         message = f"{made}; the module vxlan, which flannel in an inner Kubernetes needs, is not loaded"

@@ -28,8 +28,8 @@ def check_proc(facts: Facts, handler: str) -> NestedOutcome:
     bad = unmasked if unmasked.result != "passed" else plain
     if bad.result == "failed":
         message = f"{bad.name}: the kernel answers {bad.errno}, so no rootless engine gets /proc"
-        remedy = "Uncover /proc in the runtime's mount namespace: see the check kernel-proc-sysfs."
-        return judge(Outcome.fail("NestedProcRefused", message, seen, remediation=remedy), _UNMASKED)
+        remediation = "Uncover /proc in the runtime's mount namespace: see the check kernel-proc-sysfs."
+        return judge(Outcome.fail("NestedProcRefused", message, seen, remediation=remediation), _UNMASKED)
     message = f"unknown whether {bad.name} works: {bad.reason}"
     return judge(Outcome.unknown(bad.kind or "not-tried", message, seen), _UNMASKED)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from probe.checks.remedies.platforms import inline, kubelet_unit, quoted
-from probe.facts.defaults import BLOCK, MAX_UINT32
+from probe.facts.defaults import BLOCK, KUBELET_ROOT, MAX_UINT32
 from probe.facts.ids.manager import Cause
 from probe.facts.model import Facts, IdFacts, KubeletFacts
 
@@ -143,7 +143,7 @@ def _up(number: int, length: int) -> int:
 
 def _fit_the_files(facts: Facts) -> str:
     """Remediation for a range that does not fit the records of Pods: fit the range, or remove the Pods."""
-    root = (facts.kubelet.value.root_dir.value if facts.kubelet.value else None) or "/var/lib/kubelet"
+    root = (facts.kubelet.value.root_dir.value if facts.kubelet.value else None) or KUBELET_ROOT
     node = quoted(facts.node_name) if facts.node_name else "NODE"
     return (
         "Before the kubelet restarts, either restore the range and the idsPerPod with which these Pods were started,"

@@ -6,6 +6,7 @@ from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.kernel import mount_uncovered, raise_limits
 from probe.checks.remedies.platforms import inline, nested, platforms_of, quoted, restart_kubelet
 from probe.checks.remedies.table import fitting
+from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.kubelet.versions import GATE, parse_release, version_rule
 from probe.facts.model import Facts, KubeletFacts
 from probe.facts.trials.sandbox import limit_of
@@ -85,7 +86,7 @@ def restart_it(facts: Facts, when: str) -> str:
 def delete_holder(facts: Facts, first: int) -> str:
     """Commands that find and delete the Pod whose block of IDs begins with *first*."""
     kubelet = facts.kubelet.value
-    root_dir = (kubelet.root_dir.value if kubelet else None) or "/var/lib/kubelet"
+    root_dir = (kubelet.root_dir.value if kubelet else None) or KUBELET_ROOT
     return (
         "Delete the Pod whose UID this prints; the next one gets another block:\n"
         f"  grep -l '\"hostId\":{first},' {quoted(root_dir)}/pods/*/userns | awk -F/ '{{print $(NF-1)}}'\n"

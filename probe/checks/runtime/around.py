@@ -14,12 +14,12 @@ from probe.checks.remedies.around import OF_REASON
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.names import find_handler
 from probe.facts.around import Daemon, HandlerAround, Place, Surroundings
+from probe.facts.defaults import FIRST_POD_ID
 from probe.facts.model import Facts
 from probe.facts.runtime.oci import parse_version_number
 from probe.finding import Evidence
 from probe.reading import Reading, problem_of
 
-_MAPPED_FROM = 65536
 _OF_THE_KERNEL = re.compile(r"(/proc|/sys(?!/fs/))(?:/|$)")
 """proc and sysfs, in which mkdir(2) answers ENOENT or EPERM; below /sys/fs other file systems are mounted."""
 SYS_RESOURCE = 24
@@ -51,7 +51,7 @@ def is_containerd(facts: Facts, since: tuple[int, int, int] = (0, 0, 0)) -> bool
 
 
 def worst(parts: dict[str, Outcome]) -> Outcome:
-    """The most serious of *parts*, the outcomes of one check by the reason whose remedy fits a warning.
+    """The most serious of *parts*, the outcomes of one check by the reason whose remediation fits a warning.
 
     Among equals, one that decides the verdict comes first, then one that no Pod of a trial disproves: hidden behind
     another, it would count as little as that one.
@@ -117,7 +117,7 @@ def denied(step: Reading[Place], program: Reading[Place]) -> str:
 
 def is_unclear(place: Place) -> bool:
     """True when a mapped root may have other rights than the mode gives to others, by an ACL or as owner or group."""
-    return place.acl or place.uid >= _MAPPED_FROM or place.gid >= _MAPPED_FROM
+    return place.acl or place.uid >= FIRST_POD_ID or place.gid >= FIRST_POD_ID
 
 
 def mode_of(place: Place, source: str) -> Evidence:

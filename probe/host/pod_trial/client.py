@@ -65,15 +65,15 @@ class Runtime:
         request = cri_pb2.ListPodSandboxRequest(filter=chosen)
         return own_sandboxes(self.call("ListPodSandbox", request, cri_pb2.ListPodSandboxResponse))
 
-    def sweep(self, patience: float = SETTLED) -> str:
+    def sweep(self, timeout: float = SETTLED) -> str:
         """Remove every sandbox of the trial; why one is left, else empty.
 
-        Tried again for *patience* seconds where the runtime refuses: while containerd ends a start or a removal that
+        Tried again for *timeout* seconds where the runtime refuses: while containerd ends a start or a removal that
         was cut off, it neither stops nor removes the container.
         """
         began = time.monotonic()
         while error := self._remove_all():
-            waited = patience if error.by_server else min(patience, SETTLED)
+            waited = timeout if error.by_server else min(timeout, SETTLED)
             if time.monotonic() >= min(self._deadline, began + waited):
                 return str(error)
             time.sleep(_PAUSE)

@@ -320,6 +320,28 @@ def test_the_quota_of_a_project(place: dict[str, Any], held: int, expected: str)
     assert status_of("runtime-directories", make_facts(kubelet_around=kubelet))[0] == expected
 
 
+@pytest.mark.parametrize(("path", "expected"), [("/x/snapshots", "fail"), ("/x", "pass")])
+def test_folders_that_are_append_only(path: str, expected: str) -> None:
+    """Nothing in them gets another name, and the snapshotter gives each layer its name once it is made."""
+    assert status_of("runtime-directories", facts_with(folders=(make_place(path, append_only=True),)))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("oci", "options", "expected"),
+    [
+        ("runc", ("ro",), "fail"),
+        ("runc", ("rw",), "pass"),
+        ("crun", ("ro",), "pass"),
+        ("runc", unread(), "pass"),
+    ],
+)
+def test_a_read_only_mount_of_the_pods_directories(oci: str, options: Any, expected: str) -> None:
+    """runc binds the files of Pods writable; crun as they are."""
+    runtime = make_runtime(handlers=Reading("CRI", (make_handler(oci_runtime=oci),)))
+    facts = make_facts(runtime=runtime, mounts=make_mounts(pods_options=options))
+    assert status_of("runtime-directories", facts)[0] == expected
+
+
 @pytest.mark.parametrize(
     ("field", "size", "inodes"),
     [("state_dir", 8 << 10, 4), ("root_dir", 16 << 10, 8), ("kubelet.root_dir", 4 << 10, 4), ("cni_cache", 1, 1)],
