@@ -33,7 +33,7 @@ POWER_LISTS = {"volumes", "volumeMounts", "add", "drop", "rules", "tolerations"}
 
 def documents(text: str) -> list[dict[str, Any]]:
     """Every object of a manifest."""
-    return [each for each in yaml.safe_load_all(text) if each]
+    return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each]
 
 
 def by_kind(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import yaml
@@ -272,7 +274,17 @@ def volumes() -> Documents:
 
 
 def lists() -> dict[str, tuple[str, Documents]]:
-    """All lists of the cluster, by path."""
+    """All lists of the cluster, by path, for a caller that may change them."""
+    made: dict[str, tuple[str, Documents]] = pickle.loads(_pickled())
+    return made
+
+
+@cache
+def _pickled() -> bytes:
+    return pickle.dumps(_lists())
+
+
+def _lists() -> dict[str, tuple[str, Documents]]:
     admission = "/apis/admissionregistration.k8s.io/v1"
     return {
         "/api/v1/nodes": ("Node", Documents(nodes())),

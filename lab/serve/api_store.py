@@ -7,8 +7,8 @@ follow their documentation.
 
 from __future__ import annotations
 
-import copy
 import json
+import pickle
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +47,12 @@ class Request:
     @property
     def params(self) -> dict[str, str]:
         return {name: values[-1] for name, values in parse_qs(urlsplit(self.target).query).items()}
+
+
+def _copy(document: dict[str, Any]) -> dict[str, Any]:
+    """The same object anew, several times as fast as copy.deepcopy makes it."""
+    copied: dict[str, Any] = pickle.loads(pickle.dumps(document))
+    return copied
 
 
 class Refusal(Exception):
@@ -96,7 +102,7 @@ class Store:
                 return self._list(request)
             case "GET", ["api", "v1", "nodes", name]:
                 self._permit("get", "nodes", name)
-                return 200, copy.deepcopy(self._node(name))
+                return 200, _copy(self._node(name))
             case "PATCH", ["api", "v1", "nodes", name]:
                 return self._patch(request, name, "")
             case "PATCH", ["api", "v1", "nodes", name, "status"]:
@@ -125,7 +131,7 @@ class Store:
         names, start = sorted(self.nodes), int(request.params.get("continue", 0))
         end = start + int(request.params.get("limit", len(names) or 1))
         more = {"continue": str(end)} if end < len(names) else {}
-        items = [copy.deepcopy(self.nodes[name]) for name in names[start:end]]
+        items = [_copy(self.nodes[name]) for name in names[start:end]]
         return 200, {
             "kind": "NodeList",
             "apiVersion": "v1",
@@ -160,13 +166,13 @@ class Store:
             )
             raise Refusal(422, "Invalid", invalid)
         try:
-            body = yaml.safe_load(request.body)
+            body = yaml.load(request.body, yaml.CSafeLoader)
         except yaml.YAMLError as error:
             raise Refusal(400, "BadRequest", f"error decoding YAML: {error}") from error
         if request.content_type == APPLY and name not in self.nodes:
             self._permit("create", "nodes", name)
         old = self._node(name)
-        new = copy.deepcopy(old)
+        new = _copy(old)
         version = (body.get("metadata") or {}).get("resourceVersion")
         if version not in (None, old["metadata"].get("resourceVersion")):
             modified = "the object has been modified; please apply your changes to the latest version and try again"
@@ -183,7 +189,7 @@ class Store:
             self.writes += 1
             new["metadata"]["resourceVersion"] = str(self.revision)
             self.nodes[name] = new
-        return 200, copy.deepcopy(new)
+        return 200, _copy(new)
 
     def _validate(self, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
         problems = []
@@ -274,7 +280,7 @@ def merge_metadata(node: dict[str, Any], body: dict[str, Any], manager: str) -> 
             else:
                 standing[key] = text
                 entry = _entry(node, manager, "Update", "")
-                fields = copy.deepcopy(entry["fieldsV1"]) if entry else {}
+                fields = _copy(entry["fieldsV1"]) if entry else {}
                 fields.setdefault("f:metadata", {}).setdefault(f"f:{kind}", {})[f"f:{key}"] = {}
                 _own(node, manager, "Update", "", fields)
 
