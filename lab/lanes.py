@@ -7,6 +7,8 @@ need a program, such as a browser, come last among them. Tests of the product ru
 These give way to the first two lanes, which would end last. A lane's output is printed when it has ended. In the end
 come all failures once more, and a last line that counts the tests of all lanes, as pytest does.
 
+The image is built from the first second on, too: the lane that runs it, which ends last, would wait for it.
+
 `scripts/test --fast` has three lanes of its own, with different folders each, so that no test is collected twice.
 """
 
@@ -20,8 +22,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from typing import IO
 
 from lab.command import ROOT
@@ -35,6 +38,8 @@ PARTS = (("tests/host",), tuple(f"tests/{name}" for name in ("bundle", "fleet", 
 """Folders of two of the fast lanes: one mostly waits, the other takes half of the CPU that the third one takes."""
 GIVE_WAY = ("nice", "-n", "5")
 """Not more, or a test that takes seconds of CPU could run into its timeout."""
+IMAGE = (*GIVE_WAY, sys.executable, "-m", "lab.deploy.image")
+"""Builds the image."""
 NEWEST = "sid"
 """Debian's suite with the newest Python; the image's has the one that CI runs the tests on as well."""
 NOTHING_RAN, INTERRUPTED = 5, 130
@@ -64,6 +69,26 @@ def run(commands: Sequence[Sequence[str]], out: IO[str]) -> int:
     failures = [line for output in outputs for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     out.write("\n".join([*failures, summary(outputs, time.monotonic() - began), ""]))
     return together(codes)
+
+
+@contextmanager
+def beside(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run *command* meanwhile, and end it with all that it started. What went wrong, a test says that needs it."""
+    nothing = subprocess.DEVNULL
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=nothing,
+        stdout=nothing,
+        stderr=nothing,
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)  # not waited for yet, so nobody else has its number
+        process.wait()
 
 
 def _start(command: Sequence[str], path: str) -> tuple[subprocess.Popen[bytes], str]:
@@ -141,8 +166,12 @@ def main() -> int:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, terminated)
+    extent = os.environ.get("USERNS_PROBE_TESTS", "")
     try:
-        return run(commands(os.environ.get("USERNS_PROBE_TESTS", "")), sys.stdout)
+        with ExitStack() as meanwhile:
+            if extent != "fast" and os.geteuid() == 0:
+                meanwhile.enter_context(beside(IMAGE))
+            return run(commands(extent), sys.stdout)
     except KeyboardInterrupt:
         return INTERRUPTED
 

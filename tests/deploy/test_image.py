@@ -300,6 +300,7 @@ def test_the_bill_of_materials_names_every_package(image: Image) -> None:
     assert all(each.get("licenses") for (kind, _), each in found.items() if kind == "pkg:pypi")
 
 
+@pytest.mark.program
 @pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)
 def test_kustomize_puts_them_together(components: tuple[str, ...], rendered: Rendered) -> None:
     """Each object is of the published types of every Kubernetes that it is for."""
@@ -314,12 +315,14 @@ def test_kustomize_puts_them_together(components: tuple[str, ...], rendered: Ren
     assert ("SecurityContextConstraints" in kinds) == ("openshift" in components)
 
 
+@pytest.mark.program
 def test_without_a_component_it_is_the_manifest(rendered: Rendered) -> None:
     """kustomize adds nothing of its own."""
     key = lambda each: (each["kind"], each["metadata"]["name"])  # noqa: E731
     assert sorted(rendered(), key=key) == sorted(documents(MANIFEST.read_text()), key=key)
 
 
+@pytest.mark.program
 def test_signals_has_the_rights_it_needs(rendered: Rendered) -> None:
     """The Node with its status, and Events where they are created."""
     kinds = by_kind(rendered("signals"))
