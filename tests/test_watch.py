@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.logs import full_pipe
 from lab.prerequisites import require
 from lab.serve.serving import ROOT, refused, start, wait_for
 from probe import watch
@@ -408,12 +409,7 @@ def test_the_working_directory_lends_no_code(supervised: Supervised) -> None:
 
 def test_nobody_who_reads_the_log_is_waited_for(supervised: Supervised) -> None:
     """With a log that is full, or without a reader, it goes on probing."""
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(write_end, b"x" * 4096)
-    os.set_blocking(write_end, True)
+    read_end, write_end = full_pipe()
     supervised.start("0.2", stderr=write_end)
     os.close(write_end)
     wait_for(supervised.report)

@@ -15,6 +15,7 @@ from probe.cli.console import UNFORESEEN, NotWritten, Progress, complain, rfc333
 from probe.cli.options import (
     node_name_option,
     probing_options,
+    read_whole,
     settings_of,
     try_pod_option,
     try_runtime_option,
@@ -112,13 +113,7 @@ def read_bundle(file: str) -> Report:
     from probe.bundle.again import report_again
     from probe.bundle.archive import BundleError, unpack
 
-    try:
-        with click.open_file(file, "rb") as opened:
-            content = opened.read(FILE_LIMIT + 1)
-    except OSError as error:
-        raise click.UsageError(f"{file}: {error.strerror}") from error
-    if len(content) > FILE_LIMIT:
-        raise click.UsageError(f"{file} is larger than {FILE_LIMIT >> 20} MiB, so it is not a bundle")
+    content = read_whole(file, FILE_LIMIT, "a bundle")
     try:
         made = unpack(content)
         if made.manifest.agent_version != __version__:

@@ -9,7 +9,7 @@ import click
 
 from probe.cli.console import coloured, width, write
 from probe.cli.explain_check import has_platforms, json_of, known_checks, text_of
-from probe.cli.options import colour_option, settings_of
+from probe.cli.options import colour_option, read_whole, settings_of
 from probe.cli.probing import probe_node
 from probe.cli.upgrade import UPGRADE, check_versions, explain_upgrade, upgrade_options
 
@@ -184,13 +184,7 @@ def _read_report(file: str) -> Report:
 
     from probe.report import Report
 
-    try:
-        with click.open_file(file, "rb") as opened:
-            content = opened.read(REPORT_LIMIT + 1)
-    except OSError as error:
-        raise click.UsageError(f"{file}: {error.strerror}") from error
-    if len(content) > REPORT_LIMIT:
-        raise click.UsageError(f"{file} is larger than {REPORT_LIMIT >> 20} MiB, so it is not a report")
+    content = read_whole(file, REPORT_LIMIT, "a report")
     try:
         return msgspec.json.decode(content, type=Report)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

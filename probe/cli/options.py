@@ -127,3 +127,15 @@ def settings_of(**values: Any) -> Settings:
         return Settings(**values)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def read_whole(file: str, limit: int, kind: str) -> bytes:
+    """Content of *file*, `-` for stdin, of at most *limit* bytes. *Errors*: UsageError; *kind*: what it should be."""
+    try:
+        with click.open_file(file, "rb") as opened:
+            content = opened.read(limit + 1)
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from error
+    if len(content) > limit:
+        raise click.UsageError(f"{file} is larger than {limit >> 20} MiB, so it is not {kind}")
+    return bytes(content)

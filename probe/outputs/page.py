@@ -24,6 +24,7 @@ from probe.outputs.links import links
 from probe.outputs.nested import nested_rows
 from probe.outputs.preflight import preflight
 from probe.outputs.staleness import STALE, parse_time
+from probe.outputs.templating import environment_of
 from probe.outputs.text import MARKS, WORST_FIRST, spaced, visible
 from probe.report import STATUS_OF, FilesystemRow, Report, VolumeRow, decisive_finding
 from probe.terms import Status
@@ -128,17 +129,9 @@ def _style() -> str:
 @lru_cache
 def _template() -> jinja2.Template:
     """The template; each string that it prints goes through `visible` and is escaped."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("probe.outputs"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: visible(value, _LONGEST) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_of("probe.outputs", _LONGEST)
     environment.filters |= {
         "spaced": spaced,
         "remediation": _remediation,

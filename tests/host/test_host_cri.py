@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.imports import refuse_imports
 from lab.prerequisites import require
 from probe.host.child import Child, run_child
 from probe.host.cri import CriAnswer, CriHandler, no_answer
@@ -287,16 +288,7 @@ def test_nothing_is_imported_after_entering(serve: Serve) -> None:
     """With our own files out of sight, as after entering the node's mount namespace, the answer is complete."""
     endpoint, _ = serve()
 
-    class Refuse:
-        def find_spec(self, name: str, *_: object) -> None:
-            raise ImportError(f"{name} would be read from the node")
-
-    def enter() -> None:
-        sys.path.clear()
-        sys.path_importer_cache.clear()
-        sys.meta_path.insert(0, Refuse())  # type: ignore[arg-type]
-
-    answer = run_child(lambda: cri_child(lambda: endpoint, enter), 20, limit=ANSWER_LIMIT)
+    answer = run_child(lambda: cri_child(lambda: endpoint, refuse_imports), 20, limit=ANSWER_LIMIT)
     assert msgspec.json.decode(answer, type=CriAnswer).image_filesystem.value
 
 

@@ -21,6 +21,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from lab.logs import full_pipe
 from lab.prerequisites import require
 from lab.reports import no_kubelet
 from lab.serve.serving import (
@@ -330,12 +331,7 @@ def test_no_addresses_to_listen_on(text: str) -> None:
 
 def test_nobody_who_reads_the_log_is_waited_for(report_file: Path) -> None:
     """With a log that is full lines are lost, and answers are not."""
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(write_end, b"x" * 4096)
-    os.set_blocking(write_end, True)
+    read_end, write_end = full_pipe()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = start("serve", "--report-file", str(report_file), "--listen", f"127.0.0.1:{port}", stderr=write_end)

@@ -12,7 +12,7 @@ from probe.fleet.inventory import Inventory
 from probe.fleet.outputs.cards import cards_of
 from probe.fleet.outputs.parts import parts_of
 from probe.fleet.outputs.words import problems
-from probe.outputs.text import visible
+from probe.outputs.templating import environment_of
 from probe.terms import Status
 
 if TYPE_CHECKING:
@@ -60,18 +60,10 @@ def _policy(style: str, script: str) -> str:
 @lru_cache
 def _template() -> jinja2.Template:
     """The template; each string that it prints goes through `visible` and is escaped."""
-    import jinja2
     from markupsafe import Markup
 
     style, script = _file("fleet.css"), _file("fleet.js")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("probe.fleet.outputs"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: visible(value, _LONGEST) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_of("probe.fleet.outputs", _LONGEST)
     environment.filters["long"] = lambda cell: Markup(' class="long"' if _has_long_word(cell) else "")  # noqa: S704 - ours
     environment.globals |= {
         "style": Markup(style),  # noqa: S704 - ours

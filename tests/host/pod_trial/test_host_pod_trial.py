@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lab.imports import refuse_imports
 from probe.facts.trials.pod_meaning import judge_pods
 from probe.facts.tried import HandlerTrial
 from probe.host.child import run_child
@@ -282,18 +283,9 @@ def test_nothing_is_imported_after_entering(play: Play) -> None:
     """With our own files out of sight, as in the node's mount namespace, the trial is complete."""
     runtime = play()
 
-    class Refuse:
-        def find_spec(self, name: str, *_: object) -> None:
-            raise ImportError(f"{name} would be read from the node")
-
-    def enter() -> None:
-        sys.path.clear()
-        sys.path_importer_cache.clear()
-        sys.meta_path.insert(0, Refuse())  # type: ignore[arg-type]
-
     def life() -> bytes:
         load()
-        return encode(try_pods(runtime.plan, enter, time.monotonic() + 60))
+        return encode(try_pods(runtime.plan, refuse_imports, time.monotonic() + 60))
 
     answer = msgspec.json.decode(run_child(life, 60), type=Reading[PodAnswer]).value
     assert answer
