@@ -56,6 +56,14 @@ def test_flags_are_read_as_pflag_reads_them(arguments: list[str], flags: Flags) 
     assert parse_flags(arguments) == flags
 
 
+@pytest.mark.parametrize(
+    "switch", ["fail-cgroupv1", "seccomp-default", "help", "version", "docker", "disable-agent", "max-pods"]
+)
+def test_a_switch_leaves_the_next_word_alone(switch: str) -> None:
+    """Any other flag takes it as its value."""
+    assert parse_flags([f"--{switch}", "5"]) == {switch: ("5",) if switch == "max-pods" else ("true",)}
+
+
 def test_the_last_of_repeated_flags_wins() -> None:
     """As on any command line."""
     found = configuration("--max-pods=5", "--max-pods", "7").find("max-pods", "maxPods", int, Reading("", 110))

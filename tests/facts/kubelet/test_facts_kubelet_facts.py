@@ -606,6 +606,14 @@ def test_any_arguments_file_gives_arguments(text: str, environment: dict[str, st
     assert all(isinstance(argument, str) for argument in parse_arguments_file(text, environment))
 
 
+def test_an_arguments_file_of_microk8s() -> None:
+    """Comments and empty lines are no arguments, quotes go, and variables are those of the daemon."""
+    text = "# --max-pods=1\n\n  --config=\"$SNAP_DATA/a\"\n#x\n--node-labels='a=${B}' --v 2\n--root-dir=$NONE\n"
+    assert parse_arguments_file(text, {"SNAP_DATA": "/var/snap", "B": "b"}) == [
+        "--config=/var/snap/a", "--node-labels=a=b", "--v", "2", "--root-dir=",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("cgroup", "unit"),
     [
