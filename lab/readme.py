@@ -17,7 +17,8 @@ from probe.checks.catalog import CHECKS
 from probe.checks.forecasts.catalog import CHECKS as FORECASTS
 from probe.checks.nested.catalog import CHECKS as NESTED_CHECKS
 from probe.cli import verbs as cli
-from probe.outputs.metrics import Publishing, families
+from probe.outputs.metrics import families
+from probe.outputs.publishing import Publishing
 from probe.outputs.terminal import render_report
 
 ROOT = Path(__file__).parents[1]

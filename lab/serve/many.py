@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from lab import reports
 from lab.serve.prometheus import FULL, of_this_boot
 from probe.outputs.exposition import TEXT, generate_text
-from probe.outputs.metrics import Publishing, render_metrics
+from probe.outputs.metrics import render_metrics
+from probe.outputs.publishing import Publishing
 from probe.outputs.staleness import expired
 from probe.report import Report, RestartForecast
 

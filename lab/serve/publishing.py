@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from lab import reports
 from lab.serve.api_double import ApiDouble
-from probe.outputs.metrics import Publishing
+from probe.outputs.publishing import Publishing
 from probe.outputs.staleness import expired
 from probe.publish.api.client import Access, connect
 from probe.publish.parts import Part

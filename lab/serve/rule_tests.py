@@ -12,7 +12,8 @@ import yaml
 from msgspec.structs import replace
 
 from lab.serve.prometheus import promtool
-from probe.outputs.metrics import Publishing, families
+from probe.outputs.metrics import families
+from probe.outputs.publishing import Publishing
 from probe.report import Report
 
 Series = dict[str, list[float | None]]

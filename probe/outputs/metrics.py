@@ -7,40 +7,24 @@ a Pod or a volume. An unknown value has no series; only the verdict always has o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal
-
-from msgspec import Struct
+from collections.abc import Callable, Iterable, Iterator
 
 from probe import __version__
-from probe.outputs.exposition import Collector, CounterMetricFamily, GaugeMetricFamily, Metric, generate_text
-from probe.outputs.labels import CHECK_IDS, blocking_reason, filesystem_results, shown
+from probe.outputs.exposition import Collector, Metric, gauge, generate_text, info, some
+from probe.outputs.labels import CHECK_IDS, blocking_reason, filesystem_results
+from probe.outputs.publishing import Publishing, publishing_families
 from probe.outputs.staleness import STALE, parse_time
 from probe.report import Report, ReportFacts
 from probe.terms import LEVELS, Status
 from probe.verdict import Verdict
 
-PREFIX = "userns_probe_"
 SERIES_LIMIT = 120
 FILESYSTEMS_LIMIT = 10
 HANDLERS_LIMIT = 6
 STATUS_NUMBERS: dict[Status, int] = {"skipped": -1, "pass": 0, "warn": 1, "unknown": 2, "fail": 3}
 """The worst is the largest, so that `max` finds it."""
 
-PublishResult = Literal["success", "error", "skipped"]
-PUBLISH_RESULTS: tuple[PublishResult, ...] = ("success", "error", "skipped")
-
 _VERDICTS: tuple[Verdict, ...] = ("ready", "not-ready", "unknown")
-_LABEL_BYTES = 64
-
-
-class Publishing(Struct, frozen=True, kw_only=True):
-    """Results of writing to the Node so far."""
-
-    results: Mapping[PublishResult, int]
-    """Writes that worked and failed, and rounds without one because nothing had changed."""
-    last_success: float | None
-    """Seconds since the epoch; None before the first."""
 
 
 class ReportCollector(Collector):
@@ -80,8 +64,8 @@ def families(
 ) -> Iterator[Metric]:
     """Every family that has a sample now."""
     name = (report and report.node.name) or node_name or ""
-    yield _gauge("build_info", "Always 1; the version of userns-probe.", ["version"], {(__version__,): 1})
-    yield from _info("node", "the name of the Node in Kubernetes", node=name)
+    yield gauge("build_info", "Always 1; the version of userns-probe.", ["version"], {(__version__,): 1})
+    yield from info("node", "the name of the Node in Kubernetes", node=name)
     yield from _verdict(report)
     if report is not None:
         yield from _levels(report)
@@ -91,19 +75,19 @@ def families(
         yield from _nested(report)
         yield from _times(report)
     if publishing is not None:
-        yield from _publishing(publishing)
+        yield from publishing_families(publishing)
 
 
 def _verdict(report: Report | None) -> Iterator[Metric]:
     current = report.verdict if report else "unknown"
-    yield _gauge(
+    yield gauge(
         "verdict",
         "Whether Pods with hostUsers: false run on this node: 1 for the current verdict, 0 for the others. "
         "unknown until this boot has its first report, and after a report expired.",
         ["verdict"],
         {(verdict,): verdict == current for verdict in _VERDICTS},
     )
-    yield from _some(
+    yield from some(
         "blocking_reason",
         "Always 1; the reason why the node is not ready or unknown. Absent if it is ready.",
         ["reason"],
@@ -112,7 +96,7 @@ def _verdict(report: Report | None) -> Iterator[Metric]:
 
 
 def _levels(report: Report) -> Iterator[Metric]:
-    yield from _some(
+    yield from some(
         "level_ready",
         "1 if Pods have everything of this level and those before it (stateless, projected, local, volumes); 0 if not. "
         "Absent if unknown.",
@@ -120,7 +104,7 @@ def _levels(report: Report) -> Iterator[Metric]:
         _readiness((level, report.levels.get(level, "unknown")) for level in LEVELS),
     )
     handlers = sorted(report.handlers, key=lambda handler: handler.name)[:HANDLERS_LIMIT]
-    yield from _some(
+    yield from some(
         "handler_ready",
         "1 if Pods whose RuntimeClass names this handler (empty: the default one) run with hostUsers: false; 0 if not. "
         "Absent if unknown.",
@@ -135,20 +119,20 @@ def _readiness(verdicts: Iterable[tuple[str, Verdict]]) -> dict[tuple[str, ...],
 
 def _findings(report: Report) -> Iterator[Metric]:
     statuses = {finding.id: finding.status for finding in report.findings}
-    yield from _some(
+    yield from some(
         "check_status",
         "Status of each check, the worst is the largest: -1 skipped (does not apply here), 0 pass, 1 warn, 2 unknown "
         "(could not look), 3 fail. `userns-probe explain CHECK` has its question and the fix.",
         ["check"],
         {(check,): STATUS_NUMBERS[statuses[check]] for check in CHECK_IDS if check in statuses},
     )
-    yield from _some(
+    yield from some(
         "contradiction",
         "Always 1; a check in which a layer claims what a live attempt disproves, or the reverse. Absent without one.",
         ["check"],
         {(check,): 1 for check in CHECK_IDS if check in report.contradictions},
     )
-    yield from _some(
+    yield from some(
         "filesystem_supported",
         "1 if an idmapped mount of this type of file system worked in this role, 0 if the kernel refused one. "
         "Absent if unknown.",
@@ -165,7 +149,7 @@ def _filesystems(report: Report) -> dict[tuple[str, ...], float]:
 
 def _nested(report: Report) -> Iterator[Metric]:
     levels = report.nested.levels if report.nested else {}
-    yield from _some(
+    yield from some(
         "nested_ready",
         "1 if containers inside a Pod with hostUsers: false work at this level (build, engine, system, rootless, "
         "inner-userns) with the default runtime handler; 0 if not. Absent if unknown.",
@@ -176,12 +160,12 @@ def _nested(report: Report) -> Iterator[Metric]:
 
 def _node(report: Report) -> Iterator[Metric]:
     facts = report.facts
-    yield from _info("kernel", "the running kernel", release=facts.kernel_release, architecture=facts.architecture)
-    yield from _info(
+    yield from info("kernel", "the running kernel", release=facts.kernel_release, architecture=facts.architecture)
+    yield from info(
         "kubelet", "the running kubelet", version=facts.kubelet_version, distribution=facts.kubelet_distribution
     )
-    yield from _info("runtime", "the running container runtime", name=facts.runtime_name, version=facts.runtime_version)
-    yield from _some(
+    yield from info("runtime", "the running container runtime", name=facts.runtime_name, version=facts.runtime_version)
+    yield from some(
         "oci_runtime_info",
         "Always 1; the OCI runtime of each handler (empty: the default one), its own claim of idmapped mounts, and the "
         "container runtime's claim of user namespaces.",
@@ -189,13 +173,13 @@ def _node(report: Report) -> Iterator[Metric]:
         _oci_runtimes(facts),
     )
     forecast = report.forecast.outcome if report.forecast else "unknown"
-    yield from _some(
+    yield from some(
         "kubelet_restart_forecast",
         "1 if the kubelet's next start is expected to succeed, 0 if it is expected to fail. Absent if unknown.",
         [],
         {} if forecast == "unknown" else {(): forecast == "starts"},
     )
-    yield from _some(
+    yield from some(
         "forecast_ready",
         "1 if Pods with hostUsers: false are expected to run after the next event of this kind (boot: the node boots; "
         "runtime-restart: the container runtime restarts), 0 if not. Absent if unknown.",
@@ -218,7 +202,7 @@ def _id_slots(report: Report) -> Iterator[Metric]:
         samples[("total",)] = pool.slots
         if pool.used is not None:
             samples |= {("used",): pool.used, ("free",): max(0, pool.slots - pool.used)}
-    yield from _some(
+    yield from some(
         "id_slots",
         "Ranges of host IDs for Pods with a user namespace, one per Pod: total, used and free. "
         "used and free are absent if the kubelet's records could not be read.",
@@ -242,38 +226,4 @@ def _times(report: Report) -> Iterator[Metric]:
             parse_time(report.expires_at),
         ),
     ):
-        yield from _some(name, meaning, [], {} if value is None else {(): value})
-
-
-def _publishing(publishing: Publishing) -> Iterator[Metric]:
-    counter = CounterMetricFamily(
-        f"{PREFIX}publish",
-        "Rounds of publishing to the Node: success (written), error (refused, or the API server did not answer), "
-        "skipped (nothing to change).",
-        labels=["result"],
-    )
-    for result in PUBLISH_RESULTS:
-        counter.add_metric([result], publishing.results.get(result, 0))
-    yield counter
-    last = publishing.last_success
-    meaning = "Last successful write of the Node, in Unix time."
-    yield from _some("last_publish_timestamp_seconds", meaning, [], {} if last is None else {(): last})
-
-
-def _info(what: str, meaning: str, **labels: str) -> Iterator[Metric]:
-    """An info metric of value 1; none when none of its labels is known."""
-    samples: dict[tuple[str, ...], float] = {tuple(labels.values()): 1} if any(labels.values()) else {}
-    yield from _some(f"{what}_info", f"Always 1; {meaning}.", list(labels), samples)
-
-
-def _some(name: str, meaning: str, labels: Sequence[str], samples: Mapping[tuple[str, ...], float]) -> Iterator[Metric]:
-    if samples:
-        yield _gauge(name, meaning, labels, samples)
-
-
-def _gauge(name: str, meaning: str, labels: Sequence[str], samples: Mapping[tuple[str, ...], float]) -> Metric:
-    family = GaugeMetricFamily(f"{PREFIX}{name}", meaning, labels=labels)
-    unique = {tuple(shown(label, _LABEL_BYTES) for label in key): value for key, value in samples.items()}
-    for key, value in unique.items():
-        family.add_metric(key, float(max(-(1 << 63), min(value, 1 << 63))))
-    return family
+        yield from some(name, meaning, [], {} if value is None else {(): value})

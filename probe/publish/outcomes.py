@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from probe.outputs.metrics import PUBLISH_RESULTS, Publishing, PublishResult
+from probe.outputs.publishing import PUBLISH_RESULTS, Publishing, PublishResult
 from probe.publish.api.client import Failure
 from probe.publish.api.errors import explain_failure
 from probe.publish.schedule import Backoff, Pace

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Protocol
 
-from probe.outputs.metrics import Publishing
+from probe.outputs.publishing import Publishing
 from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing, may_pass
 from probe.publish.apply import Half, halves

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from probe.outputs.metrics import Publishing
+from probe.outputs.publishing import Publishing
 from probe.outputs.staleness import MESSAGE, effective, foreign, lifetime
 from probe.outputs.text import visible
 from probe.report import SCHEMA, Report

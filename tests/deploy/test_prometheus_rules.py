@@ -14,7 +14,7 @@ from lab import reports
 from lab.deploy.manifests import CHECKOUT
 from lab.serve.prometheus import FULL, promtool
 from lab.serve.rule_tests import Series, check, node_series, plain
-from probe.outputs.metrics import Publishing
+from probe.outputs.publishing import Publishing
 from probe.outputs.staleness import expired
 from probe.report import Report, RestartForecast
 

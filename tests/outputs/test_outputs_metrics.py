@@ -22,21 +22,19 @@ from lab.reports import REPORTS, make_facts, make_finding, make_oci_runtime, mak
 from probe import __version__
 from probe.checks.catalog import CHECKS
 from probe.nested import NESTED_LEVELS
-from probe.outputs.exposition import generate_text
+from probe.outputs.exposition import PREFIX, generate_text
 from probe.outputs.labels import CHECK_IDS, FSTYPES, REASONS, ROLES, known_fstype
 from probe.outputs.metrics import (
     FILESYSTEMS_LIMIT,
     HANDLERS_LIMIT,
-    PREFIX,
-    PUBLISH_RESULTS,
     SERIES_LIMIT,
     STATUS_NUMBERS,
-    Publishing,
     ReportCollector,
     families,
     render_metrics,
     render_prom,
 )
+from probe.outputs.publishing import PUBLISH_RESULTS, Publishing
 from probe.outputs.staleness import expired
 from probe.report import HandlerVerdict, Report
 from probe.terms import LEVELS, Status, UnknownReason
