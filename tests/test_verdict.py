@@ -134,13 +134,22 @@ def test_a_failure_decides_its_level_and_those_above(level: str, ready: int) -> 
     assert list(conclusion.levels.values()) == ["ready"] * ready + ["not-ready"] * (4 - ready)
 
 
-def test_volumes_decide_their_level_and_nothing_else() -> None:
-    """A refused volume leaves the node ready, and says that volumes do not all work."""
-    conclusion = conclude([make_finding(), make_finding("fail", level="volumes", gating=False)])
+@pytest.mark.parametrize(("status", "verdict"), [("fail", "not-ready"), ("unknown", "unknown"), ("warn", "ready")])
+def test_volumes_decide_their_level_and_nothing_else(status: str, verdict: str) -> None:
+    """A refused volume leaves the node ready, and says that volumes do not all work; nor is an unknown one a promise."""
+    conclusion = conclude([make_finding(), make_finding(status, level="volumes", gating=False)])
     assert outline(conclusion) == ("ready", "")
     assert conclusion.levels == {
         "stateless": "ready",
         "projected": "ready",
         "local": "ready",
-        "volumes": "not-ready",
+        "volumes": verdict,
     }
+
+
+@pytest.mark.parametrize("level", ["stateless", "projected", "local"])
+def test_what_a_check_that_does_not_gate_leaves_unknown_decides_nothing(level: str) -> None:
+    """Only a gating check needs an answer."""
+    conclusion = conclude([make_finding(), make_finding("unknown", level=level, gating=False)])
+    assert outline(conclusion) == ("ready", "")
+    assert set(conclusion.levels.values()) == {"ready"}
