@@ -136,7 +136,7 @@ def test_a_failure_decides_its_level_and_those_above(level: str, ready: int) -> 
 
 @pytest.mark.parametrize(("status", "verdict"), [("fail", "not-ready"), ("unknown", "unknown"), ("warn", "ready")])
 def test_volumes_decide_their_level_and_nothing_else(status: str, verdict: str) -> None:
-    """A refused volume leaves the node ready, and says that volumes do not all work; nor is an unknown one a promise."""
+    """A refused volume leaves the node ready, and says that volumes do not all work; an unknown one is no promise."""
     conclusion = conclude([make_finding(), make_finding(status, level="volumes", gating=False)])
     assert outline(conclusion) == ("ready", "")
     assert conclusion.levels == {

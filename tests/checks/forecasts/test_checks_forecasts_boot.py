@@ -228,6 +228,46 @@ def test_a_limit_that_no_file_sets_is_the_kernels(release: str, now: int, then: 
     assert all(limits[name].value == limit.value for name, limit in kernel.namespace_limits.items() if name != LIMIT)
 
 
+@pytest.mark.parametrize(("files", "then"), [({}, 0), (at("/etc/sysctl.d/z.conf", 63000), 63000)])
+def test_the_next_kernel_decides_a_limit_that_no_file_sets(files: dict[str, Reading[int]], then: int) -> None:
+    """Not the running one."""
+    kernel = limited(63000, release="4.18.0-553.el8.x86_64", boot_limits=files)
+    after = plan_boot(make_facts(kernel=kernel, **boots(EL7))).after
+    assert after.kernel.namespace_limits[LIMIT].value == then
+
+
+def test_a_limit_that_cannot_be_read_stays_so() -> None:
+    """Nobody knows whether it changes."""
+    limits = dict(make_kernel().namespace_limits) | {LIMIT: unread("/proc/sys/user/max_user_namespaces")}
+    kernel = make_kernel(namespace_limits=limits, release=EL7, boot_limits=at("/etc/sysctl.d/z.conf", 0))
+    plan = plan_boot(make_facts(kernel=kernel, **boots("4.18.0-553.el8.x86_64")))
+    assert plan.after.kernel.namespace_limits[LIMIT] == limits[LIMIT]
+    assert [change.what for change in plan.changes] == ["kernel"]
+
+
+def test_a_limit_that_an_unread_file_may_set_stays() -> None:
+    """The kernel's default is no answer then."""
+    after = plan_boot(make_facts(kernel=limited(0), **boots("6.18.1", unread_sysctls=(HANGS,)))).after
+    assert after.kernel.namespace_limits[LIMIT].value == 0
+
+
+@pytest.mark.parametrize(
+    ("facts", "result", "errno"),
+    [(sysctl(0), "refused", "ENOSPC"), ({"kernel": limited(0), "user_namespace": OFF}, "supported", "")],
+)
+def test_the_attempt_after_a_boot(facts: dict[str, Any], result: str, errno: str) -> None:
+    """That of today with the limit of then."""
+    after = plan_boot(make_facts(**facts)).after.user_namespace
+    assert (after.result, after.errno) == (result, errno)
+
+
+def test_a_kernel_without_user_namespaces() -> None:
+    """unshare(2) then answers as it does to any flag that it does not know."""
+    after = plan_boot(make_facts(**boots("6.18.1", built_in=False))).after
+    assert (after.user_namespace.result, after.user_namespace.errno) == ("refused", "EINVAL")
+    assert after.kernel.user_namespace_file.kind == "absent"
+
+
 def test_the_facts_after_a_boot() -> None:
     """Those of the next kernel, command line and mounts; an attempt that failed for another reason fails again."""
     refused = make_namespace_attempt(result="refused", errno="EPERM", step="unshare", reason="Operation not permitted")
