@@ -304,9 +304,11 @@ def test_a_mount_that_nothing_mounts_again_is_named() -> None:
     assert "fstab" not in other.then
 
 
-def test_an_entry_without_a_release_changes_no_kernel() -> None:
-    """Its name is unknown, which is no change."""
+def test_what_is_unknown_is_no_change() -> None:
+    """The release of an entry, that of the running kernel, and the command line of entries to come."""
     assert forecast(make_facts(**boots("", installed=(RUNNING,)))).changes == ()
+    assert plan_boot(make_facts(kernel=make_kernel(release=unread()), **boots("6.18.1"))).changes == ()
+    assert forecast(make_facts(**boots(RUNNING, configured=unread("/etc/default/grub")))).changes == ()
 
 
 @pytest.mark.parametrize(
