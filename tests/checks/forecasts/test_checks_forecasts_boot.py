@@ -315,10 +315,14 @@ def test_what_is_unknown_is_no_change() -> None:
     ("facts", "doubt"),
     [
         (cgroup_v1(systemd=257), True),
-        ({"boot": make_boot(entry=entry(RUNNING, V1), systemd=Reading("systemd", 257), running_options=(V1,))}, False),
+        (boots(RUNNING, V1, systemd=Reading("systemd", 257), running_options=(V1,)), False),
         ({"kernel": make_kernel(release=unread("/proc/sys/kernel/osrelease")), **boots(RUNNING)}, True),
         ({"mounts": make_mounts(at_boot=(replace(make_mount_at_boot(), then=unread("/etc/fstab")),))}, True),
         ({"mounts": unread("/proc/1/mountinfo")}, True),
+        (
+            {"boot": make_boot(entry=entry(RUNNING, V1), systemd=Reading("systemd", 257), running_options=unread())},
+            True,
+        ),
     ],
 )
 def test_doubts(facts: dict[str, Any], doubt: bool) -> None:
@@ -327,13 +331,14 @@ def test_doubts(facts: dict[str, Any], doubt: bool) -> None:
 
 
 KERNEL, LIMITS, MOUNTS = boots("6.1.0-30-amd64"), sysctl(0), moved(options=("ro",))
+STAYS = moved()
 
 
 @pytest.mark.parametrize(
     ("facts", "named"),
     [
         (KERNEL, f"/boot/vmlinuz-{RUNNING}"), (MOUNTS, "/etc/fstab"), (LIMITS, ""), (KERNEL | LIMITS, ""),
-        (KERNEL | MOUNTS, ""), (MOUNTS | LIMITS, ""),
+        (KERNEL | MOUNTS, ""), (MOUNTS | LIMITS, ""), (KERNEL | STAYS, f"/boot/vmlinuz-{RUNNING}"),
     ],
 )  # fmt: skip
 def test_a_remediation_of_a_boot_fits_the_only_change(facts: dict[str, Any], named: str) -> None:
@@ -352,6 +357,34 @@ def test_a_kernel_is_no_remediation_for_a_runtime() -> None:
 def test_what_stops_all_pods_precedes_a_mount() -> None:
     """The reason is that of the check; a mount that becomes read-only is told where nothing else stops Pods."""
     assert forecast(make_facts(**LIMITS, **MOUNTS)).reason == "UserNamespacesDisabled"
+
+
+def test_a_kernel_is_the_remediation_for_what_kernels_decide() -> None:
+    """Also for a kernel without user namespaces."""
+    assert "grubby" in forecast(make_facts(**boots("6.18.1", built_in=False), **STAYS)).remediation
+
+
+@pytest.mark.parametrize(
+    ("mount", "reasons"),
+    [
+        (make_mount_at_boot(options=("ro",)), ["KubeletDirectoryNotWritable"]),
+        (replace(make_mount_at_boot(options=("ro",)), role="runtime-root"), ["DirectoryNotWritable"]),
+        (replace(make_mount_at_boot(options=("ro",)), now=make_mount_at_boot(options=("ro",)).then.value), []),
+        (replace(make_mount_at_boot(), then=unread("/etc/fstab")), []),
+    ],
+)
+def test_mounts_that_become_read_only(mount: MountAtBoot, reasons: list[str]) -> None:
+    """One that is read-only today already is found by the checks of today."""
+    plan = plan_boot(make_facts(mounts=make_mounts(at_boot=(mount,))))
+    assert [stop.reason for stop in plan.stops] == reasons
+
+
+def test_a_kubelet_that_does_not_start_precedes_a_mount() -> None:
+    """And stops the Pods of each level."""
+    ids = make_ids(account=True, local_account=True, getsubids=absent("getsubids"))
+    found = forecast(make_facts(ids=ids, **MOUNTS))
+    assert found.reason == "KubeletNotFound"
+    assert set(found.levels.values()) == {"not-ready"}
 
 
 def test_volumes_that_turn_for_the_worse_are_no_promise() -> None:
