@@ -319,6 +319,11 @@ def test_a_unified_kernel_image_needs_systemd_boot(directory: str) -> None:
     assert boot({**only, **started, **beside}).entry.kind == "not-readable"
 
 
+def of(release_file: str, release: str, system: str = "x") -> str:
+    """A unified kernel image with these lines of os-release(5)."""
+    return f".osrel ID={system}\\n{release_file}\n.cmdline quiet\n.uname {release}\n"
+
+
 LOADER = {"/efi/loader/loader.conf": "timeout 3\n"}
 ESP = "/efi/EFI/Linux"
 
@@ -337,6 +342,18 @@ ESP = "/efi/EFI/Linux"
         ({"a.efi": image("")}, ""),
         ({"a.efi": ".cmdline quiet\n"}, None),
         ({f"{number}.efi": image("6.9.0") for number in range(20)}, None),
+        ({f"{number}.efi": image(f"6.{number}.0") for number in range(8)}, "6.7.0"),
+        ({f"{number}.efi": image("6.9.0") for number in range(9)}, None),
+        ({"@a.efi": image("6.9.0"), "/efi/loader/loader.conf": "default @a.efi\n"}, None),
+        ({"auto-a.efi": image("6.9.0"), "/efi/loader/loader.conf": "default auto-a.efi\n"}, None),
+        ({"a.efi": image("6.9.0"), "/efi/loader/loader.conf": "default a.efi\npreferred b.efi\n"}, None),
+        ({"a.efi": image("6.9.0"), "/efi/loader/loader.conf": "default b.efi\n"}, None),
+        ({"a.efi": of("IMAGE_ID=x", "6.9.0"), "b.efi": of("IMAGE_ID=y", "6.12.0")}, None),
+        ({"a.efi": of("IMAGE_ID=x", "6.9.0", system="a"), "b.efi": of("IMAGE_ID=x", "6.12.0", system="b")}, "6.12.0"),
+        ({"a.efi": of('IMAGE_VERSION="2"', "6.9.0"), "b.efi": of("IMAGE_VERSION=1\\nVERSION=9", "6.12.0")}, "6.9.0"),
+        ({"a.efi": of("VERSION=2", "6.9.0"), "b.efi": of("VERSION=1\\nVERSION_ID=9", "6.12.0")}, "6.9.0"),
+        ({"a.efi": of("VERSION_ID=2", "6.9.0"), "b.efi": of("VERSION_ID=1\\nBUILD_ID=9", "6.12.0")}, "6.9.0"),
+        ({"a.efi": of("BUILD_ID='2'", "6.9.0"), "b.efi": of("BUILD_ID=1", "6.12.0")}, "6.9.0"),
         ({"a.efi": image("6.9.0"), f"{EFIVARS}/LoaderEntryDefault-{VENDOR}": "x"}, None),
         ({"a.efi": image("6.9.0"), f"{EFIVARS}/LoaderEntryOneShot-{VENDOR}": "x"}, None),
     ],
@@ -349,6 +366,14 @@ def test_systemd_boot_sorts_unified_kernel_images(files: dict[str, str], release
     else:
         assert entry.value is not None
         assert entry.value.release == release
+
+
+@pytest.mark.parametrize("unread", ["/efi/loader/loader.conf", f"{ESP}/b.efi"])
+def test_a_file_that_cannot_be_read_may_decide_what_boots(unread: str) -> None:
+    """The problem is that of the file."""
+    files: dict[str, bytes | str | int] = {**LOADER, f"{ESP}/a.efi": image("6.9.0"), "/efi/EFI/systemd/a.efi": ""}
+    entry = boot(files | {unread: errno.EACCES}).entry
+    assert (entry.source, entry.kind) == (unread, "not-permitted")
 
 
 def test_the_release_of_systemd_is_looked_for_where_it_decides() -> None:
