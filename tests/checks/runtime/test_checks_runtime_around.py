@@ -110,6 +110,8 @@ def test_each_failure_decides_the_verdict() -> None:
         ("crun", "/", {}, ("fail", "StateNotSearchable")),
         ("runc", "/run", {"acl": True}, ("unknown", "NotReadable")),
         ("runc", "/run", {"gid": 100_000}, ("unknown", "NotReadable")),
+        ("runc", "/run", {"uid": 65536}, ("unknown", "NotReadable")),
+        ("runc", "/run", {"uid": 65535}, ("fail", "StateNotSearchable")),
         ("runc", "/run", {"mode": 0o40711}, ("pass", "")),
     ],
 )
@@ -139,6 +141,7 @@ def test_a_folder_that_was_not_read() -> None:
         (make_place("/tmp", free_inodes=0), {}, ("fail", "TemporaryDirectoryUnusable")),
         (make_place("/tmp", inodes=0, free_inodes=0), {}, ("pass", "")),
         (make_place("/tmp", mode=0o40700, free_bytes=0), {}, ("pass", "")),
+        (absent("/nowhere"), {"version": "2.0.0"}, ("fail", "TemporaryDirectoryUnusable")),
         (absent("/nowhere"), {"version": "1.7.24"}, ("pass", "")),
         (absent("/nowhere"), {"name": "cri-o"}, ("pass", "")),
         (unread("/tmp"), {}, ("unknown", "NotPermitted")),
@@ -148,6 +151,18 @@ def test_temporary_directory(temporary: Any, runtime: dict[str, Any], expected: 
     """containerd 2 needs it for mapped layers, and others do not."""
     facts = facts_with(temporary=temporary, runtime=runtime)
     assert status_of("runtime-directories", facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("temporary", "expected"),
+    [(absent("/nowhere"), ("unknown", "NotPermitted")), (make_place("/tmp"), ("pass", ""))],
+)
+def test_temporary_directory_of_an_unknown_snapshotter(temporary: Any, expected: tuple[str, str]) -> None:
+    """It may be another one than overlayfs, which needs none."""
+    handlers = Reading("CRI", (make_handler(snapshotter=unread("config")),))
+    around = make_surroundings(temporary=temporary)
+    runtime = make_runtime(handlers=handlers, snapshotter=unread("config"), surroundings=around)
+    assert status_of("runtime-directories", make_facts(runtime=runtime)) == expected
 
 
 @pytest.mark.parametrize("name", ["null", "zero", "full", "random", "urandom", "tty"])
@@ -1116,7 +1131,9 @@ def test_a_tmpfs_with_options_of_the_nodes_root(option: str, status: str) -> Non
     assert status_of("runtime-base-spec", facts_with(handlers=(make_handler_around(added=added),)))[0] == status
 
 
-@pytest.mark.parametrize(("number", "status"), [(0, "fail"), (1 << 30, "pass"), (-1, "pass")])
+@pytest.mark.parametrize(
+    ("number", "status"), [(0, "fail"), (4095, "fail"), (4096, "pass"), (1 << 30, "pass"), (-1, "pass")]
+)
 def test_files_of_the_kubelet(number: int, status: str) -> None:
     """RLIMIT_FSIZE binds root, too: without files of its Pods the kubelet starts none."""
     around = make_kubelet_around(limits=Reading("limits", limits(FSIZE=number)))
