@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from hypothesis import settings
+from hypothesis import configuration, settings
 
 from lab.real import packages
+from lab.real.debian import cache
 from probe.host.host import LocalHost
 from tests.extent import EXAMPLES, HOSTILE_EXAMPLES
 
 # A plugin, as a session fixture that a module imports is made once more for that module.
 pytest_plugins = ["tests.children", "tests.real.fixtures"]
 
+# What it makes of Unicode and of the constants in our modules takes seconds, in each process of a new checkout.
+configuration.set_hypothesis_home_dir(cache("hypothesis"))
 # No deadline: how long an example takes says how busy the machine is.
 settings.register_profile("patient", max_examples=EXAMPLES, deadline=None)
 settings.register_profile("hostile", max_examples=HOSTILE_EXAMPLES, deadline=None)
