@@ -2,12 +2,13 @@
 
 Tests that boot kernels in qemu are one lane, from the first second on. Those on this kernel are another one, in which
 they run one after another, as some compare the whole machine (loop devices, modules, the kernel's log) before and
-after. Each of these two collects only the files with its mark. Other tests change nothing of the machine; those that
-need a program, such as a browser, come last among them. Tests of the product run once more on the Python of the image.
-These give way to the first two lanes, which would end last. A lane's output is printed when it has ended. In the end
-come all failures once more, and a last line that counts the tests of all lanes, as pytest does.
+after, and others try Pods and runtimes, in one cgroup of the machine. Those that do neither, and mostly wait, are a
+lane beside it. Each of these three collects only the files with its mark. Other tests change nothing of the machine;
+those that need a program, such as a browser, come last among them. Tests of the product run once more on the Python of
+the image. These give way to the first three lanes, which would end last. A lane's output is printed when it has ended.
+In the end come all failures once more, and a last line that counts the tests of all lanes, as pytest does.
 
-The image is built from the first second on, too: the lane that runs it, which ends last, would wait for it.
+The image is built from the first second on, too: tests would wait for it.
 
 `scripts/test --fast` has three lanes of its own, with different folders each, so that no test is collected twice.
 """
@@ -31,7 +32,7 @@ from lab.command import ROOT
 from lab.deploy import image as deploy
 from lab.real.kernel import die_with_parent
 
-LANES = ("qemu", "real and not qemu and not program", "not real or program")
+LANES = ("qemu", "real and not (qemu or program or beside)", "beside", "not real or program")
 """Expressions for `pytest -m`; each test is in exactly one lane."""
 FAST = "not real and not slow"
 PARTS = (("tests/host",), tuple(f"tests/{name}" for name in ("bundle", "fleet", "publish", "serve")))
@@ -72,7 +73,7 @@ def run(commands: Sequence[Sequence[str]], out: IO[str]) -> int:
 
 
 @contextmanager
-def beside(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def meanwhile(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run *command* meanwhile, and end it with all that it started. What went wrong, a test says that needs it."""
     nothing = subprocess.DEVNULL
     process = subprocess.Popen(
@@ -140,10 +141,11 @@ def commands(extent: str) -> list[tuple[str, ...]]:
     if extent == "fast":
         others = (f"--ignore={folder}" for part in PARTS for folder in part)
         return [*((*pytest, FAST, *part) for part in PARTS), (*pytest, FAST, *others)]
-    qemu, real, other = LANES
+    qemu, real, beside, other = LANES
     found: list[tuple[str, ...]] = [
         (*pytest, qemu, *marked("qemu")),
         (*pytest, real, *marked("real")),
+        (*pytest, beside, *marked("beside")),
         (*GIVE_WAY, *pytest, other),
     ]
     if os.geteuid() == 0:  # chroot(2) needs root, as the real tests do, which skip without it
@@ -168,9 +170,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, terminated)
     extent = os.environ.get("USERNS_PROBE_TESTS", "")
     try:
-        with ExitStack() as meanwhile:
+        with ExitStack() as ending:
             if extent != "fast" and os.geteuid() == 0:
-                meanwhile.enter_context(beside(IMAGE))
+                ending.enter_context(meanwhile(IMAGE))
             return run(commands(extent), sys.stdout)
     except KeyboardInterrupt:
         return INTERRUPTED

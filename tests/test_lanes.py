@@ -23,7 +23,7 @@ WORDS = {
     "nothing": "===== 7 deselected in 0.10s =====",
     "dead": "Fatal Python error",
 }
-MARKS = ("real", "qemu", "program", "whole_machine")
+MARKS = ("real", "qemu", "program", "beside", "whole_machine")
 CODES = {"passed": 0, "failed": 1, "broken": 1, "nothing": 5, "dead": -11}
 
 
@@ -57,15 +57,15 @@ def test_one_summary(ended: tuple[str, ...], code: int, words: str) -> None:
     assert last.startswith("===")
 
 
-def test_what_runs_beside_the_lanes_ends_with_them() -> None:
+def test_what_runs_meanwhile_ends_with_the_lanes() -> None:
     """With all that it started; and nothing happens to one that has ended before."""
-    with lanes.beside(("sh", "-c", "sleep 1000000 & wait")) as process:
+    with lanes.meanwhile(("sh", "-c", "sleep 1000000 & wait")) as process:
         wait_for(lambda: len(descendants(process.pid)) == 2)
         family = descendants(process.pid)
         assert process.poll() is None
     assert process.returncode == -signal.SIGTERM
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in family))
-    with lanes.beside(("true",)) as process:
+    with lanes.meanwhile(("true",)) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert process.returncode == 0
 
@@ -80,12 +80,14 @@ def test_each_fast_test_is_in_one_part() -> None:
 
 
 def test_each_test_is_in_one_lane(request: pytest.FixtureRequest) -> None:
-    """What boots a kernel or needs a program is `real` as well, in a file that its lane collects, and not both."""
-    assert lanes.LANES == ("qemu", "real and not qemu and not program", "not real or program")
+    """What has a lane of its own is `real` as well, in a file that its lane collects, and has no other."""
+    assert lanes.LANES == ("qemu", "real and not (qemu or program or beside)", "beside", "not real or program")
     collected = request.config.stash[COLLECTED]
-    for name in ("real", "qemu"):
+    for name in ("real", "qemu", "beside"):
         files = {item.nodeid.partition("::")[0] for item in collected if item.get_closest_marker(name)}
         assert files <= set(lanes.marked(name))
     some = {name: {item.nodeid for item in collected if item.get_closest_marker(name)} for name in MARKS}
-    assert some["qemu"] | some["program"] <= some["real"]
-    assert not some["program"] & (some["qemu"] | some["whole_machine"])
+    assert some["qemu"] | some["program"] | some["beside"] <= some["real"]
+    assert not some["program"] & some["qemu"]
+    assert not some["beside"] & (some["qemu"] | some["program"])
+    assert not some["whole_machine"] & (some["program"] | some["beside"])

@@ -12,14 +12,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import msgspec
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from lab.deploy.image import Image, digest
-from lab.deploy.manifests import CHECKOUT, COMPONENTS, MANIFEST, by_kind, container_of, documents, pod_of
+from lab.deploy.manifests import CHECKOUT, MANIFEST, container_of, documents, pod_of
 from lab.deploy.pod import NODE_NAME, Pod, project, run_pod
 from lab.deploy.sbom import bill
 from lab.real.node import Node
@@ -35,7 +34,8 @@ from probe.report import Report
 from tests.extent import ALL
 from tests.real.test_entering import comparable
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]  # building without any cache takes two minutes
+# Building without any cache takes two minutes.
+pytestmark = [pytest.mark.real, pytest.mark.beside, pytest.mark.timeout(900)]
 
 Rendered = Callable[..., list[dict[str, Any]]]
 
@@ -267,15 +267,6 @@ def test_signals_publishes_everything(
         assert all(f'"{part}"' in started for part in ("annotations", "label", "condition", "events"))
 
 
-COMBINATIONS = [
-    (),
-    *((each,) for each in COMPONENTS),
-    ("entering", "signals", "openshift"),
-    ("entering", "before-1.30"),
-    ("signals", "stale", "before-1.30"),
-]
-
-
 if ALL:
 
     def test_two_builds_are_equal(image: Image) -> None:
@@ -298,34 +289,3 @@ def test_the_bill_of_materials_names_every_package(image: Image) -> None:
     ]
     assert {name for kind, name in found if kind == "pkg:deb"} == set(listed)
     assert all(each.get("licenses") for (kind, _), each in found.items() if kind == "pkg:pypi")
-
-
-@pytest.mark.program
-@pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)
-def test_kustomize_puts_them_together(components: tuple[str, ...], rendered: Rendered) -> None:
-    """Each object is of the published types of every Kubernetes that it is for."""
-    found = rendered(*components)
-    versions = ("1.25", "1.29") if "before-1.30" in components else ("1.30", "1.36")
-    for each in found:
-        if each["kind"] != "SecurityContextConstraints":
-            for version in versions:
-                kubernetes_validate.validate(each, version, strict=True)
-    kinds = {each["kind"] for each in found}
-    assert ("ValidatingAdmissionPolicy" in kinds) == ("before-1.30" not in components)
-    assert ("SecurityContextConstraints" in kinds) == ("openshift" in components)
-
-
-@pytest.mark.program
-def test_without_a_component_it_is_the_manifest(rendered: Rendered) -> None:
-    """kustomize adds nothing of its own."""
-    key = lambda each: (each["kind"], each["metadata"]["name"])  # noqa: E731
-    assert sorted(rendered(), key=key) == sorted(documents(MANIFEST.read_text()), key=key)
-
-
-@pytest.mark.program
-def test_signals_has_the_rights_it_needs(rendered: Rendered) -> None:
-    """The Node with its status, and Events where they are created."""
-    kinds = by_kind(rendered("signals"))
-    node_rules = {(rule["resources"][0], verb) for rule in kinds["ClusterRole"]["rules"] for verb in rule["verbs"]}
-    assert node_rules == {("nodes", "get"), ("nodes", "patch"), ("nodes/status", "patch")}
-    assert kinds["Role"]["rules"] == [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}]

@@ -19,7 +19,7 @@ from lab.serve.serving import wait_for
 from tests.deploy.test_image import api, permit, published, running  # noqa: F401
 from tests.extent import ALL
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.beside, pytest.mark.timeout(900)]
 
 MOUNTS, PROBES, SCRAPES = 5000, 3, 10_000 if ALL else 2_000
 

@@ -18,7 +18,7 @@ from lab.real.node import Node, Probed, descendants
 from lab.waiting import wait_for
 from probe.host import host as root
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 
 def volumes(probed: Probed) -> dict[str, tuple[str, str]]:
