@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def check(folder: Path, rules: Path, series: Iterable[Series], firing: Mapping[i
         "evaluation_interval": "1m",
         "tests": [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}],
     }
-    (folder / "test.yaml").write_text(yaml.safe_dump(document))
+    (folder / "test.yaml").write_text(yaml.dump(document, Dumper=yaml.CSafeDumper))
     promtool("test", "rules", folder / "test.yaml")
 
 
@@ -80,7 +81,12 @@ def _of(report: Report, name: str, minute: int) -> Report:
 
 
 def _key(name: str, labels: Mapping[str, str]) -> str:
-    return f"{name}{{{','.join(f'{key}={json.dumps(text)}' for key, text in sorted(labels.items()) if text)}}}"
+    return _joined(name, tuple(labels.items()))
+
+
+@cache  # the same series come again each minute
+def _joined(name: str, labels: tuple[tuple[str, str], ...]) -> str:
+    return f"{name}{{{','.join(f'{key}={json.dumps(text)}' for key, text in sorted(labels) if text)}}}"
 
 
 def _sequence(values: list[float | None]) -> str:
