@@ -122,9 +122,10 @@ class RecordedHost(FakeHost):
             "/var/lib/kubelet",
             "/var/lib/containers/storage",
         )
-        programs = ("/usr/bin/containerd-shim-runc-v2", "/usr/lib/cni/bridge", "/usr/lib/cni/loopback")
-        programs += ("/usr/bin/conmon", "/opt/crio/bin/pinns")
+        programs: tuple[str, ...] = ("/usr/bin/containerd-shim-runc-v2", "/usr/lib/cni/bridge", "/usr/lib/cni/loopback")
+        programs += ("/usr/bin/mount", "/usr/bin/conmon", "/opt/crio/bin/pinns")
         modes = dict.fromkeys(folders, 0o40755) | dict.fromkeys(programs, 0o100755)
+        modes |= dict.fromkeys(("/run/dbus/system_bus_socket",), 0o140666)
         modes |= dict.fromkeys(("/etc/hosts", "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"), 0o100644)
         self.places_found = {path: Place(path=path, mode=mode, uid=0, gid=0) for path, mode in modes.items()}
         for name, number in DEVICES.items():

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.ids import give_a_range, make_an_account, start_remediation
+from probe.checks.remedies.ids import ADMIT_PODS, give_a_range, make_an_account, start_remediation
 from probe.checks.runtime.names import without_kubelet
 from probe.facts.defaults import ALL_IDS
 from probe.facts.ids.forecast import Forecast, forecast
@@ -44,6 +44,9 @@ def check_slots(facts: Facts) -> Outcome:
     kubelet = facts.kubelet.value
     if kubelet is None:
         return without_kubelet(facts)
+    if kubelet.max_pods.value == 0:
+        message = f"the kubelet admits no Pod at all: {kubelet.max_pods.source} is 0"
+        return Outcome.fail("NoPodAdmitted", message, kubelet.max_pods, remediation=ADMIT_PODS)
     return judge_slots(facts, _expect(facts, kubelet))
 
 
@@ -243,6 +246,7 @@ CHECKS = (
         question="Are enough ID ranges left for further Pods?",
         why="Each Pod with a user namespace takes a slot of the range, until its directory is cleaned up. Without a"
         " free one it does not start: could not find an empty slot to allocate a user namespace.",
+        reasons=("NoPodAdmitted",),
         remediation=GENERIC["ids-slots"],
         documentation=_DOCUMENTATION,
         check=check_slots,

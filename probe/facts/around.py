@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from probe.facts.runtime.model import NO_ISTIO, Cni, IstioCni
+from probe.facts.runtime.model import NO_ISTIO, NO_SWITCH, Cni, IstioCni
+from probe.facts.runtime.model import NO_PROFILES as NO_PROFILES
+from probe.facts.runtime.model import Profile as Profile
 from probe.host.executable import NEEDS as NEEDS
 from probe.host.places import Place as Place
 from probe.reading import Reading
@@ -78,6 +80,8 @@ class Hook(Struct, frozen=True, kw_only=True):
     """The program, then each folder above it, then the same of what starts it, and the folders of its libraries."""
     libraries: tuple[Reading[Place], ...] = ()
     """Shared libraries, which the program only reads."""
+    variables: tuple[str, ...] = ()
+    """Names of the variables of its own environment, which takes the place of the runtime's; empty without one."""
 
 
 class AddedMount(Struct, frozen=True, kw_only=True):
@@ -185,16 +189,31 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     """Where libcni keeps the results of networks, or the folder above in which it makes that."""
     proxies: Reading[dict[str, tuple[str, ...]]]
     """Capabilities of containerd's proxy plugins by their names."""
+    sockets: dict[str, Reading[Place]] = {}
+    """The socket at which containerd asks each of them."""
     open_files: Reading[int]
     """`fs.nr_open`, the upper limit of RLIMIT_NOFILE."""
+    required_plugins: tuple[str, ...] = ()
+    """NRI plugins without which containerd makes no container."""
+    cgroups_full: Reading[bool] = NO_SWITCH
+    """True when cgroup v2 allows Pods no further cgroup; absent without a limit."""
+    frozen: Reading[bool] = NO_SWITCH
+    """True when the cgroup of all Pods is frozen."""
+    profiles: Reading[tuple[Profile, ...]] = NO_PROFILES
+    """Profiles of AppArmor that may refuse something to a program by its path."""
     hybrid_controllers: Reading[str]
     """Controllers of a cgroup v2 hierarchy beside those of v1, as systemd mounts it; absent without one."""
     systemd: Reading[bool]
     """Whether systemd is the node's process 1, as sd_booted(3) asks."""
+    bus: Reading[bool] = NO_SWITCH
+    """Whether a socket is there by which the OCI runtime can ask systemd."""
 
 
 NO_LABEL: Reading[str] = Reading("the kubelet's label", None, "not looked for", "not-tried")
 _NO_LIMITS: Reading[dict[str, Limit]] = Reading("the kubelet's limits", None, "not looked for", "not-tried")
+
+
+NO_PROGRAM: Reading[str] = Reading("the kubelet's PATH", None, "not looked for", "not-tried")
 
 
 class KubeletAround(Struct, frozen=True, kw_only=True):
@@ -215,6 +234,8 @@ class KubeletAround(Struct, frozen=True, kw_only=True):
     """`Seccomp:` of proc_pid_status(5)."""
     label: Reading[str] = NO_LABEL
     """LSM label of attr/current; empty without a security module."""
+    mount: Reading[str] = NO_PROGRAM
+    """mount(8) in the kubelet's PATH, which it runs for each tmpfs; not looked for in programs that embed a kubelet."""
     resolv_conf: Reading[Place] = NO_PLACE
     """The file that the kubelet reads for each Pod; not looked for where it reads none."""
 

@@ -11,6 +11,7 @@ _OF_ALL_HANDLERS = frozenset((
     "SysfsCovered", "KubeletTooOld", "KubeletGateOff", "RuntimeTooOld", "CriServiceMissing", "RuntimeConfined",
     "KubeletConfined", "VolumesNotPropagated", "RuntimeRootNotIdmappable", "KubeletRootNotIdmappable",
     "TmpfsNotIdmappable", "RuntimeNotReady", "NetworkNotReady", "KubeletDirectoryHidden",
+    "NoPodAdmitted", "MountProgramMissing",
 ))  # fmt: skip
 """Reasons that no other handler would change."""
 _WHY: dict[Level, str] = {

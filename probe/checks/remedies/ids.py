@@ -36,6 +36,11 @@ _GETSUBIDS = {
 """Command, or setting, by `ID` of os-release(5). *Source*: RootlessKit, docs/subid.md; NixOS/nixpkgs#440973."""
 _ANY_GETSUBIDS = f"{_GETSUBIDS['debian']} || dnf install -y shadow-utils-subid"
 
+ADMIT_PODS = (
+    "Remove --max-pods from the arguments of the kubelet, or raise it, and restart the kubelet:\n"
+    "  systemctl cat kubelet; systemctl restart kubelet"
+)
+
 
 def install_getsubids(facts: Facts) -> str:
     """Commands of this distribution that install getsubids(1) on the PATH of the kubelet."""

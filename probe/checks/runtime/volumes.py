@@ -10,9 +10,15 @@ from probe.checks.remedies.around import AROUND
 from probe.checks.runtime.confinement import binds
 from probe.checks.runtime.names import no_kubelet
 from probe.facts.model import Facts
+from probe.facts.tried import Attempt
 from probe.finding import Evidence
+from probe.reading import Reading
 
 _SYS_ADMIN = 21
+_ADD_MOUNT = (
+    "Install mount(8), of util-linux, or add its folder to PATH in the kubelet's unit, and restart the kubelet:\n"
+    "  systemctl show kubelet -p Environment; systemctl restart kubelet"
+)
 _KUBELET_DOMAIN = "kubelet_t"
 """*Source*: containers/container-selinux, which labels the kubelet's program kubelet_exec_t."""
 
@@ -75,14 +81,26 @@ def check_kubelet(facts: Facts) -> Outcome:
     by = "a seccomp filter" if seccomp.value else ""
     if binds(label.value or "", facts, _KUBELET_DOMAIN):
         by = f"the security label {(label.value or '')[:80]}"
+    shown = next((one for one in facts.attempts if one.role == "volume" and one.fstype == "tmpfs"), None)
+    if around.value.mount.kind == "absent":
+        return _without_mount(around.value.mount, shown)
     if not by:
         return Outcome.passed("the kubelet may mount volumes", seen)
-    shown = next((one for one in facts.attempts if one.role == "volume" and one.fstype == "tmpfs"), None)
     if shown:
         return Outcome.passed(f"the kubelet has mounted volumes, though under {by}", seen, Evidence("volumes", "tmpfs"))
     message = f"unknown whether the kubelet may mount volumes: it runs under {by}, and no Pod has a tmpfs"
     unknown = Outcome.unknown("not-readable", message, seccomp.parse(seccomp_words), label)
     return replace(unknown, decides=True, stands=True)  # the kubelet has no part in a trial
+
+
+def _without_mount(program: Reading[str], shown: Attempt | None) -> Outcome:
+    """Outcome for a kubelet without mount(8): a volume that is mounted all the same may be of an earlier kubelet."""
+    message = f"the kubelet cannot run mount(8), as it does for each tmpfs: {program.problem}"
+    if shown:
+        doubt = f"{message}; yet a Pod has a tmpfs, perhaps of an earlier kubelet"
+        unknown = Outcome.unknown("not-readable", doubt, program, remediation=_ADD_MOUNT)
+        return replace(unknown, decides=True, stands=True)
+    return Outcome.fail("MountProgramMissing", message, program, remediation=_ADD_MOUNT)
 
 
 CHECKS = (
@@ -91,8 +109,8 @@ CHECKS = (
         level="projected",
         gating=False,
         question="May the kubelet mount volumes?",
-        why="Tokens, Secrets and memory-backed volumes are tmpfs that the kubelet mounts.",
-        reasons=("KubeletConfined",),
+        why="Tokens, Secrets and memory-backed volumes are tmpfs that the kubelet mounts, by mount(8).",
+        reasons=("KubeletConfined", "MountProgramMissing"),
         remediation=AROUND["kubelet-confinement"],
         documentation="capabilities(7), systemd.exec(5)",
         check=check_kubelet,

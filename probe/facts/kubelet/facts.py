@@ -29,7 +29,7 @@ from probe.host.processes import parse_unit
 from probe.reading import Reading, or_problem, problem_of
 
 _DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
-_DEFAULT_MAX_PODS = 110
+_MAX_PODS = Reading("default of maxPods", 110)
 _LOGS = Reading("default of podLogsDir", "/var/log/pods")
 _CGROUP_DRIVER = Reading("default of cgroupDriver", "cgroupfs")
 _RESOLV_CONF = Reading("default of resolvConf", "/etc/resolv.conf")
@@ -91,7 +91,7 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         merged = read_edgecore(host, daemon)
     configuration = Configuration(flags, merged)
     ages = read_ages(host, daemon, flag_files, files)
-    max_pods = Reading("default of maxPods", _DEFAULT_MAX_PODS)
+    max_pods = configuration.find("max-pods", "maxPods", int, _MAX_PODS)  # 0 in a file stands for the default
     fails = release.parse(fails_on_cgroup_v1)
     return KubeletFacts(
         pid=daemon.process.pid,
@@ -104,7 +104,7 @@ def _describe(host: Host, daemon: Daemon, others: int) -> KubeletFacts:
         unit=host.read_text(f"/proc/{daemon.process.pid}/cgroup").parse(parse_unit),
         root_dir=_root_dir(host, daemon, flags),
         endpoint=_endpoint(host, daemon, configuration),
-        max_pods=configuration.find("max-pods", "maxPods", int, max_pods).parse(lambda n: n or _DEFAULT_MAX_PODS),
+        max_pods=_MAX_PODS if max_pods.value == 0 and not max_pods.source.startswith("--") else max_pods,
         ids_per_pod=_ids_per_pod(configuration, release),
         gate=_gate(configuration, release, ages, command_line_only=not flag_files),
         gate_configured=_gate_configured(configuration, release),

@@ -11,6 +11,8 @@ from probe.host.processes import CONTAINER_CGROUP
 
 _EMBEDDING = {"kubesolo": "KubeSolo"}
 """Programs that have a kubelet among others, by the name of the process."""
+_KUBELETS_PORT = re.compile(r"(?m)^ *\d+: [0-9A-F]{8,32}:280A [0-9A-F]{8,32}:0000 0A ")
+"""A socket that listens, TCP_LISTEN, on port 10250."""
 _NAMES = ("kubelet", "k3s-server", "k3s-agent")
 _IN_POD = r"kubepods|/pod[0-9a-f]{8}[-_]"
 
@@ -24,7 +26,15 @@ def find_hidden_kubelet(host: Host, processes: tuple[Process, ...]) -> str:
         if process.name == "kubelet" and _is_in_container(host, process.pid):
             return f"the kubelet (process {process.pid}) runs in a container of podman or docker without privileges"
     nested = (_nested(host, process) for process in processes if process.name in _NAMES)
-    return next(filter(None, nested), "")
+    return next(filter(None, nested), "") or _listening(host)
+
+
+def _listening(host: Host) -> str:
+    """Of a program on the kubelet's port that has no known name. *Source*: /proc/net/tcp in proc(5)."""
+    tables = (host.read_text(f"/proc/1/net/{name}").value or "" for name in ("tcp", "tcp6"))
+    if any(_KUBELETS_PORT.search(table) for table in tables):
+        return "a program of a name that the probe does not know listens on port 10250, as a kubelet does"
+    return ""
 
 
 def _nested(host: Host, process: Process) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os.path
 from typing import NamedTuple
 
-from probe.facts.around import NO_PLACE, KubeletAround, Propagation
+from probe.facts.around import NO_PLACE, NO_PROGRAM, KubeletAround, Propagation
 from probe.facts.model import KubeletFacts, RuntimeFacts
 from probe.facts.nearest import nearest
-from probe.facts.runtime.daemon import read_label
+from probe.facts.runtime.daemon import read_label, read_search_path
+from probe.facts.runtime.handlers import first_program
 from probe.facts.runtime.limits import parse_limits
 from probe.host.host import Host
 from probe.host.mount_table import MountTable
@@ -17,6 +18,9 @@ from probe.host.places import Place
 from probe.host.processes import status_field
 from probe.reading import Reading, problem_of
 
+_RUN_PROGRAMS = ("kubelet", "rke2", "k0s")
+"""Distributions whose kubelet is a program of its own, and so has the PATH that its process shows."""
+_FOLDERS = 30
 Directory = tuple[str, str]
 """The device of a file system, and a path in it."""
 _NONE: Directory = ("", "")
@@ -47,8 +51,17 @@ def gather_kubelet_around(
             logs_dir=_logs(host, pid, kubelet.value.logs_dir),
             cgroup_driver=kubelet.value.cgroup_driver,
             resolv_conf=resolv_conf,
+            mount=_mount_program(host, pid) if kubelet.value.distribution in _RUN_PROGRAMS else NO_PROGRAM,
         ),
     )
+
+
+def _mount_program(host: Host, pid: int) -> Reading[str]:
+    """*Source*: k8s.io/mount-utils, mount_linux.go; Go, exec.LookPath."""
+    path = read_search_path(host, pid)
+    if path.value is None:
+        return problem_of(path)
+    return first_program(host, pid, [f"{folder}/mount" for folder in path.value[:_FOLDERS]])
 
 
 def _logs(host: Host, pid: int, directory: Reading[str]) -> Reading[Place]:

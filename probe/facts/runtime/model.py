@@ -116,6 +116,12 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
     """True when containerd's `disabled_plugins` names the CRI plugin."""
     proxies: dict[str, tuple[str, ...]] = {}
     """Capabilities by the name of each proxy plugin: `remap-ids` of a snapshotter that maps owners."""
+    required_plugins: tuple[str, ...] = ()
+    """NRI plugins without which containerd makes no container, since 2.2. *Source*: containerd, docs/NRI.md."""
+    shim_environment: tuple[str, ...] = ()
+    """Variables that containerd adds to the environment of shims, `TMPDIR=/var/tmp`; they win over its own."""
+    addresses: dict[str, str] = {}
+    """The socket of each proxy plugin."""
 
 
 class Cni(Struct, frozen=True, kw_only=True):
@@ -170,3 +176,17 @@ class Handler(Struct, frozen=True, kw_only=True):
         """True when both handlers run the same OCI runtime on the same snapshotter; False for an unknown binary."""
         mine, its = (self.binary.value, self.snapshotter.value), (other.binary.value, other.snapshotter.value)
         return self.binary.value is not None and mine == its
+
+
+class Profile(Struct, frozen=True):
+    """A loaded profile of AppArmor."""
+
+    name: str
+    mode: str
+    """`enforce` or `kill`."""
+    attached: str
+    """The path or pattern of the programs that it is for; empty where the kernel does not tell it."""
+
+
+NO_PROFILES: Reading[tuple[Profile, ...]] = Reading("AppArmor", None, "not looked for", "not-tried")
+NO_SWITCH: Reading[bool] = Reading("cgroup.freeze", None, "not looked for", "not-tried")
