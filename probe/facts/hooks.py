@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -10,6 +11,7 @@ from probe.facts.around import Hook
 from probe.facts.go_json import convert, parse
 from probe.facts.model import HookFacts, HookFiles, RuntimeFacts
 from probe.facts.runtime.base_spec import place_hooks
+from probe.facts.runtime.spec import names_of
 from probe.host.host import Host
 from probe.reading import Reading, problem_of
 
@@ -55,6 +57,7 @@ class _When(Struct, rename="camel"):
 
 class _Program(Struct):
     path: str = ""
+    env: tuple[str, ...] | None = None
 
 
 class _OciHook(Struct):
@@ -78,6 +81,33 @@ class _OldHook(Struct):
 
 _ANYTHING = frozenset(("", ".", "^", ".*", "^.*", ".*$", "^.*$", ".+", "^.+", ".+$", "^.+$", "/", "^/", "^/.*", "/.*"))
 """Regular expressions that match each command of a container."""
+_COMMANDS = ("/pause", "/bin/sh", "/opt/x-1.0/run")
+_ANNOTATIONS = ("io.kubernetes.container.hash", "io.kubernetes.container.restartCount", "kubernetes.io/config.source")
+"""Some that the kubelet gives to each container or Pod. *Source*: kubelet, pkg/kubelet/kuberuntime/labels.go."""
+_PATTERN_LIMIT, _REPEATS_LIMIT = 100, 3
+_REPEAT = re.compile(r"[*+?{]")
+_REPEATED_GROUP = re.compile(r"\)[*+?{]")
+
+
+def _matches_each(pattern: str, subjects: tuple[str, ...]) -> bool:
+    """Whether a regular expression is found in each of *subjects*; False for one that may take long to search for."""
+    repeats = len(_REPEAT.findall(pattern))
+    if len(pattern) > _PATTERN_LIMIT or repeats > _REPEATS_LIMIT or _REPEATED_GROUP.search(pattern):
+        return False
+    try:
+        return all(re.search(pattern, subject) for subject in subjects)
+    except (re.error, OverflowError, RecursionError):
+        return False
+
+
+def _matches_commands(patterns: Iterable[str]) -> bool:
+    return any(pattern in _ANYTHING or _matches_each(pattern, _COMMANDS) for pattern in patterns)
+
+
+def _matches_annotations(patterns: Mapping[str, str]) -> bool:
+    """Whether an annotation that each container has matches, whatever its value is."""
+    keys = [key for key, value in patterns.items() if value in _ANYTHING]
+    return any(key in _ANYTHING or any(_matches_each(key, (name,)) for name in _ANNOTATIONS) for key in keys)
 
 
 def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
@@ -98,13 +128,22 @@ def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
     conditions = (
         when.always,
         when.has_bind_mounts,
-        None if when.annotations is None else any(set(pair) <= _ANYTHING for pair in when.annotations.items()),
-        None if when.commands is None else bool(_ANYTHING & set(when.commands)),
+        None if when.annotations is None else _matches_annotations(when.annotations),
+        None if when.commands is None else _matches_commands(when.commands),
     )
     given = [one for one in conditions if one is not None]
     if not given or not all(given) or not hook.hook.path.startswith("/") or len(hook.hook.path) > _PATH_LIMIT:
         return ()
     return tuple((stage, hook.hook.path) for stage in dict.fromkeys(hook.stages[:_STAGES]))
+
+
+def parse_variables(content: bytes) -> dict[str, tuple[str, ...]]:
+    """Program of an OCI hook -> names of the variables of its own environment; empty without one."""
+    try:
+        hook = convert(parse(content.decode(errors="replace")), _OciHook).hook
+    except ValueError:
+        return {}
+    return {hook.path: names_of(hook.env)} if hook.env else {}
 
 
 def _parse_old_hook(whole: object) -> tuple[tuple[str, str], ...]:
@@ -113,8 +152,8 @@ def _parse_old_hook(whole: object) -> tuple[tuple[str, str], ...]:
         hook = convert(whole, _OldHook)
     except ValueError:
         return ()
-    patterns = {*hook.cmds, *hook.cmd, *hook.annotations, *hook.annotation}
-    if not hook.hasbindmounts and not _ANYTHING & patterns:
+    values = {*hook.annotations, *hook.annotation}
+    if not hook.hasbindmounts and not _matches_commands((*hook.cmds, *hook.cmd)) and not _ANYTHING & values:
         return ()
     if not hook.hook.startswith("/") or len(hook.hook) > _PATH_LIMIT:
         return ()
@@ -148,7 +187,8 @@ def _gather_oci_hooks(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[Hoo
         general = [stage for one in read if one for stage in parse_general_hook(one)][:_GENERAL]
         placed = tuple(Hook(when=when, path=path, steps=()) for when, path in general)
         if confinement:
-            placed = place_hooks(host, confinement.pid, general)
+            variables = {path: names for one in read if one for path, names in parse_variables(one).items()}
+            placed = place_hooks(host, confinement.pid, general, variables)
         return HookFiles(found=len(read), hooked=len(hooked), unread=read.count(None), always=placed)
 
     return files.parse(count)

@@ -26,6 +26,7 @@ from probe.checks.runtime.refusals import (
     is_late_and_missing,
     is_unclear_hook,
     is_unclear_mount,
+    own_variable,
     refused_device,
     refused_hook,
     refused_limit,
@@ -143,6 +144,10 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
     if unclear := [hook for hook in added.hooks if is_unclear_hook(hook)]:
         message = f"unknown whether a Pod's own root may execute the hook {inline(unclear[0].path)}"
         return Outcome.unknown("not-readable", message, *steps_of(unclear[0]))
+    if own := next(((hook, name) for hook in added.hooks if (name := own_variable(hook))), None):
+        hook, name = own
+        message = f"unknown whether the {hook.when} hook {inline(hook.path)} can run: its own {name} decides that"
+        return Outcome.unknown("not-tried", message, Evidence(hook.steps[0].source, f"has a {name} of its own"))
     if lost := next(((hook, name) for hook in added.hooks if (name := unfound_of(hook))), None):
         hook, name = lost
         what = f"the {hook.when} hook {inline(hook.path)} can run for each container"

@@ -40,6 +40,22 @@ _IN_USER_NAMESPACES = frozenset(
 """File systems with FS_USERNS_MOUNT, of which the OCI runtimes mount cgroups in their own way."""
 _NOT_FOR_TMPFS = frozenset(("noswap", "quota", "usrquota", "grpquota"))
 """*Source*: mm/shmem.c, shmem_parse_one: EINVAL in a user namespace."""
+_OPTIONS = {
+    "mqueue": frozenset[str](),
+    "sysfs": frozenset[str](),
+    "devpts": frozenset(("gid", "max", "mode", "newinstance", "ptmxmode", "uid")),
+    "tmpfs": frozenset(("gid", "inode32", "inode64", "mode", "nr_blocks", "nr_inodes", "size", "tmpcopyup", "uid")),
+}
+"""Options of their own; huge= and mpol= of tmpfs depend on the kernel and the machine. *Source*: tmpfs(5)."""
+_FLAGS = frozenset(
+    {
+        *("async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "lazytime", "mand", "noatime"),
+        *("nodev", "nodiratime", "noexec", "nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid", "private"),
+        *("rbind", "relatime", "remount", "ro", "rprivate", "rshared", "rslave", "runbindable", "rw", "shared"),
+        *("slave", "strictatime", "suid", "sync", "unbindable"),
+    }
+)
+"""Options of each mount. *Source*: OCI runtime specification, config.md, Linux mount options."""
 _CLEARS = {"rw": os.ST_RDONLY, "exec": os.ST_NOEXEC, "suid": os.ST_NOSUID, "dev": os.ST_NODEV}
 _OWNER = r"[ug]id=(\d{1,20})"
 _WITH_OWNER = ("tmpfs", "devpts")
@@ -86,6 +102,19 @@ def unfound_of(hook: Hook) -> str:
     return program.unfound if program else ""
 
 
+def own_variable(hook: Hook) -> str:
+    """The variable of a hook's own environment that decides which files start its program; empty without one.
+
+    A script of env(1) looks for its program in the PATH of its hook, the dynamic linker in LD_LIBRARY_PATH.
+    """
+    program = hook.steps[0].value if hook.steps and hook.when not in _NEVER_WAITED_FOR else None
+    if program is None or not hook.variables:
+        return ""
+    if program.command or program.unfound:
+        return "PATH"
+    return next((name for name in hook.variables if name.startswith("LD_")), "")
+
+
 def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     """A program that is not there, or that a Pod's own root may not execute."""
     if not hook.steps or hook.when in _NEVER_WAITED_FOR or (hook.when == _LATE and oci_runtime not in LATE_FAILS):
@@ -94,6 +123,8 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     if program.kind == "absent":
         message = f"{_named(hook)} does not exist"
         return Refusal("HookNotExecutable", message, (Evidence(hook.path, problem=program.problem),))
+    if own_variable(hook):
+        return None  # which files it needs is not known
     if program.value and program.value.defect and _starts_nothing(program.value, oci_runtime):
         message = f"{_named(hook)} {program.value.defect}"
         return Refusal("HookNotExecutable", message, (Evidence(program.source, program.value.defect),))
@@ -168,7 +199,9 @@ def is_unclear_mount(mount: AddedMount) -> bool:
     """Whether nothing is known of the file system, or of what is bound by a path that begins in the bundle."""
     if not mount.fstype:
         return mount.source.kind == "not-tried"
-    return mount.fstype not in _IN_USER_NAMESPACES
+    known = _OPTIONS.get(mount.fstype)
+    names = {option.partition("=")[0] for option in mount.options}
+    return mount.fstype not in _IN_USER_NAMESPACES or (known is not None and not names <= _FLAGS | known)
 
 
 def refused_device(device: AddedDevice, oci_runtime: str) -> Refusal | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from probe.facts.around import NO_PLACE, Added, AddedDevice, AddedMount, Hook
 from probe.facts.runtime.spec import parse_spec
@@ -38,7 +40,7 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
     return Reading(
         path,
         Added(
-            hooks=place_hooks(host, pid, spec.value.hooks),
+            hooks=place_hooks(host, pid, spec.value.hooks, spec.value.variables),
             sysctls=spec.value.sysctls,
             now={name: _now(host, name) for name, _ in spec.value.sysctls},
             tried=try_sysctls(host, spec.value.sysctls),
@@ -73,10 +75,13 @@ def _now(host: Host, name: str) -> Reading[str]:
     return host.read_text(f"/proc/sys/{path}").parse(str.strip)
 
 
-def place_hooks(host: Host, pid: int, hooks: Sequence[tuple[str, str]]) -> tuple[Hook, ...]:
+def place_hooks(
+    host: Host, pid: int, hooks: Sequence[tuple[str, str]], variables: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[Hook, ...]:
     """*hooks*, by stage and program, with what the daemon *pid* finds on the way to each program.
 
-    On the way lie the interpreter of a script, too, the dynamic linker, and shared libraries.
+    On the way lie the interpreter of a script, too, the dynamic linker, and shared libraries. *variables* are those of
+    the programs that have an environment of their own.
     """
     places: dict[str, Reading[Place]] = {}
     files = {program for _, program in hooks}
@@ -85,7 +90,8 @@ def place_hooks(host: Host, pid: int, hooks: Sequence[tuple[str, str]]) -> tuple
         found = [place for file in files if (place := places[above(file)[-1]].value)]
         _look(host, pid, places, (step for place in found for step in above(place.path)))
         files = {file for place in found for file in (*_starters(place), *place.libraries)}
-    return tuple(_hook(when, program, places) for when, program in hooks)
+    made = (_hook(when, program, places) for when, program in hooks)
+    return tuple(replace(hook, variables=(variables or {}).get(hook.path, ())) for hook in made)
 
 
 def _look(host: Host, pid: int, places: dict[str, Reading[Place]], paths: Iterable[str]) -> None:

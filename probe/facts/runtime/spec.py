@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ _PATH_LIMIT = 4096
 
 class _Hook(Struct):
     path: str
+    env: tuple[str, ...] | None = None
+    timeout: int | None = None
 
 
 class _Hooks(Struct, rename="camel"):
@@ -75,7 +78,12 @@ class _Linux(Struct):
     devices: tuple[_Device, ...] | None = None
 
 
+_STEERING = re.compile(r"run\.oci\.(?:handler|seccomp)|org\.systemd\.property\.|org\.criu\.config$|module\.wasm\.")
+"""Annotations that change how crun or runc makes a container. *Source*: crun(1), runc, docs/systemd.md."""
+
+
 class _Spec(Struct):
+    annotations: dict[str, str] | None = None
     hooks: _Hooks | None = None
     mounts: tuple[_Mount, ...] | None = None
     linux: _Linux | None = None
@@ -132,6 +140,8 @@ class SpecParts(Struct, frozen=True, kw_only=True):
 
     hooks: tuple[tuple[str, str], ...]
     """By stage and program."""
+    variables: dict[str, tuple[str, ...]]
+    """Names of the variables of each program that is given an environment of its own."""
     sysctls: tuple[tuple[str, str], ...]
     mounts: tuple[SpecMount, ...]
     devices: tuple[str, ...]
@@ -145,15 +155,19 @@ def parse_spec(text: str) -> SpecParts:
     spec, further = convert(whole, _Spec), unjudged(whole)
     if any(one.path or one.type not in _NAMESPACES for one in (spec.linux and spec.linux.namespaces) or ()):
         further = (*further, "linux.namespaces")
+    further = (*further, *(f"annotations.{name}" for name in spec.annotations or () if _STEERING.match(name)))
     hooks = [
-        (field.encode_name, hook.path)
+        (field.encode_name, hook)
         for field in msgspec.structs.fields(_Hooks)
         for hook in getattr(spec.hooks or _Hooks(), field.name) or ()
     ]
+    if any(hook.timeout is not None and hook.timeout <= 0 for _, hook in hooks):
+        further = (*further, "a timeout of a hook")
     rlimits = (spec.process.rlimits or ()) if spec.process else ()
     pids = spec.linux.resources.pids if spec.linux and spec.linux.resources else None
     parts = SpecParts(
-        hooks=tuple(hooks),
+        hooks=tuple((stage, hook.path) for stage, hook in hooks),
+        variables={hook.path: names_of(hook.env) for _, hook in hooks if hook.env},
         sysctls=tuple((spec.linux.sysctl or {}).items()) if spec.linux else (),
         mounts=tuple(map(_mount, spec.mounts or ())),
         devices=tuple(device.path for device in spec.linux.devices or ()) if spec.linux else (),
@@ -165,11 +179,16 @@ def parse_spec(text: str) -> SpecParts:
     )
     if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.devices), len(parts.limits)) > _ENTRIES:
         raise ValueError(f"has more than {_ENTRIES} entries")
-    if not all(path.startswith("/") and len(path) < _PATH_LIMIT for _, path in hooks):
+    if not all(hook.path.startswith("/") and len(hook.path) < _PATH_LIMIT for _, hook in hooks):
         raise ValueError("names a hook without an absolute path")
     if not all(len(path) < _PATH_LIMIT for path in (*(mount.source for mount in parts.mounts), *parts.devices)):
         raise ValueError("binds a path that is too long")
     return parts
+
+
+def names_of(environment: Iterable[str]) -> tuple[str, ...]:
+    """The names of variables, `PATH` of `PATH=/bin`."""
+    return tuple(dict.fromkeys(entry.partition("=")[0] for entry in environment))
 
 
 def _mount(mount: _Mount) -> SpecMount:
