@@ -21,6 +21,9 @@ CONF_LIMIT = 1 << 20
 _PLUGINS_LIMIT = 100
 _CONFS = 20
 _LOOPBACK = "loopback"
+_ASK_IPAM = ("bridge", "calico", "host-device", "ipvlan", "macvlan", "ptp", "tap", "vlan")
+"""Plugins that run the one for addresses which `ipam` names; others may ignore it."""
+_FLANNEL = "flannel"
 
 
 def gather_cni(host: Host, pid: int, in_force: Reading[InForce]) -> Reading[Cni]:
@@ -75,15 +78,35 @@ def parse_plugins(text: str) -> tuple[str, ...]:
     if not isinstance(listed, list) or not 0 < len(listed) <= _PLUGINS_LIMIT:
         raise ValueError("names no plugins")
     types = [_type_of(each) if isinstance(each, dict) else None for each in listed]
+    types += [name for each in listed if isinstance(each, dict) for name in _run_by(each)]
     if not all(isinstance(each, str) and PLAIN.fullmatch(each) for each in types):
         raise ValueError("names plugins that are not file names")
     return tuple(dict.fromkeys(map(str, types)))
 
 
 def _type_of(plugin: dict[str, Any]) -> Any:
-    """Its `type`, by a name in any case. Of several the last in the order of names, in which libcni writes them again.
+    """Its `type`."""
+    return _value_of(plugin, "type")
+
+
+def _run_by(plugin: dict[str, Any]) -> tuple[Any, ...]:
+    """The types of the plugins that a known one runs itself: for addresses, or in its own place.
+
+    *Source*: containernetworking/plugins, `ipam.ExecAdd`; flannel-io/cni-plugin, `delegateAdd`; projectcalico/calico,
+    cni-plugin.
+    """
+    own, ipam, delegate = _type_of(plugin), _value_of(plugin, "ipam"), _value_of(plugin, "delegate")
+    addresses = _type_of(ipam) if isinstance(ipam, dict) else None
+    if own == _FLANNEL:
+        instead = _type_of(delegate) if isinstance(delegate, dict) else None
+        return (instead or "bridge", addresses or "host-local")
+    return (addresses,) if addresses and own in _ASK_IPAM else ()
+
+
+def _value_of(plugin: dict[str, Any], wanted: str) -> Any:
+    """A value by a name in any case. Of several the last in the order of names, in which libcni writes them again.
 
     *Source*: libcni, ConfListFromBytes and ConfFromBytes; Go, encoding/json.
     """
-    found = [value for name, value in sorted(plugin.items()) if fold(name) == "type" and value is not None]
+    found = [value for name, value in sorted(plugin.items()) if fold(name) == wanted and value is not None]
     return found[-1] if found else None
