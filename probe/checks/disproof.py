@@ -69,8 +69,22 @@ def _disproved(outcome: Outcome, ran: Evidence) -> Outcome:
 
 
 def _started_by_the_daemon(facts: Facts, check_id: str) -> Evidence | None:
+    """A Pod of any handler; of which one is not told, so all that it may have had run the same OCI runtime.
+
+    Under one confinement runc may fail where crun does not: seen without CAP_SYS_CHROOT.
+    """
     ran = facts.userns_pod_runs
-    return Evidence(ran.source, "true") if check_id in FOR_LIFE and ran.value is True else None
+    if check_id not in FOR_LIFE or ran.value is not True:
+        return None
+    of_default = facts.proof.kind == "pod-trial"
+    return Evidence(ran.source, "true") if of_default or one_oci_runtime(facts) else None
+
+
+def one_oci_runtime(facts: Facts) -> bool:
+    """True when all handlers that claim user namespaces run the same OCI runtime."""
+    handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
+    able = [one for one in handlers if one.user_namespaces]
+    return len({one.oci_runtime.value or one.binary.value or one.name for one in able}) <= 1
 
 
 def _made_by_the_trial(facts: Facts, check_id: str, handler: str) -> Evidence | None:

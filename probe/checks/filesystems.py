@@ -59,7 +59,9 @@ def check_overlay_layers(facts: Facts, name: str = "") -> Outcome:
 
 def _erofs(facts: Facts, snapshotter: Reading[str]) -> Outcome:
     """The erofs snapshotter maps its own mounts and never copies (containerd 2.3); only a Pod proves that it works."""
-    if facts.userns_pod_runs.value:
+    handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
+    others = any(one.user_namespaces and one.snapshotter.value not in (None, snapshotter.value) for one in handlers)
+    if facts.userns_pod_runs.value and not others:  # of which handler that Pod is, is not told
         return Outcome.passed("a Pod with a user namespace ran from the snapshotter erofs", facts.userns_pod_runs)
     message = (
         "unknown whether the snapshotter erofs can map its layers: not tried, and no Pod with a user namespace runs"

@@ -36,6 +36,7 @@ from probe.facts.model import Facts
 from probe.facts.tried import HandlerTrial, PodTrialFacts
 from probe.finding import Finding
 from probe.host.cri import CriCondition
+from probe.proof import Proof
 from probe.reading import Reading
 from probe.verdict import conclude
 
@@ -145,6 +146,24 @@ def test_any_pod_of_this_daemon_settles_what_binds_it_for_life(confinement: Any)
     assert finding("runtime-confinement", facts).status == "unknown"
     ran = replace(facts, userns_pod_runs=Reading("processes of Pods", True))
     assert finding("runtime-confinement", ran).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("other", "kind", "status"),
+    [
+        ({"name": "crun", "oci_runtime": "crun"}, "running-pod", "unknown"),
+        ({"name": "crun", "oci_runtime": "crun"}, "pod-trial", "pass"),
+        ({"name": "crun", "oci_runtime": "crun", "user_namespaces": False}, "running-pod", "pass"),
+        ({"name": "nvidia", "oci_runtime": "runc"}, "running-pod", "pass"),
+    ],
+)
+def test_a_pod_of_another_oci_runtime_settles_nothing(other: dict[str, Any], kind: Any, status: str) -> None:
+    """Which handler a running Pod has is not told: under one filter runc may fail where crun does not."""
+    handlers = (make_handler(), make_handler(**other))
+    runtime = make_runtime(handlers=handlers, confinement=make_confinement(seccomp=2))
+    ran = Reading("processes of Pods", True)
+    facts = make_facts(runtime=runtime, userns_pod_runs=ran, proof=Proof(kind=kind))
+    assert finding("runtime-confinement", facts).status == status
 
 
 def test_what_was_refused_to_the_probe_stands() -> None:

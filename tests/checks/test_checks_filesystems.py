@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lab.factory import (
     make_attempt,
@@ -121,11 +122,13 @@ def test_layers_matter_only_where_they_are_mapped(runtime: dict[str, Any], statu
 
 
 def test_a_running_pod_shows_that_erofs_maps_its_layers() -> None:
-    """No better proof exists."""
+    """No better proof exists, unless that Pod may have another snapshotter."""
     handlers = (make_handler(snapshotter="erofs"),)
     running = Reading("processes of Pods", True)
     facts = make_facts(runtime=make_runtime(handlers=handlers), userns_pod_runs=running)
     assert outcome("filesystem-overlay-layers", facts).status == "pass"
+    mixed = make_runtime(handlers=(*handlers, make_handler(name="other", snapshotter="overlayfs")))
+    assert outcome("filesystem-overlay-layers", replace(facts, runtime=Reading("CRI", mixed))).status == "unknown"
 
 
 def test_without_a_runtime_nobody_knows_the_snapshotter() -> None:
