@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from probe.checks import privileges, proc_sysfs
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC, GRANT
@@ -11,11 +13,16 @@ from probe.checks.remedies.kernel import raise_limits
 from probe.checks.remedies.node import NOT_BUILT, READ_THE_LOG
 from probe.checks.remedies.platforms import inline, is_image, nested, platforms_of
 from probe.checks.remedies.table import fitting
+from probe.checks.runtime.confinement import confined_program, profiles_of
 from probe.facts.model import Facts
 from probe.facts.tried import NamespaceAttempt
 from probe.finding import Evidence
 from probe.reading import Reading
 
+_ALLOW = (
+    "Let the profile allow what the program needs for user namespaces (userns, mount, pivot_root, capabilities), or "
+    "take it away. Then run one Pod, or probe with --try-pod:\n  aa-status; grep -rl PROFILE /etc/apparmor.d"
+)
 USER_LIMIT = "user.max_user_namespaces"
 CGROUP_LIMIT = "user.max_cgroup_namespaces"
 
@@ -114,7 +121,19 @@ def check_unprivileged_switches(facts: Facts) -> Outcome:
 
 
 def check_security_modules(facts: Facts) -> Outcome:
-    """Security modules decide by the runtime's label, judged by another check; this one only lists them."""
+    """Names the security modules, and judges profiles that AppArmor gives by path to what the runtime starts.
+
+    The label of the runtime itself is judged by another check.
+    """
+    if found := confined_program(facts):
+        program, profile = found
+        message = f"AppArmor confines {inline(program)} by the profile {inline(profile.name)} ({profile.mode})"
+        seen_profile = Evidence("/sys/kernel/security/apparmor/profiles", f"{profile.name} ({profile.mode})")
+        doubt = f"{message}, which may forbid user namespaces"
+        return replace(Outcome.unknown("not-readable", doubt, seen_profile, remediation=_ALLOW), decides=True)
+    profiles = profiles_of(facts)
+    if profiles.value is None and profiles.kind not in ("absent", "not-tried"):
+        return Outcome.not_read("whether AppArmor confines the OCI runtime", profiles)
     lsm, selinux = facts.kernel.lsm, facts.kernel.selinux_enforcing
     named = []
     if selinux.value is not None:
@@ -196,7 +215,8 @@ CHECKS = (
         gating=False,
         question="Are the active security modules known?",
         why="AppArmor, SELinux and BPF modules may forbid user namespaces to a confined container runtime. "
-        "This check only names them; runtime-confinement judges the label of the runtime.",
+        "This check names them, and looks for profiles that AppArmor has for the OCI runtime and the shim; "
+        "runtime-confinement judges the label of the runtime.",
         remediation=GENERIC["kernel-security-modules"],
         documentation="Linux Documentation/admin-guide/LSM",
         check=check_security_modules,

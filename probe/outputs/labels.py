@@ -36,7 +36,7 @@ REASONS: frozenset[str] = frozenset((
     "CgroupDriverMismatch", "HybridCgroups", "HookNotExecutable", "SysctlRefused", "MountRefused", "LimitRefused",
     "LimitTooSmall", "KubeletDirectoryNotWritable", "HostsFileMissing", "FileSizeLimitTooSmall", "SandboxerMissing",
     "StackLimitTooSmall", "PreloadMissing", "ShimCgroupMissing", "ResolvConfMissing",
-    "MemoryLimitTooSmall", "KubeletDirectoryHidden",
+    "MemoryLimitTooSmall", "KubeletDirectoryHidden", "SnapshotterNotRunning", "NoPodAdmitted", "MountProgramMissing",
     "KubeletConfined", "VolumesNotPropagated", "SandboxRefused", "RootDirectoryClosed",
     "RuntimeTrialFailed", "PodRefused", "PodTmpfsRefused", "RuntimeRootNotIdmappable", "OverlayLayersNotIdmappable",
     "KubeletRootNotIdmappable", "TmpfsNotIdmappable", "LocalVolumesWithoutLinks", "VolumesNotIdmappable",

@@ -16,6 +16,7 @@ FLEETING = frozenset(
         "OciRuntimeMissing",
         "RuntimeNotReady",
         "ShimMissing",
+        "SnapshotterNotRunning",
     )
 )
 """Reasons that count only when a second probe says them again."""

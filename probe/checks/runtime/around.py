@@ -50,6 +50,12 @@ def is_containerd(facts: Facts, since: tuple[int, int, int] = (0, 0, 0)) -> bool
     return (parse_version_number(runtime.version.value or "") or since) >= since
 
 
+def of_containerd_alone(facts: Facts, what: str, message: str) -> Outcome:
+    """Outcome for what no other runtime does: skipped, or *what* is unknown where the runtime did not tell its name."""
+    name = facts.runtime.value.name if facts.runtime.value else problem_of(facts.runtime)
+    return Outcome.not_read(what, name) if name.value is None else Outcome.skipped(message, name)
+
+
 def worst(parts: dict[str, Outcome]) -> Outcome:
     """The most serious of *parts*, the outcomes of one check by the reason whose remediation fits a warning.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from probe.checks.privileges import seccomp_words, user_namespace_words
 from probe.checks.remedies.platforms import nested
 from probe.checks.remedies.runtime import PROVE_IT
 from probe.checks.runtime.names import no_runtime, runtime_name
+from probe.facts.around import NO_PROFILES, Profile
 from probe.facts.model import Confinement, Facts
 from probe.finding import Evidence
 from probe.reading import Reading
@@ -60,6 +62,11 @@ _WITHOUT_POLICY = ("kernel", "init")
 
 *Source*: security/selinux/ss/services.c, `security_sid_to_context_core`, `security_compute_av`; selinux_config(5).
 """
+
+_GLOB = re.compile(r"\*\*|\[[^\]]{1,60}\]|.", re.DOTALL)
+_IN_RE = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
+"""Globs of AppArmor as regular expressions. *Source*: apparmor.d(5), Globbing."""
+_PATTERN_LIMIT, _STARS_LIMIT = 200, 6
 
 
 def check_confinement(facts: Facts) -> Outcome:
@@ -146,4 +153,35 @@ def binds(label: str, facts: Facts, *own: str) -> bool:
 
 def _cannot_tell(message: str, *seen: Reading[int] | Reading[str] | Reading[bool] | Evidence) -> Outcome:
     text = f"{message}, which may forbid user namespaces"
-    return Outcome.unknown("not-readable", text, *seen, remediation=PROVE_IT)
+    remediation = f"{PROVE_IT} Where handlers run different OCI runtimes, only --try-pod does."
+    return Outcome.unknown("not-readable", text, *seen, remediation=remediation)
+
+
+def confined_program(facts: Facts) -> tuple[str, Profile] | None:
+    """The first program of the default handler for which AppArmor has a profile that may refuse something."""
+    runtime = facts.runtime.value
+    around = runtime.surroundings.value if runtime else None
+    if runtime is None or around is None:
+        return None
+    paths = [one.binary.value for one in runtime.handlers.value or () if not one.name]
+    paths += [one.shim.value for one in around.handlers if not one.name]
+    profiles = around.profiles.value or ()
+    return next(((path, one) for path in paths if path for one in profiles if is_for(one, path)), None)
+
+
+def profiles_of(facts: Facts) -> Reading[tuple[Profile, ...]]:
+    around = facts.runtime.value.surroundings.value if facts.runtime.value else None
+    return around.profiles if around else NO_PROFILES
+
+
+def is_for(profile: Profile, program: str) -> bool:
+    """True when a profile is attached to the path, or where the kernel does not tell it, has the program's name."""
+    if not profile.attached:
+        return profile.name == os.path.basename(program)
+    if len(profile.attached) > _PATTERN_LIMIT or profile.attached.count("*") > _STARS_LIMIT:
+        return True  # a regular expression of many repeats takes too long
+    pattern = _GLOB.sub(lambda found: _IN_RE.get(found[0]) or re.escape(found[0]), profile.attached)
+    try:
+        return any(re.fullmatch(pattern, path) for path in (program, f"/usr{program}"))
+    except re.error:
+        return True

@@ -16,8 +16,8 @@ from probe.checks.runtime.around import (
     is_containerd,
     lacks_room,
     oci_runtime_of,
+    of_containerd_alone,
     surroundings_of,
-    told_by,
     why_nothing_is_made,
     worst,
 )
@@ -46,6 +46,11 @@ _SMALL_FILE = 4096
 _RENAMED_IN = "/snapshots"
 """Where the snapshotter gives each layer its name once it is made. *Source*: containerd, plugins/snapshots/overlay."""
 _ONE_FILE = (1, 1)
+_RAISE_CGROUPS = (
+    "Raise the limit in that file and in those of the cgroups above it, or remove it where it is set:\n"
+    "  grep -H . /sys/fs/cgroup/{,kubepods*/}cgroup.max.{descendants,depth}"
+)
+_THAW = "Thaw the cgroup:\n  for each in /sys/fs/cgroup/kubepods*/cgroup.freeze; do echo 0 > $each; done"
 _AMPLE = (1 << 20, 64)
 """With less a Pod may start or not."""
 
@@ -57,9 +62,8 @@ def check_temporary(facts: Facts, handler: str) -> Outcome:
         return Outcome.not_read(what, around)
     snapshotter = snapshotter_of(facts, handler)
     if not is_containerd(facts, (2, 0, 0)) or snapshotter.value not in (None, "overlayfs"):
-        return Outcome.skipped(
-            "only containerd 2 with overlayfs makes temporary directories for layers", told_by(facts)
-        )
+        message = "only containerd 2 with overlayfs makes temporary directories for layers"
+        return of_containerd_alone(facts, what, message)
     found = around.value.temporary
     if found.value is None and found.kind != "absent":
         return Outcome.not_read(what, found)
@@ -94,6 +98,15 @@ def check_space(facts: Facts, handler: str) -> Outcome:
     if gone := _missing_hierarchies(facts, handler):
         message = f"the cgroup hierarchy {gone} is not mounted in the runtime's mount namespace, so no Pod can start"
         return Outcome.fail("DirectoryNotWritable", message, Evidence(facts.mounts.source, f"not mounted: {gone}"))
+    limit = around.value.cgroups_full
+    if limit.value:
+        message = f"no cgroup can be made for a further Pod: the limit in {limit.source} is reached"
+        full = Outcome.fail("DirectoryNotWritable", message, limit, remediation=_RAISE_CGROUPS)
+        return replace(full, stands=True)  # a trial has a cgroup of its own
+    if around.value.frozen.value:
+        message = "the cgroup of all Pods is frozen, so no program of a Pod runs"
+        frozen = Outcome.fail("DirectoryNotWritable", message, around.value.frozen, remediation=_THAW)
+        return replace(frozen, stands=True)
     oci, own = oci_runtime_of(facts, handler), handler_around(facts, handler)
     pods = facts.mounts.value.pods_options if facts.mounts.value else problem_of(facts.mounts)
     if pods.value and "ro" in pods.value and oci == "runc":

@@ -15,8 +15,8 @@ from probe.checks.runtime.around import (
     is_unclear,
     mode_of,
     oci_runtime_of,
+    of_containerd_alone,
     surroundings_of,
-    told_by,
 )
 from probe.facts.around import Place
 from probe.facts.model import Facts
@@ -34,7 +34,7 @@ def check_state(facts: Facts, handler: str) -> Outcome:
     if around.value is None:
         return Outcome.not_read(what, around)
     if not is_containerd(facts):
-        return Outcome.skipped("only containerd leaves the folders above its containers as they are", told_by(facts))
+        return of_containerd_alone(facts, what, "only containerd leaves the folders above its containers as they are")
     if around.value.state.value is None:
         return Outcome.not_read(what, around.value.state)
     way = around.value.state.value

@@ -13,6 +13,7 @@ from probe.checks.runtime.around import (
     handler_around,
     is_containerd,
     oci_runtime_of,
+    of_containerd_alone,
     surroundings_of,
     told_by,
     worst,
@@ -184,7 +185,7 @@ def check_oom_score(facts: Facts) -> Outcome:
     if around.value is None or daemon.value is None:
         return Outcome.not_read(what, around if around.value is None else daemon)
     if not is_containerd(facts):
-        return Outcome.skipped("only containerd sets oom_score_adj of sandboxes", told_by(facts))
+        return of_containerd_alone(facts, what, "only containerd sets oom_score_adj of sandboxes")
     capabilities, score = daemon.value.effective_capabilities, daemon.value.oom_score_adj
     restricts = around.value.restricts_oom_score
     if capabilities.value is None:

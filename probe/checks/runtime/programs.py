@@ -2,67 +2,44 @@
 
 from __future__ import annotations
 
-import os
 import stat
 
 from msgspec.structs import replace
 
 from probe.checks.check import Check, Outcome
-from probe.checks.remedies.around import AROUND, USE_FIFOS
+from probe.checks.remedies.around import AROUND
 from probe.checks.remedies.platforms import inline
 from probe.checks.runtime.around import (
     handler_around,
     is_containerd,
     oci_runtime_of,
+    of_containerd_alone,
     surroundings_of,
     told_by,
     worst,
 )
 from probe.checks.runtime.names import may_be_stale, no_kubelet
-from probe.checks.runtime.shims import check_preloaded, check_shim, check_shim_cgroup
+from probe.checks.runtime.shims import (
+    check_preloaded,
+    check_required_plugins,
+    check_sandboxer,
+    check_shim,
+    check_shim_cgroup,
+)
+from probe.facts.around import HandlerAround
 from probe.facts.kubelet.versions import parse_release
 from probe.facts.model import Facts
 from probe.finding import Evidence
-from probe.reading import problem_of
+from probe.reading import Reading, problem_of
 
-_SANDBOXERS = ("", "podsandbox")
-"""*Source*: containerd, docs/cri/config.md, `sandboxer`."""
-_SHIMS_WITHOUT_SANDBOXES = ("containerd-shim-runc-v1", "containerd-shim-runc-v2")
-"""Seen with containerd 2.1.9; the one that makes sandboxes is to be a program of another name.
-
-*Source*: containerd/containerd issue #8369, pull request #14135.
-"""
-_STREAMING = "streaming"
 _NETWORK_READY = "NetworkReady"
+_START_DBUS = (
+    "Start D-Bus, which makes the socket, or let the runtime see it: without InaccessiblePaths= and "
+    "TemporaryFileSystem= of its unit for /run/dbus and /run/systemd:\n"
+    "  systemctl start dbus.socket; systemctl cat containerd crio | grep -E 'Paths=|FileSystem='"
+)
 _DRIVER_FROM_CRI = (1, 31)
 """Since when KubeletCgroupDriverFromCRI is on by default."""
-
-
-def check_sandboxer(facts: Facts, handler: str) -> Outcome:
-    """A handler of containerd 2 names what makes its sandboxes: containerd, the handler's shim, or a proxy plugin."""
-    around, own = surroundings_of(facts), handler_around(facts, handler)
-    if own and own.io_type == _STREAMING and own.sandboxer in _SANDBOXERS:
-        message = f"the handler's io_type is {_STREAMING}, for which containerd's own sandboxes have no address"
-        seen = Evidence("CRI Status", f"io_type {_STREAMING}")
-        return Outcome.fail("SandboxerMissing", message, seen, remediation=USE_FIFOS)
-    if around.value is None or own is None or own.sandboxer in _SANDBOXERS:
-        return Outcome.skipped("this handler has the usual sandboxes", told_by(facts))
-    seen = Evidence("CRI Status", f"sandboxer {own.sandboxer}")
-    if own.sandboxer == "shim":
-        if oci_runtime_of(facts, handler) not in ("runc", "crun"):
-            return Outcome.skipped("the handler's own shim makes its sandboxes", seen)
-        if os.path.basename(own.shim.value or "") not in _SHIMS_WITHOUT_SANDBOXES:
-            return Outcome.unknown("not-tried", "unknown whether the handler's shim makes sandboxes", seen, own.shim)
-        message = "the handler's sandboxer is shim, but the shim of runc and crun cannot make sandboxes"
-        return Outcome.fail("SandboxerMissing", message, seen, own.shim)
-    proxies = around.value.proxies
-    if proxies.value is None:
-        return Outcome.not_read("whether the handler's sandboxer is there", proxies)
-    if own.sandboxer in proxies.value:
-        return Outcome.passed("the handler's sandboxer is configured", seen)
-    message = f"containerd has no sandboxer {inline(own.sandboxer)}, which this handler names"
-    named = proxies.parse(lambda names: ", ".join(names) or "no proxy plugins")
-    return Outcome.fail("SandboxerMissing", message, seen, named)
 
 
 def check_condition(facts: Facts, name: str, reason: str) -> Outcome:
@@ -130,7 +107,8 @@ def check_hosts(facts: Facts) -> Outcome:
         return Outcome.not_read("whether the runtime can copy /etc/hosts", around)
     hosts = around.value.hosts
     if not is_containerd(facts) or hosts.kind == "not-tried":
-        return Outcome.skipped("only containerd copies /etc/hosts for each Pod", told_by(facts))
+        message = "only containerd copies /etc/hosts for each Pod"
+        return of_containerd_alone(facts, "whether the runtime can copy /etc/hosts", message)
     if hosts.kind == "absent" or (hosts.value and not stat.S_ISREG(hosts.value.mode)):
         why = "is not a regular file" if hosts.value else "does not exist"
         message = f"containerd copies /etc/hosts for each Pod, but the file {why}"
@@ -176,6 +154,10 @@ def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
             f"with cgroup v1 mounted, crun makes no container while cgroup v2 has controllers: {inline(hybrid.value)}"
         )
         return Outcome.fail("HybridCgroups", message, hybrid)
+    driver, old = _kubelets_driver(facts)
+    if own and told_by(facts).value == "cri-o" and old and driver and driver.value not in (None, _driver_of(own)):
+        message = f"cgroup_manager of CRI-O is {_driver_of(own)}, but the kubelet's cgroupDriver is {driver.value}"
+        return Outcome.fail("CgroupDriverMismatch", f"{message}: CRI-O then refuses each sandbox", driver)
     if own is None or not own.systemd_cgroup:
         return Outcome.skipped("this handler does not ask systemd for cgroups", told_by(facts))
     setting = "SystemdCgroup is true" if is_containerd(facts) else "cgroup_manager is systemd"
@@ -187,14 +169,24 @@ def check_cgroup_driver(facts: Facts, handler: str) -> Outcome:
         return Outcome.fail("CgroupDriverMismatch", message, seen, systemd)
     if not systemd.value and not oci:
         return Outcome.unknown("not-readable", f"{setting}, but systemd does not run on this node", seen)
-    kubelet = facts.kubelet.value
-    driver = kubelet.cgroup_driver if kubelet else None
-    release = kubelet.version.parse(parse_release).value if kubelet else None
-    old = release is not None and release < _DRIVER_FROM_CRI
+    if around.value.bus.value is False and oci in ("runc", "crun"):
+        message = f"{setting}, but no socket is there by which {oci} could ask systemd: {around.value.bus.source}"
+        return Outcome.fail("CgroupDriverMismatch", message, seen, around.value.bus, remediation=_START_DBUS)
     if old and driver is not None and driver.value == "cgroupfs" and oci == "runc":
         message = f"{setting}, but the kubelet's cgroupDriver is cgroupfs: runc then refuses the kubelet's cgroup paths"
         return Outcome.fail("CgroupDriverMismatch", message, seen, driver)
     return Outcome.passed("systemd makes the cgroups of Pods", seen, systemd)
+
+
+def _kubelets_driver(facts: Facts) -> tuple[Reading[str] | None, bool]:
+    """`cgroupDriver` of the kubelet, and whether it is so old that this counts, and not what CRI tells."""
+    kubelet = facts.kubelet.value
+    release = kubelet.version.parse(parse_release).value if kubelet else None
+    return kubelet.cgroup_driver if kubelet else None, release is not None and release < _DRIVER_FROM_CRI
+
+
+def _driver_of(own: HandlerAround) -> str:
+    return "systemd" if own.systemd_cgroup else "cgroupfs"
 
 
 def check_parts(facts: Facts, handler: str) -> Outcome:
@@ -205,6 +197,7 @@ def check_parts(facts: Facts, handler: str) -> Outcome:
             "ShimMissing": check_shim(facts, handler),
             "PreloadMissing": check_preloaded(facts, handler),
             "ShimCgroupMissing": check_shim_cgroup(facts, handler),
+            "": check_required_plugins(facts),  # never a warning
             "HostsFileMissing": check_hosts(facts),
             "ResolvConfMissing": check_resolv_conf(facts),
             "SandboxerMissing": check_sandboxer(facts, handler),
@@ -225,7 +218,8 @@ CHECKS = (
         "resolv.conf that it reads for each. containerd runs a shim for each Pod and copies /etc/hosts, CRI-O runs "
         "pinns and a monitor, and both run plugins that the network configuration names. With SystemdCgroup = true, "
         "runc refuses each container where systemd does not run, or where the kubelet's cgroupDriver is cgroupfs; "
-        "crun refuses where cgroup v2 has controllers beside v1.",
+        "crun refuses where cgroup v2 has controllers beside v1. containerd makes no container without the NRI plugins "
+        "that its configuration requires.",
         reasons=(
             "RuntimeNotReady",
             "ShimMissing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from typing import Any
 
 from probe.checks.check import Check, Outcome
@@ -29,6 +30,10 @@ _HARMLESS_OPTIONS = frozenset(("index", "metacopy", "redirect_dir", "userxattr",
 _CHANGE_OPTIONS = (
     "Run one Pod, which shows whether the option is right, or take it out of containerd's configuration and restart "
     "containerd:\n  containerd config dump | grep -A8 snapshotter.v1.overlayfs"
+)
+_START_IT = (
+    "Start the snapshotter's own service, which makes the socket, or correct the address of its entry in "
+    "proxy_plugins and restart containerd:\n  containerd config dump | grep -A5 proxy_plugins"
 )
 _REMAP = "remap-ids"
 _NOT_COPIED = "an image with hard links, or with IDs from 65536 on, cannot be copied, and its Pods do not start"
@@ -67,6 +72,8 @@ def _judge_containerd(facts: Facts, runtime: RuntimeFacts, name: str, seen: Read
         return _judge_overlayfs(facts, runtime, seen)
     copies = f"slow: the snapshotter {inline(name)} copies each image once per Pod's ID range"
     proxies = _proxies(runtime)
+    if gone := _without_socket(runtime, name, seen):
+        return gone
     if name in _COPYING:
         message = f"{copies}: {_COST}; {_NOT_COPIED}"
         return Outcome.warn(message, seen, remediation=use_overlayfs(facts))
@@ -104,6 +111,20 @@ def _unread(proxies: Reading[dict[str, tuple[str, ...]]]) -> Reading[Any]:
     """Reason for unknown capabilities: not read, or no entry of that name."""
     absent: Reading[Any] = Reading.without(proxies.source, "not-readable", "proxy_plugins has no entry of that name")
     return proxies if proxies.value is None else absent
+
+
+def _without_socket(runtime: RuntimeFacts, name: str, seen: Reading[str]) -> Outcome | None:
+    """Outcome where no program has made the socket at which containerd asks a snapshotter of another process."""
+    around = runtime.surroundings.value
+    socket = around.sockets.get(name) if around else None
+    if socket is None or (socket.value and stat.S_ISSOCK(socket.value.mode)):
+        return None
+    if socket.value is None and socket.kind != "absent":
+        return Outcome.not_read(f"whether the snapshotter {inline(name)} runs", socket, seen)
+    why = "is no socket" if socket.value else "does not exist"
+    message = f"the snapshotter {inline(name)} does not run: its socket {inline(socket.source)} {why}"
+    evidence = Evidence(socket.source, problem=why)
+    return Outcome.fail("SnapshotterNotRunning", message, seen, evidence, remediation=_START_IT)
 
 
 def _judge_proxy(
@@ -165,8 +186,8 @@ CHECKS = (
         question="Does the container runtime map the owners of image files instead of copying each image?",
         why="In a Pod with a user namespace, the files of its image must belong to the Pod's own IDs. A snapshotter "
         "that cannot map owners copies the whole image for each range of IDs, that is, for each Pod: Pods start "
-        "slowly, and the disk fills.",
-        reasons=("SnapshotterWithoutRemap",),
+        "slowly, and the disk fills. A snapshotter of another process has to run.",
+        reasons=("SnapshotterWithoutRemap", "SnapshotterNotRunning"),
         remediation=GENERIC["runtime-snapshotter"],
         documentation="https://github.com/containerd/containerd/blob/main/docs/user-namespaces/README.md",
         check=check_snapshotter,

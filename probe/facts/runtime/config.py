@@ -90,7 +90,23 @@ class _DumpOpt(Struct):
     path: str = ""
 
 
+class _DumpValidator(Struct):
+    enable: bool = False
+    required_plugins: tuple[str, ...] | None = None
+
+
+class _DumpNri(Struct):
+    disable: bool = False
+    default_validator: _DumpValidator = field(default_factory=_DumpValidator)
+
+
+class _DumpShims(Struct):
+    env: tuple[str, ...] | None = None
+
+
 class _DumpPlugins(Struct):
+    shims: _DumpShims = field(default_factory=_DumpShims, name="io.containerd.shim.v1.manager")
+    nri: _DumpNri = field(default_factory=_DumpNri, name="io.containerd.nri.v1.nri")
     old_cri: _DumpCri = field(default_factory=_DumpCri, name="io.containerd.grpc.v1.cri")
     cri: _DumpCri = field(default_factory=_DumpCri, name="io.containerd.cri.v1.runtime")
     images: _DumpImages = field(default_factory=_DumpImages, name="io.containerd.cri.v1.images")
@@ -99,6 +115,7 @@ class _DumpPlugins(Struct):
 
 
 class _DumpProxy(Struct):
+    address: str = ""
     capabilities: tuple[str, ...] | None = None
 
 
@@ -143,7 +160,15 @@ def parse_containerd_dump(text: str) -> RuntimeConfig:
         without_cri=not _CRI_PLUGINS.isdisjoint(dump.disabled_plugins or ()),
         pause_image=plugins.images.pinned_images.sandbox or plugins.old_cri.sandbox_image,
         proxies={name: one.capabilities or () for name, one in dump.proxy_plugins.items()},
+        required_plugins=_required(plugins.nri),
+        shim_environment=plugins.shims.env or (),
+        addresses={name: one.address.removeprefix("unix://") for name, one in dump.proxy_plugins.items()},
     )
+
+
+def _required(nri: _DumpNri) -> tuple[str, ...]:
+    needed = nri.default_validator.enable and not nri.disable
+    return (nri.default_validator.required_plugins or ()) if needed else ()
 
 
 def _containerd_handler(configured: _InfoRuntime | _DumpRuntime) -> ConfiguredHandler:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from probe.facts.around import Profile
 from probe.facts.model import Confinement
 from probe.host.cri import CriAnswer
 from probe.host.environ import parse_environment, search_path
@@ -19,6 +20,12 @@ _PROCESS_NAMES = {"containerd": "containerd", "cri-o": "crio", "docker": "cri-do
 _LISTENS = 0x10000  # __SO_ACCEPTCON in the column Flags
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{1,16}")
 _NO_LABEL = os.strerror(errno.EINVAL)  # no active security module labels processes
+
+_APPARMOR = "/sys/kernel/security/apparmor"
+_PROFILE = re.compile(r"(?!:|snap[._]|docker-|cri-|crio-)((?:(?!//).){1,300}) \((enforce|kill|prompt|user)\)")
+"""Not of another namespace, no child of a profile, and none that is entered by its name alone, as those of containers.
+"""
+_PROFILES, _PROFILE_FOLDERS = 200, 2000
 
 
 @or_problem
@@ -130,6 +137,34 @@ def read_label(host: Host, pid: int) -> Reading[str]:
     if label.problem == _NO_LABEL or label.kind == "absent":  # the latter without CONFIG_SECURITY
         return Reading(label.source, "")
     return label.parse(lambda text: text.rstrip("\0\n"))
+
+
+def gather_profiles(host: Host) -> Reading[tuple[Profile, ...]]:
+    """Profiles of AppArmor that refuse something, with the programs that they are for; absent without AppArmor.
+
+    *Source*: Linux, security/apparmor/apparmorfs.c; apparmor.d(5), a name that begins with a slash is the attachment.
+    """
+    loaded = host.read_text(f"{_APPARMOR}/profiles")
+    found = [match for line in (loaded.value or "").split("\n") if (match := _PROFILE.fullmatch(line))][:_PROFILES]
+    named = {_mangled(match[1]) for match in found if not match[1].startswith("/")}
+    folder = f"{_APPARMOR}/policy/profiles"
+    entries = (host.list_directory(folder).value or ()) if named else ()
+    attached = {
+        entry.rpartition(".")[0]: (host.read_text(f"{folder}/{entry}/attach").value or "").strip()
+        for entry in entries[:_PROFILE_FOLDERS]
+        if entry.rpartition(".")[0] in named
+    }
+
+    def profile(name: str, mode: str) -> Profile:
+        told = name if name.startswith("/") else attached.get(_mangled(name), "")
+        return Profile(name, mode, told if told.startswith(("/", "{")) else "")
+
+    return loaded.parse(lambda _: tuple(profile(match[1], match[2]) for match in found))
+
+
+def _mangled(name: str) -> str:
+    """The name of a profile's directory, up to its number. *Source*: security/apparmor/apparmorfs.c, mangle_name."""
+    return re.sub(r"[^\w.-]", "", re.sub(r"\s", "_", name.lstrip("/.").replace("/", ".")), flags=re.ASCII)
 
 
 def read_arguments(host: Host, pid: int) -> Reading[tuple[str, ...]]:

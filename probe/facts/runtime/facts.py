@@ -79,6 +79,9 @@ def _setup(host: Host, answer: CriAnswer, settings: RuntimeSettings) -> Setup:
         handlers=lambda _: (),
         networks=lambda _: problem_of(told.in_force),
         proxies=settings.proxies(),
+        sockets=settings.proxy_sockets(),
+        required_plugins=settings.required_plugins(),
+        shim_environment=settings.shim_environment(),
     )
     if answer.name.value == "containerd":
         return _setup_of_containerd(host, answer, settings, told)

@@ -21,6 +21,8 @@ from probe.facts.runtime.pending import (
     gather_executable,
 )
 from probe.host.cri import CriAnswer
+from probe.host.environ import parse_environment
+from probe.host.environ import search_path as path_of
 from probe.host.host import Host
 from probe.reading import Reading, or_problem, problem_of
 
@@ -179,6 +181,20 @@ class RuntimeSettings:
             return Reading.without(source, "not-readable", problem)
         return Reading(source, printed.proxies)
 
+    def proxy_sockets(self) -> dict[str, str]:
+        """Name of each proxy plugin -> the absolute path of its socket, as printed."""
+        printed = self._printed.value or RuntimeConfig()
+        return {name: path for name, path in printed.addresses.items() if path.startswith("/")}
+
+    def required_plugins(self) -> tuple[str, ...]:
+        """NRI plugins that containerd demands for each container, as printed."""
+        return self._printed.value.required_plugins if self._printed.value else ()
+
+    def shim_environment(self) -> bytes:
+        """Variables that containerd adds to the environment of shims, in the form of proc_pid_environ(5)."""
+        variables = self._printed.value.shim_environment if self._printed.value else ()
+        return b"".join(os.fsencode(f"{each}\0") for each in variables if "\0" not in each)
+
     def search_path(self) -> Reading[tuple[str, ...]]:
         """The folders in which the daemon looks for programs, in its order."""
         if self._daemon.value is None:
@@ -191,8 +207,11 @@ class RuntimeSettings:
 
     @or_problem
     def _search(self, name: str) -> Reading[str]:
-        """The program of that name that execvp(3) takes along the PATH that the daemon has."""
+        """The program of that name that execvp(3) takes along the PATH that the daemon, or its shim, has."""
+        own = parse_environment(self.shim_environment())
         search_path = self.search_path()
+        if "PATH" in own:
+            search_path = Reading(self._printed.source, path_of(own))
         paths = [os.path.join(directory, name) for directory in search_path.need()]
         found = first_program(self._host, self._daemon.need(), paths, inherits=self._containerd)
         told = found.kind in (None, "absent")

@@ -8,8 +8,15 @@ from typing import NamedTuple
 
 from probe.facts.around import NO_PLACE, Daemon, HandlerAround, Keys, Pipes, Surroundings
 from probe.facts.nearest import first_existing, nearest
+from probe.facts.runtime.daemon import gather_profiles
 from probe.facts.runtime.handlers import InForce
-from probe.facts.runtime.limits import parse_limits
+from probe.facts.runtime.limits import (
+    gather_cgroups_full,
+    gather_frozen,
+    gather_pids_left,
+    gather_pods_left,
+    parse_limits,
+)
 from probe.facts.runtime.mesh import gather_istio_cni
 from probe.facts.runtime.model import Cni
 from probe.host.environ import parse_environment
@@ -26,8 +33,9 @@ _CRI = ("io.containerd.grpc.v1.cri/sandboxes", "io.containerd.grpc.v1.cri/contai
 _MOUNTS = "tmpmounts"
 """Where containerd mounts an image to read its users. *Source*: core/mount, `SetTempMountLocation`."""
 _FIXED = ("/run/containerd/s", "/run/containerd/runc/k8s.io", "/run/netns")
-_MAX_CGROUPS = 20
 _MAX_LIBRARIES = 20
+_MAX_SOCKETS = 50
+_BUSES = ("/run/dbus/system_bus_socket", "/run/systemd/private")
 _DEV, _CGROUPS, _HOSTS = "/dev", "/sys/fs/cgroup", "/etc/hosts"
 _CONTROLLERS = tuple(f"{_CGROUPS}/{name}" for name in ("cpuset", "devices", "memory", "pids", "systemd"))
 _CNI_CACHE = "/var/lib/cni/results"
@@ -50,6 +58,11 @@ class Setup(NamedTuple):
     folders: Sequence[str] = ()
     """Where the daemon makes something for each Pod."""
     network_dirs: tuple[str, ...] = ()
+    sockets: dict[str, str] = {}
+    """The socket of each proxy plugin by its name."""
+    required_plugins: tuple[str, ...] = ()
+    shim_environment: bytes = b""
+    """Variables that shims have before those of the daemon."""
 
 
 def gather_surroundings(host: Host, daemon: Reading[int], setup: Setup, logs_dir: str = "") -> Reading[Surroundings]:
@@ -60,12 +73,21 @@ def gather_surroundings(host: Host, daemon: Reading[int], setup: Setup, logs_dir
     if daemon.value is None:
         return problem_of(daemon)
     pid = daemon.value
-    environment = host.environment(pid)
+    environment = host.environment(pid).parse(lambda own: setup.shim_environment + own)
     temporary, preloaded = environment.parse(parse_temporary), environment.parse(parse_preloaded).value or ()
     devices = tuple(f"/dev/{name}" for name in DEVICES)
     named = filter(None, (temporary.value, setup.root_dir.value, setup.state_dir))
     ways = [above(folder)[:0:-1] for folder in setup.folders]
-    wanted = [*devices, _DEV, _CGROUPS, *_CONTROLLERS, _HOSTS, *preloaded, *(path for path in named if path[0] == "/")]
+    wanted = [
+        *devices,
+        _DEV,
+        _CGROUPS,
+        *_CONTROLLERS,
+        _HOSTS,
+        *_BUSES,
+        *preloaded,
+        *(path for path in named if path[0] == "/"),
+    ]
     wanted += dict.fromkeys(step for way in ways for step in way)
     found = host.places(pid, wanted)
     missing = tuple(path for path in preloaded if found[path].kind == "absent")
@@ -84,7 +106,7 @@ def gather_surroundings(host: Host, daemon: Reading[int], setup: Setup, logs_dir
             dev=found[_DEV],
             cgroups=tuple(found[path] for path in _CONTROLLERS if found[path].kind != "absent") or (found[_CGROUPS],),
             daemon=_daemon(host, pid),
-            pods_left=_pods_left(host),
+            pods_left=gather_pods_left(host),
             files_left=host.read_text("/proc/sys/fs/file-nr").parse(_files_left),
             pipes=Pipes(soft=_sysctl(host, "fs/pipe-user-pages-soft"), hard=_sysctl(host, "fs/pipe-user-pages-hard")),
             keys=Keys(count=_sysctl(host, "kernel/keys/maxkeys"), size=_sysctl(host, "kernel/keys/maxbytes")),
@@ -98,9 +120,21 @@ def gather_surroundings(host: Host, daemon: Reading[int], setup: Setup, logs_dir
             hybrid_controllers=host.read_text(f"/proc/{pid}/root{_HYBRID}").parse(str.strip),
             open_files=host.read_text("/proc/sys/fs/nr_open").parse(int),
             systemd=_systemd(host),
+            bus=_bus(found),
             proxies=setup.proxies,
+            sockets=_sockets(host, pid, setup.sockets),
+            required_plugins=setup.required_plugins,
+            cgroups_full=gather_cgroups_full(host),
+            frozen=gather_frozen(host),
+            profiles=gather_profiles(host),
         ),
     )
+
+
+def _sockets(host: Host, pid: int, sockets: dict[str, str]) -> dict[str, Reading[Place]]:
+    named = dict(list(sockets.items())[:_MAX_SOCKETS])
+    found = host.places(pid, list(named.values())) if named else {}
+    return {name: found[path] for name, path in named.items()}
 
 
 def folders_of_containerd(root: str, state: str, layers: str) -> tuple[str, ...]:
@@ -174,50 +208,9 @@ def _daemon(host: Host, pid: int) -> Reading[Daemon]:
             effective_capabilities=status.parse(lambda fields: int(status_field(fields, "CapEff"), 16)),
             limits=limits.parse(parse_limits),
             oom_score_adj=host.read_text(f"/proc/{pid}/oom_score_adj").parse(int),
-            pids_left=_pids_left(host, pid),
+            pids_left=gather_pids_left(host, pid),
         ),
     )
-
-
-def _pids_left(host: Host, pid: int) -> Reading[int]:
-    cgroup = host.read_text(f"/proc/{pid}/cgroup")
-    if cgroup.value is None:
-        return problem_of(cgroup)
-    return _least_left(host, cgroup.source, parse_pids_cgroup(cgroup.value))
-
-
-def _pods_left(host: Host) -> Reading[int]:
-    """Of `kubepods` below the root of cgroups, by either driver. *Source*: kubelet, pkg/kubelet/cm."""
-    roots = (f"{_CGROUPS}/pids", _CGROUPS)
-    return _least_left(host, _CGROUPS, [f"{root}/{name}" for root in roots for name in ("kubepods", "kubepods.slice")])
-
-
-def _least_left(host: Host, source: str, places: Sequence[str]) -> Reading[int]:
-    left: list[tuple[int, str]] = []
-    for directory in places:
-        limit, now = (host.read_text(f"{directory}/pids.{name}").parse(int) for name in ("max", "current"))
-        if limit.value is not None and now.value is not None:  # `max` is not a number
-            left.append((limit.value - now.value, limit.source))
-    if not left:
-        return Reading.without(source, "absent", "no cgroup limits its processes")
-    least, limit_file = min(left)
-    return Reading(limit_file, least)
-
-
-def parse_pids_cgroup(text: str) -> list[str]:
-    """The directories of the cgroup that counts processes and of its ancestors, innermost first.
-
-    Empty for a cgroup of another cgroup namespace. *Source*: cgroups(7).
-    """
-    for line in text.split("\n"):
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if "pids" in controllers.split(",") or line.startswith("0::"):
-            root = "/sys/fs/cgroup" + ("/pids" if controllers else "")
-            names: Sequence[str] = [name for name in path.split("/") if name]
-            if ".." in names:  # of another cgroup namespace
-                return []
-            return [f"{root}/{'/'.join(names[:end])}" for end in range(len(names), 0, -1)][:_MAX_CGROUPS]
-    return []
 
 
 def _files_left(text: str) -> int:
@@ -228,6 +221,18 @@ def _files_left(text: str) -> int:
 
 def _sysctl(host: Host, name: str) -> Reading[int]:
     return host.read_text(f"/proc/sys/{name}").parse(int)
+
+
+def _bus(found: dict[str, Reading[Place]]) -> Reading[bool]:
+    """True when there is a socket by which the OCI runtime can ask systemd for cgroups.
+
+    *Source*: coreos/go-systemd, dbus, `New`: the system bus, else systemd's own socket.
+    """
+    buses = [found[path] for path in _BUSES]
+    if any(place.value for place in buses):
+        return Reading(_BUSES[0], True)
+    unread = next((place for place in buses if place.kind != "absent"), None)
+    return problem_of(unread) if unread else Reading(", ".join(_BUSES), False)
 
 
 def _systemd(host: Host) -> Reading[bool]:

@@ -43,7 +43,7 @@ def node(layers: Any = SUPPORTED, **runtime: Any) -> Facts:
 
 def test_what_it_is() -> None:
     assert [(one.id, one.level, one.gating, one.reasons) for one in CHECKS] == [
-        ("runtime-snapshotter", "stateless", True, ("SnapshotterWithoutRemap",))
+        ("runtime-snapshotter", "stateless", True, ("SnapshotterWithoutRemap", "SnapshotterNotRunning"))
     ]
 
 

@@ -31,14 +31,13 @@ from probe.facts.runtime.handlers import (
     parse_in_force,
     trusted_path,
 )
-from probe.facts.runtime.limits import NAMES, parse_limits, parse_ulimit
+from probe.facts.runtime.limits import NAMES, parse_limits, parse_pids_cgroup, parse_ulimit
 from probe.facts.runtime.model import Cni, ConfiguredHandler, CrioAdded, RuntimeConfig
 from probe.facts.runtime.spec import parse_spec, unjudged
 from probe.facts.runtime.surroundings import (
     Setup,
     folders_of_containerd,
     gather_surroundings,
-    parse_pids_cgroup,
     parse_preloaded,
     parse_temporary,
 )
