@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.sabotage import daemon_breaks as daemon
+from lab.sabotage import given_breaks as given
 from lab.sabotage import node_breaks as node
 from lab.sabotage import option_breaks as options
 from lab.sabotage import place_breaks as places
@@ -34,6 +35,7 @@ _ALL = (
     *runtime.PROGRAMS, *runtime.CONFIGURATIONS, *runtime.SPECIFICATIONS, *runtime.HOOKS,
     *runtime.SPELLED, *runtime.SYSCTLS, *places.SUBVOLUMES,
     *options.OPTIONS, *options.MOUNTS, *start.STARTED, *start.HOOKS_STARTED,
+    *given.GIVEN,
 )  # fmt: skip
 BREAKS = tuple(replace(each, only_trial=ONLY_TRIAL.get(each.name, "")) for each in _ALL)
 BY_NAME = {each.name: each for each in BREAKS}
