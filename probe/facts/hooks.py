@@ -86,13 +86,14 @@ _ANNOTATIONS = ("io.kubernetes.container.hash", "io.kubernetes.container.restart
 """Some that the kubelet gives to each container or Pod. *Source*: kubelet, pkg/kubelet/kuberuntime/labels.go."""
 _PATTERN_LIMIT, _REPEATS_LIMIT = 100, 3
 _REPEAT = re.compile(r"[*+?{]")
-_REPEATED_GROUP = re.compile(r"\)[*+?{]")
+_UNLIKE_GO = re.compile(r"\)[*+?{]|\[.*(?:\[|--|&&|~~|\|\|)", re.DOTALL)
+"""A group that is repeated, which may take long, and sets of which a later Python may think otherwise."""
 
 
 def _matches_each(pattern: str, subjects: tuple[str, ...]) -> bool:
     """Whether a regular expression is found in each of *subjects*; False for one that may take long to search for."""
     repeats = len(_REPEAT.findall(pattern))
-    if len(pattern) > _PATTERN_LIMIT or repeats > _REPEATS_LIMIT or _REPEATED_GROUP.search(pattern):
+    if len(pattern) > _PATTERN_LIMIT or repeats > _REPEATS_LIMIT or _UNLIKE_GO.search(pattern):
         return False
     try:
         return all(re.search(pattern, subject) for subject in subjects)

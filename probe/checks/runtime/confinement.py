@@ -63,7 +63,7 @@ _WITHOUT_POLICY = ("kernel", "init")
 *Source*: security/selinux/ss/services.c, `security_sid_to_context_core`, `security_compute_av`; selinux_config(5).
 """
 
-_GLOB = re.compile(r"\*\*|\[[^\]]{1,60}\]|.", re.DOTALL)
+_GLOB = re.compile(r"\*\*|\[\^?[\w./-]{1,60}\]|.", re.DOTALL | re.ASCII)
 _IN_RE = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
 """Globs of AppArmor as regular expressions. *Source*: apparmor.d(5), Globbing."""
 _PATTERN_LIMIT, _STARS_LIMIT = 200, 6
