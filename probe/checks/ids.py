@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.remedies.ids import ADMIT_PODS, give_a_range, make_an_account, start_remediation
+from probe.checks.remedies.ids import admit_pods, give_a_range, make_an_account, start_remediation
 from probe.checks.runtime.names import without_kubelet
 from probe.facts.defaults import ALL_IDS
 from probe.facts.ids.forecast import Forecast, forecast
@@ -46,7 +46,7 @@ def check_slots(facts: Facts) -> Outcome:
         return without_kubelet(facts)
     if kubelet.max_pods.value == 0:
         message = f"the kubelet admits no Pod at all: {kubelet.max_pods.source} is 0"
-        return Outcome.fail("NoPodAdmitted", message, kubelet.max_pods, remediation=ADMIT_PODS)
+        return Outcome.fail("NoPodAdmitted", message, kubelet.max_pods, remediation=admit_pods(facts))
     return judge_slots(facts, _expect(facts, kubelet))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from probe.checks.remedies.platforms import inline, kubelet_unit, quoted
+from probe.checks.remedies.platforms import inline, kubelet_unit, quoted, restart_kubelet
 from probe.facts.defaults import BLOCK, KUBELET_ROOT, MAX_UINT32
 from probe.facts.ids.manager import Cause
 from probe.facts.model import Facts, IdFacts, KubeletFacts
@@ -35,11 +35,6 @@ _GETSUBIDS = {
 }
 """Command, or setting, by `ID` of os-release(5). *Source*: RootlessKit, docs/subid.md; NixOS/nixpkgs#440973."""
 _ANY_GETSUBIDS = f"{_GETSUBIDS['debian']} || dnf install -y shadow-utils-subid"
-
-ADMIT_PODS = (
-    "Remove --max-pods from the arguments of the kubelet, or raise it, and restart the kubelet:\n"
-    "  systemctl cat kubelet; systemctl restart kubelet"
-)
 
 
 def install_getsubids(facts: Facts) -> str:
@@ -155,3 +150,9 @@ def _fit_the_files(facts: Facts) -> str:
         f" or drain the node and wait until no Pod with a user namespace is left:\n"
         f"  kubectl drain {node} --ignore-daemonsets; ls {quoted(root)}/pods/*/userns"
     )
+
+
+def admit_pods(facts: Facts) -> str:
+    """Remediation for a kubelet whose arguments let it admit no Pod."""
+    where = "the kubelet's arguments (kubelet-arg of K3s and RKE2)"
+    return f"Remove max-pods from {where}, or raise it, then:\n{restart_kubelet(facts)}"

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from probe.checks.check import Check, Outcome
 from probe.checks.privileges import seccomp_words
 from probe.checks.remedies.around import AROUND
+from probe.checks.remedies.platforms import restart_kubelet
 from probe.checks.runtime.confinement import binds
 from probe.checks.runtime.names import no_kubelet
 from probe.facts.model import Facts
@@ -15,10 +16,6 @@ from probe.finding import Evidence
 from probe.reading import Reading
 
 _SYS_ADMIN = 21
-_ADD_MOUNT = (
-    "Install mount(8), of util-linux, or add its folder to PATH in the kubelet's unit, and restart the kubelet:\n"
-    "  systemctl show kubelet -p Environment; systemctl restart kubelet"
-)
 _KUBELET_DOMAIN = "kubelet_t"
 """*Source*: containers/container-selinux, which labels the kubelet's program kubelet_exec_t."""
 
@@ -83,7 +80,7 @@ def check_kubelet(facts: Facts) -> Outcome:
         by = f"the security label {(label.value or '')[:80]}"
     shown = next((one for one in facts.attempts if one.role == "volume" and one.fstype == "tmpfs"), None)
     if around.value.mount.kind == "absent":
-        return _without_mount(around.value.mount, shown)
+        return _without_mount(facts, around.value.mount, shown)
     if not by:
         return Outcome.passed("the kubelet may mount volumes", seen)
     if shown:
@@ -93,14 +90,16 @@ def check_kubelet(facts: Facts) -> Outcome:
     return replace(unknown, decides=True, stands=True)  # the kubelet has no part in a trial
 
 
-def _without_mount(program: Reading[str], shown: Attempt | None) -> Outcome:
+def _without_mount(facts: Facts, program: Reading[str], shown: Attempt | None) -> Outcome:
     """Outcome for a kubelet without mount(8): a volume that is mounted all the same may be of an earlier kubelet."""
     message = f"the kubelet cannot run mount(8), as it does for each tmpfs: {program.problem}"
+    install = "Install mount(8), of util-linux, or add its folder to PATH in the kubelet's unit, then:"
+    remediation = f"{install}\n{restart_kubelet(facts)}"
     if shown:
         doubt = f"{message}; yet a Pod has a tmpfs, perhaps of an earlier kubelet"
-        unknown = Outcome.unknown("not-readable", doubt, program, remediation=_ADD_MOUNT)
+        unknown = Outcome.unknown("not-readable", doubt, program, remediation=remediation)
         return replace(unknown, decides=True, stands=True)
-    return Outcome.fail("MountProgramMissing", message, program, remediation=_ADD_MOUNT)
+    return Outcome.fail("MountProgramMissing", message, program, remediation=remediation)
 
 
 CHECKS = (

@@ -182,8 +182,10 @@ class RuntimeSettings:
         return Reading(source, printed.proxies)
 
     def proxy_sockets(self) -> dict[str, str]:
-        """Name of each proxy plugin -> the absolute path of its socket, as printed."""
+        """Name of each proxy plugin -> the absolute path of its socket; none where that may not be in force."""
         printed = self._printed.value or RuntimeConfig()
+        if not printed.addresses or self._changed_file(printed):
+            return {}
         return {name: path for name, path in printed.addresses.items() if path.startswith("/")}
 
     def required_plugins(self) -> tuple[str, ...]:
@@ -192,7 +194,10 @@ class RuntimeSettings:
 
     def shim_environment(self) -> bytes:
         """Variables that containerd adds to the environment of shims, in the form of proc_pid_environ(5)."""
-        variables = self._printed.value.shim_environment if self._printed.value else ()
+        printed = self._printed.value or RuntimeConfig()
+        variables = printed.shim_environment
+        if variables and self._changed_file(printed):
+            return b""  # perhaps not in force
         return b"".join(os.fsencode(f"{each}\0") for each in variables if "\0" not in each)
 
     def search_path(self) -> Reading[tuple[str, ...]]:
