@@ -211,7 +211,9 @@ CASES = {
         specification(annotations={"org.systemd.property.TasksMax": "'x'"}), "unknown", "NotTried"
     ),
     "annotation-for-nobody": Case(specification(annotations={"example.com/team": "a"}), "ready"),
-    "hook-that-has-no-time": Case(hook(timeout=0), "unknown", "NotTried"),
+    "hook-that-has-no-time": Case(hook(timeout=0), "not-ready", NO_HOOK),
+    "hook-that-has-less-than-no-time": Case(hook(timeout=-1), "not-ready", NO_HOOK),
+    "late-hook-that-has-no-time": Case(hook("poststop", timeout=0), "ready"),
     "hook-that-has-time": Case(hook(timeout=1), "ready"),
     "hook-with-own-libraries": Case(
         hook(env=["LD_LIBRARY_PATH=/opt/audit"], seen={"linked": True}), "unknown", "NotTried"

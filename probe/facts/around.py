@@ -82,6 +82,8 @@ class Hook(Struct, frozen=True, kw_only=True):
     """Shared libraries, which the program only reads."""
     variables: tuple[str, ...] = ()
     """Names of the variables of its own environment, which takes the place of the runtime's; empty without one."""
+    timeout: int | None = None
+    """Seconds that it has; None for no limit."""
 
 
 class AddedMount(Struct, frozen=True, kw_only=True):

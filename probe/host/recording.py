@@ -45,7 +45,7 @@ _ALSO = (
 _KERNEL_FILE = re.compile(r"/(?:proc|sys)/(?!\d+/(?:root|cwd|exe|fd|task|map_files)(?:/|$))")
 _PROCESS = re.compile(r"/proc/(\d+)/(\S+)")
 _RESTLESS = re.compile(
-    r"/proc/(?:self|key-users|keys|loadavg|meminfo|modules|mounts|stat|uptime|vmstat)(?:/|$)|/sys/.*/(?:pids\.current|cgroup\.stat)$|/proc/sys/fs/file-nr$"
+    r"/proc/(?:self|key-users|keys|loadavg|meminfo|modules|mounts|stat|uptime|vmstat)(?:/|$)|/sys/.*/(?:pids\.current|cgroup\.stat)$|/proc/sys/fs/file-nr$|/proc/1/net/tcp6?$"
 )
 _CONSTANT = frozenset(("--version", "-v", "features", "version"))
 """Arguments for which a program's output depends on the executable alone, not on files."""

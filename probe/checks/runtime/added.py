@@ -22,6 +22,7 @@ from probe.checks.runtime.refusals import (
     IN_THE_IMAGE,
     OPEN_FILES,
     Refusal,
+    has_unclear_time,
     is_defective,
     is_late_and_missing,
     is_unclear_hook,
@@ -144,6 +145,9 @@ def _doubt(facts: Facts, added: Added, source: str, oci_runtime: str) -> Outcome
     if unclear := [hook for hook in added.hooks if is_unclear_hook(hook)]:
         message = f"unknown whether a Pod's own root may execute the hook {inline(unclear[0].path)}"
         return Outcome.unknown("not-readable", message, *steps_of(unclear[0]))
+    if hasty := next((hook for hook in added.hooks if has_unclear_time(hook, oci_runtime)), None):
+        message = f"unknown whether the {hasty.when} hook {inline(hasty.path)} has time to run: {hasty.timeout} seconds"
+        return Outcome.unknown("not-tried", message, Evidence(hasty.path, f"timeout {hasty.timeout}"))
     if own := next(((hook, name) for hook in added.hooks if (name := own_variable(hook))), None):
         hook, name = own
         message = f"unknown whether the {hook.when} hook {inline(hook.path)} can run: its own {name} decides that"

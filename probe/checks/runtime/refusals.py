@@ -102,6 +102,16 @@ def unfound_of(hook: Hook) -> str:
     return program.unfound if program else ""
 
 
+def has_unclear_time(hook: Hook, oci_runtime: str) -> bool:
+    """Whether it may have no time: runc ends a hook whose timeout is 0 at once, for crun that is no limit.
+
+    Seen with runc 1.3.6 and crun 1.28; the OCI specification asks for a timeout above 0.
+    """
+    if hook.timeout is None or hook.timeout > 0 or hook.when in _NEVER_WAITED_FOR:
+        return False
+    return oci_runtime != "crun" or hook.timeout < 0
+
+
 def own_variable(hook: Hook) -> str:
     """The variable of a hook's own environment that decides which files start its program; empty without one.
 
@@ -123,6 +133,9 @@ def refused_hook(hook: Hook, oci_runtime: str) -> Refusal | None:
     if program.kind == "absent":
         message = f"{_named(hook)} does not exist"
         return Refusal("HookNotExecutable", message, (Evidence(hook.path, problem=program.problem),))
+    if hook.timeout is not None and hook.timeout <= 0 and oci_runtime == "runc":
+        message = f"{_named(hook)} has no time to run: its timeout is {hook.timeout}"
+        return Refusal("HookNotExecutable", message, (Evidence(hook.path, f"timeout {hook.timeout}"),))
     if own_variable(hook):
         return None  # which files it needs is not known
     if program.value and program.value.defect and _starts_nothing(program.value, oci_runtime):

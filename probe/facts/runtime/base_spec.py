@@ -40,7 +40,10 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
     return Reading(
         path,
         Added(
-            hooks=place_hooks(host, pid, spec.value.hooks, spec.value.variables),
+            hooks=tuple(
+                replace(hook, timeout=spec.value.timeouts.get(hook.path))
+                for hook in place_hooks(host, pid, spec.value.hooks, spec.value.variables)
+            ),
             sysctls=spec.value.sysctls,
             now={name: _now(host, name) for name, _ in spec.value.sysctls},
             tried=try_sysctls(host, spec.value.sysctls),

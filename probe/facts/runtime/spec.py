@@ -142,6 +142,8 @@ class SpecParts(Struct, frozen=True, kw_only=True):
     """By stage and program."""
     variables: dict[str, tuple[str, ...]]
     """Names of the variables of each program that is given an environment of its own."""
+    timeouts: dict[str, int]
+    """Seconds that each program has, where that is limited."""
     sysctls: tuple[tuple[str, str], ...]
     mounts: tuple[SpecMount, ...]
     devices: tuple[str, ...]
@@ -161,13 +163,12 @@ def parse_spec(text: str) -> SpecParts:
         for field in msgspec.structs.fields(_Hooks)
         for hook in getattr(spec.hooks or _Hooks(), field.name) or ()
     ]
-    if any(hook.timeout is not None and hook.timeout <= 0 for _, hook in hooks):
-        further = (*further, "a timeout of a hook")
     rlimits = (spec.process.rlimits or ()) if spec.process else ()
     pids = spec.linux.resources.pids if spec.linux and spec.linux.resources else None
     parts = SpecParts(
         hooks=tuple((stage, hook.path) for stage, hook in hooks),
         variables={hook.path: names_of(hook.env) for _, hook in hooks if hook.env},
+        timeouts={hook.path: hook.timeout for _, hook in hooks if hook.timeout is not None},
         sysctls=tuple((spec.linux.sysctl or {}).items()) if spec.linux else (),
         mounts=tuple(map(_mount, spec.mounts or ())),
         devices=tuple(device.path for device in spec.linux.devices or ()) if spec.linux else (),
