@@ -271,6 +271,17 @@ CASES = {
         "not-ready",
         NO_DRIVER,
     ),
+    "systemd-with-another-bus": Case(
+        both(
+            runc(SystemdCgroup=True),
+            systemd,
+            lambda node: node.host.places_found.update({"/run/dbus/system_bus_socket": errno.ENOENT}),
+            lambda node: node.host.files.update(
+                {f"/proc/{node.runtime_pid}/environ": "PATH=/usr/sbin\0DBUS_SYSTEM_BUS_ADDRESS=unix:path=/srv/bus\0"}
+            ),
+        ),
+        "ready",
+    ),
     "systemd-with-a-bus": Case(both(runc(SystemdCgroup=True), systemd), "ready"),
     "crio-with-cgroupfs": Case(driver("cgroupfs", "systemd", "Kubernetes v1.30.4"), "not-ready", NO_DRIVER, CRIO),
     "crio-with-systemd": Case(driver("systemd", "cgroupfs", "Kubernetes v1.30.4"), "not-ready", NO_DRIVER, CRIO),
@@ -303,3 +314,12 @@ def test_a_kubelet_without_mount_runs_pods_that_have_no_tmpfs() -> None:
     report = node.report()
     assert (report.levels["stateless"], report.levels["projected"]) == ("ready", "not-ready")
     assert report.reason == "MountProgramMissing"
+
+
+def test_profiles_that_cannot_be_read_are_no_profiles_that_allow() -> None:
+    """Whether AppArmor confines the OCI runtime is then unknown, and said so."""
+    node = Recording(CONTAINERD)
+    stop_pods(node)
+    node.host.files[f"{APPARMOR}/profiles"] = errno.EACCES
+    found = next(one for one in node.report().findings if one.id == "kernel-security-modules")
+    assert (found.status, found.reason) == ("unknown", "NotPermitted")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from probe.facts.runtime.model import NO_ISTIO, NO_SWITCH, Cni, IstioCni
-from probe.facts.runtime.model import NO_PROFILES as NO_PROFILES
-from probe.facts.runtime.model import Profile as Profile
+from probe.facts.runtime.model import NO_ISTIO, NO_PROFILES, NO_SWITCH, Cni, IstioCni, Profile
 from probe.host.executable import NEEDS as NEEDS
 from probe.host.places import Place as Place
 from probe.reading import Reading

@@ -12,8 +12,8 @@ from probe.checks.privileges import seccomp_words, user_namespace_words
 from probe.checks.remedies.platforms import nested
 from probe.checks.remedies.runtime import PROVE_IT
 from probe.checks.runtime.names import no_runtime, runtime_name
-from probe.facts.around import NO_PROFILES, Profile
 from probe.facts.model import Confinement, Facts
+from probe.facts.runtime.model import NO_PROFILES, Profile
 from probe.finding import Evidence
 from probe.reading import Reading
 

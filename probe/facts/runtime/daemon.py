@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Sequence
 
-from probe.facts.around import Profile
 from probe.facts.model import Confinement
+from probe.facts.runtime.model import Profile
 from probe.host.cri import CriAnswer
 from probe.host.environ import parse_environment, search_path
 from probe.host.host import Host

@@ -18,7 +18,7 @@ from probe.facts.runtime.limits import (
     parse_limits,
 )
 from probe.facts.runtime.mesh import gather_istio_cni
-from probe.facts.runtime.model import Cni
+from probe.facts.runtime.model import NO_SWITCH, Cni
 from probe.host.environ import parse_environment
 from probe.host.host import Host
 from probe.host.places import Place, above
@@ -120,7 +120,7 @@ def gather_surroundings(host: Host, daemon: Reading[int], setup: Setup, logs_dir
             hybrid_controllers=host.read_text(f"/proc/{pid}/root{_HYBRID}").parse(str.strip),
             open_files=host.read_text("/proc/sys/fs/nr_open").parse(int),
             systemd=_systemd(host),
-            bus=_bus(found),
+            bus=_bus(found) if _names_no_bus(environment) else NO_SWITCH,
             proxies=setup.proxies,
             sockets=_sockets(host, pid, setup.sockets),
             required_plugins=setup.required_plugins,
@@ -221,6 +221,11 @@ def _files_left(text: str) -> int:
 
 def _sysctl(host: Host, name: str) -> Reading[int]:
     return host.read_text(f"/proc/sys/{name}").parse(int)
+
+
+def _names_no_bus(environment: Reading[bytes]) -> bool:
+    """False where a variable names another bus than the usual one."""
+    return "DBUS_SYSTEM_BUS_ADDRESS" not in (environment.parse(parse_environment).value or {})
 
 
 def _bus(found: dict[str, Reading[Place]]) -> Reading[bool]:
