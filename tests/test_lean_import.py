@@ -145,12 +145,13 @@ print("logging" in sys.modules, logging.WARNING, "logging" in sys.modules)
 
 
 def test_a_pattern_that_is_compiled_late_is_the_same(tmp_path: Path) -> None:
-    """Its flags count, an error comes at its first use, and outside of the block nothing is late."""
+    """Its flags count, an error comes at its first use, also in the block, and outside of it nothing is late."""
     program = """
 import re
 from probe.lean_import import late_patterns
 with late_patterns():
     from parcel import heavy
+    print(heavy.early.match("b")[0])
 print(type(heavy.word).__name__, heavy.word.fullmatch("AB")[0], heavy.word.flags & re.IGNORECASE == re.IGNORECASE)
 try:
     heavy.wrong.search("")
@@ -158,8 +159,8 @@ except re.error:
     print("error")
 print(re.compile("a") is re.compile("a"), isinstance(re.compile("a"), re.Pattern))
 """
-    heavy = "import re\nword = re.compile('[a-z]+', flags=re.I)\nwrong = re.compile('(')\n"
-    assert run_with(tmp_path, program, heavy=heavy) == "_LatePattern AB True\nerror\nTrue True"
+    heavy = "import re\nearly = re.compile('b')\nword = re.compile('[a-z]+', flags=re.I)\nwrong = re.compile('(')\n"
+    assert run_with(tmp_path, program, heavy=heavy) == "b\n_LatePattern AB True\nerror\nTrue True"
 
 
 PLAIN_REPORT = """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from probe import __version__
 from probe.cli.console import Progress, rfc3339
+from probe.lean_import import late_patterns
 
 if TYPE_CHECKING:  # importing it takes a third of the time of `--help`
     from probe.report import Report
@@ -25,15 +26,16 @@ def probe_node(
 
     *needed_afterwards* are modules that render the report: they are imported while the node is probed.
     """
-    from probe.facts.runtime.cri import start_cri
+    with late_patterns():
+        from probe.facts.runtime.cri import start_cri
 
     gc.disable()
     probed_at, uptime, began = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
     with contextlib.nullcontext() if quiet else Progress(settings.budget), start_cri(settings) as cri:
-        from probe.facts.gather import gather_facts  # while that process imports, too
+        with late_patterns():
+            from probe.facts.gather import gather_facts  # while that process imports, too
 
-        modules = ("probe.make_report", *needed_afterwards)
-        facts = gather_facts(settings, cri, lambda: list(map(import_module, modules)))
+        facts = gather_facts(settings, cri, lambda: _import("probe.make_report", *needed_afterwards))
     from probe.make_report import make_report
 
     return make_report(
@@ -45,3 +47,9 @@ def probe_node(
         uptime_seconds=round(uptime, 3),
         volume_paths=volume_paths,
     )
+
+
+@late_patterns()
+def _import(*modules: str) -> None:
+    for module in modules:
+        import_module(module)

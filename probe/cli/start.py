@@ -12,14 +12,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from probe.lean_import import msgspec_alone
+from probe.lean_import import late_patterns, msgspec_alone
 
 with msgspec_alone():
     import msgspec  # noqa: F401
 
-from probe.cli.console import UNFORESEEN, NotWritten, complain, complain_of_bug, discard
-from probe.cli.plain import read_plain
-from probe.cli.report import probe_and_say
+with late_patterns():
+    from probe.cli.console import UNFORESEEN, NotWritten, complain, complain_of_bug, discard
+    from probe.cli.plain import read_plain
+    from probe.cli.report import probe_and_say
 
 _REPEAT = 0.05  # seconds between two attempts to end
 
