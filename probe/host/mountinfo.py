@@ -13,6 +13,9 @@ _DEVICE = re.compile(rb"\d{1,10}:\d{1,10}")
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
+_Rest = tuple[tuple[str, ...], tuple[str, ...], str, str, str, bool]
+"""The fields of a Mount from its options on."""
+
 _SERVED = re.compile(
     r"(9p|afs|autofs|beegfs|ceph|cifs|coda|fuse|fuseblk|gpfs|lustre|nfs|nfs4|orangefs|smb3|virtiofs)(\..*)?"
 )
@@ -43,11 +46,8 @@ class Mount(Struct, frozen=True, gc=False):
     source: str
     super_options: str
     """Options of the superblock, separated by commas."""
-
-    @property
-    def read_only(self) -> bool:
-        """True when the mount or its superblock is read-only."""
-        return "ro" in self.options or ",ro," in f",{self.super_options},"
+    read_only: bool
+    """True when the mount or its superblock is read-only."""
 
 
 def printable(path: str) -> str:
@@ -72,33 +72,25 @@ class _Fields:
     """Decoder of the fields of a line; equal fields of many lines are decoded once and share one object."""
 
     def __init__(self) -> None:
+        self._parents: dict[bytes, int] = {}
         self._devices: dict[bytes, str] = {}
         self._roots: dict[bytes, str] = {}
-        self._attributes: dict[tuple[bytes, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._rests: dict[bytes, _Rest] = {}
         self._options: dict[bytes, tuple[str, ...]] = {}
         self._filesystems: dict[bytes, tuple[str, str, str]] = {}
 
     def mount(self, line: bytes, number: int) -> Mount:
         """One line. *Errors*: ValueError."""
         try:
-            # Optional fields end at the first lone dash. Only space, tab, newline and backslash are escaped: a mount
-            # point may contain any other byte.
-            mount, _, filesystem = line.partition(b" - ")
-            mount_id, parent_id, device, root, point, *attributes = mount.split(b" ")
-            key = tuple(attributes)
-            options, propagation = self._attributes.get(key) or self._read_attributes(key)
-            fstype, source, super_options = self._filesystems.get(filesystem) or self._read_filesystem(filesystem)
+            # Only space, tab, newline and backslash are escaped: a mount point may contain any other byte.
+            mount_id, parent, device, root, point, rest = line.split(b" ", 5)
             return Mount(
                 _number(mount_id),
-                _number(parent_id),
+                self._parents.get(parent) or self._parents.setdefault(parent, _number(parent)),
                 self._devices.get(device) or self._read_device(device),
                 self._roots.get(root) or self._roots.setdefault(root, _path(root)),
                 _path(point),
-                options,
-                propagation,
-                fstype,
-                source,
-                super_options,
+                *(self._rests.get(rest) or self._read_rest(rest)),
             )
         except ValueError:
             shown = line[:80].decode("utf-8", "backslashreplace")
@@ -109,12 +101,17 @@ class _Fields:
             raise ValueError
         return self._devices.setdefault(field, field.decode("ascii"))
 
-    def _read_attributes(self, fields: tuple[bytes, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        if not fields or not all(fields):
+    def _read_rest(self, rest: bytes) -> _Rest:
+        """All that follows the mount point: options, optional fields until the first lone dash, the file system."""
+        attributes, _, filesystem = rest.partition(b" - ")
+        first, *propagation = attributes.split(b" ")  # of which each mount may have its own: the number of a peer group
+        if not first or first == b"-" or not all(propagation):
             raise ValueError
-        first, *propagation = fields  # of which each mount may have its own, as the number of a peer group
         options = self._options.get(first) or self._options.setdefault(first, tuple(_text(first).split(",")))
-        return self._attributes.setdefault(fields, (options, tuple(map(_text, propagation))))
+        fstype, source, superblock = self._filesystems.get(filesystem) or self._read_filesystem(filesystem)
+        read_only = "ro" in options or ",ro," in f",{superblock},"
+        read = (options, tuple(map(_text, propagation)), fstype, source, superblock, read_only)
+        return self._rests.setdefault(rest, read)
 
     def _read_filesystem(self, content: bytes) -> tuple[str, str, str]:
         fstype, source, *super_options = content.split(b" ", 2)  # the source may be empty; of the options nothing ends
@@ -132,7 +129,7 @@ def _number(field: bytes) -> int:
 
 def _path(field: bytes) -> str:
     """os.fsdecode without its lookup of the encoding on each call."""
-    if not field:
+    if not field or field == b"-":  # the dash ends the optional fields, which come later
         raise ValueError
     return (_unescape(field) if b"\\" in field else field).decode(_ENCODING, _ERRORS)
 

@@ -54,6 +54,7 @@ def test_every_field_of_a_line() -> None:
             "ext3",
             "/dev/root",
             "rw,errors=continue",
+            read_only=True,
         ),
     )
 

@@ -107,7 +107,11 @@ def mount_facts(
         pods_options=pods.parse(lambda path: _options_of(table, path)),
         pods_unbindable=bool(pods.value and _is_unbindable(table, pods.value)),
         root_mode=host.status("/").parse(lambda root: stat.S_IMODE(root.mode)),
-        idmapped_layers=sum(mount.mount_point.rpartition("/")[2].startswith(_IDMAPPED_LAYER) for mount in mounts),
+        idmapped_layers=sum(
+            mount.mount_point.rpartition("/")[2].startswith(_IDMAPPED_LAYER)
+            for mount in mounts
+            if _IDMAPPED_LAYER in mount.mount_point
+        ),
         cgroup2_options=cgroup2_options(mounts),
         cgroup_controllers=cgroup_controllers(table),
         writable_sysfs=writable_sysfs(mounts),
