@@ -86,7 +86,8 @@ class Libraries:
                     raise Unclear
             for library, version in () if musl else one.versions:
                 of = found.get(library)
-                if of and of[1].has_versions and f"\0{version}\0".encode() not in of[1].strings:
+                # Searched from the end, where linkers put the versions behind thousands of names.
+                if of and of[1].has_versions and of[1].strings.rfind(f"\0{version}\0".encode()) < 0:
                     return Linked(f"{_plain(version)} of {_plain(library)}, which has no such version", ())
         return Linked("", tuple(each for each, _ in found.values()))
 
