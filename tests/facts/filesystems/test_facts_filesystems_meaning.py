@@ -231,6 +231,21 @@ def test_supported_is_not_always_usable(about: dict[str, Any], usable: str) -> N
     assert judge_answer(subject(**about), Answer("done"), around()).usable == usable
 
 
+@pytest.mark.parametrize(("fstype", "limited"), [("ceph", True), ("ext4", False)])
+def test_what_an_accepted_mapping_does_not_prove_is_said(fstype: str, limited: bool) -> None:
+    """No attempt writes through it."""
+    row = judge_answer(subject(fstype=fstype), Answer("done"), around())
+    assert (row.result, bool(row.reason)) == ("supported", limited)
+    refused = judge_answer(subject(fstype=fstype), Answer("mount_setattr", errno.EINVAL), around())
+    assert "reads" not in refused.reason
+
+
+@pytest.mark.parametrize(("release", "result"), [("5.11.9", "refused"), ("5.12.0", "unknown"), ("", "unknown")])
+def test_a_system_call_that_is_missing(release: str, result: str) -> None:
+    """Before Linux 5.12 the kernel lacks it; else, or where the release is not known, something else refused it."""
+    assert judge_answer(subject(), Answer("mount_setattr", errno.ENOSYS), around(release=release)).result == result
+
+
 def test_a_volume_in_a_read_only_subvolume() -> None:
     """A Pod can read it, though no option of its mount says more."""
     assert judge_answer(subject(), Answer("done", sealed=True), around()).usable == "read-only"

@@ -108,6 +108,11 @@ def test_what_getsubids_prints_round_trips(first: int, count: int) -> None:
     assert parse_getsubids(f"0: kubelet {first} {count}\n") == (first, count)
 
 
+def test_a_range_that_begins_at_zero() -> None:
+    """Go takes any number of zeros in front."""
+    assert parse_getsubids("0: kubelet 0 0065536\n") == (0, 65536)
+
+
 @pytest.mark.parametrize(
     ("about", "settings", "words"),
     [
