@@ -12,6 +12,7 @@ from lab.cri_recordings import FOLDER, recorded_answer
 from lab.faults.targets.kernel import MOUNTINFO
 from lab.faults.targets.target import DATA, Target, files, lines, parsed
 from probe.facts.runtime import config as runtime_config
+from probe.facts.runtime import cri as runtime_cri
 from probe.facts.runtime import crio_config, oci
 from probe.facts.runtime import settings as runtime_settings
 from probe.facts.trials.oci_meaning import parse_words
@@ -44,8 +45,8 @@ def read_cri(data: bytes) -> None:
         assert handler.user_namespaces is None or handler.user_namespaces in said
     path = answer.image_filesystem.value
     if path is not None:
-        runtime_settings.parse_root(path)
-        parsed(lambda _: runtime_settings.parse_snapshotter(path), b"")
+        runtime_cri.parse_root(path)
+        parsed(lambda _: runtime_cri.parse_snapshotter(path), b"")
 
 
 def read_configuration(parser: Callable[[str], runtime_config.RuntimeConfig]) -> Callable[[bytes], None]:

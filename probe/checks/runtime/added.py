@@ -18,9 +18,7 @@ from probe.checks.runtime.around import (
     told_by,
 )
 from probe.checks.runtime.refusals import (
-    CPU_TIME,
     IN_THE_IMAGE,
-    OPEN_FILES,
     Refusal,
     has_unclear_time,
     is_defective,
@@ -30,11 +28,11 @@ from probe.checks.runtime.refusals import (
     own_variable,
     refused_device,
     refused_hook,
-    refused_limit,
     refused_mount,
     steps_of,
     unfound_of,
 )
+from probe.checks.runtime.soft_limits import CPU_TIME, OPEN_FILES, refused_limit
 from probe.checks.runtime.sysctls import is_of_an_interface, is_of_the_node, is_ping_range, refused_sysctl
 from probe.facts.around import Added, Hook
 from probe.facts.defaults import BLOCK

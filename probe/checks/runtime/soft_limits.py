@@ -1,4 +1,4 @@
-"""Checks of the daemon's limits of getrlimit(2) that bind root, too: with small ones it, or what it starts, fails."""
+"""Limits of getrlimit(2): those of the daemon that bind root, too, and those that are set in each container."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from probe.checks.check import Outcome
-from probe.checks.runtime.around import daemon_of, is_containerd
+from probe.checks.remedies.platforms import inline
+from probe.checks.runtime.around import SYS_RESOURCE, daemon_of, is_containerd
+from probe.checks.runtime.refusals import Refusal
 from probe.facts.around import Limit
 from probe.facts.model import Facts
+from probe.facts.runtime.limits import NAMES, PIDS
 from probe.finding import Evidence
 from probe.reading import Reading, problem_of
 
@@ -18,6 +21,20 @@ _MEMORY = (
 )
 """Bytes with which no shim of containerd 1.6, 1.7 and 2.1 started; with which one of them, or containerd 2.1.9, failed
 at times; and with which Pods ran."""
+OPEN_FILES = "RLIMIT_NOFILE"
+_TOO_FEW_FILES = {"runc": 20, "crun": 8}
+"""runc 1.3.6 keeps one file open for each idmapped mount: it needs 16 more than those, of which each Pod has five, for
+hosts, termination log, hostname, resolv.conf and shm. Beside eight of the kubelet's 24 were too few, and 28 enough.
+crun 1.28 failed with 8."""
+CPU_TIME = "RLIMIT_CPU"
+"""With a limit of 0 the kernel kills a process at its first tick: crun always lived until then, runc at times.
+
+*Source*: setrlimit(2); kernel/time/posix-cpu-timers.c.
+"""
+_TOO_SMALL = {"RLIMIT_STACK": 8 << 10, "RLIMIT_AS": 1 << 20, "RLIMIT_DATA": 0}
+"""Bytes with which no program of a Pod ran, with either OCI runtime."""
+_TOO_FEW_PROCESSES = 2
+"""RLIMIT_NPROC counts the processes of the Pod's UID: root of the node is exempt, and a Pod's own root is not."""
 
 
 class SoftLimit(Struct, frozen=True, kw_only=True):
@@ -127,3 +144,51 @@ def limit_of(facts: Facts, name: str) -> Reading[Limit]:
         return problem_of(limits)
     found = limits.value.get(name)
     return Reading(limits.source, found) if found else Reading.without(limits.source, "not-readable", f"lacks {name}")
+
+
+def refused_limit(
+    name: str,
+    limit: Limit,
+    daemon: dict[str, Limit],
+    capabilities: int,
+    open_files: int,
+    source: str,
+    oci_runtime: str,
+) -> Refusal | None:
+    """A limit that cannot be set, or with which nothing runs.
+
+    *daemon* has the limits of the runtime, without CAP_SYS_RESOURCE the highest that it may set; *open_files* is
+    `fs.nr_open`. *Source*: getrlimit(2), EINVAL and EPERM.
+    """
+    soft, hard = _finite(limit.soft), _finite(limit.hard)
+    seen = (Evidence(source, f"{name} {limit.soft}:{limit.hard}"),)
+    what = f"the limit {inline(name)}, which is set in each container,"
+    if name == PIDS:
+        few = f"{what} is {limit.soft}, so nothing in a container can fork"
+        return Refusal("LimitTooSmall", few, seen) if soft < _TOO_FEW_PROCESSES else None
+    if name not in NAMES:
+        return Refusal("LimitRefused", f"{what} does not exist in Linux", seen)
+    if soft > hard:
+        return Refusal("LimitRefused", f"{what} is refused: its soft limit is above the hard one", seen)
+    if name == OPEN_FILES and hard > open_files:
+        more = Evidence("/proc/sys/fs/nr_open", str(open_files))
+        return Refusal("LimitRefused", f"{what} is refused: it is above fs.nr_open", (*seen, more))
+    own = daemon.get(name)
+    if own and hard > _finite(own.hard) and not capabilities >> SYS_RESOURCE & 1:
+        more = Evidence("the runtime's own limit", f"{own.hard}, CapEff {capabilities:016x}")
+        message = f"{what} is above that of the runtime, which may not raise it without CAP_SYS_RESOURCE"
+        return Refusal("LimitRefused", message, (*seen, more))
+    if soft == 0 and (name == "RLIMIT_FSIZE" or (name == CPU_TIME and oci_runtime == "crun")):
+        return Refusal("LimitTooSmall", f"{what} is 0: no program runs with it", seen)
+    if soft <= _TOO_SMALL.get(name, -1):
+        return Refusal("LimitTooSmall", f"{what} is {limit.soft} bytes, too few for any program of a Pod", seen)
+    if name == "RLIMIT_NPROC" and soft <= _TOO_FEW_PROCESSES:
+        message = f"{what} is {limit.soft}, too few for a Pod and its pause program"
+        return Refusal("LimitTooSmall", message, seen)
+    if name == OPEN_FILES and soft <= _TOO_FEW_FILES.get(oci_runtime, -1):
+        return Refusal("LimitTooSmall", f"{what} is {soft} open files, too few to start a container", seen)
+    return None
+
+
+def _finite(number: int) -> float:
+    return float("inf") if number < 0 else number

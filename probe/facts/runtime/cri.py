@@ -1,10 +1,12 @@
 """Child process that sends the CRI requests, in parallel to all other gathering.
 
-It is the first that a probe starts: it imports h2 and protobuf while all others import and look around.
+It is the first that a probe starts: it imports h2 and protobuf while all others import and look around. And the
+paths in its answer that tell where the runtime keeps images.
 """
 
 from __future__ import annotations
 
+import re
 import time
 
 import msgspec
@@ -18,6 +20,9 @@ from probe.host.host import Host
 from probe.host.namespaces import enter_node
 from probe.reading import Reading
 from probe.settings import Settings
+
+_SNAPSHOTTER = re.compile(r"(/.+)/io\.containerd\.snapshotter\.v1\.([^/]+)")
+STORAGE = re.compile(r"(/.+)/([^/]+)-images")
 
 _ANSWER_TIMEOUT = 5.0
 
@@ -65,3 +70,20 @@ def endpoint_of(host: Host, kubelet: Reading[KubeletFacts]) -> str:
         return ""
     found = [path for path in USUAL_SOCKETS if host.status(path).value]
     return found[0] if len(found) == 1 else ""
+
+
+def parse_root(path: str) -> str:
+    """The runtime's root directory, which is part of the path that the CRI call ImageFsInfo returns."""
+    found = _SNAPSHOTTER.fullmatch(path) or STORAGE.fullmatch(path)
+    return found[1] if found else path
+
+
+def parse_snapshotter(path: str) -> str:
+    """The snapshotter, or CRI-O's storage driver, in the path that the CRI call ImageFsInfo returns.
+
+    *Errors*: ValueError for another path.
+    """
+    found = _SNAPSHOTTER.fullmatch(path) or STORAGE.fullmatch(path)
+    if not found:
+        raise ValueError(f"no snapshotter in {path[:100]}")
+    return found[2]

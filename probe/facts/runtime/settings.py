@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from probe.facts.runtime.config import find_handler, parse_containerd_dump, parse_containerd_info
+from probe.facts.runtime.cri import STORAGE, parse_root, parse_snapshotter
 from probe.facts.runtime.crio_config import parse_crio_dump, parse_crio_info
 from probe.facts.runtime.daemon import is_called, read_configuration_flags, read_search_path
 from probe.facts.runtime.handlers import first_program
@@ -28,8 +28,6 @@ from probe.reading import Reading, or_problem, problem_of
 
 _TIMEOUT = 3.0  # seconds for the daemon's command that prints its configuration
 _CONTAINERD_BIN = "/opt/containerd/bin"  # before its PATH, unless configured otherwise
-_SNAPSHOTTER = re.compile(r"(/.+)/io\.containerd\.snapshotter\.v1\.([^/]+)")
-_STORAGE = re.compile(r"(/.+)/([^/]+)-images")
 
 
 class RuntimeSettings:
@@ -70,7 +68,7 @@ class RuntimeSettings:
 
     def layers_dir(self) -> Reading[str]:
         """The directory in which the default snapshotter keeps its layers."""
-        return self._answer.image_filesystem.parse(lambda path: _STORAGE.sub(r"\1", path))
+        return self._answer.image_filesystem.parse(lambda path: STORAGE.sub(r"\1", path))
 
     def state_dir(self) -> str:
         """The directory of the running containers' state; empty when the runtime does not name it."""
@@ -249,23 +247,6 @@ class RuntimeSettings:
             else:
                 self._changed = find_changed_of_crio(self._host, pid, given)
         return self._changed
-
-
-def parse_root(path: str) -> str:
-    """The runtime's root directory, which is part of the path that the CRI call ImageFsInfo returns."""
-    found = _SNAPSHOTTER.fullmatch(path) or _STORAGE.fullmatch(path)
-    return found[1] if found else path
-
-
-def parse_snapshotter(path: str) -> str:
-    """The snapshotter, or CRI-O's storage driver, in the path that the CRI call ImageFsInfo returns.
-
-    *Errors*: ValueError for another path.
-    """
-    found = _SNAPSHOTTER.fullmatch(path) or _STORAGE.fullmatch(path)
-    if not found:
-        raise ValueError(f"no snapshotter in {path[:100]}")
-    return found[2]
 
 
 def _demand_known_runtime(name: str) -> str:

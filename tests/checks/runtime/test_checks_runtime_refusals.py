@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lab.factory import make_place
-from probe.checks.runtime.refusals import is_defective, is_unclear_mount, refused_limit, refused_mount
+from probe.checks.runtime.refusals import is_defective, is_unclear_mount, refused_mount
+from probe.checks.runtime.soft_limits import refused_limit
 from probe.facts.around import AddedMount, Hook, Limit
 
 IDS = 65536
