@@ -187,5 +187,5 @@ def test_nothing_else_is_taken_for_a_pods() -> None:
 def test_whatever_is_read_of_a_host_is_recorded() -> None:
     """Each way to read something is one that `watch` knows of; the others are made of those, or of no file."""
     ways = {name for name in vars(Host) if not name.startswith("_") and callable(getattr(Host, name))}
-    derived = {"close", "read_text", "process_status", "environment", "processes", "stuck_helpers"}
+    derived = {"close", "init_hostname", "read_text", "process_status", "environment", "processes", "stuck_helpers"}
     assert ways - derived <= set(vars(RecordingHost))
