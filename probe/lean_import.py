@@ -7,7 +7,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -97,6 +97,18 @@ def stand_in(module: str, **attributes: Any) -> Iterator[None]:
         yield
     finally:
         give_way()
+
+
+@contextmanager
+def hashlib_alone() -> Iterator[None]:
+    """Let hashlib be imported in this block with the interpreter's own hashes, where it has them: libcrypto takes 5 MB.
+
+    A distribution may build Python without them, as Red Hat does.
+    """
+    own = all(importlib.util.find_spec(name) for name in ("_blake2", "_md5", "_sha1", "_sha3"))
+    own &= any(importlib.util.find_spec(name) for name in ("_sha2", "_sha256"))  # the second before Python 3.12
+    with left_out("_hashlib") if own else nullcontext():
+        yield
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from lab.bench.account import account
 from lab.bench.processes import cpu, memory
 from lab.bench.table import Row, mib, ms
 from lab.real import packages
-from lab.real.node import make_node, make_workspace
+from lab.real.node import descendants, make_node, make_workspace
 from lab.serve.agent import IMAGE, NODE_NAME, Watch, publishing, watching
 from lab.serve.serving import serving, wait_for
 from probe.watch.pace import LOOK
@@ -62,7 +62,7 @@ def measure(scrapes: int, probes: int, rest: float, say: Callable[[str], None]) 
         found["targets"] = _scrape(targets, scrapes)
         found["watch"] = {"pss": sum(memory(pid)["pss"] for pid in watch.pids)}
         say(f"nothing at all for {rest:g} s")
-        resting = {name: [pid] for name, (pid, _) in targets.items()} | {"watch": watch.pids}
+        resting = {name: descendants(pid) for name, (pid, _) in targets.items()} | {"watch": watch.pids}
         before = {name: sum(map(cpu, pids)) for name, pids in resting.items()}
         time.sleep(rest)
         after = {name: sum(map(cpu, pids)) for name, pids in resting.items()}
@@ -125,10 +125,16 @@ def _scrape(targets: dict[str, tuple[int, int]], times: int) -> dict[str, dict[s
             "p99": statistics.quantiles(latencies[name], n=100)[98],
             "cpu": (cpu(pid) - before[name]) / times,
             "series": series[name],
-            **memory(pid),
+            **_memory_of_all(pid),
         }
         for name, (pid, _) in targets.items()
     }
+
+
+def _memory_of_all(pid: int) -> dict[str, int]:
+    """Memory of a process and of all that it started."""
+    found = [memory(each) for each in descendants(pid)]
+    return {name: sum(each[name] for each in found) for name in found[0]}
 
 
 def get(port: int, headers: dict[str, str]) -> bytes:

@@ -58,10 +58,10 @@ class Container:
 
     @property
     def processes(self) -> list[str]:
-        """The same of all its processes that process 1 started and that still run."""
+        """The same of all its processes that a thread of process 1 started and that still run."""
         first = self.proc
-        node, _, pid = first.rpartition("/")
-        return [first, *(f"{node}/{child}" for child in Path(first, "task", pid, "children").read_text().split())]
+        lists = [each.read_text() for each in Path(first, "task").glob("*/children")]
+        return [first, *(f"{os.path.dirname(first)}/{child}" for child in " ".join(lists).split())]
 
     def status(self) -> dict[str, str]:
         """/proc/PID/status of its process 1."""

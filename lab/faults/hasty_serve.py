@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NoReturn
 
 from probe.cli import agent, exporter
 from probe.cli import start as cli
-from probe.publish.api.client import Access, connect
+from probe.publish.api.interface import Access
+from probe.publish.api.requester import Requester
 from probe.publish.parts import parse_parts
 from probe.publish.publisher import Pace, Publisher
 from probe.serve import service
@@ -29,12 +29,12 @@ SILENCE, DEADLINE = 0.4, 1.0
 def main() -> NoReturn:
     """The command line, run in haste."""
     service_account, *options = sys.argv[1:]
-    reach = partial(connect, Access(service_account=service_account, silence=SILENCE, deadline=DEADLINE))
+    requester = Requester(Access(service_account=service_account, silence=SILENCE, deadline=DEADLINE))
 
     def in_haste(publish: str, node_name: str | None) -> Callable[[Any, str], Publisher]:
         parts = parse_parts(publish)
         return lambda current, boot_id: Publisher(
-            current, node_name=node_name, boot_id=boot_id, parts=parts, connect=reach, pace=PACE
+            current, node_name=node_name, boot_id=boot_id, parts=parts, connect=requester.connect, pace=PACE
         )
 
     def serve_here(*arguments: str) -> NoReturn:

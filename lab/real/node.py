@@ -321,10 +321,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that came from *pid* itself; none when it has ended."""
-    with suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as file:
-        return list(map(int, file.read().split()))
-    return []
+    """The processes that came from any thread of *pid* itself; none when it has ended."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(OSError):
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def descendant(parent: subprocess.Popen[Any], name: str) -> int:

@@ -21,7 +21,8 @@ from lab import reports
 from lab.serve.api_store import APPLY, apply_metadata, merge_metadata, patch_status
 from probe.outputs.annotations import FIELD_MANAGER
 from probe.outputs.publishing import Publishing
-from probe.publish.api.client import UNREACHABLE, Api, Failure
+from probe.publish.api.client import Api
+from probe.publish.api.interface import UNREACHABLE, Failure
 from probe.publish.desired import desired_of, in_sync, parse_observed
 from probe.publish.parts import Part
 from probe.publish.publisher import Pace, Publisher

@@ -10,7 +10,8 @@ from lab import reports
 from lab.serve.api_double import ApiDouble
 from probe.outputs.publishing import Publishing
 from probe.outputs.staleness import expired
-from probe.publish.api.client import Access, connect
+from probe.publish.api.client import connect
+from probe.publish.api.interface import Access
 from probe.publish.parts import Part
 from probe.publish.publisher import Pace, Publisher
 from probe.report import Report

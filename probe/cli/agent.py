@@ -192,7 +192,7 @@ def prune(
       userns-probe prune --node-name worker-3 --kubeconfig ~/.kube/config
       userns-probe prune --stale 24h
     """
-    from probe.publish.api.client import Access, Failure
+    from probe.publish.api.interface import Access, Failure
     from probe.publish.prune import exit_code, render_failure, render_pruned
     from probe.publish.prune import prune as prune_nodes
     from probe.publish.stale import prune_stale

@@ -16,10 +16,12 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file_
 if __name__ == "__main__" and _ROOT not in sys.path:  # run by its path
     sys.path.insert(0, _ROOT)
 
-from probe.lean_import import msgspec_alone  # noqa: E402
+from probe.lean_import import hashlib_alone, msgspec_alone  # noqa: E402
 
 with msgspec_alone():
     import msgspec  # noqa: F401
+with hashlib_alone():
+    import hashlib  # noqa: F401
 
 from probe.cli.console import UNFORESEEN, USAGE, complain, complain_of_bug  # noqa: E402
 
@@ -50,9 +52,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def make_publisher(parts: str, node_name: str | None) -> Callable[[Any, str], Any]:
     """Factory of a publisher of *parts*."""
-    from probe.publish.libraries import load
-
-    load()
     from probe.publish.parts import parse_parts
     from probe.publish.publisher import Publisher
 

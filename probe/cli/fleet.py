@@ -141,7 +141,7 @@ def _take(
 ) -> Inventory | int:
     """The inventory, or the exit code after a complaint."""
     from probe.fleet.take import Options, take
-    from probe.publish.api.client import NO_CREDENTIALS, Access, Failure
+    from probe.publish.api.interface import NO_CREDENTIALS, Access, Failure
     from probe.publish.prune import render_failure
 
     access = Access(kubeconfig=kubeconfig or kubeconfig_at_home(), context=context, deadline=120.0, silence=30.0)

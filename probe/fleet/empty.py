@@ -11,7 +11,7 @@ from probe.fleet.nodes import KARPENTER, Nodes
 from probe.fleet.wire_nodes import ConfigMap, Machines, NodePool
 from probe.outputs.annotations import LABEL
 from probe.pod.documents import parse_documents
-from probe.publish.api.client import Failure
+from probe.publish.api.interface import Failure
 
 MAX_SIZE = "cluster.x-k8s.io/cluster-api-autoscaler-node-group-max-size"
 """Annotation of what cluster-autoscaler may scale."""

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from probe.fleet.rows import EvidenceRow, NodeRow
-from probe.publish.api.client import UNREACHABLE, Failure, failures
+from probe.publish.api.client import failures
+from probe.publish.api.interface import UNREACHABLE, Failure
 from probe.publish.api.transport import Guard
 
 WINDOW = "1d"

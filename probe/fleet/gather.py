@@ -22,8 +22,8 @@ from probe.fleet.server import METADATA, Expired, Listing, Server
 from probe.fleet.volumes import Volumes, classes_of
 from probe.outputs.labels import shown
 from probe.pod.model import Claim
-from probe.publish.api.client import NO_CREDENTIALS, Failure
 from probe.publish.api.errors import explain_failure
+from probe.publish.api.interface import NO_CREDENTIALS, Failure
 
 NODES_PAGE = 250
 """Nodes of a page: each has 15 to 40 kB."""

@@ -13,8 +13,9 @@ import msgspec
 from lightkube.config.client_adapter import Client, ConnectionParams
 from msgspec import Struct, field
 
-from probe.publish.api.client import UNREACHABLE, Access, Failure, config_of, failures, seconds_of
+from probe.publish.api.client import config_of, failures, seconds_of
 from probe.publish.api.connection import TooLarge
+from probe.publish.api.interface import UNREACHABLE, Access, Failure
 from probe.publish.api.transport import Guard, tls_context
 from probe.publish.schedule import Backoff
 

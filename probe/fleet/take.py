@@ -32,7 +32,7 @@ from probe.fleet.rows import (
 from probe.fleet.server import connect
 from probe.fleet.workloads import workload_rows
 from probe.outputs.labels import shown
-from probe.publish.api.client import Access, Failure
+from probe.publish.api.interface import Access, Failure
 
 SKEW = 60.0
 """Seconds by which this machine's clock may differ from the API server's before it is mentioned."""

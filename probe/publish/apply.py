@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from probe.outputs.annotations import CONDITION
-from probe.publish.api.client import Api, Failure
 from probe.publish.api.errors import conflicting_managers, explain_failure
+from probe.publish.api.interface import Failure, NodeApi
 from probe.publish.desired import Desired, Observed, in_sync, parse_observed, render_condition, render_metadata
 from probe.watch.log import log
 
@@ -16,7 +16,7 @@ class Half(NamedTuple):
     """Metadata or status of the Node, each of which takes a request of its own."""
 
     name: Literal["metadata", "status"]
-    write: Callable[[Api, str, Desired, Observed, float], Observed]
+    write: Callable[[NodeApi, str, Desired, Observed, float], Observed]
     in_sync: bool
     """True when it is as desired, but for the time of the last write."""
     is_retracted: bool
@@ -38,7 +38,7 @@ def halves(desired: Desired, observed: Observed) -> tuple[Half, Half]:
     )
 
 
-def write_metadata(api: Api, node: str, desired: Desired, observed: Observed, now: float) -> Observed:
+def write_metadata(api: NodeApi, node: str, desired: Desired, observed: Observed, now: float) -> Observed:
     """Write annotations and label; returns the new observed state. *now*: since the epoch. *Errors*: Failure.
 
     A JSON merge patch removes our retired keys first: on a Node that had lost its managedFields, an apply with fewer
@@ -55,7 +55,7 @@ def _owned(observed: Observed) -> tuple[tuple[str, dict[str, str]], tuple[str, d
     return ("annotations", observed.annotations), ("labels", observed.labels)
 
 
-def write_status(api: Api, node: str, desired: Desired, observed: Observed, now: float) -> Observed:
+def write_status(api: NodeApi, node: str, desired: Desired, observed: Observed, now: float) -> Observed:
     """Write the condition, or remove it if none is desired; returns the new observed state. *Errors*: Failure."""
     if desired.condition is None:
         return parse_observed(api.delete_condition(node, CONDITION))

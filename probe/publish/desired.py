@@ -26,7 +26,7 @@ from probe.outputs.annotations import (
 from probe.outputs.memory import REMEMBERED
 from probe.outputs.staleness import STALE, parse_time
 from probe.proof import Proof
-from probe.publish.api.client import EVENT_NAMESPACE
+from probe.publish.api.interface import EVENT_NAMESPACE
 from probe.publish.parts import Part
 from probe.report import Node, Report, ReportFacts
 from probe.untyped import at, list_of, mapping

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from probe.outputs.annotations import digest, node_event
-from probe.publish.api.client import Api, Failure
+from probe.publish.api.interface import Failure, NodeApi
 from probe.publish.desired import Observed, render_event
 from probe.report import Report
 from probe.verdict import Verdict
@@ -44,7 +44,7 @@ class EventRecorder:
         if self._recorded is None:
             self._recorded = verdict
 
-    def record(self, api: Api, report: Report, observed: Observed, now: float) -> bool:
+    def record(self, api: NodeApi, report: Report, observed: Observed, now: float) -> bool:
         """Create an Event of a changed verdict; False if there was none. *now*: since the epoch. *Errors*: Failure.
 
         Name and content are those of the first attempt: a request without an answer may have been granted.

@@ -1,4 +1,4 @@
-"""The client of the Kubernetes API in a process that lives long: without what it imports and never uses."""
+"""The client of the Kubernetes API in a process that lives for a few requests: without what it never uses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from probe.lean_import import left_out, stand_in, without_logging
 
 
 def load() -> None:
-    """Import lightkube and httpx2 without what no request of the publisher needs: 7 MB less as long as they live.
+    """Import lightkube and httpx2 without what no request of the publisher needs, which takes as long as the rest.
 
     That is other ways to wait and to connect, types of resources, logs, kubeconfigs and host names outside of ASCII.
     `importlib.metadata` would tell httpx2 its version, which is the second half of the User-Agent.

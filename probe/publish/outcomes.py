@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from probe.outputs.publishing import PUBLISH_RESULTS, Publishing, PublishResult
-from probe.publish.api.client import Failure
 from probe.publish.api.errors import explain_failure
+from probe.publish.api.interface import Failure
 from probe.publish.schedule import Backoff, Pace
 from probe.report import Report
 from probe.verdict import Verdict

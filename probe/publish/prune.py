@@ -11,8 +11,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from probe.outputs.annotations import CONDITION, KEYS, LABEL, PREFIX
-from probe.publish.api.client import UNREACHABLE, Access, Api, Failure, connect
+from probe.publish.api.client import Api, connect
 from probe.publish.api.errors import explain_failure, is_missing
+from probe.publish.api.interface import UNREACHABLE, Access, Failure
 from probe.publish.desired import REFRESHED_AT, parse_observed
 from probe.publish.schedule import Backoff
 

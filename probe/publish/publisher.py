@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Protocol
 
 from probe.outputs.publishing import Publishing
-from probe.publish.api.client import Access, Api, Failure, connect
 from probe.publish.api.errors import explain_failure, is_missing, may_pass
+from probe.publish.api.interface import Access, Failure, NodeApi
+from probe.publish.api.requester import Requester
 from probe.publish.apply import Half, halves
 from probe.publish.decision import Decision
 from probe.publish.desired import Desired, Observed, parse_observed, remembering
@@ -29,8 +29,6 @@ from probe.serve.history import History
 from probe.serve.report_file import Snapshot, boot_time
 from probe.watch.log import log
 
-in_cluster = partial(connect, Access())
-"""The API server with the service account of this Pod."""
 _SOON = 0.05  # minimum seconds between steps
 
 
@@ -54,13 +52,14 @@ class Publisher:
         node_name: str | None,
         boot_id: str,
         parts: frozenset[Part],
-        connect: Callable[[], AbstractContextManager[Api]] = in_cluster,
+        connect: Callable[[], AbstractContextManager[NodeApi]] | None = None,
         pace: Pace | None = None,
         clock: Callable[[], float] = boot_time,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._source, self._node, self._parts = source, node_name or "", parts
-        self._connect, self._pace = connect, pace or Pace()
+        self._connect = connect or Requester(Access()).connect
+        self._pace = pace or Pace()
         self._clock, self._wall_clock = clock, wall_clock
 
         self._stopping = threading.Event()
@@ -155,7 +154,7 @@ class Publisher:
         until = self.rests_until - now
         return max(_SOON, min(until if until > 0 else math.inf, self._pace.rest if settled else self._pace.tick))
 
-    def _look(self, api: Api) -> None:
+    def _look(self, api: NodeApi) -> None:
         """Drop all state when the Node has another UID: it was deleted and registered again."""
         observed = parse_observed(api.get_node(self._node))
         if self._observed is not None and observed.uid != self._observed.uid:
@@ -169,7 +168,7 @@ class Publisher:
         assert self._observed is not None
         return self._decision.desired(report, self._observed, now, written=self._done is not None)
 
-    def _publish(self, api: Api, report: Report | None) -> list[Failure]:
+    def _publish(self, api: NodeApi, report: Report | None) -> list[Failure]:
         """Read the Node if needed, then write each half that differs, even if the other half is refused.
 
         Returns the refusals. *Errors*: Failure when the server is unreachable or asks to wait.
@@ -197,7 +196,7 @@ class Publisher:
             self._outcomes.succeeded(desired.verdict, self._wall_clock() if wrote else None)
         return refused
 
-    def _write(self, api: Api, half: Half, desired: Desired, now: float, wall: float) -> tuple[bool, list[Failure]]:
+    def _write(self, api: NodeApi, half: Half, desired: Desired, now: float, wall: float) -> tuple[bool, list[Failure]]:
         """(True when that half of the Node was written, refusals). *Errors*: Failure that may pass."""
         assert self._observed is not None
         try:
@@ -213,7 +212,7 @@ class Publisher:
             self._refresh.written(now, wall)
         return True, []
 
-    def _record_event(self, api: Api, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
+    def _record_event(self, api: NodeApi, report: Report | None, wall: float) -> tuple[bool, list[Failure]]:
         """(True when an Event was created, refusals)."""
         if self._recorder is None:
             return False, []
@@ -225,7 +224,7 @@ class Publisher:
                 raise
             return False, [failure]
 
-    def _synchronise(self, api: Api) -> None:
+    def _synchronise(self, api: NodeApi) -> None:
         """Read the observed state, so that a restart without changes writes nothing."""
         self._observed = parse_observed(api.get_node(self._node))
         self._source.history.recall(self._observed.annotations, self._observed.foreign)

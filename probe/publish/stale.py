@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from probe.outputs.annotations import CONDITION, LABEL
 from probe.outputs.staleness import parse_time
-from probe.publish.api.client import Access, Api, Failure, connect
+from probe.publish.api.client import Api, connect
 from probe.publish.api.errors import is_missing
+from probe.publish.api.interface import Access, Failure
 from probe.publish.desired import Observed, parse_observed, render_time
 from probe.publish.prune import Pruned, Retries, render_failure
 from probe.untyped import list_of, mapping

@@ -23,7 +23,7 @@ from probe import __version__
 from probe.cli import verbs as cli
 from probe.outputs.annotations import CONDITION, LABEL, PREFIX
 from probe.outputs.memory import REMEMBERED
-from probe.publish.api.client import EVENT_NAMESPACE
+from probe.publish.api.interface import EVENT_NAMESPACE
 from probe.serve.options import DEFAULT_LISTEN
 from probe.watch.report_file import REPORT_LIMIT
 from tests.extent import some_slow

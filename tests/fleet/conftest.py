@@ -13,7 +13,7 @@ from lab.fleet.cluster import small
 from lab.fleet.server import ListServer, serving
 from probe.fleet.inventory import Inventory
 from probe.fleet.take import Options, take
-from probe.publish.api.client import Access
+from probe.publish.api.interface import Access
 
 Taking = Callable[..., Inventory]
 

@@ -23,7 +23,7 @@ from probe.fleet.take import Options
 from probe.fleet.take import take as probe_take
 from probe.fleet.volumes import classes_of
 from probe.outputs.annotations import LABEL, PREFIX
-from probe.publish.api.client import Access
+from probe.publish.api.interface import Access
 from tests.fleet.conftest import taking
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"

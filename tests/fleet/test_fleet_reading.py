@@ -18,7 +18,7 @@ from lab.fleet.server import Documents, ListServer, Trouble, serving
 from probe.fleet.inventory import Inventory, section_of
 from probe.fleet.server import PAGE_BYTES
 from probe.fleet.take import Options, take
-from probe.publish.api.client import NO_CREDENTIALS, UNREACHABLE, Access, Failure
+from probe.publish.api.interface import NO_CREDENTIALS, UNREACHABLE, Access, Failure
 from tests.fleet.conftest import taking
 
 PODS = "/api/v1/pods"

@@ -30,7 +30,7 @@ from probe.fleet.volumes import Volumes
 from probe.fleet.workloads import workload_rows
 from probe.outputs.annotations import LABEL, PREFIX
 from probe.pod.spec import PodSpec
-from probe.publish.api.client import Failure
+from probe.publish.api.interface import Failure
 
 Json = dict[str, Any]
 

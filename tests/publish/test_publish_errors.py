@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from probe.publish.api.client import Failure
 from probe.publish.api.errors import conflicting_managers, explain_failure, may_pass
+from probe.publish.api.interface import Failure
 
 MANY = "".join(f'conflict with "manager-{number:05}": .metadata\n' for number in range(50_000))
 

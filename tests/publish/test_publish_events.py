@@ -8,7 +8,8 @@ import pytest
 
 from lab.serve.api_double import ApiDouble
 from lab.serve.publishing import World
-from probe.publish.api.client import Failure, connect
+from probe.publish.api.client import connect
+from probe.publish.api.interface import Failure
 
 
 def event(namespace: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 
 PUBLISHER = """
 import sys
-from probe.cli.exporter import make_publisher
-make_publisher("annotations", "node-1")
+from probe.publish.libraries import load
+load()
 import ssl
 import httpx2
 from probe.publish.api.transport import Guard
@@ -29,11 +29,27 @@ print(*(name for name in heavy if name in sys.modules))
 """
 
 
-def test_the_publisher_speaks_http_without_what_it_does_not_use() -> None:
-    """Neither when it starts nor at its first request; another release of a library that needs more gets it."""
+def test_the_client_is_imported_without_what_it_does_not_use() -> None:
+    """Neither at its import nor at its first request; another release of a library that needs more gets it."""
     done = subprocess.run([sys.executable, "-c", PUBLISHER], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "python-httpx2/userns-probe\n\n"
+
+
+RESTING = """
+import sys
+from probe.cli.exporter import make_publisher
+make_publisher("annotations", "node-1")
+heavy = ("ssl", "_ssl", "_hashlib", "http.client", "httpx2", "lightkube", "asyncio", "email.message", "jinja2", "click")
+print(*(name for name in heavy if name in sys.modules))
+"""
+
+
+def test_the_exporter_holds_no_client_of_the_api() -> None:
+    """Neither the client nor OpenSSL, which its own process holds while it makes requests."""
+    done = subprocess.run([sys.executable, "-c", RESTING], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "\n"
 
 
 LATER = """

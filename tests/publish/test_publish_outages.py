@@ -27,8 +27,8 @@ from probe.outputs.annotations import node_annotations, node_condition, node_lab
 from probe.outputs.memory import REMEMBERED
 from probe.publish.api import client as kube
 from probe.publish.api.answers import judged
-from probe.publish.api.client import Access, Failure
 from probe.publish.api.errors import explain_failure
+from probe.publish.api.interface import Access, Failure
 
 FORBIDDEN = 'nodes "k8slab" is forbidden: User "u" cannot patch resource "nodes" in API group "" at the cluster scope'
 TOO_LONG = 'Node "k8slab" is invalid: metadata.annotations: Too long: may not be more than 262144 bytes'

@@ -10,7 +10,8 @@ import pytest
 from lab.serve.api_double import ApiDouble, Fault, Refuse, Reset
 from lab.serve.api_store import Request, condition_of
 from lab.serve.publishing import NODE, World
-from probe.publish.api.client import PAGE, Access
+from probe.publish.api.client import PAGE
+from probe.publish.api.interface import Access
 from probe.publish.desired import render_time
 from probe.publish.prune import Pruned, exit_code, render_pruned
 from probe.publish.stale import SETTLED, prune_stale

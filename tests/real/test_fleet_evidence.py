@@ -17,7 +17,7 @@ from lab.waiting import wait_for
 from probe.fleet import wire_nodes
 from probe.fleet.evidence import ATTEMPTS, ERRORS, evidence_rows, query
 from probe.fleet.nodes import Nodes
-from probe.publish.api.client import Failure
+from probe.publish.api.interface import Failure
 
 pytestmark = pytest.mark.real
 

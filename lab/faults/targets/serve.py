@@ -25,7 +25,8 @@ from probe.outputs.staleness import expired
 from probe.publish import desired as plan
 from probe.publish.api import answers as kube
 from probe.publish.api import errors as refusals
-from probe.publish.api.client import Access, Failure, connect, seconds_of
+from probe.publish.api.client import connect, seconds_of
+from probe.publish.api.interface import Access, Failure
 from probe.publish.parts import PARTS, parse_parts
 from probe.report import Report
 from probe.serve.app import App

@@ -8,6 +8,8 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
+from probe.publish.api.interface import is_node
+
 
 class _Told(Struct, kw_only=True):
     """Relevant fields of a Status. It decodes from any JSON object without memory for other fields."""
@@ -33,8 +35,7 @@ def judged(status: int, body: bytes) -> bytes:
 
 
 def node_of(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """*document* if it is Node *name*; an error otherwise, since a proxy may answer 200 without writing anything."""
-    metadata = document.get("metadata")
-    if document.get("kind") != "Node" or not isinstance(metadata, dict) or metadata.get("name") != name:
+    """*document* if it is Node *name*; an error otherwise."""
+    if not is_node(document, name):
         raise httpx2.RemoteProtocolError(f"an answer that is not the Node {name}")
     return document

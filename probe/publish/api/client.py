@@ -16,18 +16,15 @@ from typing import Any
 import httpx2
 import msgspec
 from lightkube import ApiError, Client, ConfigError, SingleConfig
-from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 from lightkube.types import PatchType
-from msgspec import Struct
 
 from probe.outputs.annotations import FIELD_MANAGER
 from probe.publish.api.answers import judged, node_of
+from probe.publish.api.interface import EVENT_NAMESPACE, NO_CREDENTIALS, UNREACHABLE, Access, Failure
 from probe.publish.api.kubeconfig import from_kubeconfig, from_pod
 from probe.publish.api.resources import CoreEvent, Node, NodeStatus
 from probe.publish.api.transport import Guard, tls_context
 
-EVENT_NAMESPACE = "default"
-"""Namespace of Events about Nodes, which have no namespace."""
 RESPONSE_LIMIT = 4 << 20
 """Maximum bytes of a response; etcd stores objects up to 1.5 MiB, and decoded ones take many times the memory."""
 PAGE = 100
@@ -37,37 +34,9 @@ PAGE_LIMIT = PAGE * (384 << 10)
 
 APPLY, MERGE, STRATEGIC = PatchType.APPLY, PatchType.MERGE, PatchType.STRATEGIC
 
-NO_CREDENTIALS = "NoCredentials"
-UNREACHABLE = "Unreachable"
-
 _NO_TOKEN = (LookupError, TypeError, AttributeError, json.JSONDecodeError)
 """Exceptions of lightkube for a credential plugin whose output is not a token."""
 _ADVICE = "a kubeconfig with a token, such as `kubectl create token` gives, needs no plugin"
-
-
-class Access(Struct, frozen=True, kw_only=True):
-    """Address, credentials and timeouts for the API server."""
-
-    service_account: str = SERVICE_ACCOUNT
-    """Directory of token and CA; used without a kubeconfig."""
-    kubeconfig: str | None = None
-    context: str | None = None
-    """Context of the kubeconfig; None for its current one."""
-    silence: float = 10.0
-    """Timeout in seconds for the connection and between bytes."""
-    deadline: float = 30.0
-    """Timeout in seconds for a whole request, even if bytes keep arriving."""
-
-
-class Failure(Exception):
-    """The API server refused a request (HTTP *status*), or gave no valid answer (*status* 0).
-
-    *retry_after*: seconds that the server asked to wait, or None.
-    """
-
-    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.status, self.reason, self.message, self.retry_after = status, reason, message, retry_after
 
 
 class Api:

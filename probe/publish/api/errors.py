@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from probe.outputs.labels import shown
-from probe.publish.api.client import NO_CREDENTIALS, UNREACHABLE, Failure
+from probe.publish.api.interface import NO_CREDENTIALS, UNREACHABLE, Failure
 
 _FORBIDDEN = re.compile(
     r'User "(?P<user>[^"]{1,500})" cannot (?P<verb>[a-z]{1,50}) resource "(?P<resource>[^"]{1,200})"'

@@ -1,0 +1,177 @@
+"""The process that makes the requests: it answers as the client does, and whatever becomes of it, no process is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from lab.real.node import descendants, is_alive
+from lab.serve.api_double import ApiDouble, Drip, Fault, Flood, Raw, Refuse, Reset, Stall
+from lab.serve.publishing import NODE, World
+from lab.serve.serving import wait_for
+from probe.publish.api.errors import explain_failure
+from probe.publish.api.interface import Access, Failure
+from probe.publish.api.plain import LIMIT, NotPlain, body_of
+from probe.publish.api.requester import Requester
+
+NODE_JSON = b'{"kind":"Node","apiVersion":"v1","metadata":{"name":"k8slab","uid":"1"}}'
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(NODE_JSON), NODE_JSON)
+
+
+@pytest.fixture
+def requester(api: ApiDouble) -> Iterator[Requester]:
+    """In haste, and without a process in the end."""
+    made = Requester(Access(service_account=str(api.directory), silence=1.0, deadline=2.0))
+    before = set(os.listdir("/proc/self/fd"))
+    yield made
+    if made._pid:
+        os.kill(made._pid, signal.SIGKILL)  # it may be stopped
+    if made._requests >= 0:
+        made._close()
+    wait_for(made._is_gone)
+    assert descendants(os.getpid()) == [os.getpid()]
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def uid(requester: Requester) -> str:
+    with requester.connect() as api:
+        return str(api.get_node(NODE)["metadata"]["uid"])
+
+
+def failure(requester: Requester) -> str:
+    with pytest.raises(Failure) as raised, requester.connect() as api:
+        api.get_node(NODE)
+    return str(explain_failure(raised.value, NODE)["problem"])
+
+
+def test_it_publishes_as_the_client_does(world: World, requester: Requester) -> None:
+    """Annotations, label, condition and Event, also after token and CA were rotated; nothing is imported by `serve`."""
+    world.restart("annotations", "label", "condition", "events")
+    world.api.store.rules |= {("create", "events"), ("patch", "nodes/status")}
+    world.publisher._connect = requester.connect
+    for verdict in ("ready", "not-ready"):
+        world.probe(verdict)
+        world.settle()
+        assert world.node["annotations"]["userns-probe.io/verdict"] == verdict
+        world.api.rotate_token("token-2")
+        world.api.rotate_ca()
+    assert world.api.store.nodes[NODE]["status"]["conditions"][-1]["status"] == "False"
+    assert world.result("error") == 0
+    assert len(descendants(os.getpid())) == 2  # the process that rests, and no child
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        (Refuse(403, "Forbidden", "no"), "Forbidden"),
+        (Refuse(404, "NotFound", 'nodes "k8slab" not found'), "NodeNotFound"),
+        (Refuse(503, "", "later", retry_after="7"), "ServerError"),
+        (Raw(b"HTTP/1.0 200 OK\r\n\r\n<html>"), "Unreachable"),
+        (Raw(b"HTTP/1.0 200 OK\r\n\r\n" + NODE_JSON.replace(b"k8slab", b"other")), "Unreachable"),
+        (Raw(b"HTTP/1.0 200 OK\r\n\r\n" + NODE_JSON[:-1]), "Unreachable"),
+        (Raw(b"SSH-2.0-OpenSSH\r\n"), "Unreachable"),
+        (Reset(granted=False), "Unreachable"),
+        (Stall(), "Unreachable"),
+        (Drip(), "Unreachable"),
+        (Flood(), "Unreachable"),
+    ],
+)
+def test_each_failure_has_its_name(api: ApiDouble, requester: Requester, fault: Fault, problem: str) -> None:
+    """The same as in the client; the next request is made by the same process."""
+    api.faults += [fault, fault]  # the client asks again where the short way does not understand
+    assert failure(requester) == problem
+    api.faults.clear()
+    assert uid(requester) == "uid-of-k8slab"
+
+
+def test_an_unknown_certificate_and_a_missing_token_are_named(api: ApiDouble, requester: Requester) -> None:
+    """As in the client; both may be right at the next request."""
+    api.rotate_ca(trustme.CA(), tell=False)
+    assert failure(requester) == "CertificateRefused"
+    api.tell_ca()
+    (api.directory / "token").rename(api.directory / "away")
+    assert failure(requester) == "NoCredentials"
+    (api.directory / "away").rename(api.directory / "token")
+    assert uid(requester) == "uid-of-k8slab"
+
+
+@pytest.mark.parametrize("victim", ["the process that rests", "its child", "both"])
+def test_a_process_that_is_killed_costs_one_request(api: ApiDouble, requester: Requester, victim: str) -> None:
+    """Killed while the server is silent: a failure at once. Killed at rest: nothing at all."""
+    assert uid(requester)
+    api.faults.append(Stall())
+
+    def kill() -> None:
+        wait_for(lambda: len(api.requests) == 2)
+        _, resting, child = descendants(os.getpid())
+        for pid in {"the process that rests": [resting], "its child": [child], "both": [resting, child]}[victim]:
+            os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert failure(requester) == "Unreachable"
+    killer.join()
+    assert uid(requester) == "uid-of-k8slab"
+    os.kill(requester._pid, signal.SIGKILL)
+    os.waitid(os.P_PID, requester._pid, os.WEXITED | os.WNOWAIT)
+    assert uid(requester) == "uid-of-k8slab"
+
+
+def test_a_process_that_hangs_is_given_up(
+    api: ApiDouble, requester: Requester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that takes too long ends with its process; while one cannot be killed, no other is started."""
+    assert uid(requester)
+    monkeypatch.setattr("probe.publish.api.requester._GRACE", -3.5)
+    os.kill(requester._pid, signal.SIGSTOP)
+    assert failure(requester) == "Unreachable"
+    stopped = requester._pid
+    assert failure(requester) == "Unreachable"
+    assert requester._pid == stopped
+    os.kill(stopped, signal.SIGCONT)
+    os.waitid(os.P_PID, stopped, os.WEXITED | os.WNOWAIT)
+    assert uid(requester) == "uid-of-k8slab"
+
+
+ASKING = """
+import sys
+from probe.publish.api.interface import Access
+from probe.publish.api.requester import Requester
+with Requester(Access(service_account=sys.argv[1])).connect() as api:
+    api.get_node("k8slab")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_serve(api: ApiDouble, number: int) -> None:
+    """However `serve` ends, and although the server keeps silent."""
+    api.faults.append(Stall())
+    asking = subprocess.Popen([sys.executable, "-c", ASKING, str(api.directory)], cwd=Path(__file__).parents[2])
+    try:
+        wait_for(lambda: bool(api.requests))
+        others = descendants(asking.pid)[1:]
+        assert len(others) == 2
+        asking.send_signal(number)
+        asking.wait()
+        wait_for(lambda: not any(map(is_alive, others)))
+    finally:
+        asking.kill()
+        asking.wait()
+
+
+def test_only_a_complete_response_is_believed() -> None:
+    """All others are read again by the client."""
+    head = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n"
+    assert body_of(head + b"{}") == b"{}"
+    for content in (head + b"{", head + b"{}}", b"", b"HTTP/1.0 200 OK\r\n", CHUNKED, b"HTTP/1.0 201 OK\r\n\r\n{}"):
+        with pytest.raises(NotPlain):
+            body_of(content)
+    assert len(NODE_JSON) < LIMIT
