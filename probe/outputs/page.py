@@ -128,11 +128,18 @@ def _style() -> str:
 
 @lru_cache
 def _template() -> jinja2.Template:
-    """The template; each string that it prints goes through `visible` and is escaped."""
+    return environment().get_template("page.html.j2")
+
+
+def environment() -> jinja2.Environment:
+    """The environment of the template; each string that it prints goes through `visible` and is escaped."""
     from markupsafe import Markup
 
-    environment = environment_of("probe.outputs", _LONGEST)
-    environment.filters |= {
+    from probe.outputs.compiled import CompiledTemplates
+
+    made = environment_of("probe.outputs", _LONGEST)
+    made.bytecode_cache = CompiledTemplates()
+    made.filters |= {
         "spaced": spaced,
         "remediation": _remediation,
         "answer": answer_words,
@@ -142,7 +149,7 @@ def _template() -> jinja2.Template:
         "links": links,
         "anchor": _anchor,
     }
-    environment.globals |= {
+    made.globals |= {
         "style": Markup(_style()),  # noqa: S704 - ours
         "marks": MARKS,
         "status_of": STATUS_OF,
@@ -151,7 +158,7 @@ def _template() -> jinja2.Template:
         "refresh": REFRESH,
         "stale": STALE,
     }
-    return environment.get_template("page.html.j2")
+    return made
 
 
 def _problems(findings: Sequence[Finding], decisive: Finding | None) -> list[Problem]:

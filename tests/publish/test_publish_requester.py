@@ -1,4 +1,4 @@
-"""The process that makes the requests: it answers as the client does, and whatever becomes of it, no process is left."""
+"""The process that makes the requests: it answers as the client does, and whatever becomes of it, none is left."""
 
 from __future__ import annotations
 
