@@ -16,18 +16,32 @@ from lab.bench.volumes import bind_volumes, unmount_volumes
 from lab.deploy import image
 from lab.deploy.load import Group, probe_again, scrape
 from lab.deploy.manifests import MANIFEST, container_of, documents, pod_of
-from lab.deploy.pod import NODE_NAME, run_pod
+from lab.deploy.pod import NODE_NAME, Container, run_pod
 from lab.deploy.pod_to_oci import quantity
 from lab.real import packages
 from lab.real.node import make_node, make_workspace
 from lab.serve.api_double import ApiDouble
 from lab.serve.serving import wait_for
+from probe.publish.schedule import Pace
 
 FEW = 50
 """Mounts of an ordinary node, of which the CPU of a day counts."""
 SCRAPES = 10_000
 RIVAL_SCRAPES = 500
 REST = 30.0  # seconds
+REQUESTS_A_DAY = round(DAY / Pace().look)
+"""That ask whether the Node was registered again; four a day write."""
+REQUESTS = 20
+# As many requests as its argument says, each with a connection of its own.
+_REQUEST = """
+import os, sys
+from probe.publish.api.interface import Access
+from probe.publish.api.requester import Requester
+requester = Requester(Access())
+for _ in range(int(sys.argv[1])):
+    with requester.connect() as api:
+        api.get_node(os.environ["NODE_NAME"])
+"""
 
 
 def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -62,6 +76,7 @@ def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any
         assert scrape(pod, SCRAPES) == SCRAPES
         wait_for(lambda: api.store.writes)
         work = {"probe": at[FEW], "exporter": (groups["exporter"].cpu - began) / SCRAPES}
+        request = _cpu_of_request(pod.containers["exporter"], groups["exporter"])
         rival = _measure_rival(say)
         before = {name: group.cpu for name, group in groups.items()}
         time.sleep(REST)
@@ -77,7 +92,18 @@ def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any
                 "limit": group.limit,
             }
             for name, group in groups.items()
-        } | {"mounts": many, "probe with many": at[many], "node_exporter": rival}
+        } | {"mounts": many, "probe with many": at[many], "request": request, "node_exporter": rival}
+
+
+def _cpu_of_request(exporter: Container, group: Group) -> float:
+    """CPU of one more request, by the code and in the container of the publisher."""
+    took = []
+    for times in (1, 1 + REQUESTS):
+        began = group.cpu
+        done = exporter.execute("python3", "-P", "-c", _REQUEST, str(times))
+        assert done.returncode == 0, done.stderr
+        took.append(group.cpu - began)
+    return (took[1] - took[0]) / REQUESTS
 
 
 def _measure_rival(say: Callable[[str], None]) -> dict[str, float]:
@@ -107,13 +133,17 @@ def rows(found: dict[str, Any]) -> list[Row]:
         ]
     few, many = found["probe"]["work"], found["probe with many"]
     made.append(Row(f"the same, {found['mounts']} mounts", ms(many), f"{FEW} mounts: {ms(few)}", many / few))
-    return [*made, *_rows_of_both(found["probe"], found["exporter"], found["node_exporter"])]
+    request = found["request"]
+    made.append(Row("exporter container, CPU of a request", ms(request), "", None))
+    return [*made, *_rows_of_both(found["probe"], found["exporter"], request, found["node_exporter"])]
 
 
-def _rows_of_both(probe: dict[str, float], exporter: dict[str, float], rival: dict[str, float]) -> list[Row]:
+def _rows_of_both(
+    probe: dict[str, float], exporter: dict[str, float], request: float, rival: dict[str, float]
+) -> list[Row]:
     held, day = probe["pss"] + exporter["pss"], SCRAPES_A_DAY * rival["cpu"]
     own = PROBES_A_DAY * probe["work"] + SCRAPES_A_DAY * exporter["work"]
-    own += DAY * (probe["resting"] + exporter["resting"])
+    own += REQUESTS_A_DAY * request + DAY * (probe["resting"] + exporter["resting"])
     compared = f"node_exporter alone: {mib(rival['pss'])}"
     return [
         Row("both containers at rest, PSS", mib(held), compared, held / rival["pss"], "at most 1.50"),
