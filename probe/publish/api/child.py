@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
 
 from probe.publish.api.plain import NotPlain, read
 
@@ -33,7 +32,6 @@ class Child:
         `serve` ends a request by closing the pipe, or by ending itself: the kernel then sends SIGIO.
         """
         method, _, arguments = line.decode().strip().partition(" ")
-        signal.alarm(int(4 * self._deadline) + 1)
         fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
         _set_async(True)
         try:
@@ -44,7 +42,6 @@ class Child:
             return CRASHED, f"{type(error).__name__}: {error}"[:500].encode(errors="replace")
         finally:
             _set_async(False)
-            signal.alarm(0)
 
     def _answer(self, method: str, arguments: str) -> tuple[bytes, bytes]:
         if method == "get_node" and self._api is None:

@@ -84,7 +84,7 @@ class Requester:
                 file_actions=[(os.POSIX_SPAWN_DUP2, requests, 0), (os.POSIX_SPAWN_DUP2, answers, 1)],
                 setpgroup=0,  # Ctrl-C is for `serve`
                 setsigmask=(),
-                setsigdef=(signal.SIGPIPE,),
+                setsigdef=(signal.SIGPIPE, signal.SIGIO),
             )
         except OSError as error:
             raise self._broken(os.strerror(error.errno or 0)) from error
