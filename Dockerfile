@@ -24,7 +24,7 @@ COPY probe probe
 # without columns, which tracebacks would underline, is read faster. The page's template is compiled, too.
 RUN /opt/userns-probe/bin/pip install --no-cache-dir --no-compile --no-deps --no-build-isolation . \
     && /opt/userns-probe/bin/pip uninstall --yes setuptools pip \
-    && /opt/userns-probe/bin/python3 -B -P -m probe.outputs.compiled \
+    && /opt/userns-probe/bin/python3 -B -P -m probe.outputs.compile_page \
     && python3 -X no_debug_ranges -m compileall -q --invalidation-mode unchecked-hash /opt/userns-probe
 
 FROM python

@@ -1,6 +1,6 @@
 """The compiled template of the page: compiling it takes 2 MB, which a process that serves would hold from then on.
 
-The image has it from `python -m probe.outputs.compiled`; anywhere else Jinja compiles the template.
+The image has it from `python -m probe.outputs.compile_page`; anywhere else Jinja compiles the template.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from jinja2 import BytecodeCache
-from jinja2.bccache import Bucket
+from probe.lean_import import stand_in
+
+with stand_in("tempfile"):  # which its own cache on disk would need
+    from jinja2.bccache import Bucket, BytecodeCache
 
 COMPILED = Path(__file__).parent / "templates" / "page.html.compiled"
 
@@ -24,23 +26,3 @@ class CompiledTemplates(BytecodeCache):
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         """Nothing: a container cannot write to its image."""
-
-
-class _Compiler(CompiledTemplates):
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        with COMPILED.open("wb") as file:
-            bucket.write_bytecode(file)
-
-
-def compile_page() -> None:
-    """Write COMPILED. *Errors*: OSError."""
-    from probe.outputs import page
-
-    COMPILED.unlink(missing_ok=True)
-    environment = page.environment()
-    environment.bytecode_cache = _Compiler()
-    environment.get_template(page.TEMPLATE)
-
-
-if __name__ == "__main__":
-    compile_page()

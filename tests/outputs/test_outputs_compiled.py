@@ -8,6 +8,7 @@ import pytest
 
 from lab.reports import make_report
 from probe.outputs import compiled, page
+from probe.outputs.compile_page import compile_page
 
 
 def rendered(monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
@@ -29,7 +30,7 @@ def test_a_compiled_template_is_used_while_it_fits(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(compiled, "COMPILED", tmp_path / "page.compiled")
     plain, times = rendered(monkeypatch)
     assert times == 1
-    compiled.compile_page()
+    compile_page()
     content = compiled.COMPILED.read_bytes()
     assert rendered(monkeypatch) == (plain, 0)
     for damaged in (b"", content[:10], content[: len(content) // 2], b"x" * 1000, content.replace(b"j2", b"j3", 1)):
