@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from probe.host import syscalls
 from probe.host.nested.inside import Rootful, Rootless
@@ -25,6 +26,7 @@ class Container:
     def __init__(
         self,
         filesystems: dict[str, bool],
+        codec: Any,
         knows_module: Callable[[str], bool],
         minors: frozenset[int],
         volume: int,
@@ -35,7 +37,7 @@ class Container:
         self._volume = volume
         self._done = done
         self._devices = Devices()
-        self._network = Network(self._devices, knows_module)
+        self._network = Network(codec, self._devices, knows_module)
         self._userns_fd = -1
 
     def first_process(self, write: Write) -> None:

@@ -11,10 +11,11 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from probe.host import syscalls
 from probe.host.nested.pod import Devices
-from probe.host.sandbox.links import Links, attribute, raise_error
+from probe.host.sandbox.links import Links, raise_error
 from probe.host.sandbox.steps import UnknownToKernelError
 
 # linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h
@@ -36,14 +37,15 @@ _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
 class Network:
     """The network namespace of the Pod, and the netlink socket in it."""
 
-    def __init__(self, devices: Devices, knows_module: Callable[[str], bool]) -> None:
+    def __init__(self, codec: Any, devices: Devices, knows_module: Callable[[str], bool]) -> None:
         """*knows_module* returns whether the kernel has a module, or can load none."""
+        self._codec = codec
         self._devices = devices
         self._knows_module = knows_module
 
     @cached_property
     def _links(self) -> Links:
-        return Links()
+        return Links(self._codec)
 
     def make_bridge(self) -> None:
         self._add("bridge")
@@ -89,9 +91,9 @@ class Network:
 
 def send_batch() -> None:
     """Send a batch that makes a table and a chain of type `nat`. *Errors*: OSError with the kernel's errno."""
-    table = attribute(1, _TABLE)
-    hook = attribute(1, struct.pack(">I", 4)) + attribute(2, struct.pack(">i", 100))  # postrouting, srcnat
-    chain = table + attribute(3, b"probe\0") + attribute(4 | _NESTED, hook) + attribute(7, b"nat\0")
+    table = _attribute(1, _TABLE)
+    hook = _attribute(1, struct.pack(">I", 4)) + _attribute(2, struct.pack(">i", 100))  # postrouting, srcnat
+    chain = table + _attribute(3, b"probe\0") + _attribute(4 | _NESTED, hook) + _attribute(7, b"nat\0")
     batch = (
         _message(_BATCH_BEGIN, 1, 0, 0, _NFTABLES, b""),
         _message(_NFTABLES << 8 | _NEWTABLE, 2, _ACK | _CREATE, _NFPROTO_IPV4, 0, table),
@@ -108,6 +110,11 @@ def send_batch() -> None:
 def _message(kind: int, sequence: int, flags: int, family: int, resource: int, attributes: bytes) -> bytes:
     body = struct.pack(">BBH", family, 0, resource) + attributes
     return _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | flags, sequence, 0) + body
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    """One netlink attribute, padded to four bytes. *Source*: netlink(7)."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
 def known_modules(own_proc: int) -> Callable[[str], bool]:

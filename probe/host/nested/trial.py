@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -85,13 +86,13 @@ class NestedAnswer(Struct, frozen=True, kw_only=True):
     """True when the time was over before its end."""
 
 
-def nested_child(own_proc: int, write: Write) -> None:
+def nested_child(own_proc: int, codec: Any, write: Write) -> None:
     """Run the trial and write a NestedAnswer as JSON. Call it in a child: the caller changes its namespaces for good.
 
-    *own_proc* is a descriptor of the /proc of our own PID namespace.
+    *own_proc* is a descriptor of the /proc of our own PID namespace; *codec* is what `load_codec` returns.
     """
     started = time.perf_counter()
-    found = {answer.name: answer for answer in _try_nested(own_proc, os.getppid())}
+    found = {answer.name: answer for answer in _try_nested(own_proc, codec, os.getppid())}
     steps = tuple(found.get(name, StepAnswer(name, "not-reached")) for name in STEP_NAMES)
     write(msgspec.json.encode(NestedAnswer(steps=steps, seconds=round(time.perf_counter() - started, 6))))
 
@@ -109,7 +110,7 @@ def read_nested(child: Child, deadline: float) -> NestedAnswer | None:
         return None
 
 
-def _try_nested(own_proc: int, parent: int) -> Iterator[StepAnswer]:
+def _try_nested(own_proc: int, codec: Any, parent: int) -> Iterator[StepAnswer]:
     filesystems, knows_module, minors = read_filesystems(own_proc), known_modules(own_proc), read_minors(own_proc)
     userns_fd, first = make_user_namespace(own_proc)
     yield msgspec.structs.replace(first, name="pod user namespace")
@@ -125,6 +126,6 @@ def _try_nested(own_proc: int, parent: int) -> Iterator[StepAnswer]:
     yield run_step("pod root", ("pod user namespace",), done, partial(become_root, userns_fd, parent))
     yield run_step("pod namespaces", ("pod root",), done, partial(syscalls.unshare, _POD))
     if "pod namespaces" in done:
-        container = Container(filesystems, knows_module, minors, volume[0], done)
+        container = Container(filesystems, codec, knows_module, minors, volume[0], done)
         for answer, _ in available(container.first_process, TIMEOUT + 3 * MORE):
             yield answer

@@ -1,6 +1,6 @@
-"""Network links of this process's network namespace, over rtnetlink(7).
+"""Network links of this process's network namespace, over rtnetlink(7) with pyroute2's codec.
 
-The few messages are encoded here: the codec of pyroute2 alone takes 14 ms of CPU to import, a twentieth of a probe.
+Only the codec of one message is imported: the package's own start imports asyncio and every other protocol it knows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from typing import Any
+
+from probe.lean_import import stand_in, submodules_of, without_logging
 
 LO = 1
 """Index of the loopback interface in every network namespace."""
@@ -17,19 +20,29 @@ LO = 1
 # linux/netlink.h and linux/rtnetlink.h
 _NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWLINK, _RTM_GETLINK = 2, 3, 16, 18
 _REQUEST, _ACK, _DUMP, _CREATE_NEW = 0x1, 0x4, 0x300, 0x600
-_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 3, 18, 28
-_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
-# linux/veth.h and linux/if_link.h
-_VETH_INFO_PEER = 1
-_IFLA_VXLAN_ID, _IFLA_VXLAN_PORT = 1, 15
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
 _ERROR = struct.Struct("=i")  # of NLMSG_ERROR and NLMSG_DONE: 0 or an errno, negative
-_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, device type, index, flags, which of these flags to change
 _IFF_UP = 1
-_NEW_LINK = _LINK.pack(0, 0, 0, 0, 0)
 
 _DATAGRAM = 1 << 16  # bytes; the kernel fills 32 KiB at most
 _DATAGRAMS = 1024  # of one answer
+
+
+def load_codec() -> Any:
+    """The class `ifinfmsg` of pyroute2, which encodes and decodes a message about a network link.
+
+    *Errors*: ImportError when pyroute2 is not there, or has no such class.
+    """
+    unused = {"Pipe": None, "Process": None, "Queue": None}
+    unheard = {"format_exc": str, "format_stack": list}  # of what it would log
+    with (
+        submodules_of("pyroute2"),
+        without_logging(),
+        stand_in("multiprocessing", **unused),
+        stand_in("traceback", **unheard),
+    ):
+        from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+    return ifinfmsg
 
 
 class Links:
@@ -38,7 +51,9 @@ class Links:
     *Errors* of every method: OSError with the kernel's errno, EIO when the kernel's answer is not understood.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, codec: Any) -> None:
+        """*codec* is what `load_codec` returns."""
+        self._codec = codec
         self._sequence = 0
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.bind((0, 0))
@@ -55,21 +70,22 @@ class Links:
 
     def raise_link(self, index: int) -> None:
         """Set link *index* up."""
-        self._change(_LINK.pack(0, 0, index, _IFF_UP, _IFF_UP))
+        self._change({"index": index, "flags": _IFF_UP, "change": _IFF_UP})
 
     def add_link(self, name: str, kind: str) -> None:
         """Add link *name* of *kind*; the kernel loads a module for an unknown kind."""
-        self._add(name, _link_info(kind))
+        self._change({"attrs": [["IFLA_IFNAME", name], _link_info(kind)]}, _CREATE_NEW)
 
     def add_veth(self, name: str, namespace: int) -> None:
         """Add a veth pair with both ends called *name*, the peer in the network namespace of descriptor *namespace*."""
-        peer = _NEW_LINK + _name(name) + attribute(_IFLA_NET_NS_FD, struct.pack("=I", namespace))
-        self._add(name, _link_info("veth", attribute(_VETH_INFO_PEER, peer)))
+        peer = {"attrs": [["IFLA_IFNAME", name], ["IFLA_NET_NS_FD", namespace]]}
+        info = _link_info("veth", ["IFLA_INFO_DATA", {"attrs": [["VETH_INFO_PEER", peer]]}])
+        self._change({"attrs": [["IFLA_IFNAME", name], info]}, _CREATE_NEW)
 
     def add_vxlan(self, name: str, identifier: int) -> None:
         """Add a vxlan link of that network identifier, without a device below."""
-        port = attribute(_IFLA_VXLAN_PORT, struct.pack(">H", 4789))
-        self._add(name, _link_info("vxlan", attribute(_IFLA_VXLAN_ID, struct.pack("=I", identifier)) + port))
+        data = ["IFLA_INFO_DATA", {"attrs": [["IFLA_VXLAN_ID", identifier], ["IFLA_VXLAN_PORT", 4789]]}]
+        self._change({"attrs": [["IFLA_IFNAME", name], _link_info("vxlan", data)]}, _CREATE_NEW)
 
     def knows_kind(self, kind: str) -> bool:
         """True when the kernel knows network links of *kind* now; no module is loaded.
@@ -80,19 +96,28 @@ class Links:
         return not self._shows_lo(kind) and self._shows_lo("userns-probe")
 
     def _shows_lo(self, kind: str) -> bool:
-        request = self._encode(_NEW_LINK + _link_info(kind), _RTM_GETLINK, _REQUEST | _DUMP)
-        return LO in [_index(message) for message in self._answers(request)]
+        request = self._encode({"attrs": [_link_info(kind)]}, _RTM_GETLINK, _REQUEST | _DUMP)
+        return LO in [self._decode(message)["index"] for message in self._answers(request)]
 
-    def _add(self, name: str, info: bytes) -> None:
-        self._change(_NEW_LINK + _name(name) + info, _CREATE_NEW)
-
-    def _change(self, link: bytes, flags: int = 0) -> None:
+    def _change(self, link: dict[str, Any], flags: int = 0) -> None:
         for _ in self._answers(self._encode(link, _RTM_NEWLINK, _REQUEST | _ACK | flags)):
             pass
 
-    def _encode(self, link: bytes, kind: int, flags: int) -> bytes:
+    def _encode(self, link: dict[str, Any], kind: int, flags: int) -> bytes:
         self._sequence += 1
-        return _HEADER.pack(_HEADER.size + len(link), kind, flags, self._sequence, 0) + link
+        message = self._codec()
+        message.setvalue(link)
+        message["header"].update(type=kind, flags=flags, sequence_number=self._sequence)
+        message.encode()
+        return bytes(message.data)
+
+    def _decode(self, content: bytes) -> Any:
+        message = self._codec(content)
+        try:
+            message.decode()
+        except Exception as error:  # pyroute2 raises its own class for undecodable data, and others by mistake
+            raise OSError(errno.EIO, f"netlink message not understood: {error}") from error
+        return message
 
     def _answers(self, request: bytes) -> Iterator[bytes]:
         """Messages that answer *request*, up to the terminating one."""
@@ -107,24 +132,8 @@ class Links:
         raise OSError(errno.EIO, "netlink answer does not end")
 
 
-def attribute(kind: int, value: bytes) -> bytes:
-    """One netlink attribute, padded to four bytes. *Source*: netlink(7)."""
-    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
-
-
-def _name(name: str) -> bytes:
-    return attribute(_IFLA_IFNAME, name.encode() + b"\0")
-
-
-def _link_info(kind: str, data: bytes = b"") -> bytes:
-    info = attribute(_IFLA_INFO_KIND, kind.encode() + b"\0")
-    return attribute(_IFLA_LINKINFO, info + (attribute(_IFLA_INFO_DATA, data) if data else b""))
-
-
-def _index(message: bytes) -> int:
-    if len(message) < _HEADER.size + _LINK.size:
-        raise OSError(errno.EIO, "netlink message is cut off")
-    return int(_LINK.unpack_from(message, _HEADER.size)[2])
+def _link_info(kind: str, *more: list[Any]) -> list[Any]:
+    return ["IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", kind], *more]}]
 
 
 def _split(datagram: bytes, sequence: int) -> Iterator[tuple[int, bytes]]:

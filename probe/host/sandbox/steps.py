@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -70,13 +70,15 @@ class Step(Struct, frozen=True):
 class Sandbox:
     """The steps of the first process of a sandbox, sharing one tmpfs and one netlink socket."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, codec: Any) -> None:
+        """*codec* is what `load_codec` returns."""
         self._node = node
+        self._codec = codec
 
     @cached_property
     def _links(self) -> Links:
         """Netlink socket in the network namespace of the first call."""
-        return Links()
+        return Links(self._codec)
 
     def be_first(self) -> None:
         """Fail unless the caller is process 1 of its PID namespace, as the runtime's init is."""

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +22,7 @@ from probe.host.background import BackgroundChild
 from probe.host.child import Child, ChildError
 from probe.host.in_child import become_root
 from probe.host.nested.trial import NestedAnswer, nested_child, read_nested
+from probe.host.sandbox.links import load_codec
 from probe.host.sandbox.root import make_user_namespace, read_filesystems, read_lines
 from probe.host.sandbox.steps import (
     ANSWERS,
@@ -77,20 +79,21 @@ def sandbox_child(
 ) -> bytes:
     """Run the trial and return a SandboxAnswer as JSON. Call it in a child: the caller changes its namespaces for good.
 
-    *own_proc* is a descriptor of the /proc of our own PID namespace, opened before entering. *enter_node* moves into
-    the node's mount namespace, *enter* into the runtime's as soon as that is known. When either returns a Reading with
-    a problem, nothing is tried. The trial of nested containers has a root of its own and needs no runtime, so it runs
-    meanwhile.
+    *own_proc* is a descriptor of the /proc of our own PID namespace, opened before entering. *enter_node*, called after
+    all imports, moves into the node's mount namespace, *enter* into the runtime's as soon as that is known. When either
+    returns a Reading with a problem, nothing is tried. What is nested has a root of its own and needs no runtime, so
+    that trial runs meanwhile.
     """
+    codec = load_codec()
     entered: object = enter_node()
     if isinstance(entered, Reading) and entered.kind:
         return msgspec.json.encode(SandboxAnswer(not_entered=entered))
-    with Child(partial(nested_child, own_proc), lifetime=2 * NESTED_TIMEOUT) as nested:
+    with Child(partial(nested_child, own_proc, codec), lifetime=2 * NESTED_TIMEOUT) as nested:
         entered = enter()
         started = time.perf_counter()
         if isinstance(entered, Reading) and entered.kind:
             return msgspec.json.encode(SandboxAnswer(not_entered=entered))
-        steps = tuple(_try_sandbox(own_proc))
+        steps = tuple(_try_sandbox(own_proc, codec))
         seconds = round(time.perf_counter() - started, 6)
         answer = read_nested(nested, time.monotonic() + NESTED_TIMEOUT)
     return msgspec.json.encode(SandboxAnswer(steps=steps, seconds=seconds, nested=answer))
@@ -109,7 +112,7 @@ def read_answer(child: Child | BackgroundChild, deadline: float) -> Reading[byte
     return Reading(SOURCE, answer)
 
 
-def _try_sandbox(own_proc: int) -> list[StepAnswer]:
+def _try_sandbox(own_proc: int, codec: Any) -> list[StepAnswer]:
     parent = os.getppid()
     node = Node(
         own_proc=own_proc,
@@ -123,7 +126,7 @@ def _try_sandbox(own_proc: int) -> list[StepAnswer]:
     for name, flag in _NAMESPACES:  # one by one, to learn which one is refused
         answers.append(run_step(name, ("root inside",), done, partial(syscalls.unshare, flag)))
     if "root inside" in done:
-        answers.extend(_run_inside(Sandbox(node), done, INSIDE))
+        answers.extend(_run_inside(Sandbox(node, codec), done, INSIDE))
     else:
         answers.extend(StepAnswer(step.name, "not-reached") for step in INSIDE)
     return answers

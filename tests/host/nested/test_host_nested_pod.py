@@ -48,7 +48,7 @@ def test_a_device_with_its_driver_is_opened(opened: list[str], path: str, minor:
 def test_the_steps_open_nothing_without_drivers(opened: list[str]) -> None:
     """The first process of the trial says `absent` of both devices."""
     assert set(MISC_MINORS) < set(STEP_NAMES)
-    first = Container({}, lambda _: False, frozenset(), -1, {"pod namespaces"})._answers()
+    first = Container({}, None, lambda _: False, frozenset(), -1, {"pod namespaces"})._answers()
     assert [(step.name, step.outcome) for step in islice(first, 2)] == [(path, "absent") for path in MISC_MINORS]
     assert opened == []
 

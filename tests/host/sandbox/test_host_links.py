@@ -1,18 +1,19 @@
-"""rtnetlink: what is sent, by pyroute2's word too, and what is understood."""
+"""rtnetlink with pyroute2's codec alone: what is sent, what is understood, and that the rest of pyroute2 stays out."""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 
 import pytest
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from probe.host.sandbox import links as links_module
-from probe.host.sandbox.links import Links
+from probe.host.sandbox.links import Links, load_codec
 
 HEADER = struct.Struct("=IHHII")
 NLMSG_ERROR, NLMSG_DONE, RTM_NEWLINK, RTM_GETLINK = 2, 3, 16, 18
@@ -35,7 +36,7 @@ class Kernel:
 
 
 def links(kernel: Kernel) -> Links:
-    made = Links()
+    made = Links(load_codec())
     made.close()
     made._socket = kernel  # type: ignore[assignment]
     return made
@@ -53,49 +54,29 @@ def attributes(content: bytes) -> Iterator[tuple[int, bytes]]:
         content = content[(length + 3) & ~3 :]
 
 
-def info(kind: str, *data: list[Any]) -> list[Any]:
-    more = [["IFLA_INFO_DATA", {"attrs": list(data)}]] if data else []
-    return ["IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", kind], *more]}]
+def run_alone(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
-NAME = ["IFLA_IFNAME", "eth0"]
-PEER = ["VETH_INFO_PEER", {"attrs": [NAME, ["IFLA_NET_NS_FD", 77]]}]
-VXLAN = (["IFLA_VXLAN_ID", 5], ["IFLA_VXLAN_PORT", 4789])
+def test_nothing_else_of_the_package_is_imported() -> None:
+    """Neither its start nor asyncio; and who imports the package afterwards gets the whole of it."""
+    program = """
+import sys
+from probe.host.sandbox.links import load_codec
+codec = load_codec()
+print(codec.__name__, *(name in sys.modules for name in ("pyroute2", "pyroute2.iproute", "asyncio", "ssl")))
+import pyroute2
+print(pyroute2.IPRoute.__name__, pyroute2.netlink.rtnl.ifinfmsg.ifinfmsg.__name__)
+"""
+    assert run_alone(program) == "ifinfmsg False False False False\nIPRoute ifinfmsg"
 
 
-@pytest.mark.parametrize(
-    ("change", "link"),
-    [
-        (lambda one: one.raise_link(3), {"index": 3, "flags": 1, "change": 1}),
-        (lambda one: one.add_link("eth0", "bridge"), {"attrs": [NAME, info("bridge")]}),
-        (lambda one: one.add_veth("eth0", 77), {"attrs": [NAME, info("veth", PEER)]}),
-        (lambda one: one.add_vxlan("eth0", 5), {"attrs": [NAME, info("vxlan", *VXLAN)]}),
-    ],
-    ids=["up", "link", "veth", "vxlan"],
-)
-def test_messages_are_those_of_pyroute2(change: Callable[[Links], None], link: dict[str, Any]) -> None:
-    """Attribute by attribute, whatever padding either has."""
-    kernel = Kernel(answer(NLMSG_ERROR, 0))
-    change(links(kernel))
-    (message,) = kernel.sent
-    ours, theirs = ifinfmsg(message), ifinfmsg()
-    theirs.setvalue(link)
-    theirs.encode()
-    expected = ifinfmsg(bytes(theirs.data))
-    for one in (ours, expected):
-        one.decode()
-    assert message[HEADER.size : HEADER.size + 16] == bytes(theirs.data)[HEADER.size : HEADER.size + 16]
-    assert plain(ours["attrs"]) == plain(expected["attrs"])
-    assert ours["attrs"] or "attrs" not in link
-
-
-def plain(value: Any) -> Any:
-    """Decoded attributes as names and values, without pyroute2's own notes about them."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items() if key != "header"}
-    if hasattr(value, "name") and hasattr(value, "value"):
-        return value.name, plain(value.value)
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+def test_a_package_without_the_codec_is_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else comes out of it, whatever the package has become."""
+    monkeypatch.delattr(importlib.import_module("pyroute2.netlink.rtnl.ifinfmsg"), "ifinfmsg")
+    with pytest.raises(ImportError):
+        load_codec()
 
 
 def test_raising_lo_is_one_message() -> None:
@@ -154,7 +135,7 @@ def test_the_kernels_error_is_raised(number: int, kind: int) -> None:
     ],
 )
 def test_what_is_not_understood_is_eio(datagram: list[tuple[int, bytes]]) -> None:
-    """Never a traceback, and never an answer."""
+    """Never a traceback of the codec, and never an answer."""
     done = (NLMSG_DONE, struct.pack("=i", 0))
     with pytest.raises(OSError, match="netlink") as caught:
         links(Kernel([*datagram, done], [*datagram, done])).knows_kind("veth")
@@ -183,5 +164,5 @@ def test_a_message_cut_off_is_eio() -> None:
 
 def test_the_real_kernel_answers() -> None:
     """A dump of this machine's links ends, for a kind and for the control."""
-    with Links() as real:
+    with Links(load_codec()) as real:
         assert real.knows_kind("userns-nothing") is False

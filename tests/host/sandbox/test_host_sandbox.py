@@ -28,7 +28,7 @@ from probe.host import syscalls
 from probe.host.child import Child, run_child
 from probe.host.namespaces import open_own_proc
 from probe.host.sandbox import trial as sandbox
-from probe.host.sandbox.links import LO, Links
+from probe.host.sandbox.links import LO, Links, load_codec
 from probe.host.sandbox.steps import Step, parse_cgroup, parse_filesystems
 from probe.reading import Reading
 
@@ -44,6 +44,7 @@ real = pytest.mark.real
 def _root(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("real"):
         require(os.geteuid() == 0, "root")
+        load_codec()  # once here instead of in every trial
 
 
 def isolated(function: Callable[[], Any]) -> Any:
@@ -203,7 +204,7 @@ def test_the_nodes_network_never_sees_a_link() -> None:
             monitor.setblocking(False)
             assert outcomes(trial())["veth"] in ("done", "absent")
             before = _events(monitor)
-            with Links() as links:
+            with Links(load_codec()) as links:
                 links.raise_link(LO)  # the control: this one must be seen
             return [before, _events(monitor)]
 
@@ -464,7 +465,7 @@ def _kinds() -> set[str]:
 
     def known() -> list[str]:
         kernel.unshare(CLONE_NEWNET)
-        with Links() as links:
+        with Links(load_codec()) as links:
             return [kind for kind in ("veth", "userns-nothing") if links.knows_kind(kind)]
 
     return set(forked(known))
@@ -476,7 +477,7 @@ def test_kinds_of_links_are_found_without_asking_for_one() -> None:
 
     def made(kind: str) -> bool:
         kernel.unshare(CLONE_NEWNET)
-        with Links() as links, suppress(OSError):
+        with Links(load_codec()) as links, suppress(OSError):
             links.add_link("try", kind)
             return True
         return False
