@@ -41,6 +41,7 @@ requester = Requester(Access())
 for _ in range(int(sys.argv[1])):
     with requester.connect() as api:
         api.get_node(os.environ["NODE_NAME"])
+requester.end()
 """
 
 

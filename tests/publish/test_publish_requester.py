@@ -34,9 +34,7 @@ def requester(api: ApiDouble) -> Iterator[Requester]:
     yield made
     if made._pid:
         os.kill(made._pid, signal.SIGKILL)  # it may be stopped
-    if made._requests >= 0:
-        made._close()
-    wait_for(made._is_gone)
+    made.end()
     assert descendants(os.getpid()) == [os.getpid()]
     assert set(os.listdir("/proc/self/fd")) == before
 
@@ -139,6 +137,20 @@ def test_a_process_that_hangs_is_given_up(
     os.kill(stopped, signal.SIGCONT)
     os.waitid(os.P_PID, stopped, os.WEXITED | os.WNOWAIT)
     assert uid(requester) == "uid-of-k8slab"
+
+
+def test_process_1_of_a_container_reaps_orphans(requester: Requester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the child of a process that was killed: nobody else would."""
+    assert uid(requester)
+    orphan = os.fork()
+    if orphan == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert uid(requester) == "uid-of-k8slab"
+    monkeypatch.undo()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(orphan, 0)
 
 
 ASKING = """

@@ -43,6 +43,13 @@ class Requester:
                 with suppress(Failure):
                     self.ask(b"\n")  # or the next line might still be read by the child
 
+    def end(self) -> None:
+        """End the process, and reap it if it ends within a moment."""
+        if self._requests >= 0:
+            self._close()
+        self._wait()
+        self._is_gone()
+
     def ask(self, line: bytes) -> tuple[str, bytes]:
         """(kind, content) of the answer to *line*. *Errors*: Failure without an answer, which ends the process."""
         # Each of two requests, the second after a refused token, may take its whole deadline.
@@ -105,13 +112,17 @@ class Requester:
                     os.close(descriptor)
 
     def _is_gone(self) -> bool:
-        """True without a process, and when it has ended: it is reaped then."""
-        if self._pid:
-            with suppress(ChildProcessError):
-                if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
-                    return False
-        self._pid = 0
-        return True
+        """True without a process, and when it has ended: it is reaped then.
+
+        As process 1 of a container it reaps orphans, too, such as a child of a process that was killed.
+        """
+        whose = -1 if os.getpid() == 1 else self._pid
+        try:
+            while self._pid and (ended := os.waitpid(whose, os.WNOHANG)[0]):
+                self._pid = 0 if ended == self._pid else self._pid
+        except ChildProcessError:
+            self._pid = 0
+        return not self._pid
 
     def _write(self, line: bytes) -> None:
         try:
