@@ -32,11 +32,17 @@ def requester(api: ApiDouble) -> Iterator[Requester]:
     made = Requester(Access(service_account=str(api.directory), silence=1.0, deadline=2.0))
     before = set(os.listdir("/proc/self/fd"))
     yield made
+    processes = processes_of(made)
     if made._pid:
         os.kill(made._pid, signal.SIGKILL)  # it may be stopped
     made.end()
-    assert descendants(os.getpid()) == [os.getpid()]
+    wait_for(lambda: not any(map(is_alive, processes)))
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def processes_of(requester: Requester) -> list[int]:
+    """The process that rests, and its child while a connection is open."""
+    return descendants(requester._pid) if requester._pid else []
 
 
 def uid(requester: Requester) -> str:
@@ -63,7 +69,7 @@ def test_it_publishes_as_the_client_does(world: World, requester: Requester) -> 
         world.api.rotate_ca()
     assert world.api.store.nodes[NODE]["status"]["conditions"][-1]["status"] == "False"
     assert world.result("error") == 0
-    assert len(descendants(os.getpid())) == 2  # the process that rests, and no child
+    assert len(processes_of(requester)) == 1  # and no child
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_a_process_that_is_killed_costs_one_request(api: ApiDouble, requester: R
 
     def kill() -> None:
         wait_for(lambda: len(api.requests) == 2)
-        _, resting, child = descendants(os.getpid())
+        resting, child = processes_of(requester)
         for pid in {"the process that rests": [resting], "its child": [child], "both": [resting, child]}[victim]:
             os.kill(pid, signal.SIGKILL)
 
@@ -139,27 +145,40 @@ def test_a_process_that_hangs_is_given_up(
     assert uid(requester) == "uid-of-k8slab"
 
 
-def test_process_1_of_a_container_reaps_orphans(requester: Requester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such as the child of a process that was killed: nobody else would."""
-    assert uid(requester)
-    orphan = os.fork()
-    if orphan == 0:
-        os._exit(0)
-    os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
-    monkeypatch.setattr(os, "getpid", lambda: 1)
-    assert uid(requester) == "uid-of-k8slab"
-    monkeypatch.undo()
-    with pytest.raises(ChildProcessError):
-        os.waitpid(orphan, 0)
-
-
 ASKING = """
 import sys
 from probe.publish.api.interface import Access
 from probe.publish.api.requester import Requester
-with Requester(Access(service_account=sys.argv[1])).connect() as api:
+requester = Requester(Access(service_account=sys.argv[1]))
+with requester.connect() as api:
     api.get_node("k8slab")
 """
+
+
+REAPING = (
+    ASKING
+    + """
+import os
+orphan = os.fork()
+if orphan == 0:
+    os._exit(0)
+os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
+os.getpid = lambda: 1
+with requester.connect() as api:
+    api.get_node("k8slab")
+try:
+    os.waitpid(orphan, 0)
+except ChildProcessError:
+    raise SystemExit(0)
+raise SystemExit("not reaped")
+"""
+)
+
+
+def test_process_1_of_a_container_reaps_orphans(api: ApiDouble) -> None:
+    """Such as the child of a process that was killed: nobody else would."""
+    command = [sys.executable, "-c", REAPING, str(api.directory)]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
