@@ -23,6 +23,7 @@ from probe.facts.bundle.replay import MISSING, replayed_host
 from probe.facts.model import Facts
 from probe.outputs.documents import builtins
 from probe.report import decisive_finding
+from tests.extent import some_slow
 
 BUNDLES = sorted((TESTS / "bundles").glob("*.tar.gz"))
 
@@ -43,7 +44,7 @@ def probed(name: str) -> tuple[Facts, list[Asked]]:
     return keep(asked, "k8slab", recording.host, make_probe(), RecordedTrials(recording)), asked
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES[:2], *some_slow(*NAMES[2:])])
 def test_the_same_report_comes_out_of_a_bundle(name: str) -> None:
     """Field by field, of every recorded node, after redaction and through the archive."""
     facts, asked = probed(name)

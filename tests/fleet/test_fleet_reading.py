@@ -19,6 +19,7 @@ from probe.fleet.inventory import Inventory, section_of
 from probe.fleet.server import PAGE_BYTES
 from probe.fleet.take import Options, take
 from probe.publish.api.interface import NO_CREDENTIALS, UNREACHABLE, Access, Failure
+from tests.extent import some_slow
 from tests.fleet.conftest import taking
 
 PODS = "/api/v1/pods"
@@ -71,7 +72,7 @@ def test_pages_are_folded_into_the_same(inventory: Inventory, tmp_path: Path) ->
     assert len(pauses) > 0
 
 
-@pytest.mark.parametrize("page", [1, 2, 5])
+@pytest.mark.parametrize("page", [1, *some_slow(2, 5)])
 def test_an_expired_token_is_replaced(inventory: Inventory, tmp_path: Path, page: int) -> None:
     """410 with a fresh token: go on where it was, and say that later pages are of a later state."""
     server = small()
@@ -191,9 +192,7 @@ def test_a_kubeconfig_as_client_go_reads_it(tmp_path: Path, user: dict[str, Any]
     [
         "/api/v1/nodes",
         PODS,
-        "/api/v1/namespaces",
-        "/apis/apps/v1/replicasets",
-        "/api/v1/persistentvolumes",
+        *some_slow("/api/v1/namespaces", "/apis/apps/v1/replicasets", "/api/v1/persistentvolumes"),
         "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
     ],
 )
@@ -235,7 +234,7 @@ def test_nobody_may_read_anything(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "status", ["Cluster-autoscaler status at 2024:\nCluster-wide: Healthy", "[]", "", "{nodeGroups: 1}"]
+    "status", ["Cluster-autoscaler status at 2024:\nCluster-wide: Healthy", *some_slow("[]", "", "{nodeGroups: 1}")]
 )
 def test_another_status_of_the_autoscaler(tmp_path: Path, status: str) -> None:
     """A text that is not that of 1.30 and later, or none, is a problem of its section; no pool is made of it."""
@@ -281,15 +280,17 @@ def test_an_object_of_the_wrong_shape_costs_itself_alone(inventory: Inventory, t
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"{",
         b"<html>",
-        b"[]",
-        b'{"kind":"Status"}',
-        b'{"kind":"Pod","metadata":{},"items":[]}',
         b'{"kind":"PodList","metadata":{"continue":7}}',
         b"[" * 100_000,
-        b'{"kind":"PodList","metadata":{},"items":[' + b"{" * 50_000,
+        *some_slow(
+            b"",
+            b"{",
+            b"[]",
+            b'{"kind":"Status"}',
+            b'{"kind":"Pod","metadata":{},"items":[]}',
+            b'{"kind":"PodList","metadata":{},"items":[' + b"{" * 50_000,
+        ),
     ],
 )
 def test_an_answer_that_is_no_list(tmp_path: Path, content: bytes) -> None:

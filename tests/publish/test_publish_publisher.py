@@ -19,6 +19,7 @@ from probe.publish.events import ATTEMPTS
 from probe.publish.parts import parse_parts
 from probe.publish.publisher import Publisher
 from probe.publish.schedule import CLOCK_SKEW, DEBOUNCE, REFRESH, Backoff, Pace
+from tests.extent import some_slow
 
 ALL = ("annotations", "label", "condition", "events")
 
@@ -573,8 +574,8 @@ def loses(world: World) -> None:
 UNKNOWNS = {"probes that could not look": doubts, "an expired report": World.expire, "no report": loses}
 
 
-@pytest.mark.parametrize("restarts", [False, True])
-@pytest.mark.parametrize("parts", [("label",), pytest.param(("label", "condition"), marks=pytest.mark.slow), ALL])
+@pytest.mark.parametrize("restarts", [*some_slow(False), True])
+@pytest.mark.parametrize("parts", [*some_slow(("label",), ("label", "condition")), ALL])
 @pytest.mark.parametrize("unknown", UNKNOWNS)
 @pytest.mark.parametrize(("verdict", "label"), [("ready", "true"), ("not-ready", "false")])
 def test_the_label_fails_static(

@@ -22,6 +22,7 @@ from probe.host.pod_trial import trial
 from probe.host.pod_trial.plan import PodAnswer, PodPlan
 from probe.host.pod_trial.trial import load, try_pods
 from probe.reading import Reading, encode
+from tests.extent import some_slow
 from tests.host.grpc_server import Servers
 from tests.host.pod_trial import pod_server
 from tests.host.pod_trial.pod_server import OTHER
@@ -191,7 +192,10 @@ def test_another_sandbox(play: Play) -> None:
     assert sum(line.startswith("remove own") for line in asked) == 3
 
 
-METHODS = ("ListPodSandbox", "ImageStatus", "RunPodSandbox", "CreateContainer", "StartContainer", "ContainerStatus")
+METHODS = [
+    *("RunPodSandbox", "ContainerStatus"),
+    *some_slow("ListPodSandbox", "ImageStatus", "CreateContainer", "StartContainer"),
+]
 
 
 @pytest.mark.parametrize("method", METHODS)
