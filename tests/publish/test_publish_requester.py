@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +20,7 @@ from lab.real.node import descendants, is_alive
 from lab.serve.api_double import ApiDouble, Drip, Fault, Flood, Raw, Refuse, Reset, Stall
 from lab.serve.publishing import NODE, World
 from lab.serve.serving import wait_for
+from probe.publish.api import process
 from probe.publish.api.errors import explain_failure
 from probe.publish.api.interface import Access, Failure
 from probe.publish.api.plain import LIMIT, NotPlain, body_of
@@ -143,6 +147,51 @@ def test_a_process_that_hangs_is_given_up(
     os.kill(stopped, signal.SIGCONT)
     os.waitid(os.P_PID, stopped, os.WEXITED | os.WNOWAIT)
     assert uid(requester) == "uid-of-k8slab"
+
+
+@pytest.mark.parametrize("free", [0, 1, 2, 3])
+def test_a_lack_of_descriptors_costs_one_request(requester: Requester, free: int) -> None:
+    """Wherever in the start of the process it comes, it is a failure, no descriptor is lost, and the next one works."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unused = os.open(os.devnull, os.O_RDONLY)
+    os.close(unused)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (unused + free, hard))
+    try:
+        assert failure(requester) == "Unreachable"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert uid(requester) == "uid-of-k8slab"
+
+
+@pytest.mark.parametrize("host", ["kubernetes..default", "a" * 70, ".x"])
+def test_a_host_that_is_no_name(requester: Requester, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """The failure of the client, not that of a process which nobody foresaw."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    assert failure(requester) == "Unreachable"
+
+
+def test_a_node_name_that_is_no_unicode(requester: Requester) -> None:
+    """The server refuses it as any other name that it does not have."""
+    with pytest.raises(Failure) as raised, requester.connect() as api:
+        api.get_node("k8s\udcff")
+    assert raised.value.status == 404
+
+
+def test_a_lack_of_processes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork that the kernel refuses is a failure with its reason, and ends the process that rests."""
+    written: list[bytes] = []
+
+    def no_fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, "")
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(os, "fork", no_fork)
+    monkeypatch.setattr(os, "read", lambda *_: b"get_node k8slab\n")
+    monkeypatch.setattr(os, "write", lambda _, content: written.append(content))
+    assert process.main(["/nowhere", "1", "2", *sys.path]) == 1
+    head, _, body = b"".join(written).partition(b"\n")
+    assert head == b"failed %d" % len(body)
+    assert Failure(*json.loads(body)).message.endswith(os.strerror(errno.EAGAIN))
 
 
 ASKING = """

@@ -49,7 +49,7 @@ class Child:
                 return OK, read(f"/api/v1/nodes/{arguments}", self._service_account, self._silence, self._deadline)
             except OSError as error:
                 return _failed(0, "Unreachable", f"{type(error).__name__}: {error}", None)
-            except NotPlain:
+            except (NotPlain, ValueError):  # ValueError: a host that is no name
                 pass
         return self._by_client(method, arguments)
 

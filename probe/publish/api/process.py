@@ -19,7 +19,12 @@ def main(arguments: Sequence[str]) -> int:
     """Fork a child for each connection until `serve` has ended, or a child ended before its connection."""
     sys.path[:] = arguments[3:]
     while line := _read_line():
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError as error:  # EAGAIN, ENOMEM
+            reason = f'[0, "Unreachable", "no process for the request: {os.strerror(error.errno or 0)}", null]'
+            os.write(1, b"failed %d\n%b" % (len(reason), reason.encode()))
+            return 1
         if child == 0:
             try:
                 _connection(line, arguments[0], float(arguments[1]), float(arguments[2]))
@@ -28,7 +33,10 @@ def main(arguments: Sequence[str]) -> int:
                 os._exit(1)
         if os.waitpid(child, 0)[1]:
             return 1
-        os.write(1, b"end 0\n")
+        try:
+            os.write(1, b"end 0\n")
+        except BrokenPipeError:
+            return 1
     return 0
 
 

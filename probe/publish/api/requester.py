@@ -81,8 +81,15 @@ class Requester:
         command += [f"{access.silence:g}", f"{access.deadline:g}"]
         root, paths = str(own.parents[3]), [path for path in sys.path if path]
         command += paths if root in paths else [root, *paths]
-        requests, self._requests = os.pipe()
-        self._answers, answers = os.pipe()
+        try:
+            requests, self._requests = os.pipe()
+        except OSError as error:
+            raise self._broken(os.strerror(error.errno or 0)) from error
+        try:
+            self._answers, answers = os.pipe()
+        except OSError as error:
+            os.close(requests)
+            raise self._broken(os.strerror(error.errno or 0)) from error
         try:
             self._pid = os.posix_spawn(
                 command[0],
@@ -148,8 +155,9 @@ class Requester:
 
     def _close(self) -> None:
         """Close the pipes, which ends the process and its child."""
-        os.close(self._requests)
-        os.close(self._answers)
+        for descriptor in (self._requests, self._answers):
+            if descriptor >= 0:
+                os.close(descriptor)
         self._requests = self._answers = -1
 
 
@@ -161,7 +169,7 @@ class Connection:
 
     def get_node(self, name: str) -> dict[str, Any]:
         """Read the Node."""
-        return _node(self._ask("get_node", quote(name, safe="").encode()), name)
+        return _node(self._ask("get_node", quote(name, safe="", errors="surrogateescape").encode()), name)
 
     def apply_metadata(self, name: str, metadata: dict[str, Any], *, force: bool) -> dict[str, Any]:
         """Apply *metadata* as exactly our annotations and labels; returns the Node."""
