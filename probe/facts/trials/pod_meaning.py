@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from msgspec.structs import replace
+
 from probe.facts.tried import Doubt, HandlerTrial, PodTrialFacts, doubt_of
 from probe.host.oci_trial.steps import Bind
 from probe.host.pod_trial.plan import MAP_LENGTH, PodAnswer, PodPlan, Role, TriedPod
@@ -38,13 +40,13 @@ def _judge_handler(plan: PodPlan, seen: PodAnswer, handler: str) -> HandlerTrial
     if ran := next((pod for pod in judged if pod.runs), None):
         return _judge_running(plan, ran, seconds)
     if not judged[0].refused:
-        return _failed(judged[0], "unknown", "got no answer about Pods", seconds)
+        return _failed(judged[0], "unknown", "gave no answer about the Pod", seconds)
     controls = [pod for pod in pods if not pod.user_namespace and not pod.ended_by_others]
-    return _judge_refused(pods, judged, controls, seconds)
+    return _judge_refused(plan, pods, judged, controls, seconds)
 
 
 def _judge_refused(
-    pods: Sequence[TriedPod], refused: Sequence[TriedPod], controls: Sequence[TriedPod], seconds: float
+    plan: PodPlan, pods: Sequence[TriedPod], refused: Sequence[TriedPod], controls: Sequence[TriedPod], seconds: float
 ) -> HandlerTrial:
     """Of a Pod that could not be made with a user namespace: is it to blame?"""
     if not controls:
@@ -56,11 +58,34 @@ def _judge_refused(
     if len(refused) < 2 or not refused[-1].refused:
         why = "refused a Pod with a user namespace once; unknown whether it always does"
         return _failed(refused[0], "unknown", why, seconds, "runs")
-    less = next((pod for pod in pods if pod.user_namespace and pod.mounts != refused[0].mounts and pod.runs), None)
+    if "tmpfs" in refused[-1].mounts and not _is_sandbox(refused[-1]):
+        return _judge_without_tmpfs(plan, pods, refused[-1], seconds)
     why = "refuses a Pod with a user namespace, while the same Pod without one runs"
-    if less:
-        why = "refuses an idmapped mount of a tmpfs, as tokens and Secrets are, while the same Pod without it runs"
-    return _failed(refused[-1], "refused", why, seconds, "runs", "tmpfs" if less else "", less.mounts if less else ())
+    return _failed(refused[-1], "refused", why, seconds, "runs")
+
+
+def _is_sandbox(pod: TriedPod) -> bool:
+    """True when the runtime failed before it came to mounts."""
+    return pod.failed is not None and pod.failed.method == "RunPodSandbox"
+
+
+def _judge_without_tmpfs(plan: PodPlan, pods: Sequence[TriedPod], refused: TriedPod, seconds: float) -> HandlerTrial:
+    """Of a Pod whose container was refused, while one without a user namespace runs: is its tmpfs alone to blame?"""
+    others = [pod for pod in pods if pod.user_namespace and pod.mounts != refused.mounts and not pod.ended_by_others]
+    why = "refuses a Pod with a user namespace, while the same Pod without one runs"
+    if not others or not (others[-1].runs or others[-1].refused):
+        why += "; unknown whether it makes one without the tmpfs"
+        return _failed(refused, "unknown", why, seconds, "runs", "tmpfs")
+    if others[-1].refused:
+        return _failed(refused, "refused", why, seconds, "runs")
+    ran = _judge_running(plan, others[-1], seconds)
+    if ran.result == "refused":
+        return replace(ran, control="runs")
+    why = "refuses an idmapped mount of a tmpfs, as tokens and Secrets are"
+    if ran.result == "unknown":
+        return _failed(refused, "unknown", f"{why}; it {ran.reason}", seconds, "runs", "tmpfs")
+    why += ", while the same Pod without it runs"
+    return _failed(refused, "refused", why, seconds, "runs", "tmpfs", ran.mounts)
 
 
 def _failed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from google.protobuf.message import Message
@@ -14,7 +14,7 @@ from probe.host.grpc import RpcError
 from probe.host.pod_trial import SOURCE
 from probe.host.pod_trial.client import LEFT_SETTLED, Runtime
 from probe.host.pod_trial.inspect import choose_sources, read_binds, read_maps, read_pid
-from probe.host.pod_trial.messages import container_config, sandbox_config
+from probe.host.pod_trial.messages import LABEL, container_config, sandbox_config
 from probe.host.pod_trial.plan import Call, Method, PodAnswer, PodPlan, Role, TriedPod
 from probe.reading import ProblemKind, Reading
 
@@ -124,7 +124,7 @@ class _Making:
 
     def make(self) -> TriedPod:
         """The Pod as far as it came."""
-        sandbox_id = ""
+        sandbox_id = container_id = ""
         try:
             run = cri_pb2.RunPodSandboxRequest(config=self._sandbox, runtime_handler=self._pod.handler)
             sandbox_id = self._call("RunPodSandbox", run, cri_pb2.RunPodSandboxResponse).pod_sandbox_id
@@ -139,22 +139,22 @@ class _Making:
             self._call("StartContainer", start, cri_pb2.Nothing)
             self._look(container_id)
         except RpcError:
-            if sandbox_id and self._is_ended_soon(sandbox_id):
+            if sandbox_id and (self._is_removed(container_id) or self._is_ended_soon(sandbox_id)):
                 self._change(ended_by_others=True)
         return self._pod
 
     def _look(self, container_id: str) -> None:
-        """Look at the container from outside. *Errors*: RpcError when it does not run."""
+        """Look at the container from outside. *Errors*: RpcError when it is not known to run."""
         request = cri_pb2.ContainerStatusRequest(container_id=container_id, verbose=True)
         status = self._call("ContainerStatus", request, cri_pb2.ContainerStatusResponse)
-        if status.status.id not in ("", container_id):
-            self._change(unseen="the runtime answered with the status of another container")
-            return
-        if status.status.state != cri_pb2.CONTAINER_RUNNING:
-            exited = status.status
-            words = f"exited with status {exited.exit_code} at once: {exited.reason} {exited.message}".strip()
-            self._fail_last(words)
-            raise RpcError("ABORTED", words)
+        found = status.status
+        if found.id not in ("", container_id) or found.labels.get(LABEL) != "1":
+            self._fail_last("the runtime answered with the status of another container", by_runtime=False)
+        if found.state == cri_pb2.CONTAINER_EXITED:
+            words = f"exited with status {found.exit_code} at once: {found.reason} {found.message}".strip()
+            self._fail_last(words, by_runtime=True)
+        if found.state != cri_pb2.CONTAINER_RUNNING:
+            self._fail_last(f"the runtime started the container, and calls it {_state(found.state)}", by_runtime=False)
         try:
             pid = read_pid(status.info.get("info", ""))
             uid_map, gid_map = read_maps(pid)
@@ -162,6 +162,16 @@ class _Making:
             self._change(binds=read_binds(pid, self._sources))
         except (OSError, ValueError) as error:
             self._change(unseen=str(error)[:_WORDS])
+
+    def _is_removed(self, container_id: str) -> bool:
+        """True when the runtime has the container no more: one that failed to start stays until it is removed."""
+        if container_id:
+            try:
+                request = cri_pb2.ContainerStatusRequest(container_id=container_id)
+                self._runtime.call("ContainerStatus", request, cri_pb2.ContainerStatusResponse)
+            except RpcError as error:
+                return error.code == "NOT_FOUND"
+        return False
 
     def _is_ended_soon(self, sandbox_id: str) -> bool:
         """The same, at once or in a moment: the runtime kills its processes first, and calls it ready meanwhile."""
@@ -192,13 +202,21 @@ class _Making:
             call = Call(method=method, code=code, words=words, by_runtime=by_runtime, seconds=seconds)
             self._change(calls=(*self._pod.calls, call))
 
-    def _fail_last(self, words: str) -> None:
+    def _fail_last(self, words: str, *, by_runtime: bool) -> NoReturn:
+        """Let the last call count as failed although it was answered. *Errors*: RpcError, always."""
         *before, last = self._pod.calls
-        failed = msgspec.structs.replace(last, code="ABORTED", words=words[:_WORDS], by_runtime=True)
+        failed = msgspec.structs.replace(last, code="ABORTED", words=words[:_WORDS], by_runtime=by_runtime)
         self._change(calls=(*before, failed))
+        raise RpcError("ABORTED", words)
 
     def _change(self, **news: Any) -> None:
         self._pod = msgspec.structs.replace(self._pod, **news)
+
+
+def _state(number: int) -> str:
+    """Name of a state as CRI has it; a number that CRI does not know as it is."""
+    names = dict(cri_pb2.ContainerState.items())
+    return next((name for name, value in names.items() if value == number), str(number))
 
 
 def _kind_of(error: RpcError) -> ProblemKind:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from lab.factory import (
     ENDPOINT,
@@ -95,6 +96,8 @@ def judged(*pods: TriedPod, **answer: Any) -> HandlerTrial:
 REFUSED = pod(failed="CreateContainer")
 CONTROL = pod(mapped=False)
 LESS = pod(mounts=("kubelet-root",))
+FAILED_LESS = pod(mounts=("kubelet-root",), failed="CreateContainer")
+NO_SANDBOX = pod(failed="RunPodSandbox")
 ENDED = pod(failed="CreateContainer", ended_by_others=True)
 
 
@@ -108,16 +111,11 @@ ENDED = pod(failed="CreateContainer", ended_by_others=True)
         ((REFUSED, CONTROL), "unknown", "runs", (), ""),
         ((REFUSED, CONTROL, pod()), "runs", "", BOTH, ""),
         ((REFUSED, CONTROL, error("UNAVAILABLE")), "unknown", "runs", (), ""),
-        ((REFUSED, CONTROL, REFUSED), "refused", "runs", (), ""),
-        ((REFUSED, CONTROL, ENDED, REFUSED), "refused", "runs", (), ""),
+        ((REFUSED, CONTROL, REFUSED, FAILED_LESS), "refused", "runs", (), ""),
+        ((REFUSED, CONTROL, ENDED, REFUSED, FAILED_LESS), "refused", "runs", (), ""),
+        ((NO_SANDBOX, CONTROL, NO_SANDBOX), "refused", "runs", (), ""),
+        ((FAILED_LESS, pod(mapped=False, mounts=("kubelet-root",)), FAILED_LESS), "refused", "runs", (), ""),
         ((REFUSED, CONTROL, ENDED, ENDED, ENDED), "unknown", "runs", (), ""),
-        (
-            (REFUSED, CONTROL, REFUSED, pod(mounts=("kubelet-root",), failed="CreateContainer")),
-            "refused",
-            "runs",
-            (),
-            "",
-        ),
         ((REFUSED, CONTROL, REFUSED, LESS), "refused", "runs", ("kubelet-root",), "tmpfs"),
         ((REFUSED, pod(mapped=False, failed="RunPodSandbox")), "unknown", "fails", (), ""),
         ((REFUSED, pod(mapped=False, failed="RunPodSandbox", ended_by_others=True)), "unknown", "unknown", (), ""),
@@ -130,6 +128,24 @@ def test_what_decides(
     tried = judged(*pods)
     assert (tried.result, tried.control, tried.mounts, tried.refused_mount) == (result, control, mounts, refused_mount)
     assert bool(tried.kind) == (result == "unknown")
+
+
+@pytest.mark.parametrize(
+    ("less", "result", "refused_mount"),
+    [
+        ((), "unknown", "tmpfs"),
+        ((replace(LESS, calls=(Call(method="RunPodSandbox", code="UNAVAILABLE"),)),), "unknown", "tmpfs"),
+        ((replace(FAILED_LESS, ended_by_others=True),), "unknown", "tmpfs"),
+        ((replace(LESS, uid_map=(), unseen="no such process"),), "unknown", "tmpfs"),
+        ((replace(LESS, uid_map=(0, 0, 4_294_967_295)),), "refused", ""),
+        ((replace(LESS, binds=(Bind("kubelet-root", True, False, 0, 0),)),), "refused", ""),
+    ],
+)
+def test_a_pod_without_tmpfs_is_looked_at_too(less: tuple[TriedPod, ...], result: str, refused_mount: str) -> None:
+    """Only one that was seen with its user namespace and mapping clears the levels without a tmpfs, and only one that
+    was refused blames them."""
+    tried = judged(REFUSED, CONTROL, REFUSED, *less)
+    assert (tried.result, tried.control, tried.refused_mount, tried.mounts) == (result, "runs", refused_mount, ())
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Runtime(grpc.GenericRpcHandler):
             labels, metadata = {LABEL: "1"}, cri.PodSandboxMetadata(name=NAME, namespace=NAMESPACE)
             self.sandboxes["left"] = cri.PodSandbox(id="left", metadata=metadata, labels=labels)
         self.mapped: dict[str, bool] = {}
+        self.removed: set[str] = set()
         self.names = itertools.count(1)
         self.ended = itertools.count(1)
 
@@ -99,12 +100,21 @@ class Runtime(grpc.GenericRpcHandler):
         return cri.CreateContainerResponse(container_id=f"container of {request.pod_sandbox_id}")
 
     def StartContainer(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if "removed before start" in self.misbehaviour and self.mapped[request.container_id.rpartition(" ")[2]]:
+            self.removed.add(request.container_id)
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such container")
         return cri.Nothing()
 
     def ContainerStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if request.container_id in self.removed:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such container")
+        mapped = self.mapped[request.container_id.rpartition(" ")[2]]
         state = cri.CONTAINER_EXITED if "exits" in self.misbehaviour else cri.CONTAINER_RUNNING
+        if mapped and "stays created" in self.misbehaviour:
+            state = cri.CONTAINER_CREATED
         name = OTHER if "another container" in self.misbehaviour else request.container_id
-        status = cri.ContainerStatus(id=name, state=state, exit_code=7, reason="Error")
+        labels = {} if "no label" in self.misbehaviour else {LABEL: "1"}
+        status = cri.ContainerStatus(id=name, state=state, exit_code=7, reason="Error", labels=labels)
         return cri.ContainerStatusResponse(status=status, info={"info": f'{{"pid": {self.pid}, "other": []}}'})
 
     def ListPodSandbox(self, request: Any, context: grpc.ServicerContext) -> Any:

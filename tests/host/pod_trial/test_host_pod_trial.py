@@ -110,11 +110,30 @@ def test_a_runtime_that_ignores_the_user_namespace(play: Play) -> None:
     assert "silently ignores the user namespace" in tried.reason
 
 
-def test_the_status_of_another_container_blames_nobody(play: Play) -> None:
-    """Its process may well have no user namespace."""
-    tried = play("another container").judged()
+@pytest.mark.parametrize("misbehaviour", ["another container", "no label"])
+def test_the_status_of_another_container_blames_nobody(play: Play, misbehaviour: str) -> None:
+    """Its process may well have no user namespace: another ID shows that, and a label that is not the trial's."""
+    tried = play(misbehaviour).judged()
     assert (tried.result, tried.kind) == ("unknown", "not-readable")
-    assert "another container" in tried.reason
+    assert "another container" in tried.said
+
+
+def test_a_container_that_never_runs_and_never_exits(play: Play) -> None:
+    """A runtime that calls it created for good, only with a user namespace, has not refused it."""
+    runtime = play("stays created")
+    tried = runtime.judged()
+    assert (tried.result, tried.step) == ("unknown", "ContainerStatus")
+    assert "CONTAINER_CREATED" in tried.said
+    assert sum(line.startswith("run ") for line in runtime.asked()) == 1
+
+
+def test_a_container_that_others_remove(play: Play) -> None:
+    """Its sandbox is still ready, and the runtime refused nothing: it is made again, and no control blames anything."""
+    runtime = play("removed before start")
+    tried = runtime.judged()
+    assert (tried.result, tried.control) == ("unknown", "")
+    assert "3 times" in tried.reason
+    assert nobody_else_was_touched(runtime.asked())
 
 
 @pytest.mark.parametrize(
@@ -151,11 +170,14 @@ def test_a_refusal_by_chance(play: Play) -> None:
 
 @pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="needs a tmpfs")
 def test_a_tmpfs_that_cannot_be_mapped(play: Play) -> None:
-    """The Pod runs without that mount: only what needs it is refused."""
+    """The Pod runs without that mount; its container is looked at, too: it is this process, without the map."""
     runtime = play("refuse mapped tmpfs")
-    tried = runtime.judged()
-    assert (tried.result, tried.refused_mount, tried.mounts) == ("refused", "tmpfs", ("kubelet-root",))
-    assert "mount_setattr: invalid argument" in tried.said
+    answer = runtime.try_pods()
+    assert answer.value
+    assert [pod.runs for pod in answer.value.pods] == [False, True, False, True]
+    assert "mount_setattr: invalid argument" in answer.value.pods[2].calls[-1].words
+    tried = judge_pods(runtime.plan, answer).value.handlers[0]  # type: ignore[union-attr]
+    assert (tried.result, tried.step, tried.refused_mount, tried.mounts) == ("refused", "uid_map", "", ())
     assert nobody_else_was_touched(runtime.asked())
 
 
