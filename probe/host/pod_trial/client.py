@@ -34,11 +34,15 @@ class Runtime:
     def call(self, method: str, request: Message, reply_type: type[M], service: str = RUNTIME_SERVICE) -> M:
         """The answer. *Errors*: RpcError."""
         deadline = min(self._deadline, time.monotonic() + self._timeout)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            listener = connect(connection, self._endpoint, deadline)
-            if listener.kind:
-                raise RpcError("UNAVAILABLE", listener.problem)
-            (outcome,) = call_all(connection, [(f"{service}/{method}", request.SerializeToString())], deadline)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                listener = connect(connection, self._endpoint, deadline)
+                if listener.kind:
+                    raise RpcError("UNAVAILABLE", listener.problem)
+                calls = [(f"{service}/{method}", request.SerializeToString())]
+                (outcome,) = call_all(connection, calls, deadline)
+        except (OSError, ValueError) as error:  # no descriptor is left; an id that no request can carry
+            raise RpcError("INTERNAL", f"{method} could not be asked: {error}"[:200]) from None
         if isinstance(outcome, RpcError):
             raise outcome
         try:

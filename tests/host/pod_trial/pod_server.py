@@ -68,7 +68,8 @@ class Runtime(grpc.GenericRpcHandler):
         return grpc.unary_stream_rpc_method_handler(answer)
 
     def ImageStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return cri.ImageStatusResponse(image=None if "no image" in self.misbehaviour else cri.Image(id="sha256:1"))
+        image = cri.Image(id="x" * 200_000 if "huge image" in self.misbehaviour else "sha256:1")
+        return cri.ImageStatusResponse(image=None if "no image" in self.misbehaviour else image)
 
     def RuntimeConfig(self, request: Any, context: grpc.ServicerContext) -> Any:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "unknown method RuntimeConfig")

@@ -254,6 +254,14 @@ def test_no_pause_image(play: Play) -> None:
     assert runtime.asked() == []
 
 
+def test_an_id_that_no_request_can_carry(play: Play) -> None:
+    """The call is not made, which says nothing of Pods, and the sandbox is removed."""
+    runtime = play("huge image")
+    tried = runtime.judged()
+    assert (tried.result, tried.step) == ("unknown", "CreateContainer")
+    assert any(line.startswith("remove own") for line in runtime.asked())
+
+
 def test_what_cannot_be_removed(play: Play) -> None:
     """It is told, and the next trial does not begin before it is gone."""
     runtime = play("keeps")
