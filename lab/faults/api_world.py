@@ -26,7 +26,8 @@ from lab.serve.serving import ROOT, Serving, put_report, wait_for
 from probe.outputs.annotations import LABEL, LABEL_VALUES, node_annotations, node_condition, node_label
 from probe.outputs.memory import REMEMBERED
 from probe.outputs.staleness import STALE, expired
-from probe.publish.desired import REFRESHED_AT, absent_report
+from probe.publish.desired import absent_report
+from probe.publish.owners import REFRESHED_AT
 from probe.report import Report
 from probe.serve.report_file import boot_time, read_boot_id
 from probe.verdict import Verdict

@@ -27,12 +27,12 @@ from probe.outputs.memory import REMEMBERED
 from probe.outputs.staleness import STALE, parse_time
 from probe.proof import Proof
 from probe.publish.api.interface import EVENT_NAMESPACE
+from probe.publish.owners import REFRESHED_AT, owned_by_us
 from probe.publish.parts import Part
 from probe.report import Node, Report, ReportFacts
 from probe.untyped import at, list_of, mapping
 from probe.verdict import Verdict
 
-REFRESHED_AT = f"{PREFIX}refreshed-at"
 _UNCOMPARED = REMEMBERED | {REFRESHED_AT}
 
 
@@ -52,7 +52,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     """The verdict that consumers read on the Node; None without one."""
     boot_id: str
     annotations: dict[str, str]
-    """Annotations that this field manager owns; the same holds for labels."""
+    """Annotations that are ours by `owners`; the same holds for labels."""
     labels: dict[str, str]
     condition: dict[str, Any] | None
     owns_condition: bool
@@ -128,20 +128,19 @@ def parse_observed(node: Any) -> Observed:
     """Observed state of *node*, a Node as JSON; malformed fields count as absent."""
     annotations, labels = (_texts(at(node, "metadata", name)) for name in ("annotations", "labels"))
     condition = _condition(node)
-    owned, owned_status = _owned(node, "", "f:metadata"), _owned(node, "status", "f:status")
+    own = owned_by_us(node)
     heartbeat = condition.get("lastHeartbeatTime") if condition else None
     refreshed_at = annotations.get(REFRESHED_AT) or (heartbeat if isinstance(heartbeat, str) else "")
-    own = _names(owned.get("f:annotations"))
     return Observed(
         verdict=_verdict(annotations, labels, condition),
         boot_id=annotations.get(f"{PREFIX}boot-id", ""),
-        annotations={key: annotations[key] for key in own if key in annotations},
-        labels={key: labels[key] for key in _names(owned.get("f:labels")) if key in labels},
+        annotations={key: text for key, text in annotations.items() if key in own.annotations},
+        labels={key: text for key, text in labels.items() if key in own.labels},
         condition=condition,
-        owns_condition=f'k:{{"type":"{CONDITION}"}}' in mapping(owned_status.get("f:conditions")),
+        owns_condition=condition is not None and own.condition,
         refreshed_at=parse_time(refreshed_at),
         uid=str(at(node, "metadata", "uid") or ""),
-        foreign=frozenset(key for key in annotations if key.startswith(PREFIX) and key not in own),
+        foreign=frozenset(key for key in annotations if key.startswith(PREFIX) and key not in own.annotations),
     )
 
 
@@ -219,23 +218,6 @@ def _condition(node: Any) -> dict[str, Any] | None:
         if mapping(condition).get("type") == CONDITION:
             return dict(condition)
     return None
-
-
-def _owned(node: Any, subresource: str, field: str) -> Mapping[str, Any]:
-    """Part *field* of the managedFields entry that this field manager applied to *subresource*."""
-    for entry in list_of(at(node, "metadata", "managedFields")):
-        own = mapping(entry)
-        if (own.get("manager"), own.get("operation"), own.get("subresource") or "") == (
-            FIELD_MANAGER,
-            "Apply",
-            subresource,
-        ):
-            return mapping(at(own, "fieldsV1", field))
-    return {}
-
-
-def _names(fields: Any) -> list[str]:
-    return [name[2:] for name in mapping(fields) if name.startswith("f:")]
 
 
 def _texts(value: Any) -> dict[str, str]:

@@ -10,17 +10,16 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from probe.outputs.annotations import CONDITION, KEYS, LABEL, PREFIX
+from probe.outputs.annotations import CONDITION, LABEL
 from probe.publish.api.client import Api, connect
 from probe.publish.api.errors import explain_failure, is_missing
 from probe.publish.api.interface import UNREACHABLE, Access, Failure
-from probe.publish.desired import REFRESHED_AT, parse_observed
+from probe.publish.desired import parse_observed
+from probe.publish.owners import OWN_ANNOTATIONS
 from probe.publish.schedule import Backoff
 
 ATTEMPTS = 5
 """Maximum attempts of a request while the server is unreachable or asks to wait."""
-
-OWN_ANNOTATIONS = frozenset({REFRESHED_AT, *(f"{PREFIX}{key}" for key in KEYS)})
 
 T = TypeVar("T")
 

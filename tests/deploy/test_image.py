@@ -29,7 +29,7 @@ from lab.serve.serving import wait_for
 from probe import __version__
 from probe.outputs.annotations import LABEL, PREFIX, node_annotations
 from probe.outputs.memory import REMEMBERED
-from probe.publish.desired import REFRESHED_AT
+from probe.publish.owners import REFRESHED_AT
 from probe.report import Report
 from tests.extent import ALL
 from tests.real.test_entering import comparable

@@ -12,7 +12,7 @@ from lab.logs import capture_logs
 from lab.serve.api_double import ApiDouble, Fault, Refuse, Reset, Stall
 from lab.serve.api_store import KINDS, MERGE, OURS, Request, condition_of
 from lab.serve.publishing import BOOT, DAY, NODE, OTHER_BOOT, PACE, World
-from probe.outputs.annotations import node_annotations, node_condition
+from probe.outputs.annotations import CONDITION, node_annotations, node_condition
 from probe.outputs.memory import FACTS, REMEMBERED
 from probe.publish.desired import parse_observed
 from probe.publish.events import ATTEMPTS
@@ -101,7 +101,7 @@ def test_at_rest_it_waits_for_a_change_or_its_time(world: World) -> None:
 
 
 def test_retracting_removes_our_keys_alone(world: World) -> None:
-    """Also on a Node that lost its managedFields, where an apply of less would take foreign keys along."""
+    """By merge patch: on a Node that lost its managedFields, an apply of less would take foreign keys along."""
     world.restart(*ALL)
     world.probe("ready")
     world.settle()
@@ -114,6 +114,35 @@ def test_retracting_removes_our_keys_alone(world: World) -> None:
     }
     removing = [one for one in world.api.requests if one.method == "PATCH" and b"null" in one.body]
     assert {one.content_type for one in removing} == {"application/merge-patch+json"}
+
+
+@pytest.mark.parametrize("manager", ["", "before-first-apply"])
+def test_what_no_manager_owns_any_more_is_retracted_too(world: World, manager: str) -> None:
+    """A Node that lost its managedFields keeps no stale key or condition of ours, and all of others."""
+    world.restart(*ALL)
+    world.api.store.rules |= {("create", "events")}
+    world.probe("not-ready")
+    world.settle()
+    node = world.api.store.nodes[NODE]
+    node["metadata"]["annotations"] |= {"example.com/x": "1", "userns-probe.io/other": "2"}
+    node["metadata"]["labels"]["example.com/x"] = "1"
+    fields = {
+        "f:metadata": {
+            kind: {f"f:{key}": {} for key in node["metadata"][kind[2:]]} for kind in ("f:annotations", "f:labels")
+        },
+        "f:status": {"f:conditions": {f'k:{{"type":"{CONDITION}"}}': {}}},
+    }
+    lost = {"manager": manager, "operation": "Update", "subresource": "", "fieldsV1": fields}
+    node["metadata"]["managedFields"] = [lost] if manager else []
+    world.restart("label")
+    world.settle()
+    node = world.api.store.nodes[NODE]
+    ours = {key for key in node["metadata"]["annotations"] if key.startswith("userns-probe.io/")}
+    kept = ("verdict", "boot-id", "refreshed-at", "other")
+    assert ours == {f"userns-probe.io/{key}" for key in kept}
+    assert node["metadata"]["labels"].keys() >= {"example.com/x", "kubernetes.io/hostname", LABEL}
+    assert "example.com/x" in node["metadata"]["annotations"]
+    assert [one["type"] for one in node["status"]["conditions"]] == ["Ready"]
 
 
 def test_every_part_is_written_and_retracted_for_itself(world: World) -> None:
