@@ -75,6 +75,7 @@ def test_a_report_is_made_whoever_asks() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_without_a_verb_it_is_report() -> None:
     """`userns-probe` and `userns-probe report` judge the same; other tests may start and end kubelets meanwhile."""
     short, long = (json.loads(forked.run(*verb, "-o", "json").stdout) for verb in ((), ("report",)))
@@ -117,6 +118,7 @@ def test_colour_is_for_terminals() -> None:
     assert "\x1b" in forked.run("explain", "filesystem-tmpfs", "--colour", "always").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables", [SLOW({"LC_ALL": "C"}), SLOW({"LC_ALL": "POSIX"}), {"LC_ALL": "", "LC_CTYPE": "", "LANG": "C"}]
 )
@@ -125,6 +127,7 @@ def test_the_locale_c_gets_ascii(variables: dict[str, str]) -> None:
     assert run(**variables).stdout.isascii()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variables", [{"LC_ALL": "C", "PYTHONUTF8": "1"}, {"LC_ALL": "C.UTF-8", "LANG": "C"}])
 def test_utf_8_is_asked_for(variables: dict[str, str]) -> None:
     """Then the same report has the marks."""
@@ -166,6 +169,7 @@ def test_a_full_disk_is_70_and_one_line(arguments: str) -> None:
     assert done.stderr == "userns-probe: cannot write to stdout: No space left on device\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "code"), [("explain", 70), ("--help", 70), ("--no-such-option", 64)])
 def test_a_full_disk_for_complaints_as_well(arguments: str, code: int) -> None:
     """What cannot be said is lost, and the exit code says the same: Python's own would be that of a verdict."""
@@ -189,6 +193,7 @@ def test_what_cannot_even_start_is_70() -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_encoding_without_the_marks_is_no_crash() -> None:
     """A terminal of the C locale gets ASCII."""
     done = run(PYTHONIOENCODING="ascii", LC_ALL="C")
@@ -257,6 +262,7 @@ def pruned_nodes(output: str) -> tuple[int, int]:
     return int(done.stderr.splitlines()[-1].split()[0]), done.returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("output", "code"), [SLOW("> /dev/null", 0), ("| head -1", 0), SLOW(">&-", 0), ("> /dev/full", 70)]
 )

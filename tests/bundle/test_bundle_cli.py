@@ -22,6 +22,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_it_is_the_owners_alone_and_people_can_read_it(bundle: Path) -> None:
     """Nothing else is left in its directory."""
     assert stat.S_IMODE(bundle.stat().st_mode) == 0o600
@@ -53,6 +54,7 @@ def test_a_file_is_not_replaced_unasked(bundle: Path) -> None:
     assert "--force" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "code"), [("/nowhere/node.tar.gz", 64), ("/proc/node.tar.gz", 70)])
 def test_a_place_that_cannot_hold_it(file: str, code: int) -> None:
     """It is named, before the probe where that can be seen."""

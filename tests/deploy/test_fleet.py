@@ -47,6 +47,7 @@ def test_the_rights_are_what_is_asked_for(tmp_path: Path) -> None:
     assert not any("/" in resource or "*" in resource for _, resource in granted)
 
 
+@pytest.mark.slow
 def test_with_exactly_these_rights(tmp_path: Path) -> None:
     """An API server that grants what rbac.yaml has, and no more, gives the whole inventory."""
 

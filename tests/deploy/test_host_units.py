@@ -51,6 +51,7 @@ def test_every_verdict_is_a_success_of_the_service() -> None:
     assert "Type=oneshot\n" in service
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", EXEC.findall((CHECKOUT / "deploy/host/userns-probe.service").read_text()))
 def test_the_service_runs_what_it_says(line: str, tmp_path: Path) -> None:
     """The very arguments of its ExecStart lines; the file is everyone's to read, and whole."""

@@ -318,6 +318,7 @@ def test_a_page_that_is_too_large_is_halved(inventory: Inventory, tmp_path: Path
 PACKED = gzip.compress(b'{"kind":"PodList","metadata":{},"items":[]}')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "content", "state"),
     [

@@ -21,6 +21,7 @@ from probe.fleet.volumes import Volumes
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("nodes", "pods"), [(150, 3000), pytest.param(1500, 30_000, marks=pytest.mark.slow)])
 def test_a_large_cluster(tmp_path: Path, nodes: int, pods: int) -> None:

@@ -189,6 +189,7 @@ def test_server_without_grpc(tmp_path: Path, talk: Callable[[socket.socket], Non
     assert answer.handlers.value is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stay", [False, True], ids=["then closed", "then silent"])
 @pytest.mark.parametrize("length", [9, 40, 90, 120, 1000])
 def test_half_a_reply(serve: Serve, tmp_path: Path, length: int, stay: bool) -> None:
@@ -335,6 +336,7 @@ def test_parent_stays_without_the_imports() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_silence_without_threads(serve: Serve) -> None:
     """Nothing is logged to the administrator's terminal, and who asks can still make namespaces."""
     endpoints = [serve(misbehaviour=misbehaviour)[0] for misbehaviour in ("", "garbage", "huge", "crash")]

@@ -207,6 +207,7 @@ def flooding(frame: Frame) -> Callable[[socket.socket], None]:
     return talk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "frame",
     [

@@ -25,6 +25,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
     return text, len(compilations)
 
 
+@pytest.mark.slow
 def test_a_compiled_template_is_used_while_it_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Missing, of another template, cut off or no code at all: Jinja compiles it, and the page is the same."""
     monkeypatch.setattr(compiled, "COMPILED", tmp_path / "page.compiled")

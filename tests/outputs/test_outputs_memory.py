@@ -180,6 +180,7 @@ def test_no_annotation_changes_a_verdict(changes: str, facts: str, data: st.Data
         assert len(found.changes) <= KEPT
 
 
+@pytest.mark.slow
 @settings.get_profile("hostile")
 @given(st.lists(hostile_reports(), min_size=1, max_size=4))
 def test_what_is_written_can_be_read(reports: list[Report]) -> None:

@@ -44,6 +44,7 @@ def test_yaml_is_read_as_others_read_it(value: dict[str, Any]) -> None:
     assert values(f"---\n{text}") == [yaml.safe_load(text)]
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.lists(st.dictionaries(KEYS, VALUES, min_size=1), min_size=1, max_size=3))
 def test_json_is_read_as_others_read_it(found: list[dict[str, Any]]) -> None:

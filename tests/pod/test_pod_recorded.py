@@ -31,6 +31,7 @@ def name_of(pod: dict[str, Any]) -> str:
     return f"{pod['node']}-{pod['pod']}-{pod.get('variation', '')}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pod", PODS, ids=name_of)
 def test_what_a_kubelet_did(pod: dict[str, Any]) -> None:
     """Each Pod that succeeded is said to run, each other one to fail, and for the field that was to blame."""

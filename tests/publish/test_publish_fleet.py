@@ -18,6 +18,7 @@ ALL: frozenset[Part] = frozenset({"annotations", "label", "condition", "events"}
 FEW, SEED = 2 if FAST else 4, 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", SCENES)
 def test_leaving_out_idle_looks_changes_nothing(scene: str) -> None:
     """The same day, looked at every two seconds as `serve` does, costs exactly the same; in the end all are right."""
@@ -26,6 +27,7 @@ def test_leaving_out_idle_looks_changes_nothing(scene: str) -> None:
     assert found.wrong_in_the_end == 0
 
 
+@pytest.mark.slow
 def test_a_quiet_day_costs_four_writes() -> None:
     """One refresh every six hours, of which one part makes one write; reads are spread."""
     found = simulate("a quiet day", 50, SEED, frozenset({"annotations"}))

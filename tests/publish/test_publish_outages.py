@@ -106,6 +106,7 @@ def assert_said(world: World) -> None:
     assert condition_of(node, "Ready")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["while reading", "while writing"])
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_failure_is_named_and_outlived(world: World, name: str, step: str) -> None:

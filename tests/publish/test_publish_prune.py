@@ -162,6 +162,7 @@ def lists(api: ApiDouble) -> list[str | None]:
     return [one.params.get("continue") for one in api.requests if one.path == "/api/v1/nodes"]
 
 
+@pytest.mark.slow
 def test_a_page_that_fails_is_asked_for_again_and_no_other(api: ApiDouble, tmp_path: Path) -> None:
     """What is read already stays read."""
     access, waits = admin(api, tmp_path), Waits()
@@ -173,6 +174,7 @@ def test_a_page_that_fails_is_asked_for_again_and_no_other(api: ApiDouble, tmp_p
     assert len(waits.pauses) == 2
 
 
+@pytest.mark.slow
 def test_pages_that_expired_are_read_from_the_first_one_on(api: ApiDouble, tmp_path: Path) -> None:
     """The server keeps a list for some minutes, and says 410 to who asks for the rest of it later."""
     access, waits = admin(api, tmp_path), Waits()
@@ -188,6 +190,7 @@ def test_pages_that_expired_are_read_from_the_first_one_on(api: ApiDouble, tmp_p
         list(prune(access, None, waits.retries))
 
 
+@pytest.mark.slow
 def test_nodes_as_large_as_they_get_are_read(api: ApiDouble, tmp_path: Path) -> None:
     """A page of them is longer than any other answer may be."""
     access = admin(api, tmp_path)

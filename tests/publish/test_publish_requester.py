@@ -111,6 +111,7 @@ def test_an_unknown_certificate_and_a_missing_token_are_named(api: ApiDouble, re
     assert uid(requester) == "uid-of-k8slab"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["the process that rests", "its child", "both"])
 def test_a_process_that_is_killed_costs_one_request(api: ApiDouble, requester: Requester, victim: str) -> None:
     """Killed while the server is silent: a failure at once. Killed at rest: nothing at all."""

@@ -186,6 +186,7 @@ def test_a_node_that_changes_for_other_reasons_is_tried_again(api: ApiDouble, ac
     assert exit_code([result]) == 1
 
 
+@pytest.mark.slow
 def test_all_pages_are_read_before_anything_is_written(api: ApiDouble, access: Access) -> None:
     """A page that fails is asked for again; each Node is told once, and one that fails holds up no other."""
     for index in range(2 * PAGE + 7):

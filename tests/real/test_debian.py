@@ -73,6 +73,7 @@ def interrupted(root: Path, target: Path) -> None:
     raise Broken("interrupted")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only", ["", "app|lib"])
 def test_an_interrupted_run_leaves_a_cache_that_works(mirror: Path, only: str) -> None:
     """The archives that it downloaded, whole or in part, keep no later run from unpacking all of them."""

@@ -262,6 +262,7 @@ def test_an_id_that_no_request_can_carry(play: Play) -> None:
     assert any(line.startswith("remove own") for line in runtime.asked())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_removed(play: Play) -> None:
     """It is told, and the next trial does not begin before it is gone."""
     runtime = play("keeps")

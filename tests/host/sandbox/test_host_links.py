@@ -59,6 +59,7 @@ def run_alone(program: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_nothing_else_of_the_package_is_imported() -> None:
     """Neither its start nor asyncio; and who imports the package afterwards gets the whole of it."""
     program = """
