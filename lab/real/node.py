@@ -323,9 +323,10 @@ def descendants(pid: int) -> list[int]:
 def children(pid: int) -> list[int]:
     """The processes that came from any thread of *pid* itself; none when it has ended."""
     found: list[int] = []
-    for thread in Path(f"/proc/{pid}/task").glob("*"):
-        with suppress(OSError):
-            found += map(int, (thread / "children").read_text().split())
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):
+                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
     return found
 
 
