@@ -51,7 +51,8 @@ def running(script: str, path: str) -> Iterator[int]:
     command = ["/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/sh", "-ec", script]
     process = subprocess.Popen(command, env={"PATH": path})
     try:
-        while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
+        own = Path(f"/proc/{process.pid}")
+        while (own / "comm").read_text() != "sleep\n" or not (own / "environ").read_bytes():  # empty early in execve(2)
             assert process.poll() is None, "it ended before it slept"
             time.sleep(0.005)
         yield process.pid
