@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,17 @@ def changed(figures: dict[str, Any]) -> list[str]:
     now, runs = modules(), [figures["modules"]]
     runs += [figures["sabotage"]["modules"]] if "sabotage" in figures else []
     return sorted({name for then in runs for name in now.keys() | then.keys() if now.get(name) != then.get(name)})
+
+
+def text_of(figures: Any, depth: int = 3, indent: str = "\n") -> str:
+    """*figures* as JSON, a line for each break and module, so that a difference shows which changed."""
+    inner = f"{indent} "
+    if depth and isinstance(figures, dict):
+        pairs = (f"{json.dumps(key)}: {text_of(value, depth - 1, inner)}" for key, value in figures.items())
+        return f"{{{inner}{f',{inner}'.join(pairs)}{indent}}}"
+    if depth and isinstance(figures, list):
+        return f"[{inner}{f',{inner}'.join(text_of(one, depth - 1, inner) for one in figures)}{indent}]"
+    return json.dumps(figures)
 
 
 def slim(sabotage: dict[str, Any]) -> dict[str, Any]:
