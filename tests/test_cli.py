@@ -66,6 +66,7 @@ def test_usage_errors_are_64_and_name_the_option(arguments: list[str], words: st
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_a_report_is_made_whoever_asks() -> None:
     """The exit code is the verdict's, and the document says the same."""
     done = run("-o", "json")
@@ -146,6 +147,7 @@ def expected() -> int:
     return run("-o", "json").returncode
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_keeps_the_verdict(expected: int) -> None:
     """`userns-probe | head -1` is not an error of the node's, and no traceback."""
     script = f'{sys.executable} -m probe -v -o json | head -c 1 >/dev/null; exit "${{PIPESTATUS[0]}}"'
@@ -161,6 +163,7 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [SLOW(""), "-o json", "explain"])
 def test_a_full_disk_is_70_and_one_line(arguments: str) -> None:
     """Half a report is no verdict, whether it fits into a buffer or not."""
@@ -176,6 +179,7 @@ def test_a_full_disk_for_complaints_as_well(arguments: str, code: int) -> None:
     assert shell(f"$probe {arguments} > /dev/full 2> /dev/full").returncode == code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [SLOW("<&-"), ">&-", SLOW("2>&-"), SLOW("<&- >&-"), "<&- >&- 2>&-"])
 def test_streams_that_are_closed(closed: str, expected: int) -> None:
     """Nothing that it opens later takes their place."""
@@ -225,6 +229,7 @@ def test_signals_end_it_at_once(number: signal.Signals, code: int) -> None:
     assert interrupted("", "(print(1, flush=True), any(time.sleep(0.01) for _ in range(6000)))", number) == (code, "")
 
 
+@pytest.mark.slow
 def test_a_signal_that_python_drops_ends_it_all_the_same() -> None:
     """Python drops what a handler raises in `__del__` or in a weak reference's callback, as each import has one."""
     prepare = "class Gone:\n def __del__(self):\n  print(1, flush=True); any(time.sleep(0.01) for _ in range(500))\n"
@@ -232,6 +237,7 @@ def test_a_signal_that_python_drops_ends_it_all_the_same() -> None:
     assert interrupted(prepare, gather, signal.SIGTERM) == (143, "")
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_something_is_imported() -> None:
     """Modules that run code which they made, as dataclasses do, would let Python end by the signal and not with 130."""
     prepare = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL);"

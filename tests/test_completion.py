@@ -101,6 +101,7 @@ def test_fish_offers_what_fits(command: Path) -> None:
     assert done.stdout.split() == ["nested-devices"], done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_get_a_script_from_the_command(command: Path, shell: str) -> None:
     """It names the command that it completes."""

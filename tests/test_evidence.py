@@ -50,6 +50,7 @@ def test_a_release_needs_runs_of_its_own_code(monkeypatch: pytest.MonkeyPatch) -
     assert "probe/host/new.py" in evidence.changed(sabotaged())
 
 
+@pytest.mark.slow
 def test_the_commit_that_it_names_has_the_same_code() -> None:
     """Whoever repeats it there runs what was run."""
     try:

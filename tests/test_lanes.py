@@ -32,6 +32,7 @@ def failures(ended: tuple[str, ...]) -> list[str]:
     return [line for each in ended for line in WORDS[each].splitlines() if line.startswith("FAILED")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ended", "code", "words"),
     [

@@ -76,6 +76,7 @@ def strangers_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [["-m", "probe"], [str(MAIN)], ["-P", str(MAIN)]])
 def test_nothing_of_the_current_directory_is_executed(start: list[str], strangers_folder: Path) -> None:
     """Somebody may have left a `click.py` there for root to run."""
@@ -96,6 +97,7 @@ def test_nothing_of_the_current_directory_is_executed(start: list[str], stranger
     assert "filesystem-tmpfs" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "closed", [">&-", "<&- >&- 2>&-", *(pytest.param(one, marks=pytest.mark.slow) for one in ("<&-", "2>&-"))]
 )

@@ -26,6 +26,7 @@ def test_it_is_written_by_the_code(name: str) -> None:
     assert (FOLDER / name).read_text() == PAGES[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_groff_has_no_warning(name: str) -> None:
     """A line of help that begins like a request would vanish from the page."""

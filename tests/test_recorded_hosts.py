@@ -184,6 +184,7 @@ def verdict(report: Report) -> tuple[str, str]:
     return report.verdict, report.reason
 
 
+@pytest.mark.slow
 def test_a_pod_with_thousands_of_volumes_does_not_make_the_report_too_large() -> None:
     """All are counted; of each kind some have a row, also of the kind that is met once."""
     node = Recording(CSI)

@@ -182,6 +182,7 @@ def test_a_report_is_put_in_place(supervised: Supervised) -> None:
     assert os.listdir(supervised.report_file.parent) == ["report.json"]
 
 
+@pytest.mark.slow
 def test_each_probe_is_a_fresh_process(supervised: Supervised) -> None:
     """One after the other, an interval apart."""
     supervised.start("0.2")
@@ -271,6 +272,7 @@ FAILURES = {
 ENDLESS = (HANG, STAY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "reason"), FAILURES.values(), ids=FAILURES)
 def test_a_probe_that_fails_leaves_the_last_report(supervised: Supervised, source: str, reason: str) -> None:
     """Its age will show. The log says why, the probe is gone, and the next one works."""
@@ -290,6 +292,7 @@ def test_a_probe_that_fails_leaves_the_last_report(supervised: Supervised, sourc
     assert supervised.end() == 0
 
 
+@pytest.mark.slow
 def test_readers_never_see_a_part(supervised: Supervised) -> None:
     """The old one or the new one, whole."""
     supervised.start("0")
@@ -514,6 +517,7 @@ def test_as_pid_1_it_reaps_what_others_leave(supervised: Supervised) -> None:
     assert supervised.process.wait() == 0
 
 
+@pytest.mark.slow
 def test_the_verb_becomes_the_supervisor(tmp_path: Path) -> None:
     """The process that read the options executes the supervisor in its place; a real probe gives a real report."""
     process = start("watch", "--report-file", str(tmp_path / "r"), "--node-name", "node-1", "--interval", "90s")

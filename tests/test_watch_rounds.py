@@ -283,6 +283,7 @@ def test_a_change_is_told_without_a_question(running: Callable[..., Looker], tmp
     assert looker.wait(supervisor, time.monotonic() + 0.05) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("entered")
 def test_a_change_that_the_first_look_found_is_found_again(running: Callable[..., Looker], tmp_path: Path) -> None:
     """The answer to the first look is not waited for: a probe has just ended."""
@@ -291,6 +292,7 @@ def test_a_change_that_the_first_look_found_is_found_again(running: Callable[...
     assert looker.look(supervisor) == looker.wait(supervisor, NEVER) == f"file {tmp_path}/absent"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("entered")
 def test_a_look_that_hangs_is_a_doubt(running: Callable[..., Looker], monkeypatch: pytest.MonkeyPatch) -> None:
     """A timer of the kernel tells, whatever state the looker is in."""
@@ -303,6 +305,7 @@ def test_a_look_that_hangs_is_a_doubt(running: Callable[..., Looker], monkeypatc
         looker.wait(supervisor, NEVER)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("entered")
 def test_a_looker_that_ends_is_a_doubt(running: Callable[..., Looker]) -> None:
     """Nobody waits for the timer then."""
@@ -314,6 +317,7 @@ def test_a_looker_that_ends_is_a_doubt(running: Callable[..., Looker]) -> None:
         looker.wait(supervisor, NEVER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["fork", "pipe"])
 def test_a_looker_that_cannot_start_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """Each round tries again: descriptors that were left would sooner or later be too many for any looker."""
@@ -414,6 +418,7 @@ def test_without_sources_nobody_looks(memory: bytes) -> None:
         Looks(memory)
 
 
+@pytest.mark.slow
 def test_a_looker_that_cannot_enter_the_node_says_so() -> None:
     """It gives no answer that anybody could take for one."""
     supervisor = cast(Supervisor, Waiting())

@@ -32,6 +32,7 @@ def test_help(script: str) -> None:
     assert f"Example:\n  scripts/{script} " in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

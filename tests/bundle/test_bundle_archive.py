@@ -44,6 +44,7 @@ def probed(name: str) -> tuple[Facts, list[Asked]]:
     return keep(asked, "k8slab", recording.host, make_probe(), RecordedTrials(recording)), asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*NAMES[:2], *some_slow(*NAMES[2:])])
 def test_the_same_report_comes_out_of_a_bundle(name: str) -> None:
     """Field by field, of every recorded node, after redaction and through the archive."""

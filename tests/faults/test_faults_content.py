@@ -243,6 +243,7 @@ def test_it_notices_what_breaks_out_of_the_page(markup: str) -> None:
         page.feed(text.replace("<main>", f"<main>{markup}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REPORTS)
 def test_reports_of_nodes_as_they_are_met_are_clean(name: str) -> None:
     clean.check_all(REPORTS[name])

@@ -34,6 +34,7 @@ def kept(inventory: Inventory, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+@pytest.mark.slow
 def test_from_a_cluster(inventory: Inventory, tmp_path: Path) -> None:
     """JSON on stdout, nothing on stderr, exit code 0; the cluster has the context's name."""
     with serving(small(), tmp_path) as kubeconfig:

@@ -149,6 +149,7 @@ def test_a_volume_keeps_its_pod_where_it_is(take: Take, key: str) -> None:
     assert (found.reachable, found.reachable_fails, found.list) == (1, 1, "blocked")
 
 
+@pytest.mark.slow
 def test_the_volume_of_an_ephemeral_claim(take: Take) -> None:
     """A bound one counts, whatever its class would make; of no claim, it may be that of any of its class."""
     template = {"volumeClaimTemplate": {"spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}}}
@@ -259,6 +260,7 @@ OF_KYVERNO = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "path", "spec", "bound", "strict"),
     [

@@ -58,6 +58,7 @@ def test_it_only_gets(inventory: Inventory, tmp_path: Path) -> None:
     assert not any("/proxy" in each.path or "/nodes/" in each.path for each in server.requests)
 
 
+@pytest.mark.slow
 def test_pages_are_folded_into_the_same(inventory: Inventory, tmp_path: Path) -> None:
     """Timeouts make pages smaller, and what comes of them is the same."""
     server = small()
@@ -159,6 +160,7 @@ def test_a_credential_plugin(inventory: Inventory, tmp_path: Path) -> None:
         assert without_times(take_now()) == without_times(inventory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "user",
     [
@@ -303,6 +305,7 @@ def test_an_answer_that_is_no_list(tmp_path: Path, content: bytes) -> None:
     assert found.summary.nodes == len(cluster.nodes())
 
 
+@pytest.mark.slow
 def test_a_page_that_is_too_large_is_halved(inventory: Inventory, tmp_path: Path) -> None:
     """A page beyond the limit is asked for with half as many objects, without a pause."""
     server = small()

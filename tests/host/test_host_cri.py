@@ -116,6 +116,7 @@ def test_recorded_runtime(
     assert answer.endpoint == endpoint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("misbehaviour", "kind", "problem"),
     [
@@ -293,6 +294,7 @@ def test_nothing_is_imported_after_entering(serve: Serve) -> None:
     assert msgspec.json.decode(answer, type=CriAnswer).image_filesystem.value
 
 
+@pytest.mark.slow
 def test_what_is_imported_leanly_answers_the_same(serve: Serve) -> None:
     """A process in which nobody imported h2 and protobuf before gets the same answer as one that has all of them."""
     endpoint, _ = serve()
@@ -326,6 +328,7 @@ def test_order_of_the_child() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_parent_stays_without_the_imports() -> None:
     """Importing the module, and all that gathers facts from it, leaves what takes long to the child."""
     code = (

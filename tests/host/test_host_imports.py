@@ -138,6 +138,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_after_a_change_it_is_run_again(folder: Path, change: Callable[[Path], object]) -> None:
     """Of whatever it is made of."""

@@ -249,6 +249,7 @@ def test_safe_keeps_marks_apart() -> None:
     assert safe("✔ é", "utf-8") == "✔ é"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variable", ["FORCE_COLOR", "NO_COLOR", "COLUMNS", "TERM", "TTY_COMPATIBLE", "UNICODE_VERSION"]
 )
@@ -417,6 +418,7 @@ def test_no_rows() -> None:
     assert render_paths([], width=80, colour=False) == ""
 
 
+@pytest.mark.slow
 def test_yaml_is_imported_for_yaml_only() -> None:
     """Text for people does not pay for other documents."""
     code = (

@@ -36,6 +36,7 @@ def problems(content: str | bytes) -> list[tuple[int, str]]:
     return [(one.number, one.problem) for one in found if one.problem]
 
 
+@pytest.mark.slow
 @settings(max_examples=min(40, EXAMPLES))
 @given(st.dictionaries(KEYS, VALUES, min_size=1))
 def test_yaml_is_read_as_others_read_it(value: dict[str, Any]) -> None:
@@ -211,6 +212,7 @@ def test_too_much_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not problems(b'{"a": 1}\n' * 10)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_documents() -> None:
     """One document at a time: thousands take what one takes, beside the text itself."""
     text = b"a: {b: [1, 2, 3]}\n---\n" * 2000

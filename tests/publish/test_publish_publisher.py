@@ -382,6 +382,7 @@ def test_each_change_of_verdict_is_one_event(world: World) -> None:
     assert events[0]["involvedObject"] == {"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": f"uid-of-{NODE}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granted", [False, True])
 @pytest.mark.parametrize(
     ("parts", "restarts"),
@@ -603,6 +604,7 @@ def loses(world: World) -> None:
 UNKNOWNS = {"probes that could not look": doubts, "an expired report": World.expire, "no report": loses}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restarts", [*some_slow(False), True])
 @pytest.mark.parametrize("parts", [*some_slow(("label",), ("label", "condition")), ALL])
 @pytest.mark.parametrize("unknown", UNKNOWNS)

@@ -76,6 +76,7 @@ def test_it_publishes_as_the_client_does(world: World, requester: Requester) -> 
     assert len(processes_of(requester)) == 1  # and no child
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "problem"),
     [
@@ -100,6 +101,7 @@ def test_each_failure_has_its_name(api: ApiDouble, requester: Requester, fault: 
     assert uid(requester) == "uid-of-k8slab"
 
 
+@pytest.mark.slow
 def test_an_unknown_certificate_and_a_missing_token_are_named(api: ApiDouble, requester: Requester) -> None:
     """As in the client; both may be right at the next request."""
     api.rotate_ca(trustme.CA(), tell=False)
@@ -225,12 +227,14 @@ raise SystemExit("not reaped")
 )
 
 
+@pytest.mark.slow
 def test_process_1_of_a_container_reaps_orphans(api: ApiDouble) -> None:
     """Such as the child of a process that was killed: nobody else would."""
     command = [sys.executable, "-c", REAPING, str(api.directory)]
     assert subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_it_ends_with_serve(api: ApiDouble, number: int) -> None:
     """However `serve` ends, and although the server keeps silent."""

@@ -284,7 +284,6 @@ def test_it_listens_where_it_was_told(report_file: Path, listen: str) -> None:
             assert connection.recv(12) == b"HTTP/1.1 200"
 
 
-@pytest.mark.slow
 def test_a_port_that_is_taken_is_one_line(report_file: Path) -> None:
     """Which address, and why."""
     with serving(report_file) as server:

@@ -81,7 +81,6 @@ def stay_well(server: Serving) -> None:
     assert server.get("/metrics").status == 200
 
 
-@pytest.mark.slow
 def test_silent_clients(unharmed: Serving) -> None:
     """Connections that say nothing."""
     with clients(unharmed, N):

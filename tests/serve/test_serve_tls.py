@@ -93,7 +93,6 @@ def test_a_rotated_certificate_is_taken_up(served: Serving, secret: Secret) -> N
     assert served.get("/healthz").status == 200
 
 
-@pytest.mark.slow
 def test_a_rotation_that_cannot_be_used_changes_nothing(served: Serving, secret: Secret) -> None:
     """Garbage, a key of another certificate, or no file: one line each, and the old certificate stays."""
     one, other = (trustme.CA().issue_cert("127.0.0.1") for _ in range(2))
@@ -131,7 +130,6 @@ def test_a_certificate_that_could_not_be_loaded_is_tried_again(secret: Secret, m
     assert [entry["event"] for entry in logs] == ["certificate_reloaded"]
 
 
-@pytest.mark.slow
 def test_no_client_keeps_others_from_their_handshake(served: Serving) -> None:
     """Silent ones, half handshakes, plain HTTP and garbage."""
     clients = []

@@ -83,6 +83,7 @@ def nobody_else_was_touched(asked: list[str]) -> bool:
     return not any(OTHER in line for line in asked)
 
 
+@pytest.mark.slow
 def test_one_pod_and_no_control(play: Play) -> None:
     """Where the Pod runs it is the only one; it is removed, and nobody else's."""
     runtime = play()
@@ -168,6 +169,7 @@ def test_a_refusal_by_chance(play: Play) -> None:
     assert judge_pods(runtime.plan, Reading("", answer)).value.handlers[0].step == "uid_map"  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="needs a tmpfs")
 def test_a_tmpfs_that_cannot_be_mapped(play: Play) -> None:
     """The Pod runs without that mount; its container is looked at, too: it is this process, without the map."""
@@ -181,6 +183,7 @@ def test_a_tmpfs_that_cannot_be_mapped(play: Play) -> None:
     assert nobody_else_was_touched(runtime.asked())
 
 
+@pytest.mark.slow
 def test_a_container_that_exits(play: Play) -> None:
     """A container that has ended at once is a failure, too, here of every Pod."""
     tried = play("exits").judged()
@@ -220,6 +223,7 @@ METHODS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("what", ["die", "garbage", "half", "twice", "silence"])
 def test_no_proper_answer(play: Play, what: str, method: str) -> None:

@@ -73,6 +73,7 @@ print(pyroute2.IPRoute.__name__, pyroute2.netlink.rtnl.ifinfmsg.ifinfmsg.__name_
     assert run_alone(program) == "ifinfmsg False False False False\nIPRoute ifinfmsg"
 
 
+@pytest.mark.slow
 def test_a_package_without_the_codec_is_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing else comes out of it, whatever the package has become."""
     monkeypatch.delattr(importlib.import_module("pyroute2.netlink.rtnl.ifinfmsg"), "ifinfmsg")
