@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from copy import deepcopy
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +80,17 @@ def unclean() -> list[tuple[str, dict[str, Any], str]]:
         ("a campaign that was interrupted", ("faults", 0, "complete"), False, "ended before its time"),
         ("a campaign that was not run", ("faults",), FIGURES["faults"][:0], "harm: not run"),
     ):
-        figures = deepcopy(FIGURES)
-        place: Any = figures
-        for key in path[:-1]:
-            place = place[key]
-        place[path[-1]] = value
-        found.append((name, figures, words))
+        found.append((name, replaced(FIGURES, path, value), words))
     return found
+
+
+def replaced(document: Any, path: tuple[str | int, ...], value: object) -> Any:
+    """A copy of *document* with *value* at *path*, which shares all else with it."""
+    if not path:
+        return value
+    changed = copy(document)
+    changed[path[0]] = replaced(document[path[0]], path[1:], value)
+    return changed
 
 
 def sabotaged(**changes: Any) -> dict[str, Any]:
