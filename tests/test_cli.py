@@ -223,6 +223,7 @@ def interrupted(prepare: str, gather: str, number: signal.Signals) -> tuple[int,
     return process.returncode, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_it_at_once(number: signal.Signals, code: int) -> None:
     """Ctrl-C and SIGTERM end a probe that takes long, without a traceback."""
@@ -277,6 +278,7 @@ def test_prune_goes_on_though_nobody_reads(output: str, code: int) -> None:
     assert pruned_nodes(output) == (5000, code)
 
 
+@pytest.mark.slow
 def test_the_unforeseen_is_70() -> None:
     """A bug is never taken for a verdict."""
     broken = "import probe.facts.gather as g, probe.cli.start as c; g.gather_facts = None; c.main([])"

@@ -32,6 +32,7 @@ def test_report(name: str) -> None:
     assert expectation(Recording(name).report()) == expected
 
 
+@pytest.mark.slow
 @recorded
 def test_report_is_the_same_when_nobody_sees_who_listens(name: str) -> None:
     """Where the owner of the socket cannot be seen, as in another PID namespace, the daemon is found by its name."""

@@ -454,6 +454,7 @@ def test_the_longest_value_gives_way(value: Any) -> None:
     assert found["first"].endswith("...")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("no_colour", [True, False])
 def test_on_a_terminal_the_log_is_for_people(supervised: Supervised, no_colour: bool) -> None:
     """Words and colours, unless NO_COLOR asks for none."""

@@ -270,6 +270,7 @@ def running() -> Iterator[Callable[..., Looker]]:
         os.waitpid(looker._pid, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("entered")
 def test_a_change_is_told_without_a_question(running: Callable[..., Looker], tmp_path: Path) -> None:
     """Once: whoever heard it probes, and has a new looker then."""

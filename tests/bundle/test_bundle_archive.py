@@ -60,6 +60,7 @@ def test_the_same_answers_give_the_same_bytes() -> None:
     assert pack(bundle, "{}") == pack(bundle, "{}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "question", ["cri_answer", "mountinfo", "namespace", "places", "read", "resolve", "run", "walk"]
 )

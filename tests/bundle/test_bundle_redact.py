@@ -178,6 +178,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_redacting_twice_changes_nothing_more(value: object) -> None:
     """So a bundle of a replayed bundle is the same."""

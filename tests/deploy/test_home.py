@@ -60,6 +60,7 @@ def test_every_alert_has_a_runbook_that_can_be_opened(name: str) -> None:
     assert all(each.startswith(f"{PAGES}docs/alerts.md#") for each in runbooks)
 
 
+@pytest.mark.slow
 def test_the_script_writes_them_once(tmp_path: Path) -> None:
     """A second run, or rubbish in place of an address, changes nothing and says so."""
     for name in ("lab", "scripts", "probe", "deploy"):

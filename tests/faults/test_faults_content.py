@@ -167,6 +167,7 @@ def test_it_notices_what_cannot_be_caught(
     assert [words in problem for problem in over.problems] == [True] * over.faults
 
 
+@pytest.mark.slow
 def test_inputs_follow_from_the_seed() -> None:
     """The same again, and others for another seed; none is larger than it may be."""
     made = [

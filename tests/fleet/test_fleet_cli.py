@@ -49,6 +49,7 @@ def test_from_a_cluster(inventory: Inventory, tmp_path: Path) -> None:
     assert (other.returncode, other.stdout) == (64, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["table", "json", "ndjson", "csv", "html", "prom", "openreports"])
 def test_a_kept_inventory_in_every_format(kept: Path, output: str) -> None:
     """Without a cluster."""

@@ -113,6 +113,7 @@ def test_a_label_that_is_wrong(take: Take, host: Document, safe: str, reason: st
     assert (answer.safe, (answer.breaks or answer.unknown)[0].reason) == (safe, reason)
 
 
+@pytest.mark.slow
 def test_no_selector_on_a_label_that_no_node_has(take: Take) -> None:
     """A selector that leaves all Pods Pending is no advice; with one labelled node that runs them it is."""
     bare, old = node("gen-0", ready(), labels={GKE: "general"}), node("old-0", not_ready(), labels={GKE: "general"})

@@ -73,6 +73,7 @@ def test_pages_are_folded_into_the_same(inventory: Inventory, tmp_path: Path) ->
     assert len(pauses) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [1, *some_slow(2, 5)])
 def test_an_expired_token_is_replaced(inventory: Inventory, tmp_path: Path, page: int) -> None:
     """410 with a fresh token: go on where it was, and say that later pages are of a later state."""
@@ -129,6 +130,7 @@ def test_it_gives_up_in_the_end(tmp_path: Path) -> None:
     assert not found.workloads
 
 
+@pytest.mark.slow
 def test_the_token_is_read_again(inventory: Inventory, tmp_path: Path) -> None:
     """A token of a file is rotated while the list is read."""
     token = tmp_path / "token"
@@ -189,6 +191,7 @@ def test_a_kubeconfig_as_client_go_reads_it(tmp_path: Path, user: dict[str, Any]
             assert section_of(take(options), "pods").state == "read"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [

@@ -40,6 +40,7 @@ def wait_until_gone(pid: int) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.binary(max_size=2000))
 def test_what_a_child_returns_comes_back(data: bytes) -> None:

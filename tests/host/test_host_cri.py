@@ -55,6 +55,7 @@ def ask(endpoint: str, timeout: float = 5.0) -> CriAnswer:
     return msgspec.json.decode(answer, type=CriAnswer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recording", "name", "version", "handlers", "images"),
     [

@@ -109,6 +109,7 @@ def test_what_fits_one_reason_is_shown_beside_what_is_declared() -> None:
     assert "\n  KubeletGateOff\n  fix       Switch the gate on" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("width", [40, 120])
 def test_every_check_can_be_shown_for_every_platform(platform: str, width: int) -> None:

@@ -34,6 +34,7 @@ def test_after_its_time_nobody_knows(age: float) -> None:
     assert (report.verdict, report.reason) == ("unknown", "ReportStale")
 
 
+@pytest.mark.slow
 @given(hostile_reports())
 def test_an_expired_report_claims_nothing(report: Report) -> None:
     """Whatever it said: no level, handler, finding, file system, volume or forecast says more than unknown."""

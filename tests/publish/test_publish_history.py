@@ -165,6 +165,7 @@ def test_a_node_that_was_registered_again(world: World) -> None:
     assert (said(world).changes, said(world).changes_problem, world.said("changes")) == ((), "", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "text"),
     [(CHANGES, "{"), (FACTS, '{"verdict":"ready","reason":"","seen":{}}'), (CHANGES, "x" * (LIMIT + 1))],

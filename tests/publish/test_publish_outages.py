@@ -277,6 +277,7 @@ def test_no_certificate_of_another_host_is_accepted(world: World) -> None:
     assert not world.api.requests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule", [("get", "nodes"), ("patch", "nodes"), ("patch", "nodes/status"), ("create", "events")]
 )

@@ -211,6 +211,7 @@ def test_it_looks_after_what_it_wrote(world: World) -> None:
     assert world.writes == written + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [2 * CLOCK_SKEW, -2 * CLOCK_SKEW, 10 * DAY, -400 * DAY, 20000 * DAY])
 @pytest.mark.parametrize("parts", [("annotations",), ("condition",), ("annotations", "condition")])
 def test_one_setting_of_the_wall_clock_is_one_write(world: World, jump: float, parts: tuple[Any, ...]) -> None:
@@ -244,6 +245,7 @@ def test_nodes_whose_clocks_are_set_at_once_do_not_write_at_once(world: World) -
     assert max(moments) <= PACE.renew_within + 2
 
 
+@pytest.mark.slow
 def test_a_clock_that_never_comes_to_rest_is_no_storm(world: World) -> None:
     """Set at every look, it makes ever fewer writes; a small step makes none at all."""
     world.probe("ready")

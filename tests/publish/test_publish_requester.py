@@ -60,6 +60,7 @@ def failure(requester: Requester) -> str:
     return str(explain_failure(raised.value, NODE)["problem"])
 
 
+@pytest.mark.slow
 def test_it_publishes_as_the_client_does(world: World, requester: Requester) -> None:
     """Annotations, label, condition and Event, also after token and CA were rotated; nothing is imported by `serve`."""
     world.restart("annotations", "label", "condition", "events")

@@ -251,6 +251,7 @@ def test_what_the_publisher_writes_is_judged(world: World, api: ApiDouble, tmp_p
         api.store.policy, api.store.tokens = "up", {"token-1"}
 
 
+@pytest.mark.slow
 def test_the_command(api: ApiDouble, outside: Outside) -> None:
     """It says what it did, and refuses an age at which running agents look stale."""
     add(api, "gone", age=2 * DAY)

@@ -89,6 +89,7 @@ def test_an_interrupted_run_leaves_a_cache_that_works(mirror: Path, only: str) -
     assert list(archives.glob("*.deb")) == []
 
 
+@pytest.mark.slow
 def test_a_download_that_stopped_leaves_a_cache_that_works(mirror: Path) -> None:
     """Of two archives the second was never there."""
     lib = mirror / "lib_1.2_all.deb"

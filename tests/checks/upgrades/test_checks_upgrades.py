@@ -167,6 +167,7 @@ def test_what_leaves_the_kernel_is_said_nowhere_to_be_never_mapped() -> None:
 ASKS = (PodRequest("proc-mount", "Unmasked", "a new /proc is refused"),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("finding", "status", "pod", "kernel", "found"),
     [

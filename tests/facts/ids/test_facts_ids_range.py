@@ -209,6 +209,7 @@ def test_others_that_have_ids() -> None:
     assert facts.accounts.value == (Account("big", 4000000000, "/etc/group"),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("users", [1500, 25_000])
 def test_no_range_is_advised_that_somebody_has(users: int) -> None:
     """However many have IDs, each of their ranges counts, for the advice and for what a range overlaps."""

@@ -184,6 +184,7 @@ def test_a_device_node_is_not_opened(tmp_path: Path) -> None:
     assert gather(tmp_path)["pod"].content.problem == "is not a regular file"
 
 
+@pytest.mark.slow
 def test_more_pods_than_descriptors(tmp_path: Path) -> None:
     """None is left open while the others are read."""
     for number in range(1500):

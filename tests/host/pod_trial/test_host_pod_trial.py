@@ -236,6 +236,7 @@ def test_no_proper_answer(play: Play, what: str, method: str) -> None:
     assert nobody_else_was_touched(runtime.asked())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_no_answer_at_all(play: Play, method: str) -> None:
     """A call that is never answered ends with the time that the trial has."""
@@ -280,6 +281,7 @@ def test_what_cannot_be_removed(play: Play) -> None:
     assert "an earlier trial" in second.obstacle.problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [True, False])
 def test_what_can_be_removed_later(play: Play, left: bool) -> None:
     """A container that is busy twice is removed the third time, both of an earlier trial and of this one."""
