@@ -13,7 +13,7 @@ import pytest
 EXTENT = os.environ.get("USERNS_PROBE_TESTS") or "ci"
 FAST, ALL = EXTENT in ("fast", "again"), EXTENT == "all"
 
-EXAMPLES = {"again": 5, "fast": 20, "ci": 50, "all": 100}[EXTENT]
+EXAMPLES = {"again": 5, "fast": 10, "ci": 50, "all": 100}[EXTENT]
 """Inputs that a property is tried with."""
 HOSTILE_EXAMPLES = {"again": 5, "fast": 20, "ci": 30, "all": 150}[EXTENT]
 """Hostile reports that a property of the outputs is tried with, which costs most of all."""
