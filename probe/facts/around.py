@@ -74,7 +74,7 @@ class Hook(Struct, frozen=True, kw_only=True):
     when: str
     """`createContainer` or another name of the OCI specification."""
     path: str
-    steps: tuple[Reading[Place], ...]
+    steps: tuple[Reading[Place], ...] = ()
     """The program, then each folder above it, then the same of what starts it, and the folders of its libraries."""
     libraries: tuple[Reading[Place], ...] = ()
     """Shared libraries, which the program only reads."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from probe.facts.around import Hook
 from probe.facts.go_json import convert, parse
@@ -111,8 +112,8 @@ def _matches_annotations(patterns: Mapping[str, str]) -> bool:
     return any(key in _ANYTHING or any(_matches_each(key, (name,)) for name in _ANNOTATIONS) for key in keys)
 
 
-def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
-    """Stages and program of an OCI hook that matches each container of a Pod; none for any other hook.
+def parse_general_hooks(content: bytes) -> tuple[Hook, ...]:
+    """The hooks of a file, one for each stage, that match each container of a Pod; none for any other file.
 
     All of its conditions have to match. The kubelet mounts /etc/hosts into each container, so hasBindMounts does.
     *Source*: oci-hooks(5), schemas 1.0.0 and 0.1.0.
@@ -135,19 +136,11 @@ def parse_general_hook(content: bytes) -> tuple[tuple[str, str], ...]:
     given = [one for one in conditions if one is not None]
     if not given or not all(given) or not hook.hook.path.startswith("/") or len(hook.hook.path) > _PATH_LIMIT:
         return ()
-    return tuple((stage, hook.hook.path) for stage in dict.fromkeys(hook.stages[:_STAGES]))
+    made = Hook(when="", path=hook.hook.path, variables=names_of(hook.hook.env or ()))
+    return tuple(replace(made, when=stage) for stage in dict.fromkeys(hook.stages[:_STAGES]))
 
 
-def parse_variables(content: bytes) -> dict[str, tuple[str, ...]]:
-    """Program of an OCI hook -> names of the variables of its own environment; empty without one."""
-    try:
-        hook = convert(parse(content.decode(errors="replace")), _OciHook).hook
-    except ValueError:
-        return {}
-    return {hook.path: names_of(hook.env)} if hook.env else {}
-
-
-def _parse_old_hook(whole: object) -> tuple[tuple[str, str], ...]:
+def _parse_old_hook(whole: object) -> tuple[Hook, ...]:
     """The same of schema 0.1.0, of whose conditions any has to match."""
     try:
         hook = convert(whole, _OldHook)
@@ -158,7 +151,8 @@ def _parse_old_hook(whole: object) -> tuple[tuple[str, str], ...]:
         return ()
     if not hook.hook.startswith("/") or len(hook.hook) > _PATH_LIMIT:
         return ()
-    return tuple((stage, hook.hook) for stage in dict.fromkeys((*hook.stages, *hook.stage)[:_STAGES]))
+    stages = dict.fromkeys((*hook.stages, *hook.stage)[:_STAGES])
+    return tuple(Hook(when=stage, path=hook.hook) for stage in stages)
 
 
 def _gather_toolkit(host: Host) -> Reading[tuple[str, ...]]:
@@ -185,12 +179,9 @@ def _gather_oci_hooks(host: Host, runtime: Reading[RuntimeFacts]) -> Reading[Hoo
     def count(found: dict[str, bytes | None]) -> HookFiles:
         read = list(found.values())
         hooked = [one for one in read if one and has_oci_hook(one)]
-        general = [stage for one in read if one for stage in parse_general_hook(one)][:_GENERAL]
-        placed = tuple(Hook(when=when, path=path, steps=()) for when, path in general)
-        if confinement:
-            variables = {path: names for one in read if one for path, names in parse_variables(one).items()}
-            placed = place_hooks(host, confinement.pid, general, variables)
-        return HookFiles(found=len(read), hooked=len(hooked), unread=read.count(None), always=placed)
+        general = tuple(hook for one in read if one for hook in parse_general_hooks(one))[:_GENERAL]
+        always = place_hooks(host, confinement.pid, general) if confinement else general
+        return HookFiles(found=len(read), hooked=len(hooked), unread=read.count(None), always=always)
 
     return files.parse(count)
 

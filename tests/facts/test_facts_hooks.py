@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.factory import absent, make_runtime
 from lab.fake_host import FakeHost
-from probe.facts.hooks import gather_hooks, has_oci_hook, parse_general_hook
+from probe.facts.hooks import gather_hooks, has_oci_hook, parse_general_hooks
 from probe.facts.model import HookFacts, HookFiles, RuntimeFacts
 from probe.host.host import Host, LocalHost
 from probe.reading import Reading
@@ -119,7 +119,8 @@ def general(when: str, stages: str = '"createContainer"') -> bytes:
 )
 def test_hooks_that_match_each_container(content: bytes, stages: list[str]) -> None:
     """They are told from hooks of devices; all conditions have to match."""
-    assert parse_general_hook(content) == tuple((stage, "/usr/bin/audit") for stage in stages)
+    found = tuple((hook.when, hook.path) for hook in parse_general_hooks(content))
+    assert found == tuple((stage, "/usr/bin/audit") for stage in stages)
 
 
 def crio(*hooks_dirs: str) -> Reading[RuntimeFacts]:

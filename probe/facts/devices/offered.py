@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
+from probe.facts.around import Hook
 from probe.facts.devices.folders import read_folders
 from probe.facts.devices.listing import CdiListing, root_of
 from probe.facts.devices.model import CdiEdits, CdiFolders, CdiSpecification, DeviceFacts, MountTry, Way
@@ -84,7 +85,7 @@ def _ways(host: Host, pid: int, paths: Sequence[str]) -> dict[str, Way]:
     hanging = 0
     for names in folders.values():
         if hanging < _HANGING:
-            placed = place_hooks(host, pid, [("", path) for path in names])
+            placed = place_hooks(host, pid, [Hook(when="", path=path) for path in names])
             found |= {one.path: one.steps for one in placed}
             hanging += any(one.steps[0].kind == "timed-out" for one in placed)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -40,10 +40,7 @@ def gather_added(host: Host, pid: int, path: str) -> Reading[Added]:
     return Reading(
         path,
         Added(
-            hooks=tuple(
-                replace(hook, timeout=spec.value.timeouts.get(hook.path))
-                for hook in place_hooks(host, pid, spec.value.hooks, spec.value.variables)
-            ),
+            hooks=place_hooks(host, pid, spec.value.hooks),
             sysctls=spec.value.sysctls,
             now={name: _now(host, name) for name, _ in spec.value.sysctls},
             tried=try_sysctls(host, spec.value.sysctls),
@@ -78,23 +75,19 @@ def _now(host: Host, name: str) -> Reading[str]:
     return host.read_text(f"/proc/sys/{path}").parse(str.strip)
 
 
-def place_hooks(
-    host: Host, pid: int, hooks: Sequence[tuple[str, str]], variables: Mapping[str, tuple[str, ...]] | None = None
-) -> tuple[Hook, ...]:
-    """*hooks*, by stage and program, with what the daemon *pid* finds on the way to each program.
+def place_hooks(host: Host, pid: int, hooks: Sequence[Hook]) -> tuple[Hook, ...]:
+    """*hooks* with what the daemon *pid* finds on the way to each program.
 
-    On the way lie the interpreter of a script, too, the dynamic linker, and shared libraries. *variables* are those of
-    the programs that have an environment of their own.
+    On the way lie the interpreter of a script, too, the dynamic linker, and shared libraries.
     """
     places: dict[str, Reading[Place]] = {}
-    files = {program for _, program in hooks}
+    files = {hook.path for hook in hooks}
     for _ in range(_INTERPRETERS):
         _look(host, pid, places, (step for file in files for step in above(file)))
         found = [place for file in files if (place := places[above(file)[-1]].value)]
         _look(host, pid, places, (step for place in found for step in above(place.path)))
         files = {file for place in found for file in (*_starters(place), *place.libraries)}
-    made = (_hook(when, program, places) for when, program in hooks)
-    return tuple(replace(hook, variables=(variables or {}).get(hook.path, ())) for hook in made)
+    return tuple(_placed(hook, places) for hook in hooks)
 
 
 def _look(host: Host, pid: int, places: dict[str, Reading[Place]], paths: Iterable[str]) -> None:
@@ -108,11 +101,11 @@ def _starters(place: Place) -> tuple[str, ...]:
     return tuple(filter(None, (place.interpreter, place.command)))
 
 
-def _hook(when: str, program: str, places: dict[str, Reading[Place]]) -> Hook:
-    """The program and each folder above it, as written and without symlinks, then the same of what starts it."""
+def _placed(hook: Hook, places: dict[str, Reading[Place]]) -> Hook:
+    """*hook* with its program and each folder above, as written and without symlinks, then the same of its starters."""
     steps: dict[str, Reading[Place]] = {}
     libraries: dict[str, Reading[Place]] = {}
-    files = [program]
+    files = [hook.path]
     for _ in range(_INTERPRETERS):
         for file in files:
             steps |= _way(file, places)
@@ -122,7 +115,7 @@ def _hook(when: str, program: str, places: dict[str, Reading[Place]]) -> Hook:
             libraries[library] = way.pop(library)
             steps |= way
         files = [file for place in found for file in _starters(place)]
-    return Hook(when=when, path=program, steps=tuple(steps.values()), libraries=tuple(libraries.values()))
+    return replace(hook, steps=tuple(steps.values()), libraries=tuple(libraries.values()))
 
 
 def _way(file: str, places: dict[str, Reading[Place]]) -> dict[str, Reading[Place]]:

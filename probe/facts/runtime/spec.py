@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from probe.facts.around import Limit
+from probe.facts.around import Hook, Limit
 from probe.facts.go_json import Object, convert, fold, parse
 from probe.facts.runtime.limits import INFINITY, PIDS
 
@@ -138,12 +138,8 @@ class SpecMount(Struct, frozen=True):
 class SpecParts(Struct, frozen=True, kw_only=True):
     """Those parts of a specification that may be refused."""
 
-    hooks: tuple[tuple[str, str], ...]
-    """By stage and program."""
-    variables: dict[str, tuple[str, ...]]
-    """Names of the variables of each program that is given an environment of its own."""
-    timeouts: dict[str, int]
-    """Seconds that each program has, where that is limited."""
+    hooks: tuple[Hook, ...]
+    """Without the way to each program, which only the node has."""
     sysctls: tuple[tuple[str, str], ...]
     mounts: tuple[SpecMount, ...]
     devices: tuple[str, ...]
@@ -158,17 +154,14 @@ def parse_spec(text: str) -> SpecParts:
     if any(one.path or one.type not in _NAMESPACES for one in (spec.linux and spec.linux.namespaces) or ()):
         further = (*further, "linux.namespaces")
     further = (*further, *(f"annotations.{name}" for name in spec.annotations or () if _STEERING.match(name)))
-    hooks = [
-        (field.encode_name, hook)
-        for field in msgspec.structs.fields(_Hooks)
-        for hook in getattr(spec.hooks or _Hooks(), field.name) or ()
-    ]
     rlimits = (spec.process.rlimits or ()) if spec.process else ()
     pids = spec.linux.resources.pids if spec.linux and spec.linux.resources else None
     parts = SpecParts(
-        hooks=tuple((stage, hook.path) for stage, hook in hooks),
-        variables={hook.path: names_of(hook.env) for _, hook in hooks if hook.env},
-        timeouts={hook.path: hook.timeout for _, hook in hooks if hook.timeout is not None},
+        hooks=tuple(
+            Hook(when=field.encode_name, path=one.path, variables=names_of(one.env or ()), timeout=one.timeout)
+            for field in msgspec.structs.fields(_Hooks)
+            for one in getattr(spec.hooks or _Hooks(), field.name) or ()
+        ),
         sysctls=tuple((spec.linux.sysctl or {}).items()) if spec.linux else (),
         mounts=tuple(map(_mount, spec.mounts or ())),
         devices=tuple(device.path for device in spec.linux.devices or ()) if spec.linux else (),
@@ -180,7 +173,7 @@ def parse_spec(text: str) -> SpecParts:
     )
     if max(len(parts.hooks), len(parts.sysctls), len(parts.mounts), len(parts.devices), len(parts.limits)) > _ENTRIES:
         raise ValueError(f"has more than {_ENTRIES} entries")
-    if not all(hook.path.startswith("/") and len(hook.path) < _PATH_LIMIT for _, hook in hooks):
+    if not all(hook.path.startswith("/") and len(hook.path) < _PATH_LIMIT for hook in parts.hooks):
         raise ValueError("names a hook without an absolute path")
     if not all(len(path) < _PATH_LIMIT for path in (*(mount.source for mount in parts.mounts), *parts.devices)):
         raise ValueError("binds a path that is too long")

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lab.factory import make_confinement, make_handler_around, make_kubelet, make_runtime
 from lab.fake_host import FakeHost
 from probe.facts import go_json
-from probe.facts.around import HandlerAround, Limit, Surroundings
+from probe.facts.around import HandlerAround, Hook, Limit, Surroundings
 from probe.facts.kubelet.surroundings import gather_kubelet_around, receives
 from probe.facts.nearest import nearest
 from probe.facts.runtime.base_spec import gather_added, place_hooks
@@ -514,7 +514,7 @@ def test_the_way_to_a_hook(tmp_path: Path) -> None:
         (tmp_path / name).chmod(0o755)
     (tmp_path / "link").symlink_to("shut/one")
     with closing(LocalHost()) as host:
-        (hook,) = place_hooks(host, os.getpid(), [("createContainer", f"{tmp_path}/hook")])
+        (hook,) = place_hooks(host, os.getpid(), [Hook(when="createContainer", path=f"{tmp_path}/hook")])
     seen = [step.source.removeprefix(f"{tmp_path}/") for step in hook.steps]
     assert seen[0] == "hook"
     assert {"/", "link", "shut", "two"} <= set(seen)
