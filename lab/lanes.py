@@ -75,16 +75,7 @@ def run(commands: Sequence[Sequence[str]], out: IO[str]) -> int:
 @contextmanager
 def meanwhile(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run *command* meanwhile, and end it with all that it started. What went wrong, a test says that needs it."""
-    nothing = subprocess.DEVNULL
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=nothing,
-        stdout=nothing,
-        stderr=nothing,
-        start_new_session=True,
-        preexec_fn=die_with_parent,
-    )
+    process = _popen(command, subprocess.DEVNULL)
     try:
         yield process
     finally:
@@ -94,16 +85,19 @@ def meanwhile(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 def _start(command: Sequence[str], path: str) -> tuple[subprocess.Popen[bytes], str]:
     with open(path, "wb") as file:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,  # Ctrl-C comes once, from `run`
-            preexec_fn=die_with_parent,
-        )
-    return process, path
+        return _popen(command, file), path
+
+
+def _popen(command: Sequence[str], output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,  # Ctrl-C comes once, from `run`
+        preexec_fn=die_with_parent,
+    )
 
 
 def _ended(process: subprocess.Popen[bytes], path: str) -> tuple[int, str]:
