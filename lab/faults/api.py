@@ -20,7 +20,7 @@ from lab.faults.api_round import Kinds, Round
 from lab.faults.api_troubles import EITHER_OR, REPORTS, TROUBLES
 from lab.faults.api_world import Lied, World, await_, running
 from lab.faults.campaign import Progress, Row, times
-from probe.publish.api.client import RESPONSE_LIMIT
+from probe.publish.api.plain import RESPONSE_LIMIT
 
 EACH = 54
 """How often each kind of fault is injected at scale 1."""

@@ -15,9 +15,10 @@ from lab import forked
 from lab.serve.api_double import ApiDouble, Fault, Raw, Refuse, Reset
 from lab.serve.api_store import APPLY, MERGE, Request, condition_of
 from lab.serve.publishing import NODE, World
-from probe.publish.api.client import PAGE, RESPONSE_LIMIT
+from probe.publish.api.client import PAGE
 from probe.publish.api.interface import UNREACHABLE, Access, Failure
 from probe.publish.api.kubeconfig import from_kubeconfig
+from probe.publish.api.plain import RESPONSE_LIMIT
 from probe.publish.prune import Pruned, Retries, exit_code, prune, render_failure, render_pruned
 
 LABEL = "userns-probe.io/ready"

@@ -23,7 +23,7 @@ from lab.serve.serving import wait_for
 from probe.publish.api import process
 from probe.publish.api.errors import explain_failure
 from probe.publish.api.interface import Access, Failure
-from probe.publish.api.plain import LIMIT, NotPlain, body_of
+from probe.publish.api.plain import RESPONSE_LIMIT, NotPlain, body_of
 from probe.publish.api.requester import Requester
 
 NODE_JSON = b'{"kind":"Node","apiVersion":"v1","metadata":{"name":"k8slab","uid":"1"}}'
@@ -260,4 +260,4 @@ def test_only_a_complete_response_is_believed() -> None:
     for content in (head + b"{", head + b"{}}", b"", b"HTTP/1.0 200 OK\r\n", CHUNKED, b"HTTP/1.0 201 OK\r\n\r\n{}"):
         with pytest.raises(NotPlain):
             body_of(content)
-    assert len(NODE_JSON) < LIMIT
+    assert len(NODE_JSON) < RESPONSE_LIMIT

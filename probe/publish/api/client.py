@@ -22,11 +22,10 @@ from probe.outputs.annotations import FIELD_MANAGER
 from probe.publish.api.answers import judged, node_of
 from probe.publish.api.interface import EVENT_NAMESPACE, NO_CREDENTIALS, UNREACHABLE, Access, Failure
 from probe.publish.api.kubeconfig import from_kubeconfig, from_pod
+from probe.publish.api.plain import RESPONSE_LIMIT
 from probe.publish.api.resources import CoreEvent, Node, NodeStatus
 from probe.publish.api.transport import Guard, tls_context
 
-RESPONSE_LIMIT = 4 << 20
-"""Maximum bytes of a response; etcd stores objects up to 1.5 MiB, and decoded ones take many times the memory."""
 PAGE = 100
 """Nodes per page of a list."""
 PAGE_LIMIT = PAGE * (384 << 10)

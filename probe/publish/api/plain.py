@@ -7,8 +7,8 @@ import socket
 import ssl
 import time
 
-LIMIT = 4 << 20
-"""Maximum bytes of a response."""
+RESPONSE_LIMIT = 4 << 20
+"""Maximum bytes of a response; etcd stores objects up to 1.5 MiB, and decoded ones take many times the memory."""
 
 
 class NotPlain(Exception):
@@ -36,7 +36,7 @@ def read(path: str, service_account: str, silence: float, deadline: float) -> by
         connection.sendall(request.encode("ascii"))
         while part := connection.recv(1 << 16):
             content += part
-            if len(content) > LIMIT:
+            if len(content) > RESPONSE_LIMIT:
                 raise NotPlain
             if time.monotonic() > ends:
                 raise TimeoutError(f"no answer within {deadline:g} s")
