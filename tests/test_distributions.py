@@ -388,8 +388,7 @@ CASES = {
 def test_distribution(name: str) -> None:
     """Verdict and reason, found on the paths of that distribution, and mended in its way."""
     case = CASES[name]
-    node = Recording(case.base)
-    stop_pods(node)
+    node = without_pods(case.base)
     case.change(node)
     report = node.report()
     assert (report.verdict, report.reason) == (case.verdict, case.reason), report.message
@@ -402,12 +401,14 @@ def test_distribution(name: str) -> None:
     assert case.remediation in (deciding[0].remediation if deciding else "")
 
 
-def stop_pods(node: Recording) -> None:
-    """Nothing runs that would prove what has to be concluded here."""
+def without_pods(base: str) -> Recording:
+    """A recorded node on which nothing runs that would prove what has to be concluded here."""
+    node = Recording(base)
     for pid in list(node.host.started):
         cgroup = node.host.files[f"/proc/{pid}/cgroup"]
         if isinstance(cgroup, bytes) and b"kubepods" in cgroup:
             node.host.end_process(pid)
+    return node
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from lab.recorded import Recording
 from probe.host.places import Place
 from probe.host.program import Output
-from tests.test_distributions import CONTAINERD, CRIO, HEADER, run_kubelet, stop_pods
+from tests.test_distributions import CONTAINERD, CRIO, HEADER, run_kubelet, without_pods
 
 Change = Callable[[Recording], None]
 SPECIFICATION: dict[str, Any] = {"ociVersion": "1.1.0", "process": {}, "linux": {}}
@@ -298,8 +298,7 @@ CASES = {
 def test_a_further_node(name: str) -> None:
     """Verdict and reason are those that the Pods of such a node would give."""
     case = CASES[name]
-    node = Recording(case.base)
-    stop_pods(node)
+    node = without_pods(case.base)
     case.change(node)
     report = node.report()
     assert (report.verdict, report.reason) == (case.verdict, case.reason), report.message
@@ -307,8 +306,7 @@ def test_a_further_node(name: str) -> None:
 
 def test_a_kubelet_without_mount_runs_pods_that_have_no_tmpfs() -> None:
     """The kubelet runs mount(8) for tmpfs alone; where a Pod has one, an earlier kubelet may have mounted it."""
-    node = Recording(CONTAINERD)
-    stop_pods(node)
+    node = without_pods(CONTAINERD)
     node.mountinfo = "".join(line for line in node.mountinfo.splitlines(True) if "/pods/" not in line)
     kubelet(path="/opt/bin")(node)
     report = node.report()
@@ -318,8 +316,7 @@ def test_a_kubelet_without_mount_runs_pods_that_have_no_tmpfs() -> None:
 
 def test_profiles_that_cannot_be_read_are_no_profiles_that_allow() -> None:
     """Whether AppArmor confines the OCI runtime is then unknown, and said so."""
-    node = Recording(CONTAINERD)
-    stop_pods(node)
+    node = without_pods(CONTAINERD)
     node.host.files[f"{APPARMOR}/profiles"] = errno.EACCES
     found = next(one for one in node.report().findings if one.id == "kernel-security-modules")
     assert (found.status, found.reason) == ("unknown", "NotPermitted")
