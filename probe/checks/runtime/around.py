@@ -131,6 +131,13 @@ def mode_of(place: Place, source: str) -> Evidence:
     return Evidence(source, f"mode {place.mode & 0o7777:04o}, owner {place.uid}:{place.gid}{', ACL' * place.acl}")
 
 
+def why_no_socket(socket: Reading[Place]) -> str:
+    """The reason that no program answers at a path; empty for a socket, and for a path that could not be read."""
+    if socket.kind == "absent":
+        return "does not exist"
+    return "is no socket" if socket.value and not stat.S_ISSOCK(socket.value.mode) else ""
+
+
 def first_problem(readings: Iterable[Reading[Place]]) -> Reading[Place] | None:
     """The first of *readings* without a value; None when all have one."""
     return next((one for one in readings if one.value is None), None)

@@ -9,7 +9,14 @@ from msgspec.structs import replace
 from probe.checks.check import Outcome
 from probe.checks.remedies.around import INSTALL_THE_NEEDED, USE_FIFOS
 from probe.checks.remedies.platforms import inline
-from probe.checks.runtime.around import handler_around, is_containerd, oci_runtime_of, surroundings_of, told_by
+from probe.checks.runtime.around import (
+    handler_around,
+    is_containerd,
+    oci_runtime_of,
+    surroundings_of,
+    told_by,
+    why_no_socket,
+)
 from probe.facts.around import NEEDS
 from probe.facts.model import Facts
 from probe.finding import Evidence
@@ -112,13 +119,13 @@ def check_sandboxer(facts: Facts, handler: str) -> Outcome:
     proxies = around.value.proxies
     if proxies.value is None:
         return Outcome.not_read("whether the handler's sandboxer is there", proxies)
-    socket = around.value.sockets.get(own.sandboxer)
-    if own.sandboxer in proxies.value and socket is not None and socket.kind == "absent":
-        message = (
-            f"the sandboxer {inline(own.sandboxer)} does not run: its socket {inline(socket.source)} does not exist"
-        )
-        return Outcome.fail("SandboxerMissing", message, seen, socket)
     if own.sandboxer in proxies.value:
+        socket = around.value.sockets.get(own.sandboxer)
+        if socket and (why := why_no_socket(socket)):
+            message = f"the sandboxer {inline(own.sandboxer)} does not run: its socket {inline(socket.source)} {why}"
+            return Outcome.fail("SandboxerMissing", message, seen, Evidence(socket.source, problem=why))
+        if socket and socket.value is None:
+            return Outcome.not_read("whether the handler's sandboxer runs", socket, seen)
         return Outcome.passed("the handler's sandboxer is configured", seen)
     message = f"containerd has no sandboxer {inline(own.sandboxer)}, which this handler names"
     named = proxies.parse(lambda names: ", ".join(names) or "no proxy plugins")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from typing import Any
 
 from probe.checks.check import Check, Outcome
@@ -10,6 +9,7 @@ from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import COPY_LESS
 from probe.checks.remedies.platforms import inline, platforms_of
 from probe.checks.remedies.runtime import use_overlay_driver, use_overlayfs
+from probe.checks.runtime.around import why_no_socket
 from probe.checks.runtime.names import no_runtime, runtime_name, snapshotter_of
 from probe.facts.model import Facts, RuntimeFacts
 from probe.facts.runtime.oci import parse_version_number
@@ -117,11 +117,11 @@ def _without_socket(runtime: RuntimeFacts, name: str, seen: Reading[str]) -> Out
     """Outcome where no program has made the socket at which containerd asks a snapshotter of another process."""
     around = runtime.surroundings.value
     socket = around.sockets.get(name) if around else None
-    if socket is None or (socket.value and stat.S_ISSOCK(socket.value.mode)):
+    if socket is None:
         return None
-    if socket.value is None and socket.kind != "absent":
-        return Outcome.not_read(f"whether the snapshotter {inline(name)} runs", socket, seen)
-    why = "is no socket" if socket.value else "does not exist"
+    if not (why := why_no_socket(socket)):
+        what = f"whether the snapshotter {inline(name)} runs"
+        return Outcome.not_read(what, socket, seen) if socket.value is None else None
     message = f"the snapshotter {inline(name)} does not run: its socket {inline(socket.source)} {why}"
     evidence = Evidence(socket.source, problem=why)
     return Outcome.fail("SnapshotterNotRunning", message, seen, evidence, remediation=_START_IT)

@@ -1082,6 +1082,23 @@ def test_what_makes_the_sandboxes_of_a_handler(sandboxer: str, oci: str, expecte
 
 
 @pytest.mark.parametrize(
+    ("socket", "expected"),
+    [
+        (make_place("/run/mine.sock", mode=stat.S_IFSOCK | 0o600), ("pass", "")),
+        (make_place("/run/mine.sock", mode=stat.S_IFREG | 0o600), ("fail", "SandboxerMissing")),
+        (absent("/run/mine.sock"), ("fail", "SandboxerMissing")),
+        (Reading("/run/mine.sock", None, "Permission denied", "NotPermitted"), ("unknown", "NotPermitted")),
+    ],
+)
+def test_a_sandboxer_answers_at_a_socket(socket: Reading[Place], expected: tuple[str, str]) -> None:
+    """A file that it left behind is none, and what cannot be read says nothing."""
+    proxies: Reading[dict[str, tuple[str, ...]]] = Reading("containerd config dump", {"mine": ()})
+    handlers = (make_handler_around(sandboxer="mine"),)
+    facts = facts_with(handlers=handlers, proxies=proxies, sockets={"mine": socket})
+    assert status_of("runtime-parts", facts) == expected
+
+
+@pytest.mark.parametrize(
     ("fields", "expected"),
     [
         ({"io_type": "streaming"}, ("fail", "SandboxerMissing")),
