@@ -11,7 +11,7 @@ from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC, GRANT
 from probe.checks.remedies.kernel import raise_limits
 from probe.checks.remedies.node import NOT_BUILT, READ_THE_LOG
-from probe.checks.remedies.platforms import inline, is_image, nested, platforms_of
+from probe.checks.remedies.platforms import inline, is_image, nested, platforms_of, quoted
 from probe.checks.remedies.table import fitting
 from probe.checks.runtime.confinement import confined_program, profiles_of
 from probe.facts.model import Facts
@@ -21,7 +21,7 @@ from probe.reading import Reading
 
 _ALLOW = (
     "Let the profile allow what the program needs for user namespaces (userns, mount, pivot_root, capabilities), or "
-    "take it away. Then run one Pod, or probe with --try-pod:\n  aa-status; grep -rl PROFILE /etc/apparmor.d"
+    "take it away. Then run one Pod, or probe with --try-pod:\n  aa-status; grep -rlF -e {name} /etc/apparmor.d"
 )
 USER_LIMIT = "user.max_user_namespaces"
 CGROUP_LIMIT = "user.max_cgroup_namespaces"
@@ -125,13 +125,13 @@ def check_security_modules(facts: Facts) -> Outcome:
 
     The label of the runtime itself is judged by another check.
     """
+    profiles = profiles_of(facts)
     if found := confined_program(facts):
         program, profile = found
         message = f"AppArmor confines {inline(program)} by the profile {inline(profile.name)} ({profile.mode})"
-        seen_profile = Evidence("/sys/kernel/security/apparmor/profiles", f"{profile.name} ({profile.mode})")
-        doubt = f"{message}, which may forbid user namespaces"
-        return replace(Outcome.unknown("not-readable", doubt, seen_profile, remediation=_ALLOW), decides=True)
-    profiles = profiles_of(facts)
+        confines = Evidence(profiles.source, f"{profile.name} ({profile.mode})")
+        doubt, remediation = f"{message}, which may forbid user namespaces", _ALLOW.format(name=quoted(profile.name))
+        return replace(Outcome.unknown("not-readable", doubt, confines, remediation=remediation), decides=True)
     if profiles.value is None and profiles.kind not in ("absent", "not-tried"):
         return Outcome.not_read("whether AppArmor confines the OCI runtime", profiles)
     lsm, selinux = facts.kernel.lsm, facts.kernel.selinux_enforcing
