@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from probe.checks.check import NOT_MET, Check, Outcome
+from probe.checks.runtime.names import handlers_of
 from probe.checks.runtime.pod_trial import trial_of
 from probe.facts.model import Facts
 from probe.facts.tried import POD_TRIAL, HandlerTrial, PodMount
@@ -82,8 +83,7 @@ def _started_by_the_daemon(facts: Facts, check_id: str) -> Evidence | None:
 
 def one_oci_runtime(facts: Facts) -> bool:
     """True when all handlers that claim user namespaces run the same OCI runtime."""
-    handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
-    able = [one for one in handlers if one.user_namespaces]
+    able = [one for one in handlers_of(facts) if one.user_namespaces]
     return len({one.oci_runtime.value or one.binary.value or one.name for one in able}) <= 1
 
 

@@ -7,7 +7,7 @@ from probe.checks.pod_volumes import check_volumes, evidence_of
 from probe.checks.remedies.generic import GENERIC
 from probe.checks.remedies.node import CRIO_STORAGE, another_kernel, newest_kernel
 from probe.checks.runtime.around import oci_runtime_of
-from probe.checks.runtime.names import find_handler, no_runtime, snapshotter_of
+from probe.checks.runtime.names import find_handler, handlers_of, no_runtime, snapshotter_of
 from probe.facts.model import Facts
 from probe.facts.tried import Attempt, attempt_of
 from probe.finding import Evidence
@@ -59,8 +59,8 @@ def check_overlay_layers(facts: Facts, name: str = "") -> Outcome:
 
 def _erofs(facts: Facts, snapshotter: Reading[str]) -> Outcome:
     """The erofs snapshotter maps its own mounts and never copies (containerd 2.3); only a Pod proves that it works."""
-    handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
-    others = any(one.user_namespaces and one.snapshotter.value not in (None, snapshotter.value) for one in handlers)
+    able = (one.snapshotter.value for one in handlers_of(facts) if one.user_namespaces)
+    others = any(name not in (None, snapshotter.value) for name in able)
     if facts.userns_pod_runs.value and not others:  # of which handler that Pod is, is not told
         return Outcome.passed("a Pod with a user namespace ran from the snapshotter erofs", facts.userns_pod_runs)
     message = (

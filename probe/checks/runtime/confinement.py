@@ -11,7 +11,7 @@ from probe.checks.check import Outcome
 from probe.checks.privileges import seccomp_words, user_namespace_words
 from probe.checks.remedies.platforms import nested
 from probe.checks.remedies.runtime import PROVE_IT
-from probe.checks.runtime.names import no_runtime, runtime_name
+from probe.checks.runtime.names import handlers_of, no_runtime, runtime_name
 from probe.facts.model import Confinement, Facts
 from probe.facts.runtime.model import NO_PROFILES, Profile
 from probe.finding import Evidence
@@ -159,17 +159,17 @@ def _cannot_tell(message: str, *seen: Reading[int] | Reading[str] | Reading[bool
 
 def confined_program(facts: Facts) -> tuple[str, Profile] | None:
     """The first program of the default handler for which AppArmor has a profile that may refuse something."""
-    runtime = facts.runtime.value
-    around = runtime.surroundings.value if runtime else None
-    if runtime is None or around is None:
+    around = facts.runtime.value.surroundings.value if facts.runtime.value else None
+    if around is None:
         return None
-    paths = [one.binary.value for one in runtime.handlers.value or () if not one.name]
+    paths = [one.binary.value for one in handlers_of(facts) if not one.name]
     paths += [one.shim.value for one in around.handlers if not one.name]
     profiles = around.profiles.value or ()
     return next(((path, one) for path in paths if path for one in profiles if is_for(one, path)), None)
 
 
 def profiles_of(facts: Facts) -> Reading[tuple[Profile, ...]]:
+    """Profiles of AppArmor that may refuse something; `not-tried` where the runtime's surroundings are not known."""
     around = facts.runtime.value.surroundings.value if facts.runtime.value else None
     return around.profiles if around else NO_PROFILES
 

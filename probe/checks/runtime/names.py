@@ -48,10 +48,14 @@ def may_be_stale(facts: Facts, setting: Reading[Any] | None) -> str:
     return next((inline(file.path) for file in files if file.newer), "")
 
 
+def handlers_of(facts: Facts) -> tuple[Handler, ...]:
+    """All handlers in the answer of CRI; none where it is not known."""
+    return (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
+
+
 def find_handler(facts: Facts, name: str) -> Handler | None:
     """Handler *name* in the answer of CRI; empty for the default one."""
-    handlers = (facts.runtime.value.handlers.value if facts.runtime.value else None) or ()
-    return next((handler for handler in handlers if handler.name == name), None)
+    return next((handler for handler in handlers_of(facts) if handler.name == name), None)
 
 
 def handlers_told(runtime: RuntimeFacts) -> Evidence:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from probe.checks.check import Check, Outcome
 from probe.checks.remedies.generic import GENERIC
-from probe.checks.runtime.names import runtime_name
+from probe.checks.runtime.names import handlers_of, runtime_name
 from probe.facts.model import Facts
 from probe.facts.tried import POD_NOT_ASKED, POD_TRIAL, HandlerTrial, PodTrialFacts
 from probe.finding import Evidence
@@ -67,7 +67,7 @@ def _tried(facts: Facts, handler: str) -> tuple[Outcome, HandlerTrial | None]:
 
 def trial_of(facts: Facts, trial: PodTrialFacts, handler: str) -> HandlerTrial | None:
     """The trial of that handler, or else of one that runs the same: each OCI runtime is tried once per snapshotter."""
-    handlers = (facts.runtime.value.handlers.value or ()) if facts.runtime.value else ()
+    handlers = handlers_of(facts)
     asked = next((one for one in handlers if one.name == handler and one.binary.value), None)
     same = (one.name for one in handlers if asked and one.runs_the_same(asked))
     return next((tried for name in (handler, *same) if (tried := trial.of(name))), None)
