@@ -1,7 +1,7 @@
 """Child process that sends the CRI requests, in parallel to all other gathering.
 
-It is the first that a probe starts: it imports h2 and protobuf while all others import and look around. And the
-paths in its answer that tell where the runtime keeps images.
+It is the first that a probe starts: it imports h2 and protobuf while all others import and look around. Its
+answer has paths that tell where the runtime keeps images.
 """
 
 from __future__ import annotations
