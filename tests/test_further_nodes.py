@@ -15,6 +15,8 @@ import msgspec
 import pytest
 
 from lab.recorded import Recording
+from probe.checks.runtime.confinement import is_for
+from probe.facts.runtime.model import Profile
 from probe.host.places import Place
 from probe.host.program import Output
 from tests.test_distributions import CONTAINERD, CRIO, HEADER, run_kubelet, without_pods
@@ -312,6 +314,12 @@ def test_a_kubelet_without_mount_runs_pods_that_have_no_tmpfs() -> None:
     report = node.report()
     assert (report.levels["stateless"], report.levels["projected"]) == ("ready", "not-ready")
     assert report.reason == "MountProgramMissing"
+
+
+def test_a_pattern_of_a_profile_is_no_endless_search() -> None:
+    """On a path that matches its stars in all ways and then not its end: the profile counts, as nobody searches."""
+    assert is_for(Profile("x", "enforce", f"/{'a*' * 6}b"), f"/{'a' * 4000}")
+    assert not is_for(Profile("x", "enforce", "/{,usr/}{s,}bin/**/a*b*"), "/usr/bin/containerd-shim-runc-v2")
 
 
 def test_profiles_that_cannot_be_read_are_no_profiles_that_allow() -> None:
