@@ -31,7 +31,9 @@ NAMES = frozenset(_NAMES.values())
 """All limits of Linux. *Source*: getrlimit(2)."""
 _CGROUPS = "/sys/fs/cgroup"
 _MAX_CGROUPS = 20
-_KUBEPODS = tuple(f"{_CGROUPS}/{name}" for name in ("kubepods", "kubepods.slice"))
+_OF_ALL_PODS = ("kubepods", "kubepods.slice")
+"""The cgroup of all Pods, by either driver. *Source*: kubelet, pkg/kubelet/cm."""
+_KUBEPODS = tuple(f"{_CGROUPS}/{name}" for name in _OF_ALL_PODS)
 PIDS = "pids.limit"
 """The limit of processes of a container's cgroup, in addition to those of getrlimit(2)."""
 INFINITY = (1 << 64) - 1
@@ -102,9 +104,9 @@ def gather_pids_left(host: Host, pid: int) -> Reading[int]:
 
 
 def gather_pods_left(host: Host) -> Reading[int]:
-    """Of `kubepods` below the root of cgroups, by either driver. *Source*: kubelet, pkg/kubelet/cm."""
+    """Number of further processes that the cgroup of all Pods allows; absent without a limit."""
     roots = (f"{_CGROUPS}/pids", _CGROUPS)
-    return _least_left(host, _CGROUPS, [f"{root}/{name}" for root in roots for name in ("kubepods", "kubepods.slice")])
+    return _least_left(host, _CGROUPS, [f"{root}/{name}" for root in roots for name in _OF_ALL_PODS])
 
 
 def _least_left(host: Host, source: str, places: Sequence[str]) -> Reading[int]:
@@ -127,7 +129,7 @@ def parse_pids_cgroup(text: str) -> list[str]:
     for line in text.split("\n"):
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if "pids" in controllers.split(",") or line.startswith("0::"):
-            root = "/sys/fs/cgroup" + ("/pids" if controllers else "")
+            root = f"{_CGROUPS}/pids" if controllers else _CGROUPS
             names: Sequence[str] = [name for name in path.split("/") if name]
             if ".." in names:  # of another cgroup namespace
                 return []

@@ -189,4 +189,4 @@ class Profile(Struct, frozen=True):
 
 
 NO_PROFILES: Reading[tuple[Profile, ...]] = Reading("AppArmor", None, "not looked for", "not-tried")
-NO_SWITCH: Reading[bool] = Reading("cgroup.freeze", None, "not looked for", "not-tried")
+NO_SWITCH: Reading[bool] = Reading("the node's settings", None, "not looked for", "not-tried")
