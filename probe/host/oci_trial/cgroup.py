@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 CGROUP = "userns-probe-trial"
 """Name of the container's cgroup, right below the root of each hierarchy."""
 
 _CGROUP_ROOT = "/sys/fs/cgroup"
 _LOCK_PAUSE = 0.05
+_KILL_ROUNDS = 10  # at processes that make others meanwhile
+_PROCS_LIMIT = 1 << 16  # characters: more processes than a trial ever has
 
 
 @contextmanager
@@ -71,13 +74,46 @@ def remove_cgroups(timeout: float, name: str = CGROUP) -> bool:
 
 
 def end_cgroup(name: str) -> None:
-    """End every process in the trial's cgroup *name*, whatever PID namespace it is in, where a hierarchy can do that.
+    """Send SIGKILL to every process in the trial's cgroup *name* and below it.
 
-    *Source*: `cgroup.kill` of cgroup v2, since Linux 5.14.
+    With version 1 of cgroups that is each process that has a PID in this PID namespace.
+
+    *Source*: `cgroup.kill` of cgroup v2 since Linux 5.14; `cgroup.procs` before.
     """
     for hierarchy in hierarchies():
-        with suppress(OSError), open(f"{hierarchy}/{name}/cgroup.kill", "w") as file:
-            file.write("1")
+        cgroup = f"{hierarchy}/{name}"
+        try:
+            with open(f"{cgroup}/cgroup.kill", "w") as file:
+                file.write("1")
+        except OSError:
+            for _ in range(_KILL_ROUNDS):
+                killed = [_kill_processes(directory) for directory, _, _ in os.walk(cgroup)]
+                if not any(killed):
+                    break
+
+
+def _kill_processes(cgroup: str) -> bool:
+    """False when nothing was in *cgroup* itself; its processes may have made others meanwhile."""
+    with ExitStack() as stack:
+        pidfds = {}
+        for pid in _processes(cgroup):
+            with suppress(OSError):
+                pidfds[pid] = os.pidfd_open(pid)
+                stack.callback(os.close, pidfds[pid])
+        # A PID that is still listed was not given to a process elsewhere before its pidfd was opened.
+        for pid in pidfds.keys() & _processes(cgroup):
+            with suppress(OSError):
+                signal.pidfd_send_signal(pidfds[pid], signal.SIGKILL)
+        return bool(pidfds)
+
+
+def _processes(cgroup: str) -> set[int]:
+    """PIDs in *cgroup* itself, without those of other PID namespaces, which are listed as 0."""
+    try:
+        with open(f"{cgroup}/cgroup.procs") as file:
+            return {int(pid) for pid in file.read(_PROCS_LIMIT).split()} - {0}
+    except OSError:
+        return set()
 
 
 def _left(name: str) -> list[str]:
