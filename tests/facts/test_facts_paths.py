@@ -202,15 +202,19 @@ def automount(tmp_path: Path) -> Iterator[Path]:
     point = tmp_path / "nas"
     point.mkdir()
     receive, send = os.pipe()
-    options = f"fd={send},pgrp={os.getpgrp() + 1},minproto=5,maxproto=5,direct".encode()
-    if libc.mount(b"nobody", os.fsencode(point), b"autofs", 0, options):
-        os.close(receive)
+    # The kernel wants a process group that exists, and lets lookups of that group through.
+    daemon = subprocess.Popen(["sleep", "infinity"], start_new_session=True)
+    try:
+        options = f"fd={send},pgrp={daemon.pid},minproto=5,maxproto=5,direct".encode()
+        mounted = libc.mount(b"nobody", os.fsencode(point), b"autofs", 0, options) == 0
+        require(mounted, f"autofs: {os.strerror(ctypes.get_errno())}")
+        yield point
+    finally:
+        os.close(receive)  # catatonic: nobody waits any more
         os.close(send)
-        require(False, f"autofs: {os.strerror(ctypes.get_errno())}")
-    yield point
-    os.close(receive)  # catatonic: nobody waits any more
-    os.close(send)
-    libc.umount2(os.fsencode(point), 2)
+        libc.umount2(os.fsencode(point), 2)
+        daemon.kill()
+        daemon.wait()
 
 
 @pytest.mark.real
