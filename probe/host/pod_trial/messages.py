@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 
 from probe.host import cri_pb2
-from probe.host.pod_trial.plan import MAP_LENGTH, POD_CGROUP, Role
+from probe.host.pod_trial.plan import MAP_LENGTH, POD_CGROUP, POD_SLICE, Role
 
 NAME = "userns-probe-trial"
 NAMESPACE = "userns-probe"
 LABEL = "userns-probe.io/trial"
 DESTINATIONS: dict[Role, str] = {"kubelet-root": "/userns-probe-kubelet-root", "tmpfs": "/userns-probe-tmpfs"}
 
-# A slice without a dash has no parents but the root slice; systemd makes it for the first scope in it and forgets it
-# after the last. The other one is ours to remove.
-CGROUP_PARENTS = {cri_pb2.SYSTEMD: "/usernsprobe.slice", cri_pb2.CGROUPFS: f"/{POD_CGROUP}"}
+# systemd makes the slice for the first scope in it and forgets it after the last. The other one is ours to remove.
+CGROUP_PARENTS = {cri_pb2.SYSTEMD: f"/{POD_SLICE}", cri_pb2.CGROUPFS: f"/{POD_CGROUP}"}
 
 
 def sandbox_config(first_id: int | None, cgroup_driver: cri_pb2.CgroupDriver) -> cri_pb2.PodSandboxConfig:

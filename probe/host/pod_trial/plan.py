@@ -14,6 +14,8 @@ MAP_LENGTH = 65_536
 """IDs of a Pod's user namespace, as a kubelet gives them."""
 POD_CGROUP = "userns-probe-pod-trial"
 """The cgroup of the trial's Pods; not that of an OCI runtime trial, which every probe sweeps."""
+POD_SLICE = "usernsprobe.slice"
+"""The same with the systemd cgroup driver. A slice without a dash has no parents but the root slice."""
 HANDLERS_LIMIT = 4
 """Runtime handlers that are tried, the default one first."""
 

@@ -17,7 +17,7 @@ from probe.host import syscalls
 from probe.host.child import Child, ChildError
 from probe.host.oci_trial.cgroup import end_cgroup, remove_cgroups, sole_trial
 from probe.host.pod_trial import SOURCE
-from probe.host.pod_trial.plan import POD_CGROUP, PodAnswer, PodPlan
+from probe.host.pod_trial.plan import POD_CGROUP, POD_SLICE, PodAnswer, PodPlan
 from probe.reading import ProblemKind, Reading
 
 TIMEOUT = 8.0
@@ -101,7 +101,8 @@ def _life(
             try:
                 Trial(plan, tell, last_call, deadline - TIDY_UP / 2, timeout).run()
             finally:
-                end_cgroup(POD_CGROUP)  # the Pods are gone; what is still there is left of one that was cut off
+                for name in (POD_CGROUP, POD_SLICE):  # the Pods are gone; these are left of one that was cut off
+                    end_cgroup(name)
                 remove_cgroups(min(TIDY_UP, max(deadline - time.monotonic(), 0)), POD_CGROUP)
     except BrokenPipeError:
         raise
