@@ -38,6 +38,9 @@ for _number, _name in enumerate(("stdin", "stdout", "stderr")):
         setattr(sys, _name, open(_number, "w" if _number else "r"))  # noqa: SIM115 - for as long as we live
 
 try:
+    from probe import archive
+
+    archive.use()
     from probe.cli.start import main
 except Exception as _error:  # no memory, no descriptor; the exit code of an uncaught one would be that of a verdict
     if os.environ.get("USERNS_PROBE_DEBUG"):

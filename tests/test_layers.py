@@ -34,7 +34,9 @@ FLOORS = (
     ("probe.publish",),
     ("probe.fleet",),
     ("probe.cli",),
+    ("probe.archive",),
     ("probe.__main__",),
+    ("probe.make_archive",),
 )
 THREADS = {"grpc", "threading", "concurrent", "asyncio", "multiprocessing"}
 

@@ -140,6 +140,16 @@ def test_what_is_in_it(image: Image) -> None:
     assert not any((image.rootfs / "var/lib/apt/lists").iterdir())
 
 
+@pytest.mark.usefixtures("node")
+def test_a_report_is_imported_from_the_archive(image: Image) -> None:
+    """Its own modules, those of others and those of Python."""
+    python = next(image.rootfs.glob("opt/userns-probe/bin/python3"))
+    program = "import probe.__main__, probe.report, msgspec, typing, sys\n"
+    program += "print(*{sys.modules[name].__spec__.cached for name in ('probe.report', 'msgspec')})"
+    command = ["chroot", image.rootfs, f"/{python.relative_to(image.rootfs)}", "-c", program]
+    assert subprocess.check_output(command, text=True).strip().endswith("/probe/modules.archive")
+
+
 def test_it_is_small(image: Image) -> None:
     """Less than 200 MB on a node, 80 of which are the base."""
     assert int(subprocess.check_output(["du", "-sb", image.rootfs]).split()[0]) < 200 << 20

@@ -1,0 +1,99 @@
+"""Write the archive of bytecode, when the image is built: `python -m probe.make_archive`.
+
+Like bytecode that Python never compares with its source, an archive would hide each later change of the source: only
+where `compileall --invalidation-mode unchecked-hash` compiled this package, one is written.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+
+from probe import archive
+from probe.lean_import import late_patterns
+
+_PYC_FLAGS = slice(4, 8)  # PEP 552
+_PYC_UNCHECKED = 1
+_PYC_HEAD = 16  # bytes before the code
+_REPORT = ("cli.report", "facts.gather", "make_report", "outputs.documents", "outputs.terminal", "outputs.text")
+
+
+class _Recorder:
+    """A finder that finds nothing, and knows what was looked for."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def find_spec(self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None) -> None:
+        self.names.append(name)
+
+
+def make_archive() -> None:
+    """Write `archive.FILE` from the .pyc files of this package and of what a report imports.
+
+    *Errors*: OSError, ValueError for bytecode of this package that Python compares with its source.
+    """
+    package = os.path.dirname(archive.FILE)
+    index: archive.Index = {}
+    bytecode = bytearray()
+    for name in sorted({*_imported(), *sys.modules, *_modules_in(package)}):
+        spec = _spec_of(name)
+        if not spec or not spec.origin or not spec.cached or not os.path.exists(spec.cached):
+            continue  # a module of the interpreter itself, or in C
+        with open(spec.cached, "rb") as file:
+            content = file.read()
+        if name.startswith("probe.") and int.from_bytes(content[_PYC_FLAGS], "little") != _PYC_UNCHECKED:
+            raise ValueError(f"{spec.cached} was not compiled with --invalidation-mode unchecked-hash")
+        code = content[_PYC_HEAD:]
+        index[name] = spec.origin, spec.submodule_search_locations is not None, len(bytecode), len(code)
+        bytecode += code
+    with open(archive.FILE, "wb") as file:
+        file.write(archive.encode(os.path.dirname(package), index, bytes(bytecode)))
+
+
+def _spec_of(name: str) -> ModuleSpec | None:
+    """None for a module that nothing was imported from, such as `__main__`."""
+    try:
+        return find_spec(name)
+    except ValueError:
+        return None
+
+
+def _imported() -> list[str]:
+    """Names of the modules that a report imports in any of its processes."""
+    recorder = _Recorder()
+    sys.meta_path.insert(0, recorder)
+    try:
+        with late_patterns():
+            for module in _REPORT:
+                import_module(f"probe.{module}")
+        from probe.host import cri_call
+        from probe.host.sandbox import links
+
+        cri_call.load()
+        links.load_codec()
+    finally:
+        sys.meta_path.remove(recorder)
+    return recorder.names
+
+
+def _modules_in(package: str) -> Iterator[str]:
+    """Names of all modules of the *package* in this directory."""
+    root = os.path.dirname(package)
+    for directory, _, names in os.walk(package):
+        for name in names:
+            if name.endswith(".py"):
+                parts = os.path.relpath(os.path.join(directory, name[:-3]), root).split(os.sep)
+                yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+if __name__ == "__main__":
+    try:
+        make_archive()
+    except (OSError, ValueError) as error:
+        sys.exit(f"make_archive: {error}")
