@@ -9,14 +9,22 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Sequence
+from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from types import CodeType, ModuleType
+
+TYPE_CHECKING = False  # typing itself is to be imported from the archive
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Sequence
+    from types import CodeType, ModuleType
+    from typing import Any
 
 FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "modules.archive")
 
-Index = dict[str, tuple[str, bool, int, int]]
+Modules = dict[str, tuple[str, bool, int, int]]
 """A module's name -> its source file, True for a package, and where its bytecode begins and how long it is."""
+Patterns = dict[tuple[str | bytes, int], tuple[int, int]]
+"""A regular expression and its flags -> where the arguments of `_sre.compile` for it begin and how long they are."""
 
 _SIZE = 8  # bytes of a number
 
@@ -24,19 +32,20 @@ _SIZE = 8  # bytes of a number
 class Archive:
     """A finder of modules (importlib.abc.MetaPathFinder) in an archive that is open."""
 
-    def __init__(self, fd: int, index: Index, start: int) -> None:
+    def __init__(self, fd: int, modules: Modules, patterns: Patterns, start: int) -> None:
         self._fd = fd
         self._identity = _identity_of(fd)
-        self._index = index
+        self._modules = modules
+        self._patterns = patterns
         self._start = start
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Spec of the module *name*; None for one that is not in the archive."""
-        if name not in self._index:
+        if name not in self._modules:
             return None
-        source, is_package, _, _ = self._index[name]
+        source, is_package, _, _ = self._modules[name]
         spec = ModuleSpec(name, _Loader(name, source, self), origin=source, is_package=is_package)
         spec.has_location = True
         spec.cached = FILE
@@ -46,14 +55,25 @@ class Archive:
 
     def code_of(self, name: str) -> CodeType | None:
         """Code of the module *name*; None when the archive was closed, as a process may close what it inherited."""
-        _, _, offset, length = self._index[name]
+        _, _, offset, length = self._modules[name]
+        code: CodeType | None = self._load(offset, length)
+        return code
+
+    def pattern_of(self, pattern: str | bytes, flags: int) -> re.Pattern[Any] | None:
+        """The compiled regular expression; None for one that is not in the archive."""
+        if (pattern, flags) not in self._patterns:
+            return None
+        arguments = self._load(*self._patterns[pattern, flags])
+        found: re.Pattern[Any] | None = arguments and import_module("_sre").compile(*arguments)  # as `re` itself does
+        return found
+
+    def _load(self, offset: int, length: int) -> Any:
         try:
             if _identity_of(self._fd) != self._identity:  # the number is another file's now
                 return None
-            code: CodeType = marshal.loads(os.pread(self._fd, length, self._start + offset))  # noqa: S302 - the image's own
+            return marshal.loads(os.pread(self._fd, length, self._start + offset))  # noqa: S302 - the image's own
         except (OSError, EOFError, ValueError, TypeError):
             return None
-        return code
 
 
 class _Loader(SourceFileLoader):
@@ -77,10 +97,10 @@ def head(directory: str) -> bytes:
     return "\n".join(("userns-probe", sys.version, *installed, "")).encode()
 
 
-def encode(directory: str, index: Index, bytecode: bytes) -> bytes:
-    """The content of an archive. *Errors*: OSError."""
-    encoded = marshal.dumps(index)
-    return b"".join((head(directory), len(encoded).to_bytes(_SIZE, "little"), encoded, bytecode))
+def encode(directory: str, modules: Modules, patterns: Patterns, content: bytes) -> bytes:
+    """An archive with this *content*. *Errors*: OSError."""
+    index = marshal.dumps((modules, patterns))
+    return b"".join((head(directory), len(index).to_bytes(_SIZE, "little"), index, content))
 
 
 def use(file: str = FILE) -> None:
@@ -90,20 +110,30 @@ def use(file: str = FILE) -> None:
     except OSError:
         return
     try:
-        index, start = _read_index(fd, head(os.path.dirname(os.path.dirname(file))))
+        found = _open(fd, head(os.path.dirname(os.path.dirname(file))))
     except (OSError, EOFError, ValueError, TypeError):
         os.close(fd)
     else:
-        sys.meta_path.insert(0, Archive(fd, index, start))
+        sys.meta_path.insert(0, found)
+        _used.append(found)
 
 
-def _read_index(fd: int, expected: bytes) -> tuple[Index, int]:
-    """The index, and where the bytecode begins. *Errors*: ValueError for one that does not begin as *expected*."""
+_used: list[Archive] = []  # at most one
+
+
+def compiled(pattern: str | bytes, flags: int) -> re.Pattern[Any] | None:
+    """A regular expression that was compiled when the image was built; None if this one was not."""
+    return _used[0].pattern_of(pattern, flags) if _used else None
+
+
+def _open(fd: int, expected: bytes) -> Archive:
+    """*Errors*: ValueError for an archive that does not begin as *expected*; as `marshal.loads`."""
     if os.pread(fd, len(expected), 0) != expected:
         raise ValueError("not for this Python and these distributions")
     size = int.from_bytes(os.pread(fd, _SIZE, len(expected)), "little")
     start = len(expected) + _SIZE
-    return marshal.loads(os.pread(fd, size, start)), start + size  # noqa: S302 - the image's own
+    modules, patterns = marshal.loads(os.pread(fd, size, start))  # noqa: S302 - the image's own
+    return Archive(fd, modules, patterns, start + size)
 
 
 def _identity_of(fd: int) -> tuple[int, int]:

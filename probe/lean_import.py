@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import re
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
+
+from probe import archive
 
 
 @contextmanager
@@ -130,16 +133,21 @@ _compile = re.compile  # also for a pattern that is used in such a block
 
 
 class _LatePattern:
-    """A regular expression (re.Pattern) that is compiled when somebody asks for an attribute."""
+    """A regular expression (re.Pattern) that is compiled when somebody asks for an attribute, if not in the archive."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._arguments, self._options = arguments, options
+    def __init__(self, pattern: Any, flags: int = 0) -> None:
+        self.late = pattern, int(flags)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        found = self.__dict__[name] = getattr(_compile(*self._arguments, **self._options), name)
+        found = self.__dict__[name] = getattr(archive.compiled(*self.late) or _compile(*self.late), name)
         return found
+
+
+def late_patterns_made() -> set[tuple[str | bytes, int]]:
+    """Each regular expression, with its flags, that was left to be compiled later and is in use."""
+    return {each.late for each in gc.get_objects() if isinstance(each, _LatePattern)}
 
 
 @contextmanager

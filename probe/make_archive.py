@@ -6,16 +6,18 @@ where `compileall --invalidation-mode unchecked-hash` compiled this package, one
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 from probe import archive
-from probe.lean_import import late_patterns
+from probe.lean_import import late_patterns, late_patterns_made
 
 _PYC_FLAGS = slice(4, 8)  # PEP 552
 _PYC_UNCHECKED = 1
@@ -34,26 +36,45 @@ class _Recorder:
 
 
 def make_archive() -> None:
-    """Write `archive.FILE` from the .pyc files of this package and of what a report imports.
+    """Write `archive.FILE`: this package, what a report imports, and its regular expressions.
 
     *Errors*: OSError, ValueError for bytecode of this package that Python compares with its source.
     """
     package = os.path.dirname(archive.FILE)
-    index: archive.Index = {}
-    bytecode = bytearray()
+    modules: archive.Modules = {}
+    patterns: archive.Patterns = {}
+    content = bytearray()
     for name in sorted({*_imported(), *sys.modules, *_modules_in(package)}):
         spec = _spec_of(name)
         if not spec or not spec.origin or not spec.cached or not os.path.exists(spec.cached):
             continue  # a module of the interpreter itself, or in C
         with open(spec.cached, "rb") as file:
-            content = file.read()
-        if name.startswith("probe.") and int.from_bytes(content[_PYC_FLAGS], "little") != _PYC_UNCHECKED:
+            compiled = file.read()
+        if name.startswith("probe.") and int.from_bytes(compiled[_PYC_FLAGS], "little") != _PYC_UNCHECKED:
             raise ValueError(f"{spec.cached} was not compiled with --invalidation-mode unchecked-hash")
-        code = content[_PYC_HEAD:]
-        index[name] = spec.origin, spec.submodule_search_locations is not None, len(bytecode), len(code)
-        bytecode += code
+        code = compiled[_PYC_HEAD:]
+        modules[name] = spec.origin, spec.submodule_search_locations is not None, len(content), len(code)
+        content += code
+    for pattern, flags in sorted(late_patterns_made(), key=repr):
+        arguments = marshal.dumps(_arguments_for(pattern, flags))
+        patterns[pattern, flags] = len(content), len(arguments)
+        content += arguments
     with open(archive.FILE, "wb") as file:
-        file.write(archive.encode(os.path.dirname(package), index, bytes(bytecode)))
+        file.write(archive.encode(os.path.dirname(package), modules, patterns, bytes(content)))
+
+
+def _arguments_for(pattern: str | bytes, flags: int) -> tuple[Any, ...]:
+    """What `re` calls `_sre.compile` with, when it has compiled the regular expression: good for this Python only."""
+    seen: list[tuple[Any, ...]] = []
+    compiler: Any = import_module("re._compiler")
+    engine = compiler._sre
+    compiler._sre = SimpleNamespace(**vars(engine) | {"compile": lambda *arguments: seen.append(arguments)})
+    try:
+        compiler.compile(pattern, flags)
+    finally:
+        compiler._sre = engine
+    _, all_flags, code, *rest = seen[0]
+    return pattern, int(all_flags), [int(each) for each in code], *rest
 
 
 def _spec_of(name: str) -> ModuleSpec | None:

@@ -16,6 +16,14 @@ import pytest
 from probe import archive
 
 ROOT = Path(__file__).parents[1]
+PATTERNS = """
+import re
+from probe import archive
+archive.use()
+kept = archive._used[0]._patterns
+made = [(archive.compiled(*each), re.compile(*each)) for each in kept]
+print(len(made) > 100, all(kept == new and kept.groupindex == new.groupindex for kept, new in made))
+"""
 LOOK = "import probe.__main__, probe.report; print(probe.report.__spec__.cached, probe.report.__file__)"
 
 
@@ -34,7 +42,7 @@ def site(tmp_path: Path) -> Path:
         code = marshal.dumps(compile(source, file, "exec"))
         index[name] = file, "." not in name, len(bytecode), len(code)
         bytecode += code
-    (tmp_path / "probe/modules.archive").write_bytes(archive.encode(str(tmp_path), index, bytecode))
+    (tmp_path / "probe/modules.archive").write_bytes(archive.encode(str(tmp_path), index, {}, bytecode))
     return tmp_path
 
 
@@ -99,6 +107,7 @@ def test_it_is_made_where_bytecode_is_never_compared(tmp_path: Path) -> None:
         compileall.compile_dir(tmp_path / "probe", quiet=1, force=True, invalidation_mode=mode)
         done = call("-m", "probe.make_archive")
         assert (done.returncode == 0) == made == file.exists(), done.stderr
+    assert call("-c", PATTERNS).stdout.strip() == "True True"
     assert call("-c", LOOK).stdout.split() == [str(file), str(tmp_path / "probe/report.py")]
     assert call("-m", "probe", "--version").stdout == subprocess.check_output(
         [sys.executable, "-P", str(ROOT / "probe/__main__.py"), "--version"], text=True
