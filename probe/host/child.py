@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from probe.host.in_child import live
+from probe.host.in_child import in_child, live
 
 DEFAULT_LIMIT = 1 << 20
 """Bytes that a child may hand back."""
@@ -43,7 +43,8 @@ class Child:
         keep_ended_children()
         read_end, write_end = os.pipe()
         parent = os.getpid()
-        gc.freeze()  # or a collection in the child would write to all the memory that it shares with us, and so copy it
+        if not in_child():  # which collects nothing
+            gc.freeze()  # or a collection in the child would write to all the memory that it shares, and so copy it
         try:
             self.pid = os.fork()
         except OSError:

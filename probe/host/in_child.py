@@ -17,10 +17,11 @@ def live(function: Callable[[Callable[[bytes], None]], None], write_end: int, pa
     """The child's life. It never returns, and never runs the parent's cleanup."""
     status = 1
     try:
-        # A terminal's Ctrl-C goes to the whole group; the parent decides, and kills.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        gc.disable()  # it lives for a moment, and all that it makes goes with it
+        if not in_child():  # a child's child has all of this from its parent, and each page that it touches is copied
+            # A terminal's Ctrl-C goes to the whole group; the parent decides, and kills.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            gc.disable()  # it lives for a moment, and all that it makes goes with it
         die_with_parent(parent)
         if lifetime:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -39,13 +40,18 @@ def live(function: Callable[[Callable[[bytes], None]], None], write_end: int, pa
         os._exit(status)
 
 
+def in_child() -> bool:
+    """Whether this process is such a child itself."""
+    return _to_parent >= 0
+
+
 def _let_go(write_end: int) -> None:
     """Close inherited descriptors whose readers wait for end of file: a child stuck in the kernel would hold them open.
 
     These are the command's stdout and stderr, and in a child's child the pipe of its parent.
     """
     global _to_parent
-    if _to_parent >= 0:
+    if in_child():
         os.close(_to_parent)
     else:
         null = open_null()
