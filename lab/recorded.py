@@ -22,7 +22,6 @@ from lab.cri_recordings import recorded_answer
 from lab.factory import DEVICES, make_probe
 from lab.fake_host import FakeHost
 from probe.facts.filesystems import attempts
-from probe.facts.filesystems.rules import Subject
 from probe.facts.gather import gather_node
 from probe.facts.kernel import gather_kernel
 from probe.facts.model import Facts, ProbeFacts, RuntimeFacts
@@ -204,14 +203,16 @@ class RecordedBench(attempts.Bench):
 
     def walk(self, targets: Sequence[Target]) -> Iterator[tuple[int, Answer]]:
         for index, target in enumerate(targets):
-            yield index, _answer(self._kernel["mounts"][target.fstype], "mount_setattr", target.ask_owner)
+            yield index, self._attempt(target)
 
-    def tmpfs(self) -> Answer:
-        return _answer(self._kernel["tmpfs"], "mount_setattr", ask_owner=True)
-
-    def overlay(self, layers: Subject) -> Answer:
-        clone = _answer(self._kernel["mounts"][layers.fstype], "mount_setattr", ask_owner=True)
-        return clone if clone.error else _answer(self._kernel["overlay"], "overlay", ask_owner=True)
+    def _attempt(self, target: Target) -> Answer:
+        if target.kind == "tmpfs":
+            return _answer(self._kernel["tmpfs"], "mount_setattr", ask_owner=True)
+        ask_owner = target.ask_owner or target.kind == "overlay"
+        clone = _answer(self._kernel["mounts"][target.fstype], "mount_setattr", ask_owner)
+        if clone.error or target.kind == "mount":
+            return clone
+        return _answer(self._kernel["overlay"], "overlay", ask_owner=True)
 
 
 class Recording:
@@ -260,8 +261,8 @@ class Recording:
         """What `userns-probe path` says of a volume on that path."""
         bench, _ = self.attempt_namespace()
         table = MountTable(parse_mountinfo(self.mountinfo.encode()))
-        tried = attempts.try_subjects(bench, [attempts.subject_of(table, "path", path)], table, frozenset())
-        rows = [*tried, (attempts.TMPFS, bench.tmpfs())]
+        subjects = [attempts.subject_of(table, "path", path), attempts.TMPFS]
+        rows = attempts.try_subjects(bench, subjects, table, frozenset())
         return attempts.judge(rows, bench, make_probe(), gather_kernel(self.host), oci_runtime="")[0]
 
     def attempt_namespace(self) -> tuple[RecordedBench, NamespaceAttempt]:

@@ -120,9 +120,10 @@ def _try_paths(settings: Settings, paths: Sequence[str], oci_runtime: str, made:
             not_tried(each, namespace.kind or "not-tried", why) if isinstance(each, Subject) else each for each in found
         ]
         return tuple(msgspec.structs.replace(row, path=printable(row.path)) for row in rows)
-    tried = iter(attempts.try_subjects(bench, present, MountTable(mounts.value), held))
+    *present_rows, tmpfs = attempts.try_subjects(bench, [*present, attempts.TMPFS], MountTable(mounts.value), held)
+    tried = iter(present_rows)
     answers = [next(tried) if isinstance(each, Subject) else (_nowhere(each.path), each) for each in found]
-    judged = attempts.judge([*answers, (attempts.TMPFS, bench.tmpfs())], bench, probe, kernel, oci_runtime)
+    judged = attempts.judge([*answers, tmpfs], bench, probe, kernel, oci_runtime)
     return tuple(_with_type(host, with_owner(host, row)) for row in judged[: len(paths)])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -69,6 +70,8 @@ class Target(Struct, frozen=True):
     """Device of the parent mount whose server must answer the path lookup; empty when there is none."""
     recursive: bool = False
     """True to map all mounts below, too, as runtimes do for the option `ridmap`."""
+    kind: Literal["mount", "tmpfs", "overlay"] = "mount"
+    """`mount` to map the mount at *path*, `tmpfs` a new tmpfs, `overlay` to map *path* as the layer of an overlay."""
 
 
 def attempt_user_namespace(own_proc: int) -> tuple[int, NamespaceAnswer]:

@@ -11,7 +11,7 @@ import msgspec
 
 from probe.host import syscalls
 from probe.host.child import Child, ChildError
-from probe.host.idmap import Answer, Target, attempt_idmap, enter_own_mount_namespace
+from probe.host.idmap import Answer, Target, attempt_idmap, attempt_overlay, attempt_tmpfs, enter_own_mount_namespace
 from probe.host.processes import HELPER_NAME
 
 UNSERVED = 3.0
@@ -62,7 +62,7 @@ def _attempt_group(
                     return  # too little time to prove a hang
                 hung = {targets[at].device, targets[at].server} - {""} if at is not None else set()
                 for index in [i for i, target in pending.items() if i == at or target.server in hung]:
-                    yield index, Answer("open_tree", errno.ETIMEDOUT)
+                    yield index, Answer("open_tree" if pending[index].kind == "mount" else "helper", errno.ETIMEDOUT)
                     del pending[index]
                 continue
             except (ChildError, msgspec.DecodeError):
@@ -81,13 +81,14 @@ def _walk(
 ) -> None:
     again = []
     failure = prepare_helper(prepare)
-    for index, target in sorted(targets.items(), key=lambda item: item[1].unbindable):
+    # Last: what changes the mount namespace of this process.
+    for index, target in sorted(targets.items(), key=lambda item: (item[1].kind == "overlay", item[1].unbindable)):
         if failure:
             write(msgspec.json.encode((index, failure)) + b"\n")
             continue
         syscalls.set_name(HELPER_NAME + target.device)
         write(msgspec.json.encode((index, None)) + b"\n")
-        answer = _attempt_in_own_namespace(target, userns_fd) if target.unbindable else attempt_idmap(target, userns_fd)
+        answer = _attempt(target, userns_fd)
         if is_fuse(target.fstype) and answer.step == "mount_setattr" and answer.error == errno.EINVAL:
             again.append((index, target, _fuse_requests(target.device)))
         else:
@@ -101,6 +102,14 @@ def _walk(
         if answer.error and waiting and _fuse_requests(target.device):
             answer = msgspec.structs.replace(answer, waiting=True)
         write(msgspec.json.encode((index, answer)) + b"\n")
+
+
+def _attempt(target: Target, userns_fd: int) -> Answer:
+    if target.kind == "tmpfs":
+        return attempt_tmpfs(userns_fd)
+    if target.kind == "overlay":
+        return attempt_overlay(target.path, userns_fd)
+    return _attempt_in_own_namespace(target, userns_fd) if target.unbindable else attempt_idmap(target, userns_fd)
 
 
 def prepare_helper(prepare: Callable[[], None]) -> Answer | None:

@@ -92,6 +92,25 @@ def test_where_nothing_can_be_forked(misbehave: Callable[..., None], monkeypatch
     assert answers(targets(3)) == dict.fromkeys(range(3), Answer("fork", errno.EAGAIN))
 
 
+def test_each_kind_of_attempt_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One child makes them all; the overlay comes last, as its attempt changes the mount namespace of the child."""
+    monkeypatch.setattr(walk, "attempt_tmpfs", lambda _: Answer("done", 0, (0, os.getpid())))
+    monkeypatch.setattr(walk, "attempt_overlay", lambda path, _: Answer(f"overlay {path}", 0, (0, os.getpid())))
+    monkeypatch.setattr(walk, "attempt_idmap", lambda target, _: Answer(target.path, 0, (0, os.getpid())))
+    many = [Target("/layers", "0:1", "ext4", kind="overlay"), Target("", "", "tmpfs", kind="tmpfs"), *targets(1)]
+    found = answers(many)
+    assert [answer.step for answer in found.values()] == ["done", "/0", "overlay /layers"]
+    assert len({answer.owner for answer in found.values()}) == 1
+
+
+def test_an_overlay_that_hangs(misbehave: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call of it is known to be the one."""
+    misbehave()
+    monkeypatch.setattr(walk, "attempt_overlay", lambda _path, _fd: signal.pause())
+    many = [Target("/layers", "0:50", "nfs4", server="0:50", kind="overlay"), *targets(2)]
+    assert answers(many, timeout=SHORT) == {0: Answer("helper", errno.ETIMEDOUT), 1: DONE, 2: DONE}
+
+
 def test_what_hangs_and_what_lies_behind_the_same_server(misbehave: Callable[..., None]) -> None:
     """One of them is waited for, and all others are answered."""
     misbehave(at1=signal.pause)

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from probe.facts.bundle.questions import OF_HOST, OF_TRIALS, Asked, of_target, plain, question_of
 from probe.facts.filesystems.attempts import Bench
-from probe.facts.filesystems.rules import Subject
 from probe.facts.gather import gather_node, in_node, node_host
 from probe.facts.memory import Memory, remember
 from probe.facts.model import Facts, ProbeFacts, RuntimeFacts
@@ -123,13 +122,7 @@ class _KeepingBench(Bench):
 
     def walk(self, targets: Sequence[Target]) -> Iterator[tuple[int, Answer]]:
         for index, answer in self._bench.walk(targets):
-            yield index, self._keep("walk", of_target(targets[index]), answer)
-
-    def tmpfs(self) -> Answer:
-        return self._keep("tmpfs", [], self._bench.tmpfs())
-
-    def overlay(self, layers: Subject) -> Answer:
-        return self._keep("overlay", [layers.path], self._bench.overlay(layers))
+            yield index, self._keep(*of_target(targets[index]), answer)
 
     def _keep(self, question: str, arguments: list[Any], answer: T) -> T:
         self._asked.append(Asked(question, arguments, plain(answer)))

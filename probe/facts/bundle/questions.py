@@ -49,8 +49,11 @@ class Answers:
         return _convert(answers.popleft() if len(answers) > 1 else answers[0], kind)
 
 
-def of_target(target: Target) -> list[Any]:
-    return [target.path, target.device, target.fstype, *(["recursive"] if target.recursive else [])]
+def of_target(target: Target) -> tuple[str, list[Any]]:
+    """The question that asks for an attempt at *target*, and its arguments."""
+    if target.kind == "mount":
+        return "walk", [target.path, target.device, target.fstype, *(["recursive"] if target.recursive else [])]
+    return target.kind, [target.path] if target.path else []
 
 
 def question_of(signature: inspect.Signature, *arguments: Any, **named: Any) -> list[Any]:

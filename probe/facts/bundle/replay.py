@@ -9,7 +9,6 @@ from typing import Any, cast, get_origin, get_type_hints
 
 from probe.facts.bundle.questions import OF_HOST, OF_TRIALS, Answers, Asked, of_target, question_of
 from probe.facts.filesystems.attempts import Bench
-from probe.facts.filesystems.rules import Subject
 from probe.facts.gather import gather_node
 from probe.facts.memory import Memory, remember
 from probe.facts.model import Facts, ProbeFacts, RuntimeFacts
@@ -104,14 +103,11 @@ class _ReplayedBench(Bench):
 
     def walk(self, targets: Sequence[Target]) -> Iterator[tuple[int, Answer]]:
         for index, target in enumerate(targets):
-            if answer := self._answers.take("walk", of_target(target), Answer):
+            question, arguments = of_target(target)
+            if target.kind != "mount":
+                yield index, self._take(question, arguments)
+            elif answer := self._answers.take(question, arguments, Answer):
                 yield index, answer
-
-    def tmpfs(self) -> Answer:
-        return self._take("tmpfs", [])
-
-    def overlay(self, layers: Subject) -> Answer:
-        return self._take("overlay", [layers.path])
 
     def _take(self, question: str, arguments: list[Any]) -> Answer:
         answer: Answer | None = self._answers.take(question, arguments, Answer)

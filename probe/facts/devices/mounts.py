@@ -83,6 +83,6 @@ def _try(
     probe: ProbeFacts,
     kernel: KernelFacts,
 ) -> tuple[Attempt, ...]:
-    tried = attempts.try_subjects(bench, subjects, table, held)
-    rows = [*tried, (attempts.TMPFS, bench.tmpfs())]  # what works elsewhere tells what EPERM means
+    # What works elsewhere tells what EPERM means.
+    rows = attempts.try_subjects(bench, [*subjects, attempts.TMPFS], table, held)
     return attempts.judge(rows, bench, probe, kernel, oci_runtime="runc")[:-1]

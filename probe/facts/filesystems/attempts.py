@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -13,21 +12,17 @@ from probe.facts.filesystems.meaning import judge_answer, judge_namespace, not_t
 from probe.facts.filesystems.rules import Circumstances, Subject
 from probe.facts.model import KernelFacts, ProbeFacts
 from probe.facts.tried import SHOWN_BELOW, Attempt, NamespaceAttempt
-from probe.host import idmap, syscalls
-from probe.host.child import ChildError, run_child
+from probe.host import idmap
 from probe.host.host import Host, Process
 from probe.host.idmap import Answer, Target
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import Mount, is_served, printable
-from probe.host.processes import HELPER_NAME
-from probe.host.walk import UNSERVED, attempt_all, is_fuse, prepare_helper
+from probe.host.walk import attempt_all, is_fuse
 from probe.reading import Reading
 from probe.terms import Role
 
 TIMEOUT = 1.0
 """Timeout of one file system in seconds; an attempt takes 0.1 ms unless a server hangs."""
-AT_ONCE = 0.1
-"""Minimum timeout in seconds, granted even when the budget is spent: enough for a fork and an answer."""
 
 STILL_HANGS = "timed out: an earlier attempt at it still hangs"
 
@@ -50,36 +45,8 @@ class Bench:
         return idmap.attempt_idmap(Target("/proc", "", "proc"), self.userns_fd)
 
     def walk(self, targets: Sequence[Target]) -> Iterator[tuple[int, Answer]]:
-        """(index, answer) of each target reached before the deadline."""
+        """(index, answer) of each target reached before the deadline, tried by as few children as possible."""
         return attempt_all(targets, self.userns_fd, self._deadline, self._timeout, self._prepare)
-
-    def tmpfs(self) -> Answer:
-        """Attempt on a new tmpfs."""
-        return self._in_child("tmpfs", lambda: idmap.attempt_tmpfs(self.userns_fd), served=False)
-
-    def overlay(self, layers: Subject) -> Answer:
-        """Attempt at an overlay over an idmapped layer."""
-        attempt = lambda: idmap.attempt_overlay(layers.path, self.userns_fd)  # noqa: E731
-        return self._in_child(layers.device, attempt, served=is_served(layers.fstype))
-
-    def _in_child(self, device: str, attempt: Callable[[], Answer], *, served: bool) -> Answer:
-        """One attempt in a child of its own."""
-
-        def prepared() -> bytes:
-            answer = prepare_helper(self._prepare)
-            syscalls.set_name(HELPER_NAME + device)
-            return msgspec.json.encode(answer or attempt())
-
-        timeout = self._timeout * (1 if served else UNSERVED)
-        timeout = max(min(timeout, self._deadline - time.monotonic()), AT_ONCE)
-        try:
-            return msgspec.json.decode(run_child(prepared, timeout), type=Answer)
-        except TimeoutError:
-            return Answer("helper", errno.ETIMEDOUT)
-        except ChildError:
-            return Answer("helper", errno.EIO)
-        except OSError as error:
-            return Answer("fork", error.errno or errno.EIO)
 
 
 def attempt_namespace(probe: ProbeFacts, own_proc: int) -> tuple[int, NamespaceAttempt]:
@@ -134,15 +101,7 @@ def try_subjects(
     outcome: dict[int, Answer | Attempt] = {}
     targets: dict[int, Target] = {}
     for index, subject in enumerate(subjects):
-        target = Target(
-            subject.path,
-            subject.device,
-            subject.fstype,
-            ask_owner=subject.role in ("kubelet-root", "runtime-root") and not is_served(subject.fstype),
-            unbindable=subject.unbindable,
-            server=table.server_above(subject.path),
-            recursive=subject.recursive,
-        )
+        target = target_of(subject, table)
         if subject.device in held or target.server in held:
             outcome[index] = not_tried(subject, "timed-out", STILL_HANGS)
         else:
@@ -155,17 +114,33 @@ def try_subjects(
     return _distrust_servers(tried, targets)
 
 
-def try_overlay(bench: Bench, host: Host, layers: Subject, held: frozenset[str]) -> tuple[Subject, Answer | Attempt]:
-    """Attempt at an overlay over an idmapped layer, unless its module is not loaded: mounting would load it."""
-    if layers.device in held:
-        return layers, not_tried(layers, "timed-out", STILL_HANGS)
+def target_of(subject: Subject, table: MountTable) -> Target:
+    """What is tried for *subject*."""
+    if subject.role == "tmpfs":
+        return Target(subject.path, subject.device, subject.fstype, kind="tmpfs")
+    server, served = table.server_above(subject.path), is_served(subject.fstype)
+    if subject.role == "overlay-layers":  # its attempt looks at files of the layer
+        server = server or (subject.device if served else "")
+        return Target(subject.path, subject.device, subject.fstype, server=server, kind="overlay")
+    return Target(
+        subject.path,
+        subject.device,
+        subject.fstype,
+        ask_owner=subject.role in ("kubelet-root", "runtime-root") and not served,
+        unbindable=subject.unbindable,
+        server=server,
+        recursive=subject.recursive,
+    )
+
+
+def without_overlay(host: Host, layers: Subject) -> Attempt | None:
+    """The attempt at an overlay where its module is not loaded, as mounting would load it; None where it is."""
     filesystems = host.read_text("/proc/filesystems")
     if filesystems.value is None:
-        reason = f"not tried: {filesystems.source}: {filesystems.problem}"
-        return layers, not_tried(layers, "not-readable", reason)
+        return not_tried(layers, "not-readable", f"not tried: {filesystems.source}: {filesystems.problem}")
     if "\toverlay\n" not in filesystems.value:
-        return layers, not_tried(layers, "not-tried", "not tried: the overlay module is not loaded")
-    return layers, bench.overlay(layers)
+        return not_tried(layers, "not-tried", "not tried: the overlay module is not loaded")
+    return None
 
 
 def judge(

@@ -52,13 +52,13 @@ def try_node(
     rows: dict[Role, Row] = {
         role: row for role, subject in subjects.items() if (row := out_of_sight(subject, entered, table))
     }
-    mapped = [subject for role, subject in subjects.items() if role not in rows and role != "overlay-layers"]
-    tried = attempts.try_subjects(bench, [*mapped, *volumes], table, held)
-    rows |= {subject.role: (subject, answer) for subject, answer in tried[: len(mapped)]}
-    if "overlay-layers" not in rows:
-        rows["overlay-layers"] = attempts.try_overlay(bench, host, subjects["overlay-layers"], held)
-    rows["tmpfs"] = attempts.TMPFS, bench.tmpfs()
-    return [*(rows[role] for role in _ORDER), *tried[len(mapped) :]]
+    layers = subjects["overlay-layers"]
+    if layers.role not in rows and (untried_overlay := attempts.without_overlay(host, layers)):
+        rows[layers.role] = layers, untried_overlay
+    needed = [attempts.TMPFS, *(subject for role, subject in subjects.items() if role not in rows)]
+    tried = attempts.try_subjects(bench, [*needed, *volumes], table, held)
+    rows |= {subject.role: (subject, answer) for subject, answer in tried[: len(needed)]}
+    return [*(rows[role] for role in _ORDER), *tried[len(needed) :]]
 
 
 def without_vanished(rows: Sequence[Row], mounts: Sequence[Mount] | None) -> list[Row]:

@@ -12,8 +12,9 @@ from probe.facts.filesystems.attempts import (
     Bench,
     attempt_namespace,
     subject_of,
-    try_overlay,
+    target_of,
     try_subjects,
+    without_overlay,
 )
 from probe.facts.filesystems.rules import Subject
 from probe.facts.tried import Attempt
@@ -22,17 +23,44 @@ from probe.host.host import Host
 from probe.host.idmap import Answer, NamespaceAnswer
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import parse_mountinfo
+from probe.reading import Reading
 
 
 def test_overlay_leaves_alone_what_still_hangs() -> None:
     """Its layers lie on a file system whose server keeps the child of an earlier probe: nothing is asked."""
-    bench, host = Mock(spec=Bench), Mock(spec=Host)
+    bench = Mock(spec=Bench)
+    bench.walk.return_value = []
     layers = Subject(role="overlay-layers", path="/var/lib/containerd", fstype="fuse", device="0:51")
-    subject, row = try_overlay(bench, host, layers, frozenset({"0:51"}))
+    ((subject, row),) = try_subjects(bench, [layers], MountTable(()), frozenset({"0:51"}))
     assert subject == layers
     assert isinstance(row, Attempt)
     assert (row.result, row.kind, row.reason) == ("unknown", "timed-out", STILL_HANGS)
-    assert bench.mock_calls == host.mock_calls == []
+    bench.walk.assert_called_once_with([])
+
+
+@pytest.mark.parametrize(
+    ("filesystems", "kind"),
+    [
+        (Reading("/proc/filesystems", "nodev\toverlay\n"), None),
+        (Reading("/proc/filesystems", "nodev\ttmpfs\n"), "not-tried"),
+        (Reading.without("/proc/filesystems", "timed-out", "no answer in time"), "not-readable"),
+    ],
+)
+def test_overlay_is_tried_only_where_its_module_is_loaded(filesystems: Reading[str], kind: str | None) -> None:
+    """The attempt would load it."""
+    host = Mock(spec=Host)
+    host.read_text.return_value = filesystems
+    layers = Subject(role="overlay-layers", path="/var/lib/containerd", fstype="ext4", device="8:1")
+    row = without_overlay(host, layers)
+    assert (row.kind if row else None) == kind
+
+
+@pytest.mark.parametrize(("fstype", "server"), [("nfs4", "0:51"), ("ext4", "")])
+def test_overlay_waits_for_the_server_of_its_layers(fstype: str, server: str) -> None:
+    """One that hangs must not take the time of what no server answers for."""
+    table = MountTable(parse_mountinfo(f"21 1 0:51 / /v rw - {fstype} s rw\n".encode()))
+    target = target_of(subject_of(table, "overlay-layers", "/v"), table)
+    assert (target.kind, target.path, target.server) == ("overlay", "/v", server)
 
 
 @pytest.mark.parametrize(("path", "left_alone"), [("/v", True), ("/v/d", True), ("/w", False)])
