@@ -23,7 +23,7 @@ from probe.host.nested.container import Container
 from probe.host.nested.network import known_modules
 from probe.host.nested.pod import read_minors
 from probe.host.nested.processes import MORE, TIMEOUT, Write, available
-from probe.host.sandbox.root import make_user_namespace, read_filesystems
+from probe.host.sandbox.root import read_filesystems
 from probe.host.sandbox.steps import StepAnswer, run_step
 
 _POD = (
@@ -86,15 +86,17 @@ class NestedAnswer(Struct, frozen=True, kw_only=True):
     """True when the time was over before its end."""
 
 
-def nested_child(own_proc: int, codec: Any, write: Write) -> None:
+def nested_child(own_proc: int, codec: Any, userns: tuple[int, StepAnswer], write: Write) -> None:
     """Run the trial and write a NestedAnswer as JSON. Call it in a child: the caller changes its namespaces for good.
 
-    *own_proc* is a descriptor of the /proc of our own PID namespace; *codec* is what `load_codec` returns.
+    *own_proc* is a descriptor of the /proc of our own PID namespace; *codec* is what `load_codec` returns, and *userns*
+    what `make_user_namespace` returned.
     """
     started = time.perf_counter()
-    found = {answer.name: answer for answer in _try_nested(own_proc, codec, os.getppid())}
+    found = {answer.name: answer for answer in _try_nested(own_proc, codec, userns, os.getppid())}
     steps = tuple(found.get(name, StepAnswer(name, "not-reached")) for name in STEP_NAMES)
-    write(msgspec.json.encode(NestedAnswer(steps=steps, seconds=round(time.perf_counter() - started, 6))))
+    seconds = round(time.perf_counter() - started + steps[0].seconds, 6)
+    write(msgspec.json.encode(NestedAnswer(steps=steps, seconds=seconds)))
 
 
 def read_nested(child: Child, deadline: float) -> NestedAnswer | None:
@@ -110,9 +112,9 @@ def read_nested(child: Child, deadline: float) -> NestedAnswer | None:
         return None
 
 
-def _try_nested(own_proc: int, codec: Any, parent: int) -> Iterator[StepAnswer]:
+def _try_nested(own_proc: int, codec: Any, userns: tuple[int, StepAnswer], parent: int) -> Iterator[StepAnswer]:
     filesystems, knows_module, minors = read_filesystems(own_proc), known_modules(own_proc), read_minors(own_proc)
-    userns_fd, first = make_user_namespace(own_proc)
+    userns_fd, first = userns
     yield msgspec.structs.replace(first, name="pod user namespace")
     done = {"pod user namespace"} if first.outcome == "done" else set()
     volume = [-1]

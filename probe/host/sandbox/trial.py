@@ -82,19 +82,20 @@ def sandbox_child(
     *own_proc* is a descriptor of the /proc of our own PID namespace, opened before entering. *enter_node*, called after
     all imports, moves into the node's mount namespace, *enter* into the runtime's as soon as that is known. When either
     returns a Reading with a problem, nothing is tried. What is nested has a root of its own and needs no runtime, so
-    that trial runs meanwhile.
+    that trial runs meanwhile, in the same user namespace.
     """
     codec = load_codec()
     entered: object = enter_node()
     if isinstance(entered, Reading) and entered.kind:
         return msgspec.json.encode(SandboxAnswer(not_entered=entered))
-    with Child(partial(nested_child, own_proc, codec), lifetime=2 * NESTED_TIMEOUT) as nested:
+    userns = make_user_namespace(own_proc)
+    with Child(partial(nested_child, own_proc, codec, userns), lifetime=2 * NESTED_TIMEOUT) as nested:
         entered = enter()
         started = time.perf_counter()
         if isinstance(entered, Reading) and entered.kind:
             return msgspec.json.encode(SandboxAnswer(not_entered=entered))
-        steps = tuple(_try_sandbox(own_proc, codec))
-        seconds = round(time.perf_counter() - started, 6)
+        steps = tuple(_try_sandbox(own_proc, codec, *userns))
+        seconds = round(time.perf_counter() - started + steps[0].seconds, 6)
         answer = read_nested(nested, time.monotonic() + NESTED_TIMEOUT)
     return msgspec.json.encode(SandboxAnswer(steps=steps, seconds=seconds, nested=answer))
 
@@ -112,14 +113,13 @@ def read_answer(child: Child | BackgroundChild, deadline: float) -> Reading[byte
     return Reading(SOURCE, answer)
 
 
-def _try_sandbox(own_proc: int, codec: Any) -> list[StepAnswer]:
+def _try_sandbox(own_proc: int, codec: Any, userns_fd: int, first: StepAnswer) -> list[StepAnswer]:
     parent = os.getppid()
     node = Node(
         own_proc=own_proc,
         filesystems=read_filesystems(own_proc),
         cgroup=read_lines(own_proc, "self/mountinfo", parse_cgroup),
     )
-    userns_fd, first = make_user_namespace(own_proc)
     done = {first.name} if first.outcome == "done" else set()
     answers = [first]
     answers.append(run_step("root inside", (first.name,), done, partial(become_root, userns_fd, parent)))

@@ -105,11 +105,14 @@ def write_all(fd: int, data: bytes) -> None:
         file.write(data)
 
 
-def trial(enter: Callable[[], object] = lambda: None) -> dict[str, dict[str, Any]]:
+def trial(
+    enter: Callable[[], object] = lambda: None, enter_node: Callable[[], None] = lambda: None
+) -> dict[str, dict[str, Any]]:
     """The steps of one trial, by name, run as the gatherer runs it."""
     own_proc = open_own_proc()
     try:
-        answer = json.loads(run_child(lambda: sandbox.sandbox_child(own_proc, enter), 20, sandbox.ANSWER_LIMIT))
+        tried = run_child(lambda: sandbox.sandbox_child(own_proc, enter, enter_node), 20, sandbox.ANSWER_LIMIT)
+        answer = json.loads(tried)
     finally:
         os.close(own_proc)
     return {step["name"]: step for step in answer["steps"]}
@@ -534,7 +537,7 @@ def test_a_threaded_process_is_not_used() -> None:
         def start() -> None:
             threading.Thread(target=signal.pause, daemon=True).start()
 
-        return trial(start)
+        return trial(enter_node=start)
 
     steps = forked(threaded)
     assert steps["user namespace"]["detail"] == "threads"
