@@ -5,6 +5,7 @@ Only the codec of one message is imported: the package's own start imports async
 
 from __future__ import annotations
 
+import _weakref
 import errno
 import os
 import socket
@@ -12,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from probe.lean_import import stand_in, submodules_of, without_logging
+from probe.lean_import import stand_in, submodules_of, without_logging, without_threads
 
 LO = 1
 """Index of the loopback interface in every network namespace."""
@@ -38,6 +39,9 @@ def load_codec() -> Any:
     with (
         submodules_of("pyroute2"),
         without_logging(),
+        without_threads(),
+        stand_in("weakref", proxy=_weakref.proxy),
+        stand_in("pkgutil"),
         stand_in("multiprocessing", **unused),
         stand_in("traceback", **unheard),
     ):
