@@ -53,9 +53,8 @@ class Container:
             return
         yield from self._second_namespace("full", 0, FULL_MAP, self._unmasked())
         yield self._step("masks", ("private root",), mask)
-        for answer, _ in available(self._rootful, TIMEOUT + 2 * MORE):
-            yield self._noted(answer)
         yield from self._second_namespace("rootless", USER, ROOTLESS_MAP, self._masked())
+        yield from map(self._noted, self._rootful())  # after all others: this process forks none afterwards
         for task in self._network_tasks():  # last: these may wait for the kernel's global lock of network links
             yield self._step(task.name, task.needs, task.run)
 
@@ -74,8 +73,8 @@ class Container:
             os.mkdir(f"{VOLUME}/{user}")
             os.chown(f"{VOLUME}/{user}", user, user)
 
-    def _rootful(self, write: Write) -> None:
-        """Processes that stay in the Pod's user namespace, as those of a builder."""
+    def _rootful(self) -> Iterator[StepAnswer]:
+        """Answers of a process that stays in the Pod's user namespace, as those of a builder."""
         inner = Rootful(self._filesystems, self._devices, self._userns_fd)
         tasks = (
             Task("tmpfs", (), inner.mount_tmpfs),
@@ -91,7 +90,7 @@ class Container:
             Task("keyring", (), inner.join_keyring),
             Task("pivot_root", ("proc",), inner.pivot_root),
         )
-        unshare_and_run("namespaces", tasks, self._done, write)
+        return unshare_and_run("namespaces", tasks, self._done)
 
     def _unmasked(self) -> tuple[Task, ...]:
         inner = Rootless(self._filesystems, f"{VOLUME}/0")
@@ -117,7 +116,8 @@ class Container:
             if answer.outcome == "done" and os.read(hold_read, 1):
                 os.setresgid(0, 0, 0)
                 os.setresuid(0, 0, 0)
-                unshare_and_run("", tasks, self._done, write)
+                for answer in unshare_and_run("", tasks, self._done):
+                    write_answer(write, answer)
 
         try:
             for answer, pid in available(first, TIMEOUT + 2 * MORE):

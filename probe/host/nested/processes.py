@@ -19,8 +19,6 @@ TIMEOUT = 1.0
 MORE = 0.4
 """Seconds by which a process waits longer than the one below it."""
 
-_INNER = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID
-
 Write = Callable[[bytes], None]
 
 
@@ -37,29 +35,35 @@ def write_answer(write: Write, answer: StepAnswer) -> None:
     write(msgspec.json.encode(answer) + b"\n")
 
 
-def unshare_and_run(name: str, tasks: Sequence[Task], done: set[str], write: Write) -> None:
-    """Make a mount and a PID namespace, and run *tasks* in a process inside; *name* is the step that makes them."""
-    made = run_step(name, (), done, partial(syscalls.unshare, _INNER))
-    if name:
-        write_answer(write, made)
-    if made.outcome != "done":
-        write_answer(write, msgspec.structs.replace(made, name=tasks[0].name))
-        return
+def unshare_and_run(name: str, tasks: Sequence[Task], done: set[str]) -> Iterator[StepAnswer]:
+    """Answers of *tasks*, run by the first process of a new PID namespace, in a mount namespace of its own.
+
+    *name* is the step that makes both; without one it has no answer, but its failure is that of the first task. Call it
+    last: once the first process of its PID namespace has ended, the caller can fork no other.
+    """
+    made = run_step(name, (), done, partial(syscalls.unshare, syscalls.CLONE_NEWPID))
 
     def inner(write: Write) -> None:
-        for task in tasks:
-            answer = run_step(task.name, task.needs, done, task.run)
-            write_answer(write, answer)
+        entered = run_step(name, (), done, partial(syscalls.unshare, syscalls.CLONE_NEWNS))
+        write_answer(write, entered)
+        for task in tasks if entered.outcome == "done" else ():
+            write_answer(write, run_step(task.name, task.needs, done, task.run))
 
-    rest, error = [task.name for task in tasks], errno.EIO
+    rest, error = [name, *(task.name for task in tasks)], errno.EIO
     try:
-        for answer, _ in _answers_of(inner, TIMEOUT):
-            write_answer(write, answer)
+        for answer, _ in _answers_of(inner, TIMEOUT) if made.outcome == "done" else ((made, 0),):
             rest.remove(answer.name)
+            if answer.name:
+                yield answer
+            if answer.name == name and answer.outcome != "done":
+                yield msgspec.structs.replace(answer, name=tasks[0].name)
+                return
     except TimeoutError:
         error = errno.ETIMEDOUT
+    except (OSError, ChildError, msgspec.DecodeError):
+        return
     if rest:  # the first hung, or ended the process
-        write_answer(write, StepAnswer(rest[0], "failed", error))
+        yield StepAnswer(rest[0] or tasks[0].name, "failed", error)
 
 
 def _answers_of(function: Callable[[Write], None], timeout: float) -> Iterator[tuple[StepAnswer, int]]:
