@@ -81,6 +81,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+_syscall.argtypes = (ctypes.c_long, *(ctypes.c_void_p,) * 6)  # numbers, also negative ones, bytes, buffers and None
+_UNUSED = (None,) * 6
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.getsockopt.argtypes = (*(ctypes.c_int,) * 3, ctypes.c_char_p, ctypes.c_char_p)
@@ -96,7 +98,7 @@ def open_tree(dir_fd: int, path: str, flags: int) -> int:
     Needs CAP_SYS_ADMIN to clone. *Errors*: EPERM; EINVAL for an unbindable mount or one of another mount
     namespace; ENOSYS before Linux 5.2 or under a seccomp filter. *Source*: open_tree(2).
     """
-    return _call(_NR_OPEN_TREE, path, _int(dir_fd), _path(path), _int(flags))
+    return _call(_NR_OPEN_TREE, path, dir_fd, os.fsencode(path), flags)
 
 
 def mount_setattr(fd: int, attr_set: int, userns_fd: int = 0, flags: int = 0) -> None:
@@ -108,13 +110,13 @@ def mount_setattr(fd: int, attr_set: int, userns_fd: int = 0, flags: int = 0) ->
     CAP_SYS_ADMIN over the file system, or when it is idmapped already; ENOSYS before Linux 5.12.
     *Source*: mount_setattr(2).
     """
-    attributes = ctypes.create_string_buffer(struct.pack("=QQQQ", attr_set, 0, 0, userns_fd), 32)
-    _call(_NR_MOUNT_SETATTR, None, _int(fd), _path(""), _int(AT_EMPTY_PATH | flags), attributes, _int(32))
+    attributes = struct.pack("=QQQQ", attr_set, 0, 0, userns_fd)
+    _call(_NR_MOUNT_SETATTR, None, fd, b"", AT_EMPTY_PATH | flags, attributes, 32)
 
 
 def move_mount(from_fd: int, path: str) -> None:
     """Attach the detached mount *from_fd* at *path*. *Source*: move_mount(2)."""
-    _call(_NR_MOVE_MOUNT, path, _int(from_fd), _path(""), _int(AT_FDCWD), _path(path), _int(MOVE_MOUNT_F_EMPTY_PATH))
+    _call(_NR_MOVE_MOUNT, path, from_fd, b"", AT_FDCWD, os.fsencode(path), MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def mount_detached(fstype: str, attributes: int = 0, **options: str) -> int:
@@ -126,14 +128,14 @@ def mount_detached(fstype: str, attributes: int = 0, **options: str) -> int:
     *Errors*: ENODEV when the kernel does not know the type; EPERM without CAP_SYS_ADMIN; ENOSYS before
     Linux 5.2. *Source*: fsopen(2), fsconfig(2), fsmount(2).
     """
-    context = _call(_NR_FSOPEN, fstype, _path(fstype), _int(FSOPEN_CLOEXEC))
+    context = _call(_NR_FSOPEN, fstype, os.fsencode(fstype), FSOPEN_CLOEXEC)
     try:
         if attributes & MS_RDONLY:
-            _call(_NR_FSCONFIG, fstype, _int(context), _int(FSCONFIG_SET_FLAG), _path("ro"), None, _int(0))
+            _call(_NR_FSCONFIG, fstype, context, FSCONFIG_SET_FLAG, b"ro", None, 0)
         for key, value in options.items():
-            _call(_NR_FSCONFIG, fstype, _int(context), _int(FSCONFIG_SET_STRING), _path(key), _path(value), _int(0))
-        _call(_NR_FSCONFIG, fstype, _int(context), _int(FSCONFIG_CMD_CREATE), None, None, _int(0))
-        return _call(_NR_FSMOUNT, fstype, _int(context), _int(FSMOUNT_CLOEXEC), _int(attributes))
+            _call(_NR_FSCONFIG, fstype, context, FSCONFIG_SET_STRING, os.fsencode(key), os.fsencode(value), 0)
+        _call(_NR_FSCONFIG, fstype, context, FSCONFIG_CMD_CREATE, None, None, 0)
+        return _call(_NR_FSMOUNT, fstype, context, FSMOUNT_CLOEXEC, attributes)
     finally:
         os.close(context)
 
@@ -143,8 +145,8 @@ def openat2(dir_fd: int, path: str, flags: int, resolve: int) -> int:
 
     *Errors*: ELOOP when RESOLVE_NO_SYMLINKS meets a symlink; ENOSYS before Linux 5.6. *Source*: openat2(2).
     """
-    how = ctypes.create_string_buffer(struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve), 24)
-    return _call(_NR_OPENAT2, path, _int(dir_fd), _path(path), how, _int(24))
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
+    return _call(_NR_OPENAT2, path, dir_fd, os.fsencode(path), how, 24)
 
 
 def attributes(fd: int) -> int:
@@ -153,7 +155,7 @@ def attributes(fd: int) -> int:
     *Errors*: ENOSYS before Linux 4.11. *Source*: statx(2).
     """
     buffer = ctypes.create_string_buffer(256)
-    _call(_NR_STATX, f"descriptor {fd}", _int(fd), _path(""), _int(AT_EMPTY_PATH | AT_STATX_DONT_SYNC), _int(0), buffer)
+    _call(_NR_STATX, f"descriptor {fd}", fd, b"", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, buffer)
     found: int = struct.unpack_from("=Q", buffer, 8)[0]
     return found
 
@@ -194,12 +196,12 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
     *Errors*: EPERM without CAP_SYS_ADMIN; EINVAL when the old root is the initial ramfs. *Source*: pivot_root(2).
     """
-    _call(_NR_PIVOT_ROOT, new_root, _path(new_root), _path(put_old))
+    _call(_NR_PIVOT_ROOT, new_root, os.fsencode(new_root), os.fsencode(put_old))
 
 
 def join_session_keyring() -> None:
     """Give this process a new session keyring. *Errors*: EDQUOT; EPERM under a filter. *Source*: keyctl(2)."""
-    _call(_NR_KEYCTL, None, _int(KEYCTL_JOIN_SESSION_KEYRING), None, _int(0), _int(0), _int(0))
+    _call(_NR_KEYCTL, None, KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
 
 
 def getsockopt(fd: int, level: int, option: int, value: bytes) -> bytes:
@@ -244,21 +246,14 @@ def set_name(name: str) -> None:
 
 def drop_capabilities() -> None:
     """Drop all capabilities and set no_new_privs, so that execve(2) gains none. *Source*: capabilities(7)."""
+    # A buffer of its own for the header, to which the kernel may write the version that it prefers.
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
-    _call(_NR_CAPSET, None, header, ctypes.create_string_buffer(24))
+    _call(_NR_CAPSET, None, header, bytes(24))
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
-def _int(value: int) -> ctypes.c_long:
-    return ctypes.c_long(value)
-
-
-def _path(path: str) -> ctypes.c_char_p:
-    return ctypes.c_char_p(os.fsencode(path))
-
-
 def _call(number: int, path: str | None, *arguments: object) -> int:
-    result = int(_syscall(ctypes.c_long(number), *arguments))
+    result: int = _syscall(number, *arguments, *_UNUSED[len(arguments) :])
     if result < 0:
         _raise(path)
     return result
