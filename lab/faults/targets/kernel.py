@@ -12,7 +12,8 @@ from probe.host.environ import parse_environment, search_path
 from probe.host.mount_table import MountTable
 from probe.host.mountinfo import printable
 from probe.host.processes import in_pod_cgroup, is_stuck, parse_status
-from probe.host.sandbox.steps import parse_cgroup, parse_filesystems
+from probe.host.sandbox.root import parse_cgroup
+from probe.host.sandbox.steps import parse_filesystems
 from probe.host.volumes import find_volumes
 
 PROC = "rubbish in what /proc and /sys say"

@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal
 
@@ -25,7 +25,6 @@ BASE = "/proc"
 """Mount point of the first mount: a directory that always exists. Only the trial's mount namespace sees the mount."""
 
 _PRIVATE = syscalls.MS_NOSUID | syscalls.MS_NOEXEC | syscalls.MS_NODEV  # as in the OCI runtimes' default specifications
-_CGROUP_FLAGS = ("rw", "ro", "release_agent=")  # options that a user namespace may not set, or sets as mount flags
 
 
 class StepAnswer(Struct, frozen=True):
@@ -205,28 +204,6 @@ def parse_filesystems(text: str) -> dict[str, bool]:
     """proc_filesystems(5) as type -> True when it needs a block device."""
     rows = (line.split() for line in text.splitlines())
     return {row[-1]: row[0] != "nodev" or len(row) == 1 for row in rows if row}
-
-
-def parse_cgroup(mountinfo: Iterable[bytes]) -> tuple[str, str] | None:
-    """Type and options of the cgroup mount that a runtime would make; None when no cgroup file system is mounted.
-
-    cgroup2 if it is mounted on /sys/fs/cgroup, else any hierarchy of version 1, which stand for each other. Reading
-    stops at the line that decides.
-    """
-    first: tuple[str, str] | None = None
-    for line in mountinfo:
-        if b" - cgroup" not in line:
-            continue
-        mount, _, filesystem = line.rstrip(b"\n").decode(errors="replace").partition(" - ")
-        places, kinds = mount.split(" "), filesystem.split(" ")
-        if len(places) < 5 or len(kinds) < 3:
-            continue
-        if kinds[0] == "cgroup2" and places[4] == "/sys/fs/cgroup":
-            return "cgroup2", ""
-        if kinds[0] == "cgroup" and first is None:
-            options = (option for option in kinds[2].split(",") if not option.startswith(_CGROUP_FLAGS))
-            first = "cgroup", ",".join(options)
-    return first
 
 
 class NotRefusedError(Exception):

@@ -23,7 +23,7 @@ from probe.host.child import Child, ChildError
 from probe.host.in_child import become_root
 from probe.host.nested.trial import NestedAnswer, nested_child, read_nested
 from probe.host.sandbox.links import load_codec
-from probe.host.sandbox.root import make_user_namespace, read_filesystems, read_lines
+from probe.host.sandbox.root import make_user_namespace, read_cgroup, read_filesystems
 from probe.host.sandbox.steps import (
     ANSWERS,
     INSIDE,
@@ -31,7 +31,6 @@ from probe.host.sandbox.steps import (
     Sandbox,
     Step,
     StepAnswer,
-    parse_cgroup,
     run_step,
 )
 from probe.reading import Reading
@@ -118,7 +117,7 @@ def _try_sandbox(own_proc: int, codec: Any, userns_fd: int, first: StepAnswer) -
     node = Node(
         own_proc=own_proc,
         filesystems=read_filesystems(own_proc),
-        cgroup=read_lines(own_proc, "self/mountinfo", parse_cgroup),
+        cgroup=read_cgroup(own_proc),
     )
     done = {first.name} if first.outcome == "done" else set()
     answers = [first]

@@ -29,7 +29,8 @@ from probe.host.child import Child, run_child
 from probe.host.namespaces import open_own_proc
 from probe.host.sandbox import trial as sandbox
 from probe.host.sandbox.links import LO, Links, load_codec
-from probe.host.sandbox.steps import Step, parse_cgroup, parse_filesystems
+from probe.host.sandbox.root import parse_cgroup, read_cgroup, read_lines
+from probe.host.sandbox.steps import Step, parse_filesystems
 from probe.reading import Reading
 
 CLONE_NEWNET = 0x40000000
@@ -562,6 +563,7 @@ def test_block_types_are_told_from_others() -> None:
 
 
 UNIFIED = "35 24 0:30 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
+TMPFS = "31 24 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755"
 CPU = "36 31 0:33 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct"
 HYBRID = "42 31 0:39 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw"
 SYSTEMD = "37 31 0:34 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,release_agent=/bin/x,name=systemd"
@@ -582,6 +584,34 @@ SYSTEMD = "37 31 0:34 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,relea
 def test_cgroup_of_a_node(mountinfo: str, expected: tuple[str, str] | None) -> None:
     """cgroup2 where it is the whole of /sys/fs/cgroup, else the first hierarchy of version 1 with its controllers."""
     assert parse_cgroup(mountinfo.encode().splitlines(keepends=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "top", "expected", "unread"),
+    [
+        ((TMPFS, CPU, HYBRID), b"31", ("cgroup", "cpu,cpuacct"), 1),
+        ((CPU, TMPFS, UNIFIED), b"31", ("cgroup", "cpu,cpuacct"), 1),  # the tmpfs covers the cgroup2
+        ((TMPFS, CPU, UNIFIED, HYBRID), b"35", ("cgroup2", ""), 1),  # the cgroup2 covers the tmpfs
+        ((TMPFS, CPU, UNIFIED), b"3", ("cgroup2", ""), 0),  # not in the table, so it decides nothing
+    ],
+)
+def test_the_table_is_read_to_the_line_that_decides(
+    lines: tuple[str, ...], top: bytes, expected: tuple[str, str], unread: int
+) -> None:
+    """A table of 50,000 mounts would keep the trial waiting."""
+    rest = (f"{line}\n".encode() for line in lines)
+    assert parse_cgroup(rest, top) == expected
+    assert len(list(rest)) == unread
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/fs/cgroup"), reason="no /sys/fs/cgroup")
+def test_what_is_not_read_changes_no_answer() -> None:
+    """The directory's mount, by its descriptor, and the whole table of this machine."""
+    own_proc = open_own_proc()
+    try:
+        assert read_cgroup(own_proc) == read_lines(own_proc, "self/mountinfo", parse_cgroup)
+    finally:
+        os.close(own_proc)
 
 
 @given(st.text())
