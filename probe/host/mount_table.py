@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 from probe.host.mountinfo import Mount, is_served
 
@@ -13,15 +14,10 @@ class MountTable:
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
         self._by_id = {mount.mount_id: mount for mount in mounts}
-        self._points = {mount.mount_point for mount in self._by_id.values()}
-        self._children: dict[int, dict[str, list[Mount]]] = defaultdict(lambda: defaultdict(list))
-        self._tops: dict[str, list[Mount]] = defaultdict(list)
-        self._found: dict[str, Mount | None] = {}  # by directory
+        self._at: dict[str, list[Mount]] = defaultdict(list)  # by mount point, in the order of the table
+        self._found: dict[str, Mount | None] = {}  # by path
         for mount in self._by_id.values():
-            if mount.parent_id in self._by_id and mount.parent_id != mount.mount_id:
-                self._children[mount.parent_id][mount.mount_point].append(mount)
-            else:
-                self._tops[mount.mount_point].append(mount)
+            self._at[mount.mount_point].append(mount)
 
     def __iter__(self) -> Iterator[Mount]:
         return iter(self._by_id.values())
@@ -31,24 +27,28 @@ class MountTable:
 
         The lookup descends as the kernel does, so a mount hidden by a later one is not found.
         """
-        if path.endswith("/") or "//" in path:
+        if not path.startswith("/") or path.endswith("/") or "//" in path:
             path = plain(path)
-        directory = path.rpartition("/")[0] or "/"
-        if directory not in self._found:
-            here: Mount | None = None
-            for prefix in _prefixes(directory):
-                here = self._step(here, prefix)
-            self._found[directory] = here
-        found = self._found[directory]
-        return found if path == "/" else self._step(found, path)
+        if path not in self._found:
+            directory = path.rpartition("/")[0] or "/"
+            if directory not in self._found:
+                here: Mount | None = None
+                for prefix in _prefixes(directory):
+                    here = self._found[prefix] = self._step(here, prefix)
+            if path != "/":
+                self._found[path] = self._step(self._found[directory], path)
+        return self._found[path]
 
     def _step(self, here: Mount | None, point: str) -> Mount | None:
         """The mount at *point*, a directory whose parent lies in *here*; *here* itself when none is mounted there."""
-        if point not in self._points:
+        stack = self._at.get(point)
+        if stack is None:
             return here
-        if tops := self._tops.get(point):
-            here = tops[-1]
-        return self._topmost(here, point)
+        for mount in reversed(stack):
+            if self._is_top(mount):
+                here = mount
+                break
+        return _topmost(here, stack)
 
     def below(self, path: str) -> int:
         """Number of mounts that a non-recursive bind mount of *path* leaves out."""
@@ -63,8 +63,20 @@ class MountTable:
 
     def children(self, mount: Mount) -> Iterator[Mount]:
         """Mounts whose mount point is a directory of *mount*."""
-        for stack in self._children.get(mount.mount_id, {}).values():
-            yield from stack
+        yield from self._children.get(mount.mount_id, ())
+
+    @cached_property
+    def _children(self) -> dict[int, list[Mount]]:
+        """By the ID of their parent. Few paths need it, and it takes as long as all else that the table prepares."""
+        children: dict[int, list[Mount]] = defaultdict(list)
+        for mount in self._by_id.values():
+            if not self._is_top(mount):
+                children[mount.parent_id].append(mount)
+        return children
+
+    def _is_top(self, mount: Mount) -> bool:
+        """True when the table has no mount that holds the mount point."""
+        return mount.parent_id == mount.mount_id or mount.parent_id not in self._by_id
 
     def ancestors(self, mount: Mount) -> tuple[Mount, ...]:
         """Mounts that a lookup of the mount point of *mount* passes through, nearest first."""
@@ -86,15 +98,6 @@ class MountTable:
         passed = self.ancestors(mount) if mount.mount_point == path else (mount, *self.ancestors(mount))
         return next((each.device for each in passed if is_served(each.fstype)), "")
 
-    def _topmost(self, here: Mount | None, point: str) -> Mount | None:
-        passed = set()
-        while here is not None and here.mount_id not in passed:
-            passed.add(here.mount_id)
-            if not (stack := self._children.get(here.mount_id, {}).get(point)):
-                break
-            here = stack[-1]
-        return here
-
     def _descendants(self, mount: Mount) -> Iterator[Mount]:
         passed, pending = {mount.mount_id}, [mount]
         while pending:
@@ -103,6 +106,14 @@ class MountTable:
                     passed.add(child.mount_id)
                     pending.append(child)
                     yield child
+
+
+def _topmost(here: Mount | None, stack: Sequence[Mount]) -> Mount | None:
+    """The mount that covers *here*, or covers the one that does, of a *stack* of mounts at one point."""
+    above = {mount.parent_id: mount for mount in stack if mount.parent_id != mount.mount_id}
+    while here is not None and here.mount_id in above:
+        here = above.pop(here.mount_id)  # once, or a table with a cycle would have no end
+    return here
 
 
 def _prefixes(path: str) -> Iterator[str]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
+from typing import TypeVar
 
 from msgspec import Struct
 
+T = TypeVar("T")
+
 _DIGITS = 10
-_DEVICE = re.compile(rb"\d{1,10}:\d{1,10}")
+_DEVICE = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
@@ -61,82 +65,83 @@ def parse_mountinfo(content: bytes) -> tuple[Mount, ...]:
     Mount points and roots keep undecodable bytes as surrogates, for system calls; other fields are printable.
     *Source*: proc_pid_mountinfo(5).
     """
-    *lines, rest = content.split(b"\n")
-    if rest or not lines:
+    *lines, half = content.split(b"\n")
+    if half or not lines:
         raise ValueError(f"line {len(lines) + 1} is cut off")
-    fields = _Fields()
-    return tuple(fields.mount(line, number) for number, line in enumerate(lines, 1))
-
-
-class _Fields:
-    """Decoder of the fields of a line; equal fields of many lines are decoded once and share one object."""
-
-    def __init__(self) -> None:
-        self._parents: dict[bytes, int] = {}
-        self._devices: dict[bytes, str] = {}
-        self._roots: dict[bytes, str] = {}
-        self._rests: dict[bytes, _Rest] = {}
-        self._options: dict[bytes, tuple[str, ...]] = {}
-        self._filesystems: dict[bytes, tuple[str, str, str]] = {}
-
-    def mount(self, line: bytes, number: int) -> Mount:
-        """One line. *Errors*: ValueError."""
+    parents, devices, roots, rests = _Decoded(_number), _Decoded(_device), _Decoded(_path), _Decoded(_rest_decoder())
+    mounts = []
+    for line in lines:
         try:
             # Only space, tab, newline and backslash are escaped: a mount point may contain any other byte.
-            mount_id, parent, device, root, point, rest = line.split(b" ", 5)
-            return Mount(
-                _number(mount_id),
-                self._parents.get(parent) or self._parents.setdefault(parent, _number(parent)),
-                self._devices.get(device) or self._read_device(device),
-                self._roots.get(root) or self._roots.setdefault(root, _path(root)),
-                _path(point),
-                *(self._rests.get(rest) or self._read_rest(rest)),
+            number, parent, device, root, point, rest = line.decode(_ENCODING, _ERRORS).split(" ", 5)
+            mounts.append(
+                Mount(_number(number), parents[parent], devices[device], roots[root], _path(point), *rests[rest])
             )
         except ValueError:
             shown = line[:80].decode("utf-8", "backslashreplace")
-            raise ValueError(f"line {number} is not a mount: {shown!r}") from None
+            raise ValueError(f"line {len(mounts) + 1} is not a mount: {shown!r}") from None
+    return tuple(mounts)
 
-    def _read_device(self, field: bytes) -> str:
-        if not _DEVICE.fullmatch(field):
-            raise ValueError
-        return self._devices.setdefault(field, field.decode("ascii"))
 
-    def _read_rest(self, rest: bytes) -> _Rest:
-        """All that follows the mount point: options, optional fields until the first lone dash, the file system."""
-        attributes, _, filesystem = rest.partition(b" - ")
-        first, *propagation = attributes.split(b" ")  # of which each mount may have its own: the number of a peer group
-        if not first or first == b"-" or not all(propagation):
+class _Decoded(dict[str, T]):
+    """Field of a line -> its value. Equal fields of many lines are decoded once, and share one value."""
+
+    def __init__(self, decode: Callable[[str], T]) -> None:
+        self._decode = decode
+
+    def __missing__(self, field: str) -> T:
+        value = self[field] = self._decode(field)
+        return value
+
+
+def _rest_decoder() -> Callable[[str], _Rest]:
+    """Decoder of all that follows the mount point: options, optional fields until the first lone dash, file system."""
+    lists, filesystems = _Decoded(_options), _Decoded(_filesystem)
+
+    def decode(rest: str) -> _Rest:
+        attributes, _, filesystem = rest.partition(" - ")
+        first, *propagation = attributes.split(" ")  # of which each mount may have its own: the number of a peer group
+        if not first or first == "-" or not all(propagation):
             raise ValueError
-        options = self._options.get(first) or self._options.setdefault(first, tuple(_text(first).split(",")))
-        fstype, source, superblock = self._filesystems.get(filesystem) or self._read_filesystem(filesystem)
+        options, (fstype, source, superblock) = lists[first], filesystems[filesystem]
         read_only = "ro" in options or ",ro," in f",{superblock},"
-        read = (options, tuple(map(_text, propagation)), fstype, source, superblock, read_only)
-        return self._rests.setdefault(rest, read)
+        return options, tuple(map(_text, propagation)), fstype, source, superblock, read_only
 
-    def _read_filesystem(self, content: bytes) -> tuple[str, str, str]:
-        fstype, source, *super_options = content.split(b" ", 2)  # the source may be empty; of the options nothing ends
-        if not fstype:
-            raise ValueError
-        read = (_text(fstype), _text(source), _text(b"".join(super_options)))
-        return self._filesystems.setdefault(content, read)
+    return decode
 
 
-def _number(field: bytes) -> int:
-    if not field.isdigit() or len(field) > _DIGITS:
+def _options(field: str) -> tuple[str, ...]:
+    return tuple(_text(field).split(","))
+
+
+def _filesystem(field: str) -> tuple[str, str, str]:
+    fstype, source, *super_options = field.split(" ", 2)  # the source may be empty; nothing ends the options
+    if not fstype:
+        raise ValueError
+    return _text(fstype), _text(source), _text("".join(super_options))
+
+
+def _number(field: str) -> int:
+    if not (field.isascii() and field.isdigit()) or len(field) > _DIGITS:
         raise ValueError
     return int(field)
 
 
-def _path(field: bytes) -> str:
-    """os.fsdecode without its lookup of the encoding on each call."""
-    if not field or field == b"-":  # the dash ends the optional fields, which come later
+def _device(field: str) -> str:
+    if not _DEVICE.fullmatch(field):
         raise ValueError
-    return (_unescape(field) if b"\\" in field else field).decode(_ENCODING, _ERRORS)
+    return field
 
 
-def _unescape(field: bytes) -> bytes:
-    return _OCTAL.sub(lambda found: bytes((int(found[1], 8),)), field) if b"\\" in field else field
+def _path(field: str) -> str:
+    if not field or field == "-":  # the dash ends the optional fields, which come later
+        raise ValueError
+    return _unescape(field) if "\\" in field else field
 
 
-def _text(field: bytes) -> str:
-    return _unescape(field).decode("utf-8", "backslashreplace")
+def _text(field: str) -> str:
+    return printable(_unescape(field) if "\\" in field else field)
+
+
+def _unescape(field: str) -> str:
+    return os.fsdecode(_OCTAL.sub(lambda found: bytes((int(found[1], 8),)), os.fsencode(field)))
