@@ -19,7 +19,7 @@ from probe.facts.hooks import gather_hooks
 from probe.facts.ids.absent import gather_getsubids_missing
 from probe.facts.ids.pods import gather_pods
 from probe.facts.ids.range import gather_ids
-from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe
+from probe.facts.kernel import gather_distribution, gather_kernel, gather_probe, is_chrooted
 from probe.facts.kubelet.facts import gather_kubelet
 from probe.facts.kubelet.surroundings import gather_kubelet_around
 from probe.facts.model import Facts, MountFacts, ProbeFacts, RuntimeFacts
@@ -81,6 +81,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     sysctls = gather_boot_sysctls(host, kernel.namespace_limits)
     kernel = replace(kernel, boot_limits=sysctls.values)
     mounts, rows = _try_node(host, bench, probe, root_dir, runtime)
+    probe = replace(probe, chrooted=is_chrooted(host))
     automounts = mounts.value.boot_automounts if mounts.value else ()
     boot = gather_boot(host, kernel.release, sysctls.unread, automounts)
     tried = attempts.judge(rows, bench, probe, kernel, _default_oci_runtime(runtime))

@@ -24,17 +24,19 @@ _RELEASE_WORD = re.compile(r"[A-Za-z0-9._+~^-]{1,64}")
 
 
 def gather_probe(host: Host, entered: Reading[bool]) -> ProbeFacts:
-    """Privileges and confinement of this process; *entered* is the result of entering the node."""
+    """Privileges and confinement of this process; *entered* is the result of entering the node.
+
+    `is_chrooted` adds its own answer, once the mount table was read.
+    """
     status = host.read_text("/proc/self/status").parse(parse_status)
     own = status.parse(_parse_own_status)
     uid, capabilities, threads, _ = own.value or (-1, 0, 0, 0)
-    mounts = host.mountinfo("self")
     return ProbeFacts(
         uid=uid,
         effective_capabilities=capabilities,
         seccomp=own.parse(lambda fields: fields[3]),
         in_initial_user_namespace=_in_initial_user_namespace(host),
-        chrooted=mounts.value is not None and _is_chrooted(host, mounts.value),
+        chrooted=False,
         threads=threads,
         entered=entered,
         supported_architecture=syscalls.SUPPORTED_ARCHITECTURE,
@@ -127,12 +129,15 @@ def parse_cgroup_version(content: str) -> int:
     return 2
 
 
-def _is_chrooted(host: Host, mounts: bytes) -> bool:
-    """True when our root differs from the root of our mount namespace, by our mount table.
+def is_chrooted(host: Host) -> bool:
+    """True when our root differs from the root of our mount namespace, by our mount table; False without one.
 
     Mount points are relative to the reader's root: only a root that is a mount has the entry `/`. A chroot to a mount
     shows by process 1 of the same namespace, whose `/` is another mount.
     """
+    mounts = host.mountinfo("self").value
+    if mounts is None:
+        return False
     own = _ROOT_MOUNT.search(mounts)
     if own is None:
         return True

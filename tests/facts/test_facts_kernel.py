@@ -20,6 +20,7 @@ from probe.facts.kernel import (
     gather_distribution,
     gather_kernel,
     gather_probe,
+    is_chrooted,
     parse_boot_id,
     parse_cgroup_version,
     parse_lsm,
@@ -201,7 +202,7 @@ def test_an_unconfined_probe() -> None:
     assert (facts.uid, facts.threads, facts.effective_capabilities) == (0, 1, (1 << 41) - 1)
     assert facts.seccomp == Reading("/proc/self/status", 2)
     assert facts.in_initial_user_namespace.value is True
-    assert not facts.chrooted
+    assert not is_chrooted(host())
     assert facts.entered == ENTERED
 
 
@@ -239,8 +240,8 @@ def test_a_kernel_without_user_namespaces() -> None:
 
 def test_a_probe_in_a_chroot() -> None:
     """No mount has the name of its root."""
-    assert gather_probe(host(__proc__self__mountinfo=MOUNTINFO.replace(" / / ", " / /srv ")), ENTERED).chrooted
-    assert not gather_probe(host(__proc__self__mountinfo=None), ENTERED).chrooted
+    assert is_chrooted(host(__proc__self__mountinfo=MOUNTINFO.replace(" / / ", " / /srv ")))
+    assert not is_chrooted(host(__proc__self__mountinfo=None))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_a_probe_in_a_chroot_to_a_mount(namespace: str | None, root: str, chroot
     confined.files["/proc/self/mountinfo"] = "29 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
     confined.links["/proc/self/ns/mnt"] = "mnt:[1]"
     confined.links["/proc/1/ns/mnt"] = namespace or errno.EACCES
-    assert gather_probe(confined, ENTERED).chrooted is chrooted
+    assert is_chrooted(confined) is chrooted
 
 
 def test_a_node_that_was_not_entered() -> None:
@@ -284,7 +285,7 @@ def test_this_kernel(local_host: LocalHost) -> None:
 def test_this_process_in_odd_places(local_host: LocalHost) -> None:
     """A chroot and a user namespace are noticed by the process that is in one."""
     require(os.geteuid() == 0, "root")
-    assert not gather_probe(local_host, ENTERED).chrooted
+    assert not is_chrooted(local_host)
     assert _in_child(lambda: kernel.unshare(kernel.CLONE_NEWUSER)) == "not initial"
     assert _in_child(_chroot) == "initial chrooted"
 
@@ -304,9 +305,10 @@ def _in_child(change: Callable[[], None]) -> str:
     if pid == 0:
         try:
             change()
-            facts = gather_probe(LocalHost(), ENTERED)
+            node = LocalHost()
+            facts = gather_probe(node, ENTERED)
             words = "initial" if facts.in_initial_user_namespace.value else "not initial"
-            os.write(write_end, (words + " chrooted" * facts.chrooted).encode())
+            os.write(write_end, (words + " chrooted" * is_chrooted(node)).encode())
         finally:
             os._exit(0)
     os.close(write_end)
