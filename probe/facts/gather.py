@@ -73,6 +73,7 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     ids = kubelet.then(lambda known: gather_ids(host, known))
     root_dir = (kubelet.value.root_dir.value if kubelet.value else None) or KUBELET_ROOT
     logs_dir = (kubelet.value.logs_dir.value if kubelet.value else None) or ""
+    host.meanwhile = lambda: host.mountinfo("self").parse(parse_mountinfo)
     runtime = gather_runtime(host, endpoint, trials.cri_answer(endpoint), root_dir, logs_dir)
     if not endpoint and kubelet.value:
         runtime = problem_of(kubelet.value.endpoint)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from probe.host.files import FileStatus
 from probe.host.places import Place
@@ -39,6 +39,8 @@ class Host(ABC):
     """In seconds of time.monotonic(): from then on whatever does not answer at once is not waited for."""
     slowness = 1.0
     """Factor on all timeouts, from the budget."""
+    meanwhile: Callable[[], object] | None = None
+    """Work for once, for the time in which a program of the node runs. It may ask for the mount table alone."""
 
     @abstractmethod
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:

@@ -35,8 +35,9 @@ class Helper:
         *arguments: Any,
         timeout: float,
         limit: int = DEFAULT_LIMIT,
+        meanwhile: Callable[[], object] | None = None,
     ) -> bytes:
-        """Return value of the function; the child is called *name* while it runs.
+        """Return value of the function; the child is called *name* while it runs, and the caller runs *meanwhile*.
 
         *arguments* consist of numbers, strings, tuples and dictionaries. *Errors*: as `run_child`.
         """
@@ -45,6 +46,8 @@ class Helper:
         deadline = time.monotonic() + timeout
         try:
             os.write(self._requests, _LENGTH.pack(len(request)) + request)
+            if meanwhile:
+                meanwhile()
             (length,) = _LENGTH.unpack(child.read_exactly(_LENGTH.size, deadline))
             if length > limit + _FRAME:
                 raise ChildError("wrote more than allowed")

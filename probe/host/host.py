@@ -174,8 +174,15 @@ class LocalHost(Host):
             if name in self._stuck:
                 raise TimeoutError
             # What a program does not do in time says nothing of its file, so no path is remembered as stuck here.
+            work, self.meanwhile = self.meanwhile, None
             answer = self._helper.ask(
-                HELPER_NAME + name, operation, *arguments, timeout, timeout=timeout + 1, limit=_RUN_LIMIT
+                HELPER_NAME + name,
+                operation,
+                *arguments,
+                timeout,
+                timeout=timeout + 1,
+                limit=_RUN_LIMIT,
+                meanwhile=work,
             )
             return msgspec.json.decode(answer, type=Output)
 

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
 from msgspec import Struct
@@ -59,8 +60,9 @@ def printable(path: str) -> str:
     return path if path.isascii() else os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+@lru_cache(maxsize=1)
 def parse_mountinfo(content: bytes) -> tuple[Mount, ...]:
-    """Mounts in the order of the file; ValueError names the malformed line.
+    """Mounts in the order of the file; ValueError names the malformed line. The table of the last call is kept.
 
     Mount points and roots keep undecodable bytes as surrogates, for system calls; other fields are printable.
     *Source*: proc_pid_mountinfo(5).

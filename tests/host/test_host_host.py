@@ -447,6 +447,27 @@ def test_what_a_program_of_the_node_says() -> None:
 
 
 @pytest.mark.real
+def test_a_program_runs_while_work_is_done(tmp_path: Path) -> None:
+    """The program ends by that work, which is done for the first one alone."""
+    require(os.geteuid() == 0, "root")
+    fifo, done = f"{tmp_path}/fifo", []
+    os.mkfifo(fifo)
+
+    def work() -> None:
+        done.append("work")
+        Path(fifo).write_text("done meanwhile")
+
+    host = LocalHost()
+    host.meanwhile = work
+    try:
+        outputs = [host.run("/bin/cat", file).value for file in (fifo, "/dev/null")]
+    finally:
+        host.close()
+    assert [output and output.stdout for output in outputs] == ["done meanwhile", ""]
+    assert done == ["work"]
+
+
+@pytest.mark.real
 def test_a_tenants_program_is_not_run(tmp_path: Path) -> None:
     """It is named as what it is."""
     require(os.geteuid() == 0, "root")
