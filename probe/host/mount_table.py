@@ -14,10 +14,8 @@ class MountTable:
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
         self._by_id = {mount.mount_id: mount for mount in mounts}
-        self._at: dict[str, list[Mount]] = defaultdict(list)  # by mount point, in the order of the table
+        self._at = {mount.mount_point: mount for mount in self._by_id.values()}  # of stacked mounts the last
         self._found: dict[str, Mount | None] = {}  # by path
-        for mount in self._by_id.values():
-            self._at[mount.mount_point].append(mount)
 
     def __iter__(self) -> Iterator[Mount]:
         return iter(self._by_id.values())
@@ -41,14 +39,23 @@ class MountTable:
 
     def _step(self, here: Mount | None, point: str) -> Mount | None:
         """The mount at *point*, a directory whose parent lies in *here*; *here* itself when none is mounted there."""
-        stack = self._at.get(point)
-        if stack is None:
+        if point not in self._at:
             return here
+        stack = self._stacks.get(point) or (self._at[point],)
         for mount in reversed(stack):
             if self._is_top(mount):
                 here = mount
                 break
         return _topmost(here, stack)
+
+    @cached_property
+    def _stacks(self) -> dict[str, list[Mount]]:
+        """By mount points that several mounts have, in the order of the table."""
+        stacks: dict[str, list[Mount]] = defaultdict(list)
+        if len(self._at) < len(self._by_id):
+            for mount in self._by_id.values():
+                stacks[mount.mount_point].append(mount)
+        return stacks
 
     def below(self, path: str) -> int:
         """Number of mounts that a non-recursive bind mount of *path* leaves out."""
@@ -63,15 +70,14 @@ class MountTable:
 
     def children(self, mount: Mount) -> Iterator[Mount]:
         """Mounts whose mount point is a directory of *mount*."""
-        yield from self._children.get(mount.mount_id, ())
+        return (child for child in self._children.get(mount.mount_id, ()) if child.mount_id != mount.mount_id)
 
     @cached_property
     def _children(self) -> dict[int, list[Mount]]:
-        """By the ID of their parent. Few paths need it, and it takes as long as all else that the table prepares."""
+        """By the ID of their parent, which the table may lack. No lookup of a path needs it."""
         children: dict[int, list[Mount]] = defaultdict(list)
         for mount in self._by_id.values():
-            if not self._is_top(mount):
-                children[mount.parent_id].append(mount)
+            children[mount.parent_id].append(mount)
         return children
 
     def _is_top(self, mount: Mount) -> bool:

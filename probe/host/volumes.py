@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -36,34 +36,35 @@ def find_volumes(table: MountTable, root_dir: str) -> tuple[Volume, ...]:
     hidden mounts do not count.
     """
     prefix = root_dir.rstrip("/") + "/"
-    groups: dict[tuple[str, str, int], list[tuple[bool, bool, int, str, int, Mount]]] = defaultdict(list)
+    groups: dict[tuple[str, str, int], list[Mount]] = defaultdict(list)
     for mount in table:
         if mount.mount_point.startswith(prefix):
             peculiar = "idmapped" in mount.options or "unbindable" in mount.propagation
             key = (mount.device, mount.fstype, mount.mount_id if peculiar else 0)
-            groups[key].append(_preference(mount, prefix))
+            groups[key].append(mount)
     found = (_first_volume(table, group, prefix) for group in groups.values())
     return tuple(sorted(filter(None, found), key=lambda volume: volume.mount.mount_point))
 
 
-def _preference(mount: Mount, prefix: str) -> tuple[bool, bool, int, str, int, Mount]:
-    """Sort key with the mount as last element; ids are unique, so mounts are never compared."""
-    point = mount.mount_point
-    subpath = "/volume-subpaths/" in point and _SUBPATH.fullmatch(point, len(prefix)) is not None
-    return subpath, mount.read_only, point.count("/"), point, mount.mount_id, mount
-
-
-def _first_volume(
-    table: MountTable, group: list[tuple[bool, bool, int, str, int, Mount]], prefix: str
-) -> Volume | None:
-    """The most preferred mount of *group* that is a volume; usually the first, so the group is not sorted."""
-    heapq.heapify(group)
-    while group:
-        mount = heapq.heappop(group)[-1]
+def _first_volume(table: MountTable, group: list[Mount], prefix: str) -> Volume | None:
+    """The most preferred mount of *group* that is a volume."""
+    for mount in _by_preference(group, prefix):
         volume = _visible_volume(table, mount, prefix)
         if volume and not any(_visible_volume(table, outer, prefix) for outer in table.ancestors(mount)):
             return volume
     return None
+
+
+def _by_preference(group: list[Mount], prefix: str) -> Iterator[Mount]:
+    """The mounts of *group*, which is sorted only where its first is no volume."""
+
+    def preference(mount: Mount) -> tuple[bool, bool, int, str, int]:
+        point = mount.mount_point
+        subpath = "/volume-subpaths/" in point and _SUBPATH.fullmatch(point, len(prefix)) is not None
+        return subpath, mount.read_only, point.count("/"), point, mount.mount_id
+
+    yield min(group, key=preference) if len(group) > 1 else group[0]
+    yield from sorted(group, key=preference)[1:]
 
 
 def _visible_volume(table: MountTable, mount: Mount, prefix: str) -> Volume | None:
