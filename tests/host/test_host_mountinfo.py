@@ -459,6 +459,14 @@ def test_of_stacked_volumes_only_the_top_is_one() -> None:
     assert [each.mount.fstype for each in find_volumes(mounts, ROOT)] == ["tmpfs"]
 
 
+def test_a_volume_that_was_mounted_again_and_again() -> None:
+    """Drivers with a leak do that. Each mount hides the one before, and a walk over all for each would take minutes."""
+    path = f"{POD}/volumes/kubernetes.io~csi/x/mount"
+    leaked = (line(number, number - 1, path, "tmpfs", device="0:9") for number in range(21, 10_021))
+    (found,) = find_volumes(table(line(20, 1, "/"), *leaked), ROOT)
+    assert found.mount.mount_id == 10_020
+
+
 def chosen(*lines: str) -> list[str]:
     paths, again = (
         [each.mount.mount_point for each in find_volumes(table(line(20, 1, "/"), *some), ROOT)]
