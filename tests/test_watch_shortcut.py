@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from probe.host.look import look
 from probe.watch import looks as module
-from probe.watch import shortcut
+from probe.watch import shortcut, states
 from probe.watch.looks import Looks
 from probe.watch.shortcut import Shortcut, Source, find_shortcut
 
@@ -117,15 +118,65 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+def descriptors_of(found: Shortcut) -> list[int]:
+    """Those that it asks in place of paths."""
+    return [place for places, _, _ in found._states.values() for place in places if isinstance(place, int)]
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["paths", "descriptors"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_change_that_an_exact_look_finds_ends_it(tree: Path, change: Callable[[Path], object]) -> None:
-    """Whatever it is; the exact look afterwards names it."""
+def test_a_change_that_an_exact_look_finds_ends_it(
+    tree: Path, change: Callable[[Path], object], held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is, whether paths are asked or descriptors; the exact look afterwards names it."""
+    monkeypatch.setattr(states, "_LASTING", (str(tree),))
     sources = sources_of(tree)
     found = shortcut_of(sources)
+    if held:
+        assert not found.difference()
+        assert descriptors_of(found)
     _tick()
     change(tree)
     assert any(look(kind, path) != seen for kind, path, seen in sources)
     assert found.difference()
+
+
+def test_no_descriptor_keeps_another_mount_busy(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could unmount it; and a path in /proc may lead elsewhere, so it stays one."""
+    monkeypatch.setattr(states, "_LASTING", ("/proc", "/absent"))
+    found = shortcut_of([*sources_of(tree), ("file", "/proc/self/exe", look("file", "/proc/self/exe"))])
+    assert [found.difference() for _ in range(2)] == ["", ""]
+    assert descriptors_of(found) == []
+
+
+def test_descriptors_are_closed_with_the_short_cut(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is removed would else take room until the next probe."""
+    monkeypatch.setattr(states, "_LASTING", (str(tree),))
+    looks = Looks(json.dumps({"sources": [("mounts", TABLE, look("mounts", TABLE)), *sources_of(tree)]}).encode())
+    assert looks.changed() == ""
+    before = len(os.listdir("/proc/self/fd"))
+    assert looks.changed() == ""
+    assert len(os.listdir("/proc/self/fd")) > before
+    (tree / "usr/sbin/runc").unlink()
+    assert looks.changed()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_without_free_descriptors_it_asks_paths(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds the same."""
+    monkeypatch.setattr(states, "_LASTING", (str(tree),))
+    found = shortcut_of(sources_of(tree))
+    with monkeypatch.context() as patched:
+        patched.setattr(states.Descriptors, "_opened", fail)
+        assert not found.difference()
+    assert not found.difference()
+    assert descriptors_of(found) == []
+    (tree / "usr/sbin/runc").unlink()
+    assert found.difference()
+
+
+def fail(*_: object) -> int:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def test_other_entries_of_a_directory_come_and_go(tree: Path) -> None:
@@ -196,8 +247,8 @@ def test_the_time_of_a_directory_that_just_changed_does_not_count(tree: Path, mo
     (tree / "usr/sbin/other").touch()
     seen = (tree / "usr/sbin").stat()
     found = find_shortcut(sources_of(tree), types_here())
-    assert (shortcut._directory, f"{tree}/usr/sbin") not in {
-        (state, path) for state, (paths, _) in found._states.items() for path in paths
+    assert (states.directory_of, f"{tree}/usr/sbin") not in {
+        (state, path) for state, (_, paths, _) in found._states.items() for path in paths
     }
     (tree / "usr/sbin/runc").unlink()
     os.utime(tree / "usr/sbin", ns=(seen.st_atime_ns, seen.st_mtime_ns))
@@ -229,7 +280,7 @@ def test_times_of_directories_on_servers_do_not_count(
 ) -> None:
     """They may be the same after a change, as those of a file system of unknown type: entries are compared."""
     found = find_shortcut(sources_of(tree), types)
-    assert shortcut._directory not in found._states
+    assert states.directory_of not in found._states
     assert not found.difference()
     _tick()
     change(tree)

@@ -8,7 +8,7 @@ import os
 import select
 
 from probe.host.look import UNSEEN, look, meaning
-from probe.watch.shortcut import Shortcut, Source, find_shortcut
+from probe.watch.shortcut import ABSENT, Shortcut, Source, find_shortcut
 
 _PAGE = 4096
 
@@ -29,16 +29,20 @@ class Looks:
         for kind, path, seen in sources:
             if kind == "mounts":
                 self._tables[os.stat(f"{os.path.dirname(path)}/ns/mnt").st_ino] = MountTable(path, seen)
-            elif kind in ("content", "start", "status") and not seen.startswith("errno"):
-                self._files.append(KernelFile(kind, path, seen))
+            elif kind in ("content", "start", "status") and seen != ABSENT:
+                self._add_file(KernelFile(kind, path, seen))
             else:
                 self._sources.append((kind, path, seen))
+        told = {os.path.dirname(file.path) for file in self._files if file.kind == "status"}
+        # The status of a process that has ended cannot be read, so a start time that was right once stays so.
+        self._lasting = [file for file in self._files if file.kind != "start" or os.path.dirname(file.path) not in told]
 
     def changed(self) -> str:
         """Kind and path of the first source whose look differs; empty when none does. *Errors*: OSError."""
         for file in self._files:
             if file.changed():
                 return f"{file.kind} {file.path}"
+        self._files = self._lasting
         # No short cut after a mount or umount: either may change where any path leads.
         moved = [table for table in self._tables.values() if table.moved()]
         if differs := next((f"mounts {table.path}" for table in moved if table.changed()), ""):
@@ -47,8 +51,18 @@ class Looks:
             return ""
         return self._exact_look()
 
+    def _add_file(self, file: KernelFile) -> None:
+        """Keep *file* open, unless a look at it failed, and an open file does not tell whether it still does."""
+        if file.seen.startswith("errno") and file.changed():
+            file.close()
+            self._sources.append((file.kind, file.path, file.seen))
+        else:
+            self._files.append(file)
+
     def _exact_look(self) -> str:
         """The first changed source outside the kernel's file systems; after none, the next look takes a short cut."""
+        if self._shortcut:
+            self._shortcut.close()
         own = self._tables.get(self._namespace)
         shortcut: Shortcut | None = None
         with contextlib.suppress(OSError):  # each look is exact then
@@ -69,7 +83,7 @@ class KernelFile:
         """*kind* and *seen* are those of its look. A file that cannot be opened counts as changed."""
         self.kind = kind
         self.path = path
-        self._seen = seen
+        self.seen = seen
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -80,19 +94,25 @@ class KernelFile:
         """True when the look differs; always for a process that has ended."""
         try:
             content = os.pread(self._file, _PAGE, 0)
-        except OSError:
-            return True
+        except OSError as error:
+            return self.seen != f"errno {error.errno}"
         if content == self._same:
             return False
         if len(content) >= _PAGE:  # more does not come at once
-            return look(self.kind, self.path) != self._seen
+            return look(self.kind, self.path) != self.seen
         try:
-            if meaning(self.kind, content) != self._seen:
+            if meaning(self.kind, content) != self.seen:
                 return True
         except LookupError:
             return True
         self._same = content
         return False
+
+    def close(self) -> None:
+        """Close it, if it is open."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 class MountTable:

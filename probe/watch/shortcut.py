@@ -13,18 +13,18 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
+from itertools import repeat
 
 from probe.host.look import look, reachable
+from probe.watch.states import FIELDS, INODE, Descriptors, directory_of, entry_of, file_of, inode_of, place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `watch` holds for ever what it imports, and typing takes 0.6 MB
     from typing import Any
 
-    _State = tuple[Callable[[str], Any], str, Any]  # a function of a path, the path, and the result that it had
+    from probe.watch.states import State
 
 Source = tuple[str, str, str]
 """Kind and path of a look, and the look itself."""
@@ -35,13 +35,8 @@ _LOCAL = frozenset(
 a directory there, each entry that a path names is compared."""
 _SETTLED = 1_000_000_000
 """Nanoseconds, more than the granularity of st_ctime: a directory that changed so long ago gets another time."""
-_ABSENT = "errno 2"
+ABSENT = "errno 2"
 _EXECUTABLE = re.compile(r"/proc/\d+/exe")
-
-_INODE = attrgetter("st_dev", "st_ino")
-_PLACE = attrgetter("st_dev", "st_ino", "st_mode")
-_DIRECTORY = attrgetter("st_dev", "st_ino", "st_mode", "st_ctime_ns")
-_FILE = attrgetter("st_dev", "st_ino", "st_mode", "st_uid", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 class Shortcut:
@@ -52,36 +47,53 @@ class Shortcut:
     """
 
     def __init__(
-        self, states: Iterable[_State], entries: Mapping[str, Sequence[_State]], others: Iterable[Source]
+        self, states: Iterable[State], entries: Mapping[str, Sequence[State]], others: Iterable[Source]
     ) -> None:
         """*entries*: directory -> the states of the entries that paths name. *others*: each look at them is exact."""
-        self._states: dict[Callable[[str], Any], tuple[list[str], list[Any]]] = {}
+        self._states: dict[Callable[[str], Any], tuple[list[str | int], list[str], list[Any]]] = {}
         for state, path, result in states:
-            paths, results = self._states.setdefault(state, ([], []))
+            places, paths, results = self._states.setdefault(state, ([], [], []))
+            places.append(path)
             paths.append(path)
             results.append(result)
+        self._descriptors: Descriptors | None = None
         self._entries = entries
         self._others = tuple(others)
-        self._absent = [path for kind, path, seen in self._others if (kind, seen) == ("content", _ABSENT)]
+        absent = [path for kind, path, seen in self._others if (kind, seen) == ("content", ABSENT)]
+        self._absent = list(dict.fromkeys(map(_first_absent, absent)))
         links = [(path, seen) for kind, path, seen in self._others if kind == "link" and not seen.startswith("errno")]
         self._links, self._targets = [path for path, _ in links], [seen for _, seen in links]
-        known = {*self._absent, *self._links}
+        known = {*absent, *self._links}
         self._looked_at = [source for source in self._others if source[1] not in known or source[0] == "file"]
 
     def difference(self) -> str:
         """The first path that is in another state, or cannot be looked at; empty when all is the same."""
-        for state, (paths, results) in self._states.items():
+        for state, (places, paths, results) in self._states.items():
             path = ""
             try:
                 # Not one call of `state` for each path: calls take as long as system calls.
-                found = (
-                    [_FIELDS[state](os.stat(path)) for path in paths] if state in _FIELDS else list(map(state, paths))
-                )
+                fields = FIELDS.get(state)
+                found = [fields(os.stat(place)) for place in places] if fields else list(map(state, paths))
             except OSError:
                 return next((path for path in paths if not os.path.exists(path)), paths[0])
             if found != results and (path := self._other(state, paths, found, results)):
                 return path
-        return self._other_source()
+        if not (differs := self._other_source()) and not self._descriptors:
+            self._descriptors = self._hold()
+        return differs
+
+    def close(self) -> None:
+        """Close all descriptors; `difference` is not called again."""
+        if self._descriptors:
+            self._descriptors.close()
+
+    def _hold(self) -> Descriptors:
+        """Have the next look ask descriptors, in place of paths. A short cut that held once does so for long."""
+        descriptors = Descriptors()
+        for state, (places, paths, results) in self._states.items():
+            if state in FIELDS:
+                places[:] = map(descriptors.of, paths, repeat(FIELDS[state]), results)
+        return descriptors
 
     def _other_source(self) -> str:
         """The first path of the sources that have no states, and that differs; empty when none does."""
@@ -106,7 +118,7 @@ class Shortcut:
         for index, path in enumerate(paths):
             if found[index] == results[index]:
                 continue
-            if state is not _directory or not self._is_same_directory(path, found[index], results[index]):
+            if state is not directory_of or not self._is_same_directory(path, found[index], results[index]):
                 return path
             if found[index][-1] < time.time_ns() - _SETTLED:
                 results[index] = found[index]
@@ -133,47 +145,51 @@ class _Finder:
     def __init__(self, types: Mapping[str, str]) -> None:
         self._types = types
         self._settled = time.time_ns() - _SETTLED
-        self._states: dict[tuple[object, object], _State] = {}  # by function, and inode or path
+        self._states: dict[tuple[object, object], State] = {}  # by function, and inode or path
         self._names: dict[str, set[str]] = {}  # directory -> paths of its entries that are looked up
         self._paths: dict[object, set[str]] = {}  # inode of a directory -> its paths
         self._passed: dict[str, frozenset[str]] = {"/": frozenset()}
         self._same_root: dict[str, bool] = {}
 
-    def states(self) -> Iterator[_State]:
-        """All states that no other one covers: `_file` tells all of an inode, `_directory` all of a place."""
+    def states(self) -> Iterator[State]:
+        """All states that no other one covers: `file_of` tells all of an inode, `directory_of` all of a place."""
         for (function, inode), state in self._states.items():
             _, path, result = state
-            entry = self._states.get((_entry, path))
-            covered = function in (_place, _directory) and (_file, inode) in self._states
-            if function is _place:
-                covered |= (_directory, inode) in self._states or bool(entry and entry[2] == result)
+            entry = self._states.get((entry_of, path))
+            covered = function in (place_of, directory_of) and (file_of, inode) in self._states
+            if function is place_of:
+                covered |= (directory_of, inode) in self._states or bool(entry and entry[2] == result)
             if not covered:
                 yield state
 
-    def entries(self) -> dict[str, list[_State]]:
+    def entries(self) -> dict[str, list[State]]:
         """Directory that is compared by its time -> the states of its entries that paths name."""
         return {
-            path: [(_entry, entry, _entry(entry)) for each in self._paths[inode] for entry in self._names[each]]
+            path: [(entry_of, entry, entry_of(entry)) for each in self._paths[inode] for entry in self._names[each]]
             for (function, inode), (_, path, _) in self._states.items()
-            if function is _directory
+            if function is directory_of
         }
 
     def add(self, kind: str, path: str, seen: str) -> bool:
         """True when a look at the source depends on nothing but `states`, which are more afterwards."""
-        if kind not in ("file", "link", "place") or (seen.startswith("errno") and seen != _ABSENT):
+        if kind not in ("file", "link", "place") or (seen.startswith("errno") and seen != ABSENT):
             return False
         try:
-            if kind == "file" and _EXECUTABLE.fullmatch(path) and seen != _ABSENT:
-                self._states[_file, path] = _file, path, _file(path)  # the kernel's link to an inode, not to a path
+            if kind == "file" and _EXECUTABLE.fullmatch(path) and seen != ABSENT:
+                self._states[file_of, path] = (
+                    file_of,
+                    path,
+                    file_of(path),
+                )  # the kernel's link to an inode, not to a path
                 return True
             reached = reachable(path, self._same_root)
             for directory in self._passes(reached):
                 self._add_directory(directory)
-            if seen != _ABSENT and kind != "link":
-                self._add(_file if kind == "file" else _place, reached, os.stat(reached))
+            if seen != ABSENT and kind != "link":
+                self._add(file_of if kind == "file" else place_of, reached, os.stat(reached))
             if reached != path:
                 root = path[: -len(reached)]
-                self._states[_inode, root] = _inode, root, _inode(root)
+                self._states[inode_of, root] = inode_of, root, inode_of(root)
         except (OSError, ValueError, RecursionError):  # RecursionError: symlinks in a circle, or thousands of names
             return False
         return True
@@ -199,12 +215,12 @@ class _Finder:
         if kind == "proc":
             raise ValueError(f"{path} has magic links")
         if kind in _LOCAL and status.st_ctime_ns < self._settled:
-            self._add(_directory, path, status)
-            self._paths.setdefault(_INODE(status), set()).add(path)
+            self._add(directory_of, path, status)
+            self._paths.setdefault(INODE(status), set()).add(path)
             return
-        self._add(_place, path, status)
+        self._add(place_of, path, status)
         for entry in self._names[path]:
-            self._states[_entry, entry] = _entry, entry, _entry(entry)
+            self._states[entry_of, entry] = entry_of, entry, entry_of(entry)
 
     def _type(self, device: int) -> str:
         """The type of the file system; a subvolume of btrfs has a device that is in no mount table."""
@@ -213,38 +229,10 @@ class _Finder:
         return types.get(name, "btrfs" if "btrfs" in types.values() else "")
 
     def _add(self, function: Callable[[str], object], path: str, status: os.stat_result) -> None:
-        self._states[function, _INODE(status)] = function, path, _FIELDS[function](status)
+        self._states[function, INODE(status)] = function, path, FIELDS[function](status)
 
 
-def _inode(path: str) -> object:
-    return _INODE(os.stat(path))
-
-
-def _place(path: str) -> object:
-    return _PLACE(os.stat(path))
-
-
-def _directory(path: str) -> object:
-    return _DIRECTORY(os.stat(path))
-
-
-def _file(path: str) -> object:
-    return _FILE(os.stat(path))
-
-
-def _entry(path: str) -> object:
-    """Identity and mode of an entry of a directory, of a symlink its target, too; None without an entry."""
-    try:
-        status = os.lstat(path)
-        # A new symlink may have the inode number of the old one, and its time within a tick of the clock.
-        return (_PLACE(status), os.readlink(path)) if stat.S_ISLNK(status.st_mode) else _PLACE(status)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-_FIELDS: dict[Callable[[str], object], Callable[[os.stat_result], object]] = {
-    _inode: _INODE,
-    _place: _PLACE,
-    _directory: _DIRECTORY,
-    _file: _FILE,
-}
+def _first_absent(path: str) -> str:
+    """*path*, or the first directory on its way that is absent; others in that one need no look of their own."""
+    parent = os.path.dirname(path)
+    return path if parent == path or os.access(parent, os.F_OK) else _first_absent(parent)
