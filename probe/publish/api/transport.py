@@ -18,11 +18,13 @@ def tls_context(config: SingleConfig) -> ssl.SSLContext:
     """TLS context that trusts the cluster's CA, with the verification of client-go.
 
     Python 3.13 and newer require extensions by default that CA certificates of older kubeadm, k3s and managed clusters
-    lack; only that flag (VERIFY_X509_STRICT) is cleared.
+    lack; only that flag (VERIFY_X509_STRICT) is cleared. Older ones trust no intermediate CA in ca.crt without its root
+    (VERIFY_X509_PARTIAL_CHAIN).
     """
     assert config.user is not None
     context = verify_cluster(config.cluster, config.user, config.abs_file)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 
