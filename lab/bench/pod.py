@@ -22,25 +22,33 @@ from lab.real import packages
 from lab.real.node import make_node, make_workspace
 from lab.serve.api_double import ApiDouble
 from lab.serve.serving import wait_for
-from probe.publish.schedule import Pace
+from probe.publish.schedule import REFRESH
 
 FEW = 50
 """Mounts of an ordinary node, of which the CPU of a day counts."""
 SCRAPES = 10_000
 RIVAL_SCRAPES = 500
-REST = 30.0  # seconds
-REQUESTS_A_DAY = round(DAY / Pace().look)
-"""That ask whether the Node was registered again; four a day write."""
+REST = 60.0  # seconds
+KINDS = ("read", "write")
+READS_A_DAY = PROBES_A_DAY
+"""After each probe, to see whether the Node was registered again."""
+WRITES_A_DAY = round(DAY / REFRESH)
 REQUESTS = 20
-# As many requests as its argument says, each with a connection of its own.
+# As many requests as its argument says, each with a connection of its own; those that write what the publisher wrote.
 _REQUEST = """
 import os, sys
 from probe.publish.api.interface import Access
 from probe.publish.api.requester import Requester
-requester = Requester(Access())
-for _ in range(int(sys.argv[1])):
+requester, name = Requester(Access()), os.environ["NODE_NAME"]
+with requester.connect() as api:
+    written = api.get_node(name)["metadata"]["annotations"]
+ours = {key: value for key, value in written.items() if key.startswith("userns-probe.io/")}
+for _ in range(int(sys.argv[2])):
     with requester.connect() as api:
-        api.get_node(os.environ["NODE_NAME"])
+        if sys.argv[1] == "write":
+            api.apply_metadata(name, {"annotations": ours}, force=True)
+        else:
+            api.get_node(name)
 requester.end()
 """
 
@@ -77,7 +85,7 @@ def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any
         assert scrape(pod, SCRAPES) == SCRAPES
         wait_for(lambda: api.store.writes)
         work = {"probe": at[FEW], "exporter": (groups["exporter"].cpu - began) / SCRAPES}
-        request = _cpu_of_request(pod.containers["exporter"], groups["exporter"])
+        requests = {kind: _cpu_of_request(kind, pod.containers["exporter"], groups["exporter"]) for kind in KINDS}
         rival = _measure_rival(say)
         before = {name: group.cpu for name, group in groups.items()}
         time.sleep(REST)
@@ -93,15 +101,15 @@ def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any
                 "limit": group.limit,
             }
             for name, group in groups.items()
-        } | {"mounts": many, "probe with many": at[many], "request": request, "node_exporter": rival}
+        } | {"mounts": many, "probe with many": at[many], "requests": requests, "node_exporter": rival}
 
 
-def _cpu_of_request(exporter: Container, group: Group) -> float:
-    """CPU of one more request, by the code and in the container of the publisher."""
+def _cpu_of_request(kind: str, exporter: Container, group: Group) -> float:
+    """CPU of one more `read` or `write`, by the code and in the container of the publisher."""
     took = []
     for times in (1, 1 + REQUESTS):
         began = group.cpu
-        done = exporter.execute("python3", "-P", "-c", _REQUEST, str(times))
+        done = exporter.execute("python3", "-P", "-c", _REQUEST, kind, str(times))
         assert done.returncode == 0, done.stderr
         took.append(group.cpu - began)
     return (took[1] - took[0]) / REQUESTS
@@ -134,17 +142,18 @@ def rows(found: dict[str, Any]) -> list[Row]:
         ]
     few, many = found["probe"]["work"], found["probe with many"]
     made.append(Row(f"the same, {found['mounts']} mounts", ms(many), f"{FEW} mounts: {ms(few)}", many / few))
-    request = found["request"]
-    made.append(Row("exporter container, CPU of a request", ms(request), "", None))
-    return [*made, *_rows_of_both(found["probe"], found["exporter"], request, found["node_exporter"])]
+    requests = found["requests"]
+    made += [Row(f"exporter container, CPU of a {kind}", ms(requests[kind]), "", None) for kind in KINDS]
+    return [*made, *_rows_of_both(found["probe"], found["exporter"], requests, found["node_exporter"])]
 
 
 def _rows_of_both(
-    probe: dict[str, float], exporter: dict[str, float], request: float, rival: dict[str, float]
+    probe: dict[str, float], exporter: dict[str, float], requests: dict[str, float], rival: dict[str, float]
 ) -> list[Row]:
     held, day = probe["pss"] + exporter["pss"], SCRAPES_A_DAY * rival["cpu"]
     own = PROBES_A_DAY * probe["work"] + SCRAPES_A_DAY * exporter["work"]
-    own += REQUESTS_A_DAY * request + DAY * (probe["resting"] + exporter["resting"])
+    own += READS_A_DAY * requests["read"] + WRITES_A_DAY * requests["write"]
+    own += DAY * (probe["resting"] + exporter["resting"])
     compared = f"node_exporter alone: {mib(rival['pss'])}"
     return [
         Row("both containers at rest, PSS", mib(held), compared, held / rival["pss"], "at most 1.50"),

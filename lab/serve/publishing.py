@@ -21,7 +21,7 @@ from probe.serve.report_file import Snapshot
 NODE = "k8slab"
 BOOT = reports.make_report().node.boot_id
 OTHER_BOOT = "aaaaaaaa-7b1d-4f0e-9a55-2d7f3c0a9b11"
-PACE = Pace(start_within=0, look=math.inf)
+PACE = Pace(start_within=0, look=math.inf, look_at_rest=math.inf)
 """Looks at the Node are left to the tests that are about them: all others count requests."""
 DAY = 86400.0
 

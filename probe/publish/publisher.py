@@ -23,7 +23,7 @@ from probe.publish.desired import Desired, Observed, parse_observed, remembering
 from probe.publish.events import EventRecorder
 from probe.publish.outcomes import Outcomes
 from probe.publish.parts import Part
-from probe.publish.schedule import Debounce, Pace, Refresh
+from probe.publish.schedule import Debounce, NextLook, Pace, Refresh
 from probe.report import Report
 from probe.serve.history import History
 from probe.serve.report_file import Snapshot, boot_time
@@ -67,7 +67,7 @@ class Publisher:
         self._thread: threading.Thread | None = None
         self._outcomes = Outcomes(source, self._node, self._pace)
         self._not_before = clock() + random.uniform(0, self._pace.start_within)  # noqa: S311 - spreads load
-        self._look_at = clock() + self._pace.look
+        self._look = NextLook(self._pace)
         self._renew_at = clock() + random.uniform(0, self._pace.renew_within)  # noqa: S311 - spreads load
         self._decision = Decision(self._node, boot_id, parts, Debounce(self._pace.debounce), self._renew_at)
         self._observed: Observed | None = None
@@ -115,10 +115,11 @@ class Publisher:
         report: Report | None = None
         try:
             report = self._source.snapshot().effective
-            if self._observed is not None and now >= self._look_at:
-                self._look_at = now + self._pace.look * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
+            if report is not None:
+                self._look.probed(report.probed_at, now)
+            if self._observed is not None and now >= self._look.due_at:
                 with self._connect() as api:
-                    self._look(api)
+                    self._compare(api)
             if self._observed is None or self._is_due(report, now):
                 with self._connect() as api:
                     refused = self._publish(api, report)
@@ -138,7 +139,7 @@ class Publisher:
         """Time of `clock` before which `step` sends no request unless the report changes or is missing."""
         if self._observed is None:
             return self._not_before
-        return min(self._refresh.due_at if self._done else self._renew_at, self._look_at)
+        return min(self._refresh.due_at if self._done else self._renew_at, self._look.due_at)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -154,8 +155,9 @@ class Publisher:
         until = self.rests_until - now
         return max(_SOON, min(until if until > 0 else math.inf, self._pace.rest if settled else self._pace.tick))
 
-    def _look(self, api: NodeApi) -> None:
+    def _compare(self, api: NodeApi) -> None:
         """Drop all state when the Node has another UID: it was deleted and registered again."""
+        self._look.looked(self._clock())
         observed = parse_observed(api.get_node(self._node))
         if self._observed is not None and observed.uid != self._observed.uid:
             self._observed = self._done = None
@@ -226,6 +228,7 @@ class Publisher:
 
     def _synchronise(self, api: NodeApi) -> None:
         """Read the observed state, so that a restart without changes writes nothing."""
+        self._look.looked(self._clock())
         self._observed = parse_observed(api.get_node(self._node))
         self._source.history.recall(self._observed.annotations, self._observed.foreign)
         if self._recorder:

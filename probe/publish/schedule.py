@@ -30,7 +30,9 @@ class Pace(Struct, frozen=True, kw_only=True):
     rest: float = 60.0
     """Between two checks without a pending change; a new report ends it, a step of the wall clock does not."""
     look: float = 600.0
-    """Mean time between two reads of the Node, which may have been deleted and registered again."""
+    """Minimum time between two reads of the Node, which may have been registered again, and from a probe to a read."""
+    look_at_rest: float = 3600.0
+    """Mean time between two reads without a probe."""
     start_within: float = 15.0
     """Maximum random delay of the start: all nodes of a cluster may start at once."""
     renew_within: float = 180.0
@@ -70,6 +72,32 @@ class Debounce:
         elif report.probed_at != self._last[0]:
             self._last = (report.probed_at, now)
         return self._last[1] - self._first[1] >= self._seconds
+
+
+class NextLook:
+    """Time of the next read of the Node: it may have been deleted and registered again, and then bears nothing of ours.
+
+    Only a kubelet that starts registers a Node (kubernetes/kubernetes#71398), and `watch` answers that with a probe; so
+    a read follows each probe. Anybody else may create a Node, too, which a rare read finds.
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        self.due_at = math.inf
+        self._pace = pace
+        self._soonest = -math.inf
+        self._probed_at = ""
+
+    def probed(self, probed_at: str, now: float) -> None:
+        """Take the time of the last probe."""
+        if probed_at != self._probed_at:
+            self._probed_at = probed_at
+            after = now + self._pace.look * random.uniform(0.1, 1)  # noqa: S311 - spreads load
+            self.due_at = min(self.due_at, max(after, self._soonest))
+
+    def looked(self, now: float) -> None:
+        """Note a read of the Node."""
+        self._soonest = now + self._pace.look
+        self.due_at = now + self._pace.look_at_rest * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
 
 
 class Backoff:

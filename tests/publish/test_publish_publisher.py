@@ -18,7 +18,7 @@ from probe.publish.desired import parse_observed
 from probe.publish.events import ATTEMPTS
 from probe.publish.parts import parse_parts
 from probe.publish.publisher import Publisher
-from probe.publish.schedule import CLOCK_SKEW, DEBOUNCE, REFRESH, Backoff, Pace
+from probe.publish.schedule import CLOCK_SKEW, DEBOUNCE, REFRESH, Backoff, NextLook, Pace
 from tests.extent import some_slow
 
 ALL = ("annotations", "label", "condition", "events")
@@ -61,31 +61,57 @@ def test_a_key_without_anything_to_say_vanishes(world: World) -> None:
     assert world.writes == 3  # one removes the key, since an apply that shrinks is not safe on every Node
 
 
-def test_a_node_that_registered_again_is_written_within_minutes(world: World) -> None:
-    """The Node was deleted and made anew while the agent lives on, and no report changes."""
+def register_again(world: World) -> None:
+    world.api.store.nodes[NODE]["metadata"] |= {"uid": "another", "annotations": {}, "managedFields": []}
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["a kubelet that started", "somebody else"])
+def test_a_node_that_registered_again_is_written(world: World, seen: bool) -> None:
+    """Ten minutes after the probe that a start of the kubelet causes, at the latest; without a probe, within the hour.
+
+    The Node was deleted and made anew while the agent lives on, and no verdict changes.
+    """
     world.pace = Pace(start_within=0)
     world.restart()
     world.probe("ready")
     world.settle()
-    node = world.api.store.nodes[NODE]
-    node["metadata"] |= {"uid": "another", "annotations": {}, "managedFields": []}
-    world.now += 1.2 * world.pace.look
+    register_again(world)
+    if seen:
+        world.probe("ready")
+        world.step()
+    world.now += world.pace.look if seen else 1.2 * world.pace.look_at_rest
     world.step()
     world.step()
     assert observed(world) == node_annotations(world.source.report)  # type: ignore[arg-type]
     assert world.writes == 2
 
 
+@pytest.mark.parametrize(("interval", "reads"), [(1800, 2), (300, 6), (60, 6), (7200, 1)])
+def test_a_read_follows_each_probe_but_not_too_soon(interval: int, reads: int) -> None:
+    """An hour has a read after each probe, not more than six, and one without a probe."""
+    looks, asked = NextLook(Pace()), 0
+    looks.looked(0.0)
+    for now in range(24 * 3600):
+        if now % interval == 0:
+            looks.probed(str(now), now)
+        if now >= looks.due_at:
+            asked += 1
+            looks.looked(now)
+    assert 0.7 * 24 * reads <= asked <= 24 * reads + 12
+
+
 def test_looking_at_the_node_writes_nothing(world: World) -> None:
-    """A day at rest is some reads and the regular refresh, however often somebody wakes the publisher."""
+    """Hours at rest are some reads and the regular refresh, however often somebody wakes the publisher."""
     world.pace = Pace(start_within=0)
     world.restart()
     world.probe("ready")
     world.settle()
     asked = len(world.api.requests)
-    for _ in range(60):
-        world.step(60.0)
-    assert 4 <= len(world.api.requests) - asked <= 8
+    for _ in range(4):
+        world.probe("ready")
+        for _ in range(15):
+            world.step(120.0)
+    assert 3 <= len(world.api.requests) - asked <= 5
     assert world.writes == 1
 
 
