@@ -149,6 +149,7 @@ class _Finder:
         self._names: dict[str, set[str]] = {}  # directory -> paths of its entries that are looked up
         self._paths: dict[object, set[str]] = {}  # inode of a directory -> its paths
         self._passed: dict[str, frozenset[str]] = {"/": frozenset()}
+        self._timed: dict[str, bool | None] = {}  # directory -> as `_add_new_directory` says
         self._same_root: dict[str, bool] = {}
 
     def states(self) -> Iterator[State]:
@@ -207,20 +208,28 @@ class _Finder:
 
     def _add_directory(self, path: str) -> None:
         """*Errors*: ValueError in /proc, where a link may lead anywhere; OSError."""
+        if path not in self._timed:
+            self._timed[path] = self._add_new_directory(path)
+        if self._timed[path] is False:
+            for entry in self._names[path]:
+                if (entry_of, entry) not in self._states:
+                    self._states[entry_of, entry] = entry_of, entry, entry_of(entry)
+
+    def _add_new_directory(self, path: str) -> bool | None:
+        """Whether the time of the directory tells of all changes; None for one that is absent."""
         try:
             status = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):  # before it appears, a directory above it changes
-            return
+            return None
         kind = self._type(status.st_dev)
         if kind == "proc":
             raise ValueError(f"{path} has magic links")
         if kind in _LOCAL and status.st_ctime_ns < self._settled:
             self._add(directory_of, path, status)
             self._paths.setdefault(INODE(status), set()).add(path)
-            return
+            return True
         self._add(place_of, path, status)
-        for entry in self._names[path]:
-            self._states[entry_of, entry] = entry_of, entry, entry_of(entry)
+        return False
 
     def _type(self, device: int) -> str:
         """The type of the file system; a subvolume of btrfs has a device that is in no mount table."""
