@@ -20,10 +20,13 @@ FLEETING = frozenset(
     )
 )
 """Reasons that count only when a second probe says them again."""
+_NAMES = tuple(reason.encode() for reason in sorted(FLEETING))
 
 
 def fleeting_reasons(content: bytes) -> frozenset[str]:
     """The fleeting reasons in a report; none in what is not a report."""
+    if not any(name in content for name in _NAMES):  # a tenth of the time of reading it
+        return frozenset()
     try:
         report = json.loads(content)
     except (ValueError, RecursionError):

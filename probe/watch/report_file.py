@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import time
 from collections.abc import Mapping
 
@@ -107,10 +106,12 @@ def with_times(content: bytes, times: dict[str, object]) -> bytes:
     """
     changed = content
     for name, value in times.items():
-        line = re.compile(rb'^  "%s": [^,\n]*(,?)$' % name.encode(), re.MULTILINE)
-        changed, found = line.subn(rb'  "%s": "%s"\1' % (name.encode(), str(value).encode()), changed)
-        if found != 1:
+        before, found, after = changed.partition(b'\n  "%s": ' % name.encode())
+        line, _, rest = after.partition(b"\n")
+        if not found or line[-1:] in b"{[" or found in rest:
             return json.dumps(parse_report(content) | times, indent=2).encode() + b"\n"
+        end = b",\n" if line.endswith(b",") else b"\n"
+        changed = b'%b%b"%b"%b%b' % (before, found, str(value).encode(), end, rest)
     return changed
 
 
