@@ -98,7 +98,7 @@ class Current:
         self._logged: State | None = None
 
     def refresh(self) -> bool:
-        """Read the file if its identity changed, and log a change of state. Whether it was read."""
+        """Read the file if its identity changed, and log a change of state. Whether it did either."""
         unchanged = self._unchanged()
         if not unchanged:
             self._identity = None
@@ -111,10 +111,11 @@ class Current:
                 self._content = _unusable(error)
         now = self.snapshot()
         self.ever_valid |= now.state == "valid"
-        if now.state != self._logged:
+        other = now.state != self._logged
+        if other:
             self._logged = now.state
             log("report", state=now.state, **({"message": now.message} if now.message else {}))
-        return not unchanged
+        return other or not unchanged
 
     def snapshot(self) -> Snapshot:
         """Snapshot of this moment; the same objects while nothing changes. Never blocks."""

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 REFRESH = 1.0
 """Seconds between two checks of report file and certificate without inotify(7)."""
-LOOK = 60.0
-"""Seconds between two checks with inotify(7); a check is an lstat(2)."""
+LOOK = 300.0
+"""Seconds between two checks with inotify(7), in case that a file system reports no change; a check is an lstat(2)."""
 _DRAIN = 0.5  # seconds for running requests after SIGTERM
 _END = 0.9  # seconds after SIGTERM at which the process ends, even with open connections
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -124,15 +124,17 @@ def _refresh(
 ) -> None:
     """Keep report and certificate current, for ever; the expiry of the report counts as a change."""
     while True:
+        changed = True
         try:
-            if current.refresh():
+            changed = current.refresh()
+            if changed:
                 trim()  # what the last report, its publication and its page left
             if certificate:
                 certificate.refresh()
         except Exception as error:  # the last report stays, and its age tells
             log("refresh_failed", "error", error=f"{type(error).__name__}: {error}"[:500])
         looked.set()
-        if publisher:
+        if publisher and changed:
             publisher.wake()
         changes.wait(min(LOOK, current.expires_in()))
 

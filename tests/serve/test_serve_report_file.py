@@ -253,6 +253,18 @@ def test_the_file_is_read_again_only_when_it_changed(tmp_path: Path, monkeypatch
     assert seen.snapshot().state == "missing"
 
 
+def test_a_look_tells_whether_anything_changed(tmp_path: Path) -> None:
+    """The publisher is woken after that alone: another report, or the same one after its expiry."""
+    put_report(tmp_path / "r", a_report())
+    clock = Clock(PROBED + 1)
+    seen = current(tmp_path / "r", uptime=clock)
+    assert not seen.refresh()
+    clock.now += LIFETIME
+    assert [seen.refresh(), seen.refresh()] == [True, False]
+    put_report(tmp_path / "r", a_report())
+    assert seen.refresh()
+
+
 def test_a_bad_file_is_not_parsed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be understood costs its parsing once."""
     parses = []
