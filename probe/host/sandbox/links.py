@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from probe.lean_import import stand_in, submodules_of, without_logging, without_threads
@@ -23,6 +24,7 @@ _NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWLINK, _RTM_GETLINK = 2, 3, 16, 18
 _REQUEST, _ACK, _DUMP, _CREATE_NEW = 0x1, 0x4, 0x300, 0x600
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
 _ERROR = struct.Struct("=i")  # of NLMSG_ERROR and NLMSG_DONE: 0 or an errno, negative
+_LINK = struct.Struct("=4xi")  # of RTM_NEWLINK: family, type, and the index
 _IFF_UP = 1
 
 _DATAGRAM = 1 << 16  # bytes; the kernel fills 32 KiB at most
@@ -30,7 +32,7 @@ _DATAGRAMS = 1024  # of one answer
 
 
 def load_codec() -> Any:
-    """The class `ifinfmsg` of pyroute2, which encodes and decodes a message about a network link.
+    """The class `ifinfmsg` of pyroute2, which encodes a message about a network link.
 
     *Errors*: ImportError when pyroute2 is not there, or has no such class.
     """
@@ -97,11 +99,15 @@ class Links:
         *Source*: RTM_GETLINK of rtnetlink(7) filtered by IFLA_INFO_KIND, since Linux 4.6. The kernel
         ignores the filter for an unknown kind, so `lo` is in the dump; a control call proves this on this kernel.
         """
-        return not self._shows_lo(kind) and self._shows_lo("userns-probe")
+        return not self._shows_lo(kind) and self._ignores_unknown_kinds
+
+    @cached_property
+    def _ignores_unknown_kinds(self) -> bool:
+        return self._shows_lo("userns-probe")
 
     def _shows_lo(self, kind: str) -> bool:
         request = self._encode({"attrs": [_link_info(kind)]}, _RTM_GETLINK, _REQUEST | _DUMP)
-        return LO in [self._decode(message)["index"] for message in self._answers(request)]
+        return LO in [_index(message) for message in self._answers(request)]
 
     def _change(self, link: dict[str, Any], flags: int = 0) -> None:
         for _ in self._answers(self._encode(link, _RTM_NEWLINK, _REQUEST | _ACK | flags)):
@@ -114,14 +120,6 @@ class Links:
         message["header"].update(type=kind, flags=flags, sequence_number=self._sequence)
         message.encode()
         return bytes(message.data)
-
-    def _decode(self, content: bytes) -> Any:
-        message = self._codec(content)
-        try:
-            message.decode()
-        except Exception as error:  # pyroute2 raises its own class for undecodable data, and others by mistake
-            raise OSError(errno.EIO, f"netlink message not understood: {error}") from error
-        return message
 
     def _answers(self, request: bytes) -> Iterator[bytes]:
         """Messages that answer *request*, up to the terminating one."""
@@ -150,6 +148,14 @@ def _split(datagram: bytes, sequence: int) -> Iterator[tuple[int, bytes]]:
         if number == sequence:
             yield kind, datagram[offset : offset + length]
         offset += (length + 3) & ~3
+
+
+def _index(message: bytes) -> int:
+    """Index of the link that a message tells of."""
+    if len(message) < _HEADER.size + _LINK.size:
+        raise OSError(errno.EIO, "netlink message is cut off")
+    (index,) = _LINK.unpack_from(message, _HEADER.size)
+    return int(index)
 
 
 def raise_error(message: bytes) -> None:
