@@ -246,9 +246,8 @@ def set_name(name: str) -> None:
 
 def drop_capabilities() -> None:
     """Drop all capabilities and set no_new_privs, so that execve(2) gains none. *Source*: capabilities(7)."""
-    # A buffer of its own for the header, to which the kernel may write the version that it prefers.
-    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
-    _call(_NR_CAPSET, None, header, bytes(24))
+    # To the header the kernel writes only where it does not know the version; every one since 2.6.26 does.
+    _call(_NR_CAPSET, None, struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24))
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
