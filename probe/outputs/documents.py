@@ -25,7 +25,12 @@ def render_json(value: object) -> str:
 
     What is not ASCII is escaped, because people read it on terminals too; no reader can tell the difference.
     """
-    compact = json.dumps(builtins(value), separators=(",", ":"))
+    plain = msgspec.to_builtins(value)
+    try:
+        msgspec.json.encode(plain)  # in a hundredth of the time in which Python goes through all strings
+    except (UnicodeEncodeError, OverflowError):
+        plain = spelled_out(plain)
+    compact = json.dumps(plain, separators=(",", ":"))
     return msgspec.json.format(compact, indent=2) + "\n"  # in C: a fourth of the time that json takes to indent
 
 

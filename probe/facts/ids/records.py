@@ -130,4 +130,4 @@ def _failed(content: Reading[bytes]) -> bool:
 
 
 def _is_text(name: str) -> bool:
-    return all(not 0xD800 <= ord(character) <= 0xDFFF for character in name)
+    return name.isascii() or all(not 0xD800 <= ord(character) <= 0xDFFF for character in name)
