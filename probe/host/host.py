@@ -38,8 +38,8 @@ _TIMEOUT = 2.0  # seconds for one file: a directory on a dead NFS server never a
 _TIMEOUT_FOR_ALL = 6.0  # seconds for all processes, of which each takes a tenth of a millisecond
 _AT_ONCE = 0.1  # seconds for a file or a program when the time for all of them is over
 
-# The kernel's own files answer without a server; anything else may lie on a file system that hangs.
-_KERNEL_FILE = re.compile(r"/(proc|sys)/(?!(self|\d+)/(root|cwd|exe|fd|task|map_files)(/|$))(?!.*\.\.)")
+_OF_A_PROCESS = ("root", "cwd", "exe", "fd", "task", "map_files")
+"""Entries of /proc/PID that lead to other files."""
 _WITHOUT_PROCESSES = re.compile(r"/proc/(?!self/|\d+/|net/|sys/net/)(?!.*\.\.)(.+)")
 """Files of /proc that say the same in each of its mounts, whatever the namespaces of the reader."""
 _KERNEL_LINK = re.compile(r"/proc/(self|\d+)/(root|cwd|exe|ns/\w+)")
@@ -66,7 +66,7 @@ class LocalHost(Host):
 
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """As of Host."""
-        if _KERNEL_FILE.match(path):
+        if _is_kernel_file(path):
             reading = reading_of(path, lambda: files.read_file(files.open_path(path), limit))
             return self._read_own(path, limit) if reading.kind == "absent" and self.own_proc >= 0 else reading
         return reading_of(path, lambda: self._touch(path, "read_path", path, limit, limit=limit))
@@ -251,6 +251,14 @@ class LocalHost(Host):
     @cached_property
     def _booted_at(self) -> float:
         return boot_time()
+
+
+def _is_kernel_file(path: str) -> bool:
+    """Whether it is one of the kernel's own, which answers without a server; any other may lie where a server hangs."""
+    if not path.startswith(("/proc/", "/sys/")) or ".." in path:
+        return False
+    below = path.split("/", 4)[2:]
+    return len(below) < 2 or below[1] not in _OF_A_PROCESS or not (below[0] == "self" or below[0].isdecimal())
 
 
 def _helper_name(path: str) -> str:

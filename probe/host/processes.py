@@ -25,7 +25,7 @@ _KUBERNETES_CGROUP = re.compile(r"kubepods|/pod[0-9a-f]{8}[-_]|/(?:cri-container
 _HEXADECIMAL = re.compile(r"[0-9a-f]{1,16}")
 _OF_THE_NODE = 1 << 19 | 1 << 21  # CAP_SYS_PTRACE and CAP_SYS_ADMIN
 
-_LIKE_KUBELET = re.compile("kube|k3s|microshift|edgecore")
+_LIKE_KUBELET = "kube", "k3s", "microshift", "edgecore"
 
 
 class Process(Struct, frozen=True):
@@ -125,10 +125,11 @@ def read_process(pid: int, init: str) -> tuple[int, str, list[str]] | None:
 
 def _may_be_kubelet(pid: int, name: str) -> bool:
     """True when the name or the executable resembles a kubelet, or the executable may not be read."""
-    if _LIKE_KUBELET.search(name):
+    if any(word in name for word in _LIKE_KUBELET):
         return True
     try:
-        return _LIKE_KUBELET.search(os.readlink(f"/proc/{pid}/exe")) is not None
+        executable = os.readlink(f"/proc/{pid}/exe")
+        return any(word in executable for word in _LIKE_KUBELET)
     except FileNotFoundError:  # a thread of the kernel
         return False
     except PermissionError:
