@@ -12,6 +12,7 @@ import math
 import os
 import select
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from probe.host.in_child import in_child, live
 
 DEFAULT_LIMIT = 1 << 20
 """Bytes that a child may hand back."""
+FRAME_LENGTH = struct.Struct("=Q")
 
 _GRACE = 0.2  # seconds in which a killed child that can still die does
 
@@ -66,15 +68,22 @@ class Child:
         """
         return b"".join(self._chunks(deadline, limit))
 
-    def read_exactly(self, count: int, deadline: float) -> bytes:
-        """The next *count* bytes. *Errors*: TimeoutError; ChildError when it ends before."""
-        content = bytearray()
-        while len(content) < count:
-            chunk = self._chunk(deadline, count - len(content))
+    def read_frame(self, deadline: float, limit: int) -> bytes:
+        """The next frame, of a child that writes one and waits: its length as FRAME_LENGTH, and so many bytes.
+
+        *Errors*: TimeoutError; ChildError when it ends before, or the frame is longer than *limit* bytes.
+        """
+        content, wanted = bytearray(), FRAME_LENGTH.size
+        while len(content) < wanted:
+            chunk = self._chunk(deadline)
             if not chunk:
                 raise ChildError(f"ended without an answer ({_describe(self.exit_status())})")
             content += chunk
-        return bytes(content)
+            if wanted == FRAME_LENGTH.size <= len(content):
+                wanted += FRAME_LENGTH.unpack_from(content)[0]
+                if wanted > FRAME_LENGTH.size + limit:
+                    raise ChildError("wrote more than allowed")
+        return bytes(content[FRAME_LENGTH.size : wanted])
 
     def lines(self, timeout: float, limit: int = DEFAULT_LIMIT, deadline: float = math.inf) -> Iterator[bytes]:
         """Each line when it comes; TimeoutError when the child is silent for *timeout* seconds, or at *deadline*."""
@@ -125,10 +134,10 @@ class Child:
                 raise ChildError("wrote more than it may")
             yield chunk
 
-    def _chunk(self, deadline: float, most: int = 1 << 16) -> bytes:
+    def _chunk(self, deadline: float) -> bytes:
         if not wait_readable([self._read_end], deadline):
             raise TimeoutError("no answer in time")
-        return os.read(self._read_end, min(most, 1 << 16))
+        return os.read(self._read_end, 1 << 16)
 
 
 def run_child(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import marshal
 import os
-import struct
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from probe.host import syscalls
-from probe.host.child import DEFAULT_LIMIT, Child, ChildError, disclose, enclose
+from probe.host.child import DEFAULT_LIMIT, FRAME_LENGTH, Child, ChildError, disclose, enclose
 
-_LENGTH = struct.Struct("=Q")
 _FRAME = 64  # bytes that `enclose` adds at most
 
 
@@ -45,13 +43,10 @@ class Helper:
         request = marshal.dumps((name, operation, arguments))
         deadline = time.monotonic() + timeout
         try:
-            os.write(self._requests, _LENGTH.pack(len(request)) + request)
+            os.write(self._requests, FRAME_LENGTH.pack(len(request)) + request)
             if meanwhile:
                 meanwhile()
-            (length,) = _LENGTH.unpack(child.read_exactly(_LENGTH.size, deadline))
-            if length > limit + _FRAME:
-                raise ChildError("wrote more than allowed")
-            answer = child.read_exactly(length, deadline)
+            answer = child.read_frame(deadline, limit + _FRAME)
         except (TimeoutError, ChildError, BrokenPipeError) as error:
             self.close()
             raise error if not isinstance(error, BrokenPipeError) else ChildError("ended without an answer") from error
@@ -73,11 +68,12 @@ class Helper:
         def serve(write: Callable[[bytes], None]) -> None:
             os.close(send)
             with open(receive, "rb") as requests:
-                while head := requests.read(_LENGTH.size):
-                    name, operation, arguments = marshal.loads(requests.read(_LENGTH.unpack(head)[0]))  # noqa: S302
+                while head := requests.read(FRAME_LENGTH.size):
+                    (length,) = FRAME_LENGTH.unpack(head)
+                    name, operation, arguments = marshal.loads(requests.read(length))  # noqa: S302
                     syscalls.set_name(name)
                     answer = enclose(lambda run=self._operations[operation], to=arguments: run(*to))  # type: ignore[misc]
-                    write(_LENGTH.pack(len(answer)) + answer)
+                    write(FRAME_LENGTH.pack(len(answer)) + answer)
 
         try:
             child = Child(serve)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe.host.child import Child, ChildError, run_child
+from probe.host.child import FRAME_LENGTH, Child, ChildError, run_child
 
 LONG = 30.0
 Write = Callable[[bytes], None]
@@ -293,3 +293,29 @@ def test_more_descriptors_than_select_knows() -> None:
         for descriptor in (*many, null):
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("pieces", [[b"x" * 70000], [b"", b"x"], [b"x", b"yz"]])
+def test_a_frame_comes_whole(pieces: list[bytes]) -> None:
+    """However it is cut on its way."""
+    content = b"".join(pieces)
+
+    def in_pieces(write: Write) -> None:
+        for byte in FRAME_LENGTH.pack(len(content)):
+            write(bytes([byte]))
+        for piece in pieces:
+            write(piece)
+
+    with Child(in_pieces) as child:
+        assert child.read_frame(time.monotonic() + LONG, limit=len(content)) == content
+
+
+def test_a_frame_that_is_too_long_or_cut_off() -> None:
+    """Neither is an answer."""
+    with (
+        Child(lambda write: write(FRAME_LENGTH.pack(3) + b"xyz")) as child,
+        pytest.raises(ChildError, match="more than"),
+    ):
+        child.read_frame(time.monotonic() + LONG, limit=2)
+    with Child(lambda write: write(FRAME_LENGTH.pack(3) + b"xy")) as child, pytest.raises(ChildError, match="ended"):
+        child.read_frame(time.monotonic() + LONG, limit=3)
