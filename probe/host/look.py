@@ -71,16 +71,25 @@ def digest(content: bytes) -> str:
 def significant(table: bytes) -> bytes:
     """The lines of proc_pid_mountinfo(5) without identifiers; of mounts that come with Pods only their types."""
     lines, types = [], set()
+    pods: dict[bytes, bool] = {}
     for line in table.split(b"\n"):
         mount, separator, source = line.partition(b" - ")
         if not separator:
             continue
         fields, kind = mount.split(b" ", 5), source.partition(b" ")[0]
-        if kind == b"nsfs" or _CHURN.search(fields[4]):
+        if kind == b"nsfs" or _comes_and_goes(fields[4], pods):
             types.add(kind)
         else:
             lines.append(b" ".join((*fields[2:5], _PEERS.sub(b"", fields[5]), source)))
     return b"\n".join((*lines, *sorted(types - _EVERYWHERE)))
+
+
+def _comes_and_goes(point: bytes, pods: dict[bytes, bool]) -> bool:
+    """True when CHURN is in *point*; *pods* keeps the answer for the directory of a Pod, which has several mounts."""
+    pod, volumes, _ = point.partition(b"/volumes/")
+    if volumes and pod not in pods:
+        pods[pod] = _CHURN.search(pod) is not None
+    return (bool(volumes) and pods[pod]) or _CHURN.search(point) is not None
 
 
 def _file(path: str) -> str:
