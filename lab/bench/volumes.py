@@ -17,15 +17,15 @@ def mount_volumes(node: Node, total: int, mount: Callable[[str], None]) -> None:
     for number in range(len(kernel.mounts_below(node.root)), total):
         pod = f"{node.root}/pods/01234567-89ab-cdef-0123-{number % PODS:012}"
         path = f"{pod}/volumes/kubernetes.io~empty-dir/volume-{number}"
-        os.makedirs(path)
+        os.makedirs(path, exist_ok=True)
         mount(path)
 
 
 def bind_volumes(node: Node, total: int) -> None:
     """The same with one file system for all of them."""
     source = f"{node.root}/volume"
-    if not os.path.exists(source):
-        os.mkdir(source)
+    if not os.path.ismount(source):
+        os.makedirs(source, exist_ok=True)
         kernel.mount("volume", source, "tmpfs")
         # Or all binds would tell each other of mounts, and the kernel's table take a second to be read.
         kernel.mount("none", source, "", kernel.MS_PRIVATE)
