@@ -20,7 +20,7 @@ from lab.real.node import descendants, is_alive
 from lab.serve.api_double import ApiDouble, Drip, Fault, Flood, Raw, Refuse, Reset, Stall
 from lab.serve.publishing import NODE, World
 from lab.serve.serving import wait_for
-from probe.publish.api import plain, process
+from probe.publish.api import process
 from probe.publish.api.errors import explain_failure
 from probe.publish.api.interface import Access, Failure
 from probe.publish.api.plain import RESPONSE_LIMIT, NotPlain, body_of
@@ -121,41 +121,6 @@ def test_a_certificate_of_another_host_is_refused(
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "localhost")
     assert failure(requester) == "CertificateRefused"
     assert api.requests == []
-
-
-READING = """
-import os, sys
-from probe.publish.api.child import Child
-kind, content = Child(sys.argv[1], 5.0, 5.0).answer(b"get_node k8slab\\n")
-print(kind.decode(), *(name for name in ("ssl", "socket", "enum", "json", "httpx2") if name in sys.modules))
-"""
-
-
-def test_a_read_imports_the_modules_of_c_alone(api: ApiDouble) -> None:
-    """`ssl` would take longer than the whole request; a Python without these modules would ask by the client."""
-    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:] = {sys.path}\n{READING}", str(api.directory)]
-    # The end of stdin would end the request.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asking:
-        assert asking.stdout
-        assert asking.stdout.read() == "ok\n"
-
-
-def test_a_connection_that_would_verify_nothing_is_not_made(api: ApiDouble, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another Python may have other defaults, or another module: the client asks then."""
-
-    class Careless:
-        check_hostname, verify_mode, verify_flags = False, 0, 0
-        load_verify_locations = lambda *_: None  # noqa: E731
-
-    certificates = str(api.directory / "ca.crt")
-    assert plain._context(certificates).check_hostname
-    for instead in (lambda _: Careless(), lambda: None):
-        monkeypatch.setattr("_ssl._SSLContext", instead)
-        with pytest.raises(NotPlain):
-            plain._context(certificates)
-    monkeypatch.delattr("_ssl._SSLContext")
-    with pytest.raises(NotPlain):
-        plain._context(certificates)
 
 
 @pytest.mark.slow
