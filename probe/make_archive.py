@@ -38,7 +38,8 @@ class _Recorder:
 def make_archive() -> None:
     """Write `archive.FILE`: this package, what a report imports, and its regular expressions.
 
-    *Errors*: OSError, ValueError for bytecode of this package that Python compares with its source.
+    *Errors*: OSError, also where this package is not compiled; ValueError for bytecode of it that Python compares with
+    its source.
     """
     package = os.path.dirname(archive.FILE)
     modules: archive.Modules = {}
@@ -46,11 +47,12 @@ def make_archive() -> None:
     content = bytearray()
     for name in sorted({*_imported(), *sys.modules, *_modules_in(package)}):
         spec = _spec_of(name)
-        if not spec or not spec.origin or not spec.cached or not os.path.exists(spec.cached):
+        own = name.partition(".")[0] == "probe"
+        if not spec or not spec.origin or not spec.cached or not (own or os.path.exists(spec.cached)):
             continue  # a module of the interpreter itself, or in C
         with open(spec.cached, "rb") as file:
             compiled = file.read()
-        if name.startswith("probe.") and int.from_bytes(compiled[_PYC_FLAGS], "little") != _PYC_UNCHECKED:
+        if own and int.from_bytes(compiled[_PYC_FLAGS], "little") != _PYC_UNCHECKED:
             raise ValueError(f"{spec.cached} was not compiled with --invalidation-mode unchecked-hash")
         code = compiled[_PYC_HEAD:]
         modules[name] = spec.origin, spec.submodule_search_locations is not None, len(content), len(code)
