@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 CGROUP = "userns-probe-trial"
 """Name of the container's cgroup, right below the root of each hierarchy."""
@@ -94,24 +94,24 @@ def end_cgroup(name: str) -> None:
 
 def _kill_processes(cgroup: str) -> bool:
     """False when nothing was in *cgroup* itself; its processes may have made others meanwhile."""
-    with ExitStack() as stack:
-        pidfds = {}
-        for pid in _processes(cgroup):
-            with suppress(OSError):
-                pidfds[pid] = os.pidfd_open(pid)
-                stack.callback(os.close, pidfds[pid])
-        # A PID that is still listed was not given to a process elsewhere before its pidfd was opened.
-        for pid in pidfds.keys() & _processes(cgroup):
-            with suppress(OSError):
-                signal.pidfd_send_signal(pidfds[pid], signal.SIGKILL)
-        return bool(pidfds)
+    found = _processes(cgroup)
+    for pid in found:
+        with suppress(OSError):
+            pidfd = os.pidfd_open(pid)
+            try:
+                # A PID that is still listed was not given to a process elsewhere before its pidfd was opened.
+                if pid in _processes(cgroup):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
+    return bool(found)
 
 
 def _processes(cgroup: str) -> set[int]:
     """PIDs in *cgroup* itself, without those of other PID namespaces, which are listed as 0."""
     try:
         with open(f"{cgroup}/cgroup.procs") as file:
-            return {int(pid) for pid in file.read(_PROCS_LIMIT).split()} - {0}
+            return {int(line) for line in file.readlines(_PROCS_LIMIT)} - {0}  # whole lines: no PID is cut off
     except OSError:
         return set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +13,7 @@ import pytest
 
 from lab.prerequisites import require
 from lab.waiting import wait_for
+from probe.host.oci_trial import cgroup as trial_cgroup
 from probe.host.oci_trial.cgroup import end_cgroup, hierarchies, remove_cgroups
 
 pytestmark = pytest.mark.real
@@ -31,12 +33,12 @@ def name() -> Iterator[str]:
     assert remove_cgroups(10.0, name)
 
 
-def started(command: str, *cgroups: Path) -> subprocess.Popen[bytes]:
+def started(command: str, cgroup: Path | None = None) -> subprocess.Popen[bytes]:
     """A shell that is in its cgroup before it runs anything."""
     waiting = ["sh", "-c", f"read go; {command}"]
     process = subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert process.stdin
-    for cgroup in cgroups:
+    if cgroup:
         (cgroup / "cgroup.procs").write_text(str(process.pid))
     process.stdin.write(b"\n")
     process.stdin.close()
@@ -58,3 +60,23 @@ def test_what_is_left_in_the_cgroup_of_a_trial_is_ended(name: str, where: str, c
         for process in (left, other):
             process.kill()
             process.wait()
+
+
+def test_where_a_list_of_processes_is_cut_off_no_pid_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first digits of a PID are the PID of somebody else, who would get the signal."""
+    monkeypatch.setattr(trial_cgroup, "_PROCS_LIMIT", 6)
+    (tmp_path / "cgroup.procs").write_text("0\n11\n12345\n678\n")
+    assert trial_cgroup._processes(str(tmp_path)) == {11, 12345}
+
+
+def test_more_processes_than_descriptors_are_ended(name: str) -> None:
+    """Each costs one descriptor while it is ended."""
+    one = next(hierarchy for hierarchy in hierarchies() if hierarchy.endswith(("/pids", "/cgroup")))
+    left = [started("exec sleep 600", Path(one, name)) for _ in range(40)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 10, hard))
+    try:
+        end_cgroup(name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [process.wait(10) for process in left] == [-9] * len(left)
