@@ -177,11 +177,8 @@ class _Finder:
             return False
         try:
             if kind == "file" and _EXECUTABLE.fullmatch(path) and seen != ABSENT:
-                self._states[file_of, path] = (
-                    file_of,
-                    path,
-                    file_of(path),
-                )  # the kernel's link to an inode, not to a path
+                # The kernel's link to an inode, not to a path.
+                self._states[file_of, path] = file_of, path, file_of(path)
                 return True
             reached = reachable(path, self._same_root)
             for directory in self._passes(reached):
