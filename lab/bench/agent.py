@@ -31,6 +31,8 @@ HEADERS = {
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
     "Accept-Encoding": "gzip",
 }
+_SETTLED = 2.5 * LOOK
+"""Seconds after which each look takes the short cut, which the first two looks after a probe prepare."""
 FEW_COLLECTORS = (
     "--web.disable-exporter-metrics",
     "--collector.disable-defaults",
@@ -62,6 +64,7 @@ def measure(scrapes: int, probes: int, rest: float, say: Callable[[str], None]) 
         found["targets"] = _scrape(targets, scrapes)
         found["watch"] = {"pss": sum(memory(pid)["pss"] for pid in watch.pids)}
         say(f"nothing at all for {rest:g} s")
+        time.sleep(_SETTLED)
         resting = {name: descendants(pid) for name, (pid, _) in targets.items()} | {"watch": watch.pids}
         before = {name: sum(map(cpu, pids)) for name, pids in resting.items()}
         time.sleep(rest)
