@@ -13,7 +13,7 @@ from probe import __version__
 from probe.outputs.exposition import Collector, Metric, gauge, generate_text, info, some
 from probe.outputs.labels import CHECK_IDS, blocking_reason, filesystem_results
 from probe.outputs.publishing import Publishing, publishing_families
-from probe.outputs.staleness import STALE, parse_time
+from probe.outputs.staleness import STALE, is_confirmed, parse_time
 from probe.report import Report, ReportFacts
 from probe.terms import LEVELS, Status
 from probe.verdict import Verdict
@@ -24,6 +24,7 @@ HANDLERS_LIMIT = 6
 STATUS_NUMBERS: dict[Status, int] = {"skipped": -1, "pass": 0, "warn": 1, "unknown": 2, "fail": 3}
 """The worst is the largest, so that `max` finds it."""
 
+_END = "# EOF\n"  # of OpenMetrics
 _VERDICTS: tuple[Verdict, ...] = ("ready", "not-ready", "unknown")
 
 
@@ -56,13 +57,44 @@ def render_metrics(
     node_name: str | None = None,
 ) -> str:
     """All families in the text format of *generate*: `generate_text` or `generate_openmetrics`."""
-    return generate(ReportCollector(lambda: (report, publishing), node_name)).decode()
+    return MetricsText(generate, node_name).of(report, publishing)
+
+
+class MetricsText:
+    """The text of all families, of which a report that is only confirmed changes the end."""
+
+    def __init__(self, generate: Callable[[Collector], bytes], node_name: str | None = None) -> None:
+        """*generate*: `generate_text` or `generate_openmetrics`; *node_name* as for ReportCollector."""
+        self._generate, self._node_name = generate, node_name
+        self._report: Report | None = None
+        self._beginning = ""
+
+    def of(self, report: Report | None, publishing: Publishing | None) -> str:
+        """All families of *report* and *publishing*."""
+        if not self._beginning or not is_confirmed(self._report, report):
+            text = self._generate(_Given(_lasting(report, self._node_name))).decode()
+            self._beginning, self._report = text.removesuffix(_END), report
+        return self._beginning + self._generate(_Given(_moving(report, publishing))).decode()
+
+
+class _Given(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
 
 def families(
     report: Report | None, publishing: Publishing | None = None, node_name: str | None = None
 ) -> Iterator[Metric]:
     """Every family that has a sample now."""
+    yield from _lasting(report, node_name)
+    yield from _moving(report, publishing)
+
+
+def _lasting(report: Report | None, node_name: str | None) -> Iterator[Metric]:
+    """The families that stay as they are while `watch` confirms the report."""
     name = (report and report.node.name) or node_name or ""
     yield gauge("build_info", "Always 1; the version of userns-probe.", ["version"], {(__version__,): 1})
     yield from info("node", "the name of the Node in Kubernetes", node=name)
@@ -73,6 +105,10 @@ def families(
         yield from _node(report)
         yield from _id_slots(report)
         yield from _nested(report)
+
+
+def _moving(report: Report | None, publishing: Publishing | None) -> Iterator[Metric]:
+    if report is not None:
         yield from _times(report)
     if publishing is not None:
         yield from publishing_families(publishing)

@@ -19,6 +19,10 @@ REMEDIATION = "See the log of the container probe, or of userns-probe watch."
 LONGEST = 3 * 86400.0
 """Seconds: no report lives longer, whatever it says; it is three of the longest intervals that can be chosen."""
 
+CONFIRMATION = ("confirmed_at", "expires_at")
+"""The fields that `watch` renews in its report while nothing changes."""
+
+_LASTING = tuple(name for name in Report.__struct_fields__ if name not in CONFIRMATION)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_10000 = 253_402_300_800.0
 """Seconds since the epoch."""
@@ -70,6 +74,18 @@ def lifetime(report: Report) -> float:
     if probed_at is None or expires_at is None:
         return 0.0
     return min(max(0.0, expires_at - probed_at), LONGEST)
+
+
+def confirmed(report: Report, *, confirmed_at: str | None, expires_at: str) -> Report:
+    """The same report, confirmed."""
+    return replace(report, confirmed_at=confirmed_at, expires_at=expires_at)
+
+
+def is_confirmed(before: Report | None, after: Report | None) -> bool:
+    """True when *after* is *before*, or was made of it by `confirmed`: all other fields are the same objects."""
+    if before is None or after is None:
+        return before is after
+    return all(getattr(before, name) is getattr(after, name) for name in _LASTING)
 
 
 def expired(report: Report) -> Report:

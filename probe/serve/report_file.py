@@ -12,7 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,7 @@ from probe.outputs.publishing import Publishing
 from probe.outputs.staleness import MESSAGE, effective, foreign, lifetime
 from probe.outputs.text import visible
 from probe.report import SCHEMA, Report
+from probe.serve.confirmation import Confirmable
 from probe.serve.history import History
 from probe.watch.log import log
 
@@ -46,6 +47,7 @@ State = Literal[
 _NOT_FILES = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV)  # symbolic link, directory, socket, device
 
 Identity = tuple[int, int, int, int, int]
+_PART = 64 << 10  # bytes that are read at once
 _AFTERWARDS = 0.05  # seconds: a timer must not end just before the expiry
 
 
@@ -94,28 +96,54 @@ class Current:
         self._uptime = uptime or boot_time
         self._identity: Identity | None = None
         self._content: Report | Unusable = Unusable("missing", "no report was written yet")
+        self._confirmable: Confirmable | None = None
+        self._in_force: _InForce | None = None
         self._expired: Snapshot | None = None
         self._logged: State | None = None
 
     def refresh(self) -> bool:
-        """Read the file if its identity changed, and log a change of state. Whether it did either."""
-        unchanged = self._unchanged()
-        if not unchanged:
+        """Read the file if its identity changed, and log a change of state.
+
+        Whether it did either, unless the file has the same report, confirmed.
+        """
+        changed = not self._unchanged()
+        if changed:
             self._identity = None
             try:
                 self._identity, content = read_file(self._path)
-                self._content = parse_report(content)
+                changed = self._take(content)
             except Unusable as problem:
-                self._content = problem
+                self._content, self._confirmable = problem, None
             except OSError as error:
-                self._content = _unusable(error)
+                self._content, self._confirmable = _unusable(error), None
         now = self.snapshot()
         self.ever_valid |= now.state == "valid"
         other = now.state != self._logged
         if other:
             self._logged = now.state
             log("report", state=now.state, **({"message": now.message} if now.message else {}))
-        return other or not unchanged
+        return other or changed
+
+    def _take(self, content: bytes) -> bool:
+        """Take the report in *content*; False if it is the last one, confirmed. *Errors*: Unusable."""
+        report = self._confirmable and self._confirmable.confirmed(content)
+        if report:
+            self._content = report
+            return False
+        self._content = report = parse_report(content)
+        self._confirmable = Confirmable(content, report, _decode)
+        return True
+
+    def effective(self) -> Report | None:
+        """The report in force, as in `snapshot`, which takes longer to tell that it is still the same."""
+        turns, content, last = self.history.turns, self._content, self._in_force
+        if last and last.content is content and last.turns == turns and last.holds(self._uptime()):
+            return last.report
+        now = self.snapshot()
+        if now.state == "valid" and now.report is not None:
+            since, lives = now.report.node.uptime_seconds or 0, lifetime(now.report)
+            self._in_force = _InForce(content, turns, since, lives, now.effective)
+        return now.effective
 
     def snapshot(self) -> Snapshot:
         """Snapshot of this moment; the same objects while nothing changes. Never blocks."""
@@ -174,11 +202,12 @@ def read_file(path: str) -> tuple[Identity, bytes]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Unusable("not-a-file", "the report file is not a regular file")
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(LIMIT + 1) if status.st_size <= LIMIT else b""
+        content = b""
+        while len(content) <= LIMIT and (part := os.read(descriptor, _PART)):
+            content += part
     finally:
         os.close(descriptor)
-    if status.st_size > LIMIT or len(content) > LIMIT:
+    if len(content) > LIMIT:
         raise Unusable("too-large", f"the report file has more than {LIMIT} bytes")
     return _identity(status), content
 
@@ -189,7 +218,7 @@ def parse_report(content: bytes) -> Report:
         schema = msgspec.json.decode(content, type=_Header).schema
         if schema != SCHEMA:
             raise Unusable("other-schema", f"the report follows {visible(schema, 64)}, and this version reads {SCHEMA}")
-        report = msgspec.json.decode(content, type=Report)
+        report = _decode(content)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Unusable("not-a-report", f"the report file is malformed: {visible(str(error), 200)}") from error
     uptime = report.node.uptime_seconds
@@ -212,8 +241,26 @@ def boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def _decode(content: bytes) -> Report:
+    return msgspec.json.decode(content, type=Report)
+
+
 class _Header(Struct):
     schema: str
+
+
+class _InForce(NamedTuple):
+    """A report in force, and what has to stay the same for that."""
+
+    content: Report | Unusable
+    turns: int
+    since: float
+    lifetime: float
+    report: Report | None
+
+    def holds(self, now: float) -> bool:
+        """True before it expires."""
+        return 0 <= now - self.since < self.lifetime
 
 
 def _identity(status: os.stat_result) -> Identity:
