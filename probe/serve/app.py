@@ -8,53 +8,60 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from msgspec import Struct
-
 from probe.outputs import exposition
 from probe.outputs.documents import render_json
-from probe.outputs.metrics import render_metrics
+from probe.outputs.metrics import MetricsText
 from probe.outputs.page import content_security_policy, render_page
 from probe.report import SCHEMA
 from probe.serve.heap import trim
 from probe.serve.report_file import Current
+from probe.serve.response import Response
 from probe.watch.log import log
 
 _CHUNK = 64 << 10  # bytes per write to a connection, which copies them
 
 TEXT = "text/plain; charset=utf-8"
-_REASONS = {
-    200: "OK",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
+_HEADERS = (
+    ("Content-Security-Policy", content_security_policy()),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
 
 Environ = dict[str, Any]
-
-
-class Response(Struct, frozen=True):
-    """Response to a client."""
-
-    status: int
-    content_type: str
-    body: bytes
+Route = Callable[[], Response]
 
 
 class Rendered:
-    """Cache of the last rendered text: one rendering per report, not per request."""
+    """Cache of the last response: one rendering per report, not per request."""
 
-    def __init__(self) -> None:
+    def __init__(self, content_type: str) -> None:
+        self._content_type = content_type
         self._lock = threading.Lock()
         self._of: tuple[object, ...] = ()
-        self._text = b""
+        self._response = response(200, content_type, b"")
 
-    def get(self, of: tuple[object, ...], render: Callable[[], str]) -> bytes:
-        """Text of *render*, cached as long as *of* are the same objects."""
+    def get(self, of: tuple[object, ...], render: Callable[[], str]) -> Response:
+        """Response with the text of *render*, cached as long as *of* are the same objects."""
         with self._lock:
             if len(of) != len(self._of) or any(new is not old for new, old in zip(of, self._of, strict=True)):
-                self._of, self._text = of, render().encode("utf-8", "backslashreplace")
-            return self._text
+                body = render().encode("utf-8", "backslashreplace")
+                self._of, self._response = of, response(200, self._content_type, body)
+            return self._response
+
+
+class Metrics:
+    """The metrics in one of their formats."""
+
+    def __init__(self, current: Current, text: MetricsText, content_type: str) -> None:
+        self._current, self._text = current, text
+        self._rendered = Rendered(content_type)
+
+    def __call__(self) -> Response:
+        """The metrics of now; the same object while they are the same."""
+        of = self._current.effective(), self._current.publishing
+        return self._rendered.get(of, lambda: self._text.of(*of))
 
 
 class App:
@@ -62,48 +69,53 @@ class App:
 
     def __init__(self, current: Current) -> None:
         self._current = current
-        self._pages, self._documents = Rendered(), Rendered()
-        self._plain, self._open = Rendered(), Rendered()
-        self._headers = [
-            ("Content-Security-Policy", content_security_policy()),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Referrer-Policy", "no-referrer"),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
-            ("Cache-Control", "no-store"),
-        ]
-        self._routes: dict[str, Callable[[Environ], Response]] = {
+        self._pages, self._documents = Rendered("text/html; charset=utf-8"), Rendered("application/json")
+        text, openmetrics = (
+            MetricsText(generate, current.node_name)
+            for generate in (exposition.generate_text, exposition.generate_openmetrics)
+        )
+        self._plain = Metrics(current, text, exposition.TEXT)
+        self._open = Metrics(current, openmetrics, exposition.OPENMETRICS)
+        self._ok = response(200, TEXT, b"ok\n")
+        self._routes: dict[str, Route] = {
             "/": self._page,
-            "/metrics": self._metrics,
+            "/metrics": self._plain,
             "/report.json": self._report,
-            "/healthz": lambda _: Response(200, TEXT, b"ok\n"),
+            "/healthz": lambda: self._ok,
             "/readyz": self._readyz,
         }
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
-        response = self._answer(environ)
-        body = response.body
-        headers = [("Content-Type", response.content_type), ("Content-Length", str(len(body))), *self._headers]
-        if response.status == 405:
-            headers.append(("Allow", "GET, HEAD"))
-        start_response(f"{response.status} {_REASONS[response.status]}", headers)
+        answer = self._answer(environ)
+        body = answer.body
+        start_response(answer.status_line, list(answer.headers))
         if environ["REQUEST_METHOD"] == "HEAD":
             return []
         return (body[start : start + _CHUNK] for start in range(0, len(body), _CHUNK))
 
-    def _answer(self, environ: Environ) -> Response:
-        route = self._routes.get(environ["PATH_INFO"])
+    def route(self, path: str, accept: str) -> Route:
+        """The function that answers GET *path* with that Accept header; it raises nothing."""
+        route = self._open if path == "/metrics" and _accepts_openmetrics(accept) else self._routes.get(path)
         if route is None:
-            return Response(404, TEXT, f"not here; there are {' '.join(self._routes)}\n".encode())
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return Response(405, TEXT, b"only GET and HEAD\n")
-        try:
-            return route(environ)
-        except Exception as error:  # the next request may work
-            log("request_failed", "error", path=environ["PATH_INFO"], error=f"{type(error).__name__}: {error}"[:500])
-            return Response(500, TEXT, b"internal error; the log has more\n")
+            return lambda: response(404, TEXT, f"not here; there are {' '.join(self._routes)}\n".encode())
 
-    def _page(self, _: Environ) -> Response:
+        def guarded() -> Response:
+            try:
+                return route()
+            except Exception as error:  # the next request may work
+                log("request_failed", "error", path=path, error=f"{type(error).__name__}: {error}"[:500])
+                return response(500, TEXT, b"internal error; the log has more\n")
+
+        return guarded
+
+    def _answer(self, environ: Environ) -> Response:
+        path = environ["PATH_INFO"]
+        if path in self._routes and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return response(405, TEXT, b"only GET and HEAD\n", ("Allow", "GET, HEAD"))
+        return self.route(path, environ.get("HTTP_ACCEPT", ""))()
+
+    def _page(self) -> Response:
         now = self._current.snapshot()
         minutes = None if now.age is None else max(0, int(now.age // 60))
 
@@ -114,29 +126,25 @@ class App:
             trim()
             return text
 
-        page = self._pages.get((now.effective, now.report, now.message, minutes), render)
-        return Response(200, "text/html; charset=utf-8", page)
+        return self._pages.get((now.effective, now.report, now.message, minutes), render)
 
-    def _metrics(self, environ: Environ) -> Response:
-        of, name = (self._current.snapshot().effective, self._current.publishing), self._current.node_name
-        if _accepts_openmetrics(environ.get("HTTP_ACCEPT", "")):
-            text = self._open.get(of, lambda: render_metrics(*of, exposition.generate_openmetrics, name))
-            return Response(200, exposition.OPENMETRICS, text)
-        text = self._plain.get(of, lambda: render_metrics(*of, exposition.generate_text, name))
-        return Response(200, exposition.TEXT, text)
-
-    def _report(self, _: Environ) -> Response:
+    def _report(self) -> Response:
         now = self._current.snapshot()
         if now.effective:
-            document = self._documents.get((now.effective,), lambda: render_json(now.effective))
-            return Response(200, "application/json", document)
+            return self._documents.get((now.effective,), lambda: render_json(now.effective))
         nothing = {"schema": SCHEMA, "verdict": "unknown", "message": now.message}
-        return Response(503, "application/json", f"{json.dumps(nothing, indent=2)}\n".encode())
+        return response(503, "application/json", f"{json.dumps(nothing, indent=2)}\n".encode())
 
-    def _readyz(self, _: Environ) -> Response:
+    def _readyz(self) -> Response:
         if self._current.ever_valid:
-            return Response(200, TEXT, b"ok\n")
-        return Response(503, TEXT, f"not ready: {self._current.snapshot().message}\n".encode())
+            return self._ok
+        return response(503, TEXT, f"not ready: {self._current.snapshot().message}\n".encode())
+
+
+def response(status: int, content_type: str, body: bytes, *more: tuple[str, str]) -> Response:
+    """Response with the headers that all have, and *more*."""
+    own = ("Content-Type", content_type), ("Content-Length", str(len(body)))
+    return Response(status, (*own, *_HEADERS, *more), body)
 
 
 def _accepts_openmetrics(accept: str) -> bool:

@@ -18,9 +18,10 @@ IDLE_LIMIT = 100
 WAITING_LIMIT = 64
 """Maximum connections with a request that wait for a free worker."""
 
-Phase = Literal["new", "idle", "waiting", "reading", "answering", "sending"]
-TIMEOUTS: dict[Phase, float] = {"idle": 5, "waiting": 5, "reading": 5, "answering": 10, "sending": 10}
-"""Timeout of each phase in seconds, without load."""
+Phase = Literal["new", "idle", "kept", "waiting", "reading", "answering", "sending"]
+"""Of a connection; `kept`: idle after a response that no worker sent."""
+TIMEOUTS: dict[Phase, float] = {"idle": 5, "kept": 75, "waiting": 5, "reading": 5, "answering": 10, "sending": 10}
+"""Timeout of each phase in seconds, without load. Prometheus, by default, asks again a minute after a response."""
 TIMEOUTS_UNDER_LOAD: dict[Phase, float] = {"reading": 0.05, "sending": 0.25}
 """Timeout in seconds while other connections wait for a worker."""
 _TICK = 0.02  # seconds between two checks while connections wait
@@ -56,8 +57,6 @@ class Limiter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._any = threading.Event()
-        self._any_waiting = threading.Event()
         self._connections: dict[Tracked, None] = {}  # ordered by the start of their phase
 
     def move(self, connection: Tracked, phase: Phase) -> bool:
@@ -65,45 +64,51 @@ class Limiter:
         with self._lock:
             if connection.dropped:
                 return False
-            if connection.phase == phase and connection in self._connections:
+            if connection.phase == phase != "kept" and connection in self._connections:
                 return True
             self._connections.pop(connection, None)
             self._connections[connection] = None
             connection.phase, connection.since = phase, time.monotonic()
-            self._make_room()
+            if len(self._connections) > WORKERS:  # so many exceed no limit, but for a timeout
+                self._make_room()
             return not connection.dropped
 
     def leave(self, connection: Tracked) -> None:
         """Forget a closed connection."""
         with self._lock:
             self._connections.pop(connection, None)
-            _tell(self._any, bool(self._connections))
 
     def is_empty(self) -> bool:
         """True without any connection."""
         with self._lock:
-            return not any(connection.phase not in ("new", "idle") for connection in self._connections)
+            return not any(connection.phase not in ("new", "idle", "kept") for connection in self._connections)
 
     def drop_all(self) -> None:
         """Drop all connections."""
         with self._lock:
             self._drop(list(self._connections))
 
-    def run(self) -> None:
-        """Drop connections at their timeout, forever; sleeps without connections."""
-        while True:
-            self._any.wait()
-            if self._any_waiting.wait(self._pause()):
-                time.sleep(_TICK)
-            with self._lock:
-                self._make_room()
+    def pause(self) -> float | None:
+        """Seconds until `expire` may find a connection to drop; None without a connection.
 
-    def _pause(self) -> float:
-        """Seconds until the first timeout, at most the shortest one: connections may come or move meanwhile."""
+        Connections may come and move meanwhile, if the caller of this method learns of those that come, and moves
+        those that no worker has.
+        """
         with self._lock:
-            now = time.monotonic()
-            left = [one.since + TIMEOUTS[one.phase] - now for one in self._connections]
-        return max(0.0, min((*left, *TIMEOUTS.values()))) + _TICK
+            if not self._connections:
+                return None
+            now, pause = time.monotonic(), TIMEOUTS["kept"]
+            for one in self._connections:
+                if one.phase == "waiting":
+                    return _TICK
+                left = one.since + TIMEOUTS[one.phase] - now
+                pause = min(pause, left if one.phase in ("idle", "kept") else min(left, TIMEOUTS["idle"]))
+        return max(pause, 0.0) + _TICK
+
+    def expire(self) -> None:
+        """Drop connections at their timeout."""
+        with self._lock:
+            self._make_room()
 
     def _make_room(self) -> None:
         now = time.monotonic()
@@ -119,8 +124,6 @@ class Limiter:
             and (one.phase != "reading" or one.is_silent())
         ]
         self._drop(slow[: max(0, len(busy) + waiting - WORKERS)])
-        _tell(self._any_waiting, bool(waiting))
-        _tell(self._any, bool(self._connections))
 
     def _in(self, phase: str) -> list[Tracked]:
         return [one for one in self._connections if one.phase == phase]
@@ -129,10 +132,3 @@ class Limiter:
         for connection in connections:
             del self._connections[connection]
             connection.drop()
-
-
-def _tell(event: threading.Event, holds: bool) -> None:
-    if holds:
-        event.set()
-    else:
-        event.clear()

@@ -6,11 +6,13 @@ once. A worker reads every other request.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-from collections.abc import Iterable
-from email.utils import formatdate
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from probe.serve.response import Response
 
 _LIMIT = 4096
 """Maximum bytes of a plain request."""
@@ -21,29 +23,51 @@ _HEADERS = frozenset(
 )
 _END = b"\r\n\r\n"
 
-Environ = dict[str, str]
+
+class Plain(NamedTuple):
+    """A plain request."""
+
+    path: str
+    accept: str
+    keeps: bool
+    """Whether the connection stays open after the response."""
 
 
-def peek(connection: socket.socket) -> bytes:
-    """The bytes that have come and are still unread, up to a limit; empty when none have.
+class Answer:
+    """The response to one plain request, rendered again only after it has become another one."""
+
+    def __init__(self, respond: Callable[[], Response], keeps: bool) -> None:
+        self.respond, self.keeps = respond, keeps
+        self._response: Response | None = None
+        self._heads: tuple[bytes, bytes] = (b"", b"")
+
+    def parts(self, response: Response, server: str, *, keeps: bool) -> Sequence[bytes]:
+        """Status line, headers and body as cheroot writes them."""
+        if response is not self._response:
+            lines = (f"HTTP/1.1 {response.status_line}", *(f"{name}: {value}" for name, value in response.headers))
+            head = "".join(f"{line}\r\n" for line in lines)
+            self._heads = f"{head}Connection: close\r\nDate: ".encode("latin-1"), f"{head}Date: ".encode("latin-1")
+            self._response = response
+        date = time.strftime("%a, %d %b %Y %H:%M:%S GMT\r\nServer: ", time.gmtime())
+        return self._heads[keeps], f"{date}{server}\r\n\r\n".encode("latin-1"), response.body
+
+
+def peek(connection: socket.socket) -> bytes | None:
+    """The bytes that have come and are still unread, up to a limit; None when none have.
 
     *Errors*: OSError when the connection is broken; EOFError when the client has closed it.
     """
-    timeout = connection.gettimeout()
-    connection.setblocking(False)  # with a timeout, recv would wait for the first byte
     try:
-        content = connection.recv(_LIMIT, socket.MSG_PEEK)
+        content = connection.recv(_LIMIT, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
-        return b""
-    finally:
-        connection.settimeout(timeout)
+        return None
     if not content:
         raise EOFError
     return content
 
 
-def parse_plain(content: bytes) -> Environ | None:
-    """The plain request in *content*, as the application takes it; None when it is not exactly one."""
+def parse_plain(content: bytes) -> Plain | None:
+    """The plain request in *content*; None when it is not exactly one."""
     if not content.endswith(_END) or content.find(_END) != len(content) - len(_END):
         return None
     line, *fields = content[: -len(_END)].decode("latin-1").split("\r\n")
@@ -54,29 +78,16 @@ def parse_plain(content: bytes) -> Environ | None:
         if not found or name not in _HEADERS or name in headers:
             return None
         headers[name] = found[2]
-    request = _LINE.fullmatch(line)
-    if not request or "host" not in headers or headers.get("connection", "keep-alive") != "keep-alive":
+    request, wish = _LINE.fullmatch(line), headers.get("connection", "keep-alive")
+    if not request or "host" not in headers or wish not in ("keep-alive", "close"):
         return None
-    return {"REQUEST_METHOD": "GET", "PATH_INFO": request[1], "HTTP_ACCEPT": headers.get("accept", "")}
+    return Plain(request[1], headers.get("accept", ""), wish == "keep-alive")
 
 
-def render_head(start: tuple[str, Iterable[tuple[str, str]]], server: str) -> bytes:
-    """Status line and headers as cheroot writes them for a connection that stays open.
-
-    *start*: status and headers, as of start_response of PEP 3333.
-    """
-    status, headers = start
-    fields = (*headers, ("Date", formatdate(usegmt=True)), ("Server", server))
-    lines = (f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields))
-    return "\r\n".join((*lines, "\r\n")).encode("latin-1")
-
-
-def send_now(connection: socket.socket, content: bytes) -> bytes:
-    """Send what fits into the buffer of the socket; returns the rest. *Errors*: OSError.
-
-    The descriptor of a socket with a timeout is non-blocking; socket.send would wait.
-    """
+def send_now(connection: socket.socket, parts: Sequence[bytes]) -> bytes:
+    """Send what fits into the buffer of the socket; returns the rest. *Errors*: OSError."""
     try:
-        return content[os.write(connection.fileno(), content) :]
+        sent = connection.sendmsg(parts, (), socket.MSG_DONTWAIT)
     except BlockingIOError:
-        return content
+        sent = 0
+    return b"" if sent == sum(map(len, parts)) else b"".join(parts)[sent:]

@@ -9,15 +9,18 @@ plain requests of scrapers and kubelets itself.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import socket
 import time
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Protocol
 
 from probe.serve import cheroot
-from probe.serve.connections import WAITING_LIMIT, WORKERS, Limiter, Tracked
-from probe.serve.direct import parse_plain, peek, render_head, send_now
+from probe.serve.connection import Connection
+from probe.serve.connections import WAITING_LIMIT, WORKERS, Limiter
+from probe.serve.direct import Answer, parse_plain, peek, send_now
+from probe.serve.response import Response
+from probe.serve.selector import Selector
 from probe.watch.log import log
 
 HEADER_LIMIT = 16 << 10
@@ -25,88 +28,28 @@ HEADER_LIMIT = 16 << 10
 BACKLOG = 128
 """Backlog of listen(2): connections that wait for accept(2)."""
 _DIRECT_LIMIT = 64 << 10
-"""Maximum bytes of a response that may have to wait for a worker to be sent."""
+"""Maximum bytes of a body that may have to wait for a worker to be sent."""
 _KEEP_ALIVE = 10  # maximum connections kept open between two requests
+_KNOWN = 8  # maximum different plain requests that are recognised by their bytes
 
 
-class Request(cheroot.HTTPRequest):
-    """A request without a body: no resource takes one."""
+class Application(Protocol):
+    """What the server calls."""
 
-    def parse_request(self) -> None:
-        """Read request line and headers; every exception of cheroot there counts as a bad request."""
-        try:
-            super().parse_request()
-        except OSError:
-            raise
-        except Exception:
-            self.ready = False
-            self.simple_response("400 Bad Request", "not understood\n")
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
 
-    def respond(self) -> None:
-        """Call the application; a body is never read."""
-        self.server.limiter.move(self.conn, "answering")
-        if self.chunked_read or self.inheaders.get(b"Content-Length", b"0") != b"0":
-            self.close_connection = True  # else cheroot would read the body to find the next request
-            if self.method in (b"GET", b"HEAD"):
-                self.simple_response("413 Request Entity Too Large", "no request takes a body here\n")
-                return
-        super().respond()
-
-    def write(self, chunk: bytes) -> None:
-        """Send a part of the response."""
-        self.server.limiter.move(self.conn, "sending")
-        super().write(chunk)
-
-
-class Connection(Tracked, cheroot.HTTPConnection):
-    """A connection that can be dropped in every phase."""
-
-    RequestHandlerClass = Request
-    unsent = b""
-    """The rest of a response that a worker has to send."""
-
-    def communicate(self) -> bool:
-        """Read one request and answer it; True when the connection stays open."""
-        try:
-            if self.unsent:
-                return self._send_rest()
-            if not self.server.limiter.move(self, "reading"):
-                return False
-            if self.server.ssl_adapter is not None:
-                # here, since a client could block the thread that accepts
-                self.socket.do_handshake()  # type: ignore[attr-defined]
-            return bool(super().communicate()) and not self.dropped  # type: ignore[no-untyped-call]
-        except OSError:
-            return False  # the client disconnected, or does not speak TLS
-
-    def _send_rest(self) -> bool:
-        if not self.server.limiter.move(self, "sending"):
-            return False
-        rest, self.unsent = self.unsent, b""
-        self.socket.sendall(rest)
-        return not self.dropped
-
-    def close(self) -> None:
-        """Close the connection; an error of an already closed one must not end the worker."""
-        self.server.limiter.leave(self)
-        try:
-            super().close()
-        except OSError:
-            self.socket.close()
-        # cheroot leaves the writer open; since Python 3.13 its finaliser prints a traceback for unsent bytes.
-        with contextlib.suppress(OSError, ValueError):
-            self.wfile.close()
+    def route(self, path: str, accept: str) -> Callable[[], Response]:
+        """The function that answers GET *path* with that Accept header."""
 
 
 class Server(cheroot.Server):
     """Cheroot with a Limiter and without a Server header. While idle, none of its threads wakes up."""
 
-    ConnectionClass = Connection
     max_request_header_size = HEADER_LIMIT
     keep_alive_conn_limit = _KEEP_ALIVE
-    expiration_interval = 3600  # seconds between checks for expired connections; the Limiter drops them earlier
 
-    def __init__(self, address: tuple[str, int], application: Any, adapter: Any = None) -> None:
+    def __init__(self, address: tuple[str, int], application: Application, adapter: Any = None) -> None:
         super().__init__(
             address,
             application,
@@ -119,50 +62,104 @@ class Server(cheroot.Server):
             accepted_queue_size=4 * WAITING_LIMIT,
             accepted_queue_timeout=1,
         )
+        self._connections: Any = None
         self.limiter = Limiter()
         self.ssl_adapter = adapter
+        self._answers: dict[bytes, Answer] = {}
         self._last_error = 0.0
+
+    def prepare(self) -> None:
+        """Bind, listen, and start the workers."""
+        super().prepare()
+        self._connections.close()
+        self._connections = Selector(self, self.socket)
+
+    @property
+    def is_serving(self) -> bool:
+        """True while `serve` may be answering a request."""
+        return bool(self._connections.is_serving)
+
+    def connect(self, accepted: socket.socket) -> Connection | None:
+        """The connection behind an *accepted* socket; None if it cannot be one by TLS."""
+        if self.ssl_adapter is None:
+            return Connection(self, accepted)
+        try:
+            return Connection(self, self.ssl_adapter.wrap(accepted)[0])
+        except cheroot.FatalSSLAlert:
+            return None
 
     def process_conn(self, connection: Connection) -> None:
         """Handle a connection that is new or readable."""
-        if connection.dropped:
-            connection.close()
-        elif self.ssl_adapter is None and not connection.rfile.has_data() and self._answer_directly(connection):
-            pass
-        elif connection.phase == "new":
-            self.put_conn(connection)  # no worker before it has sent data
-        else:
-            self._to_worker(connection)
-
-    def _answer_directly(self, connection: Connection) -> bool:
-        """Answer a plain request here, without a wait for anything; False when a worker has to read the request."""
         try:
-            content = peek(connection.socket)
-            environ = parse_plain(content) if self.can_add_keepalive_connection else None
-            if not environ:
-                return False
-            head: list[bytes] = []
-            body = self.wsgi_app(environ, lambda *start: head.append(render_head(start, self.server_name)))
-            answer = b"".join((*head, *body))
-            if len(answer) > _DIRECT_LIMIT or not self.limiter.move(connection, "answering"):
-                return False
-            os.read(connection.socket.fileno(), len(content))
-            connection.unsent = send_now(connection.socket, answer)
+            content = self._look(connection)
+            if content is None:
+                self._wait(connection, "idle")
+            elif not (content and self._answer(connection, content)):
+                self._to_worker(connection)
         except (OSError, EOFError):
             connection.close()
-            return True
+
+    def _look(self, connection: Connection) -> bytes | None:
+        """What has come on *connection*; empty when only a worker can read it, None when nothing has come.
+
+        *Errors*: OSError, EOFError when it is to be closed.
+        """
+        if connection.dropped:
+            raise EOFError
+        if self.ssl_adapter is not None:
+            return None if connection.phase == "new" else b""
+        return peek(connection.socket)
+
+    def _answer(self, connection: Connection, content: bytes) -> bool:
+        """Answer a plain request here, without a wait for anything; False when a worker has to read the request.
+
+        *Errors*: OSError when the client is gone.
+        """
+        answer = self._answers.get(content) or self._learn(content)
+        if answer is None:
+            return False
+        response, keeps = answer.respond(), answer.keeps and self.can_add_keepalive_connection
+        parts = answer.parts(response, self.server_name, keeps=keeps)
+        if len(response.body) > _DIRECT_LIMIT:
+            return False
+        connection.socket.recv(len(content))
+        connection.unsent = send_now(connection.socket, parts)
+        connection.keeps = keeps
         if connection.unsent:
             self._to_worker(connection)
-        else:
-            self.put_conn(connection)
-        return True
-
-    def put_conn(self, connection: Connection) -> None:
-        """Wait until a connection is readable."""
-        if self.limiter.move(connection, "idle"):
-            super().put_conn(connection)
+        elif keeps:
+            self._wait(connection, "kept")
         else:
             connection.close()
+        return True
+
+    def _learn(self, content: bytes) -> Answer | None:
+        """The answer to a plain request, kept, since scrapers and kubelets send the same bytes each time."""
+        plain = parse_plain(content)
+        if plain is None:
+            return None
+        if len(self._answers) >= _KNOWN:
+            self._answers.clear()
+        answer = self._answers[content] = Answer(self.wsgi_app.route(plain.path, plain.accept), plain.keeps)
+        return answer
+
+    def put_conn(self, connection: Connection) -> None:
+        """Take a connection back from a worker."""
+        if connection.has_data():
+            self._to_worker(connection)
+        else:
+            self._wait(connection, "idle")
+
+    def _wait(self, connection: Connection, phase: Literal["idle", "kept"]) -> None:
+        """Wait until a connection is readable."""
+        if self.ready and self.limiter.move(connection, phase):
+            self._connections.put(connection)
+        else:
+            connection.close()
+
+    def forget(self, connection: Connection) -> None:
+        """Forget a connection that is to be closed."""
+        self._connections.forget(connection)
 
     def wake(self) -> None:
         """Wake the thread that accepts, which has no timeout while idle, by a connection of our own."""
@@ -171,6 +168,8 @@ class Server(cheroot.Server):
             own.connect(self.socket.getsockname())
 
     def _to_worker(self, connection: Connection) -> None:
+        self._connections.take(connection)
+        connection.open()
         self.limiter.move(connection, "waiting")
         try:
             self.requests.put(connection)

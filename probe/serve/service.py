@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 REFRESH = 1.0
 """Seconds between two checks of report file and certificate without inotify(7)."""
-LOOK = 300.0
-"""Seconds between two checks with inotify(7), in case that a file system reports no change; a check is an lstat(2)."""
+LOOK = 330.0
+"""Seconds between two checks with inotify(7), in case that a file system reports no change; a check is an lstat(2).
+
+`watch` renews the report a little more often, so that it wakes a thread that would otherwise check by itself.
+"""
 _DRAIN = 0.5  # seconds for running requests after SIGTERM
 _END = 0.9  # seconds after SIGTERM at which the process ends, even with open connections
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -66,7 +69,6 @@ def run(options: Options, make_publisher: Callable[[Current, str], Publisher] | 
     if publisher:
         publisher.start()
     _in_background(server.serve)
-    _in_background(server.limiter.run)
     signal.sigwait(_SIGNALS)
     _end(server, publisher)
     return 0
@@ -152,7 +154,7 @@ def _end(server: Server, publisher: Publisher | None) -> None:
     _in_background(_wake, server, stopping)
     if publisher:
         publisher.stop(_DRAIN)
-    while not server.limiter.is_empty() and time.monotonic() < began + _DRAIN:
+    while (server.is_serving or not server.limiter.is_empty()) and time.monotonic() < began + _DRAIN:
         time.sleep(0.01)
     server.limiter.drop_all()
     stopping.join(max(0, began + _END - time.monotonic()))

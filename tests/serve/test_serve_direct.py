@@ -7,18 +7,24 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import pytest
 
 from lab.serve.serving import Serving, put_report, report_of_now, serving
 from probe.serve.connections import Limiter, Tracked
 from probe.serve.direct import parse_plain, peek, send_now
-from probe.serve.server import _DIRECT_LIMIT, Server
+from probe.serve.response import Response
+from probe.serve.server import _DIRECT_LIMIT, _KNOWN, Server
 
 PROMETHEUS = (
     b"GET /metrics HTTP/1.1\r\nHost: 10.0.0.1:9476\r\nUser-Agent: Prometheus/3.5.0\r\n"
     b"Accept: application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5\r\n"
     b"Accept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\r\n"
+)
+KUBELET = (
+    b"GET /readyz HTTP/1.1\r\nHost: 10.0.0.1:9476\r\nUser-Agent: kube-probe/1.36\r\nAccept: */*\r\n"
+    b"Connection: close\r\n\r\n"
 )
 PATHS = ("/metrics", "/healthz", "/readyz")
 BY_A_WORKER = {"X-Other": "a header that no plain request has"}
@@ -45,11 +51,9 @@ def test_requests_of_prometheus_kubelet_and_curl_are_plain() -> None:
     """Their headers are all known."""
     found = parse_plain(PROMETHEUS)
     assert found
-    assert found["PATH_INFO"] == "/metrics"
-    assert found["HTTP_ACCEPT"].startswith("application/openmetrics-text")
-    kubelet = b"User-Agent: kube-probe/1.36\r\nAccept: */*\r\nConnection: close\r\n"
-    assert parse_plain(b"GET /healthz HTTP/1.1\r\nHost: x\r\nUser-Agent: kube-probe/1.36\r\nAccept: */*\r\n\r\n")
-    assert not parse_plain(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + kubelet + b"\r\n")
+    assert (found.path, found.keeps) == ("/metrics", True)
+    assert found.accept.startswith("application/openmetrics-text")
+    assert parse_plain(KUBELET) == ("/readyz", "*/*", False)
     assert parse_plain(b"GET /metrics HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8.14.1\r\nAccept: */*\r\n\r\n")
 
 
@@ -79,7 +83,8 @@ def test_requests_of_prometheus_kubelet_and_curl_are_plain() -> None:
         PROMETHEUS.replace(b"Accept-Encoding: gzip", b"Content-Length: 5"),
         PROMETHEUS.replace(b"Accept-Encoding: gzip", b"Transfer-Encoding: chunked"),
         PROMETHEUS.replace(b"Accept-Encoding: gzip", b"Expect: 100-continue"),
-        PROMETHEUS.replace(b"Accept-Encoding: gzip", b"Connection: close"),
+        PROMETHEUS.replace(b"Accept-Encoding: gzip", b"Connection: upgrade"),
+        PROMETHEUS.replace(b"Accept-Encoding: gzip", b"Connection: close, te"),
         PROMETHEUS.replace(b"Accept-Encoding: gzip", b"X-Forwarded-For: x"),
     ],
 )
@@ -104,6 +109,40 @@ def test_both_ways_answer_alike(served: Serving, path: str, accept: str) -> None
     assert answers == [answers[0]] * 6
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_both_ways_close_alike(served: Serving, path: str) -> None:
+    """As a kubelet asks for it: the response says so, is whole, and nothing follows."""
+    answers = []
+    for more in (b"", b"X-Other: x\r\n") * 2:
+        answer = served.raw(KUBELET.replace(b"/readyz", path.encode()).replace(b"Accept", more + b"Accept"))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        lines = [line for line in head.split(b"\r\n") if not line.startswith(b"Date: ")]
+        assert b"Content-Length: %d" % len(body) in lines
+        assert b"Connection: close" in lines
+        answers.append((lines, body))
+    assert answers == [answers[0]] * 4
+
+
+def test_a_connection_is_kept_for_the_next_scrape(served: Serving) -> None:
+    """Whatever is asked in between, and by whom."""
+    with served.connect() as connection, connection.makefile("rb") as file:
+        for path in PATHS * 2:
+            connection.sendall(PROMETHEUS.replace(b"/metrics", path.encode()))
+            assert file.readline() == b"HTTP/1.1 200 OK\r\n"
+            assert _bytes_of_an_answer(file)
+            assert served.get(path).status == 200
+
+
+def test_few_different_requests_are_remembered() -> None:
+    """Each is answered; what is known of the first ones goes."""
+    with listening(Sized(3)) as (port, server):
+        for number in range(3 * _KNOWN):
+            with socket.create_connection(("127.0.0.1", port)) as client, client.makefile("rb") as file:
+                client.sendall(PROMETHEUS.replace(b"gzip", b"gzip;q=%d" % number))
+                assert _bytes_of_an_answer(file) == 3
+            assert 1 <= len(server._answers) <= _KNOWN
+
+
 def test_requests_in_one_piece_are_answered_in_turn(served: Serving) -> None:
     """A worker does, though each of them is plain."""
     answer = served.raw(PROMETHEUS * 3)
@@ -123,25 +162,22 @@ def test_what_does_not_fit_is_sent_later() -> None:
     """The buffer of a socket may be full; nothing waits for the client."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.settimeout(5)
         content = bytes(8 << 20)
-        rest = send_now(ours, content)
+        rest = send_now(ours, (b"head", content))
         assert 0 < len(rest) < len(content)
-        assert send_now(ours, rest) == rest
+        assert send_now(ours, (rest,)) == rest
         theirs.close()
         with pytest.raises(OSError, match="Broken pipe"):
-            send_now(ours, rest)
+            send_now(ours, (rest,))
 
 
 def test_a_look_at_what_has_come_leaves_it_and_does_not_wait() -> None:
     """Nothing, something, and the end."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.settimeout(1000)
-        assert peek(ours) == b""
+        assert peek(ours) is None
         theirs.sendall(b"GET")
         assert peek(ours) == peek(ours) == ours.recv(100) == b"GET"
-        assert ours.gettimeout() == 1000
         theirs.close()
         with pytest.raises(EOFError):
             peek(ours)
@@ -160,20 +196,29 @@ def test_clients_that_ask_and_never_read_take_nothing_from_others(served: Servin
             connection.close()
 
 
+class Sized:
+    """An application whose response has a body of *size* bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.response = Response(200, (("Content-Length", str(size)),), b"x" * size)
+
+    def __call__(self, _environ: object, start_response: Callable[..., object]) -> list[bytes]:
+        start_response(self.response.status_line, list(self.response.headers))
+        return [self.response.body]
+
+    def route(self, _path: str, _accept: str) -> Callable[[], Response]:
+        return lambda: self.response
+
+
 @contextmanager
-def listening(size: int) -> Iterator[int]:
-    """A server in this process whose application answers with *size* bytes; its port."""
-
-    def answer(_environ: object, start_response: Callable[..., object]) -> list[bytes]:
-        start_response("200 OK", [("Content-Length", str(size))])
-        return [b"x" * size]
-
-    server = Server(("127.0.0.1", 0), answer)
+def listening(application: Sized) -> Iterator[tuple[int, Server]]:
+    """A server of *application* in this process, and its port."""
+    server = Server(("127.0.0.1", 0), application)
     server.prepare()
     serving = threading.Thread(target=server.serve)
     serving.start()
     try:
-        yield server.bind_addr[1]
+        yield server.bind_addr[1], server
     finally:
         stopping = threading.Thread(target=server.stop)
         stopping.start()
@@ -183,43 +228,54 @@ def listening(size: int) -> Iterator[int]:
         serving.join()
 
 
-@pytest.mark.parametrize("size", [1, _DIRECT_LIMIT - 1000, _DIRECT_LIMIT, 5 << 20])
+@pytest.mark.parametrize("size", [1, _DIRECT_LIMIT, _DIRECT_LIMIT + 1, 5 << 20])
 def test_an_answer_of_any_size_comes_whole(size: int) -> None:
     """Also to a client with a small buffer, which gets the rest from a worker; others are answered meanwhile."""
-    with listening(size) as port, socket.socket() as slow:
+    with listening(Sized(size)) as (port, _), socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
         slow.connect(("127.0.0.1", port))
         slow.sendall(PROMETHEUS)
         for _ in range(3):
-            with socket.create_connection(("127.0.0.1", port)) as client:
+            with socket.create_connection(("127.0.0.1", port)) as client, client.makefile("rb") as file:
                 client.sendall(PROMETHEUS)
-                assert _bytes_of_an_answer(client) == size
-        assert _bytes_of_an_answer(slow) == size
-        slow.sendall(PROMETHEUS)
-        assert _bytes_of_an_answer(slow) == size
+                assert _bytes_of_an_answer(file) == size
+        with slow.makefile("rb") as file:
+            assert _bytes_of_an_answer(file) == size
+            slow.sendall(PROMETHEUS)
+            assert _bytes_of_an_answer(file) == size
 
 
-def _bytes_of_an_answer(client: socket.socket) -> int:
-    client.settimeout(30)
-    with client.makefile("rb") as file:
-        while (line := file.readline()) != b"\r\n":
-            name, _, value = line.partition(b": ")
-            if name == b"Content-Length":
-                size = int(value)
-        return len(file.read(size))
+def _bytes_of_an_answer(file: BinaryIO) -> int:
+    while (line := file.readline()) != b"\r\n":
+        name, _, value = line.partition(b": ")
+        if name == b"Content-Length":
+            size = int(value)
+    return len(file.read(size))
 
 
-def test_the_limiter_sleeps_until_the_first_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not longer than the shortest timeout: a connection may come, or move to another phase, meanwhile."""
+def test_nothing_wakes_the_server_before_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection of a worker may become idle meanwhile, and has the shortest timeout then."""
     limiter, now = Limiter(), 1000.0
     monkeypatch.setattr("probe.serve.connections.time.monotonic", lambda: now)
-    kept, busy = Tracked(), Tracked()
-    assert limiter._pause() == pytest.approx(5, abs=0.1)
+    kept, idle, busy, waiting = (Tracked() for _ in range(4))
+    kept.socket = socket.socket()
+    assert limiter.pause() is None
+    limiter.move(kept, "kept")
+    assert limiter.pause() == pytest.approx(75, abs=0.1)
     limiter.move(busy, "answering")
-    assert limiter._pause() == pytest.approx(5, abs=0.1)
+    assert limiter.pause() == pytest.approx(5, abs=0.1)
     now += 2
-    limiter.move(kept, "idle")
+    limiter.move(idle, "idle")
     now += 4
-    assert limiter._pause() == pytest.approx(1, abs=0.1)
-    now += 100
-    assert limiter._pause() < 0.1
+    assert limiter.pause() == pytest.approx(1, abs=0.1)
+    limiter.move(waiting, "waiting")
+    assert limiter.pause() == pytest.approx(0, abs=0.1)
+    for each in (busy, idle, waiting):
+        limiter.leave(each)
+    assert limiter.pause() == pytest.approx(69, abs=0.1)
+    now += 70
+    assert limiter.pause() == pytest.approx(0, abs=0.1)
+    limiter.expire()
+    assert kept.dropped
+    assert limiter.pause() is None
+    kept.socket.close()
