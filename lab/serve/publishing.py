@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from lab import reports
 from lab.serve.api_double import ApiDouble
+from probe.finding import Evidence
 from probe.outputs.publishing import Publishing
 from probe.outputs.staleness import expired
 from probe.publish.api.client import connect
@@ -47,6 +48,8 @@ class World:
         self.access = Access(service_account=str(api.directory), silence=2.0, deadline=4.0)
         self.now, self.wall_jump = 1000.0, 0.0
         self.probes = 0
+        self.kubelet = 800
+        """PID of the kubelet."""
         self.pace = PACE
         self.parts: frozenset[Part] = frozenset({"annotations"})
         self.publisher = self.make_publisher()
@@ -81,7 +84,9 @@ class World:
         assert report.verdict == verdict
         self.probes += 1
         node = replace(report.node, name=NODE, boot_id=boot_id)
-        self.source.report = replace(report, node=node, probed_at=f"probe {self.probes}")
+        seen = (Evidence(f"/proc/{self.kubelet}", f"kubelet, PID {self.kubelet}"),)
+        findings = (replace(one, evidence=seen) if one.id == "kubelet-running" else one for one in report.findings)
+        self.source.report = replace(report, node=node, probed_at=f"probe {self.probes}", findings=tuple(findings))
 
     def expire(self) -> None:
         """The last report grew too old."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from probe.outputs.staleness import is_confirmed
 from probe.publish.desired import Desired, Observed, absent_report, desired_of, labelled
 from probe.publish.parts import Part
 from probe.publish.schedule import Debounce
@@ -37,9 +38,10 @@ class Decision:
         of_another_boot = observed.boot_id not in ("", self._boot_id)
         if of_another_boot and said.verdict == observed.verdict and now < self._renew_at:
             return None
-        if self._rendered is None or self._rendered[:2] != (said, self._known):
-            self._rendered = (said, self._known, desired_of(said, self._parts, self._known))
-        return self._rendered[2]
+        last = self._rendered  # to confirm a report changes nothing on the Node
+        if last is None or last[1] != self._known or not is_confirmed(last[0], said):
+            last = self._rendered = (said, self._known, desired_of(said, self._parts, self._known))
+        return last[2]
 
     def effective(self, report: Report | None) -> Report:
         """*report*, or the one that is published while there is none."""

@@ -116,7 +116,7 @@ class Publisher:
         try:
             report = self._source.snapshot().effective
             if report is not None:
-                self._look.probed(report.probed_at, now)
+                self._look.probed(report, now)
             if self._observed is not None and now >= self._look.due_at:
                 with self._connect() as api:
                     self._compare(api)

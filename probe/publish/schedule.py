@@ -11,6 +11,7 @@ import random
 
 from msgspec import Struct
 
+from probe.finding import Evidence
 from probe.outputs.staleness import STALE
 from probe.report import Report
 
@@ -27,12 +28,12 @@ class Pace(Struct, frozen=True, kw_only=True):
 
     tick: float = 2.0
     """Between two checks of the report while a change is pending."""
-    rest: float = 60.0
+    rest: float = 300.0
     """Between two checks without a pending change; a new report ends it, a step of the wall clock does not."""
     look: float = 600.0
-    """Minimum time between two reads of the Node, which may have been registered again, and from a probe to a read."""
+    """Minimum time between two reads of the Node, and from a probe that found another kubelet to a read."""
     look_at_rest: float = 3600.0
-    """Mean time between two reads without a probe."""
+    """Mean time between two reads while the kubelet is the same."""
     start_within: float = 15.0
     """Maximum random delay of the start: all nodes of a cluster may start at once."""
     renew_within: float = 180.0
@@ -78,7 +79,8 @@ class NextLook:
     """Time of the next read of the Node: it may have been deleted and registered again, and then bears nothing of ours.
 
     Only a kubelet that starts registers a Node (kubernetes/kubernetes#71398), and `watch` answers that with a probe; so
-    a read follows each probe. Anybody else may create a Node, too, which a rare read finds.
+    a read follows a probe that found another process of the kubelet, or none. Anybody else may create a Node, too,
+    which a rare read finds.
     """
 
     def __init__(self, pace: Pace) -> None:
@@ -86,11 +88,15 @@ class NextLook:
         self._pace = pace
         self._soonest = -math.inf
         self._probed_at = ""
+        self._kubelet: tuple[Evidence, ...] = ()
 
-    def probed(self, probed_at: str, now: float) -> None:
-        """Take the time of the last probe."""
-        if probed_at != self._probed_at:
-            self._probed_at = probed_at
+    def probed(self, report: Report, now: float) -> None:
+        """Take the report of the last probe."""
+        if report.probed_at == self._probed_at:
+            return
+        before, self._kubelet = self._kubelet, _kubelet(report)
+        self._probed_at = report.probed_at
+        if not before or before != self._kubelet:
             after = now + self._pace.look * random.uniform(0.1, 1)  # noqa: S311 - spreads load
             self.due_at = min(self.due_at, max(after, self._soonest))
 
@@ -98,6 +104,11 @@ class NextLook:
         """Note a read of the Node."""
         self._soonest = now + self._pace.look
         self.due_at = now + self._pace.look_at_rest * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
+
+
+def _kubelet(report: Report) -> tuple[Evidence, ...]:
+    """The evidence of the running kubelet, with its PID; empty without one, as in a report that expired."""
+    return next((one.evidence for one in report.findings if one.id == "kubelet-running" and one.status == "pass"), ())
 
 
 class Backoff:

@@ -154,6 +154,9 @@ def test_a_node_that_was_registered_again(world: World) -> None:
     probe(world, "not-ready", 2)
     world.settle()
     register_again(world, "another")
+    world.kubelet += 1
+    probe(world, "not-ready", 3)
+    world.step()
     world.now += 1.3 * world.pace.look
     world.step()
     world.step()
