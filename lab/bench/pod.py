@@ -22,7 +22,7 @@ from lab.real import packages
 from lab.real.node import make_node, make_workspace
 from lab.serve.api_double import ApiDouble
 from lab.serve.serving import wait_for
-from probe.publish.schedule import REFRESH
+from probe.publish.schedule import REFRESH, Pace
 from probe.watch.pace import LOOK
 
 FEW = 50
@@ -31,9 +31,11 @@ SCRAPES = 10_000
 RIVAL_SCRAPES = 500
 PERIODS = 20
 """Scrapes of each, as far from each other as in a day: in five minutes the report is confirmed once."""
+_BETWEEN = 7  # seconds from a scrape to a probe of the kubelet
+PROBES = ("livenessProbe", "readinessProbe")
 KINDS = ("read", "write")
-READS_A_DAY = PROBES_A_DAY
-"""After each probe, to see whether the Node was registered again."""
+READS_A_DAY = round(DAY / Pace().look_at_rest)
+"""While the kubelet is the same process."""
 WRITES_A_DAY = round(DAY / REFRESH)
 REQUESTS = 20
 # As many requests as its argument says, each with a connection of its own; those that write what the publisher wrote.
@@ -97,6 +99,7 @@ def measure(probes: int, many: int, say: Callable[[str], None]) -> dict[str, Any
                 "pss": sum(memory(process)["pss"] for process in pod.containers[name].processes),
                 "held": group.held,
                 "peak": group.peak,
+                "asked": _probes_a_day(container_of(spec, name)),
                 "request": quantity(container_of(spec, name)["resources"]["requests"]["memory"]),
                 "limit": group.limit,
             }
@@ -126,14 +129,31 @@ def _scrape_both(pod: Pod, groups: dict[str, Group], say: Callable[[str], None])
         for _ in range(RIVAL_SCRAPES):  # as many as it takes until it holds the memory of a day
             get(port, HEADERS)
         pod.get("/metrics")
-        began, before = time.monotonic(), {name: group.cpu for name, group in groups.items()} | {"cpu": cpu(pid)}
+        kubelet, began = 0.0, time.monotonic()
+        before = {name: group.cpu for name, group in groups.items()} | {"cpu": cpu(pid)}
         for _ in range(PERIODS):
-            time.sleep(DAY / SCRAPES_A_DAY)
+            time.sleep(_BETWEEN)
+            kubelet += _cpu_of_kubelets_probe(pod, groups["exporter"])
+            time.sleep(DAY / SCRAPES_A_DAY - _BETWEEN)
             get(port, HEADERS)
             assert pod.get("/metrics")[0] == 200
         after = {name: group.cpu for name, group in groups.items()} | {"cpu": cpu(pid)}
+        after["exporter"] -= kubelet
         seconds = time.monotonic() - began
-        return {name: (after[name] - before[name]) / seconds for name in before} | {"pss": memory(pid)["pss"]}
+        rates = {name: (after[name] - before[name]) / seconds for name in before}
+        return rates | {"kubelet": kubelet / PERIODS, "pss": memory(pid)["pss"]}
+
+
+def _cpu_of_kubelets_probe(pod: Pod, exporter: Group) -> float:
+    """CPU of the exporter for one request as the kubelet makes them, which closes its connection."""
+    before = exporter.cpu
+    assert pod.get("/readyz")[0] == 200
+    return exporter.cpu - before
+
+
+def _probes_a_day(container: dict[str, Any]) -> int:
+    """Requests of the kubelet to a *container* in a day."""
+    return sum(DAY // container[kind]["periodSeconds"] for kind in PROBES if kind in container)
 
 
 def rows(found: dict[str, Any]) -> list[Row]:
@@ -158,6 +178,11 @@ def rows(found: dict[str, Any]) -> list[Row]:
         Row("probe container, CPU of a look", ms(look), f"node_exporter, a scrape: {ms(theirs)}", look / theirs)
     )
     made += [Row(f"exporter container, CPU of a {kind}", ms(requests[kind]), "", None) for kind in KINDS]
+    asked, kubelet = found["exporter"]["asked"], found["node_exporter"]["kubelet"]
+    made += [
+        Row("exporter container, CPU of a kubelet's probe", ms(kubelet), "", None),
+        Row("kubelet's probes, CPU a day", f"{asked * kubelet:.1f} s", f"{asked} requests, in no other row", None),
+    ]
     return [*made, *_rows_of_both(found["probe"], found["exporter"], requests, found["node_exporter"])]
 
 
