@@ -6,10 +6,8 @@ boot, or not a regular file; each case has a state of its own, and only a `valid
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import stat
 import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -23,31 +21,14 @@ from probe.outputs.text import visible
 from probe.report import SCHEMA, Report
 from probe.serve.confirmation import Confirmable
 from probe.serve.history import History
+from probe.serve.untrusted_file import Identity, State, Unusable, identity_of, read_file, unusable
 from probe.watch.log import log
 
-LIMIT = 1 << 20
-"""Maximum bytes of a report, as in `watch`."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
-State = Literal[
-    "valid",
-    "expired",
-    "missing",
-    "not-readable",
-    "not-a-file",
-    "too-large",
-    "not-a-report",
-    "other-schema",
-    "other-boot",
-    "other-node",
-    "from-the-future",
-]
-"""State of the file; only `valid` and `expired` have a complete report of this node."""
+Change = Literal["", "confirmed", "another"]
+"""Whether the file has the same report, the same one confirmed, or another report or state."""
 
-_NOT_FILES = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV)  # symbolic link, directory, socket, device
-
-Identity = tuple[int, int, int, int, int]
-_PART = 64 << 10  # bytes that are read at once
 _AFTERWARDS = 0.05  # seconds: a timer must not end just before the expiry
 
 
@@ -63,15 +44,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Report in force: after its expiry, the same report with all answers unknown."""
     age: float | None = None
     """Seconds since the probe."""
-
-
-class Unusable(Exception):
-    """The file has no usable report."""
-
-    def __init__(self, state: State, message: str) -> None:
-        super().__init__(message)
-        self.state = state
-        self.message = message
 
 
 class Current:
@@ -101,38 +73,33 @@ class Current:
         self._expired: Snapshot | None = None
         self._logged: State | None = None
 
-    def refresh(self) -> bool:
-        """Read the file if its identity changed, and log a change of state.
-
-        Whether it did either, unless the file has the same report, confirmed.
-        """
-        changed = not self._unchanged()
-        if changed:
+    def refresh(self) -> Change:
+        """Read the file if its identity changed, log a change of state, and tell what changed."""
+        change: Change = "" if self._unchanged() else "another"
+        if change:
             self._identity = None
             try:
                 self._identity, content = read_file(self._path)
-                changed = self._take(content)
+                change = self._take(content)
             except Unusable as problem:
                 self._content, self._confirmable = problem, None
             except OSError as error:
-                self._content, self._confirmable = _unusable(error), None
+                self._content, self._confirmable = unusable(error), None
         now = self.snapshot()
         self.ever_valid |= now.state == "valid"
-        other = now.state != self._logged
-        if other:
-            self._logged = now.state
+        if now.state != self._logged:
+            self._logged, change = now.state, "another"
             log("report", state=now.state, **({"message": now.message} if now.message else {}))
-        return other or changed
+        return change
 
-    def _take(self, content: bytes) -> bool:
-        """Take the report in *content*; False if it is the last one, confirmed. *Errors*: Unusable."""
-        report = self._confirmable and self._confirmable.confirmed(content)
-        if report:
+    def _take(self, content: bytes) -> Change:
+        """Take the report in *content*. *Errors*: Unusable."""
+        if self._confirmable and (report := self._confirmable.confirmed(content)):
             self._content = report
-            return False
+            return "confirmed"
         self._content = report = parse_report(content)
         self._confirmable = Confirmable(content, report, _decode)
-        return True
+        return "another"
 
     def effective(self) -> Report | None:
         """The report in force, as in `snapshot`, which takes longer to tell that it is still the same."""
@@ -168,7 +135,7 @@ class Current:
 
     def _unchanged(self) -> bool:
         try:
-            return self._identity == _identity(os.lstat(self._path))
+            return self._identity == identity_of(os.lstat(self._path))
         except OSError:
             return False
 
@@ -189,27 +156,6 @@ def judge(report: Report, *, now: float, boot_id: str, node_name: str | None) ->
     valid = holds is report
     message = "" if valid else MESSAGE
     return Snapshot(state="valid" if valid else "expired", message=message, report=report, effective=holds, age=age)
-
-
-def read_file(path: str) -> tuple[Identity, bytes]:
-    """(identity, content) of the regular file *path*; the identity differs for each replacement.
-
-    *Errors*: Unusable; OSError when it cannot be opened or read.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    descriptor = os.open(path, flags)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unusable("not-a-file", "the report file is not a regular file")
-        content = b""
-        while len(content) <= LIMIT and (part := os.read(descriptor, _PART)):
-            content += part
-    finally:
-        os.close(descriptor)
-    if len(content) > LIMIT:
-        raise Unusable("too-large", f"the report file has more than {LIMIT} bytes")
-    return _identity(status), content
 
 
 def parse_report(content: bytes) -> Report:
@@ -261,15 +207,3 @@ class _InForce(NamedTuple):
     def holds(self, now: float) -> bool:
         """True before it expires."""
         return 0 <= now - self.since < self.lifetime
-
-
-def _identity(status: os.stat_result) -> Identity:
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
-
-
-def _unusable(error: OSError) -> Unusable:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return Unusable("missing", "no report was written yet")
-    if error.errno in _NOT_FILES:
-        return Unusable("not-a-file", "the report file is not a regular file")
-    return Unusable("not-readable", f"the report file cannot be read: {os.strerror(error.errno or errno.EIO)}")

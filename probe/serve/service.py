@@ -15,7 +15,7 @@ from probe.serve.app import App
 from probe.serve.changes import Changes
 from probe.serve.heap import trim
 from probe.serve.options import Options, parse_listen
-from probe.serve.report_file import Current, read_boot_id
+from probe.serve.report_file import Change, Current, read_boot_id
 from probe.serve.server import Server
 from probe.watch.log import log
 
@@ -126,17 +126,17 @@ def _refresh(
 ) -> None:
     """Keep report and certificate current, for ever; the expiry of the report counts as a change."""
     while True:
-        changed = True
+        change: Change = "another"
         try:
-            changed = current.refresh()
-            if changed:
+            change = current.refresh()
+            if change:
                 trim()  # what the last report, its publication and its page left
             if certificate:
                 certificate.refresh()
         except Exception as error:  # the last report stays, and its age tells
             log("refresh_failed", "error", error=f"{type(error).__name__}: {error}"[:500])
         looked.set()
-        if publisher and changed:
+        if publisher and change == "another":
             publisher.wake()
         changes.wait(min(LOOK, current.expires_in()))
 

@@ -25,7 +25,8 @@ from probe.report import Report
 from probe.serve import report_file
 from probe.serve.confirmation import Confirmable
 from probe.serve.history import History
-from probe.serve.report_file import Current, Unusable, _decode, parse_report
+from probe.serve.report_file import Change, Current, _decode, parse_report
+from probe.serve.untrusted_file import Unusable
 from probe.watch.report_file import with_times
 
 BOOT = make_report().node.boot_id
@@ -156,9 +157,9 @@ class Parsing(Current):
         super().__init__(*arguments, **options)  # type: ignore[arg-type]
         self.history = Forgetful()
 
-    def _take(self, content: bytes) -> bool:
+    def _take(self, content: bytes) -> Change:
         self._content = parse_report(content)
-        return True
+        return "another"
 
     def effective(self) -> Report | None:
         return self.snapshot().effective
@@ -245,7 +246,7 @@ def test_the_page_of_a_confirmed_report_is_the_same(tmp_path: Path, monkeypatch:
             readers.path,
             with_times(content, confirmation(f"2026-11-21T22:{minute}:00Z", f"2026-11-22T22:{minute}:00Z")),
         )
-        assert not readers.kept.refresh(), "nobody has to act on it"
+        assert readers.kept.refresh() == "confirmed"
         assert not parses
         readers.anew.refresh()
         parses.clear()

@@ -31,7 +31,8 @@ from probe.publish.parts import PARTS, parse_parts
 from probe.report import Report
 from probe.serve.app import App
 from probe.serve.options import parse_listen
-from probe.serve.report_file import Current, Unusable, judge, parse_report
+from probe.serve.report_file import Current, judge, parse_report
+from probe.serve.untrusted_file import Unusable
 from probe.settings import Settings, parse_duration
 
 REPORT = "rubbish in the report file"
