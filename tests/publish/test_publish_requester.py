@@ -21,12 +21,16 @@ from lab.serve.api_double import ApiDouble, Drip, Fault, Flood, Raw, Refuse, Res
 from lab.serve.publishing import NODE, World
 from lab.serve.serving import wait_for
 from probe.publish.api import process
+from probe.publish.api.client import connect
 from probe.publish.api.errors import explain_failure
 from probe.publish.api.interface import Access, Failure
-from probe.publish.api.plain import RESPONSE_LIMIT, NotPlain, body_of
+from probe.publish.api.plain import RESPONSE_LIMIT, NotPlain, Refused, body_of
 from probe.publish.api.requester import Requester
 
+OURS = {"annotations": {"userns-probe.io/verdict": "ready"}}
 NODE_JSON = b'{"kind":"Node","apiVersion":"v1","metadata":{"name":"k8slab","uid":"1"}}'
+CUT = b"HTTP/1.0 409 Conflict\r\nContent-Length: 3\r\n\r\n{}"
+NO_TOKEN = b"HTTP/1.0 401 Unauthorized\r\n\r\n{}"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(NODE_JSON), NODE_JSON)
 
 
@@ -54,10 +58,14 @@ def uid(requester: Requester) -> str:
         return str(api.get_node(NODE)["metadata"]["uid"])
 
 
-def failure(requester: Requester) -> str:
+def failure(requester: Requester, *, write: bool = False) -> str:
+    return str(explain_failure(refusal(requester, write=write), NODE)["problem"])
+
+
+def refusal(requester: Requester, *, write: bool) -> Failure:
     with pytest.raises(Failure) as raised, requester.connect() as api:
-        api.get_node(NODE)
-    return str(explain_failure(raised.value, NODE)["problem"])
+        api.apply_metadata(NODE, OURS, force=False) if write else api.get_node(NODE)
+    return raised.value
 
 
 @pytest.mark.slow
@@ -94,12 +102,57 @@ def test_it_publishes_as_the_client_does(world: World, requester: Requester) -> 
         (Flood(), "Unreachable"),
     ],
 )
-def test_each_failure_has_its_name(api: ApiDouble, requester: Requester, fault: Fault, problem: str) -> None:
+@pytest.mark.parametrize("write", [False, True], ids=["read", "write"])
+def test_each_failure_has_its_name(
+    api: ApiDouble, requester: Requester, fault: Fault, problem: str, write: bool
+) -> None:
     """The same as in the client; the next request is made by the same process."""
     api.faults += [fault, fault]  # the client asks again where the short way does not understand
-    assert failure(requester) == problem
+    assert failure(requester, write=write) == problem
     api.faults.clear()
     assert uid(requester) == "uid-of-k8slab"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Refuse(403, "Forbidden", "no"),
+        Refuse(409, "Conflict", 'Apply failed with 1 conflict: conflict with "kubectl"'),
+        Refuse(422, "Invalid", "no"),
+        Refuse(429, "", "later", retry_after="7"),
+        Refuse(500, "InternalError", "x"),
+        Raw(b"HTTP/1.0 502 Bad Gateway\r\n\r\n<html>"),
+    ],
+)
+def test_a_refused_write_is_asked_once_and_told_as_by_the_client(
+    api: ApiDouble, requester: Requester, fault: Fault
+) -> None:
+    """A server that refuses has enough to do; status, reason, message and the time to wait are the client's."""
+    api.faults.append(fault)
+    told = refusal(requester, write=True)
+    assert len(api.requests) == 1
+    api.faults.append(fault)
+    with pytest.raises(Failure) as raised, connect(requester._access) as client:
+        client.apply_metadata(NODE, OURS, force=False)
+    theirs = raised.value
+    assert (told.status, told.reason, str(told), told.retry_after) == (
+        (theirs.status, theirs.reason, str(theirs), theirs.retry_after)
+    )
+
+
+def test_a_write_is_the_request_of_the_client(api: ApiDouble, requester: Requester) -> None:
+    """Path, kind and token; the same object, as Python and as msgspec write it; also with force."""
+    for force in (False, True):
+        for way in (requester.connect(), connect(requester._access)):
+            with way as one:
+                assert one.apply_metadata(NODE, OURS, force=force)["metadata"]["name"] == NODE
+    short, client, short_by_force, client_by_force = (
+        (each.method, each.target, each.content_type, each.token, json.loads(each.body)) for each in api.requests
+    )
+    assert short == client
+    assert short_by_force == client_by_force
+    assert len({each.target for each in api.requests}) == 2
 
 
 @pytest.mark.slow
@@ -266,7 +319,18 @@ def test_only_a_complete_response_is_believed() -> None:
     """All others are read again by the client."""
     head = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n"
     assert body_of(head + b"{}") == b"{}"
-    for content in (head + b"{", head + b"{}}", b"", b"HTTP/1.0 200 OK\r\n", CHUNKED, b"HTTP/1.0 201 OK\r\n\r\n{}"):
+    with pytest.raises(Refused):
+        body_of(head.replace(b"200 OK", b"409 Conflict") + b"{}")
+    for content in (
+        head + b"{",
+        head + b"{}}",
+        b"",
+        b"HTTP/1.0 200 OK\r\n",
+        CHUNKED,
+        b"HTTP/1.0 201 OK\r\n\r\n{}",
+        CUT,
+        NO_TOKEN,
+    ):
         with pytest.raises(NotPlain):
             body_of(content)
     assert len(NODE_JSON) < RESPONSE_LIMIT

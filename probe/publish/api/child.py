@@ -6,7 +6,7 @@ import fcntl
 import os
 import select
 
-from probe.publish.api.plain import NotPlain, read
+from probe.publish.api.plain import NotPlain, Refused, apply, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # contextlib and typing take a quarter as long as the whole request
@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # contextlib and typing take a quarter as long as the whole r
 
     from probe.publish.api.client import Api
 
+_NODES = "/api/v1/nodes/"
+_FIELD_MANAGER = "userns-probe"
 OK, FAILED, CRASHED = b"ok", b"failed", b"crashed"
 """Kinds of an answer: what the request returns, a Failure, or the text of an exception that nobody foresaw."""
 
@@ -44,9 +46,15 @@ class Child:
             _set_async(False)
 
     def _answer(self, method: str, arguments: str) -> tuple[bytes, bytes]:
-        if method == "get_node" and self._api is None:
+        if method in ("get_node", "apply_metadata") and self._api is None:
+            server = self._service_account, self._silence, self._deadline
             try:
-                return OK, read(f"/api/v1/nodes/{arguments}", self._service_account, self._silence, self._deadline)
+                if method == "get_node":
+                    return OK, read(_NODES + arguments, *server)
+                path, content = _metadata(arguments)
+                return OK, apply(path, content, *server)
+            except Refused as refusal:
+                return _refused(refusal)
             except OSError as error:
                 return _failed(0, "Unreachable", f"{type(error).__name__}: {error}", None)
             except (NotPlain, ValueError):  # ValueError: a host that is no name
@@ -74,6 +82,32 @@ class Child:
             return OK, json.dumps(getattr(self._api, method)(*positional, **named)).encode()
         except Failure as failure:
             return _failed(failure.status, failure.reason, failure.message, failure.retry_after)
+
+
+def _metadata(arguments: str) -> tuple[str, bytes]:
+    """(path, content) of the request that `Api.apply_metadata` makes. *Errors*: NotPlain for a name to be quoted."""
+    import json
+
+    (name, metadata), options = json.loads(arguments)
+    if not (name.isascii() and name.replace("-", "").replace(".", "").isalnum()):
+        raise NotPlain
+    content = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, **metadata}}
+    force = "force=true&" if options["force"] else ""
+    return f"{_NODES}{name}?{force}fieldManager={_FIELD_MANAGER}", json.dumps(content).encode()
+
+
+def _refused(refusal: Refused) -> tuple[bytes, bytes]:
+    """The same Failure as the client's."""
+    import json
+
+    from probe.publish.libraries import load
+
+    load()
+    from probe.publish.api.answers import judged
+    from probe.publish.api.client import seconds_of
+
+    told = json.loads(judged(refusal.status, refusal.body))
+    return _failed(refusal.status, told["reason"], told["message"], seconds_of(refusal.wait))
 
 
 def _failed(*fields: object) -> tuple[bytes, bytes]:
