@@ -1,6 +1,7 @@
 """`python -m probe` is `userns-probe`. Every Python 3 and 2.7 can parse this file, to say which release it needs."""
 # ruff: noqa: E402, UP031, UP036
 
+import gc
 import os
 import sys
 
@@ -37,6 +38,7 @@ for _number, _name in enumerate(("stdin", "stdout", "stderr")):
         os.set_inheritable(_number, True)
         setattr(sys, _name, open(_number, "w" if _number else "r"))  # noqa: SIM115 - for as long as we live
 
+gc.disable()  # until all is imported, of which nothing is garbage: to look for some takes a tenth of the time
 try:
     from probe import archive
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -52,6 +53,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _run_click(words: list[str]) -> int:
     from probe.cli.verbs import run
 
+    gc.enable()
     return run(words)
 
 
