@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from msgspec import Struct
 
 ELF = b"\x7fELF"
 _ELF64_LITTLE = b"\2\1"
@@ -23,7 +24,7 @@ class Unclear(Exception):
     """Nothing certain can be said of a file or of the libraries of a program."""
 
 
-class Dynamic(NamedTuple):
+class Dynamic(Struct, frozen=True):
     """What the dynamic section of a program or library asks ld.so(8) for."""
 
     needed: tuple[str, ...]

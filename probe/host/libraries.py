@@ -11,7 +11,8 @@ import re
 import stat
 import struct
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from probe.host.elf import STATIC, Dynamic, Unclear, read_dynamic, string_at
 from probe.host.environ import OWN_OF_CONTAINERD
@@ -31,7 +32,7 @@ _OF_MUSL = re.compile(r"lib(c|pthread|rt|m|dl|util|xnet)\.")
 _LIBRARIES = 64
 
 
-class Linked(NamedTuple):
+class Linked(Struct, frozen=True):
     """Outcome of the search for all libraries of a program."""
 
     missing: str

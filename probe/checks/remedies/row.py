@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from probe.checks.remedies.platforms import PLATFORMS, SERVICES
 
 
-class Remediation(NamedTuple):
+class Remediation(Struct, frozen=True):
     """One row of the table of remediations."""
 
     check: str

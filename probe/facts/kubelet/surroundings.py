@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os.path
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from probe.facts.around import NO_PLACE, NO_PROGRAM, KubeletAround, Propagation
 from probe.facts.model import KubeletFacts, RuntimeFacts
@@ -125,7 +126,7 @@ def _group(mount: Mount, kind: str) -> str:
     return next((each.partition(":")[2] for each in mount.propagation if each.startswith(f"{kind}:")), "")
 
 
-class _Seen(NamedTuple):
+class _Seen(Struct, frozen=True):
     """The directory that a process finds at the kubelet's root."""
 
     mount: Mount

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from probe.facts.defaults import KUBELET_ROOT
 from probe.facts.model import Handler, RuntimeFacts
 from probe.facts.runtime.cdi import gather_cdi_settings
@@ -91,7 +93,8 @@ def _setup(host: Host, answer: CriAnswer, settings: RuntimeSettings) -> Setup:
 def _setup_of_containerd(host: Host, answer: CriAnswer, settings: RuntimeSettings, told: Setup) -> Setup:
     in_force = answer.config.parse(parse_in_force)
     layers = settings.layers_dir().value or ""
-    return told._replace(
+    return replace(
+        told,
         in_force=in_force,
         handlers=lambda pid: gather_handlers(host, pid, in_force, settings.search_path()),
         networks=lambda pid: gather_cni(host, pid, in_force),
@@ -103,7 +106,8 @@ def _setup_of_containerd(host: Host, answer: CriAnswer, settings: RuntimeSetting
 def _setup_of_crio(host: Host, settings: RuntimeSettings, told: Setup) -> Setup:
     config = settings.config()
     crio = config.value.crio if config.value else None
-    return told._replace(
+    return replace(
+        told,
         handlers=lambda pid: gather_crio_handlers(host, pid, config, settings.changed_file()),
         networks=lambda pid: gather_crio_networks(host, pid, config),
         folders=crio.directories if crio else (),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from probe.facts.around import NO_PLACE, Daemon, HandlerAround, Keys, Pipes, Surroundings
 from probe.facts.nearest import first_existing, nearest
@@ -43,7 +44,7 @@ _CNI_CACHE = "/var/lib/cni/results"
 _HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"
 
 
-class Setup(NamedTuple):
+class Setup(Struct, frozen=True):
     """Configuration of a runtime, as far as its surroundings depend on it."""
 
     in_force: Reading[InForce]

@@ -91,7 +91,9 @@ def test_a_node_that_says_nothing_of_itself_has_no_platform() -> None:
     assert platforms_of(make_facts(distribution=absent("/etc/os-release"), kubelet=absent("processes"))) == ()
 
 
-@pytest.mark.parametrize("remediation", REMEDIATIONS, ids=lambda row: "-".join(part for part in row[:3] if part))
+@pytest.mark.parametrize(
+    "remediation", REMEDIATIONS, ids=lambda row: "-".join(filter(None, (row.check, row.reason, row.platform)))
+)
 def test_each_row_belongs_to_a_check_and_a_platform(remediation: Remediation) -> None:
     """A reason nobody gives, or a platform nobody finds, would never be read."""
     check = find(remediation.check)
@@ -404,8 +406,9 @@ def test_every_check_has_a_generic_text() -> None:
 
 def test_the_command_for_k3s_and_rke2_differs_by_their_names() -> None:
     """One text serves both, with the place and the service of each."""
-    for where in {row[:2] for row in REMEDIATIONS if row.platform == "rke2"}:
-        k3s, rke2 = (next(row for row in REMEDIATIONS if row[:3] == (*where, name)) for name in ("k3s", "rke2"))
+    rows = {(row.check, row.reason, row.platform): row for row in REMEDIATIONS}
+    for check, reason in {(row.check, row.reason) for row in REMEDIATIONS if row.platform == "rke2"}:
+        k3s, rke2 = (rows[check, reason, name] for name in ("k3s", "rke2"))
         for name, row in (("k3s", k3s), ("rke2", rke2)):
             assert "NAME" not in row.text
             assert "RESTART" not in row.text
