@@ -196,7 +196,8 @@ FOR_SOME = (
 HEAVY = {
     *("argparse", "asyncio", "ast", "click", "dataclasses", "decimal", "dis", "google", "h2", "hashlib"),
     *("importlib.metadata", "inspect", "logging", "msgspec._json_schema", "msgspec.inspect", "multiprocessing"),
-    *("platform", "pyroute2", "subprocess", "threading", "traceback", "typing_extensions", "urllib", "uuid", "xml"),
+    *("pickle", "platform", "pyroute2", "subprocess", "textwrap", "threading", "traceback"),
+    *("typing_extensions", "urllib", "uuid", "xml"),
 }
 IMPORTED_BY_OTHERS = {"ast", "threading"} if sys.version_info >= (3, 14) else set[str]()
 """Imported there by msgspec, for annotationlib, and by ctypes, for sysconfig."""

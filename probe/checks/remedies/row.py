@@ -23,10 +23,10 @@ class Remediation(Struct, frozen=True):
     @property
     def text(self) -> str:
         """The text with each paragraph on one line; outputs wrap it."""
-        from textwrap import dedent  # here, as a report shows few of all rows
-
         lines: list[str] = []
-        for line in dedent(self.written).strip("\n").split("\n"):
+        written = self.written.rstrip().lstrip("\n").split("\n")
+        margin = min(len(line) - len(line.lstrip(" ")) for line in written)
+        for line in (line[margin:] for line in written):
             if lines and " " not in (line[0], lines[-1][0]):
                 lines[-1] += f" {line}"
             else:
