@@ -22,7 +22,15 @@ from probe.lean_import import late_patterns, late_patterns_made
 _PYC_FLAGS = slice(4, 8)  # PEP 552
 _PYC_UNCHECKED = 1
 _PYC_HEAD = 16  # bytes before the code
-_REPORT = ("cli.report", "facts.gather", "make_report", "outputs.documents", "outputs.terminal", "outputs.text")
+_REPORT = (
+    "cli.report",
+    "facts.gather",
+    "host.libraries",
+    "make_report",
+    "outputs.documents",
+    "outputs.terminal",
+    "outputs.text",
+)
 
 
 class _Recorder:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from probe.host.cri import CriAnswer, CriCondition, CriHandler, no_answer
-from probe.lean_import import stand_in, without_logging, without_threads
+from probe.lean_import import late_patterns, stand_in, without_logging, without_threads
 from probe.reading import ProblemKind, Reading
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def load() -> None:
     with (
         without_logging(),
         without_threads(),
+        late_patterns(),
         stand_in("warnings", warn=lambda *_arguments, **_options: None),
         stand_in("dataclasses", dataclass=_initialized),
         stand_in("google.protobuf.internal.python_message"),

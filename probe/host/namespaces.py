@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from probe.host import syscalls
+from probe.lean_import import late_patterns
 from probe.reading import Reading
 
 INITIAL_USER_NAMESPACE = "user:[4026531837]"
@@ -52,19 +53,24 @@ _places: list[int] = []
 def import_own(module: str) -> Any:
     """A module that few nodes need, of our own files, for which the process leaves the node's mount namespace."""
     if module in sys.modules or not _places:
-        return importlib.import_module(module)
+        return _import(module)
     own, root, node = _places
     try:
         syscalls.setns(own, syscalls.CLONE_NEWNS)
     except OSError:  # not permitted, so the node was not entered either
-        return importlib.import_module(module)
+        return _import(module)
     try:
         os.fchdir(root)
         os.chroot(".")
-        return importlib.import_module(module)
+        return _import(module)
     finally:
         syscalls.setns(node, syscalls.CLONE_NEWNS)
         os.chdir("/")
+
+
+@late_patterns()
+def _import(module: str) -> Any:
+    return importlib.import_module(module)
 
 
 def enter_mount_namespace(link: str) -> Reading[bool]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from probe.lean_import import stand_in, submodules_of, without_logging, without_threads
+from probe.lean_import import late_patterns, stand_in, submodules_of, without_logging, without_threads
 
 LO = 1
 """Index of the loopback interface in every network namespace."""
@@ -42,6 +42,7 @@ def load_codec() -> Any:
         submodules_of("pyroute2"),
         without_logging(),
         without_threads(),
+        late_patterns(),
         stand_in("weakref", proxy=_weakref.proxy),
         stand_in("pkgutil"),
         stand_in("multiprocessing", **unused),
