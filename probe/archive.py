@@ -11,6 +11,7 @@ import os
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 
 TYPE_CHECKING = False  # typing itself is to be imported from the archive
 if TYPE_CHECKING:
@@ -26,25 +27,35 @@ Modules = dict[str, tuple[str, bool, int, int]]
 Patterns = dict[tuple[str | bytes, int], tuple[int, int]]
 """A regular expression and its flags -> where the arguments of `_sre.compile` for it begin and how long they are."""
 
+Orders = dict[str, tuple[str, ...]]
+"""A module's name -> the modules of this package that were executed when it was imported, in that order."""
+
 _SIZE = 8  # bytes of a number
 
 
 class Archive:
     """A finder of modules (importlib.abc.MetaPathFinder) in an archive that is open."""
 
-    def __init__(self, fd: int, modules: Modules, patterns: Patterns, start: int) -> None:
+    def __init__(self, fd: int, modules: Modules, patterns: Patterns, orders: Orders, start: int) -> None:
         self._fd = fd
         self._identity = _identity_of(fd)
         self._modules = modules
         self._patterns = patterns
+        self._orders = orders
         self._start = start
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Spec of the module *name*; None for one that is not in the archive."""
+        """Spec of the module *name*; None for one that is not in the archive.
+
+        What that module will import is executed before, if that is known.
+        """
         if name not in self._modules:
             return None
+        for each in self._orders.pop(name, ()):
+            if each not in sys.modules:
+                self._execute(each)
         source, is_package, _, _ = self._modules[name]
         spec = ModuleSpec(name, _Loader(name, source, self), origin=source, is_package=is_package)
         spec.has_location = True
@@ -52,6 +63,20 @@ class Archive:
         if is_package:
             spec.submodule_search_locations = [os.path.dirname(source)]
         return spec
+
+    def _execute(self, name: str) -> None:
+        """Import a module whose imports were executed before; `import` takes as long again for its bookkeeping."""
+        parent, _, own_name = name.rpartition(".")
+        spec, code = self.find_spec(name), self.code_of(name)
+        if spec is None or code is None or parent not in sys.modules:
+            return  # `import` will do it
+        sys.modules[name] = module = module_from_spec(spec)
+        try:
+            exec(code, vars(module))  # noqa: S102 - as `import` does
+        except BaseException:
+            del sys.modules[name]
+            raise
+        setattr(sys.modules[parent], own_name, module)
 
     def code_of(self, name: str) -> CodeType | None:
         """Code of the module *name*; None when the archive was closed, as a process may close what it inherited."""
@@ -97,9 +122,9 @@ def head(directory: str) -> bytes:
     return "\n".join(("userns-probe", sys.version, *installed, "")).encode()
 
 
-def encode(directory: str, modules: Modules, patterns: Patterns, content: bytes) -> bytes:
+def encode(directory: str, modules: Modules, patterns: Patterns, orders: Orders, content: bytes) -> bytes:
     """An archive with this *content*. *Errors*: OSError."""
-    index = marshal.dumps((modules, patterns))
+    index = marshal.dumps((modules, patterns, orders))
     return b"".join((head(directory), len(index).to_bytes(_SIZE, "little"), index, content))
 
 
@@ -132,8 +157,8 @@ def _open(fd: int, expected: bytes) -> Archive:
         raise ValueError("not for this Python and these distributions")
     size = int.from_bytes(os.pread(fd, _SIZE, len(expected)), "little")
     start = len(expected) + _SIZE
-    modules, patterns = marshal.loads(os.pread(fd, size, start))  # noqa: S302 - the image's own
-    return Archive(fd, modules, patterns, start + size)
+    modules, patterns, orders = marshal.loads(os.pread(fd, size, start))  # noqa: S302 - the image's own
+    return Archive(fd, modules, patterns, orders, start + size)
 
 
 def _identity_of(fd: int) -> tuple[int, int]:

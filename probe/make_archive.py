@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -24,6 +24,7 @@ _PYC_UNCHECKED = 1
 _PYC_HEAD = 16  # bytes before the code
 _REPORT = (
     "cli.report",
+    "facts.runtime.cri",
     "facts.gather",
     "host.libraries",
     "make_report",
@@ -34,13 +35,30 @@ _REPORT = (
 
 
 class _Recorder:
-    """A finder that finds nothing, and knows what was looked for."""
+    """Python's finder of source files, which knows what was looked for, and in which order it was executed."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.executed: list[str] = []
 
-    def find_spec(self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None) -> None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         self.names.append(name)
+        spec = PathFinder.find_spec(name, path)
+        if spec and spec.origin and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(self.executed, name, spec.origin)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, executed: list[str], name: str, path: str) -> None:
+        super().__init__(name, path)
+        self._executed = executed
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        self._executed.append(module.__name__)
 
 
 def make_archive() -> None:
@@ -53,7 +71,8 @@ def make_archive() -> None:
     modules: archive.Modules = {}
     patterns: archive.Patterns = {}
     content = bytearray()
-    for name in sorted({*_imported(), *sys.modules, *_modules_in(package)}):
+    imported, orders = _imported()
+    for name in sorted({*imported, *sys.modules, *_modules_in(package)}):
         spec = _spec_of(name)
         own = name.partition(".")[0] == "probe"
         if not spec or not spec.origin or not spec.cached or not (own or os.path.exists(spec.cached)):
@@ -70,7 +89,7 @@ def make_archive() -> None:
         patterns[pattern, flags] = len(content), len(arguments)
         content += arguments
     with open(archive.FILE, "wb") as file:
-        file.write(archive.encode(os.path.dirname(package), modules, patterns, bytes(content)))
+        file.write(archive.encode(os.path.dirname(package), modules, patterns, orders, bytes(content)))
 
 
 def _arguments_for(pattern: str | bytes, flags: int) -> tuple[Any, ...]:
@@ -95,14 +114,17 @@ def _spec_of(name: str) -> ModuleSpec | None:
         return None
 
 
-def _imported() -> list[str]:
-    """Names of the modules that a report imports in any of its processes."""
-    recorder = _Recorder()
+def _imported() -> tuple[list[str], archive.Orders]:
+    """Names of the modules that a report imports in any of its processes; the order in which ours are executed."""
+    recorder, orders = _Recorder(), archive.Orders()
     sys.meta_path.insert(0, recorder)
     try:
         with late_patterns():
             for module in _REPORT:
+                before = len(recorder.executed)
                 import_module(f"probe.{module}")
+                executed = (name for name in recorder.executed[before:] if name.startswith("probe."))
+                orders[f"probe.{module}"] = tuple(name for name in executed if name != f"probe.{module}")
         from probe.host import cri_call
         from probe.host.sandbox import links
 
@@ -110,7 +132,7 @@ def _imported() -> list[str]:
         links.load_codec()
     finally:
         sys.meta_path.remove(recorder)
-    return recorder.names
+    return recorder.names, orders
 
 
 def _modules_in(package: str) -> Iterator[str]:

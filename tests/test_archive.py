@@ -23,6 +23,10 @@ made = [(archive.compiled(*each), re.compile(*each)) for each in kept]
 print(bool(made), all(kept == new and kept.groupindex == new.groupindex for kept, new in made))
 """
 LOOK = "import probe.__main__, probe.report; print(probe.report.__spec__.cached, probe.report.__file__)"
+ORDERS = {
+    "parcel.whole": ("parcel", "parcel.part", "elsewhere.part", "parcel.base"),
+    "parcel.lost": ("parcel", "parcel.broken"),
+}
 
 
 @pytest.fixture
@@ -33,14 +37,22 @@ def site(tmp_path: Path) -> Path:
     for name in ("__init__", "part"):
         (tmp_path / "parcel").mkdir(exist_ok=True)
         (tmp_path / "parcel" / f"{name}.py").write_text("answer = 'source'\n")
-    parts = {"parcel": "", "parcel.part": "answer = 'archive'\ndef fail():\n    raise ValueError\n"}
+    parts = {
+        "parcel": "",
+        "parcel.base": "import sys\ntold = [each for each in sys.modules if each.startswith('parcel')]\n",
+        "parcel.whole": "from parcel import base\nfrom parcel.part import answer\n",
+        "parcel.broken": "nothing\n",
+        "parcel.lost": "import parcel.broken\n",
+        "elsewhere.part": "answer = 'nowhere'\n",
+        "parcel.part": "answer = 'archive'\ndef fail():\n    raise ValueError\n",
+    }
     index, bytecode = {}, b""
     for name, source in parts.items():
-        file = str(tmp_path / "parcel" / ("part.py" if "." in name else "__init__.py"))
+        file = str(tmp_path / "parcel" / (f"{name.partition('.')[2]}.py" if "." in name else "__init__.py"))
         code = marshal.dumps(compile(source, file, "exec"))
         index[name] = file, "." not in name, len(bytecode), len(code)
         bytecode += code
-    (tmp_path / "probe/modules.archive").write_bytes(archive.encode(str(tmp_path), index, {}, bytecode))
+    (tmp_path / "probe/modules.archive").write_bytes(archive.encode(str(tmp_path), index, {}, ORDERS, bytecode))
     return tmp_path
 
 
@@ -65,6 +77,21 @@ def test_modules_come_from_the_archive(site: Path) -> None:
     assert f'"{site}/parcel/part.py", line 3, in fail' in run(site, fail)
     (site / "parcel/late.py").write_text("answer = 'late'")  # which the archive does not have
     assert run(site, "import parcel.late\nprint(parcel.late.answer)") == "late"
+
+
+def test_what_a_module_imports_is_executed_before(site: Path) -> None:
+    """In the order of the archive, each once, as if imported; a module whose package is missing is left to `import`."""
+    look = "import parcel.whole as w, parcel\nprint(*w.base.told, w.answer, parcel.base is w.base, w.base.__file__)"
+    told = "parcel parcel.part parcel.base"
+    assert run(site, look) == f"{told} archive True {site}/parcel/base.py"
+    before = "import parcel.part\nparcel.part.answer = 'kept'\n"
+    assert run(site, f"{before}import parcel.whole\nprint(parcel.whole.answer)") == "kept"
+
+
+def test_one_that_fails_is_not_imported(site: Path) -> None:
+    """The error is its own, and it can be imported again."""
+    program = "try: import parcel.lost\nexcept NameError as error: print(error.name, *(name in sys.modules for name in "
+    assert run(site, f"{program}('parcel.lost', 'parcel.broken')))") == "nothing False False"
 
 
 @pytest.mark.parametrize("then", ["os.close(fd)", "os.dup2(os.open('/etc/passwd', os.O_RDONLY), fd)"])
