@@ -86,6 +86,7 @@ class Server(cheroot.Server):
         try:
             return Connection(self, self.ssl_adapter.wrap(accepted)[0])
         except cheroot.FatalSSLAlert:
+            accepted.close()
             return None
 
     def process_conn(self, connection: Connection) -> None:
@@ -98,6 +99,9 @@ class Server(cheroot.Server):
                 self._to_worker(connection)
         except (OSError, EOFError):
             connection.close()
+        except Exception:
+            connection.close()  # it would be processed again at once
+            raise
 
     def _look(self, connection: Connection) -> bytes | None:
         """What has come on *connection*; empty when only a worker can read it, None when nothing has come.

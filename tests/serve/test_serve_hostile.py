@@ -24,6 +24,8 @@ MEMORY = 8 << 20
 """Bytes that may be needed more while many clients are there: buffers of those that are served."""
 DESCRIPTORS = 400
 """More than all queues together may hold."""
+KEPT = 12
+"""More connections than are kept between two requests."""
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -86,6 +88,20 @@ def test_silent_clients(unharmed: Serving) -> None:
     with clients(unharmed, N):
         for _ in range(5):
             stay_well(unharmed)
+
+
+def test_clients_that_ask_once_and_stay(unharmed: Serving) -> None:
+    """Few connections are kept for another request, whoever asks first."""
+    with contextlib.ExitStack() as stack:
+        answers = []
+        for _ in range(N):
+            connection = stack.enter_context(unharmed.connect())
+            connection.sendall(GET % b"healthz")
+            answers.append(connection.recv(1 << 16))
+        assert all(answer.startswith(b"HTTP/1.1 200 OK") for answer in answers)
+        kept = [answer for answer in answers if b"Connection: close" not in answer]
+        assert 1 <= len(kept) <= KEPT
+        stay_well(unharmed)
 
 
 def test_half_requests(unharmed: Serving) -> None:
