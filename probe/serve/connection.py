@@ -53,9 +53,9 @@ class Connection(Tracked, cheroot.HTTPConnection):
 
     def open(self) -> None:
         """Make what a worker needs."""
+        self.socket.settimeout(self.server.timeout)
         if not self._is_open:
             self._is_open = True
-            self.socket.settimeout(self.server.timeout)
             adapter = self.server.ssl_adapter
             super().__init__(self.server, self.socket, adapter.makefile if adapter else cheroot.MakeFile)
             self.ssl_env: dict[str, str] = {}

@@ -151,8 +151,10 @@ class Server(cheroot.Server):
         """Take a connection back from a worker."""
         if connection.has_data():
             self._to_worker(connection)
-        else:
-            self._wait(connection, "idle")
+            return
+        if self.ssl_adapter is None:
+            connection.socket.settimeout(None)  # with one, Python would wait for the client despite MSG_DONTWAIT
+        self._wait(connection, "idle")
 
     def _wait(self, connection: Connection, phase: Literal["idle", "kept"]) -> None:
         """Wait until a connection is readable."""

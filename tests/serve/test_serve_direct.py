@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import pytest
 
-from lab.serve.serving import Serving, put_report, report_of_now, serving
+from lab.serve.serving import Serving, put_report, report_of_now, serving, wait_for
 from probe.serve.connections import Limiter, Tracked
 from probe.serve.direct import parse_plain, peek, send_now
 from probe.serve.response import Response
@@ -243,6 +243,18 @@ def test_an_answer_of_any_size_comes_whole(size: int) -> None:
             assert _bytes_of_an_answer(file) == size
             slow.sendall(PROMETHEUS)
             assert _bytes_of_an_answer(file) == size
+
+
+def test_no_client_makes_the_others_wait() -> None:
+    """A socket has a timeout, for which Python waits, only while a worker has it."""
+    with listening(Sized(3)) as (port, server), socket.create_connection(("127.0.0.1", port)) as client:
+        idle = server._connections._connections
+        with client.makefile("rb") as file:
+            for more in (b"", b"X-Other: x\r\n", b"", b"X-Other: x\r\n"):
+                client.sendall(PROMETHEUS.replace(b"Accept-Encoding", more + b"Accept-Encoding"))
+                assert _bytes_of_an_answer(file) == 3
+                wait_for(lambda: [each.phase for each in idle.values()] in (["idle"], ["kept"]))
+                assert [each.socket.gettimeout() for each in idle.values()] == [None]
 
 
 def _bytes_of_an_answer(file: BinaryIO) -> int:
