@@ -49,7 +49,8 @@ class Archive:
     ) -> ModuleSpec | None:
         """Spec of the module *name*; None for one that is not in the archive.
 
-        What that module will import is executed before, if that is known.
+        Those that it imports are executed before, if their order is known. Call it then in a process with one thread:
+        another could take one of them before it is complete.
         """
         if name not in self._modules:
             return None
