@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import time
 from collections.abc import Iterable
 
-_CREATE, _ATTRIB, _CLOSE_WRITE, _MOVED_TO, _DELETE, _DELETE_SELF = 0x100, 0x4, 0x8, 0x80, 0x200, 0x400
-_ONLYDIR, _IGNORED = 0x1000000, 0x8000
-_MASK = _CREATE | _ATTRIB | _CLOSE_WRITE | _MOVED_TO | _DELETE | _DELETE_SELF | _ONLYDIR
-_EVENT = 16  # bytes of struct inotify_event before the name
-_QUIET = 0.02  # seconds: changes within this time count as one, which also bounds the cost of a flood
+from probe.watch.inotify import (
+    IN_ATTRIB,
+    IN_CLOSE_WRITE,
+    IN_CREATE,
+    IN_DELETE,
+    IN_DELETE_SELF,
+    IN_IGNORED,
+    IN_MOVED_TO,
+    IN_ONLYDIR,
+    inotify_add_watch,
+    inotify_init1,
+    read_events,
+)
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.inotify_init1.argtypes = [ctypes.c_int]
-_libc.inotify_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32]
+_MASK = IN_CREATE | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF | IN_ONLYDIR
+_QUIET = 0.02  # seconds: changes within this time count as one, which also bounds the cost of a flood
 
 
 class Changes:
@@ -28,7 +34,7 @@ class Changes:
     def __init__(self, directories: Iterable[str], fallback: float) -> None:
         self._fallback = fallback
         self._watches: dict[str, int] = dict.fromkeys(directories, -1)
-        self._descriptor = int(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+        self._descriptor = inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll = select.poll()
         if self._descriptor >= 0:
             self._poll.register(self._descriptor, select.POLLIN)
@@ -50,18 +56,15 @@ class Changes:
         """Watch the directories that are not watched; true when one is from now on."""
         missing = [directory for directory, watch in self._watches.items() if watch < 0]
         for directory in missing:
-            self._watches[directory] = int(_libc.inotify_add_watch(self._descriptor, os.fsencode(directory), _MASK))
+            self._watches[directory] = inotify_add_watch(self._descriptor, directory, _MASK)
         return any(self._watches[directory] >= 0 for directory in missing)
 
     def _drain(self) -> None:
         """Read all events; a removed directory is marked as missing."""
         try:
-            while events := os.read(self._descriptor, 64 << 10):
-                start = 0
-                while start < len(events):
-                    watch, mask = (int.from_bytes(events[start + at : start + at + 4], "little") for at in (0, 4))
-                    if mask & _IGNORED:
+            while True:
+                for watch, mask in read_events(self._descriptor):
+                    if mask & IN_IGNORED:
                         self._watches = {path: -1 if one == watch else one for path, one in self._watches.items()}
-                    start += _EVENT + int.from_bytes(events[start + 12 : start + 16], "little")
         except BlockingIOError:
             pass

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-
-_libc = ctypes.CDLL(None)
+from probe.watch.libc import call
 
 
 def trim() -> None:
@@ -12,5 +10,4 @@ def trim() -> None:
 
     *Source*: malloc_trim(3); only glibc has it.
     """
-    if hasattr(_libc, "malloc_trim"):
-        _libc.malloc_trim(0)
+    call("malloc_trim", 0)

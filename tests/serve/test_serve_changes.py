@@ -60,7 +60,7 @@ def test_a_directory_that_comes_later_is_found(tmp_path: Path) -> None:
 
 def test_without_inotify_it_returns_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All instances of the user are taken."""
-    monkeypatch.setattr(changes._libc, "inotify_init1", lambda flags: -1)
+    monkeypatch.setattr(changes, "inotify_init1", lambda flags: -1)
     Changes([str(tmp_path)], 0.01).wait(LONG)
 
 
