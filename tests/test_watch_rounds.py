@@ -19,8 +19,9 @@ from probe.host.look import look
 from probe.watch import looker as looker_module
 from probe.watch import rounds as module
 from probe.watch.fleeting import FLEETING, fleeting_reasons
+from probe.watch.kernel_files import KernelFile
 from probe.watch.looker import Looker, Looking, NoAnswer, clocks
-from probe.watch.looks import KernelFile, Looks, MountTable
+from probe.watch.looks import Looks, MountTable
 from probe.watch.pace import LOOK
 from probe.watch.report_file import NoReport, ReportFile, with_times
 from probe.watch.rounds import Rounds
@@ -294,6 +295,16 @@ def test_a_change_that_the_first_look_found_is_found_again(running: Callable[...
 
 
 @pytest.mark.slow
+def test_a_look_that_is_asked_for_is_full(running: Callable[..., Looker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one is before a report is confirmed; those in between are not."""
+    monkeypatch.setattr(Looking, "change", lambda _looking, full: "" if full else "not full")
+    looker = running(SELF)
+    supervisor = cast(Supervisor, Waiting())
+    assert looker.look(supervisor) == ""
+    assert looker.wait(supervisor, NEVER) == "not full"
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("entered")
 def test_a_look_that_hangs_is_a_doubt(running: Callable[..., Looker], monkeypatch: pytest.MonkeyPatch) -> None:
     """A timer of the kernel tells, whatever state the looker is in."""
@@ -385,7 +396,7 @@ def test_a_kernel_file_that_dies_is_a_change() -> None:
     seen = look("content", "/proc/sys/kernel/osrelease")
     file = KernelFile("content", "/proc/sys/kernel/osrelease", seen)
     assert not file.changed()
-    os.close(file._file)
+    os.close(file.descriptor)
     assert file.changed()
     assert KernelFile("content", "/proc/sys/kernel/no-such-file", seen).changed()
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from probe.host.look import look
+from probe.watch import asked, states, watched
 from probe.watch import looks as module
-from probe.watch import shortcut, states
 from probe.watch.looks import Looks
 from probe.watch.shortcut import Shortcut, Source, find_shortcut
 
@@ -28,10 +29,20 @@ def types_here() -> dict[str, str]:
     return looks._tables[looks._namespace].types
 
 
+@pytest.fixture(autouse=True)
+def close_all() -> Iterator[None]:
+    """A user has few inotify instances, and a test that finds none left would prove nothing."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    for file in set(os.listdir("/proc/self/fd")) - before:
+        with contextlib.suppress(OSError):
+            os.close(int(file))
+
+
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Directories, a program that a symlink leads to, and a configuration; all of them old enough for a short cut."""
-    monkeypatch.setattr(shortcut, "_SETTLED", -(10**12))
+    monkeypatch.setattr(asked, "SETTLED", -(10**12))
     for directory in ("usr/sbin", "usr/bin", "etc/drop-ins", "other"):
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "sbin").symlink_to("usr/sbin")
@@ -120,27 +131,43 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 def descriptors_of(found: Shortcut) -> list[int]:
     """Those that it asks in place of paths."""
-    return [place for places, _, _ in found._states.values() for place in places if isinstance(place, int)]
+    return [place for places, _, _ in found._asked._states.values() for place in places if isinstance(place, int)]
 
 
-@pytest.mark.parametrize("held", [False, True], ids=["paths", "descriptors"])
+@pytest.fixture
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that gives no inotify instance."""
+    monkeypatch.setattr(watched, "inotify_init1", lambda _flags: -1)
+
+
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_change_that_an_exact_look_finds_ends_it(
-    tree: Path, change: Callable[[Path], object], held: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever it is, whether paths are asked or descriptors; the exact look afterwards names it."""
-    monkeypatch.setattr(states, "_LASTING", (str(tree),))
+def test_a_change_that_an_exact_look_finds_ends_it(tree: Path, change: Callable[[Path], object]) -> None:
+    """Whatever it is; the exact look afterwards names it."""
     sources = sources_of(tree)
     found = shortcut_of(sources)
-    if held:
-        assert not found.difference()
-        assert descriptors_of(found)
     _tick()
     change(tree)
     assert any(look(kind, path) != seen for kind, path, seen in sources)
     assert found.difference()
 
 
+@pytest.mark.usefixtures("unwatched")
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_descriptors_tell_of_the_same_changes_as_paths(
+    tree: Path, change: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are asked where the kernel watches nothing."""
+    monkeypatch.setattr(states, "_LASTING", (str(tree),))
+    found = shortcut_of(sources_of(tree))
+    assert not found.difference()
+    assert descriptors_of(found)
+    _tick()
+    change(tree)
+    assert found.difference(full=False)
+    assert found.difference()
+
+
+@pytest.mark.usefixtures("unwatched")
 def test_no_descriptor_keeps_another_mount_busy(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody could unmount it; and a path in /proc may lead elsewhere, so it stays one."""
     monkeypatch.setattr(states, "_LASTING", ("/proc", "/absent"))
@@ -149,6 +176,7 @@ def test_no_descriptor_keeps_another_mount_busy(tree: Path, monkeypatch: pytest.
     assert descriptors_of(found) == []
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_descriptors_are_closed_with_the_short_cut(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is removed would else take room until the next probe."""
     monkeypatch.setattr(states, "_LASTING", (str(tree),))
@@ -162,6 +190,7 @@ def test_descriptors_are_closed_with_the_short_cut(tree: Path, monkeypatch: pyte
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_without_free_descriptors_it_asks_paths(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It finds the same."""
     monkeypatch.setattr(states, "_LASTING", (str(tree),))
@@ -211,7 +240,7 @@ def test_a_change_after_other_entries_changed_ends_it(
     """Each change of above, whether the new times of the directories count already or not."""
     found = find_shortcut(sources_of(tree), types_here())
     if not settled:
-        monkeypatch.setattr(shortcut, "_SETTLED", 10**12)
+        monkeypatch.setattr(asked, "SETTLED", 10**12)
     for path in (tree, *filter(Path.is_dir, list(tree.rglob("*")))):
         if path.name != "drop-ins":
             Path(path, "other file").touch()
@@ -248,7 +277,7 @@ def test_the_time_of_a_directory_that_just_changed_does_not_count(tree: Path, mo
     seen = (tree / "usr/sbin").stat()
     found = find_shortcut(sources_of(tree), types_here())
     assert (states.directory_of, f"{tree}/usr/sbin") not in {
-        (state, path) for state, (_, paths, _) in found._states.items() for path in paths
+        (state, path) for state, (_, paths, _) in found._all._states.items() for path in paths
     }
     (tree / "usr/sbin/runc").unlink()
     os.utime(tree / "usr/sbin", ns=(seen.st_atime_ns, seen.st_mtime_ns))
@@ -280,7 +309,7 @@ def test_times_of_directories_on_servers_do_not_count(
 ) -> None:
     """They may be the same after a change, as those of a file system of unknown type: entries are compared."""
     found = find_shortcut(sources_of(tree), types)
-    assert states.directory_of not in found._states
+    assert states.directory_of not in found._all._states
     assert not found.difference()
     _tick()
     change(tree)

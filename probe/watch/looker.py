@@ -118,19 +118,20 @@ class Looking:
         self._clocks = since
         self._looks: Looks | None = None
 
-    def change(self) -> str:
+    def change(self, *, full: bool = True) -> str:
         """What changed since the probe, or since the last look in the case of the clock; empty when nothing did.
 
-        A change is found again each time. *Errors*: OSError, ValueError, LookupError, TypeError.
+        A change is found again each time. *full* as of `Looks.changed`. *Errors*: OSError, ValueError, LookupError,
+        TypeError.
         """
-        now = clocks()
-        if any(abs(new - old) > _STEP for new, old in zip(now, self._clocks, strict=True)):
+        (wall, suspended), (wall_before, suspended_before) = now, _ = clocks(), self._clocks
+        if abs(wall - wall_before) > _STEP or abs(suspended - suspended_before) > _STEP:
             return "the clock"
         self._clocks = now
         if self._looks is None:
             enter_node(self._proc)
             self._looks = Looks(self._memory)
-        return self._looks.changed()
+        return self._looks.changed(full=full)
 
 
 def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
@@ -166,7 +167,7 @@ def _live(looking: Looking, timer: Timer, requests: int, answers: int, pause: fl
                 break
             began = time.monotonic()
             try:
-                answer = looking.change()
+                answer = looking.change(full=asked)
             except (OSError, ValueError, LookupError, TypeError) as error:
                 answer = f"{_TROUBLE}{type(error).__name__}: {error}"
             timer.set(pause + TIMEOUT)

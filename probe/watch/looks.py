@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 
 from probe.host.look import UNSEEN, look, meaning
+from probe.watch.kernel_files import Batch, KernelFile
 from probe.watch.shortcut import ABSENT, Shortcut, Source, find_shortcut
 
-_PAGE = 4096
+_RARE = re.compile(
+    r"/proc/(?:\d+/(?!attr/)|cmdline$|filesystems$|sys/kernel/(?:arch|osrelease|random/boot_id)$)|/sys/(?!fs/selinux/)"
+)
+"""Files of the kernel that change hardly ever, or never. Sysctls and labels are not among them."""
 
 
 class Looks:
@@ -36,9 +41,17 @@ class Looks:
         told = {os.path.dirname(file.path) for file in self._files if file.kind == "status"}
         # The status of a process that has ended cannot be read, so a start time that was right once stays so.
         self._lasting = [file for file in self._files if file.kind != "start" or os.path.dirname(file.path) not in told]
+        linked = {path.partition("/ns/")[0] for kind, path, seen in sources if _is_namespace(kind, path, seen)}
+        self._often = Batch(file for file in self._lasting if not _is_rare(file, linked))
 
-    def changed(self) -> str:
-        """Kind and path of the first source whose look differs; empty when none does. *Errors*: OSError."""
+    def changed(self, *, full: bool = True) -> str:
+        """Kind and path of the first source whose look differs; empty when none does. *Errors*: OSError.
+
+        One that is not *full* asks neither for what the kernel watches nor for what hardly ever changes, as the limits
+        of a process. It becomes full where anything differs.
+        """
+        if not full and self._shortcut and self._shortcut.is_held and self._seems_same(self._shortcut):
+            return ""
         for file in self._files:
             if file.changed():
                 return f"{file.kind} {file.path}"
@@ -50,6 +63,15 @@ class Looks:
         if self._shortcut and not moved and not self._shortcut.difference():
             return ""
         return self._exact_look()
+
+    def _seems_same(self, shortcut: Shortcut) -> bool:
+        """Whether nothing differs of what this look asks for."""
+        if self._often.changed():
+            return False
+        for table in self._tables.values():  # a loop: each generator is more code that no cache has
+            if table.moved():
+                return False
+        return not shortcut.difference(full=False)
 
     def _add_file(self, file: KernelFile) -> None:
         """Keep *file* open, unless a look at it failed, and an open file does not tell whether it still does."""
@@ -74,45 +96,6 @@ class Looks:
                 return f"{kind} {path}"
         self._shortcut = shortcut
         return ""
-
-
-class KernelFile:
-    """A file of /proc or /sys that stays open: reading it again costs a tenth of opening it."""
-
-    def __init__(self, kind: str, path: str, seen: str) -> None:
-        """*kind* and *seen* are those of its look. A file that cannot be opened counts as changed."""
-        self.kind = kind
-        self.path = path
-        self.seen = seen
-        try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._file = -1
-        self._same: bytes | None = None  # content of which the meaning is the same
-
-    def changed(self) -> bool:
-        """True when the look differs; always for a process that has ended."""
-        try:
-            content = os.pread(self._file, _PAGE, 0)
-        except OSError as error:
-            return self.seen != f"errno {error.errno}"
-        if content == self._same:
-            return False
-        if len(content) >= _PAGE:  # more does not come at once
-            return look(self.kind, self.path) != self.seen
-        try:
-            if meaning(self.kind, content) != self.seen:
-                return True
-        except LookupError:
-            return True
-        self._same = content
-        return False
-
-    def close(self) -> None:
-        """Close it, if it is open."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
 
 class MountTable:
@@ -156,3 +139,15 @@ def _types(table: bytes) -> dict[str, str]:
         if separator:
             found[mount.split(b" ", 3)[2]] = filesystem.partition(b" ")[0]
     return {device.decode("latin-1"): kind.decode("latin-1") for device, kind in found.items()}
+
+
+def _is_namespace(kind: str, path: str, seen: str) -> bool:
+    """Whether it is a link that tells that its process has ended."""
+    return kind == "link" and "/ns/" in path and not seen.startswith("errno")
+
+
+def _is_rare(file: KernelFile, linked: set[str]) -> bool:
+    """Whether only a full look asks for *file*. *linked*: directories of processes of which a link tells their end."""
+    if file.kind in ("start", "status"):
+        return os.path.dirname(file.path) in linked
+    return file.seen.startswith("errno") or _RARE.match(file.path) is not None

@@ -4,8 +4,7 @@ A path leads elsewhere only after a change of a mount, or of an entry of a direc
 of the path; that sets the time of change (st_ctime) of the directory. So an exact look would find nothing while the
 times of these directories, or the entries in question, and the files at the ends of the paths are as they were.
 
-inotify(7) would take one of 128 instances by default (fs.inotify.max_user_instances), which kubelet, container runtime
-and systemd need, and it reports no write through mmap(2).
+Where inotify(7) tells of each change, states are not even asked for until one happens.
 """
 
 from __future__ import annotations
@@ -15,118 +14,118 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
 
 from probe.host.look import look, reachable
-from probe.watch.states import FIELDS, INODE, Descriptors, directory_of, entry_of, file_of, inode_of, place_of
+from probe.watch import asked
+from probe.watch.asked import Asked
+from probe.watch.links import Links
+from probe.watch.states import FIELDS, INODE, directory_of, entry_of, file_of, inode_of, place_of
+from probe.watch.watched import Watched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `watch` holds for ever what it imports, and typing takes 0.6 MB
-    from typing import Any
-
     from probe.watch.states import State
 
 Source = tuple[str, str, str]
 """Kind and path of a look, and the look itself."""
-_LOCAL = frozenset(
+LOCAL = frozenset(
     ("bcachefs", "btrfs", "devtmpfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "overlay", "squashfs", "tmpfs", "xfs")
 )
-"""File systems that set st_ctime of a directory with each change of an entry; servers and the kernel's own may not: of
-a directory there, each entry that a path names is compared."""
-_SETTLED = 1_000_000_000
-"""Nanoseconds, more than the granularity of st_ctime: a directory that changed so long ago gets another time."""
+"""File systems that set st_ctime of a directory with each change of an entry, and that all changes reach through this
+kernel; servers and the kernel's own may not: of a directory there, each entry that a path names is compared."""
 ABSENT = "errno 2"
 _EXECUTABLE = re.compile(r"/proc/\d+/exe")
 
 
 class Shortcut:
-    """The states in which an exact look finds nothing.
-
-    A look every 15 seconds finds all caches of the processor cold, so it touches as little memory as it can: states of
-    one kind are asked for in one go, and compared as lists.
-    """
+    """The states in which an exact look finds nothing."""
 
     def __init__(
-        self, states: Iterable[State], entries: Mapping[str, Sequence[State]], others: Iterable[Source]
+        self,
+        states: Iterable[State],
+        entries: Mapping[str, Sequence[State]],
+        others: Iterable[Source],
+        type_of: Callable[[int], str],
     ) -> None:
-        """*entries*: directory -> the states of the entries that paths name. *others*: each look at them is exact."""
-        self._states: dict[Callable[[str], Any], tuple[list[str | int], list[str], list[Any]]] = {}
-        for state, path, result in states:
-            places, paths, results = self._states.setdefault(state, ([], [], []))
-            places.append(path)
-            paths.append(path)
-            results.append(result)
-        self._descriptors: Descriptors | None = None
+        """*entries*: directory -> the states of the entries that paths name. *others*: each look at them is exact.
+
+        *type_of*: the type of the file system on a device.
+        """
+        self._states = tuple(states)
         self._entries = entries
+        self._type_of = type_of
+        self._all = self._asked = Asked(self._states, entries)
+        self._watched: Watched | None = None
+        self.is_held = False
+        """Whether it held once; from then on a look that is not full may be made."""
         self._others = tuple(others)
         absent = [path for kind, path, seen in self._others if (kind, seen) == ("content", ABSENT)]
         self._absent = list(dict.fromkeys(map(_first_absent, absent)))
-        links = [(path, seen) for kind, path, seen in self._others if kind == "link" and not seen.startswith("errno")]
-        self._links, self._targets = [path for path, _ in links], [seen for _, seen in links]
-        known = {*absent, *self._links}
+        self._links = Links(
+            (path, seen)
+            for kind, path, seen in self._others
+            if kind == "link" and path.startswith("/proc/") and not seen.startswith("errno")
+        )
+        known = {*absent, *self._links.paths}
         self._looked_at = [source for source in self._others if source[1] not in known or source[0] == "file"]
 
-    def difference(self) -> str:
-        """The first path that is in another state, or cannot be looked at; empty when all is the same."""
-        for state, (places, paths, results) in self._states.items():
-            path = ""
-            try:
-                # Not one call of `state` for each path: calls take as long as system calls.
-                fields = FIELDS.get(state)
-                found = [fields(os.stat(place)) for place in places] if fields else list(map(state, paths))
-            except OSError:
-                return next((path for path in paths if not os.path.exists(path)), paths[0])
-            if found != results and (path := self._other(state, paths, found, results)):
-                return path
-        if not (differs := self._other_source()) and not self._descriptors:
-            self._descriptors = self._hold()
-        return differs
+    def difference(self, *, full: bool = True) -> str:
+        """The first path that is in another state, or cannot be looked at; empty when all is the same.
+
+        Unless it is *full*, files count as the same that the kernel watches while nothing happened to them, and the
+        kernel's own files but for links that tell which program a process executes and what namespaces it is in.
+        *Errors*: OSError.
+        """
+        if self.is_held and not full:
+            if self._watched and (happened := self._watched.happened()):
+                self._asked.add(happened)
+            return self._asked.difference() or self._links.held_difference() or self._exact_difference()
+        differs = self._all.difference() or self._appeared() or self._links.difference() or self._exact_difference()
+        return differs if differs or self.is_held else self._hold()
 
     def close(self) -> None:
         """Close all descriptors; `difference` is not called again."""
-        if self._descriptors:
-            self._descriptors.close()
+        self._all.close()
+        self._asked.close()
+        self._links.close()
+        if self._watched:
+            self._watched.close()
 
-    def _hold(self) -> Descriptors:
-        """Have the next look ask descriptors, in place of paths. A short cut that held once does so for long."""
-        descriptors = Descriptors()
-        for state, (places, paths, results) in self._states.items():
-            if state in FIELDS:
-                places[:] = map(descriptors.of, paths, repeat(FIELDS[state]), results)
-        return descriptors
-
-    def _other_source(self) -> str:
-        """The first path of the sources that have no states, and that differs; empty when none does."""
-        path = ""
+    def _hold(self) -> str:
+        """Have the next looks ask little. A short cut that held once does so for long. The same as of `difference`."""
         try:
-            # access(2) takes a fifth of the time of open(2)
-            if path := next((path for path in self._absent if os.access(path, os.F_OK)), ""):
-                return path
-            for path, target in zip(self._links, self._targets, strict=True):
-                if os.readlink(path) != target:
-                    return path
-            roots: dict[str, bool] = {}
-            for kind, path, seen in self._looked_at:
-                if look(kind, path, roots) != seen:
-                    return path
-        except OSError:
-            return path
-        return ""
+            self._links.hold()
+        except OSError:  # no descriptor is left: the next look is a full one, too
+            self._links.close()
+            return ""
+        self.is_held = True
+        # Roots of processes and what is in /sys hardly ever change; only a full look asks for them.
+        states = [
+            state for state in self._states if state[0] is not inode_of and not f"{state[1]}/".startswith("/sys/")
+        ]
+        # A path in /proc leads elsewhere without an event, unless it is a link that each look reads, too.
+        led = [state for state in states if state[1].startswith("/proc/") and state[1] not in self._links.paths]
+        others = [state for state in states if state not in led]
+        with contextlib.suppress(OSError):
+            self._watched = Watched(others, self._type_of, LOCAL)
+            others = self._watched.others
+        self._asked = Asked([*led, *others], self._entries)
+        self._asked.hold()
+        # Something may have happened before a file was watched.
+        return self._all.difference() if self._watched else ""
 
-    def _other(self, state: Callable[[str], Any], paths: list[str], found: list[Any], results: list[Any]) -> str:
-        """The first path whose result counts as another one; the time of a directory without a change counts anew."""
-        for index, path in enumerate(paths):
-            if found[index] == results[index]:
-                continue
-            if state is not directory_of or not self._is_same_directory(path, found[index], results[index]):
-                return path
-            if found[index][-1] < time.time_ns() - _SETTLED:
-                results[index] = found[index]
-        return ""
+    def _appeared(self) -> str:
+        """The first of the kernel's files that was absent."""
+        # access(2) takes a fifth of the time of open(2)
+        return next((path for path in self._absent if os.access(path, os.F_OK)), "")
 
-    def _is_same_directory(self, path: str, found: Any, result: Any) -> bool:
-        """Whether it is a directory in which no entry changed that a path names."""
-        return found[:-1] == result[:-1] and all(same(entry) == before for same, entry, before in self._entries[path])
+    def _exact_difference(self) -> str:
+        """The first path of the sources that have no states, and that differs; empty when none does."""
+        roots: dict[str, bool] = {}
+        for kind, path, seen in self._looked_at:
+            if look(kind, path, roots) != seen:
+                return path
+        return ""
 
 
 def find_shortcut(sources: Iterable[Source], types: Mapping[str, str]) -> Shortcut:
@@ -136,7 +135,7 @@ def find_shortcut(sources: Iterable[Source], types: Mapping[str, str]) -> Shortc
     """
     finder = _Finder(types)
     others = [source for source in sources if not finder.add(*source)]
-    return Shortcut(finder.states(), finder.entries(), others)
+    return Shortcut(finder.states(), finder.entries(), others, finder.type_of)
 
 
 class _Finder:
@@ -144,7 +143,7 @@ class _Finder:
 
     def __init__(self, types: Mapping[str, str]) -> None:
         self._types = types
-        self._settled = time.time_ns() - _SETTLED
+        self._settled = time.time_ns() - asked.SETTLED
         self._states: dict[tuple[object, object], State] = {}  # by function, and inode or path
         self._names: dict[str, set[str]] = {}  # directory -> paths of its entries that are looked up
         self._paths: dict[object, set[str]] = {}  # inode of a directory -> its paths
@@ -218,17 +217,17 @@ class _Finder:
             status = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):  # before it appears, a directory above it changes
             return None
-        kind = self._type(status.st_dev)
+        kind = self.type_of(status.st_dev)
         if kind == "proc":
             raise ValueError(f"{path} has magic links")
-        if kind in _LOCAL and status.st_ctime_ns < self._settled:
+        if kind in LOCAL and status.st_ctime_ns < self._settled:
             self._add(directory_of, path, status)
             self._paths.setdefault(INODE(status), set()).add(path)
             return True
         self._add(place_of, path, status)
         return False
 
-    def _type(self, device: int) -> str:
+    def type_of(self, device: int) -> str:
         """The type of the file system; a subvolume of btrfs has a device that is in no mount table."""
         types = self._types
         name = f"{os.major(device)}:{os.minor(device)}"
