@@ -109,10 +109,11 @@ class Shortcut:
         with contextlib.suppress(OSError):
             self._watched = Watched(others, self._type_of, LOCAL)
             others = self._watched.others
-        self._asked = Asked([*led, *others], self._entries)
-        self._asked.hold()
         # Something may have happened before a file was watched.
-        return self._all.difference() if self._watched else ""
+        differs = self._all.difference() if self._watched else ""
+        self._asked = Asked([*led, *others], self._entries)
+        (self._all if self._watched else self._asked).hold()
+        return differs
 
     def _appeared(self) -> str:
         """The first of the kernel's files that was absent."""
