@@ -20,6 +20,7 @@ from probe.host.look import look
 from probe.watch import asked, looks, states, watched
 from probe.watch.inotify import IN_IGNORED, IN_Q_OVERFLOW, inotify_add_watch, parse_events
 from probe.watch.kernel_files import Batch, KernelFile
+from probe.watch.links import Links
 from probe.watch.looks import Looks
 from probe.watch.shortcut import Shortcut, Source, find_shortcut
 from tests.test_watch_shortcut import CHANGES, TABLE, Moved, close_all, sources_of, tree, types_here
@@ -128,6 +129,17 @@ def test_what_is_written_by_memory_is_found_by_a_full_look(tree: Path) -> None:
     with open(tree / "etc/config", "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
         memory[:1] = b"T"
         assert found.difference() == f"{tree}/etc/config"
+
+
+def test_without_free_descriptors_each_look_is_full(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until there are some: nothing but an open link tells that a process ended."""
+    monkeypatch.setattr(Links, "hold", lambda _links: _refused(0))
+    found = Looks(json.dumps({"sources": [("mounts", TABLE, look("mounts", TABLE)), *sources_of(tree)]}).encode())
+    assert [found.changed(), found.changed(), found.changed(full=False)] == [""] * 3
+    assert found._shortcut
+    assert not found._shortcut.is_held
+    (tree / "etc/config").write_text("two.")
+    assert found.changed(full=False) == f"file {tree}/etc/config"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root gives files away")

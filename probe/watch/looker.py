@@ -60,7 +60,7 @@ class Looker:
         os.close(answers)
 
     def look(self, supervisor: Supervisor) -> str:
-        """Kind and path of the first changed source, looked for now; empty when none changed. *Errors*: NoAnswer."""
+        """Kind and path of the first changed source, by a full look now; empty when none did. *Errors*: NoAnswer."""
         deadline = time.monotonic() + TIMEOUT
         try:
             os.write(self._requests, b"\n")
