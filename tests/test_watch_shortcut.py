@@ -46,7 +46,9 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for directory in ("usr/sbin", "usr/bin", "etc/drop-ins", "other"):
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "sbin").symlink_to("usr/sbin")
-    (tmp_path / "usr/sbin/runc").write_text("program")
+    for program in ("runc", "shim"):
+        (tmp_path / "usr/sbin" / program).write_text("program")
+        (tmp_path / "usr/sbin" / program).chmod(0o755)
     (tmp_path / "usr/bin/runc").symlink_to("../sbin/runc")
     (tmp_path / "etc/config").write_text("one.")
     return tmp_path
@@ -56,7 +58,7 @@ def sources_of(tree: Path) -> list[Source]:
     """Sources as a probe names them: files, places through symlinks, symlinks, and what is absent."""
     named = [
         *(("file", name) for name in ("etc/config", "etc/drop-ins", "usr/sbin/runc", "etc/absent", "run/absent/too")),
-        *(("place", name) for name in ("sbin/runc", "usr/bin/runc", "usr/sbin", "other", "opt/runc")),
+        *(("place", name) for name in ("sbin/runc", "sbin/shim", "usr/bin/runc", "usr/sbin", "other", "opt/runc")),
         ("link", "usr/bin/runc"),
     ]
     paths = [(kind, f"{tree}/{name}") for kind, name in named]
@@ -96,6 +98,13 @@ def _replace(path: Path) -> None:
     new.rename(path)
 
 
+def _write(path: Path) -> None:
+    """Other content of the same size in the same file, with the same time of modification."""
+    seen = path.stat()
+    path.write_text("PROGRAM")
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
@@ -119,6 +128,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "drop-in": lambda tree: (tree / "etc/drop-ins/10.conf").touch(),
     "program replaced": lambda tree: _replace(tree / "usr/sbin/runc"),
     "program not executable": lambda tree: (tree / "usr/sbin/runc").chmod(0o600),
+    "program written to": lambda tree: (tree / "usr/sbin/shim").write_text("another"),
+    "program written to, times as before": lambda tree: _write(tree / "usr/sbin/shim"),
+    "attributes of a place": lambda tree: (tree / "other").chmod((tree / "other").stat().st_mode),
     "directory not searchable": lambda tree: (tree / "usr/sbin").chmod(0o700),
     "place not searchable": lambda tree: (tree / "other").chmod(0o700),
     "appeared": lambda tree: _make(tree / "etc/absent"),
@@ -212,7 +224,7 @@ def test_other_entries_of_a_directory_come_and_go(tree: Path) -> None:
     """That ends nothing, however often; what happens to an entry that a path names still does."""
     found = find_shortcut(sources_of(tree), types_here())
     for number in range(3):
-        for path in (tree, tree / "usr/sbin", tree / "usr/bin", tree / "etc"):
+        for path in (tree, tree / "usr/sbin", tree / "usr/bin", tree / "etc", tree / "other"):
             Path(path, f"other file {number}").touch()
         assert not found.difference()
     (tree / "etc/absent").touch()

@@ -68,6 +68,8 @@ def gather_node(node_name: str | None, host: Host, probe: ProbeFacts, trials: Tr
     """All that is known of a node; of one that was not entered, nothing that its files and processes would tell."""
     kubelet = gather_kubelet(host)
     endpoint = endpoint_of(host, kubelet)
+    if endpoint:
+        host.note(endpoint)
     trials.cri(endpoint)
     namespace = trials.namespace(probe)
     ids = kubelet.then(lambda known: gather_ids(host, known))

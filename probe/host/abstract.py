@@ -121,6 +121,9 @@ class Host(ABC):
         of a Pod has, and where nothing was learned.
         """
 
+    def note(self, path: str) -> None:  # noqa: B027  # no other Host has anything to do
+        """Look at *path*, which no method reads, if this Host records its sources."""
+
     @abstractmethod
     def processes(self) -> Reading[tuple[Process, ...]]:
         """Every process that this /proc shows, in the order of its pids; listed once for each probe.

@@ -25,7 +25,9 @@ CHURN = re.compile(
 
 _LIMIT = 1 << 20  # bytes of a kernel's file
 _SHORT = 100  # bytes that are their own digest
-_STATUS = re.compile(rb"^(?:Umask|Uid|Gid|Groups|NSpid|Cap\w+|NoNewPrivs|Seccomp\w*):.*$", re.MULTILINE)
+_STATUS = re.compile(
+    rb"^(?:(?:Umask|Uid|Gid|Groups|NSpid|Cap\w+|NoNewPrivs|Seccomp\w*):.*|State:\t[TtXZ].*)$", re.MULTILINE
+)
 _CHURN = re.compile(CHURN.pattern.encode())
 _EVERYWHERE = frozenset((b"nsfs", b"overlay", b"proc", b"tmpfs"))  # what each Pod has says nothing of its volumes
 _PEERS = re.compile(rb":\d+")
@@ -49,8 +51,9 @@ def look(kind: str, path: str, roots: dict[str, bool] | None = None) -> str:
 
 
 def meaning(kind: str, content: bytes) -> str:
-    """The look at *content* of a kernel's file: the start time of proc_pid_stat(5), credentials of proc_pid_status(5).
+    """The look at *content* of a kernel's file.
 
+    Of proc_pid_stat(5) the start time; of proc_pid_status(5) credentials, and that the process is stopped or has ended.
     *Errors*: LookupError for another kind, or content of another form.
     """
     return _MEANINGS[kind](content)
@@ -104,13 +107,31 @@ def _mounts(path: str) -> str:
     return meaning("mounts", _read(path, 64 << 20))
 
 
+def traits(status: os.stat_result) -> tuple[int, ...]:
+    """What tells of a change that leaves identity and mode as they are, of a program and of a directory.
+
+    Of a program its size and times: it may be written to in place. Of a directory the time at which chattr(1), chown(1)
+    or setfacl(1) changed it, until an entry comes or goes, which sets both of its times to the same.
+    """
+    modified, changed = status.st_mtime_ns, status.st_ctime_ns
+    if is_program(status.st_mode):
+        return status.st_size, modified, changed
+    return (changed,) if stat.S_ISDIR(status.st_mode) and changed != modified else ()
+
+
+def is_program(mode: int) -> bool:
+    """Whether a file of this `st_mode` is a regular one that somebody may execute."""
+    return stat.S_ISREG(mode) and bool(mode & 0o111)
+
+
 def _place(path: str) -> str:
-    """The resolved path, identity and mode of *path*, without its content."""
+    """The resolved path, identity, mode and traits of *path*."""
     file = os.open(path, os.O_PATH | os.O_CLOEXEC)  # triggers no automount, as stat(2)
     try:
         seen = os.fstat(file)
         # The kernel's own answer takes a tenth of os.path.realpath, which asks for each directory on the way.
-        return f"{os.readlink(f'/proc/self/fd/{file}')} {seen.st_dev} {seen.st_ino} {seen.st_mode}"
+        words = (os.readlink(f"/proc/self/fd/{file}"), seen.st_dev, seen.st_ino, seen.st_mode, *traits(seen))
+        return " ".join(map(str, words))
     finally:
         os.close(file)
 

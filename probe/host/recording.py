@@ -19,29 +19,12 @@ from probe.host.look import CHURN, UNSEEN, is_settled, look, meaning
 from probe.host.places import Place
 from probe.host.program import Output
 from probe.host.sysctls import sysctl_path
+from probe.host.unread import UNREAD
 from probe.reading import Reading
 
 Source = tuple[str, str, str]
 """Kind and path of a look, and the look from before the source was read."""
 
-_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-_ALSO = (
-    "/proc/1/ns/mnt",
-    "/proc/sys/fs/file-max",
-    "/proc/sys/fs/mount-max",
-    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-    "/proc/sys/kernel/apparmor_restrict_unprivileged_unconfined",
-    "/proc/sys/kernel/keys/maxbytes",
-    "/proc/sys/kernel/keys/maxkeys",
-    "/proc/sys/kernel/keys/root_maxbytes",
-    "/proc/sys/kernel/keys/root_maxkeys",
-    "/proc/sys/kernel/modules_disabled",
-    "/proc/sys/kernel/pid_max",
-    "/proc/sys/kernel/unprivileged_userns_clone",
-    *(f"/proc/sys/user/max_{kind}_namespaces" for kind in _NAMESPACES),
-    "/sys/fs/selinux/enforce",
-)
-"""Files that no fact is read from, but that decide the outcome of attempts."""
 _KERNEL_FILE = re.compile(r"/(?:proc|sys)/(?!\d+/(?:root|cwd|exe|fd|task|map_files)(?:/|$))")
 _PROCESS = re.compile(r"/proc/(\d+)/(\S+)")
 _RESTLESS = re.compile(
@@ -136,21 +119,29 @@ class RecordingHost(LocalHost):
     def places(self, owner: int | str, paths: Sequence[str]) -> dict[str, Reading[Place]]:
         """As of Host. One request looks at all paths; when one of them hangs, none was seen."""
         root = f"/proc/{owner}/root"
-        self._note_places(root, paths)
+        self._note_all("place", root, paths)
+        began = time.time_ns()
         found = super().places(owner, paths)
         seen = [reading.value for reading in found.values() if reading.value]
-        self._note_places(root, [path for place in seen for path in place.started_by])
+        self._note_all("file", root, [path for place in seen for path in place.started_by], began - _SETTLED)
         return found
 
-    def _note_places(self, root: str, paths: Sequence[str]) -> None:
-        new = [path for path in (f"{root}{each}" for each in paths) if self._is_new("place", path)]
+    def _note_all(self, kind: str, root: str, paths: Sequence[str], before: int | None = None) -> None:
+        """Look at *paths* below *root*. A file that was read already has to have changed *before* a time, if at all."""
+        new = [path for path in (f"{root}{each}" for each in paths) if self._is_new(kind, path)]
         if new:
             self._note_others()
             try:
-                seen = json.loads(self._touch(root, "looks", "place", tuple(new), limit=1 << 20))
+                seen = json.loads(self._touch(root, "looks", kind, tuple(new), limit=1 << 20))
             except (OSError, ChildError, ValueError):
                 seen = [UNSEEN] * len(new)
-            self._looks |= {("place", path): each for path, each in zip(new, seen, strict=True)}
+            if before is not None:
+                seen = [each if each[:1].isdecimal() and is_settled(each, before) else UNSEEN for each in seen]
+            self._looks |= {(kind, path): each for path, each in zip(new, seen, strict=True)}
+
+    def note(self, path: str) -> None:
+        """As of Host."""
+        self._note("place", path)
 
     def try_sysctls(self, wanted: Mapping[str, str]) -> dict[str, Reading[str]]:
         """As of Host. A module that is loaded or removed brings or takes the files of its sysctls."""
@@ -223,9 +214,9 @@ class RecordingHost(LocalHost):
         return (kind, path) not in self._looks and not _RESTLESS.match(path) and not CHURN.search(path)
 
     def _note_others(self) -> None:
-        """Look at _ALSO, once: by the first call the node is entered."""
+        """Look at UNREAD, once: by the first call the node is entered."""
         if not self._looks:
-            for each in _ALSO:
+            for each in UNREAD:
                 also = "link" if "/ns/" in each else "content"
                 self._looks[also, each] = look(also, each)
 

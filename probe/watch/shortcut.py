@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from probe.host.look import look, reachable
+from probe.host.look import is_program, look, reachable
 from probe.watch import asked
 from probe.watch.asked import Asked
 from probe.watch.links import Links
@@ -184,7 +184,8 @@ class _Finder:
             for directory in self._passes(reached):
                 self._add_directory(directory)
             if seen != ABSENT and kind != "link":
-                self._add(file_of if kind == "file" else place_of, reached, os.stat(reached))
+                status = os.stat(reached)
+                self._add(file_of if kind == "file" or is_program(status.st_mode) else place_of, reached, status)
             if reached != path:
                 root = path[: -len(reached)]
                 self._states[inode_of, root] = inode_of, root, inode_of(root)

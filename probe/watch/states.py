@@ -8,6 +8,8 @@ import stat
 from collections.abc import Callable
 from operator import attrgetter
 
+from probe.host.look import traits
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `watch` holds for ever what it imports, and typing takes 0.6 MB
     from typing import Any
@@ -18,9 +20,15 @@ _LASTING = ("/", "/dev", "/run")
 """Paths of mounts that stay until all processes have ended. A descriptor of a file on any other would keep it busy."""
 
 INODE = attrgetter("st_dev", "st_ino")
-_PLACE = attrgetter("st_dev", "st_ino", "st_mode")
-_DIRECTORY = attrgetter("st_dev", "st_ino", "st_mode", "st_ctime_ns")
 _FILE = attrgetter("st_dev", "st_ino", "st_mode", "st_uid", "st_size", "st_mtime_ns", "st_ctime_ns")
+
+
+def _place(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_mode, *traits(status))
+
+
+def _directory(status: os.stat_result) -> tuple[object, ...]:
+    return _place(status), status.st_ctime_ns
 
 
 def inode_of(path: str) -> object:
@@ -29,13 +37,13 @@ def inode_of(path: str) -> object:
 
 
 def place_of(path: str) -> object:
-    """Identity and mode. *Errors*: OSError."""
-    return _PLACE(os.stat(path))
+    """Identity, mode and traits. *Errors*: OSError."""
+    return _place(os.stat(path))
 
 
 def directory_of(path: str) -> object:
-    """Identity, mode and time of change, which each change of an entry sets. *Errors*: OSError."""
-    return _DIRECTORY(os.stat(path))
+    """Identity, mode, traits, and the time of change, which each change of an entry sets. *Errors*: OSError."""
+    return _directory(os.stat(path))
 
 
 def file_of(path: str) -> object:
@@ -44,19 +52,19 @@ def file_of(path: str) -> object:
 
 
 def entry_of(path: str) -> object:
-    """Identity and mode of an entry of a directory, of a symlink its target, too; None without an entry."""
+    """Identity, mode and traits of an entry of a directory, of a symlink its target, too; None without an entry."""
     try:
         status = os.lstat(path)
         # A new symlink may have the inode number of the old one, and its time within a tick of the clock.
-        return (_PLACE(status), os.readlink(path)) if stat.S_ISLNK(status.st_mode) else _PLACE(status)
+        return (_place(status), os.readlink(path)) if stat.S_ISLNK(status.st_mode) else _place(status)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
 FIELDS: dict[Callable[[str], object], Callable[[os.stat_result], object]] = {
     inode_of: INODE,
-    place_of: _PLACE,
-    directory_of: _DIRECTORY,
+    place_of: _place,
+    directory_of: _directory,
     file_of: _FILE,
 }
 """Function of a path -> the same of its status."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from probe.host import recording
 from probe.host.abstract import Host
 from probe.host.look import CHURN, UNSEEN, digest, look, meaning, significant
 from probe.host.recording import RecordingHost
@@ -81,6 +84,75 @@ def test_the_look_at_a_mount_table_is_of_the_table_that_was_read(monkeypatch: py
         host.close()
 
 
+@pytest.mark.parametrize("change", [write, replace, touch_back, lambda path: path.chmod(0o644)])
+def test_a_program_that_changes_is_another_place(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    """Whatever is done to it; of a file that nobody executes the content does not count."""
+    path = tmp_path / "program"
+    path.write_text("one.")
+    path.chmod(0o755)
+    before = look("place", str(path))
+    assert look("place", str(path)) == before
+    change(path)
+    assert look("place", str(path)) != before
+    path.chmod(0o644)
+    before = look("place", str(path))
+    write(path)
+    assert look("place", str(path)) == before
+
+
+def test_entries_of_a_place_come_and_go(tmp_path: Path) -> None:
+    """They say nothing of the place itself, in which each Pod makes some; a new attribute does, as of chattr(1)."""
+    before = look("place", str(tmp_path))
+    write(tmp_path / "entry")
+    assert look("place", str(tmp_path)) == before
+    (tmp_path / "entry").unlink()
+    assert look("place", str(tmp_path)) == before
+    os.utime(tmp_path, ns=(0, 0))
+    assert look("place", str(tmp_path)) != before
+
+
+def started_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed_ago: float) -> RecordingHost:
+    """A host that recorded a script and its interpreter, which changed so many seconds before it was read."""
+    host = RecordingHost({})
+    (tmp_path / "interpreter").write_text("#!/bin/sh")
+    (tmp_path / "interpreter").chmod(0o755)
+    (tmp_path / "script").write_text(f"#!{tmp_path}/interpreter\n")
+    (tmp_path / "script").chmod(0o755)
+    monkeypatch.setattr(recording, "time", Later(changed_ago))
+    try:
+        host.places(os.getpid(), [f"{tmp_path}/script"])
+    finally:
+        host.close()
+    return host
+
+
+class Later:
+    """The module `time`, so many seconds later."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def time_ns(self) -> int:
+        return time.time_ns() + round(self._seconds * 1e9)
+
+
+def test_what_starts_a_program_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its content; it is known only after it was read, so of what changed right before nobody can tell."""
+    path = f"/proc/{os.getpid()}/root{tmp_path}/interpreter"
+    assert started_by(tmp_path, monkeypatch, 3600)._looks["file", path] == look("file", path)
+    assert started_by(tmp_path, monkeypatch, 0)._looks["file", path] == UNSEEN
+
+
+def test_what_is_not_read_may_count(tmp_path: Path) -> None:
+    """As the socket of a runtime that another process asks."""
+    host, path = RecordingHost({}), f"{tmp_path}/socket"
+    try:
+        host.note(path)
+    finally:
+        host.close()
+    assert ("place", path, "errno 2") in host.sources()
+
+
 def test_places_look_as_each_of_them_does(tmp_path: Path) -> None:
     """One request for all says of each what a look at it alone says."""
     host, names = RecordingHost({}), ("there", "absent", "link")
@@ -133,6 +205,19 @@ def test_a_process_is_known_by_its_start() -> None:
         assert look("status", f"/proc/{process.pid}/status") == look("status", f"/proc/{process.pid}/status")
         process.kill()
     assert look("start", path).startswith("errno")
+
+
+def test_a_process_that_is_stopped_looks_different() -> None:
+    """It answers nobody; once it goes on, it looks as before."""
+    with subprocess.Popen(["sleep", "100"]) as process:
+        path, seen = f"/proc/{process.pid}/status", []
+        for number, event in ((signal.SIGCONT, 0), (signal.SIGSTOP, os.WUNTRACED), (signal.SIGCONT, os.WCONTINUED)):
+            process.send_signal(number)
+            if event:
+                os.waitpid(process.pid, event)
+            seen.append(look("status", path))
+        process.kill()
+    assert seen[0] == seen[2] != seen[1]
 
 
 @pytest.mark.parametrize("kind", ["content", "start", "no such kind"])

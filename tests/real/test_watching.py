@@ -36,7 +36,7 @@ sys.path.insert(0, sys.argv[1])
 from probe.watch import pace
 pace.LOOK, pace.SPACING = 0.2, 0.0
 from probe.watch import rounds
-rounds.RENEWAL = 0.5
+rounds.RENEWAL, rounds.PATIENCE = 0.5, 0.0
 from probe.watch.__main__ import main
 sys.exit(main(sys.argv[2:]))
 """
@@ -168,6 +168,32 @@ def _status(report: Report, check: str) -> tuple[str, object]:
 def _series(text: str) -> str:
     """Metrics that speak of the node or of the probe, and not of confirmations."""
     return "\n".join(line for line in text.splitlines() if "confirmed" not in line and "expires" not in line)
+
+
+def write_in_place(path: str) -> None:
+    """The script is no program any more; its size and its time of modification stay as they are."""
+    seen = os.stat(path)
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(b"#!/no" + content[5:])
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+
+def test_a_change_that_leaves_names_and_modes_alone_is_probed(own_node: Node) -> None:
+    """A plugin that is written to in place, a directory that is made immutable, a socket that is removed."""
+    home = os.path.dirname(own_node.endpoint)
+    changes: list[tuple[Callable[[], object], str, str]] = [
+        (lambda: write_in_place(f"{home}/cni/own"), "/cni/own", "runtime-parts"),
+        (lambda: own_node.run("chattr", "+i", f"{home}/state"), "/state", "runtime-directories"),
+        (lambda: os.unlink(own_node.endpoint), "/containerd.sock", "runtime-user-namespaces"),
+    ]
+    with own_node.kubelet(), watching(own_node) as watch:
+        for number, (change, where, check) in enumerate(changes, 1):
+            wait_for(lambda: watch.report().confirmed_at)
+            before = _status(watch.report(), check)
+            change()
+            wait_for(lambda number=number: len(watch.events("probed")) > number)
+            assert watch.events("changed")[-1]["what"].endswith(where)
+            assert _status(watch.report(), check) != before
 
 
 def test_a_runtime_that_ends_is_probed_again(own_node: Node) -> None:
