@@ -391,6 +391,13 @@ def test_a_process_that_ends_is_a_change() -> None:
     assert looks.changed() == f"status /proc/{process.pid}/status"
 
 
+def test_a_file_system_without_room_is_a_change(tmp_path: Path) -> None:
+    """The room that was there is not any more."""
+    seen = look("room", str(tmp_path))
+    assert Looks(memory_of(SELF, ("room", str(tmp_path), seen))).changed() == ""
+    assert Looks(memory_of(SELF, ("room", str(tmp_path), f"{seen}0"))).changed() == f"room {tmp_path}"
+
+
 def test_a_kernel_file_that_dies_is_a_change() -> None:
     """Its descriptor is no more, or it cannot be opened."""
     seen = look("content", "/proc/sys/kernel/osrelease")

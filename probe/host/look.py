@@ -24,6 +24,7 @@ CHURN = re.compile(
 """Paths of mounts that come and go with Pods, logins and services, and do not affect the verdict."""
 
 _LIMIT = 1 << 20  # bytes of a kernel's file
+_AMPLE_BYTES, _AMPLE_INODES = 1 << 20, 64  # of a file system: with less a Pod may start or not
 _SHORT = 100  # bytes that are their own digest
 _STATUS = re.compile(
     rb"^(?:(?:Umask|Uid|Gid|Groups|NSpid|Cap\w+|NoNewPrivs|Seccomp\w*):.*|State:\t[TtXZ].*)$", re.MULTILINE
@@ -37,7 +38,7 @@ _THROUGH_A_ROOT = re.compile(r"(/proc/\d+/root)/+(.*)", re.DOTALL)
 def look(kind: str, path: str, roots: dict[str, bool] | None = None) -> str:
     """The look at *path* of this *kind*; `errno N` when a system call fails, UNSEEN for unexpected content.
 
-    *Kinds*: content, file, link, mounts, place, start, status. *roots*, at first empty, is shared by looks of one
+    *Kinds*: content, file, link, mounts, place, room, start, status. *roots*, at first empty, is shared by looks of one
     moment: for each root of a process, whether it is the root of this process.
     """
     try:
@@ -136,6 +137,17 @@ def _place(path: str) -> str:
         os.close(file)
 
 
+def _room(path: str) -> str:
+    """The file system of *path*, whether it is read-only, and what is left of the last megabyte and the last inodes.
+
+    An error makes a file system read-only without a change of the mount table that poll(2) would tell of.
+    """
+    seen = os.statvfs(path)
+    left = min(seen.f_bfree * seen.f_frsize, _AMPLE_BYTES) if seen.f_blocks else _AMPLE_BYTES
+    files = min(seen.f_ffree, _AMPLE_INODES) if seen.f_files else _AMPLE_INODES
+    return f"{os.stat(path).st_dev} {seen.f_flag & os.ST_RDONLY} {left.bit_length()} {files.bit_length()}"
+
+
 def _read(path: str, limit: int = _LIMIT) -> bytes:
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -171,7 +183,7 @@ def reachable(path: str, roots: dict[str, bool]) -> str:
     return path
 
 
-_BEHIND_ROOTS: dict[str, Callable[[str], str]] = {"file": _file, "place": _place}
+_BEHIND_ROOTS: dict[str, Callable[[str], str]] = {"file": _file, "place": _place, "room": _room}
 _KINDS: dict[str, Callable[[str], str]] = {"link": os.readlink, "mounts": _mounts}
 _MEANINGS: dict[str, Callable[[bytes], str]] = {
     "content": digest,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,18 +19,13 @@ from probe.host.imports import files_of_dump
 from probe.host.look import CHURN, UNSEEN, is_settled, look, meaning
 from probe.host.places import Place
 from probe.host.program import Output
+from probe.host.sources import KERNEL_FILE, PROCESS, RESTLESS, UNREAD, kind_of
 from probe.host.sysctls import sysctl_path
-from probe.host.unread import UNREAD
 from probe.reading import Reading
 
 Source = tuple[str, str, str]
 """Kind and path of a look, and the look from before the source was read."""
 
-_KERNEL_FILE = re.compile(r"/(?:proc|sys)/(?!\d+/(?:root|cwd|exe|fd|task|map_files)(?:/|$))")
-_PROCESS = re.compile(r"/proc/(\d+)/(\S+)")
-_RESTLESS = re.compile(
-    r"/proc/(?:self|key-users|keys|loadavg|meminfo|modules|mounts|stat|uptime|vmstat)(?:/|$)|/sys/.*/(?:pids\.current|cgroup\.stat)$|/proc/sys/fs/file-nr$|/proc/1/net/tcp6?$"
-)
 _CONSTANT = frozenset(("--version", "-v", "features", "version"))
 """Arguments for which a program's output depends on the executable alone, not on files."""
 _SETTLED = 1_000_000_000  # nanoseconds; a file that changed so long ago gets another time by a change
@@ -54,6 +50,7 @@ class RecordingHost(LocalHost):
         self._looks: dict[tuple[str, str], str] = {}
         self._daemons = {1}
         self._table, self._table_look = b"", ""
+        self._rooms: dict[str, str] = {}  # device -> the directory on it that is looked at
 
     def sources(self) -> list[Source]:
         """The looks at all sources but processes that are no daemons of the node and files that change all the time."""
@@ -61,7 +58,7 @@ class RecordingHost(LocalHost):
 
     def read(self, path: str, limit: int = FILE_LIMIT) -> Reading[bytes]:
         """As of Host."""
-        self._note(_kind(path), path)
+        self._note(kind_of(path), path)
         return super().read(path, limit)
 
     def mountinfo(self, owner: int | str) -> Reading[bytes]:
@@ -86,8 +83,7 @@ class RecordingHost(LocalHost):
 
     def read_all_beneath(self, directory: str, paths: Sequence[str], limit: int = 1 << 16) -> dict[str, Reading[bytes]]:
         """As of Host."""
-        for path in paths:
-            self._note("file", f"{directory}/{path}")
+        self._note_all("file", f"{directory}/", paths)
         return super().read_all_beneath(directory, paths, limit)
 
     def read_sections(self, path: str) -> Reading[dict[str, str]]:
@@ -120,11 +116,22 @@ class RecordingHost(LocalHost):
         """As of Host. One request looks at all paths; when one of them hangs, none was seen."""
         root = f"/proc/{owner}/root"
         self._note_all("place", root, paths)
+        self._note_all("room", root, paths)
         began = time.time_ns()
         found = super().places(owner, paths)
+        self._keep_rooms(root, found)
         seen = [reading.value for reading in found.values() if reading.value]
         self._note_all("file", root, [path for place in seen for path in place.started_by], began - _SETTLED)
         return found
+
+    def _keep_rooms(self, root: str, found: Mapping[str, Reading[Place]]) -> None:
+        """Keep the look at the room of one directory for each file system that counts it."""
+        for path, reading in found.items():
+            place, whole = reading.value, f"{root}{path}"
+            device = self._looks.get(("room", whole), "").partition(" ")[0]
+            counts = place and stat.S_ISDIR(place.mode) and (place.size or place.inodes)
+            if not counts or self._rooms.setdefault(device, whole) != whole:
+                self._looks.pop(("room", whole), None)
 
     def _note_all(self, kind: str, root: str, paths: Sequence[str], before: int | None = None) -> None:
         """Look at *paths* below *root*. A file that was read already has to have changed *before* a time, if at all."""
@@ -211,7 +218,7 @@ class RecordingHost(LocalHost):
 
     def _is_new(self, kind: str, path: str) -> bool:
         """Whether there is no look at *path* yet, and looks at it would tell something."""
-        return (kind, path) not in self._looks and not _RESTLESS.match(path) and not CHURN.search(path)
+        return (kind, path) not in self._looks and not RESTLESS.match(path) and not CHURN.search(path)
 
     def _note_others(self) -> None:
         """Look at UNREAD, once: by the first call the node is entered."""
@@ -221,7 +228,7 @@ class RecordingHost(LocalHost):
                 self._looks[also, each] = look(also, each)
 
     def _look(self, kind: str, path: str) -> str:
-        if _KERNEL_FILE.match(path):
+        if KERNEL_FILE.match(path):
             return look(kind, path)
         try:
             return self._touch(path, "look", kind, path).decode(errors="surrogateescape")
@@ -229,13 +236,5 @@ class RecordingHost(LocalHost):
             return UNSEEN
 
     def _counts(self, path: str) -> bool:
-        process = _PROCESS.match(path)
+        process = PROCESS.match(path)
         return not process or (int(process[1]) in self._daemons and not re.match(r"fd(/|$)|net/", process[2]))
-
-
-def _kind(path: str) -> str:
-    """The kind of the look at a file that is read."""
-    if not _KERNEL_FILE.match(path):
-        return "file"
-    kinds = {"mountinfo": "mounts", "stat": "start", "status": "status"}
-    return kinds.get(path.rpartition("/")[2], "content") if _PROCESS.fullmatch(path) else "content"

@@ -27,6 +27,7 @@ class Looks:
         if not sources or any(not isinstance(word, str) or word == UNSEEN for source in sources for word in source):
             raise ValueError("it is not known what to look at")
         self._sources: list[Source] = []
+        self._rooms = [(path, seen) for kind, path, seen in sources if kind == "room"]
         self._files: list[KernelFile] = []
         self._shortcut: Shortcut | None = None
         self._namespace = os.stat("/proc/self/ns/mnt").st_ino
@@ -36,7 +37,7 @@ class Looks:
                 self._tables[os.stat(f"{os.path.dirname(path)}/ns/mnt").st_ino] = MountTable(path, seen)
             elif kind in ("content", "start", "status") and seen != ABSENT:
                 self._add_file(KernelFile(kind, path, seen))
-            else:
+            elif kind != "room":
                 self._sources.append((kind, path, seen))
         told = {os.path.dirname(file.path) for file in self._files if file.kind == "status"}
         # The status of a process that has ended cannot be read, so a start time that was right once stays so.
@@ -56,6 +57,9 @@ class Looks:
             if file.changed():
                 return f"{file.kind} {file.path}"
         self._files = self._lasting
+        for path, seen in self._rooms:
+            if look("room", path) != seen:
+                return f"room {path}"
         # No short cut after a mount or umount: either may change where any path leads.
         moved = [table for table in self._tables.values() if table.moved()]
         if differs := next((f"mounts {table.path}" for table in moved if table.changed()), ""):

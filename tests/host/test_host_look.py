@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_of_many_files_that_hang_one_is_waited_for() -> None:
     host = Hung({})
     found = host.places(1, ("/dev/a", "/dev/b", "/dev/c"))
     assert {reading.kind for reading in found.values()} == {"timed-out"}
-    assert host.asked == ("looks", "places")
+    assert host.asked == ("looks", "looks", "places")
     assert [seen for kind, _, seen in host.sources() if kind == "place"] == [UNSEEN] * 3
 
 
@@ -109,6 +110,44 @@ def test_entries_of_a_place_come_and_go(tmp_path: Path) -> None:
     assert look("place", str(tmp_path)) == before
     os.utime(tmp_path, ns=(0, 0))
     assert look("place", str(tmp_path)) != before
+
+
+class Statvfs(SimpleNamespace):
+    """A file system with room for all, in the fields of statvfs(3) that a look asks for."""
+
+    f_flag, f_frsize, f_blocks, f_bfree, f_files, f_ffree = 0, 4096, 10**6, 10**6, 10**6, 10**6
+
+
+@pytest.mark.parametrize(
+    ("left", "same"),
+    [
+        ({"f_bfree": 10**5, "f_ffree": 10**5}, True),
+        ({"f_blocks": 0, "f_bfree": 0, "f_files": 0, "f_ffree": 0}, True),
+        ({"f_bfree": 0}, False),
+        ({"f_ffree": 0}, False),
+        ({"f_flag": os.ST_RDONLY}, False),
+    ],
+)
+def test_a_full_file_system_looks_different(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: dict[str, int], same: bool
+) -> None:
+    """Also one that an error made read-only; one that fills up does not, nor one that counts nothing."""
+    monkeypatch.setattr(os, "statvfs", lambda _path: Statvfs())
+    before = look("room", str(tmp_path))
+    monkeypatch.setattr(os, "statvfs", lambda _path: Statvfs(**left))
+    assert (look("room", str(tmp_path)) == before) == same
+
+
+def test_the_room_of_each_file_system_is_looked_at_once(tmp_path: Path) -> None:
+    """However often it is asked for; /proc has none."""
+    host, root = RecordingHost({}), f"/proc/{os.getpid()}/root"
+    (tmp_path / "directory").mkdir()
+    try:
+        for _ in range(2):
+            host.places(os.getpid(), [f"{tmp_path}/absent", str(tmp_path), f"{tmp_path}/directory", "/proc"])
+    finally:
+        host.close()
+    assert [path for kind, path in host._looks if kind == "room"] == [f"{root}{tmp_path}"]
 
 
 def started_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed_ago: float) -> RecordingHost:
