@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from lab.waiting import wait_for
 from probe.checks.catalog import CHECKS
 from probe.host.look import look
 from probe.watch import looker as looker_module
@@ -389,6 +390,44 @@ def test_a_process_that_ends_is_a_change() -> None:
         assert looks.changed() == ""
         process.kill()
     assert looks.changed() == f"status /proc/{process.pid}/status"
+
+
+def test_a_mount_table_of_which_the_kernel_reports_no_change(tmp_path: Path) -> None:
+    """A mount gets another propagation so: it is in the table, and nobody is told."""
+    line, path = "24 22 0:9 / /var/lib/kubelet rw,relatime shared:%d - xfs /dev/sdb rw\n", tmp_path / "mountinfo"
+    path.write_text(line % 1)
+    table = MountTable(str(path), look("mounts", str(path)))
+    assert not table.changed()
+    for content, changed in ((line % 1, False), (line % 7, False), (line.replace("shared:%d ", "unbindable "), True)):
+        path.write_text(content)
+        assert not table.moved()
+        assert table.changed() == changed
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_full_look_reads_the_mount_table_again(monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
+    """Before a report is confirmed; it may have thousands of lines, so others leave it alone."""
+    path = "/proc/self/mountinfo"
+    looks = Looks(memory_of(SELF, ("mounts", path, look("mounts", path))))
+    for _ in range(2):
+        assert looks.changed() == ""
+    monkeypatch.setattr(MountTable, "changed", lambda _table: True)
+    assert looks.changed(full=full) == (f"mounts {path}" if full else "")
+
+
+def test_a_mount_namespace_that_is_replaced_is_a_change() -> None:
+    """By the process itself, which is still the same one."""
+    unshare = ["unshare", "--user", "--mount", "sleep", "100"]
+    with subprocess.Popen(["sh", "-c", 'read _ && exec "$@"', "sh", *unshare], stdin=subprocess.PIPE) as process:
+        sources = [(kind, f"/proc/{process.pid}/{name}") for kind, name in (("link", "ns/mnt"), ("start", "stat"))]
+        looks = Looks(memory_of(*((kind, path, look(kind, path)) for kind, path in sources)))
+        assert looks.changed() == ""
+        assert process.stdin
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
+        assert looks.changed(full=False) == f"link /proc/{process.pid}/ns/mnt"
+        process.kill()
 
 
 def test_a_file_system_without_room_is_a_change(tmp_path: Path) -> None:

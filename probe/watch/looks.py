@@ -8,7 +8,7 @@ import os
 import re
 import select
 
-from probe.host.look import UNSEEN, look, meaning
+from probe.host.look import UNSEEN, digest, look, meaning
 from probe.watch.kernel_files import Batch, KernelFile
 from probe.watch.shortcut import ABSENT, Shortcut, Source, find_shortcut
 
@@ -49,7 +49,7 @@ class Looks:
         """Kind and path of the first source whose look differs; empty when none does. *Errors*: OSError.
 
         One that is not *full* asks neither for what the kernel watches nor for what hardly ever changes, as the limits
-        of a process. It becomes full where anything differs.
+        of a process and the propagation of a mount. It asks for all but the latter where anything differs.
         """
         if not full and self._shortcut and self._shortcut.is_held and self._seems_same(self._shortcut):
             return ""
@@ -62,8 +62,9 @@ class Looks:
                 return f"room {path}"
         # No short cut after a mount or umount: either may change where any path leads.
         moved = [table for table in self._tables.values() if table.moved()]
-        if differs := next((f"mounts {table.path}" for table in moved if table.changed()), ""):
-            return differs
+        for table in self._tables.values() if full else moved:
+            if table.changed():
+                return f"mounts {table.path}"
         if self._shortcut and not moved and not self._shortcut.difference():
             return ""
         return self._exact_look()
@@ -103,7 +104,11 @@ class Looks:
 
 
 class MountTable:
-    """A mount table that is read again only after the kernel reports a change (poll(2), POLLPRI)."""
+    """A mount table, and whether the kernel reports a change of it (poll(2), POLLPRI).
+
+    It reports mounts that are added, removed or get other flags, but not that a mount gets another propagation, nor
+    that an error makes a file system read-only. *Source*: fs/namespace.c, `do_change_type`.
+    """
 
     def __init__(self, path: str, seen: str) -> None:
         """*Errors*: OSError."""
@@ -113,6 +118,7 @@ class MountTable:
         self._poll = select.poll()
         self._poll.register(self._file, select.POLLPRI | select.POLLERR)
         self._unread = True
+        self._same = ""  # digest of a table of which the look is the same
         self.types: dict[str, str] = {}
         """Device as `major:minor` -> type of the file system, of all mounts that were read last."""
 
@@ -123,16 +129,19 @@ class MountTable:
 
     def changed(self) -> bool:
         """True when the look differs. *Errors*: OSError."""
-        if not self.moved():
-            return False
+        self.moved()  # what the kernel reports before the table is read is in it
         self._unread = False
         os.lseek(self._file, 0, os.SEEK_SET)
         content = bytearray()
         while chunk := os.read(self._file, 1 << 16):
             content += chunk
         table = bytes(content)
-        self.types = _types(table)
-        return meaning("mounts", table) != self._seen
+        if (read := digest(table)) != self._same:
+            self.types = _types(table)
+            if meaning("mounts", table) != self._seen:
+                return True
+            self._same = read
+        return False
 
 
 def _types(table: bytes) -> dict[str, str]:

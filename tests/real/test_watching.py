@@ -179,11 +179,16 @@ def write_in_place(path: str) -> None:
 
 
 def test_a_change_that_leaves_names_and_modes_alone_is_probed(own_node: Node) -> None:
-    """A plugin that is written to in place, a directory that is made immutable, a socket that is removed."""
+    """A plugin is written to in place, a directory made immutable, a mount unbindable, and the socket removed."""
     home = os.path.dirname(own_node.endpoint)
     changes: list[tuple[Callable[[], object], str, str]] = [
         (lambda: write_in_place(f"{home}/cni/own"), "/cni/own", "runtime-parts"),
         (lambda: own_node.run("chattr", "+i", f"{home}/state"), "/state", "runtime-directories"),
+        (
+            lambda: own_node.run("mount", "--make-unbindable", own_node.directory),
+            "/mountinfo",
+            "filesystem-overlay-layers",
+        ),
         (lambda: os.unlink(own_node.endpoint), "/containerd.sock", "runtime-user-namespaces"),
     ]
     with own_node.kubelet(), watching(own_node) as watch:
