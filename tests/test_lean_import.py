@@ -196,7 +196,7 @@ FOR_SOME = (
 HEAVY = {
     *("argparse", "asyncio", "ast", "click", "dataclasses", "decimal", "dis", "google", "h2", "hashlib"),
     *("importlib.metadata", "inspect", "logging", "msgspec._json_schema", "msgspec.inspect", "multiprocessing"),
-    *("pickle", "platform", "pyroute2", "subprocess", "textwrap", "threading", "traceback"),
+    *("platform", "pyroute2", "subprocess", "textwrap", "threading", "traceback"),
     *("typing_extensions", "urllib", "uuid", "xml"),
 }
 IMPORTED_BY_OTHERS = {"ast", "threading"} if sys.version_info >= (3, 14) else set[str]()
