@@ -78,7 +78,7 @@ def test_without_a_change_it_holds_and_looks_at_no_path_of_its_own(tree: Path) -
     assert found._others == ()
 
 
-def _tick() -> None:
+def tick() -> None:
     """Return when the clock of st_ctime has ticked thrice; in `watch`, a directory's time counts only after a second.
 
     tmpfs gives a directory the time of the entry that was removed, which may be the one that it had.
@@ -157,7 +157,7 @@ def test_a_change_that_an_exact_look_finds_ends_it(tree: Path, change: Callable[
     """Whatever it is; the exact look afterwards names it."""
     sources = sources_of(tree)
     found = shortcut_of(sources)
-    _tick()
+    tick()
     change(tree)
     assert any(look(kind, path) != seen for kind, path, seen in sources)
     assert found.difference()
@@ -173,7 +173,7 @@ def test_descriptors_tell_of_the_same_changes_as_paths(
     found = shortcut_of(sources_of(tree))
     assert not found.difference()
     assert descriptors_of(found)
-    _tick()
+    tick()
     change(tree)
     assert found.difference(full=False)
     assert found.difference()
@@ -257,7 +257,7 @@ def test_a_change_after_other_entries_changed_ends_it(
         if path.name != "drop-ins":
             Path(path, "other file").touch()
     assert not found.difference()
-    _tick()
+    tick()
     change(tree)
     assert found.difference()
 
@@ -323,7 +323,7 @@ def test_times_of_directories_on_servers_do_not_count(
     found = find_shortcut(sources_of(tree), types)
     assert states.directory_of not in found._all._states
     assert not found.difference()
-    _tick()
+    tick()
     change(tree)
     assert found.difference()
 

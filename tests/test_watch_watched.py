@@ -23,7 +23,7 @@ from probe.watch.kernel_files import Batch, KernelFile
 from probe.watch.links import Links
 from probe.watch.looks import Looks
 from probe.watch.shortcut import Shortcut, Source, find_shortcut
-from tests.test_watch_shortcut import CHANGES, TABLE, Moved, close_all, sources_of, tree, types_here
+from tests.test_watch_shortcut import CHANGES, TABLE, Moved, close_all, sources_of, tick, tree, types_here
 
 __all__ = ["close_all", "tree"]  # fixtures
 
@@ -48,6 +48,7 @@ def watching(sources: list[Source], types: dict[str, str] | None = None) -> Shor
     found = find_shortcut(sources, types or types_here())
     assert found.difference() == found.difference(full=False) == ""
     assert asked_for(found) == []
+    tick()
     return found
 
 
@@ -257,6 +258,7 @@ def test_without_inotify_a_look_asks(
     refused(monkeypatch)
     found = find_shortcut(make_aliases(tree), types_here())
     assert found.difference() == found.difference(full=False) == ""
+    tick()
     change(tree)
     assert found.difference(full=False)
 

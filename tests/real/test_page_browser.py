@@ -178,9 +178,7 @@ class Site:
         self._app = App(self._current)
         self._server = Server(("127.0.0.1", 0), self._answer)
         self._server.prepare()
-        self._threads = [Thread(target=each, daemon=True) for each in (self._server.serve, self._server.limiter.run)]
-        for thread in self._threads:
-            thread.start()
+        Thread(target=self._server.serve, daemon=True).start()
         self.address = f"http://127.0.0.1:{self._server.bind_addr[1]}/"
 
     def put(self, name: str) -> None:
