@@ -30,7 +30,8 @@ __all__ = ["close_all", "tree"]  # fixtures
 
 @pytest.fixture(autouse=True)
 def user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is not root cannot make an instance of another user."""
+    """Whoever is not root cannot make an instance of another user; and all directories here are new."""
+    monkeypatch.setattr(watched, "QUIET", -(10**18))
     if os.geteuid():
         monkeypatch.setattr(watched, "NOBODY", os.geteuid())
 
@@ -233,6 +234,25 @@ def test_nothing_is_watched_that_others_may_change(tree: Path, kind: str) -> Non
     assert not found._watched._states
     (tree / "etc/config").write_text("two.")
     assert found.difference(full=False) == f"{tree}/etc/config"
+
+
+@pytest.mark.parametrize(("quiet", "mode"), [(10**18, 0o755), (-(10**18), 0o1777)])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_directory_in_which_others_make_files_is_asked(
+    tree: Path, change: Callable[[Path], object], quiet: int, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may remember millions of names there, and would block others to mark each; a file is watched."""
+    monkeypatch.setattr(watched, "QUIET", quiet)
+    directories = [tree, *filter(Path.is_dir, tree.rglob("*"))]
+    for each in directories:
+        each.chmod(mode)
+    found = find_shortcut(sources_of(tree), types_here())
+    assert found.difference() == found.difference(full=False) == ""
+    asked_of = {os.path.realpath(path) for path in asked_for(found)}
+    assert {f"{tree}/etc", f"{tree}/usr/sbin"} <= asked_of <= set(map(str, directories))
+    tick()
+    change(tree)
+    assert found.difference(full=False)
 
 
 REFUSALS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {

@@ -31,7 +31,7 @@ HEADERS = {
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
     "Accept-Encoding": "gzip",
 }
-_SETTLED = 2.5 * LOOK
+SETTLED = 2.5 * LOOK
 """Seconds after which each look takes the short cut, which the first two looks after a probe prepare."""
 FEW_COLLECTORS = (
     "--web.disable-exporter-metrics",
@@ -64,7 +64,7 @@ def measure(scrapes: int, probes: int, rest: float, say: Callable[[str], None]) 
         found["targets"] = _scrape(targets, scrapes)
         found["watch"] = {"pss": sum(memory(pid)["pss"] for pid in watch.pids)}
         say(f"nothing at all for {rest:g} s")
-        time.sleep(_SETTLED)
+        found["probe cpu"] += _cpu_of_first_looks(watch)
         resting = {name: descendants(pid) for name, (pid, _) in targets.items()} | {"watch": watch.pids}
         before = {name: sum(map(cpu, pids)) for name, pids in resting.items()}
         time.sleep(rest)
@@ -110,6 +110,13 @@ def _cpu_of_probe(watch: Watch, times: int) -> float:
             return (cgroup.cpu - before) / times
         finally:
             cgroup.release()
+
+
+def _cpu_of_first_looks(watch: Watch) -> float:
+    """Seconds of CPU of the looks after a probe that prepare the short cut of all others, but for the very first."""
+    before = sum(map(cpu, watch.pids))
+    time.sleep(SETTLED)
+    return sum(map(cpu, watch.pids)) - before
 
 
 def _scrape(targets: dict[str, tuple[int, int]], times: int) -> dict[str, dict[str, float]]:

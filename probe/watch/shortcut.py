@@ -112,7 +112,7 @@ class Shortcut:
         # Something may have happened before a file was watched.
         differs = self._all.difference() if self._watched else ""
         self._asked = Asked([*led, *others], self._entries)
-        (self._all if self._watched else self._asked).hold()
+        self._asked.hold()
         return differs
 
     def _appeared(self) -> str:

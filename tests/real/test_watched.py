@@ -14,7 +14,7 @@ import pytest
 from lab.real import kernel
 from lab.real.node import CHECKOUT
 from probe.host.look import look
-from probe.watch import asked
+from probe.watch import asked, watched
 from probe.watch.inotify import inotify_init1
 from probe.watch.shortcut import Shortcut, find_shortcut
 from probe.watch.watched import NOBODY
@@ -27,7 +27,9 @@ LOOKS_AT_FILES = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from probe.host.look import look
+from probe.watch import watched
 from probe.watch.looks import Looks
+watched.QUIET = -(10**18)
 if sys.argv[3]:
     open("/proc/sys/user/max_inotify_watches", "w").write(sys.argv[3])
 paths = [os.path.join(sys.argv[2], name) for name in "abcdefgh"]
@@ -35,8 +37,8 @@ table = "/proc/self/mountinfo"
 sources = [("file", path, look("file", path)) for path in paths] + [("mounts", table, look("mounts", table))]
 looks = Looks(json.dumps({"sources": sources}).encode())
 assert [looks.changed(), looks.changed(), looks.changed(full=False)] == [""] * 3
-asked, watched = looks._shortcut._asked._states, looks._shortcut._watched
-print(sum(len(paths) for _, paths, _ in asked.values()), watched and len(watched._states))
+asked, watching = looks._shortcut._asked._states, looks._shortcut._watched
+print(sum(len(paths) for _, paths, _ in asked.values()), watching and len(watching._states))
 for path in paths:
     os.chmod(path, 0o600)
     assert looks.changed(full=False), path
@@ -46,8 +48,9 @@ for path in paths:
 
 @pytest.fixture
 def place(workspace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty directory; directories are compared by their times, however new they are."""
+    """An empty directory; directories are compared by their times, and watched, however new they are."""
     monkeypatch.setattr(asked, "SETTLED", -(10**12))
+    monkeypatch.setattr(watched, "QUIET", -(10**18))
     path = Path(workspace, "watched")
     path.mkdir()
     yield path
