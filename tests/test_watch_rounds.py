@@ -417,7 +417,8 @@ def test_a_full_look_reads_the_mount_table_again(monkeypatch: pytest.MonkeyPatch
 
 def test_a_mount_namespace_that_is_replaced_is_a_change() -> None:
     """By the process itself, which is still the same one."""
-    unshare = ["unshare", *(["--user"] if os.geteuid() else []), "--mount", "sleep", "100"]
+    own = ["--user"] if os.geteuid() else []
+    unshare = ["unshare", *own, "--mount", "--propagation=unchanged", "sleep", "100"]
     with subprocess.Popen(["sh", "-c", 'read _ && exec "$@"', "sh", *unshare], stdin=subprocess.PIPE) as process:
         sources = [(kind, f"/proc/{process.pid}/{name}") for kind, name in (("link", "ns/mnt"), ("start", "stat"))]
         looks = Looks(memory_of(*((kind, path, look(kind, path)) for kind, path in sources)))
