@@ -13,9 +13,9 @@ from probe.outputs.documents import render_json
 from probe.outputs.metrics import MetricsText
 from probe.outputs.page import content_security_policy, render_page
 from probe.report import SCHEMA
-from probe.serve.heap import trim
 from probe.serve.report_file import Current
 from probe.serve.response import Response
+from probe.watch.heap import trim
 from probe.watch.log import log
 
 _CHUNK = 64 << 10  # bytes per write to a connection, which copies them

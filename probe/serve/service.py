@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from probe.serve.app import App
 from probe.serve.changes import Changes
-from probe.serve.heap import trim
 from probe.serve.options import Options, parse_listen
 from probe.serve.report_file import Change, Current, read_boot_id
 from probe.serve.server import Server
+from probe.watch.heap import trim
 from probe.watch.log import log
 
 if TYPE_CHECKING:

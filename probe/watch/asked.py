@@ -42,8 +42,8 @@ class Asked:
             results.append(result)
 
     def hold(self) -> None:
-        """Ask descriptors from now on, in place of paths."""
-        self._descriptors = self._descriptors or Descriptors()
+        """Ask descriptors from now on, in place of paths; to be called once."""
+        self._descriptors = Descriptors()
         for state, (places, paths, results) in self._states.items():
             if state in FIELDS:
                 places[:] = map(self._descriptors.of, paths, repeat(FIELDS[state]), results)

@@ -14,7 +14,7 @@ import select
 import signal
 import time
 
-from probe.watch.libc import call
+from probe.watch.heap import trim
 from probe.watch.looks import Looks
 from probe.watch.pace import LOOK
 from probe.watch.supervisor import SIGNALS, Supervisor
@@ -49,7 +49,7 @@ class Looker:
             self.answers, answers = _pipe(undo)
             gc.unfreeze()
             gc.collect()  # or cycles of the last report, which json.dumps(indent=2) leaves, would be frozen for ever
-            call("malloc_trim", 0)  # free memory at the end of the heap, of which each process would keep its own
+            trim()  # of free memory each process would keep its own
             gc.freeze()  # the child would write to all the memory that it shares with us, and so copy it
             self._pid = os.fork()
             if self._pid == 0:

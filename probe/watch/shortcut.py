@@ -85,7 +85,6 @@ class Shortcut:
 
     def close(self) -> None:
         """Close all descriptors; `difference` is not called again."""
-        self._all.close()
         self._asked.close()
         self._links.close()
         if self._watched:

@@ -68,7 +68,7 @@ class Watched:
         self._poll.register(self._descriptor, select.POLLIN)
         self._states: dict[int, list[State]] = {}
         self.others: list[State] = []
-        """States that cannot be watched."""
+        """States that are not watched."""
         for state in states:
             wanted = list(_events_of(state, type_of, types))
             watches = [inotify_add_watch(self._descriptor, path, mask) for path, mask in wanted]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # contextlib and typing take a quarter as long as the whole r
     from probe.publish.api.client import Api
 
 _NODES = "/api/v1/nodes/"
-_FIELD_MANAGER = "userns-probe"
+_FIELD_MANAGER = "userns-probe"  # of probe.outputs.annotations, which imports all of a report
 OK, FAILED, CRASHED = b"ok", b"failed", b"crashed"
 """Kinds of an answer: what the request returns, a Failure, or the text of an exception that nobody foresaw."""
 

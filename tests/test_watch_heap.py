@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.prerequisites import require
-from probe.serve import heap
+from probe.watch import heap
 from probe.watch.libc import call
 
 BLOCKS, SIZE = 10_000, 1000
